@@ -1,0 +1,56 @@
+"""What a user can mend: every error here is one line that names the place and what is allowed.
+
+The command lines print these without a traceback and exit with code 2. Anything else that is
+raised is a defect of hierbert and keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class HierBertError(Exception):
+    """A mistake in what was handed in: a setting, a file, a model folder, a run folder."""
+
+
+class ConfigError(HierBertError):
+    """A setting that is missing, unknown, of the wrong type, or at odds with another."""
+
+
+class DataError(HierBertError):
+    """A corpus that cannot be read: the message names file, row, field, value and what is allowed."""
+
+
+class ModelError(HierBertError):
+    """A model or encoder folder that is missing, incomplete, or not what was expected."""
+
+
+class RunError(HierBertError):
+    """A run folder or an output that exists already, cannot be written, or does not match."""
+
+
+def run_command(command: Callable[[], None]) -> int:
+    """Run a command line's body and turn a user's mistake into one line on standard error.
+
+    Args:
+        command: The body. Its `HierBertError`s become one line, everything else passes through.
+
+    Returns:
+        The exit code: 0, 2 for a mistake in the input, 130 when interrupted, and 0 when the
+        reader of a pipe went away (``| head``).
+    """
+    try:
+        command()
+        sys.stdout.flush()
+    except HierBertError as error:
+        # Every process of a distributed run meets the same mistake; one of them says so.
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

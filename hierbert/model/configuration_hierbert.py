@@ -1,0 +1,218 @@
+"""Everything a HierBERT checkpoint needs to give the same answers anywhere.
+
+The nested `text_config` describes the segment encoder, so that loading never needs the original
+backbone; the segmentation settings, the labels, the threshold and the summary defaults are here
+for the same reason. What only concerns a run (batch sizes, learning rates) is not.
+"""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+POOLING_MODES = ("mean", "cls", "max", "attention")
+MAX_SEGMENTS_POLICIES = ("head", "tail", "head_tail", "spread")
+LIST_UNITS = ("sentences", "segments")
+SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+SUMMARY_ORDERS = ("document", "score")
+LONGEST_SEGMENT_TOKENS = 512
+
+# These encoders number positions from padding_idx + 1, so that many fewer can be used.
+_OFFSET_POSITIONS = frozenset(
+    [
+        "roberta",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "camembert",
+        "mpnet",
+        "roberta-prelayernorm",
+        "longformer",
+        "xmod",
+        "data2vec-text",
+        "ibert",
+        "esm",
+        "luke",
+    ]
+)
+
+
+def usable_positions(text_config: PreTrainedConfig) -> int | None:
+    """Longest input of a text encoder in tokens, special tokens included.
+
+    Args:
+        text_config: The encoder's configuration.
+
+    Returns:
+        `max_position_embeddings`, less the padding offset where positions start after it
+        (RoBERTa and its kin); None when the encoder names no limit.
+    """
+    limit = getattr(text_config, "max_position_embeddings", None)
+    if limit is None or limit <= 0:
+        return None
+    if text_config.model_type in _OFFSET_POSITIONS:
+        return int(limit) - int(text_config.pad_token_id or 0) - 1
+    return int(limit)
+
+
+@strict
+class HierBertConfig(PreTrainedConfig):
+    """Configuration of a HierBERT model: segment encoder, segmentation, aggregator and heads.
+
+    Args:
+        text_config: Configuration of the segment encoder (any `AutoModel` text encoder); a dict
+            with `model_type`, or None for a BERT of default size.
+        pooling: Tokens to segment vector: "mean", "cls", "max" or "attention" (learnt).
+        aggregator_layers: Pre-LN transformer layers over the segment vectors; 0 leaves the mean.
+        sentence_layers: Attention layers over all sentences of a document before scoring them.
+        attention_heads: Heads of both kinds of layers; None takes one head for 64 dimensions.
+        dropout: Probability, of the aggregator and the heads (the encoder keeps its own).
+        classification: Whether the model has a classification head (labels are in `id2label`).
+        summarization: Whether the model has a head that scores sentences for a summary.
+        class_weights: Loss weight of each label, in label order; None weighs all the same.
+            For multi-label, the weight of the positive answers.
+        label_smoothing: Probability mass spread over all labels, in [0, 1); single-label only.
+        classification_loss_weight: Factor of the classification loss in the sum.
+        summarization_loss_weight: Factor of the summarization loss in the sum.
+        listwise_loss_weight: Weight of the listwise term beside binary cross-entropy.
+        max_tokens_per_segment: Longest segment in tokens, special tokens included; at most 512
+            and at most the encoder's usable positions. None takes that limit.
+        overlap_sentences: Sentences repeated at the start of the next segment.
+        max_segments: Most segments of a document; None for no limit.
+        max_segments_policy: Which segments stay under the limit: "head", "tail", "head_tail"
+            or "spread".
+        list_unit: What the items of a document given as a list of strings are: "sentences" or
+            "segments".
+        tokens_per_forward: Tokens of one pass through the encoder, padding included; None picks
+            by the device.
+        decision_threshold: Probability from which a label applies; multi-label only.
+        summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
+        summary_limit: Amount of the default summary budget.
+        summary_order: "document" or "score".
+        summary_redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
+        initializer_range: Standard deviation of new weights.
+
+    Raises:
+        StrictDataclassClassValidationError: A value is out of its range; the message names it
+            and what is allowed.
+    """
+
+    model_type = "hierbert"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 (the name and kind transformers reads)
+
+    text_config: dict | PreTrainedConfig | None = None
+    pooling: str = "mean"
+    aggregator_layers: int = 2
+    sentence_layers: int = 1
+    attention_heads: int | None = None
+    dropout: float = 0.1
+    classification: bool = True
+    summarization: bool = False
+    class_weights: list[float] | None = None
+    label_smoothing: float = 0.0
+    classification_loss_weight: float = 1.0
+    summarization_loss_weight: float = 1.0
+    listwise_loss_weight: float = 1.0
+    max_tokens_per_segment: int | None = None
+    overlap_sentences: int = 0
+    max_segments: int | None = None
+    max_segments_policy: str = "head"
+    list_unit: str = "sentences"
+    tokens_per_forward: int | None = None
+    decision_threshold: float = 0.5
+    summary_budget: str = "max_words"
+    summary_limit: float = 100.0
+    summary_order: str = "document"
+    summary_redundancy: float = 0.0
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Turn a nested dict into a configuration and settle what depends on the encoder."""
+        if self.text_config is None:
+            self.text_config = AutoConfig.for_model("bert")
+        elif isinstance(self.text_config, dict):
+            values = dict(self.text_config)
+            self.text_config = AutoConfig.for_model(values.pop("model_type", "bert"), **values)
+        if self.max_tokens_per_segment is None:
+            self.max_tokens_per_segment = self.longest_segment
+        if self.attention_heads is None:
+            self.attention_heads = _heads_for(self.hidden_size)
+        super().__post_init__(**kwargs)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of every vector of the model: tokens, sentences, segments, documents."""
+        return int(self.text_config.hidden_size)
+
+    @property
+    def longest_segment(self) -> int:
+        """Most tokens of a segment that this encoder allows, special tokens included."""
+        return min(LONGEST_SEGMENT_TOKENS, usable_positions(self.text_config) or 10**9)
+
+    def validate_segmentation(self) -> None:
+        """Refuse segments the encoder cannot read."""
+        if not 8 <= self.max_tokens_per_segment <= self.longest_segment:
+            raise ValueError(
+                f"max_tokens_per_segment={self.max_tokens_per_segment} is not allowed: this "
+                f"encoder ({self.text_config.model_type}) takes 8 to {self.longest_segment} "
+                "tokens a segment, special tokens included"
+            )
+        _at_least(self, "overlap_sentences", 0)
+        if self.max_segments is not None:
+            _at_least(self, "max_segments", 1)
+        if self.tokens_per_forward is not None:
+            _at_least(self, "tokens_per_forward", 1)
+        _one_of(self, "max_segments_policy", MAX_SEGMENTS_POLICIES)
+        _one_of(self, "list_unit", LIST_UNITS)
+
+    def validate_architecture(self) -> None:
+        """Refuse impossible layers."""
+        _one_of(self, "pooling", POOLING_MODES)
+        _at_least(self, "aggregator_layers", 0)
+        _at_least(self, "sentence_layers", 0)
+        _at_least(self, "attention_heads", 1)
+        if self.hidden_size % self.attention_heads:
+            raise ValueError(
+                f"attention_heads={self.attention_heads} does not divide the hidden size "
+                f"{self.hidden_size}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} is not allowed: 0 <= dropout < 1")
+        if not (self.classification or self.summarization):
+            raise ValueError("a model needs a head: classification or summarization (or both)")
+
+    def validate_heads(self) -> None:
+        """Refuse losses and answers that make no sense."""
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing}: 0 <= label_smoothing < 1")
+        if not 0 <= self.decision_threshold <= 1:
+            raise ValueError(f"decision_threshold={self.decision_threshold}: allowed is 0 to 1")
+        if self.class_weights is not None and len(self.class_weights) != self.num_labels:
+            raise ValueError(
+                f"class_weights has {len(self.class_weights)} numbers for {self.num_labels} labels"
+            )
+        _one_of(self, "summary_budget", SUMMARY_BUDGETS)
+        _one_of(self, "summary_order", SUMMARY_ORDERS)
+        if not self.summary_limit > 0:
+            raise ValueError(f"summary_limit={self.summary_limit}: a number above 0 is needed")
+        if not 0 <= self.summary_redundancy <= 1:
+            raise ValueError(f"summary_redundancy={self.summary_redundancy}: allowed is 0 to 1")
+
+
+def _heads_for(hidden_size: int) -> int:
+    """Heads of 64 dimensions, or the nearest number that divides the hidden size."""
+    heads = max(1, hidden_size // 64)
+    while hidden_size % heads:
+        heads -= 1
+    return heads
+
+
+def _one_of(config: PreTrainedConfig, name: str, allowed: tuple[str, ...]) -> None:
+    value = getattr(config, name)
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed; choose from {', '.join(allowed)}")
+
+
+def _at_least(config: PreTrainedConfig, name: str, least: int) -> None:
+    value = getattr(config, name)
+    if value < least:
+        raise ValueError(f"{name}={value} is not allowed; at least {least}")

@@ -1,0 +1,108 @@
+"""Groups of different sizes without wasted work: segments of tokens, documents of segments.
+
+All of hierbert's batches are flat: vectors of all groups one after the other, with the size of
+each group beside them. Padding exists only inside one micro-batch and nowhere else.
+"""
+
+import torch
+from torch import Tensor
+
+
+def plan_micro_batches(lengths: list[int], units_per_forward: int) -> list[list[int]]:
+    """Put groups of similar length together under a budget of units, padding included.
+
+    Args:
+        lengths: Units of each group (tokens of a segment, segments of a document).
+        units_per_forward: Most units of a micro-batch, counted as groups times the longest
+            group. A group longer than that is a micro-batch of its own.
+
+    Returns:
+        Indices into `lengths`, each once, longest groups first.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    batches: list[list[int]] = []
+    for index in order:
+        if batches:
+            # The first of a batch is its longest, since the order is by length.
+            longest = max(1, lengths[batches[-1][0]])
+            if (len(batches[-1]) + 1) * longest <= units_per_forward:
+                batches[-1].append(index)
+                continue
+        batches.append([index])
+    return batches
+
+
+def group_starts(lengths: Tensor) -> Tensor:
+    """Position of the first unit of each group.
+
+    Args:
+        lengths: Units of each group, int64 (G,).
+
+    Returns:
+        int64 (G,).
+    """
+    return torch.cumsum(lengths, 0) - lengths
+
+
+def group_of_unit(lengths: Tensor) -> Tensor:
+    """Group that each unit belongs to.
+
+    Args:
+        lengths: Units of each group, int64 (G,).
+
+    Returns:
+        int64 (M,), M the sum of the lengths.
+    """
+    return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
+
+def padded_positions(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Where to read the units of some groups so that they form a rectangle.
+
+    Args:
+        starts: First unit of each group, int64 (G,).
+        lengths: Units of each group, at least 1, int64 (G,).
+
+    Returns:
+        Positions into the flat units, int64 (G, L), L the longest group, and a bool mask
+        (G, L), True where a unit is real. Padding reads the group's last unit.
+    """
+    steps = torch.arange(int(lengths.max()), device=lengths.device)
+    mask = steps < lengths[:, None]
+    return starts[:, None] + torch.minimum(steps, lengths[:, None] - 1), mask
+
+
+def group_mean(values: Tensor, lengths: Tensor) -> Tensor:
+    """Mean of each group's units; a group without units has the mean 0.
+
+    Args:
+        values: float (M, ...).
+        lengths: Units of each group, int64 (G,), with the sum M.
+
+    Returns:
+        float (G, ...), in the dtype of `values`.
+    """
+    totals = values.new_zeros(len(lengths), *values.shape[1:], dtype=torch.float32)
+    totals = totals.index_add(0, group_of_unit(lengths), values.float())
+    counts = lengths.clamp(min=1).view(-1, *[1] * (values.dim() - 1))
+    return (totals / counts).to(values.dtype)
+
+
+def group_log_softmax(scores: Tensor, lengths: Tensor) -> Tensor:
+    """Log-softmax inside each group.
+
+    Args:
+        scores: float (M,).
+        lengths: Units of each group, int64 (G,), with the sum M.
+
+    Returns:
+        float32 (M,).
+    """
+    groups = group_of_unit(lengths)
+    scores = scores.float()
+    highest = torch.full((len(lengths),), -torch.inf, device=scores.device)
+    # Only shifts the exponent: no gradient needs to flow through it.
+    highest = highest.scatter_reduce(0, groups, scores.detach(), "amax")
+    shifted = scores - highest[groups]
+    total = torch.zeros_like(highest).index_add(0, groups, shifted.exp())
+    return shifted - total[groups].log()

@@ -1,0 +1,379 @@
+"""Documents to segments: whole sentences packed up to a token budget, with character spans.
+
+Nothing is lost silently: every character that is not white space lies in a sentence, every
+sentence lies in a segment, and where a limit on segments leaves any out, `Omission` says what.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from .sentences import Span, split_sentences
+
+DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
+"""A text; or its sentences (or segments, see `list_unit`); or its segments' sentences."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CLAUSE_ENDS = frozenset(",;:)]}—–،؛，；：、")
+# Long texts are tokenized in parts of about this many characters, cut between sentences, so that
+# the tokenizer's own memory stays small.
+_CHARACTERS_PER_CALL = 50_000
+
+
+@dataclass(frozen=True)
+class Omission:
+    """What `max_segments` left out of a document."""
+
+    segments: int = 0
+    sentences: int = 0
+    tokens: int = 0
+    characters: int = 0
+
+
+@dataclass(frozen=True)
+class SegmentedDocument:
+    """One document as a model reads it; S segments, N sentences, T tokens.
+
+    Attributes:
+        text: The document; every span points into it.
+        sentence_spans: Start and end of each sentence in characters, N of them.
+        segment_spans: The same for each segment, S of them, at least 1. With overlap they
+            overlap too.
+        input_ids: Tokens of all segments, special tokens included, int32 (T,).
+        segment_lengths: Tokens of each segment, int64 (S,).
+        sentence_index: Sentence of each token, -1 for special tokens, int32 (T,).
+        sentence_segments: Segment in which each sentence begins, ascending, int64 (N,).
+        sentence_tokens: Tokens of each sentence, each counted once, int64 (N,).
+        omission: What was left out by `max_segments`; None when nothing was.
+    """
+
+    text: str
+    sentence_spans: list[Span]
+    segment_spans: list[Span]
+    input_ids: Tensor
+    segment_lengths: Tensor
+    sentence_index: Tensor
+    sentence_segments: Tensor
+    sentence_tokens: Tensor
+    omission: Omission | None = None
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences' texts."""
+        return [self.text[start:end] for start, end in self.sentence_spans]
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A sentence, or a piece of one that is longer than a segment: tokens [first, last)."""
+
+    sentence: int
+    first: int
+    last: int
+    span: Span
+
+
+class Segmenter:
+    """Cuts documents into segments for one tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer; its special tokens and its own truncation and padding
+            settings do not matter, they are handled here.
+        max_tokens_per_segment: Most tokens of a segment, special tokens included.
+        overlap_sentences: Sentences repeated at the start of the next segment, as far as they
+            fit. Segments given by the caller are not overlapped.
+        max_segments: Most segments of a document; None for no limit.
+        max_segments_policy: Which stay: "head", "tail", "head_tail" or "spread".
+        list_unit: What the items of a list of strings are: "sentences" or "segments".
+        splitter: Text to sentence spans: sorted, disjoint, with only white space between.
+
+    Raises:
+        ValueError: The tokenizer gives no character offsets, or a segment has no room.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_tokens_per_segment: int = 512,
+        overlap_sentences: int = 0,
+        max_segments: int | None = None,
+        max_segments_policy: str = "head",
+        list_unit: str = "sentences",
+        splitter: Callable[[str], list[Span]] = split_sentences,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives no character offsets; a fast tokenizer is needed"
+            )
+        self.tokenizer = tokenizer
+        self.overlap_sentences = overlap_sentences
+        self.max_segments = max_segments
+        self.max_segments_policy = max_segments_policy
+        self.list_unit = list_unit
+        self.splitter = splitter
+        self.prefix_ids, self.suffix_ids = _special_ids(tokenizer)
+        self.room = max_tokens_per_segment - len(self.prefix_ids) - len(self.suffix_ids)
+        if self.room < 1:
+            raise ValueError(
+                f"max_tokens_per_segment={max_tokens_per_segment} leaves no room beside the "
+                f"{len(self.prefix_ids) + len(self.suffix_ids)} special tokens"
+            )
+
+    def __call__(self, documents: Sequence[DocumentText]) -> list[SegmentedDocument]:
+        """Segment documents.
+
+        Args:
+            documents: Texts; or lists of their sentences or segments, which are joined by
+                newlines to the text that the spans point into.
+
+        Returns:
+            One `SegmentedDocument` for each, in order. A document without text is one segment
+            of special tokens and no sentence.
+        """
+        prepared = [self._sentences(document) for document in documents]
+        calls: list[tuple[int, int, str]] = []
+        for number, (text, spans, _) in enumerate(prepared):
+            calls += [(number, start, text[start:end]) for start, end in _parts(text, spans)]
+        tokens: list[tuple[list[int], list[int], list[int]]] = [([], [], []) for _ in prepared]
+        encodings = self._encode([_SURROGATES.sub("\ufffd", part) for _, _, part in calls])
+        for (number, shift, _), (ids, offsets) in zip(calls, encodings, strict=True):
+            all_ids, starts, ends = tokens[number]
+            all_ids += ids
+            starts += [start + shift for start, _ in offsets]
+            ends += [end + shift for _, end in offsets]
+        return [
+            self._pack(text, spans, forced, *encoded)
+            for (text, spans, forced), encoded in zip(prepared, tokens, strict=True)
+        ]
+
+    def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
+        if not texts:
+            return []
+        # Neither truncated nor padded, whatever the tokenizer's file says (all-MiniLM-L6-v2's
+        # asks for both at 128 tokens).
+        encoded = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        return list(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
+
+    def _sentences(self, document: DocumentText) -> tuple[str, list[Span], set[int]]:
+        """A document's text, its sentence spans, and the sentences that must begin a segment."""
+        if isinstance(document, str):
+            return document, self.splitter(document), set()
+        spans: list[Span] = []
+        forced: set[int] = set()
+        items: list[str] = []
+        position = 0
+        for item in document:
+            own = [item] if isinstance(item, str) else list(item)
+            if self.list_unit == "segments" or not isinstance(item, str):
+                forced.add(len(spans))
+            for part in own:
+                if isinstance(item, str) and self.list_unit == "segments":
+                    spans += [(a + position, b + position) for a, b in self.splitter(part)]
+                else:
+                    # The caller's own sentence, also when it is blank: indices must agree.
+                    spans.append((position, position + len(part)))
+                items.append(part)
+                position += len(part) + 1
+        return "\n".join(items), spans, forced
+
+    def _pack(
+        self,
+        text: str,
+        spans: list[Span],
+        forced: set[int],
+        ids: list[int],
+        starts: list[int],
+        ends: list[int],
+    ) -> SegmentedDocument:
+        """Put units into segments, choose the segments that stay, and write them out flat."""
+        units = self._units(text, spans, starts, ends)
+        segments = self._fill(units, forced)
+        omission = None
+        if self.max_segments is not None and len(segments) > self.max_segments:
+            kept = _choose(len(segments), self.max_segments, self.max_segments_policy)
+            chosen = [segments[index] for index in kept]
+            omission = _omission(len(segments), chosen, units, len(spans))
+            segments = chosen
+        # Sentences are counted anew where some were left out.
+        new_index: dict[int, int] = {}
+        sentence_segments: list[int] = []
+        token_counts: list[int] = []
+        input_ids: list[int] = []
+        sentence_index: list[int] = []
+        lengths: list[int] = []
+        seen: set[tuple[int, int]] = set()
+        for number, segment in enumerate(segments):
+            before = len(input_ids)
+            input_ids += self.prefix_ids
+            sentence_index += [-1] * len(self.prefix_ids)
+            for unit in segment:
+                size = unit.last - unit.first
+                if unit.sentence not in new_index:
+                    new_index[unit.sentence] = len(new_index)
+                    sentence_segments.append(number)
+                    token_counts.append(0)
+                place = new_index[unit.sentence]
+                if (unit.sentence, unit.first) not in seen:
+                    seen.add((unit.sentence, unit.first))
+                    token_counts[place] += size
+                input_ids += ids[unit.first : unit.last]
+                sentence_index += [place] * size
+            input_ids += self.suffix_ids
+            sentence_index += [-1] * len(self.suffix_ids)
+            lengths.append(len(input_ids) - before)
+        return SegmentedDocument(
+            text=text,
+            sentence_spans=[spans[sentence] for sentence in new_index],
+            segment_spans=[(s[0].span[0], s[-1].span[1]) if s else (0, 0) for s in segments],
+            input_ids=torch.tensor(input_ids, dtype=torch.int32),
+            segment_lengths=torch.tensor(lengths, dtype=torch.int64),
+            sentence_index=torch.tensor(sentence_index, dtype=torch.int32),
+            sentence_segments=torch.tensor(sentence_segments, dtype=torch.int64),
+            sentence_tokens=torch.tensor(token_counts, dtype=torch.int64),
+            omission=omission,
+        )
+
+    def _units(
+        self, text: str, spans: list[Span], starts: list[int], ends: list[int]
+    ) -> list[_Unit]:
+        """Sentences as units; those longer than a segment in pieces."""
+        units: list[_Unit] = []
+        first = 0
+        for sentence, (start, end) in enumerate(spans):
+            # A token belongs to the first sentence that ends after the token starts: tokens of
+            # the white space between two sentences go with the second. Blank sentences of the
+            # caller have none.
+            last = bisect_left(starts, end, first) if end > start else first
+            if sentence == len(spans) - 1:
+                last = len(starts)
+            cuts = [first]
+            while last - cuts[-1] > self.room:
+                cuts.append(self._cut(text, cuts[-1], starts, ends))
+            cuts.append(last)
+            edges = [start, *(starts[cut] for cut in cuts[1:-1]), end]
+            units += [
+                _Unit(sentence, cuts[i], cuts[i + 1], (edges[i], edges[i + 1]))
+                for i in range(len(cuts) - 1)
+            ]
+            first = last
+        return units
+
+    def _cut(self, text: str, first: int, starts: list[int], ends: list[int]) -> int:
+        """Where to cut a sentence whose tokens from `first` on fill more than a segment.
+
+        After the last clause in the second half of the room; else between words; else
+        between any two tokens.
+        """
+        full = first + self.room
+        lowest = first + max(1, self.room // 2)
+        between_words = 0
+        for cut in range(full, lowest - 1, -1):
+            at_word = ends[cut - 1] < starts[cut] or text[starts[cut]].isspace()
+            if at_word and ends[cut - 1] > 0 and text[ends[cut - 1] - 1] in _CLAUSE_ENDS:
+                return cut
+            if at_word and not between_words:
+                between_words = cut
+        return between_words or full
+
+    def _fill(self, units: list[_Unit], forced: set[int]) -> list[list[_Unit]]:
+        """Units into segments, greedily and in order."""
+        segments: list[list[_Unit]] = [[]]
+        used = 0
+        for position, unit in enumerate(units):
+            size = unit.last - unit.first
+            own = unit.sentence in forced and (
+                position == 0 or units[position - 1].sentence != unit.sentence
+            )
+            if segments[-1] and own:
+                segments.append([])
+                used = 0
+            elif segments[-1] and used + size > self.room:
+                repeated = [] if forced else self._repeat(segments[-1], unit)
+                segments.append(repeated)
+                used = sum(other.last - other.first for other in repeated)
+            segments[-1].append(unit)
+            used += size
+        return segments
+
+    def _repeat(self, segment: list[_Unit], following: _Unit) -> list[_Unit]:
+        """The last sentences of a segment that fit into the next one before `following`."""
+        room = self.room - (following.last - following.first)
+        repeated: list[_Unit] = []
+        sentences: set[int] = set()
+        for unit in reversed(segment):
+            # The sentence that goes on in the next segment is no repetition.
+            if unit.sentence == following.sentence:
+                break
+            sentences.add(unit.sentence)
+            room -= unit.last - unit.first
+            if len(sentences) > self.overlap_sentences or room < 0:
+                break
+            repeated.insert(0, unit)
+        return repeated
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Tokens that this tokenizer puts before and after a text, by asking it."""
+    encoded = tokenizer("a", return_special_tokens_mask=True, truncation=False, padding=False)
+    ids, special = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
+    inner = [index for index, flag in enumerate(special) if not flag] or [len(ids)]
+    return ids[: inner[0]], ids[inner[-1] + 1 :]
+
+
+def _parts(text: str, spans: list[Span]) -> list[Span]:
+    """Cut a text into parts for the tokenizer, between sentences that white space separates.
+
+    Each part starts where the sentence before it ends, so that tokenizers for which a space
+    belongs to the next word see it.
+    """
+    parts: list[Span] = []
+    start = 0
+    for index in range(1, len(spans)):
+        end, next_start = spans[index - 1][1], spans[index][0]
+        if end - start >= _CHARACTERS_PER_CALL and end < next_start:
+            parts.append((start, end))
+            start = end
+    if spans and start < len(text):
+        parts.append((start, len(text)))
+    return parts
+
+
+def _choose(count: int, limit: int, policy: str) -> list[int]:
+    """Indices of the segments that stay, ascending."""
+    if policy == "head":
+        return list(range(limit))
+    if policy == "tail":
+        return list(range(count - limit, count))
+    if policy == "head_tail":
+        head = (limit + 1) // 2
+        return [*range(head), *range(count - (limit - head), count)]
+    if limit == 1:
+        return [count // 2]
+    return [round(index * (count - 1) / (limit - 1)) for index in range(limit)]
+
+
+def _omission(total: int, chosen: list[list[_Unit]], units: list[_Unit], count: int) -> Omission:
+    """What is in none of the chosen segments."""
+    kept = {id(unit) for segment in chosen for unit in segment}
+    lost = [unit for unit in units if id(unit) not in kept]
+    return Omission(
+        segments=total - len(chosen),
+        sentences=count - len({unit.sentence for segment in chosen for unit in segment}),
+        tokens=sum(unit.last - unit.first for unit in lost),
+        characters=sum(unit.span[1] - unit.span[0] for unit in lost),
+    )

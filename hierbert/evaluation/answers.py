@@ -1,0 +1,198 @@
+"""A model's answers for every document of a corpus, each exactly once, on every process.
+
+Documents are dealt to the processes by tokens and come back by their index, so that no process
+count, batch or padding can lose or double one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from hierbert.data.documents import PreparedDocument, collate_documents
+from hierbert.data.labels import LabelMap
+from hierbert.data.plan import deal_all, fill_batches
+from hierbert.evaluation.rouge import rouge_scores
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.selection import Budget, select_within
+from hierbert.progress import Progress
+
+_TOKENS_PER_BATCH = 16_384
+
+
+class Vectors(Protocol):
+    """Where the vectors of a frozen encoder come from."""
+
+    def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
+        """Segment vectors (P, H) and sentence vectors (N, H) of documents."""
+        ...
+
+
+@dataclass(frozen=True)
+class SummaryRule:
+    """How scored sentences become a summary.
+
+    Attributes:
+        budget: Its greatest length.
+        order: "document" or "score".
+        redundancy: Weight of maximal marginal relevance.
+    """
+
+    budget: Budget
+    order: str = "document"
+    redundancy: float = 0.0
+
+    def select(
+        self, document: SegmentedDocument, scores: Sequence[float], vectors: Tensor | None = None
+    ) -> list[int]:
+        """Indices of the selected sentences.
+
+        Args:
+            document: Of N sentences.
+            scores: N.
+            vectors: Sentence vectors, float (N, H); needed with redundancy.
+
+        Returns:
+            Indices into the document's sentences.
+        """
+        similarity = None
+        if self.redundancy and vectors is not None:
+            units = torch.nn.functional.normalize(vectors.float(), dim=1)
+            similarity = lambda index: (units @ units[index]).tolist()  # noqa: E731
+        texts = document.sentences
+        return select_within(
+            scores,
+            texts,
+            self.budget,
+            token_counts=document.sentence_tokens.tolist(),
+            order=self.order,
+            redundancy=self.redundancy if similarity else 0.0,
+            similarity=similarity,
+            selectable=[bool(text.strip()) for text in texts],
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about one document, and how far off it is.
+
+    Attributes:
+        index: Of the document in the corpus.
+        logits: C numbers; None without a classification head.
+        selected: Sentences of the summary, in its order; None without a summarization head.
+        rouge: ROUGE of the summary by type; None without a reference.
+        classification_loss: None without a label.
+        summarization_loss: None without a reference.
+    """
+
+    index: int
+    logits: list[float] | None = None
+    selected: list[int] | None = None
+    rouge: dict[str, float] | None = None
+    classification_loss: float | None = None
+    summarization_loss: float | None = None
+
+
+def answer_documents(
+    model: nn.Module,
+    documents: Sequence[PreparedDocument],
+    accelerator: Accelerator,
+    label_map: LabelMap | None,
+    rule: SummaryRule | None,
+    vectors: Vectors | None = None,
+    description: str = "evaluating",
+) -> list[Answer]:
+    """Run a model over a corpus.
+
+    Args:
+        model: A bare `HierBertForDocuments`; its mode is put back afterwards.
+        documents: The corpus, the same on every process.
+        accelerator: The run's.
+        label_map: Of the classification head; None without one.
+        rule: How to summarize; None without a summarization head.
+        vectors: Of a frozen encoder; None encodes tokens.
+        description: What progress calls this.
+
+    Returns:
+        One answer per document, in order, the same on every process.
+    """
+    sizes = [document.tokens for document in documents]
+    mine = deal_all(range(len(documents)), sizes, accelerator.num_processes)
+    own = mine[accelerator.process_index]
+    answers: list[Answer] = []
+    was_training = model.training
+    model.eval()
+    # Evaluation from cached vectors takes a moment: nothing to show.
+    shown = None if vectors is None else False
+    with torch.no_grad(), Progress(sum(sizes[i] for i in own), description, "tokens", shown) as bar:
+        for places in fill_batches([sizes[index] for index in own], _TOKENS_PER_BATCH):
+            indices = [own[place] for place in places]
+            batch = [documents[index] for index in indices]
+            answers += _answer_batch(model, indices, batch, accelerator, label_map, rule, vectors)
+            bar.advance(sum(document.tokens for document in batch))
+    model.train(was_training)
+    rows = {answer.index: answer for answer in gather_object(answers)}
+    return [rows[index] for index in range(len(documents))]
+
+
+def _answer_batch(
+    model: nn.Module,
+    indices: list[int],
+    documents: list[PreparedDocument],
+    accelerator: Accelerator,
+    label_map: LabelMap | None,
+    rule: SummaryRule | None,
+    vectors: Vectors | None,
+) -> list[Answer]:
+    cached = vectors.batch([document.segmented for document in documents]) if vectors else None
+    inputs = collate_documents(documents, label_map, rule is not None, cached)
+    inputs = {name: value.to(accelerator.device) for name, value in inputs.items()}
+    with accelerator.autocast():
+        output = model(**inputs)
+    counts = inputs["sentences_per_document"].tolist()
+    fields: list[dict[str, Any]] = [{"index": index} for index in indices]
+    if output.logits is not None and label_map is not None:
+        losses, counted = model.classifier.losses(output.logits, inputs["labels"])
+        for row, logits in enumerate(output.logits.float().tolist()):
+            fields[row]["logits"] = logits
+            fields[row]["classification_loss"] = float(losses[row]) if counted[row] else None
+    if output.sentence_scores is not None and rule is not None:
+        losses, counted = model.summarizer.losses(
+            output.sentence_scores, inputs["sentence_labels"], inputs["sentences_per_document"]
+        )
+        scores = output.sentence_scores.float().cpu().split(counts)
+        sentence_vectors = output.sentence_vectors.cpu().split(counts)
+        for row, document in enumerate(documents):
+            selected = rule.select(document.segmented, scores[row].tolist(), sentence_vectors[row])
+            fields[row]["selected"] = selected
+            fields[row]["summarization_loss"] = float(losses[row]) if counted[row] else None
+            if document.summary is not None:
+                fields[row]["rouge"] = score_summary(document, selected)
+    return [Answer(**values) for values in fields]
+
+
+def summary_text(document: SegmentedDocument, selected: Sequence[int]) -> str:
+    """The selected sentences joined by newlines, each on one line."""
+    return "\n".join(" ".join(document.sentences[index].split()) for index in selected)
+
+
+def score_summary(document: PreparedDocument, selected: Sequence[int]) -> dict[str, float]:
+    """ROUGE F1 of an extract, 0 to 1, by type.
+
+    Args:
+        document: With a reference summary.
+        selected: Its sentences in the extract.
+
+    Returns:
+        rouge1, rouge2, rougeL, rougeLsum.
+    """
+    assert document.summary is not None
+    prediction = summary_text(document.segmented, selected)
+    return {
+        name: float(values[0])
+        for name, values in rouge_scores([prediction], [document.summary]).items()
+    }

@@ -1,0 +1,199 @@
+"""Answers to figures: the metrics of both tasks and the one that chooses checkpoints."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hierbert.data.corpus import Example
+from hierbert.data.documents import PreparedDocument
+from hierbert.data.labels import LabelMap
+from hierbert.evaluation.answers import Answer
+from hierbert.evaluation.classification import (
+    MultiLabel,
+    Regression,
+    SingleLabel,
+    confusion_matrix,
+    per_label_table,
+)
+from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.errors import ConfigError
+
+LOWER_IS_BETTER = ("loss", "mse", "mae")
+
+
+def score_answers(
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+    label_map: LabelMap | None,
+    threshold: float = 0.5,
+    loss_weights: tuple[float, float] = (1.0, 1.0),
+) -> dict[str, float]:
+    """Score the answers for a corpus.
+
+    Args:
+        answers: One for each document, in order.
+        documents: The corpus; those without a label or summary are left out of its scores.
+        label_map: Of the classification head; None without one.
+        threshold: Probability from which a label of several applies.
+        loss_weights: Of the classification and the summarization loss.
+
+    Returns:
+        Each metric by its name, 0 to 1 (losses and errors: 0 and above). A task whose labels
+        no document has is absent. Both losses are there beside their weighted sum.
+    """
+    scores: dict[str, float] = {}
+    losses = [0.0, 0.0]
+    if label_map is not None:
+        labelled = [i for i, document in enumerate(documents) if document.label is not None]
+        if labelled:
+            scores.update(_classification(answers, documents, labelled, label_map, threshold))
+            losses[0] = float(np.mean([answers[i].classification_loss for i in labelled]))
+            scores["classification_loss"] = losses[0]
+    summarized = [answer for answer in answers if answer.rouge is not None]
+    if summarized:
+        for name in ROUGE_TYPES:
+            scores[name] = float(np.mean([a.rouge[name] for a in summarized if a.rouge]))
+        counted = [a.summarization_loss for a in summarized if a.summarization_loss is not None]
+        if counted:
+            losses[1] = float(np.mean(counted))
+            scores["summarization_loss"] = losses[1]
+    scores["loss"] = loss_weights[0] * losses[0] + loss_weights[1] * losses[1]
+    return scores
+
+
+def _classification(
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+    labelled: list[int],
+    label_map: LabelMap,
+    threshold: float,
+) -> dict[str, float]:
+    logits = _logits(answers, labelled)
+    labels = [documents[i].label for i in labelled]
+    if label_map.problem_type == "single_label":
+        return SingleLabel().compute(predictions=logits.argmax(1), references=labels)
+    if label_map.problem_type == "regression":
+        return Regression().compute(predictions=logits[:, 0], references=labels)
+    return MultiLabel().compute(
+        predictions=_sigmoid(logits),
+        references=_indicators(labels, len(label_map.names)),
+        thresholds=threshold,
+    )
+
+
+def label_report(
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+    label_map: LabelMap,
+    threshold: float = 0.5,
+) -> dict[str, object]:
+    """Per-label figures and, for one label a document, the confusion matrix.
+
+    Args:
+        answers: One for each document, in order.
+        documents: The corpus.
+        label_map: Names of the labels; not of a regression.
+        threshold: Probability from which a label of several applies.
+
+    Returns:
+        "labels": rows as `per_label_table` gives them; "confusion": counts, rows are true
+        labels and columns predicted ones.
+    """
+    labelled = [i for i, document in enumerate(documents) if document.label is not None]
+    logits = _logits(answers, labelled)
+    labels = [documents[i].label for i in labelled]
+    if label_map.problem_type == "multi_label":
+        predicted = (_sigmoid(logits) >= threshold).astype(int)
+        references = _indicators(labels, len(label_map.names))
+        return {"labels": per_label_table(predicted, references, label_map.names)}
+    predictions = logits.argmax(1)
+    return {
+        "labels": per_label_table(predictions, labels, label_map.names),
+        "confusion": confusion_matrix(predictions, labels, len(label_map.names)).tolist(),
+    }
+
+
+_LABEL_METRICS = {
+    "single_label": ("accuracy", "macro_f1", "micro_f1", "weighted_f1"),
+    "multi_label": ("macro_f1", "micro_f1", "weighted_f1", "samples_f1", "subset_accuracy", "map"),
+    "regression": ("mse", "mae", "r2", "pearson", "spearman"),
+}
+
+
+def check_metric(
+    name: str, label_map: LabelMap | None, summarize: bool, validation: Sequence[Example]
+) -> None:
+    """Refuse a metric that the validation documents cannot give, before anything costs time.
+
+    Args:
+        name: `training.metric`.
+        label_map: Of the classification head; None without one.
+        summarize: Whether there is a summarization head.
+        validation: The validation documents.
+
+    Raises:
+        ConfigError: Names the metric and those that can be had.
+    """
+    allowed = ["auto", "loss"]
+    has_labels = any(example.label is not None for example in validation)
+    has_summaries = any(example.summary is not None for example in validation)
+    if label_map is not None and has_labels:
+        allowed += _LABEL_METRICS[label_map.problem_type]
+    if summarize and has_summaries:
+        allowed += ROUGE_TYPES
+    if len(allowed) == 2:
+        raise ConfigError(
+            "no validation document has a label or a summary: nothing can choose the best "
+            "checkpoint; give data.validation documents with some"
+        )
+    if name not in allowed:
+        raise ConfigError(
+            f"training.metric={name} is not allowed; for these validation documents choose from "
+            f"{', '.join(allowed)}"
+        )
+
+
+def choose_metric(
+    name: str, scores: dict[str, float], label_map: LabelMap | None, summarize: bool
+) -> float:
+    """The figure that chooses checkpoints, turned so that greater is better.
+
+    Args:
+        name: A metric's name, or "auto".
+        scores: Of the validation documents.
+        label_map: Of the classification head; None without one.
+        summarize: Whether there is a summarization head.
+
+    Returns:
+        The metric, negated where lower is better.
+
+    Raises:
+        KeyError: There is no such metric among the scores.
+    """
+    if name != "auto":
+        return -scores[name] if name in LOWER_IS_BETTER else scores[name]
+    parts = []
+    if label_map is not None:
+        is_regression = label_map.problem_type == "regression"
+        key = "mse" if is_regression else "macro_f1"
+        if key in scores:
+            parts.append(-scores[key] if is_regression else scores[key])
+    if summarize and "rouge1" in scores:
+        parts.append(scores["rouge1"])
+    return float(np.mean(parts)) if parts else -scores["loss"]
+
+
+def _logits(answers: Sequence[Answer], indices: list[int]) -> np.ndarray:
+    return np.array([answers[index].logits for index in indices], dtype=np.float64)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return torch.sigmoid(torch.from_numpy(logits)).numpy()
+
+
+def _indicators(labels: Sequence[list[int]], count: int) -> np.ndarray:
+    table = np.zeros((len(labels), count), dtype=int)
+    for row, names in enumerate(labels):
+        table[row, names] = 1
+    return table

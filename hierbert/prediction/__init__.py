@@ -1,0 +1,1 @@
+"""Answers for new documents: the predictor, and the command that runs it over files."""

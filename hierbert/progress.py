@@ -1,0 +1,169 @@
+"""Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere.
+
+Standard output is left alone, for it may carry data. Only the process of rank 0 (environment
+variable RANK) says anything. Time left follows from the units done, so count what the cost grows
+with: tokens rather than documents. Invariant: progress never changes or fails the work it shows.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from tqdm import tqdm
+
+_FIRST_LINE_SECONDS = 5.0
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks: rank 0, or no distributed run at all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(message: str, stream: TextIO | None = None) -> None:
+    """Write a line on standard error, on rank 0 only, above a bar that may be open.
+
+    Args:
+        message: The line.
+        stream: Where to write instead of standard error.
+    """
+    if is_first_process():
+        # Unlike print, this takes an open bar off the screen and puts it back below the line.
+        tqdm.write(message, file=stream or sys.stderr)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in words: ``45 s``, ``2 min 38 s``, ``3 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Shows how far some work is and how long it still takes.
+
+    Use it as a context: ``with Progress(total, "training", unit="tokens") as bar:`` and
+    ``bar.advance(n)`` inside. On a terminal this is a tqdm bar. Elsewhere (a log file, a batch
+    system) it is one line after about 5 seconds, one every ``interval_seconds`` after that, and
+    one at the end. Lines are written from within `advance`, so a single step that takes longer
+    delays them.
+
+    Args:
+        total: Units of the whole work; None when unknown, then no time left is shown.
+        description: What is being done, such as ``encoding``.
+        unit: What is counted, in the plural.
+        shown: True or False decides; None means on rank 0 only.
+        initial: Units that were done before, by a run that is now resumed. They count as done
+            but not towards the rate.
+        interval_seconds: Time between two lines.
+        stream: Where to write; None means standard error.
+        clock: Seconds that only grow; for the lines, not for the bar.
+    """
+
+    def __init__(
+        self,
+        total: int | None,
+        description: str,
+        unit: str = "documents",
+        shown: bool | None = None,
+        *,
+        initial: int = 0,
+        interval_seconds: float = 30.0,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total = total
+        self.description = description
+        self.unit = unit
+        self.shown = is_first_process() if shown is None else shown
+        self.initial = initial
+        self.done = initial
+        self.interval_seconds = interval_seconds
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._notes: dict[str, float | str] = {}
+        self._bar: Any = None
+        self._started = self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = self._clock()
+        self._next_line = self._started + min(_FIRST_LINE_SECONDS, self.interval_seconds)
+        if self.shown and self._stream.isatty():
+            self._bar = tqdm(
+                total=self.total,
+                desc=self.description,
+                unit=f" {self.unit}",
+                unit_scale=True,
+                initial=self.initial,
+                file=self._stream,
+                dynamic_ncols=True,
+                # Micro-batches differ in length: a steady estimate beats a nervous one.
+                smoothing=0.05,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        elif self.shown:
+            elapsed = format_seconds(self._clock() - self._started)
+            self._write(f"{'stopped after' if kind else 'done in'} {elapsed}")
+
+    def advance(self, units: int = 1) -> None:
+        """Count ``units`` more as done."""
+        self.done += units
+        if self._bar is not None:
+            self._bar.update(units)
+        elif self.shown and self._clock() >= self._next_line:
+            self._next_line = self._clock() + self.interval_seconds
+            self._write(self._time_left())
+
+    def note(self, **values: float | str) -> None:
+        """Keep figures beside the progress, such as ``loss=0.31``; the last one of a name stays."""
+        self._notes.update(values)
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._notes_text(), refresh=False)
+
+    def _write(self, state: str) -> None:
+        count = f"{self.done:,}"
+        if self.total is not None:
+            percent = f" ({100 * self.done // self.total}%)" if self.total else ""
+            count += f"/{self.total:,} {self.unit}{percent}"
+        else:
+            count += f" {self.unit}"
+        rate = self._rate()
+        parts = [count]
+        if rate:
+            parts.append(
+                f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
+            )
+        parts += [part for part in (state, self._notes_text()) if part]
+        print(f"{self.description}: {', '.join(parts)}", file=self._stream, flush=True)
+
+    def _rate(self) -> float:
+        elapsed = self._clock() - self._started
+        return (self.done - self.initial) / elapsed if elapsed > 0 else 0.0
+
+    def _time_left(self) -> str:
+        rate = self._rate()
+        if self.total is None or not rate:
+            return f"{format_seconds(self._clock() - self._started)} so far"
+        return f"{format_seconds(max(0, self.total - self.done) / rate)} left"
+
+    def _notes_text(self) -> str:
+        return ", ".join(
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self._notes.items()
+        )

@@ -1,0 +1,1 @@
+"""Training: the Accelerate loop, optimizer groups, cached vectors, checkpoints, the run folder."""

@@ -1,0 +1,153 @@
+"""The model of a run: a pretrained encoder under a new aggregator and new heads."""
+
+from collections import Counter
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from hierbert.config import RunConfig
+from hierbert.data.corpus import Example
+from hierbert.data.labels import LabelMap
+from hierbert.encoders import encoder_hint, resolve_encoder
+from hierbert.errors import ConfigError, ModelError
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
+
+PROBLEM_TYPES = {
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+LARGEST_CLASS_WEIGHT = 10.0
+
+
+def build_model(
+    config: RunConfig, label_map: LabelMap | None, train: list[Example]
+) -> tuple[HierBertForDocuments, HierBertProcessor]:
+    """Build the model and the processor of a run.
+
+    Args:
+        config: All settings; what must travel with the model goes into its configuration.
+        label_map: Of the classification head; None leaves the head out.
+        train: For the frequency of labels.
+
+    Returns:
+        The model in float32, frozen as configured, and its processor.
+
+    Raises:
+        ConfigError: Settings do not go with the encoder.
+        ModelError: There is no such encoder.
+    """
+    settings = config.model
+    source = resolve_encoder(settings.encoder)
+    hub = {
+        "revision": settings.encoder_revision,
+        "trust_remote_code": settings.trust_remote_code,
+    }
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+        model = HierBertForDocuments.from_encoder_pretrained(
+            source, **hub, **_model_settings(config, label_map, train)
+        )
+    except OSError as error:
+        raise ModelError(
+            f"model.encoder={settings.encoder} cannot be loaded: {_first_line(error)}; "
+            f"{encoder_hint(settings.encoder)}"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(_inner_message(error)) from error
+    encoder = model.hierbert.segment_encoder
+    encoder.tokens_per_forward = config.training.tokens_per_forward
+    encoder.recompute = config.training.memory == "recompute"
+    if config.training.freeze_encoder or config.training.trained_encoder_layers is not None:
+        try:
+            encoder.freeze(config.training.trained_encoder_layers or 0)
+        except ValueError as error:
+            raise ConfigError(f"training.trained_encoder_layers: {error}") from error
+    if config.training.freeze_encoder and settings.pooling == "attention":
+        raise ConfigError(
+            "model.pooling=attention is learnt and its vectors cannot be cached: with "
+            "training.freeze_encoder=true choose mean, cls or max"
+        )
+    # Where these weights came from is a path of this machine; the name is what others know.
+    model.config.text_config._name_or_path = settings.encoder
+    return model, HierBertProcessor.from_config(tokenizer, model.config)
+
+
+def _model_settings(
+    config: RunConfig, label_map: LabelMap | None, train: list[Example]
+) -> dict[str, Any]:
+    training, segmentation = config.training, config.segmentation
+    budget, limit = config.summary.limit
+    values: dict[str, Any] = {
+        "pooling": config.model.pooling,
+        "aggregator_layers": config.model.aggregator_layers,
+        "sentence_layers": config.model.sentence_layers,
+        "attention_heads": config.model.attention_heads,
+        "dropout": config.model.dropout,
+        "classification": label_map is not None,
+        "summarization": config.data.summary_column is not None,
+        "classification_loss_weight": training.classification_loss_weight,
+        "summarization_loss_weight": training.summarization_loss_weight,
+        "listwise_loss_weight": training.listwise_loss_weight,
+        "max_tokens_per_segment": segmentation.max_tokens_per_segment,
+        "overlap_sentences": segmentation.overlap_sentences,
+        "max_segments": segmentation.max_segments,
+        "max_segments_policy": segmentation.max_segments_policy,
+        "list_unit": segmentation.list_unit,
+        "summary_budget": budget,
+        "summary_limit": float(limit),
+        "summary_order": config.summary.order,
+        "summary_redundancy": config.summary.redundancy,
+    }
+    if label_map is not None:
+        values["problem_type"] = PROBLEM_TYPES[label_map.problem_type]
+        names = label_map.names or ["value"]
+        values["id2label"] = dict(enumerate(names))
+        values["label2id"] = {name: number for number, name in enumerate(names)}
+        if label_map.problem_type == "single_label":
+            values["label_smoothing"] = training.label_smoothing
+        if training.class_weights == "balanced" and label_map.problem_type != "regression":
+            values["class_weights"] = balanced_weights(label_map, train)
+    return values
+
+
+def balanced_weights(label_map: LabelMap, examples: list[Example]) -> list[float]:
+    """Loss weights that let rare labels count as much as frequent ones, within limits.
+
+    Args:
+        label_map: Single-label or multi-label.
+        examples: The training documents.
+
+    Returns:
+        For each label: single-label, documents over labels times the label's documents;
+        multi-label, documents without it over documents with it. From 1/10 to 10.
+    """
+    counts: Counter[int] = Counter()
+    total = 0
+    for example in examples:
+        label = label_map.encode(example)
+        if label is None:
+            continue
+        total += 1
+        counts.update(label if isinstance(label, list) else [int(label)])
+    weights = []
+    for number in range(len(label_map.names)):
+        count = max(1, counts[number])
+        if label_map.problem_type == "single_label":
+            weight = total / (len(label_map.names) * count)
+        else:
+            weight = (total - count) / count
+        weights.append(min(LARGEST_CLASS_WEIGHT, max(1 / LARGEST_CLASS_WEIGHT, weight)))
+    return weights
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else repr(error)
+
+
+def _inner_message(error: BaseException) -> str:
+    """The message of the check that failed, without the wrapping of strict dataclasses."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

@@ -1,0 +1,70 @@
+"""The command line of training: `train.py`, and `hierbert-train` where hierbert is installed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hierbert.config import RunConfig
+from hierbert.config_loading import dump_config, load_config, parse_command_line
+from hierbert.errors import run_command
+from hierbert.progress import say
+
+DESCRIPTION = """
+Train a hierarchical BERT on documents of any length: to classify them, to summarize them by
+their own sentences, or both with one model.
+"""
+
+EXAMPLES = """
+examples:
+  python train.py --config configs/quickstart.yaml
+  python train.py --config configs/classification.yaml data.train=my.csv \\
+      data.text_column=body data.label_column=topic
+  python train.py --config configs/summarization.yaml data.train=my.parquet \\
+      data.validation=dev.jsonl.gz run_dir=runs/mine
+  python train.py --config runs/mine/config.resolved.yaml --resume
+  torchrun --nproc_per_node 2 train.py --config configs/multitask.yaml data.train=my.jsonl
+"""
+
+FLAGS = {
+    "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings."
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the training command.
+
+    Args:
+        argv: Arguments without the command's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 2 for a mistake in the input, 130 when interrupted.
+    """
+    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+
+
+def _main(argv: list[str]) -> None:
+    command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, "train.py", FLAGS)
+    if command is None:
+        return
+    config = load_config(RunConfig, command.config, command.overrides)
+    if command.print_config:
+        print(dump_config(config, comments=True), end="")
+        return
+    resume = "--resume" in command.flags
+    # Heavy imports come after the checks that need none, so that mistakes answer at once.
+    from hierbert.training.run_folder import RESOLVED, check_run_folder
+
+    check_run_folder(config, resume)
+    from transformers.utils import logging
+
+    from hierbert.training.run import train
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        train(config, resume)
+    except KeyboardInterrupt:
+        saved = Path(config.run_dir) / RESOLVED
+        if saved.is_file():
+            say(f"go on with: train.py --config {saved} --resume")
+        raise

@@ -1,0 +1,65 @@
+"""AdamW with a learning rate for the encoder and one for the rest, warmed up and decayed."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from hierbert.config import TrainingConfig
+
+_ENCODER_PREFIX = "hierbert.segment_encoder.encoder."
+
+
+def build_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
+    """The optimizer over all weights that are trained.
+
+    Args:
+        model: A `HierBertForDocuments`, frozen as far as it shall be.
+        settings: Learning rates and weight decay.
+
+    Returns:
+        AdamW with up to four groups: encoder and rest, with decay and without (biases, norms and
+        other vectors).
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, weight in trained_weights(model):
+        rate = (
+            settings.encoder_learning_rate
+            if name.startswith(_ENCODER_PREFIX)
+            else settings.head_learning_rate
+        )
+        decay = settings.weight_decay if weight.dim() > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(weight)
+    return torch.optim.AdamW(
+        [
+            {"params": weights, "lr": rate, "weight_decay": decay}
+            for (rate, decay), weights in groups.items()
+        ]
+    )
+
+
+def trained_weights(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
+    """Names and weights that training changes, in the model's order."""
+    return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+
+
+def build_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float) -> LambdaLR:
+    """Learning rates that rise linearly from 0 and then fall linearly to 0.
+
+    Args:
+        optimizer: Its groups' rates are the peaks.
+        steps: Optimizer steps of the whole run.
+        warmup_ratio: Part of them in which the rates rise.
+
+    Returns:
+        The schedule, to be stepped after each optimizer step.
+    """
+    warmup = round(steps * warmup_ratio)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (steps - step) / max(1, steps - warmup))
+
+    return LambdaLR(optimizer, factor)

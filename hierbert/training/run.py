@@ -1,0 +1,190 @@
+"""One training run from settings to results: the table of contents of `hierbert.training`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import set_seed
+
+from hierbert.cache import cache_folder
+from hierbert.config import RunConfig
+from hierbert.data.documents import PreparedDocument, prepare_documents
+from hierbert.data.labels import LabelMap
+from hierbert.evaluation.answers import Answer, SummaryRule, answer_documents
+from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
+from hierbert.evaluation.scores import check_metric, label_report, score_answers
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.selection import Budget
+from hierbert.progress import format_seconds, say
+from hierbert.training.building import build_model
+from hierbert.training.corpora import load_corpora
+from hierbert.training.loop import Trainer
+from hierbert.training.results import environment, results_table, sample_answer, write_results
+from hierbert.training.run_folder import open_run_folder, save_model
+from hierbert.training.trackers import Trackers, require_installed
+from hierbert.training.vectors import VectorCache
+
+
+def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
+    """Train, evaluate and save a model.
+
+    Args:
+        config: All settings.
+        resume: Go on with the run in `config.run_dir`.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        HierBertError: A mistake in the settings, the data or the run folder, in one line.
+    """
+    started = time.monotonic()
+    require_installed(config.training.trackers)
+    accelerator = Accelerator(
+        mixed_precision=config.training.mixed_precision,
+        log_with=config.training.trackers or None,
+        project_dir=config.run_dir,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False)],
+    )
+    corpora = load_corpora(config)
+    label_map, summarize = corpora.label_map, config.data.summary_column is not None
+    check_metric(config.training.metric, label_map, summarize, corpora.validation)
+    set_seed(config.seed)
+    model, processor = build_model(config, label_map, corpora.train)
+    folder = open_run_folder(config, accelerator, resume)
+    model.to(accelerator.device)
+
+    cache = cache_folder(config.training.cache_dir)
+    oracle_cache = cache / "oracle" if summarize else None
+    splits: dict[str, list[PreparedDocument]] = {}
+    for name in ("train", "validation", "test"):
+        examples = getattr(corpora, name)
+        if examples is not None:
+            # The first process fills the cache that the others then read.
+            with accelerator.main_process_first():
+                splits[name] = prepare_documents(
+                    examples, processor, label_map, oracle_cache, f"segmenting {name}"
+                )
+    _report_lengths(splits, processor)
+
+    vectors = None
+    if config.training.freeze_encoder:
+        vectors = VectorCache(cache, model.hierbert)
+        everything = [document for documents in splits.values() for document in documents]
+        vectors.fill(everything, model.hierbert, accelerator)
+        say(f"vectors: {vectors.size_bytes() / 2**20:,.0f} MiB in {vectors.folder}")
+
+    rule = _summary_rule(config) if summarize else None
+    if config.training.trackers:
+        accelerator.init_trackers("hierbert")
+    trainer = Trainer(
+        config=config,
+        accelerator=accelerator,
+        model=model,
+        train=splits["train"],
+        validation=splits["validation"],
+        label_map=label_map,
+        rule=rule,
+        vectors=vectors,
+        folder=folder,
+        trackers=Trackers(folder / "metrics.jsonl", accelerator),
+    )
+    # New weights and dropout follow from the seed, whatever was drawn before.
+    set_seed(config.seed + 1 + accelerator.process_index)
+    state = trainer.run(resume)
+
+    split = "test" if "test" in splits else "validation"
+    answers = answer_documents(
+        model, splits[split], accelerator, label_map, rule, vectors, f"scoring {split}"
+    )
+    results: dict[str, Any] = {
+        "split": split,
+        "documents": len(splits[split]),
+        "seed": config.seed,
+        "epochs": state.epoch,
+        "steps": state.step,
+        "best_step": state.best_step,
+        "scores": score_answers(answers, splits[split], label_map, model.config.decision_threshold),
+        "validation": trainer.scores(splits["validation"], "scoring validation"),
+    }
+    if accelerator.is_main_process:
+        _compare(results, config, answers, splits, split, label_map, rule)
+        results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
+        results["seconds"] = round(time.monotonic() - started, 1)
+        results["environment"] = environment()
+        save_model(folder, model, processor, accelerator)
+        write_results(folder / "results.json", results)
+        print(f"\n{results_table(results, label_map)}\n")
+        if config.show_sample and splits[split]:
+            print(sample_answer(splits[split][0], answers[0], label_map, split))
+        say(f"run folder: {folder} ({format_seconds(results['seconds'])})")
+        print(
+            f"\nGo on with:\n  python infer.py --model {folder / 'model'} "
+            "--input docs.jsonl --output answers.jsonl"
+        )
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return results
+
+
+def _compare(
+    results: dict[str, Any],
+    config: RunConfig,
+    answers: list[Answer],
+    splits: dict[str, list[PreparedDocument]],
+    split: str,
+    label_map: LabelMap | None,
+    rule: SummaryRule | None,
+) -> None:
+    """Add the baselines and the details to the results."""
+    if rule is not None and any(answer.rouge is not None for answer in answers):
+        name, limit = config.summary.limit
+        results["budget"] = {"name": name, "limit": limit}
+        baselines = summary_baselines(splits[split], rule, config.seed) if config.baselines else {}
+        results["summaries"] = compare_summaries(answers, baselines, config.seed)
+    if label_map is not None and any(document.label is not None for document in splits[split]):
+        if config.baselines:
+            results["majority"] = compare_labels(splits[split], splits["train"], label_map)
+        if label_map.problem_type != "regression":
+            results["per_label"] = label_report(answers, splits[split], label_map)
+
+
+def _summary_rule(config: RunConfig) -> SummaryRule:
+    name, limit = config.summary.limit
+    budget = Budget(**{name: limit})
+    return SummaryRule(budget, config.summary.order, config.summary.redundancy)
+
+
+def _lengths(documents: list[PreparedDocument]) -> dict[str, int]:
+    """Median, 90th percentile, longest and sum of tokens."""
+    sizes = sorted(document.tokens for document in documents)
+    return {
+        "documents": len(sizes),
+        "median_tokens": sizes[len(sizes) // 2],
+        "p90_tokens": sizes[int(0.9 * (len(sizes) - 1))],
+        "longest_tokens": sizes[-1],
+        "tokens": sum(sizes),
+    }
+
+
+def _report_lengths(
+    splits: dict[str, list[PreparedDocument]], processor: HierBertProcessor
+) -> None:
+    """Say how long the documents are, and what was left out of them."""
+    for name, documents in splits.items():
+        numbers = _lengths(documents)
+        say(
+            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
+            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
+            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
+        )
+        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
+        if omissions:
+            tokens = sum(omission.tokens for omission in omissions)
+            kept = numbers["tokens"]
+            say(
+                f"{name}: segmentation.max_segments={processor.max_segments} left out "
+                f"{tokens:,} tokens ({100 * tokens / (tokens + kept):.1f} %) of "
+                f"{len(omissions):,} documents"
+            )

@@ -1,0 +1,569 @@
+import ast
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hierbert.config_help import format_help, write_value
+from hierbert.config_loading import dump_config, load_config, parse_command_line, setting
+from hierbert.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Stopping:
+    patience: int = setting(3, "Evaluations without progress.")
+    smallest_gain: float = setting(0.0, "What counts as progress.")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the weights are learnt."""
+
+    epochs: int = setting(3, "Passes over the documents.")
+    learning_rate: float = setting(2e-5, "Peak learning rate, per step.")
+    memory: Literal["keep", "recompute"] = setting("keep", "What the backward pass keeps.")
+    freeze: bool = setting(False, "Leave the encoder as it is.")
+    task_weights: dict[str, float] = setting(factory=lambda: {"labels": 1.0, "summary": 2.0})
+    stopping: Stopping | None = setting(None, "When to end early.")
+    warmup: int | float | None = setting(None)
+
+
+@dataclass(frozen=True)
+class Data:
+    train: str | list[str] = setting(help="Training documents.")
+    text_column: str = setting("text", "Column of the document.")
+    label_column: str | None = setting(None, "Column of the label.")
+    columns: list[str] = setting(factory=list)
+    sizes: tuple[int, ...] = setting(())
+
+
+@dataclass(frozen=True)
+class Config:
+    data: Data
+    run_dir: Path = setting(Path("runs/one"), "Folder of the run.")
+    seed: int = setting(0, "Seed of all randomness.")
+    training: Training = setting(factory=Training)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """A schema in which nothing is required."""
+
+    seed: int = 0
+    training: Training = field(default_factory=lambda: Training(epochs=9, learning_rate=0.5))
+    text: str = "a"
+
+
+def load(text: str, folder: Path, *overrides: str, schema: type = Config) -> Any:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(schema, path, overrides)
+
+
+def refusal(text: str, folder: Path, *overrides: str, schema: type = Config) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(text, folder, *overrides, schema=schema)
+    return str(error.value).replace(str(folder) + os.sep, "")
+
+
+def test_file_then_overrides_then_defaults(tmp_path: Path) -> None:
+    text = "data:\n  train: a.csv\nseed: 3\ntraining:\n  epochs: 5\n  memory: recompute\n"
+    config = load(text, tmp_path, "seed=4", "training.epochs=6", "seed=5", "--data.text_column=t")
+    assert config == Config(
+        data=Data(train="a.csv", text_column="t"),
+        seed=5,
+        training=Training(epochs=6, memory="recompute"),
+    )
+
+
+def test_a_section_with_its_own_default_keeps_what_is_not_given() -> None:
+    config = load_config(Defaults, None, ["training.learning_rate=1"])
+    assert config.training == Training(epochs=9, learning_rate=1.0)
+    assert load_config(Defaults, None) == Defaults()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "no",
+        "yes",
+        "Off",
+        "12:30",
+        "0123",
+        "1e5",
+        "2026-11-22",
+        "0x1F",
+        "1_0",
+        ".inf",
+        "true",
+        "a:b",
+    ],
+)
+def test_text_settings_keep_what_is_written(written: str, tmp_path: Path) -> None:
+    assert load(f"data: {{train: x, text_column: {written} }}", tmp_path).data.text_column == (
+        written
+    )
+    assert load_config(Config, None, ["data.train=x", f"data.text_column={written}"]).data == (
+        Data("x", text_column=written)
+    )
+    assert load(f"data:\n  train: [{written}, b]\n", tmp_path).data.train == [written, "b"]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("2.0e-5", 2e-5),
+        ('"0.5"', 0.5),
+        ("1", 1.0),
+        (".5", 0.5),
+        ("-1_000.5", -1000.5),
+        (".inf", float("inf")),
+    ],
+)
+def test_floats(written: str, value: float) -> None:
+    loaded = load_config(Defaults, None, [f"training.learning_rate={written}"])
+    assert loaded.training.learning_rate == value
+    assert type(loaded.training.learning_rate) is float
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("512", 512), ('"512"', 512), ("1.0", 1), ("1e3", 1000), ("-7", -7), ("1_000", 1000)],
+)
+def test_whole_numbers(written: str, value: int) -> None:
+    loaded = load_config(Defaults, None, [f"seed={written}"])
+    assert loaded.seed == value
+    assert type(loaded.seed) is int
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1.5",
+        "seed=0123",
+        "seed=true",
+        "seed=1e30",
+        "seed=" + "9" * 5000,
+        "seed=٣",
+        "seed=[1]",
+        "seed={a: 1}",
+        "seed=",
+        "training.freeze=yes",
+        "training.freeze=1",
+        "training.learning_rate=fast",
+        "training.learning_rate=nan",
+        "training.learning_rate=1e999",
+        "training.memory=null",
+        "training.task_weights=[1]",
+        "training.task_weights={a: b}",
+        "training.task_weights.a=b",
+        "training=3",
+        "training=null",
+        "text=null",
+    ],
+)
+def test_values_of_another_type_are_refused_by_name(override: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(override.partition("=")[0])):
+        load_config(Defaults, None, [override])
+
+
+def test_unions_null_and_literals(tmp_path: Path) -> None:
+    text = "data: {train: [a.csv, b.csv], label_column: null, sizes: [1, 2]}"
+    config = load(text, tmp_path)
+    assert config.data == Data(["a.csv", "b.csv"], sizes=(1, 2))
+    assert load(text, tmp_path, "data.label_column=topic").data.label_column == "topic"
+    assert load(text, tmp_path, "data.label_column=topic", "data.label_column=").data == config.data
+    assert load(text, tmp_path, 'data.label_column="null"').data.label_column == "null"
+    assert load(text, tmp_path, "data.label_column=''").data.label_column == ""
+    assert type(load(text, tmp_path, "training.warmup=2").training.warmup) is int
+    assert type(load(text, tmp_path, "training.warmup=2.0").training.warmup) is float
+    assert load(text, tmp_path, "run_dir=runs//two").run_dir == Path("runs/two")
+
+
+def test_overrides_take_globs_and_colons_as_written() -> None:
+    for written in ("*.csv", "a: b", "data # 1", "!x", "&x", "- a", "C:\\x", "a=b", "%", "@"):
+        assert load_config(Config, None, [f"data.train={written}"]).data.train == written
+    assert load_config(Config, None, ["data.train=[a.csv, '*.csv']"]).data.train == [
+        "a.csv",
+        "*.csv",
+    ]
+
+
+def test_a_glob_that_looks_like_a_list_says_how_to_write_it() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(Config, None, ["data.train=[ab]*.csv"])
+    written = re.search(r"write data\.train='(.*)'$", str(error.value))
+    assert written is not None
+    assert load_config(Config, None, [f"data.train={written[1]}"]).data.train == "[ab]*.csv"
+
+
+def test_mappings_are_replaced_whole_and_changed_by_entry(tmp_path: Path) -> None:
+    def weights(text: str, *overrides: str) -> dict[str, float]:
+        return load(text, tmp_path, *overrides, schema=Defaults).training.task_weights
+
+    text = "training: {task_weights: {labels: 3}}"
+    assert weights(text) == {"labels": 3.0}
+    assert weights("", "training.task_weights.labels=3") == {"labels": 3.0, "summary": 2.0}
+    assert weights(text, "training.task_weights.summary=1") == {"labels": 3.0, "summary": 1.0}
+    assert weights(text, "training.task_weights.a.b=1", "training.task_weights={c: 1}") == {"c": 1}
+    assert Defaults().training.task_weights == {"labels": 1.0, "summary": 2.0}
+
+
+def test_optional_sections(tmp_path: Path) -> None:
+    def stopping(text: str, *overrides: str) -> Stopping | None:
+        return load(text, tmp_path, *overrides, schema=Defaults).training.stopping
+
+    assert stopping("") is None
+    assert stopping("training: {stopping: {}}") == Stopping()
+    assert stopping("training: {stopping: {patience: 5}}") == Stopping(5)
+    assert stopping("training: {stopping: {patience: 5}}", "training.stopping=null") is None
+    assert stopping(
+        "training: {stopping: {patience: 5}}", "training.stopping=", "training.stopping.patience=7"
+    ) == Stopping(7)
+    # All of a section commented out.
+    assert load("training:\nseed: 1\n", tmp_path, schema=Defaults) == Defaults(seed=1)
+
+
+def test_unknown_keys_are_refused_with_what_was_meant(tmp_path: Path) -> None:
+    data = "data: {train: a}\n"
+    for key, meant in [
+        ("training.seed", "did you mean seed?"),
+        ("epochs", "did you mean training.epochs?"),
+        ("trainig.epochs", "did you mean training.epochs?"),
+        ("training.epoch", "did you mean training.epochs?"),
+        ("trainig.epoch", "did you mean training.epochs?"),
+        ("patience", "did you mean training.stopping.patience?"),
+        ("data.text-column", "did you mean data.text_column?"),
+        ("training.zzz", "known here: training.epochs, training.learning_rate"),
+        ("zzz", "known here: data, run_dir, seed, training "),
+    ]:
+        message = refusal(data, tmp_path, f"{key}=1")
+        assert message.startswith(f"command line: unknown setting {key}; "), message
+        assert meant in message
+    assert refusal(data + "trainig:\n  epochs: 3\n", tmp_path) == (
+        "config.yaml, line 2: unknown setting trainig; did you mean training or data.train?"
+    )
+    assert refusal(data + "training:\n  epochs: 1\n  ephocs: 3\n", tmp_path) == (
+        "config.yaml, line 4: unknown setting training.ephocs; did you mean training.epochs?"
+    )
+    assert "write epochs inside the section training" in refusal(
+        data + "training.epochs: 3\n", tmp_path
+    )
+    assert "holds no more" in refusal(data, tmp_path, "seed.more=3")
+
+
+def test_errors_name_file_line_key_value_and_what_is_allowed(tmp_path: Path) -> None:
+    assert refusal("data: {train: a}\ntraining:\n  memory: recomput\n", tmp_path) == (
+        "config.yaml, line 3: training.memory: expected one of keep, recompute, got 'recomput'; "
+        "did you mean recompute?"
+    )
+    assert refusal("data:\n  train:\n    - a\n    - null\n", tmp_path) == (
+        "config.yaml, line 4: data.train[1]: expected text, got null "
+        '(in quotes, "null", it is text)'
+    )
+    assert refusal("training:\n  stopping: 3\n", tmp_path) == (
+        "config.yaml, line 2: training.stopping is a section, got '3'; "
+        "it takes: training.stopping.patience, training.stopping.smallest_gain"
+    )
+    assert refusal("seed:\n  a: 3\n", tmp_path, schema=Defaults) == (
+        "config.yaml, line 2: seed: expected whole number, got a mapping"
+    )
+
+
+def test_missing_settings_are_all_named() -> None:
+    @dataclass
+    class Inner:
+        size: int = setting(help="How large.")
+
+    @dataclass
+    class Outer:
+        name: str
+        inner: Inner
+
+    with pytest.raises(ConfigError) as error:
+        load_config(Outer, None)
+    assert "name (text)" in str(error.value)
+    assert "inner.size (whole number: How large)" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1\nseed: 2\n", "line 2, column 1: not plain YAML: the key 'seed' is given twice"),
+        ("training: {epochs: 1, epochs: 2}", "the key 'epochs' is given twice"),
+        ("training: {task_weights: {a: 1, 'a': 2}}", "the key 'a' is given twice"),
+        ("a: 1\nb: c: d\n", "line 2, column 5: not plain YAML"),
+        ("text: !!python/object/apply:os.system [ls]\n", "line 1, column 7: not plain YAML: tags"),
+        ("text: !!str 3\n", "tags are not read"),
+        ("text: &a b\n", "anchors are not read"),
+        ("text: *a\n", "aliases are not read; put text that begins with * in quotes"),
+        ("a: &x [*x]\n", "anchors are not read"),
+        ("? [a]\n: b\n", "a key must be a single word"),
+        ("seed: 1\n--- \nseed: 2\n", "line 2, column 1: not plain YAML"),
+        ("seed: 1\ntext: \x07\n", "line 2: character U+0007"),
+        ('text: "\\UFFFFFFFF"\n', "not plain YAML"),
+        ("[" * 5000, "not plain YAML"),
+        ("just words\n", "line 1: a config is a list of key: value, got 'just words'"),
+        ("- a\n- b\n", "got a list"),
+    ],
+)
+def test_files_that_are_not_plain_yaml(text: str, expected: str, tmp_path: Path) -> None:
+    message = refusal(text, tmp_path, schema=Defaults)
+    assert message.startswith("config.yaml")
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "quickstart.yaml").write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match=r"not found; did you mean .*quickstart\.yaml\?"):
+        load_config(Defaults, tmp_path / "quikstart.yaml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_config(Defaults, tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(Defaults, Path("a\0b"))
+    (tmp_path / "latin.yaml").write_bytes("seed: 1\ntext: Käse\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin\.yaml, line 2: not UTF-8"):
+        load_config(Defaults, tmp_path / "latin.yaml")
+    (tmp_path / "marked.yaml").write_bytes("\ufeffseed: 1\r\ntext: Käse\r\n".encode())
+    assert load_config(Defaults, tmp_path / "marked.yaml") == Defaults(seed=1, text="Käse")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert load_config(Defaults, tmp_path / "empty.yaml") == Defaults()
+
+
+def test_validate_runs_depth_first_and_names_the_section() -> None:
+    called: list[str] = []
+
+    @dataclass
+    class Inner:
+        size: int = 1
+
+        def validate(self) -> None:
+            called.append("inner")
+            if self.size < 1:
+                raise ValueError(f"size is {self.size}; it must be at least 1")
+
+    @dataclass
+    class Outer:
+        inner: Inner = field(default_factory=Inner)
+        limit: int = 10
+
+        def validate(self) -> None:
+            called.append("outer")
+            if self.inner.size > self.limit:
+                raise ConfigError("inner.size is above limit")
+
+    load_config(Outer, None)
+    assert called == ["inner", "outer"]
+    with pytest.raises(ConfigError, match=r"^inner: size is 0; it must be at least 1$"):
+        load_config(Outer, None, ["inner.size=0"])
+    with pytest.raises(ConfigError, match=r"^inner\.size is above limit$"):
+        load_config(Outer, None, ["inner.size=11"])
+
+
+def test_a_schema_that_cannot_be_read_is_a_defect() -> None:
+    @dataclass
+    class Ambiguous:
+        name: str | Path = "a"
+
+    @dataclass
+    class Unreadable:
+        name: complex = 0j
+
+    for schema in (Ambiguous, Unreadable):
+        with pytest.raises(TypeError):
+            load_config(schema, None)
+
+
+texts = st.text(max_size=12) | st.sampled_from(
+    ["null", "~", "", "no", "1e5", "0123", "12:30", "a: b", "# x", "*", "\u2028", "\x85", "\ufeff"]
+)
+numbers = st.floats(allow_nan=False)
+configs = st.builds(
+    Config,
+    data=st.builds(
+        Data,
+        train=texts | st.lists(texts, max_size=3),
+        text_column=texts,
+        label_column=st.none() | texts,
+        columns=st.lists(texts, max_size=3),
+        sizes=st.lists(st.integers(), max_size=3).map(tuple),
+    ),
+    run_dir=texts.filter(lambda text: text != "").map(Path),
+    seed=st.integers(),
+    training=st.builds(
+        Training,
+        epochs=st.integers(),
+        learning_rate=numbers,
+        memory=st.sampled_from(["keep", "recompute"]),
+        freeze=st.booleans(),
+        task_weights=st.dictionaries(texts, numbers, max_size=3),
+        stopping=st.none() | st.builds(Stopping, st.integers(), numbers),
+        warmup=st.none() | st.integers() | numbers,
+    ),
+)
+same_folder = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@same_folder
+@given(config=configs, comments=st.booleans())
+def test_dump_and_load_round_trip(config: Config, comments: bool, tmp_path: Path) -> None:
+    text = dump_config(config, comments=comments)
+    loaded = load(text, tmp_path)
+    assert loaded == config
+    assert type(loaded.training.warmup) is type(config.training.warmup)
+    # Any other YAML reader finds the same text and numbers.
+    plain = yaml.safe_load(text)
+    assert plain["data"]["text_column"] == config.data.text_column
+    assert plain["training"]["learning_rate"] == config.training.learning_rate
+
+
+@same_folder
+@given(value=texts)
+def test_a_written_text_is_an_override_of_itself(value: str) -> None:
+    try:
+        loaded = load_config(Defaults, None, [f"text={write_value(value)}"])
+    except ConfigError:
+        # Characters that YAML does not allow are escaped, so none may end up here.
+        pytest.fail(f"{value!r} was refused")
+    assert loaded.text == value
+
+
+words = ["seed", "training", "text", "epochs", "null", ": ", ", ", "- ", "? ", "  ", "---", "<<"]
+signs = ["&a", "*a", "!t", "\\U", *"\n:[]{}\"'#|>%=.1"]
+yaml_like = st.lists(st.sampled_from(words + signs), max_size=20).map("".join)
+
+
+@same_folder
+@given(text=st.text(max_size=60) | yaml_like)
+def test_any_text_loads_or_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    for file, overrides in (
+        (path, []),
+        (None, [text]),
+        (None, [f"text={text}"]),
+        (None, [f"training.task_weights={text}"]),
+        (None, [f"training.{text}=1"]),
+    ):
+        try:
+            load_config(Defaults, file, overrides)
+        except ConfigError as error:
+            assert len(str(error).splitlines()) == 1
+
+
+@same_folder
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_load_or_are_refused(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes(raw)
+    try:
+        load_config(Defaults, path)
+    except ConfigError as error:
+        assert "any.yaml" in str(error)
+
+
+def test_dump_is_readable() -> None:
+    config = Config(Data("data/a.csv"), training=Training(learning_rate=1e-5, freeze=True))
+    assert dump_config(config) == (
+        "data:\n"
+        "  train: data/a.csv\n"
+        "  text_column: text\n"
+        "  label_column: null\n"
+        "  columns: []\n"
+        "  sizes: []\n"
+        "\n"
+        "run_dir: runs/one\n"
+        "seed: 0\n"
+        "\n"
+        "training:\n"
+        "  epochs: 3\n"
+        "  learning_rate: 1.0e-5\n"
+        "  memory: keep\n"
+        "  freeze: true\n"
+        "  task_weights: {labels: 1.0, summary: 2.0}\n"
+        "  stopping: null\n"
+        "  warmup: null\n"
+    )
+    commented = dump_config(config, comments=True)
+    assert "  # Column of the label. (text or null)\n  label_column: null\n" in commented
+    assert "# How the weights are learnt.\ntraining:\n" in commented
+
+
+def command(*argv: str) -> Any:
+    flags = {"--resume": "Go on with a run.", "--overwrite": "Delete the run folder first."}
+    return parse_command_line(argv, Config, "Trains a model.", "example:\n  it", "train.py", flags)
+
+
+def test_command_line() -> None:
+    parsed = command("seed=1", "--config", "a.yaml", "--training.epochs=2", "--resume")
+    assert parsed.config == Path("a.yaml")
+    assert parsed.overrides == ("seed=1", "training.epochs=2")
+    assert parsed.flags == {"--resume"}
+    assert not parsed.print_config
+    assert command("--config=b.yaml").config == Path("b.yaml")
+    assert command("--print-config").print_config
+    assert command().config is None
+    assert command("data.train=a=b\nc").overrides == ("data.train=a=b\nc",)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--seed", "3"], "unknown option --seed; settings are written key=value: seed=3"),
+        (["--learning-rate", "3"], "training.learning_rate=3"),
+        (["--epochs", "seed=3"], "training.epochs=value"),
+        (["--resum"], "did you mean --resume?"),
+        (["--bogus"], "options are --config, --print-config, --help, --resume, --overwrite"),
+        (["-x=3"], "unknown option -x=3"),
+        (["a.yaml"], "a config file is given as --config a.yaml"),
+        (["--config"], "--config needs a file"),
+        (["--config", "--resume"], "--config needs a file"),
+        (["--config="], "--config needs a file"),
+        (["--config=a", "--config", "b"], "given twice"),
+        (["--resume=true"], "--resume takes no value"),
+        (["=3"], "unexpected argument"),
+        (["--"], "unknown option"),
+    ],
+)
+def test_arguments_that_are_refused_say_what_to_write(argv: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        command(*argv)
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--config", "a.yaml", "--help") is None
+    text = capsys.readouterr().out
+    # What it does, then examples, then options, then settings by section.
+    marks = ["usage: train.py", "Trains a model.", "example:\n  it", "--resume", "Go on with a run"]
+    marks += ["run_dir  (path; default runs/one)", "data.train  (text or [text, ...]; required)"]
+    marks += ["training: How the weights are learnt.", "learning_rate  (number; default 2.0e-5)"]
+    marks += ["training.memory  (one of keep, recompute; default keep)"]
+    marks += ["training.stopping (null by default)", "training.stopping.patience"]
+    place = 0
+    for mark in marks:
+        place = text.index(mark, place)
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_help_shows_the_defaults_of_the_section_in_use() -> None:
+    text = format_help(Defaults, "", "", "x", {})
+    assert "training.epochs  (whole number; default 9)" in text
+
+
+def test_the_loader_knows_no_settings_of_its_own() -> None:
+    root = Path(__file__).parent.parent / "hierbert"
+    for name in ("config_loading.py", "config_help.py", "config_command_line.py"):
+        tree = ast.parse((root / name).read_text())
+        modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        ours = {module for module in modules if module and module.startswith("hierbert")}
+        assert "hierbert.config" not in ours

@@ -1,0 +1,209 @@
+import copy
+from collections import Counter
+from fractions import Fraction
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer
+
+from hierbert.data.oracle import oracle_labels, oracle_sentences
+from hierbert.data.words import RougeWords
+
+MIN_GAIN = 0.0012345678901
+
+short_sentences = st.lists(st.sampled_from("abcde"), max_size=7).map(" ".join)
+
+
+def ngrams(words, size):
+    return Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def exact_score(selected, sentences, reference):
+    """ROUGE-1 F1 + ROUGE-2 F1 of an extract, from scratch and as a fraction."""
+    total = Fraction(0)
+    for size in (1, 2):
+        candidate = Counter()
+        for index in selected:
+            candidate += ngrams(sentences[index].split(), size)
+        target = ngrams(reference.split(), size)
+        hits = sum((candidate & target).values())
+        if hits:
+            precision = Fraction(hits, sum(candidate.values()))
+            recall = Fraction(hits, sum(target.values()))
+            total += 2 * precision * recall / (precision + recall)
+    return total
+
+
+def brute_force(sentences, reference, costs=None, limit=None, selectable=None):
+    pool = [i for i in range(len(sentences)) if selectable is None or selectable[i]]
+    selected, score, left = [], Fraction(0), limit
+    alone = costs is not None and all(costs[i] > limit for i in pool)
+    while True:
+        best, best_score = None, None
+        for index in pool:
+            if index in selected or (costs is not None and not alone and costs[index] > left):
+                continue
+            value = exact_score([*selected, index], sentences, reference)
+            if best is None or value > best_score:
+                best, best_score = index, value
+        if best is None or best_score - score < Fraction(MIN_GAIN):
+            return selected
+        selected.append(best)
+        score = best_score
+        if alone:
+            return selected
+        if costs is not None:
+            left -= costs[best]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(short_sentences, max_size=8), short_sentences, st.data())
+def test_oracle_equals_a_greedy_search_from_scratch(sentences, reference, data):
+    assert oracle_sentences(sentences, reference, min_gain=MIN_GAIN) == brute_force(
+        sentences, reference
+    )
+    size = len(sentences)
+    costs = data.draw(st.lists(st.integers(1, 8), min_size=size, max_size=size))
+    selectable = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    limit = data.draw(st.integers(1, 20))
+    assert oracle_sentences(
+        sentences, reference, min_gain=MIN_GAIN, costs=costs, limit=limit, selectable=selectable
+    ) == brute_force(sentences, reference, costs, limit, selectable)
+
+
+def test_oracle_score_is_that_of_rouge_when_sentences_stay_apart():
+    sentences = ["the cats sat", "dogs are running home", "a bird", "the cat was sitting"]
+    reference = "A cat sat. The dog runs home."
+    first = oracle_sentences(sentences, reference)[0]
+    scorer = RougeScorer(["rouge1", "rouge2"], use_stemmer=True)
+    sums = [
+        sum(score.fmeasure for score in scorer.score(reference, sentence).values())
+        for sentence in sentences
+    ]
+    assert sums[first] == max(sums)
+
+
+def test_oracle_counts_are_clipped():
+    # The reference has "a" twice only: saying it again gains nothing.
+    assert oracle_sentences(["a a", "a a", "b"], "a a b d") == [0, 2]
+
+
+def test_oracle_gives_ties_to_the_earlier_sentence_despite_rounding():
+    # 4/8 + 2/6 and 10/12 + 0/10 are both 5/6, but not in floating point.
+    assert oracle_sentences(["a b x", "e d c b a y y"], "a b c d e")[0] == 0
+    assert oracle_sentences(["e d c b a y y", "a b x"], "a b c d e")[0] == 0
+
+
+def test_oracle_takes_reference_bigrams_across_sentences():
+    # "x y" is a bigram of the reference, whose full stop is no word.
+    assert oracle_sentences(["y x", "x y"], "p x. y q") == [1]
+
+
+def test_oracle_passes_over_what_does_not_fit_and_goes_on():
+    sentences = ["a b c d", "a b c", "d e"]
+    assert oracle_sentences(sentences, "a b c d e") == [0, 2]
+    assert oracle_sentences(sentences, "a b c d e", costs=[4, 3, 2], limit=3) == [1]
+    assert oracle_sentences(sentences, "a b c d e", costs=[6, 3, 2], limit=5) == [1, 2]
+    assert oracle_sentences(sentences, "a b c d e", costs=[6, 6, 6], limit=5) == [0]
+
+
+@pytest.mark.parametrize(
+    ("sentences", "reference"), [([], "a b"), (["a b"], ""), (["a b"], "..."), (["", "!"], "a")]
+)
+def test_oracle_of_nothing_is_nothing(sentences, reference):
+    assert oracle_sentences(sentences, reference) == []
+
+
+def test_oracle_works_in_scripts_without_spaces():
+    sentences = ["天气很好。", "我们去学校。", "他喜欢苹果。"]
+    assert oracle_sentences(sentences, "他很喜欢吃苹果") == [2]
+
+
+def test_oracle_refuses_lengths_that_do_not_go_together():
+    with pytest.raises(ValueError, match="together"):
+        oracle_sentences(["a"], "a", costs=[1])
+    with pytest.raises(ValueError, match="1 sentences, but costs for 2"):
+        oracle_sentences(["a"], "a", costs=[1, 1], limit=1)
+    with pytest.raises(ValueError, match="selectable for 0"):
+        oracle_sentences(["a"], "a", selectable=[])
+
+
+def test_oracle_of_a_long_document_finds_the_planted_sentences():
+    filler = [f"w{index % 97} v{index % 89} u{index}" for index in range(5000)]
+    planted = {70: "alpha beta gamma", 2500: "delta epsilon zeta", 4999: "eta theta iota"}
+    for index, sentence in planted.items():
+        filler[index] = sentence
+    assert sorted(oracle_sentences(filler, ". ".join(planted.values()))) == list(planted)
+
+
+def test_labels_mark_the_selected_sentences():
+    assert oracle_labels(4, [2, 0]) == [1.0, 0.0, 1.0, 0.0]
+    assert oracle_labels(0, []) == []
+    for wrong in (4, -1):
+        with pytest.raises(ValueError, match=f"sentence {wrong} is outside a document of 4"):
+            oracle_labels(4, [wrong])
+
+
+# --- words
+
+ascii_texts = st.text(st.characters(max_codepoint=127), max_size=60)
+english = st.lists(
+    st.sampled_from(["studies", "studying", "skies", "dying", "generalizations", "relational"]),
+    max_size=12,
+).map(" ".join)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.one_of(ascii_texts, english), st.booleans())
+def test_ascii_words_are_those_of_rouge_score(text, stem):
+    assert RougeWords(stem).tokenize(text) == DefaultTokenizer(use_stemmer=stem).tokenize(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Наука и Жизнь", ["наука", "и", "жизнь"]),
+        ("हिन्दी में, है।", ["हिन्दी", "में", "है"]),
+        ("我爱BERT。", ["我", "爱", "bert"]),
+        ("ไทย", ["ไ", "ท", "ย"]),
+        ("caf\u00e9 cafe\u0301", ["caf\u00e9", "caf\u00e9"]),
+        ("e\ufb03cient \uff21\uff22", ["effici", "ab"]),  # a ligature, full-width letters
+        ("co\u00adoperate é", ["cooper", "é"]),  # a soft hyphen
+        ("می\u200cخواهم", ["میخواهم"]),
+        ("— «»…", []),
+    ],
+)
+def test_words_of_other_scripts(text, words):
+    assert RougeWords().tokenize(text) == words
+
+
+def test_spellings_that_fold_to_the_same_letters_are_one_word():
+    first, second = RougeWords().tokenize("Straße_STRASSE")
+    assert first == second
+
+
+def test_every_word_has_a_letter_digit_or_mark_and_no_space():
+    alphabet = [chr(code) for code in range(0, 0x2FFFF, 7) if not 0xD800 <= code < 0xE000]
+    for word in RougeWords().tokenize(" ".join(alphabet)):
+        assert word and not word.isspace() and "_" not in word
+        assert not any(character.isspace() for character in word)
+
+
+def test_words_can_be_copied():
+    words = RougeWords()
+    words.tokenize("é")
+    assert copy.deepcopy(words).tokenize("Running é") == ["run", "é"]
+
+
+def test_brute_force_itself_is_greedy_and_not_exhaustive():
+    """Guards the reference implementation: greedy may not beat the best extract of its size."""
+    sentences, reference = ["a b", "b c", "c d e", "a"], "a b c d"
+    greedy = brute_force(sentences, reference)
+    best = max(
+        exact_score(extract, sentences, reference)
+        for extract in combinations(range(4), len(greedy))
+    )
+    assert 0 < exact_score(greedy, sentences, reference) <= best

@@ -1,0 +1,173 @@
+import io
+import sys
+
+import pytest
+
+from hierbert.progress import Progress, format_seconds, is_first_process, say
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def first_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+
+
+def test_lines_come_after_five_seconds_then_every_interval_and_at_the_end() -> None:
+    clock, stream = Clock(), io.StringIO()
+    seen = []
+    with Progress(1000, "encoding", "tokens", stream=stream, clock=clock) as bar:
+        for second in range(1, 101):
+            clock.seconds = 100.0 + second
+            bar.advance(10)
+            seen.append(stream.getvalue().count("\n"))
+    # One line each at seconds 5, 35, 65 and 95, and one more when the work is done.
+    assert [seen.index(lines) + 1 for lines in (1, 2, 3, 4)] == [5, 35, 65, 95]
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "encoding: 50/1,000 tokens (5%), 10 tokens/s, 1 min 35 s left"
+    assert lines[1] == "encoding: 350/1,000 tokens (35%), 10 tokens/s, 1 min 05 s left"
+    assert lines[4:] == [
+        "encoding: 1,000/1,000 tokens (100%), 10 tokens/s, done in 1 min 40 s",
+    ]
+
+
+def test_a_short_interval_also_moves_the_first_line() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Progress(4, "reading", stream=stream, clock=clock, interval_seconds=1) as bar:
+        clock.seconds += 1
+        bar.advance()
+        assert stream.getvalue() == "reading: 1/4 documents (25%), 1 documents/s, 3 s left\n"
+
+
+def test_unknown_total_and_notes() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Progress(None, "training", "steps", stream=stream, clock=clock) as bar:
+        bar.note(loss=0.123456, best="yes")
+        bar.note(loss=0.5)
+        clock.seconds += 8
+        bar.advance(2)
+    assert stream.getvalue().splitlines() == [
+        "training: 2 steps, 0.25 steps/s, 8 s so far, loss=0.5, best=yes",
+        "training: 2 steps, 0.25 steps/s, done in 8 s, loss=0.5, best=yes",
+    ]
+
+
+def test_what_an_earlier_run_did_counts_as_done_but_not_as_speed() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Progress(100, "training", "steps", initial=60, stream=stream, clock=clock) as bar:
+        clock.seconds += 10
+        bar.advance(20)
+    first = stream.getvalue().splitlines()[0]
+    assert first == "training: 80/100 steps (80%), 2 steps/s, 10 s left"
+
+
+def test_an_error_passes_through_and_the_last_line_says_so() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with (
+        pytest.raises(KeyError),
+        Progress(10, "reading", stream=stream, clock=clock) as bar,
+    ):
+        clock.seconds += 2
+        bar.advance(4)
+        raise KeyError
+    assert stream.getvalue() == "reading: 4/10 documents (40%), 2 documents/s, stopped after 2 s\n"
+
+
+def test_empty_and_overfull_work() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Progress(0, "reading", stream=stream, clock=clock):
+        pass
+    assert stream.getvalue() == "reading: 0/0 documents, done in 0 s\n"
+    with Progress(1, "reading", stream=stream, clock=clock) as bar:
+        clock.seconds += 10
+        bar.advance(10)
+    assert "0 s left" in stream.getvalue().splitlines()[1]
+
+
+def test_a_terminal_gets_a_bar_with_count_unit_and_notes() -> None:
+    stream = Terminal()
+    with Progress(2000, "encoding", "tokens", stream=stream) as bar:
+        bar.note(loss=0.25)
+        bar.advance(2000)
+    text = stream.getvalue()
+    assert "\r" in text
+    assert "encoding: 100%" in text
+    assert "2.00k/2.00k" in text
+    assert "tokens/s" in text
+    assert "loss=0.25" in text
+
+
+def test_say_writes_a_whole_line_above_an_open_bar() -> None:
+    stream = Terminal()
+    with Progress(10, "encoding", stream=stream) as bar:
+        bar.advance(5)
+        say("epoch 1 is done", stream=stream)
+    before, _, after = stream.getvalue().partition("epoch 1 is done\n")
+    # The bar is taken off its line before, and drawn again after.
+    assert before.rsplit("\r", 1)[1].strip(" ") == "" or before.endswith("\r\x1b[K")
+    assert "encoding" in after
+
+
+def test_other_ranks_are_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert not is_first_process()
+    clock = Clock()
+    for stream in (io.StringIO(), Terminal()):
+        with Progress(2, "encoding", stream=stream, clock=clock) as bar:
+            clock.seconds += 60
+            bar.advance()
+            bar.note(loss=1.0)
+        assert stream.getvalue() == ""
+    say("hello")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_shown_decides_whatever_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with Progress(2, "encoding", shown=False, stream=stream):
+        pass
+    assert stream.getvalue() == ""
+    monkeypatch.setenv("RANK", "1")
+    with Progress(2, "encoding", shown=True, stream=stream):
+        pass
+    assert stream.getvalue() != ""
+
+
+def test_standard_output_stays_clean(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(2, "encoding") as bar:
+        bar.advance(2)
+    say("hello")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1] == "hello"
+    assert sys.stderr is not None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (158, "2 min 38 s"),
+        (3599.7, "1 h 00 min"),
+        (11_100, "3 h 05 min"),
+        (7199, "2 h 00 min"),
+    ],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert format_seconds(seconds) == words

@@ -1,0 +1,248 @@
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hierbert.model.selection import (
+    Budget,
+    count_words,
+    is_unspaced,
+    select_sentences,
+    select_within,
+    sentence_costs,
+)
+
+fast = settings(deadline=None, max_examples=150)
+
+
+@st.composite
+def scored_documents(draw):
+    size = draw(st.integers(1, 12))
+    scores = draw(st.lists(st.integers(-4, 4), min_size=size, max_size=size))
+    costs = draw(st.lists(st.integers(1, 9), min_size=size, max_size=size))
+    selectable = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    return [float(s) for s in scores], costs, draw(st.integers(1, 30)), selectable
+
+
+# --- words and budgets
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", 0),
+        (" \n ", 0),
+        ("One, two -- three.", 4),
+        ("Привет, мир", 2),
+        ("नमस्ते दुनिया", 2),
+        ("안녕하세요 세계", 2),
+        ("你好,世界。", 4),
+        ("我用 BERT 模型。", 5),
+        ("カタカナ", 4),
+        ("ภาษาไทย", 7),
+        ("ที่", 1),  # one consonant with two combining marks
+    ],
+)
+def test_words_are_counted_by_spaces_or_by_letters(text, words):
+    assert count_words(text) == words
+
+
+def test_unspaced_scripts_leave_out_spaced_ones_and_range_ends_are_in():
+    assert all(map(is_unspaced, "中あアㄅไລកမ\u0e00\u0eff\u9fff\u4e00"))
+    assert not any(map(is_unspaced, "aéя한अع \u0dff\u0f00\ua000"))
+
+
+@pytest.mark.parametrize(
+    ("settings_of_budget", "named"),
+    [
+        ({}, "none"),
+        ({"max_words": 3, "ratio": 0.5}, "max_words=3, ratio=0.5"),
+        ({"max_words": 0}, "max_words=0"),
+        ({"max_sentences": -1}, "max_sentences=-1"),
+        ({"max_tokens": 2.0}, "max_tokens=2.0"),
+        ({"max_characters": True}, "max_characters=True"),
+        ({"max_words": "9"}, "max_words='9'"),
+        ({"ratio": 0}, "ratio=0"),
+        ({"ratio": 1.01}, "ratio=1.01"),
+        ({"ratio": math.nan}, "ratio=nan"),
+    ],
+)
+def test_budget_refuses_what_is_not_allowed_and_says_it(settings_of_budget, named):
+    with pytest.raises(ValueError, match=named.replace(".", r"\.")):
+        Budget(**settings_of_budget)
+
+
+def test_budget_costs_and_limits_by_unit():
+    texts = ["one two three", "four", "!"]
+    assert sentence_costs(texts, Budget(max_sentences=2)) == [1, 1, 1]
+    assert sentence_costs(texts, Budget(max_words=5)) == [3, 1, 1]
+    assert sentence_costs(texts, Budget(max_tokens=5), [4, 2, 0]) == [4, 2, 1]
+    assert sentence_costs(texts, Budget(ratio=0.5)) == [3, 1, 1]
+    assert [Budget(max_sentences=2).limit(texts), Budget(max_tokens=7).limit(texts)] == [2, 7]
+    assert Budget(ratio=0.5).limit(texts) == 2  # of 5 words
+    assert Budget(ratio=0.01).limit(texts) == 1
+    assert Budget(ratio=0.29).limit(["w " * 100]) == 29
+
+
+def test_token_budget_needs_token_counts():
+    with pytest.raises(ValueError, match="2 sentences, token counts: none"):
+        sentence_costs(["a", "b"], Budget(max_tokens=3))
+    with pytest.raises(ValueError, match="token counts: 1"):
+        sentence_costs(["a", "b"], Budget(max_tokens=3), [1])
+
+
+@fast
+@given(st.lists(st.text("ab ", min_size=1, max_size=8), min_size=1, max_size=8), st.integers(1, 40))
+def test_joined_sentences_keep_a_budget_of_characters(texts, most):
+    chosen = select_within([1.0] * len(texts), texts, Budget(max_characters=most))
+    if any(len(text) <= most for text in texts):
+        assert len("\n".join(texts[index] for index in chosen)) <= most
+
+
+# --- selection
+
+
+@fast
+@given(scored_documents())
+def test_selection_is_greedy_within_the_limit(document):
+    scores, costs, limit, selectable = document
+    expected, left = [], limit
+    ranking = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    ranking = [index for index in ranking if selectable[index]]
+    for index in ranking:
+        if costs[index] <= left:
+            expected.append(index)
+            left -= costs[index]
+    expected = expected or ranking[:1]
+    chosen = select_sentences(scores, costs, limit, order="score", selectable=selectable)
+    assert chosen == expected
+    in_order = select_sentences(scores, costs, limit, selectable=selectable)
+    assert in_order == sorted(expected)
+
+
+def test_too_long_a_sentence_is_passed_over_for_shorter_ones():
+    assert select_sentences([9, 8, 7, 6], [5, 9, 4, 1], 10) == [0, 2, 3]
+
+
+def test_document_without_a_fitting_sentence_gives_its_best_alone():
+    assert select_sentences([1, 3, 2], [50, 70, 60], 10) == [1]
+    assert select_sentences([1, 3, 2], [50, 70, 60], 10, selectable=[True, False, True]) == [2]
+
+
+def test_nothing_to_select_from_gives_nothing():
+    assert select_sentences([], [], 5) == []
+    assert select_sentences([1.0], [1], 5, selectable=[False]) == []
+
+
+def test_equal_scores_go_in_document_order():
+    assert select_sentences([1, 2, 1, 2], [1] * 4, 3, order="score") == [1, 3, 0]
+
+
+@fast
+@given(scored_documents(), st.sampled_from([0.25, 0.5, 0.75, 1.0]), st.integers(0, 2**32))
+def test_redundancy_follows_the_definition_of_marginal_relevance(document, redundancy, seed):
+    scores, costs, limit, selectable = document
+    size = len(scores)
+    # Halves and eighths are exact in binary, so that ties are ties in any order of computation.
+    scores = [float(score % 3) for score in scores]
+    dice = random.Random(seed)
+    cosines = [[dice.randint(-8, 8) / 8 for _ in range(size)] for _ in range(size)]
+    pool = [index for index in range(size) if selectable[index]]
+    low, high = min((scores[i] for i in pool), default=0), max((scores[i] for i in pool), default=0)
+    expected, left = [], limit
+    while True:
+        best, best_value = None, None
+        for index in pool:
+            if index in expected or costs[index] > left:
+                continue
+            relevance = (scores[index] - low) / (high - low) if high > low else 0.0
+            nearest = max([0.0, *(cosines[other][index] for other in expected)])
+            value = (1 - redundancy) * relevance - redundancy * nearest
+            if best is None or value > best_value:
+                best, best_value = index, value
+        if best is None:
+            break
+        expected.append(best)
+        left -= costs[best]
+    if not expected and pool:
+        expected = [max(pool, key=lambda index: scores[index])]
+    chosen = select_sentences(
+        scores,
+        costs,
+        limit,
+        order="score",
+        redundancy=redundancy,
+        similarity=lambda index: cosines[index],
+        selectable=selectable,
+    )
+    assert chosen == expected
+
+
+def test_redundancy_keeps_a_twin_out():
+    cosines = [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    options = {"order": "score", "similarity": lambda index: cosines[index]}
+    assert select_sentences([3, 2.9, 1], [1] * 3, 2, **options) == [0, 1]
+    assert select_sentences([3, 2.9, 1], [1] * 3, 2, redundancy=0.5, **options) == [0, 2]
+
+
+def test_shared_ngrams_keep_a_sentence_out():
+    texts = ["The cat sat down.", "Then THE CAT, sat!", "The dog sat down."]
+    assert select_within([3, 2, 1], texts, Budget(max_sentences=2)) == [0, 1]
+    assert select_within([3, 2, 1], texts, Budget(max_sentences=2), block_ngrams=3) == [0, 2]
+    assert select_within([3, 2, 1], texts, Budget(max_sentences=3), block_ngrams=2) == [0]
+
+
+def test_shared_ngrams_work_without_spaces():
+    texts = ["今天天气很好", "天气很好啊", "明天下雨"]
+    chosen = select_within([3, 2, 1], texts, Budget(max_sentences=2), block_ngrams=3)
+    assert chosen == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: select_sentences([1, math.nan], [1, 1], 1), "score of sentence 1 is nan"),
+        (lambda: select_sentences([math.inf], [1], 1), "score of sentence 0 is inf"),
+        (lambda: select_sentences([1], [1, 1], 1), "1 scores, but 2 costs"),
+        (lambda: select_sentences([1], [-1], 1), "a cost is -1"),
+        (lambda: select_sentences([1], [1], 0), "limit=0"),
+        (lambda: select_sentences([1], [1], 1, order="rank"), "order='rank'"),
+        (lambda: select_sentences([1], [1], 1, redundancy=1.5), "redundancy=1.5"),
+        (lambda: select_sentences([1], [1], 1, redundancy=0.5), "needs similarity"),
+        (lambda: select_sentences([1], [1], 1, block_ngrams=-1), "block_ngrams=-1"),
+        (lambda: select_sentences([1], [1], 1, block_ngrams=3), "1 scores, none texts"),
+        (lambda: select_sentences([1], [1], 1, selectable=[]), "selectable for 0 sentences"),
+        (
+            lambda: select_sentences(
+                [2, 1], [1, 1], 2, redundancy=0.5, similarity=lambda i: [1.0, math.nan]
+            ),
+            "sentences 0 and 1 is not a number",
+        ),
+        (
+            lambda: select_sentences([2, 1], [1, 1], 2, redundancy=0.5, similarity=lambda i: [1]),
+            "1 values for sentence 0 of 2",
+        ),
+    ],
+)
+def test_selection_refuses_what_is_not_allowed_and_says_it(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+class CountedCosts(list):
+    reads = 0
+
+    def __getitem__(self, index):
+        type(self).reads += 1
+        return super().__getitem__(index)
+
+
+def test_selection_of_many_sentences_reads_each_cost_a_few_times():
+    size = 50_000
+    scores = [float((index * 7919) % size) for index in range(size)]
+    costs = CountedCosts([1 + index % 40 for index in range(size)])
+    chosen = select_sentences(scores, costs, size)
+    assert sum(costs[index] for index in chosen) <= size
+    assert CountedCosts.reads < 6 * size

@@ -340,7 +340,7 @@ def _read_text(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         raise _error(f"config file {path} cannot be read: {reason}") from error
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise _error(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from error

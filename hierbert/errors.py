@@ -18,7 +18,7 @@ class ConfigError(HierBertError):
 
 
 class DataError(HierBertError):
-    """A corpus that cannot be read: the message names file, row, field, value and what is allowed."""
+    """A corpus that cannot be read: the message names file, row, field, value, what is allowed."""
 
 
 class ModelError(HierBertError):

@@ -214,7 +214,7 @@ def test_ids_of_a_named_column_must_be_there(tmp_path, raw):
     ("names", "expected"),
     [
         (["a.jsonl", "b.csv"], ["a-1", "a-2", "b-1", "b-2"]),
-        (["a.jsonl", "a.csv"], ["a.jsonl-1", "a.jsonl-2", "a.csv-1", "a.csv-2"]),
+        (["1/a.jsonl", "2/a.csv"], ["a.jsonl-1", "a.jsonl-2", "a.csv-1", "a.csv-2"]),
         (["1/a.csv", "2/a.csv"], ["1/a.csv-1", "1/a.csv-2", "2/a.csv-1", "2/a.csv-2"]),
     ],
 )
@@ -246,6 +246,9 @@ def test_an_id_that_occurs_twice_names_both_places(tmp_path):
     b.write_text('id,text\n3,"x\ny"\ntwo,z\n')
     message = error_of([a, str(b)])
     assert f"the id 'two' occurs twice: {a}, line 2, and {b}, row 2" in message
+    c = jsonl(tmp_path / "c.jsonl", {"text": "c", "id": "3"})
+    b.write_text("id,text\n4,x\n3,y\n")
+    assert f"the id '3' occurs twice: {b}, row 2, and {c}, line 1" in error_of([a, str(b), c])
     assert "data.id_column" in message
 
 

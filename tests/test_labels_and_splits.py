@@ -244,6 +244,16 @@ def test_shares_of_a_tenth_by_hand():
     assert Counter(e.label for e in held_out) == {"a": 6, "b": 3, "c": 1}
 
 
+def test_largest_remainders_come_first_and_equal_ones_are_drawn():
+    # 10 of 100 held out: exact shares are 5.5, 2.5, 1.6 and 0.4, so c is rounded up before a or b
+    examples = examples_of(*["a"] * 55, *["b"] * 25, *["c"] * 16, *["d"] * 4)
+    found = set()
+    for seed in range(20):
+        taken = Counter(e.label for e in split_validation(examples, 0.1, seed)[1])
+        found.add(tuple(taken[label] for label in "abcd"))
+    assert found == {(6, 2, 2, 0), (5, 3, 2, 0)}
+
+
 def test_seeds_repeat_and_differ():
     examples = examples_of(*["a", "b"] * 50)
     first = split_validation(examples, 0.2, seed=1)

@@ -202,6 +202,13 @@ def test_multi_label_scores_are_those_of_scikit_learn(tables):
     ) == pytest.approx(expected)
 
 
+def test_multi_label_means_leave_out_labels_that_do_not_occur():
+    # Label 0 is right, label 1 claimed wrongly (F1 0), label 2 occurs nowhere.
+    scores = multi_label_scores([[0.9, 0.8, 0.1]], [[1, 0, 0]])
+    assert scores["macro_f1"] == 0.5
+    assert scores["map"] == 1.0
+
+
 def test_label_table_takes_several_labels_per_document():
     table = per_label_table([[1, 0], [1, 1], [0, 0]], [[1, 0], [0, 1], [0, 1]], ["x", "y"])
     assert table == [

@@ -108,6 +108,14 @@ def test_a_terminal_gets_a_bar_with_count_unit_and_notes() -> None:
     assert "loss=0.25" in text
 
 
+def test_a_resumed_bar_starts_where_the_work_was_left() -> None:
+    stream = Terminal()
+    with Progress(100, "training", "steps", initial=60, stream=stream) as bar:
+        bar.advance(20)
+    assert "60.0/100" in stream.getvalue()
+    assert "80.0/100" in stream.getvalue()
+
+
 def test_say_writes_a_whole_line_above_an_open_bar() -> None:
     stream = Terminal()
     with Progress(10, "encoding", stream=stream) as bar:

@@ -147,8 +147,8 @@ def _read_sources(
                 )
                 raise DataError(
                     f"{source.field}: the id {shown(example_id)} occurs twice: {first_place}, and "
-                    f"{row.location}; ids must differ: set {setting('id_column')} to another column, or "
-                    "to an empty string to have ids made"
+                    f"{row.location}; ids must differ: set {setting('id_column')} to another "
+                    "column, or to an empty string to have ids made"
                 )
             places[key] = index << _NUMBER_BITS | row.number
             yield Example(example_id, parser.text(), parser.label(), parser.summary(), row.location)

@@ -3,6 +3,7 @@
 The last step before batches. Everything here is computed once a run, before the first step.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -117,11 +118,9 @@ def _oracles(
             found_here = None if summary is None else oracle_sentences(document.sentences, summary)
             oracles.append(found_here)
             bar.advance()
-    try:
+    # A cache that cannot be written costs time in the next run, and nothing else.
+    with contextlib.suppress(OSError):
         write_whole(path, lambda aside: _write_json(aside, oracles))
-    except OSError:
-        # A cache that cannot be written costs time in the next run, and nothing else.
-        pass
     return oracles
 
 

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor, nn
+from torch import Tensor
 
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.evaluation.rouge import rouge_scores
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection import Budget, select_within
 from hierbert.progress import Progress
@@ -98,7 +99,7 @@ class Answer:
 
 
 def answer_documents(
-    model: nn.Module,
+    model: HierBertForDocuments,
     documents: Sequence[PreparedDocument],
     accelerator: Accelerator,
     label_map: LabelMap | None,
@@ -140,7 +141,7 @@ def answer_documents(
 
 
 def _answer_batch(
-    model: nn.Module,
+    model: HierBertForDocuments,
     indices: list[int],
     documents: list[PreparedDocument],
     accelerator: Accelerator,
@@ -155,12 +156,12 @@ def _answer_batch(
         output = model(**inputs)
     counts = inputs["sentences_per_document"].tolist()
     fields: list[dict[str, Any]] = [{"index": index} for index in indices]
-    if output.logits is not None and label_map is not None:
+    if model.classifier is not None and label_map is not None:
         losses, counted = model.classifier.losses(output.logits, inputs["labels"])
         for row, logits in enumerate(output.logits.float().tolist()):
             fields[row]["logits"] = logits
             fields[row]["classification_loss"] = float(losses[row]) if counted[row] else None
-    if output.sentence_scores is not None and rule is not None:
+    if model.summarizer is not None and rule is not None:
         losses, counted = model.summarizer.losses(
             output.sentence_scores, inputs["sentence_labels"], inputs["sentences_per_document"]
         )

@@ -8,6 +8,7 @@ import torch
 from hierbert.data.corpus import Example
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
+from hierbert.errors import ConfigError
 from hierbert.evaluation.answers import Answer
 from hierbert.evaluation.classification import (
     MultiLabel,
@@ -17,7 +18,6 @@ from hierbert.evaluation.classification import (
     per_label_table,
 )
 from hierbert.evaluation.rouge import ROUGE_TYPES
-from hierbert.errors import ConfigError
 
 LOWER_IS_BETTER = ("loss", "mse", "mae")
 

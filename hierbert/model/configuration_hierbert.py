@@ -134,26 +134,40 @@ class HierBertConfig(PreTrainedConfig):
             self.text_config = AutoConfig.for_model(values.pop("model_type", "bert"), **values)
         if self.max_tokens_per_segment is None:
             self.max_tokens_per_segment = self.longest_segment
-        if self.attention_heads is None:
-            self.attention_heads = _heads_for(self.hidden_size)
         super().__post_init__(**kwargs)
+
+    @property
+    def encoder_config(self) -> PreTrainedConfig:
+        """The segment encoder's configuration."""
+        assert isinstance(self.text_config, PreTrainedConfig)  # __post_init__ has seen to it
+        return self.text_config
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of the layers over segments and sentences."""
+        return self.attention_heads or _heads_for(self.hidden_size)
+
+    @property
+    def segment_tokens(self) -> int:
+        """Most tokens of a segment, special tokens included."""
+        return self.max_tokens_per_segment or self.longest_segment
 
     @property
     def hidden_size(self) -> int:
         """Width of every vector of the model: tokens, sentences, segments, documents."""
-        return int(self.text_config.hidden_size)
+        return int(self.encoder_config.hidden_size)
 
     @property
     def longest_segment(self) -> int:
         """Most tokens of a segment that this encoder allows, special tokens included."""
-        return min(LONGEST_SEGMENT_TOKENS, usable_positions(self.text_config) or 10**9)
+        return min(LONGEST_SEGMENT_TOKENS, usable_positions(self.encoder_config) or 10**9)
 
     def validate_segmentation(self) -> None:
         """Refuse segments the encoder cannot read."""
-        if not 8 <= self.max_tokens_per_segment <= self.longest_segment:
+        if not 8 <= self.segment_tokens <= self.longest_segment:
             raise ValueError(
                 f"max_tokens_per_segment={self.max_tokens_per_segment} is not allowed: this "
-                f"encoder ({self.text_config.model_type}) takes 8 to {self.longest_segment} "
+                f"encoder ({self.encoder_config.model_type}) takes 8 to {self.longest_segment} "
                 "tokens a segment, special tokens included"
             )
         _at_least(self, "overlap_sentences", 0)
@@ -169,8 +183,9 @@ class HierBertConfig(PreTrainedConfig):
         _one_of(self, "pooling", POOLING_MODES)
         _at_least(self, "aggregator_layers", 0)
         _at_least(self, "sentence_layers", 0)
-        _at_least(self, "attention_heads", 1)
-        if self.hidden_size % self.attention_heads:
+        if self.attention_heads is not None:
+            _at_least(self, "attention_heads", 1)
+        if self.hidden_size % self.heads:
             raise ValueError(
                 f"attention_heads={self.attention_heads} does not divide the hidden size "
                 f"{self.hidden_size}"

@@ -95,7 +95,7 @@ class SummarizationHead(nn.Module):
         self.from_place = nn.Linear(2 * POSITION_FEATURES + 1, hidden)
         self.dropout = nn.Dropout(config.dropout)
         self.context = Aggregator(
-            hidden, config.sentence_layers, config.attention_heads, config.dropout, False
+            hidden, config.sentence_layers, config.heads, config.dropout, False
         )
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, 1)

@@ -124,7 +124,7 @@ class HierBertPreTrainedModel(PreTrainedModel):
         base = model if isinstance(model, HierBertModel) else model.hierbert
         base.segment_encoder.encoder = AutoModel.from_pretrained(
             encoder,
-            config=base.config.text_config,
+            config=base.config.encoder_config,
             dtype=torch.float32,
             use_safetensors=True,
             **hub,
@@ -139,12 +139,12 @@ class HierBertModel(HierBertPreTrainedModel):
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
         self.segment_encoder = SegmentEncoder(
-            config.text_config, config.pooling, config.tokens_per_forward
+            config.encoder_config, config.pooling, config.tokens_per_forward
         )
         self.aggregator = Aggregator(
             config.hidden_size,
             config.aggregator_layers,
-            config.attention_heads,
+            config.heads,
             config.dropout,
             group_token=True,
         )
@@ -300,7 +300,11 @@ class HierBertForDocuments(HierBertPreTrainedModel):
                 output.classification_loss = _mean_loss(each, counted, labelled_documents)
                 losses.append(self.config.classification_loss_weight * output.classification_loss)
         if self.summarizer is not None:
-            if sentence_segments is None or sentence_tokens is None:
+            if (
+                sentence_segments is None
+                or sentence_tokens is None
+                or sentences_per_document is None
+            ):
                 raise ValueError(
                     "a model that summarizes needs sentence_segments and sentence_tokens, as "
                     "HierBertProcessor makes them"

@@ -61,7 +61,7 @@ class HierBertProcessor(ProcessorMixin):
         """The processor that goes with a model: its segmentation is in the model's config."""
         return cls(
             tokenizer,
-            max_tokens_per_segment=config.max_tokens_per_segment,
+            max_tokens_per_segment=config.segment_tokens,
             overlap_sentences=config.overlap_sentences,
             max_segments=config.max_segments,
             max_segments_policy=config.max_segments_policy,

@@ -46,9 +46,11 @@ _T = f"[{re.escape(_WEAK + _STRONG)}]"
 # fail after the first character, which keeps the scan linear on any input.
 _CANDIDATE_SOURCE = (
     rf"[{re.escape(_WEAK + _STRONG)}{_BREAKS}{_BULLETS}]"
+    # Between two initials no sentence ends: a run of them is passed over at once.
+    r"(?:(?<=[\s(][A-Za-z]\.)(?=[ ][A-Za-z]\.)(?:[ ][A-Za-z]\.(?=[ ][A-Za-z]\.))*+|"
     rf"(?:(?<={_T})(?:{_T}|[ ]{_T}(?=\s|{_T}|\Z))*+"
     rf"(?:[{_CLOSERS}]|[“‘«](?=\s|\Z)|\[\d{{1,3}}\]|[ ](?:''?|[)\]}}”])(?=\s|\Z))*+"
-    r"()(?:([ ]\")(?=\s|\Z))?+)?+\s*+"
+    r"()(?:([ ]\")(?=\s|\Z))?+)?+\s*+)"
 )
 _CANDIDATE = re.compile(_CANDIDATE_SOURCE)
 # Thai and Lao write no terminators: a wide space may end a sentence there.
@@ -73,6 +75,7 @@ _ITEM_MARK = (
 )
 _ITEM_STRICT = re.compile(_ITEM_MARK)
 _ITEM = re.compile(_ITEM_MARK + r"|(?:[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})\.\s|[-–—·]\s|#{1,6}\s")
+_LETTERED_ITEM = re.compile(r"(?:\((?:[a-z]|[ivx]{1,5})|[a-z])\)[\s.]")
 _ENUMERATOR = re.compile(
     r"(?:(?:section|article|chapter|part|clause|sec\.|art\.|§{1,2})\s{0,3})?"
     r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,5}|[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})",
@@ -173,6 +176,8 @@ def split_sentences(text: str) -> list[Span]:
         stop = match.end(1)
         if resume == stop + 1 and text[stop] == " ":  # by far the commonest
             ends = _terminator_ends(text, start, begin, stop, resume, layout.lower_cased)
+        elif stop < 0 and text[begin] == ".":  # initials
+            continue
         elif stop < 0:  # white space or a bullet without a terminator before it
             stop = begin
             while stop > start and text[stop - 1].isspace():
@@ -317,8 +322,13 @@ def _terminator_ends(
     alone = begin > start and text[begin - 1].isspace()
     if first.islower():
         bracket = alone and ")" in text[begin + 1 : min(stop, begin + 4)]
-        camel_case = text[position + 1 : position + 2].isupper()
-        if ellipsis or bracket or not (small_starts or alone or camel_case):
+        may_start = (
+            small_starts
+            or alone
+            or text[position + 1 : position + 2].isupper()  # iPhone
+            or _LETTERED_ITEM.match(text, resume)
+        )
+        if ellipsis or bracket or not may_start:
             return False
     if text[begin] != "." or ellipsis or following in ("?", "!"):
         return True
@@ -362,7 +372,7 @@ def _is_abbreviation(
         return lower in _ENDERS and first.islower() and lower != "etc"
     closed = ")" in text[begin + 1 : min(stop, begin + 4)]
     if lower in _NUMBERED:
-        if first.isdecimal() or first in ("§", "#"):
+        if first.isdecimal() or first.islower() or first in ("§", "#"):
             return True
         return closed or (lower != "no" and _NUMERAL.match(text, position) is not None)
     if lower == "etc" and first.isupper():

@@ -12,7 +12,7 @@ import torch
 
 from hierbert.errors import ConfigError, ModelError
 from hierbert.evaluation.answers import SummaryRule
-from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertOutput
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor, collate
 from hierbert.model.segmentation import DocumentText, Omission, SegmentedDocument
 from hierbert.model.selection import Budget
@@ -314,7 +314,7 @@ class HierBertPredictor:
         device = self.model.device
         inputs = {name: value.to(device) for name, value in collate(documents).items()}
         with torch.inference_mode():
-            output: HierBertOutput = self.model(**inputs)
+            output = self.model(**inputs)
         sentences = inputs["sentences_per_document"].tolist()
         segments = inputs["segments_per_document"].tolist()
         fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]

@@ -40,7 +40,7 @@ def build_model(
     """
     settings = config.model
     source = resolve_encoder(settings.encoder)
-    hub = {
+    hub: dict[str, Any] = {
         "revision": settings.encoder_revision,
         "trust_remote_code": settings.trust_remote_code,
     }
@@ -70,7 +70,7 @@ def build_model(
             "training.freeze_encoder=true choose mean, cls or max"
         )
     # Where these weights came from is a path of this machine; the name is what others know.
-    model.config.text_config._name_or_path = settings.encoder
+    model.config.encoder_config._name_or_path = settings.encoder
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 

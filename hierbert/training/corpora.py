@@ -1,4 +1,4 @@
-"""The corpora of a run: read, checked, labels learnt, a validation split made where none is given."""
+"""The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
 from dataclasses import dataclass
 
@@ -67,8 +67,9 @@ def load_corpora(config: RunConfig) -> Corpora:
     if validation is None:
         train, validation = split_validation(train, data.validation_fraction, config.seed)
         say(f"validation: {len(validation):,} of the training documents, held out by the seed")
-    for name, split in (("train", train), ("validation", validation), ("test", test)):
-        _report(name, split, label_map, data.summary_column is not None)
+    splits = {"train": train, "validation": validation, "test": test}
+    for name, examples in splits.items():
+        _report(name, examples, label_map, data.summary_column is not None)
     return Corpora(train, validation, test, label_map)
 
 

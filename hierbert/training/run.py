@@ -1,7 +1,6 @@
 """One training run from settings to results: the table of contents of `hierbert.training`."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -152,7 +151,8 @@ def _compare(
 
 def _summary_rule(config: RunConfig) -> SummaryRule:
     name, limit = config.summary.limit
-    budget = Budget(**{name: limit})
+    given: dict[str, Any] = {name: limit}
+    budget = Budget(**given)
     return SummaryRule(budget, config.summary.order, config.summary.redundancy)
 
 

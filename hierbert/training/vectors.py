@@ -20,11 +20,11 @@ from torch import Tensor
 
 from hierbert.cache import write_whole
 from hierbert.data.documents import PreparedDocument, collate_documents
+from hierbert.data.plan import deal_all, fill_batches
 from hierbert.errors import RunError
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.progress import Progress, say
-from hierbert.data.plan import deal_all, fill_batches
 
 _TOKENS_PER_BATCH = 16_384
 # So much is lost at most when a run is interrupted while it encodes.
@@ -197,7 +197,7 @@ def document_key(document: SegmentedDocument) -> str:
 def encoder_fingerprint(model: HierBertModel) -> str:
     """Hash of a segment encoder: its weights, its configuration and the pooling."""
     digest = hashlib.blake2b(digest_size=12)
-    config = model.config.text_config.to_diff_dict()
+    config = model.config.encoder_config.to_diff_dict()
     for unimportant in ("_name_or_path", "transformers_version", "dtype"):
         config.pop(unimportant, None)
     digest.update(json.dumps([config, model.config.pooling], sort_keys=True, default=str).encode())

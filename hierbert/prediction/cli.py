@@ -1,0 +1,162 @@
+"""The command line of inference: `infer.py`, and `hierbert-infer` where hierbert is installed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from hierbert.errors import ConfigError, run_command
+from hierbert.progress import say
+
+EXAMPLES = """examples:
+  python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
+  python infer.py --model runs/NAME/model --input 'docs/*.csv' --text-column body \\
+      --output answers.parquet --task classify
+  python infer.py --model runs/NAME/model --input papers/ --output out.jsonl --task summarize \\
+      --max-words 150 --redundancy 0.3
+  cat docs.jsonl | python infer.py --model runs/NAME/model --input - --output - | head
+
+input:  csv, tsv, json, jsonl (each also .gz), parquet, a folder of .txt, a Hub dataset id,
+        or - for standard input
+output: one row for each document, in the order of the input: id, label (or labels),
+        probabilities, summary, sentences (text, start, end, score)
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line, like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"command line: {message}; see {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = _Parser(
+        prog="infer.py",
+        description="Classify, summarize or embed documents of any length with a trained model.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="folder of a trained model (runs/NAME/model), or a Hub id")
+    add("--input", required=True, nargs="+", help="files, globs, folders, a Hub id, or -")
+    add("--output", required=True, help="a .jsonl, .csv or .parquet file, or - for jsonl")
+    add(
+        "--task",
+        choices=("classify", "summarize", "embed", "all"),
+        help="all adds vectors; default: what the model has heads for",
+    )
+    budget = parser.add_argument_group("summary (default: as the model was trained)")
+    add_budget = budget.add_mutually_exclusive_group().add_argument
+    add_budget("--max-words", type=int, metavar="N")
+    add_budget("--max-sentences", type=int, metavar="N")
+    add_budget("--max-tokens", type=int, metavar="N")
+    add_budget("--max-characters", type=int, metavar="N")
+    add_budget("--ratio", type=float, metavar="R", help="part of the document's words, 0 to 1")
+    budget.add_argument("--order", choices=("document", "score"))
+    budget.add_argument(
+        "--redundancy", type=float, metavar="R", help="avoid repetition: 0 (off) to 1"
+    )
+    add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
+    add("--text-column", default="text", help="column of the text (default: text)")
+    add("--id-column", help='column of the id (default: "id" if there, else made)')
+    add("--encoding", default="utf-8", help="of text files (default: utf-8)")
+    add(
+        "--input-format",
+        default="jsonl",
+        choices=("jsonl", "csv", "tsv", "json"),
+        help="of standard input (default: jsonl)",
+    )
+    add("--output-format", choices=("jsonl", "csv", "parquet"), help="default: by the ending")
+    add(
+        "--batch-tokens",
+        type=int,
+        default=16_384,
+        metavar="N",
+        help="tokens of a batch of documents",
+    )
+    add("--tokens-per-forward", type=int, metavar="N", help="tokens of one pass of the encoder")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="default: float32; the others answer slightly differently",
+    )
+    add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
+    add("--overwrite", action="store_true", help="replace an output that exists")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the inference command.
+
+    Args:
+        argv: Arguments without the command's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 2 for a mistake in the input, 130 when interrupted.
+    """
+    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+
+
+def _main(argv: list[str]) -> None:
+    options = build_parser().parse_args(argv)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("infer.py runs in one process; start it without torchrun")
+    for name in ("batch_tokens", "tokens_per_forward"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is not allowed: at least 1")
+    from transformers.utils import logging
+
+    from hierbert.data.corpus import Columns
+    from hierbert.prediction.job import Inputs, Output, check_inputs, run_job
+    from hierbert.prediction.outputs import output_format
+    from hierbert.prediction.predictor import HierBertPredictor
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    kind = output_format(options.output, options.output_format)
+    columns = Columns(text=options.text_column, id=options.id_column)
+    inputs = Inputs(options.input, columns, options.encoding, options.input_format)
+    size = check_inputs(inputs)
+    predictor = HierBertPredictor.from_pretrained(
+        options.model,
+        device=options.device,
+        dtype=options.dtype,
+        batch_tokens=options.batch_tokens,
+    )
+    predictor.model.hierbert.segment_encoder.tokens_per_forward = options.tokens_per_forward
+    tasks = predictor.check_tasks(_tasks(options.task, predictor.tasks))
+    budget = {
+        name: getattr(options, name)
+        for name in ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+    }
+    rule = predictor.summary_rule(budget, options.order, options.redundancy)
+    output = Output(
+        options.output, kind, _settings(options, tasks), options.resume, options.overwrite
+    )
+    try:
+        done = run_job(predictor, inputs, output, tasks, rule, options.segment_vectors, size)
+    except KeyboardInterrupt:
+        if options.output != "-":
+            say(f"{output.partial} holds what is done; the same command with --resume goes on")
+        raise
+    say(f"{done:,} documents -> {options.output}")
+
+
+def _tasks(asked: str | None, possible: tuple[str, ...]) -> tuple[str, ...] | None:
+    if asked == "all":
+        return possible
+    return None if asked is None else (asked,)
+
+
+def _settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """What answers depend on: a job goes on only with the same."""
+    unimportant = ("resume", "overwrite", "device", "batch_tokens", "tokens_per_forward", "task")
+    values = {name: value for name, value in vars(options).items() if name not in unimportant}
+    return {**values, "tasks": list(tasks)}

@@ -1,0 +1,144 @@
+"""Tiny encoders and corpora, made in memory; nothing here needs the network."""
+
+import os
+import random
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DistilBertConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
+
+torch.set_num_threads(1)
+
+WORDS = (
+    "the a of and to in is was it for on that with as by at from court contract paper model data "
+    "film good bad great awful plot actor law judge party clause token word segment document "
+    "summary label train test red green blue cat dog bird fish sun moon star river hill tree"
+).split()
+HIDDEN = 32
+KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
+
+
+def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    """WordPiece with [CLS] and [SEP] for the BERT family, byte-level BPE with <s> for the others."""
+    if kind in ("bert", "distilbert"):
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+        pieces = [*special, *letters, *(f"##{letter}" for letter in letters)]
+        # Single letters are there already: a vocabulary has no gaps.
+        pieces += [word for word in WORDS if len(word) > 1]
+        vocab = {piece: number for number, piece in enumerate(pieces)}
+        tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        names = dict(zip(("pad", "unk", "cls", "sep", "mask"), special, strict=True))
+    else:
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        vocab = {piece: number for number, piece in enumerate([*special, *alphabet])}
+        tokenizer = Tokenizer(models.BPE(vocab, [], unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        names = dict(zip(("cls", "pad", "sep", "unk", "mask"), special, strict=True))
+    cls, sep = names["cls"], names["sep"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{f"{name}_token": token for name, token in names.items()}
+    )
+
+
+def make_encoder_config(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+    """Two layers of 32 dimensions."""
+    common = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    layers = {
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    if kind == "bert":
+        return BertConfig(**common, **layers, max_position_embeddings=512)
+    if kind == "roberta":
+        return RobertaConfig(**common, **layers, max_position_embeddings=514)
+    if kind == "mpnet":
+        return MPNetConfig(**common, **layers, max_position_embeddings=514)
+    if kind == "distilbert":
+        return DistilBertConfig(
+            **common, dim=HIDDEN, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=512
+        )
+    return ModernBertConfig(
+        **common,
+        **layers,
+        max_position_embeddings=1024,
+        cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+
+
+def save_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
+    """A pretrained encoder as a folder: weights and tokenizer."""
+    tokenizer = make_tokenizer(kind)
+    torch.manual_seed(seed)
+    encoder = AutoModel.from_config(make_encoder_config(kind, tokenizer))
+    # Larger than a fresh model's weights, so that differences show in the outputs.
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            if weight.dim() > 1:
+                weight.normal_(std=0.15)
+    encoder.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of each kind of encoder."""
+    root = tmp_path_factory.mktemp("encoders")
+    return {kind: save_encoder(root / kind, kind) for kind in KINDS}
+
+
+def make_text(chance: random.Random, sentences: int) -> str:
+    """Sentences of known words."""
+    made = []
+    for _ in range(sentences):
+        words = [chance.choice(WORDS) for _ in range(chance.randint(3, 12))]
+        made.append(" ".join(words).capitalize() + ".")
+    return " ".join(made)
+
+
+def make_rows(count: int, seed: int = 0, sentences: int = 8) -> list[dict[str, object]]:
+    """Documents with a label that a word decides and a summary that is one of their sentences."""
+    chance = random.Random(seed)
+    rows: list[dict[str, object]] = []
+    for number in range(count):
+        label = ("law", "film")[number % 2]
+        key = {"law": "Judge court law contract.", "film": "Actor film plot good."}[label]
+        body = make_text(chance, chance.randint(2, sentences))
+        text = f"{body} {key} {make_text(chance, 2)}"
+        rows.append({"id": f"d{number}", "text": text, "label": label, "summary": key})
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

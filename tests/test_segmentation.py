@@ -1,0 +1,228 @@
+"""Segments: nothing lost, nothing doubled, within the budget, with true offsets."""
+
+import random
+
+import pytest
+from conftest import KINDS, make_text, make_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hierbert.model.segmentation import SegmentedDocument, Segmenter
+
+texts = st.text(max_size=300) | st.lists(
+    st.sampled_from(["cat", "dog.", "The", "court,", "\n\n", "é", "漢字。", "😀", "\ud800", "\x00", " "]),
+    max_size=60,
+).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def tokenizers():
+    return {kind: make_tokenizer(kind) for kind in KINDS}
+
+
+def check(document: SegmentedDocument, segmenter: Segmenter) -> None:
+    """What holds for every document without overlap and limit."""
+    covered = [False] * len(document.text)
+    for start, end in document.sentence_spans:
+        assert 0 <= start <= end <= len(document.text)
+        for place in range(start, end):
+            assert not covered[place]
+            covered[place] = True
+    assert all(covered[i] or c.isspace() for i, c in enumerate(document.text))
+    specials = len(segmenter.prefix_ids) + len(segmenter.suffix_ids)
+    lengths = document.segment_lengths.tolist()
+    assert len(lengths) == len(document.segment_spans) >= 1
+    assert max(lengths) <= segmenter.room + specials
+    assert sum(lengths) == len(document.input_ids) == len(document.sentence_index)
+    start = 0
+    for length in lengths:
+        ids = document.input_ids[start : start + length].tolist()
+        owners = document.sentence_index[start : start + length].tolist()
+        assert ids[: len(segmenter.prefix_ids)] == segmenter.prefix_ids
+        assert ids[length - len(segmenter.suffix_ids) :] == segmenter.suffix_ids
+        inner = owners[len(segmenter.prefix_ids) : length - len(segmenter.suffix_ids)]
+        assert -1 not in inner and inner == sorted(inner)
+        start += length
+    count = len(document.sentence_spans)
+    owned = [owner for owner in document.sentence_index.tolist() if owner >= 0]
+    assert [owned.count(i) for i in range(count)] == document.sentence_tokens.tolist()
+    home = document.sentence_segments.tolist()
+    assert len(home) == count and home == sorted(home)
+    assert all(0 <= segment < len(lengths) for segment in home)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_token_of_a_text_is_in_a_segment_in_order(tokenizers, kind) -> None:
+    tokenizer = tokenizers[kind]
+    segmenter = Segmenter(tokenizer, max_tokens_per_segment=16)
+
+    @settings(max_examples=60, deadline=None)
+    @given(texts)
+    def run(text: str) -> None:
+        (document,) = segmenter([text])
+        check(document, segmenter)
+        plain = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if len(plain) == len(text):
+            # The tokenizer alone, on the whole text, gives the same tokens.
+            expected = tokenizer(plain, add_special_tokens=False)["input_ids"]
+            owners = document.sentence_index.tolist()
+            inner = [i for i, o in zip(document.input_ids.tolist(), owners, strict=True) if o >= 0]
+            if document.sentence_spans:
+                assert inner == expected
+
+    run()
+
+
+def test_whole_sentences_are_packed_greedily(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)  # room for 10
+    sentence = "The cat is red."  # 5 tokens
+    (document,) = segmenter([" ".join([sentence] * 5)])
+    assert document.segment_lengths.tolist() == [12, 12, 7]
+    assert document.sentence_segments.tolist() == [0, 0, 1, 1, 2]
+    assert document.segment_spans == [(0, 31), (32, 63), (64, 79)]
+
+
+def test_a_long_sentence_is_cut_after_clauses(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
+    text = "the cat is red and the dog, the bird is green and blue and good"
+    (document,) = segmenter([text])
+    assert len(document.sentence_spans) == 1
+    # 8 tokens up to the comma lie in the second half of the room of 10.
+    assert document.segment_lengths.tolist() == [10, 10]
+    assert [text[a:b] for a, b in document.segment_spans] == [
+        "the cat is red and the dog, ",
+        "the bird is green and blue and good",
+    ]
+    assert document.sentence_tokens.tolist() == [16]
+
+
+def test_a_word_longer_than_a_segment_is_cut_between_tokens(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["roberta"], max_tokens_per_segment=10)
+    (document,) = segmenter(["x" * 50])
+    assert document.segment_lengths.tolist() == [10] * 6 + [4]
+    check(document, segmenter)
+
+
+def test_empty_and_blank_documents_are_one_segment_of_special_tokens(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"])
+    for document in segmenter(["", " \n\t "]):
+        assert document.segment_lengths.tolist() == [2]
+        assert document.sentence_spans == []
+        assert document.segment_spans == [(0, 0)]
+    assert segmenter([]) == []
+
+
+def test_overlap_repeats_whole_sentences_and_counts_their_tokens_once(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=17, overlap_sentences=1)
+    sentence = "The cat is red."
+    (document,) = segmenter([" ".join([sentence] * 7)])
+    # Room for three sentences; from the second segment on the first is a repetition.
+    index = document.sentence_index.tolist()
+    segments, start = [], 0
+    for length in document.segment_lengths.tolist():
+        owners = index[start : start + length]
+        segments.append(sorted({owner for owner in owners if owner >= 0}))
+        start += length
+    assert segments == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
+    assert document.sentence_segments.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert document.sentence_tokens.tolist() == [5] * 7
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 4), st.integers(9, 40))
+def test_overlap_always_comes_to_an_end(seed: int, overlap: int, budget: int) -> None:
+    segmenter = Segmenter(
+        make_tokenizer("bert"), max_tokens_per_segment=budget, overlap_sentences=overlap
+    )
+    text = make_text(random.Random(seed), 12)
+    (document,) = segmenter([text])
+    assert max(document.segment_lengths.tolist()) <= budget
+    owners = {owner for owner in document.sentence_index.tolist() if owner >= 0}
+    assert owners == set(range(len(document.sentence_spans)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "kept"),
+    [
+        ("head", 3, [0, 1, 2]),
+        ("tail", 3, [7, 8, 9]),
+        ("head_tail", 3, [0, 1, 9]),
+        ("head_tail", 4, [0, 1, 8, 9]),
+        ("spread", 4, [0, 3, 6, 9]),
+        ("spread", 1, [5]),
+        ("head", 10, list(range(10))),
+    ],
+)
+def test_max_segments_keeps_by_policy_and_reports_the_rest(tokenizers, policy, limit, kept) -> None:
+    segmenter = Segmenter(
+        tokenizers["bert"],
+        max_tokens_per_segment=8,
+        max_segments=limit,
+        max_segments_policy=policy,
+    )
+    names = ["cat", "dog", "bird", "fish", "sun", "moon", "star", "river", "hill", "tree"]
+    (document,) = segmenter([" ".join(f"The {name} is red." for name in names)])
+    assert [text.split()[1] for text in document.sentences] == [names[i] for i in kept]
+    lost = 10 - len(kept)
+    if not lost:
+        assert document.omission is None
+        return
+    characters = sum(len(f"The {name} is red.") for i, name in enumerate(names) if i not in kept)
+    assert vars(document.omission) == {
+        "segments": lost,
+        "sentences": lost,
+        "tokens": 5 * lost,
+        "characters": characters,
+    }
+
+
+def test_callers_sentences_are_taken_as_they_are(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
+    given_sentences = ["the cat. the dog", "", "bird\nfish"]
+    (document,) = segmenter([given_sentences])
+    assert document.text == "the cat. the dog\n\nbird\nfish"
+    assert document.sentences == given_sentences
+    assert document.sentence_tokens.tolist() == [5, 0, 2]
+
+
+def test_callers_segments_are_not_merged_and_are_cut_only_when_too_long(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12, list_unit="segments")
+    (document,) = segmenter([["The cat. The dog.", "The bird.", "The sun. " * 5]])
+    assert [document.text[a:b] for a, b in document.segment_spans] == [
+        "The cat. The dog.",
+        "The bird.",
+        "The sun. The sun. The sun.",
+        "The sun. The sun.",
+    ]
+    nested = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
+    (document,) = nested([[["The cat", "The dog"], ["The bird"]]])
+    assert document.sentences == ["The cat", "The dog", "The bird"]
+    assert document.sentence_segments.tolist() == [0, 0, 1]
+
+
+def test_truncation_and_padding_of_the_tokenizer_file_do_not_matter(tokenizers, encoders) -> None:
+    plain = make_tokenizer("bert")
+    limited = make_tokenizer("bert")
+    limited.backend_tokenizer.enable_truncation(8)
+    limited.backend_tokenizer.enable_padding(length=8)
+    text = make_text(random.Random(0), 200)  # more than 1,000 words
+    assert len(text.split()) > 1000
+    (expected,), (document,) = Segmenter(plain)([text]), Segmenter(limited)([text])
+    assert document.input_ids.equal(expected.input_ids)
+
+
+def test_a_long_text_is_tokenized_in_parts_without_a_trace(tokenizers) -> None:
+    text = make_text(random.Random(1), 4000)
+    assert len(text) > 100_000
+    for kind in ("bert", "roberta"):
+        segmenter = Segmenter(tokenizers[kind])
+        (document,) = segmenter([text])
+        inner = document.input_ids[document.sentence_index >= 0].tolist()
+        assert inner == tokenizers[kind](text, add_special_tokens=False)["input_ids"]
+        check_counts = document.sentence_tokens.sum().item()
+        assert check_counts == len(inner)
+
+
+def test_a_budget_without_room_is_refused(tokenizers) -> None:
+    with pytest.raises(ValueError, match="leaves no room"):
+        Segmenter(tokenizers["bert"], max_tokens_per_segment=2)

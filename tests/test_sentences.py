@@ -1,0 +1,404 @@
+"""Tests of the sentence splitter: tables of cases, the invariants, and adversarial lengths."""
+
+import sys
+import textwrap
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hierbert.model.sentences import split_sentences
+
+
+def sentences(text: str) -> list[str]:
+    return [text[start:end] for start, end in split_sentences(text)]
+
+
+def assert_invariants(text: str) -> None:
+    position = 0
+    for start, end in split_sentences(text):
+        assert position <= start < end <= len(text)
+        gap = text[position:start]
+        assert gap == "" or gap.isspace()
+        assert not text[start].isspace() and not text[end - 1].isspace()
+        position = end
+    rest = text[position:]
+    assert rest == "" or rest.isspace()
+
+
+# Each case is a text in which "|" marks the expected boundaries; with "|" removed it is the input.
+ONE_LINE_CASES = [
+    # plain
+    "He left. |She stayed. |They met?! |Yes! |No one knew.",
+    "One sentence without an end",
+    "  Padded by spaces.   |And by tabs.\t",
+    # titles and other abbreviations that never end a sentence
+    "Dr. Smith met Mr. Jones and Mrs. Brown. |They talked.",
+    "Use a filter, e.g. Gaussian noise, i.e. Something simple. |It works.",
+    "See the survey (cf. Miller) vs. Brown. |It is long.",
+    "In Roe v. Wade the Court held so. |It was later overruled.",
+    "St. Paul is a city. |So is Minneapolis.",
+    # numbered things
+    "As shown in Fig. 3 and Eq. (5), it holds. |See Sec. 2 and Art. IV for more.",
+    "It was ranked No. 1 in the world. |See p. 5 and pp. 7-9.",
+    "He said no. |The answer was final.",
+    "See Vol. 3, No. 2, Ch. 4. |Then stop.",
+    # companies, countries, times: the next word decides
+    "He joined Apple Inc. Chief executives like him are rare.",
+    "He joined Apple Inc. |The company grew.",
+    "Foo Ltd. and Bar Corp. merged. |The deal closed.",
+    "He moved to the U.S. |He lives there now.",
+    "The U.S. Senate met at 9 a.m. on Monday. |It adjourned at 5 p.m. |They went home.",
+    "Apples, pears, etc. are fruit. |We sell nuts, seeds, etc. |Ask us.",
+    "She has a Ph.D. in physics. |He has none.",
+    # months
+    "On Jan. 5 it rained. |On Dec. 24, 2020 it snowed.",
+    "He came on Sept. 11. |Nobody saw him.",
+    # initials
+    "J. R. R. Tolkien wrote it. |C. S. Lewis read it.",
+    "It was written by J. Smith and A. A. Milne. |The book sold well.",
+    "So did I. |We all went.",
+    # decimals, money, versions
+    "Pi is 3.14 and costs $1.5 million. |Version 2.0.1 came later.",
+    "It fell to 5. |Then it rose to 7.5 again.",
+    "It rose in 2010. |In 2011 it fell.",
+    "Sales fell. |3 people left. |$5 million was lost.",
+    # et al.
+    "As Smith et al. (2010) showed, it works. |Jones et al., 2010 disagree.",
+    "This was shown by Smith et al. |We follow them.",
+    "See Smith et al. 2010 for this. |It is clear.",
+    # URLs and e-mail
+    "Visit www.example.com/a.b?c=d! |Mail to jo.doe@mail.example.org. |Thanks.",
+    "See https://example.org/x.html. |It is there.",
+    "Run setup.py first. |Then Node.js starts.",
+    # ellipses and runs
+    "Well... maybe not. |It ended... |Nobody came.",
+    "He waited… and waited. |Then… |Nothing.",
+    "What?! |Really!!! |Yes?",
+    "What ? ! |Really ! ! |So it goes . . . |The end .",
+    # quotes and brackets behind the terminator
+    '"He left." |She stayed.',
+    "“He left.” |“She stayed!” |‘Me too.’ |End.",
+    '"Why?" she asked. |"Because," he said.',
+    "He left (she stayed). |They met. |(Nobody saw it.) |Then it rained.",
+    "He left (see Fig. 3). |(She stayed.) |[They met.] |The end.",
+    "„Er ging.“ |Sie blieb. |«Il part.» |Elle reste.",
+    "It is known.[12] |The proof is short.",
+    "**It is bold.** |The next is not.",
+    "The firm (Foo Inc.) The Great is odd.",
+    # parentheses
+    "The method (see above) works. |The other (2010) does not.",
+    "Some (e.g. the first) work. |Others do not.",
+    # enumerations within a line
+    "1. First comes this. |2. Then comes that.",
+    "(a) First comes this. |(b) Then comes that.",
+    "a) First comes this. |b) Then comes that.",
+    "He came. |(He left.) |(iv) The rest. |See Fig. (b) for more.",
+    "II. Background of the case. |Section 2.1. Definitions follow.",
+    "The steps are as follows: |• Read the text. |• Cut it; |• Stop.",
+    # tokenized text
+    "In this paper , we explore it . |The results ( Smith et al. , 2010 ) are good .",
+    # mixed-case first words
+    "They sell phones. |iPhone sales rose. |eBay fell.",
+    # German ordinals and abbreviations
+    "Am 3. Oktober war es z.B. Herbst. |Dann kam der Winter.",
+]
+
+
+@pytest.mark.parametrize("marked", ONE_LINE_CASES)
+def test_one_line(marked: str) -> None:
+    expected = [part.strip() for part in marked.split("|")]
+    assert sentences(marked.replace("|", "")) == expected
+
+
+LOWER_CASE_CASES = [
+    "the film is good . |it ends well .",
+    "what 's the deal ? |watch the movie and find out . . . you know !",
+    'she said " i left . " |then it ended .',
+    "it stars mr . bean and walter j . hill . |it is set in the u . s . army .",
+    "it costs $ 4 . 50 at most . |nobody pays ( ever ! ) for it .",
+    "i like it. |it is good, e.g. the end. |dr. evil is in it.",
+]
+
+
+@pytest.mark.parametrize("marked", LOWER_CASE_CASES)
+def test_lower_cased_text(marked: str) -> None:
+    expected = [part.strip() for part in marked.split("|")]
+    assert sentences(marked.replace("|", "")) == expected
+
+
+OTHER_SCRIPTS = [
+    "他走了。|她留下了！|真的吗？|是的。",
+    "他说：“走吧。”|她留下了。",
+    "他走了。|“她留下。”|好。",
+    '他走了。|"她留下。"|好。',
+    "「行こう。」と彼は言った。|雨だった。|「はい！」|彼は笑った。",
+    "圆周率是３．１４。|好。",
+    "वह गया। |वह रुकी॥ |क्यों? |हाँ।",
+    "वह गया।|वह रुकी।",
+    "هل ذهب؟ |نعم. |بقيت هي!",
+    "وہ گیا۔ |وہ رہی۔",
+    "Նա գնաց։ |Նա մնաց։",
+    "ሄደ። |ቀረች።",
+    "သူသွားသည်။ |သူမနေသည်။",
+    "គាត់ទៅ។ |នាងនៅ។",
+    "Он ушёл. |Она осталась. |А. С. Пушкин писал стихи.",
+    "Έφυγε. |Έμεινε.",
+    "그는 갔다. |그녀는 남았다.",
+    # no terminators: only wide spaces and line breaks
+    "เขาไปแล้ว เธออยู่ที่นี่ ฝนตก",
+    "เขาไปแล้ว  |เธออยู่ที่นี่ ฝนตก\n|วันนี้",
+    "ລາວໄປແລ້ວ  |ນາງຢູ່",
+]
+
+
+@pytest.mark.parametrize("marked", OTHER_SCRIPTS)
+def test_other_scripts(marked: str) -> None:
+    expected = [part.strip() for part in marked.split("|")]
+    assert sentences(marked.replace("|", "")) == expected
+
+
+PROSE = (
+    "The committee met in the old library on a cold Monday and talked for hours about Dr. Smith "
+    "and the plans of the town. Nobody had read the long report, which was printed in very small "
+    "letters on grey paper. It was decided that the report should be read aloud. The reading took "
+    "until the evening, and when it was over two of the members had left. The others agreed."
+)
+PROSE_SENTENCES = [
+    "The committee met in the old library on a cold Monday and talked for hours about Dr. Smith "
+    "and the plans of the town.",
+    "Nobody had read the long report, which was printed in very small letters on grey paper.",
+    "It was decided that the report should be read aloud.",
+    "The reading took until the evening, and when it was over two of the members had left.",
+    "The others agreed.",
+]
+
+
+@pytest.mark.parametrize("width", [45, 60, 72, 80])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n    "])
+def test_wrapped_lines_are_joined(width: int, line_break: str) -> None:
+    wrapped = line_break.join(textwrap.wrap(PROSE, width))
+    assert [" ".join(s.split()) for s in sentences(wrapped)] == PROSE_SENTENCES
+
+
+def test_headings_and_items_of_wrapped_text_stand_alone() -> None:
+    body = "\n".join(textwrap.wrap(PROSE, 70))
+    text = f"1 Introduction\n{body}\n- the first item\n- the second item\n{body}"
+    found = [" ".join(s.split()) for s in sentences(text)]
+    items = ["- the first item", "- the second item"]
+    assert found == ["1 Introduction", *PROSE_SENTENCES, *items, *PROSE_SENTENCES]
+
+
+def test_items_behind_a_full_wrapped_line_stand_alone() -> None:
+    lines = textwrap.wrap(PROSE, 70)
+    assert len(lines[0]) > 60
+    text = "\n".join([*lines, lines[0], "(a) one thing", "2. another"])
+    assert sentences(text)[-2:] == ["(a) one thing", "2. another"]
+
+
+def test_one_sentence_a_line_without_regard_to_case_or_abbreviation() -> None:
+    lines = [
+        "we grew 3.5% in the U.S.",
+        "that is good.",
+        "Sales rose.",
+        "and so on, Mr.",
+        "The end.",
+    ]
+    assert sentences("\n".join(lines)) == lines
+
+
+def test_lower_cased_lines_keep_their_boundaries() -> None:
+    lines = ["it is good .", "it ends well !", "the plot , however , is thin", "no one dies ."]
+    assert sentences(" \n".join(lines)) == lines
+
+
+def test_one_paragraph_a_line() -> None:
+    paragraph = " ".join(PROSE_SENTENCES)
+    text = f"Introduction\n{paragraph}\nRelated Work\n{paragraph}\n"
+    assert sentences(text) == [
+        "Introduction",
+        *PROSE_SENTENCES,
+        "Related Work",
+        *PROSE_SENTENCES,
+    ]
+
+
+def test_titles_one_a_line_are_not_taken_for_wrapped_text() -> None:
+    lines = [f"{word} Study of the Old Town and Its {word}" for word in ("Great", "Small", "Tiny")]
+    assert sentences("\n".join(lines * 3)) == lines * 3
+
+
+def test_speakers_of_a_transcript_start_sentences() -> None:
+    text = "Grad C: Well , {pause}\nPhD D: It did {pause}\nGrad C: So . Yes .\nPhD D: and then"
+    assert sentences(text) == [
+        "Grad C: Well , {pause}",
+        "PhD D: It did {pause}",
+        "Grad C: So .",
+        "Yes .",
+        "PhD D: and then",
+    ]
+
+
+@pytest.mark.parametrize(
+    "blank", ["\n\n", "\n \t\n", "\r\n\r\n", "\n\n\n", "\r\r", "\u2029", "\n\u200a\n"]
+)
+def test_a_blank_line_is_always_a_boundary(blank: str) -> None:
+    assert sentences(f"it was Mr.{blank}smith, e.g.{blank}the one") == [
+        "it was Mr.",
+        "smith, e.g.",
+        "the one",
+    ]
+
+
+def test_a_single_break_between_two_lines() -> None:
+    # Ragged: nothing asked for a new line, and the text goes on with a small letter.
+    assert len(sentences("The quick brown fox jumped right over the\nlazy dog.")) == 1
+    assert sentences("A Short Heading\nThe text begins here.") == [
+        "A Short Heading",
+        "The text begins here.",
+    ]
+    assert sentences("flour\nsugar") == ["flour", "sugar"]
+    assert sentences("We need:\n• flour\n• sugar") == ["We need:", "• flour", "• sugar"]
+
+
+@pytest.mark.parametrize(
+    "blank", ["", " ", "\n\n", "\t\r\n \x0b\x0c", "\x1c\x1d\x1e\x1f\x85", "\u3000"]
+)
+def test_blank_text_has_no_sentence(blank: str) -> None:
+    assert split_sentences(blank) == []
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\x00", "\x07", "\u200d", "\u00ad", "\ud800"])
+def test_what_is_not_white_space_is_text(mark: str) -> None:
+    assert split_sentences(mark) == [(0, 1)]
+    assert split_sentences(f" {mark}\n") == [(1, 2)]
+    assert_invariants(f"One.{mark} Two{mark}. {mark}Three\n\n{mark}")
+
+
+def test_an_invisible_mark_does_not_hide_a_boundary() -> None:
+    assert sentences("One ended.\u200f \u200eTwo began.") == [
+        "One ended.\u200f",
+        "\u200eTwo began.",
+    ]
+
+
+def test_every_white_space_character_may_stand_in_a_gap() -> None:
+    spaces = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()]
+    assert len(spaces) > 20
+    for space in spaces:
+        assert sentences(f"{space}It ended.{space}The next began.{space}") == [
+            "It ended.",
+            "The next began.",
+        ]
+
+
+any_character = st.characters(exclude_categories=())  # surrogates too
+tricky = st.sampled_from(
+    [
+        ".",
+        "!",
+        "?",
+        "…",
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\u2029",
+        "\x1c",
+        '"',
+        "”",
+        "“",
+        "'",
+        "(",
+        ")",
+        "[1]",
+        "。",
+        "」",
+        "．",
+        "।",
+        "؟",
+        "•",
+        ":",
+        ";",
+        ",",
+        "I",
+        "A",
+        "a",
+        "e",
+        "no",
+        "Mr",
+        "etc",
+        "al",
+        "U.S",
+        "3",
+        "12",
+        "The ",
+        "ก",
+        "  ก",
+        "と",
+        "\u200b",
+        "- ",
+        "x: ",
+        "�",
+        " . ",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(any_character))
+def test_invariants_hold_for_any_text(text: str) -> None:
+    assert_invariants(text)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(tricky, max_size=40).map("".join))
+def test_invariants_hold_for_tricky_text(text: str) -> None:
+    assert_invariants(text)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(tricky, max_size=12).map("".join), max_size=12).map("\n".join))
+def test_invariants_hold_for_tricky_lines(text: str) -> None:
+    assert_invariants(text)
+
+
+LENGTH = 300_000
+ADVERSARIAL = {
+    "no terminator": "word ",
+    "one word": "x",
+    "periods": ".",
+    "initials": "a. ",
+    "capital initials": "A. ",
+    "initials without spaces": "a.",
+    "spaced periods": " .",
+    "periods and brackets": ".)",
+    "long wrapped lines": "word " * 15 + "\n",
+    "one letter a line": "a\n",
+    "quotes": '." ',
+    "lone quotes": 'a . " ',
+    "ideographs": "他走了",
+    "ideographic stops and quotes": '。"',
+    "thai": "ก ",
+    "thai with wide spaces": "ก" + " " * 3000,
+    "spaces and periods": "a." + " " * 3000,
+    "bullets": " • ",
+    "closing brackets": ")",
+    "opening brackets": "(",
+    "spaces": " ",
+    "line breaks": "\n",
+    "reference marks": "[1]",
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_long_adversarial_text_is_split_in_linear_time(name: str) -> None:
+    # Quadratic time would take minutes to hours here; the patience of the suite is the limit.
+    unit = ADVERSARIAL[name]
+    assert_invariants("It ended." + unit * (LENGTH // len(unit)) + "a The end.\nX")
+
+
+def test_the_layout_is_read_from_a_bounded_sample() -> None:
+    head = "\n".join(textwrap.wrap(" ".join([PROSE] * 2700), 72)) + "\n"
+    assert len(head) > 1_000_000
+    assert len(sentences(head + head)) == 2 * len(sentences(head))

@@ -1,7 +1,6 @@
 """Every setting of a training run, with its unit, default and reason.
 
-Only the schema: reading files and overrides is `hierbert.config_loading`. Imports no torch, so
-that `train.py --help` answers at once.
+Only the schema: reading files and overrides is `hierbert.config_loading`.
 """
 
 from dataclasses import dataclass

@@ -156,8 +156,9 @@ class _Values:
                 entry = _coerce(node, _entry_type(item.type), f"{key}.{name}", source)
                 value = {**(value if isinstance(value, dict) else {}), name: entry}
             if value is MISSING:
-                help_text = f": {item.help.rstrip('.')}" if item.help else ""
-                missing.append(f"{key} ({describe_type(item.type)}{help_text})")
+                first_sentence = item.help.partition(". ")[0].rstrip(".")
+                words = f"{describe_type(item.type)}: {first_sentence}".removesuffix(": ")
+                missing.append(f"{key} ({words})")
             built[item.name] = value
         if missing:
             return None
@@ -196,8 +197,8 @@ class _Values:
     def _add_entry(self, item: Setting, key: str, name: str, node: yaml.Node) -> None:
         if _entry_type(item.type) is None:
             raise _error(
-                f"{_COMMAND_LINE}: {key} is one setting ({describe_type(item.type)}) and holds no "
-                f"{name}; write {key}=value"
+                f"{_COMMAND_LINE}: {key}.{name}: {key} is one setting "
+                f"({describe_type(item.type)}), with nothing inside; write {key}=value"
             )
         self.entries.setdefault(key, {})[name] = (node, _COMMAND_LINE)
 

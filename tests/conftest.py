@@ -24,11 +24,62 @@ from transformers import (
 
 torch.set_num_threads(1)
 
-WORDS = (
-    "the a of and to in is was it for on that with as by at from court contract paper model data "
-    "film good bad great awful plot actor law judge party clause token word segment document "
-    "summary label train test red green blue cat dog bird fish sun moon star river hill tree"
-).split()
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "was",
+    "it",
+    "for",
+    "on",
+    "that",
+    "with",
+    "as",
+    "by",
+    "at",
+    "from",
+    "court",
+    "contract",
+    "paper",
+    "model",
+    "data",
+    "film",
+    "good",
+    "bad",
+    "great",
+    "awful",
+    "plot",
+    "actor",
+    "law",
+    "judge",
+    "party",
+    "clause",
+    "token",
+    "word",
+    "segment",
+    "document",
+    "summary",
+    "label",
+    "train",
+    "test",
+    "red",
+    "green",
+    "blue",
+    "cat",
+    "dog",
+    "bird",
+    "fish",
+    "sun",
+    "moon",
+    "star",
+    "river",
+    "hill",
+    "tree",
+]
 HIDDEN = 32
 KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
 
@@ -116,23 +167,25 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: save_encoder(root / kind, kind) for kind in KINDS}
 
 
-def make_text(chance: random.Random, sentences: int) -> str:
-    """Sentences of known words."""
+def make_text(chance: random.Random, sentences: int, topic: list[str] | None = None) -> str:
+    """Sentences of known words, half of them of a topic where one is given."""
     made = []
     for _ in range(sentences):
-        words = [chance.choice(WORDS) for _ in range(chance.randint(3, 12))]
+        pools = [WORDS, topic or WORDS]
+        words = [chance.choice(chance.choice(pools)) for _ in range(chance.randint(3, 12))]
         made.append(" ".join(words).capitalize() + ".")
     return " ".join(made)
 
 
 def make_rows(count: int, seed: int = 0, sentences: int = 8) -> list[dict[str, object]]:
-    """Documents with a label that a word decides and a summary that is one of their sentences."""
+    """Documents with a label that their words decide and a summary that is one of their sentences."""
     chance = random.Random(seed)
     rows: list[dict[str, object]] = []
     for number in range(count):
         label = ("law", "film")[number % 2]
         key = {"law": "Judge court law contract.", "film": "Actor film plot good."}[label]
-        body = make_text(chance, chance.randint(2, sentences))
+        topic = {"law": ["clause", "party", "contract"], "film": ["great", "awful", "bad"]}[label]
+        body = make_text(chance, chance.randint(2, sentences), topic)
         text = f"{body} {key} {make_text(chance, 2)}"
         rows.append({"id": f"d{number}", "text": text, "label": label, "summary": key})
     return rows

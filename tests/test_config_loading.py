@@ -174,6 +174,9 @@ def test_unions_null_and_literals(tmp_path: Path) -> None:
     assert load(text, tmp_path, "data.label_column=''").data.label_column == ""
     assert type(load(text, tmp_path, "training.warmup=2").training.warmup) is int
     assert type(load(text, tmp_path, "training.warmup=2.0").training.warmup) is float
+    # Beside numbers, quotes make text.
+    assert load(text, tmp_path, "training.warmup='2'").training.warmup == "2"
+    assert load(text, tmp_path, "training.warmup=auto").training.warmup == "auto"
     assert load(text, tmp_path, "run_dir=runs//two").run_dir == Path("runs/two")
 
 
@@ -248,7 +251,9 @@ def test_unknown_keys_are_refused_with_what_was_meant(tmp_path: Path) -> None:
     assert "write epochs inside the section training" in refusal(
         data + "training.epochs: 3\n", tmp_path
     )
-    assert "holds no more" in refusal(data, tmp_path, "seed.more=3")
+    assert "seed.more: seed is one setting (whole number), with nothing inside" in refusal(
+        data, tmp_path, "seed.more=3"
+    )
 
 
 def test_errors_name_file_line_key_value_and_what_is_allowed(tmp_path: Path) -> None:

@@ -281,6 +281,18 @@ def test_a_failed_score_leaves_no_rows_behind():
     assert metric.compute(predictions=[[0.5]], references=[[1]])["micro_f1"] == 1.0
 
 
+@pytest.mark.parametrize("metric_class", [Rouge, SingleLabel, MultiLabel, Regression])
+def test_metrics_make_no_cache_files(tmp_path, monkeypatch, metric_class):
+    monkeypatch.setattr("evaluate.config.HF_METRICS_CACHE", str(tmp_path / "metrics"))
+    metric = metric_class(cache_dir=str(tmp_path / "given"))
+    rows = {Rouge: ["a"], SingleLabel: [1], MultiLabel: [[1]], Regression: [0.5]}[metric_class]
+    metric.add_batch(predictions=rows, references=rows)
+    assert metric.cache_file_name is None
+    metric.compute()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # importing evaluate anew takes about ten seconds
 def test_metrics_work_where_the_home_folder_cannot_be_written(tmp_path):
     home = tmp_path / "home"
     home.write_text("a file where a folder would have to be made")

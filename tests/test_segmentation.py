@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hierbert.model.segmentation import SegmentedDocument, Segmenter
 
 texts = st.text(max_size=300) | st.lists(
-    st.sampled_from(["cat", "dog.", "The", "court,", "\n\n", "é", "漢字。", "😀", "\ud800", "\x00", " "]),
+    st.sampled_from(
+        ["cat", "dog.", "The", "court,", "\n\n", "é", "漢字。", "😀", "\ud800", "\x00", " "]
+    ),
     max_size=60,
 ).map(" ".join)
 

@@ -41,7 +41,7 @@ ONE_LINE_CASES = [
     # numbered things
     "As shown in Fig. 3 and Eq. (5), it holds. |See Sec. 2 and Art. IV for more.",
     "It was ranked No. 1 in the world. |See p. 5 and pp. 7-9.",
-    "He said no. |The answer was final.",
+    "He said no. |The answer was final. |I said no. |I, for one, agree.",
     "See Vol. 3, No. 2, Ch. 4. |Then stop.",
     # companies, countries, times: the next word decides
     "He joined Apple Inc. Chief executives like him are rare.",
@@ -212,6 +212,11 @@ def test_lower_cased_lines_keep_their_boundaries() -> None:
     assert sentences(" \n".join(lines)) == lines
 
 
+def test_a_lone_quote_at_the_end_of_a_line_closes() -> None:
+    lines = ['" it is good .', 'it ends well ! "', 'he " cut it . "', "nobody dies ."]
+    assert sentences("\n".join(lines)) == lines
+
+
 def test_one_paragraph_a_line() -> None:
     paragraph = " ".join(PROSE_SENTENCES)
     text = f"Introduction\n{paragraph}\nRelated Work\n{paragraph}\n"
@@ -363,7 +368,7 @@ def test_invariants_hold_for_tricky_lines(text: str) -> None:
     assert_invariants(text)
 
 
-LENGTH = 300_000
+LENGTH = 150_000
 ADVERSARIAL = {
     "no terminator": "word ",
     "one word": "x",
@@ -396,9 +401,3 @@ def test_long_adversarial_text_is_split_in_linear_time(name: str) -> None:
     # Quadratic time would take minutes to hours here; the patience of the suite is the limit.
     unit = ADVERSARIAL[name]
     assert_invariants("It ended." + unit * (LENGTH // len(unit)) + "a The end.\nX")
-
-
-def test_the_layout_is_read_from_a_bounded_sample() -> None:
-    head = "\n".join(textwrap.wrap(" ".join([PROSE] * 2700), 72)) + "\n"
-    assert len(head) > 1_000_000
-    assert len(sentences(head + head)) == 2 * len(sentences(head))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
@@ -45,7 +46,7 @@ def load_model(
         )
         tokenizer = AutoTokenizer.from_pretrained(source, **hub)
         processor = HierBertProcessor.from_config(tokenizer, model.config)
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
         first = str(error).strip().splitlines() or [repr(error)]
         raise ModelError(f"model {source} cannot be loaded: {first[0]}") from error
     lost = sorted(report["missing_keys"])

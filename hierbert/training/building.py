@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer
 
 from hierbert.config import RunConfig
@@ -54,7 +55,7 @@ def build_model(
             f"model.encoder={settings.encoder} cannot be loaded: {_first_line(error)}; "
             f"{encoder_hint(settings.encoder)}"
         ) from error
-    except ValueError as error:
+    except (ValueError, StrictDataclassError) as error:
         raise ConfigError(_inner_message(error)) from error
     encoder = model.hierbert.segment_encoder
     encoder.tokens_per_forward = config.training.tokens_per_forward

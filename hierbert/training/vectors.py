@@ -170,8 +170,8 @@ class VectorCache:
                 metadata = file.metadata() or {}
                 keys, counts = json.loads(metadata["keys"]), json.loads(metadata["counts"])
             except (SafetensorError, OSError, KeyError, ValueError) as error:
+                # Not marked as read: its documents are encoded anew, maybe under the same name.
                 say(f"vectors: {path} is damaged and passed over ({error})")
-                self._read.add(path)
                 continue
             segments = sentences = 0
             for key, (more_segments, more_sentences) in zip(keys, counts, strict=True):

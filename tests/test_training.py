@@ -1,0 +1,362 @@
+"""Training in process on tiny models: it learns, resumes exactly, and leaves a whole run folder."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from commands import write_jsonl
+from conftest import make_rows
+from safetensors.torch import load_file
+
+from hierbert import HierBertPredictor
+from hierbert.config import RunConfig
+from hierbert.config_loading import load_config
+from hierbert.data.plan import deal_all, fill_batches, plan_epoch
+from hierbert.errors import ConfigError, RunError
+from hierbert.training import checkpoints
+from hierbert.training.loop import Trainer
+from hierbert.training.run import train
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Rows whose label and summary a sentence decides."""
+    folder = tmp_path_factory.mktemp("corpus")
+    return {
+        "train": write_jsonl(folder / "train.jsonl", make_rows(24, seed=1)),
+        "validation": write_jsonl(folder / "validation.jsonl", make_rows(8, seed=2)),
+        "test": write_jsonl(folder / "test.jsonl", make_rows(20, seed=3)),
+    }
+
+
+def configure(corpus: dict[str, Path], encoder: Path, run_dir: Path, *overrides: str) -> RunConfig:
+    return load_config(
+        RunConfig,
+        None,
+        [
+            *(f"data.{split}={path}" for split, path in corpus.items()),
+            "data.label_column=label",
+            "data.summary_column=summary",
+            f"model.encoder={encoder}",
+            f"run_dir={run_dir}",
+            "segmentation.max_tokens_per_segment=32",
+            "training.documents_per_batch=4",
+            "training.epochs=2",
+            "summary.max_words=5",
+            "model.aggregator_layers=1",
+            *overrides,
+        ],
+    )
+
+
+def weights(run_dir: Path) -> dict[str, torch.Tensor]:
+    return load_file(run_dir / "model" / "model.safetensors")
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    one, other = weights(first), weights(second)
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+@pytest.mark.parametrize("freeze", ["true", "false"])
+def test_both_heads_learn_what_decides(corpus, encoders, tmp_path, capsys, freeze) -> None:
+    config = configure(
+        corpus,
+        encoders["bert"],
+        tmp_path / "run",
+        f"training.freeze_encoder={freeze}",
+        "training.epochs=15",
+        "training.head_learning_rate=3e-3",
+        "training.encoder_learning_rate=5e-4",
+    )
+    results = train(config)
+    systems = results["summaries"]["systems"]
+    assert results["scores"]["accuracy"] >= 0.75
+    assert results["majority"]["accuracy"] == 0.5
+    # Random picks the deciding sentence rarely; a trained head finds it.
+    assert systems["hierbert"]["rouge1"]["mean"] > systems["Random"]["rouge1"]["mean"] + 0.2
+    assert systems["Oracle"]["rouge1"]["mean"] == 1.0
+    printed = capsys.readouterr().out
+    assert "LexRank" in printed and "Majority class" in printed and "infer.py --model" in printed
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.resolved.yaml",
+        "metrics.jsonl",
+        "checkpoints",
+        "model",
+        "results.json",
+    }
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
+    assert lines[-1]["train.loss"] < lines[0]["train.loss"]
+    saved = json.loads((tmp_path / "run/results.json").read_text())
+    assert saved["scores"] == results["scores"]
+    # What was saved is what was scored.
+    predictor = HierBertPredictor.from_pretrained(str(tmp_path / "run/model"), device="cpu")
+    rows = [json.loads(line) for line in corpus["test"].open()]
+    predictions = predictor.classify([row["text"] for row in rows])
+    right = sum(p.label == row["label"] for p, row in zip(predictions, rows, strict=True))
+    assert right / len(rows) == results["scores"]["accuracy"]
+
+
+class _StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["training.freeze_encoder=true"],
+        ["training.memory=recompute", "training.accumulation_steps=2"],
+        ["training.trained_encoder_layers=1", "training.eval_every_steps=4"],
+    ],
+)
+def test_a_resumed_run_equals_one_that_was_not_interrupted(
+    corpus, encoders, tmp_path, monkeypatch, extra
+) -> None:
+    common = ["training.checkpoint_every_steps=1", "baselines=false", *extra]
+    whole = configure(corpus, encoders["bert"], tmp_path / "whole", *common)
+    expected = train(whole)
+    broken = replace(whole, run_dir=str(tmp_path / "broken"))
+    step = Trainer._step
+
+    def stop_in_the_second_epoch(self: Trainer, plan) -> None:
+        if self.state.step == 8:
+            raise _StoppedError
+        step(self, plan)
+
+    monkeypatch.setattr(Trainer, "_step", stop_in_the_second_epoch)
+    with pytest.raises(_StoppedError):
+        train(broken)
+    monkeypatch.setattr(Trainer, "_step", step)
+    results = train(broken, resume=True)
+    assert largest_difference(tmp_path / "whole", tmp_path / "broken") == 0.0
+    assert results["scores"] == expected["scores"]
+    first, second = (tmp_path / name / "metrics.jsonl" for name in ("whole", "broken"))
+    assert first.read_text() == second.read_text()
+
+
+def test_a_finished_run_resumes_to_the_same_model(corpus, encoders, tmp_path) -> None:
+    config = configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1")
+    train(config)
+    before = weights(tmp_path / "run")
+    train(config, resume=True)
+    after = weights(tmp_path / "run")
+    assert all(after[name].equal(before[name]) for name in before)
+
+
+def test_a_run_folder_is_not_overwritten_and_a_changed_config_not_resumed(
+    corpus, encoders, tmp_path
+) -> None:
+    config = configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1")
+    train(config)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    with pytest.raises(RunError, match="holds something already"):
+        train(config)
+    other = configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=5")
+    with pytest.raises(RunError, match=r"training.epochs: 1 -> 5"):
+        train(other, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_accumulation_and_recomputation_change_nothing(corpus, encoders, tmp_path) -> None:
+    common = ["model.dropout=0", "training.epochs=1", "baselines=false"]
+    config = load_config(RunConfig, None, [f"data.train={corpus['train']}", "data.label_column=x"])
+    assert config.training.accumulation_steps == 1
+    for name, extra in {
+        "plain": [],
+        "accumulated": ["training.accumulation_steps=3"],
+        "recomputed": ["training.memory=recompute", "training.tokens_per_forward=64"],
+    }.items():
+        train(
+            configure(
+                corpus, _no_dropout(encoders["bert"], tmp_path), tmp_path / name, *common, *extra
+            )
+        )
+    assert largest_difference(tmp_path / "plain", tmp_path / "accumulated") < 1e-5
+    assert largest_difference(tmp_path / "plain", tmp_path / "recomputed") < 1e-5
+
+
+def _no_dropout(encoder: Path, folder: Path) -> Path:
+    """A copy of an encoder without dropout."""
+    import shutil
+
+    target = folder / "encoder"
+    shutil.copytree(encoder, target, dirs_exist_ok=True)
+    config = json.loads((target / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
+def test_early_stopping_keeps_the_best_weights(corpus, encoders, tmp_path, monkeypatch) -> None:
+    metrics = iter([0.5, 0.9, 0.4, 0.3, 0.2, 0.1])
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def scripted(*_: object) -> float:
+        return next(metrics)
+
+    save = checkpoints.save_weights
+    monkeypatch.setattr("hierbert.training.loop.choose_metric", scripted)
+    monkeypatch.setattr(
+        "hierbert.training.loop.save_weights",
+        lambda model, path: (
+            kept.append({n: w.detach().clone() for n, w in model.named_parameters()}),
+            save(model, path),
+        ),
+    )
+    config = configure(
+        corpus, encoders["bert"], tmp_path / "run", "training.epochs=6", "training.patience=2"
+    )
+    results = train(config)
+    assert results["epochs"] == 4  # the best in the second, then two without a gain
+    final = weights(tmp_path / "run")
+    assert all(final[name].equal(weight) for name, weight in kept[-1].items())
+    assert len(kept) == 2
+
+
+def test_vectors_are_taken_from_the_cache_and_a_damaged_file_is_made_anew(
+    corpus, encoders, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path / "cache"))
+    common = ["training.freeze_encoder=true", "training.epochs=1", "baselines=false"]
+    train(configure(corpus, encoders["bert"], tmp_path / "one", *common))
+    files = list((tmp_path / "cache").glob("vectors-*/*.safetensors"))
+    assert files
+    stamps = {path: path.stat().st_mtime_ns for path in files}
+    capsys.readouterr()
+    train(configure(corpus, encoders["bert"], tmp_path / "two", *common))
+    assert "0 to encode" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in files} == stamps
+    assert largest_difference(tmp_path / "one", tmp_path / "two") == 0.0
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    train(configure(corpus, encoders["bert"], tmp_path / "three", *common))
+    assert "damaged" in capsys.readouterr().err
+    assert largest_difference(tmp_path / "one", tmp_path / "three") == 0.0
+
+
+def test_frozen_and_cached_equals_frozen_in_the_loop(corpus, encoders, tmp_path) -> None:
+    """Vectors from the cache lead to the weights that the encoder in every step would lead to."""
+    common = ["training.freeze_encoder=true", "training.epochs=1", "baselines=false"]
+    train(configure(corpus, encoders["bert"], tmp_path / "cached", *common))
+    original = Trainer.run
+
+    def without_vectors(self: Trainer, resume: bool = False):
+        self.vectors = None
+        return original(self, resume)
+
+    Trainer.run = without_vectors
+    try:
+        train(configure(corpus, encoders["bert"], tmp_path / "encoded", *common))
+    finally:
+        Trainer.run = original
+    assert largest_difference(tmp_path / "cached", tmp_path / "encoded") < 1e-5
+
+
+def test_a_loss_that_is_not_finite_names_the_documents(
+    corpus, encoders, tmp_path, monkeypatch
+) -> None:
+    from hierbert.model.heads import SummarizationHead
+
+    original = SummarizationHead.losses
+
+    def broken(self, *arguments):
+        losses, labelled = original(self, *arguments)
+        return losses * torch.inf, labelled
+
+    monkeypatch.setattr(SummarizationHead, "losses", broken)
+    with pytest.raises(RunError, match=r"not finite .* documents are d\d+"):
+        train(configure(corpus, encoders["bert"], tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.metric=rouge9"], r"rouge9 is not allowed.*choose from auto"),
+        (["training.metric=map"], "map is not allowed"),
+        (["training.trained_encoder_layers=7"], "2 layers, 7"),
+        (["segmentation.max_tokens_per_segment=600"], "8 to 512"),
+        (["training.freeze_encoder=true", "model.pooling=attention"], "cannot be cached"),
+        (["model.attention_heads=5"], "does not divide"),
+        (["training.trackers=[wandb]"], "pip install wandb"),
+    ],
+)
+def test_settings_at_odds_are_refused_before_a_run_folder_is_made(
+    corpus, encoders, tmp_path, overrides, message
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(configure(corpus, encoders["bert"], tmp_path / "run", *overrides))
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_for_some_documents_only(encoders, tmp_path) -> None:
+    rows = make_rows(24, seed=1)
+    for number, row in enumerate(rows):
+        if number % 3 == 1:
+            row["label"] = None
+        if number % 4 == 0:
+            row["summary"] = ""
+    corpus = {
+        "train": write_jsonl(tmp_path / "train.jsonl", rows),
+        "validation": write_jsonl(tmp_path / "validation.jsonl", rows[:8]),
+    }
+    results = train(configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1"))
+    assert results["split"] == "validation"
+    assert {"accuracy", "rouge1", "loss"} <= results["scores"].keys()
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "regression"])
+def test_other_label_types_train(encoders, tmp_path, kind) -> None:
+    rows = make_rows(20, seed=1)
+    for number, row in enumerate(rows):
+        is_law = row["label"] == "law"
+        row["label"] = ["x"] * is_law + ["y"] if kind == "multi_label" else float(is_law) + 0.5
+        if number == 0 and kind == "multi_label":
+            row["label"] = []
+    corpus = {"train": write_jsonl(tmp_path / "train.jsonl", rows)}
+    config = configure(
+        corpus,
+        encoders["bert"],
+        tmp_path / "run",
+        "data.summary_column=null",
+        f"data.label_type={kind}",
+        "training.epochs=2",
+    )
+    results = train(config)
+    expected = {"macro_f1", "map"} if kind == "multi_label" else {"mse", "r2"}
+    assert expected <= results["scores"].keys()
+    predictor = HierBertPredictor.from_pretrained(str(tmp_path / "run/model"), device="cpu")
+    (prediction,) = predictor.classify(["The cat."])
+    if kind == "multi_label":
+        assert set(prediction.probabilities) == {"x", "y"}
+        assert set(prediction.labels) <= {"x", "y"}
+    else:
+        assert isinstance(prediction.label, float) and prediction.probabilities is None
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_plan_holds_every_document_once_and_no_process_decides_what_is_in_a_step(
+    processes, accumulation
+) -> None:
+    sizes = [10 * (number % 7) + 1 for number in range(45)]
+    common = {"documents_per_batch": 8, "seed": 3, "epoch": 1, "group_by_length": True}
+    plan = plan_epoch(sizes, processes=processes, accumulation_steps=accumulation, **common)
+    alone = plan_epoch(sizes, processes=1, accumulation_steps=1, **common)
+    flat = [sorted(i for shares in step for share in shares for i in share) for step in plan]
+    assert flat == [sorted(step[0][0]) for step in alone]
+    assert sorted(index for step in flat for index in step) == list(range(45))
+    assert plan == plan_epoch(sizes, processes=processes, accumulation_steps=accumulation, **common)
+    other = plan_epoch(
+        sizes, processes=processes, accumulation_steps=accumulation, **{**common, "epoch": 2}
+    )
+    assert other != plan
+
+
+def test_documents_are_dealt_by_tokens() -> None:
+    shares = deal_all(range(5), [100, 10, 20, 30, 40], 2)
+    assert shares == [[0], [1, 2, 3, 4]]
+    assert deal_all([2], [1, 1, 1], 2) == [[2], []]
+    assert fill_batches([5, 5, 20, 1], 10) == [[0, 1], [2], [3]]

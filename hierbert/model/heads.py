@@ -124,13 +124,11 @@ class SummarizationHead(nn.Module):
         """
         if len(sentence_vectors) == 0:
             # Every process must run every parameter, also for a batch of empty documents.
-            return self._score(
-                sentence_vectors.new_zeros(1, sentence_vectors.shape[1]),
-                segment_states[:1],
-                document_vectors[:1],
-                sentence_vectors.new_zeros(1, 2 * POSITION_FEATURES + 1),
-                torch.ones_like(sentences_per_document[:1]),
-            )[:0]
+            around = self._around(segment_states[:1]) + self._beside(document_vectors[:1])
+            place = sentence_vectors.new_zeros(1, 2 * POSITION_FEATURES + 1)
+            nothing = sentence_vectors.new_zeros(1, sentence_vectors.shape[1])
+            one = torch.ones_like(sentences_per_document[:1])
+            return self._score(nothing, around, place, one)[:0]
         documents = group_of_unit(sentences_per_document)
         index = torch.arange(len(sentence_vectors), device=sentence_vectors.device)
         in_document = index - group_starts(sentences_per_document)[documents]
@@ -144,25 +142,24 @@ class SummarizationHead(nn.Module):
             ],
             dim=1,
         )
-        return self._score(
-            sentence_vectors,
-            segment_states[sentence_segments],
-            document_vectors[documents],
-            place,
-            sentences_per_document[sentences_per_document > 0],
-        )
+        # Once a segment and a document, not once a sentence.
+        around = self._around(segment_states)[sentence_segments]
+        around = around + self._beside(document_vectors)[documents]
+        sizes = sentences_per_document[sentences_per_document > 0]
+        return self._score(sentence_vectors, around, place, sizes)
 
-    def _score(
-        self, sentences: Tensor, segments: Tensor, documents: Tensor, place: Tensor, sizes: Tensor
-    ) -> Tensor:
-        """Scores, float (N,), of sentences with the vectors of their segments and documents."""
+    def _around(self, segment_states: Tensor) -> Tensor:
+        """What a segment says to its sentences, float (P, H)."""
+        return self.from_segment(self.segment_norm(segment_states))
+
+    def _beside(self, document_vectors: Tensor) -> Tensor:
+        """What a document says to its sentences, float (D, H)."""
+        return self.from_document(self.document_norm(document_vectors))
+
+    def _score(self, sentences: Tensor, around: Tensor, place: Tensor, sizes: Tensor) -> Tensor:
+        """Scores, float (N,), of sentences with what is around them and their places."""
         sentences = sentences.to(self.hidden.weight.dtype)
-        states = (
-            self.sentence_norm(sentences)
-            + self.from_segment(self.segment_norm(segments))
-            + self.from_document(self.document_norm(documents))
-            + self.from_place(place.to(sentences.dtype))
-        )
+        states = self.sentence_norm(sentences) + around + self.from_place(place.to(sentences.dtype))
         states, _ = self.context(self.dropout(states), sizes)
         return self.output(self.dropout(F.gelu(self.hidden(states)))).squeeze(-1)
 

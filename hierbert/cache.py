@@ -53,6 +53,11 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
+def reason(error: Exception) -> str:
+    """Why something could not be written or read, without the number and the file's name."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -48,6 +48,12 @@ def resolve_encoder(name: str) -> str:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(f"model.encoder: folder {name} has no config.json")
+        if not any(folder.glob("*.safetensors")):
+            pickled = (folder / "pytorch_model.bin").is_file()
+            raise ModelError(
+                f"model.encoder: folder {name} has no weights in a .safetensors file"
+                + ("; its pytorch_model.bin is not read, for it may run code" if pickled else "")
+            )
         return str(folder)
     if name.startswith((".", "/", "~")):
         raise ModelError(f"model.encoder: there is no folder {name}")

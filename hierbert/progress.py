@@ -5,6 +5,7 @@ variable RANK) says anything. Time left follows from the units done, so count wh
 with: tokens rather than documents. Invariant: progress never changes or fails the work it shows.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -29,7 +30,10 @@ def say(message: str, stream: TextIO | None = None) -> None:
         message: The line.
         stream: Where to write instead of standard error.
     """
-    if is_first_process():
+    if not is_first_process():
+        return
+    # Who reads the progress may be gone (`2>&1 | head`); the work goes on.
+    with contextlib.suppress(OSError):
         # Unlike print, this takes an open bar off the screen and puts it back below the line.
         tqdm.write(message, file=stream or sys.stderr)
 
@@ -150,7 +154,9 @@ class Progress:
                 f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
             )
         parts += [part for part in (state, self._notes_text()) if part]
-        print(f"{self.description}: {', '.join(parts)}", file=self._stream, flush=True)
+        line = f"{self.description}: {', '.join(parts)}"
+        with contextlib.suppress(OSError):
+            print(line, file=self._stream, flush=True)
 
     def _rate(self) -> float:
         elapsed = self._clock() - self._started

@@ -97,9 +97,11 @@ class LabelMap:
                 f"{setting('label_type')}: {problem_type!r} is not one of "
                 f"auto, {', '.join(PROBLEM_TYPES)}"
             )
-        labelled = [example for example in examples if example.label is not None]
+        everything = list(examples)
+        labelled = [example for example in everything if example.label is not None]
         if not labelled:
-            raise DataError(f"no document has a label in column {field!r}")
+            start = f", from {everything[0].location} on" if everything else ""
+            raise DataError(f"no document has a label in column {field!r}{start}")
         kind = _common_kind(labelled, field)
         if problem_type == "auto":
             several = kind == "list" or separator is not None
@@ -124,7 +126,7 @@ class LabelMap:
                 f"column {field!r} of the training documents has {len(names)} "
                 f"label{'' if len(names) == 1 else 's'}"
                 f"{' (' + listed(names) + ')' if names else ''}; {problem_type} needs at least "
-                f"{needed}"
+                f"{needed} (see {labelled[0].location})"
             )
         return cls(_sorted(names), problem_type, separator, field=field)
 

@@ -17,9 +17,9 @@ from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.evaluation.rouge import rouge_scores
+from hierbert.model.decoding import SummaryRule, summary_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.model.selection import Budget, select_within
 from hierbert.progress import Progress
 
 _TOKENS_PER_BATCH = 16_384
@@ -31,50 +31,6 @@ class Vectors(Protocol):
     def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
         """Segment vectors (P, H) and sentence vectors (N, H) of documents."""
         ...
-
-
-@dataclass(frozen=True)
-class SummaryRule:
-    """How scored sentences become a summary.
-
-    Attributes:
-        budget: Its greatest length.
-        order: "document" or "score".
-        redundancy: Weight of maximal marginal relevance.
-    """
-
-    budget: Budget
-    order: str = "document"
-    redundancy: float = 0.0
-
-    def select(
-        self, document: SegmentedDocument, scores: Sequence[float], vectors: Tensor | None = None
-    ) -> list[int]:
-        """Indices of the selected sentences.
-
-        Args:
-            document: Of N sentences.
-            scores: N.
-            vectors: Sentence vectors, float (N, H); needed with redundancy.
-
-        Returns:
-            Indices into the document's sentences.
-        """
-        similarity = None
-        if self.redundancy and vectors is not None:
-            units = torch.nn.functional.normalize(vectors.float(), dim=1)
-            similarity = lambda index: (units @ units[index]).tolist()  # noqa: E731
-        texts = document.sentences
-        return select_within(
-            scores,
-            texts,
-            self.budget,
-            token_counts=document.sentence_tokens.tolist(),
-            order=self.order,
-            redundancy=self.redundancy if similarity else 0.0,
-            similarity=similarity,
-            selectable=[bool(text.strip()) for text in texts],
-        )
 
 
 @dataclass(frozen=True)
@@ -174,11 +130,6 @@ def _answer_batch(
             if document.summary is not None:
                 fields[row]["rouge"] = score_summary(document, selected)
     return [Answer(**values) for values in fields]
-
-
-def summary_text(document: SegmentedDocument, selected: Sequence[int]) -> str:
-    """The selected sentences joined by newlines, each on one line."""
-    return "\n".join(" ".join(document.sentences[index].split()) for index in selected)
 
 
 def score_summary(document: PreparedDocument, selected: Sequence[int]) -> dict[str, float]:

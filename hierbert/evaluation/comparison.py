@@ -8,11 +8,12 @@ import numpy as np
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import oracle_sentences
-from hierbert.evaluation.answers import Answer, SummaryRule, score_summary
+from hierbert.evaluation.answers import Answer, score_summary
 from hierbert.evaluation.baselines import lead, lexrank, majority_class, random
 from hierbert.evaluation.bootstrap import mean_interval, paired_difference
 from hierbert.evaluation.classification import regression_scores, single_label_scores
 from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import sentence_costs
 from hierbert.progress import Progress
 

@@ -4,10 +4,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError, run_command
 from hierbert.progress import say
+
+if TYPE_CHECKING:
+    from hierbert.prediction.partial import Output
 
 EXAMPLES = """examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -20,8 +24,22 @@ EXAMPLES = """examples:
 input:  csv, tsv, json, jsonl (each also .gz), parquet, a folder of .txt, a Hub dataset id,
         or - for standard input
 output: one row for each document, in the order of the input: id, label (or labels),
-        probabilities, summary, sentences (text, start, end, score)
+        probabilities, summary, sentences (text, start, end, score), and omission where the
+        model's max_segments left something out. It is written aside, as OUTPUT.partial, and
+        renamed when it is whole; --resume goes on with such a file
 """
+
+_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+_NUMBERS = ("batch_tokens", "tokens_per_forward", *_BUDGETS[:4])
+_NOT_IN_ROWS = (
+    "output",
+    "output_format",
+    "resume",
+    "overwrite",
+    "device",
+    "batch_tokens",
+    "tokens_per_forward",
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,46 +125,72 @@ def _main(argv: list[str]) -> None:
     options = build_parser().parse_args(argv)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("infer.py runs in one process; start it without torchrun")
-    for name in ("batch_tokens", "tokens_per_forward"):
+    for name in _NUMBERS:
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} is not allowed: at least 1")
+            raise ConfigError(f"{flag_setting(name)} {value} is not allowed: at least 1")
     from transformers.utils import logging
 
     from hierbert.data.corpus import Columns
-    from hierbert.prediction.job import Inputs, Output, check_inputs, run_job
+    from hierbert.prediction.job import Inputs, check_inputs, run_job
     from hierbert.prediction.outputs import output_format
+    from hierbert.prediction.partial import Output
     from hierbert.prediction.predictor import HierBertPredictor
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    # What costs nothing to check comes first, the rows of large inputs last.
     kind = output_format(options.output, options.output_format)
     columns = Columns(text=options.text_column, id=options.id_column)
     inputs = Inputs(options.input, columns, options.encoding, options.input_format)
-    size = check_inputs(inputs)
+    output = Output(
+        options.output,
+        kind,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        inputs=inputs.paths(),
+    )
     predictor = HierBertPredictor.from_pretrained(
         options.model,
         device=options.device,
         dtype=options.dtype,
         batch_tokens=options.batch_tokens,
+        tokens_per_forward=options.tokens_per_forward,
     )
-    predictor.model.hierbert.segment_encoder.tokens_per_forward = options.tokens_per_forward
     tasks = predictor.check_tasks(_tasks(options.task, predictor.tasks))
-    budget = {
-        name: getattr(options, name)
-        for name in ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
-    }
+    _refuse_idle_flags(options, tasks)
+    budget = {name: getattr(options, name) for name in _BUDGETS}
     rule = predictor.summary_rule(budget, options.order, options.redundancy)
-    output = Output(
-        options.output, kind, _settings(options, tasks), options.resume, options.overwrite
-    )
+    characters = check_inputs(inputs)
+    output.open(_settings(options, tasks))
     try:
-        done = run_job(predictor, inputs, output, tasks, rule, options.segment_vectors, size)
-    except KeyboardInterrupt:
-        if options.output != "-":
-            say(f"{output.partial} holds what is done; the same command with --resume goes on")
+        run_job(predictor, inputs, output, tasks, rule, options.segment_vectors, characters)
+    except BaseException:
+        output.abandon()
         raise
-    say(f"{done:,} documents -> {options.output}")
+    _report(output)
+
+
+def _report(output: "Output") -> None:
+    before = f" ({len(output.done_ids):,} of them before)" if output.done_ids else ""
+    say(f"{output.rows:,} documents{before} -> {output.path or 'standard output'}")
+    if output.shortened:
+        say(
+            f"documents cut to the model's max_segments: {output.shortened:,} (segments left out: "
+            f"{output.omitted_segments:,}; see `omission` in their rows)"
+        )
+
+
+def _refuse_idle_flags(options: argparse.Namespace, tasks: Sequence[str]) -> None:
+    """A flag that would change nothing is a misunderstanding."""
+    needs = dict.fromkeys((*_BUDGETS, "order", "redundancy"), "summarize")
+    needs["segment_vectors"] = "embed"
+    for name, task in needs.items():
+        if getattr(options, name) not in (None, False) and task not in tasks:
+            raise ConfigError(
+                f"{flag_setting(name)} is for the task {task}; the tasks here are "
+                f"{', '.join(tasks)}"
+            )
 
 
 def _tasks(asked: str | None, possible: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -155,8 +199,7 @@ def _tasks(asked: str | None, possible: tuple[str, ...]) -> tuple[str, ...] | No
     return None if asked is None else (asked,)
 
 
-def _settings(options: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """What answers depend on: a job goes on only with the same."""
-    unimportant = ("resume", "overwrite", "device", "batch_tokens", "tokens_per_forward", "task")
-    values = {name: value for name, value in vars(options).items() if name not in unimportant}
-    return {**values, "tasks": list(tasks)}
+def _settings(options: argparse.Namespace, tasks: Sequence[str]) -> dict[str, Any]:
+    """What rows depend on: a job goes on only with the same."""
+    values = {name: value for name, value in vars(options).items() if name not in _NOT_IN_ROWS}
+    return {**values, "task": list(tasks)}

@@ -1,23 +1,26 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from hierbert.data.sources import near_paths_hint
 from hierbert.errors import ConfigError, ModelError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_LONGEST_REASON = 300
 
 
 def load_model(
-    source: str, device: str = "auto", dtype: str = "float32", **hub: Any
+    source: str | os.PathLike[str], device: str = "auto", dtype: str = "float32", **hub: Any
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
     """Load a model that hierbert saved, with its processor.
 
@@ -37,21 +40,30 @@ def load_model(
     place = find_device(device)
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
-    folder = Path(source)
-    if folder.exists() or source.startswith((".", "/", "~")):
-        _check_folder(folder)
+    name = os.path.expanduser(source)
+    if not _is_hub_id(name):
+        _check_folder(Path(name))
     try:
         model, report = HierBertForDocuments.from_pretrained(
-            source, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **hub
+            name,
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            output_loading_info=True,
+            # They are refused below, by name.
+            ignore_mismatched_sizes=True,
+            **hub,
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
-        processor = HierBertProcessor.from_config(tokenizer, model.config)
+        processor = HierBertProcessor.from_config(_load_tokenizer(name, hub), model.config)
     except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
-        first = str(error).strip().splitlines() or [repr(error)]
-        raise ModelError(f"model {source} cannot be loaded: {first[0]}") from error
-    lost = sorted(report["missing_keys"])
-    if lost:
-        raise ModelError(f"model {source} lacks {len(lost)} weights, such as {lost[0]}")
+        raise ModelError(f"model {name} cannot be loaded: {_reason(error)}") from error
+    if lost := sorted(report["missing_keys"]):
+        raise ModelError(f"model {name} lacks {len(lost)} weights, such as {lost[0]}")
+    if wrong := sorted(report["mismatched_keys"]):
+        weight, there, wanted = wrong[0]
+        raise ModelError(
+            f"model {name} holds {len(wrong)} weights of another shape than its config.json says, "
+            f"such as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
+        )
     return model.to(place).eval(), processor
 
 
@@ -73,30 +85,60 @@ def find_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        # Reading the number back tells devices that compute from those that only pretend to.
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"device {name!r} cannot be used here: {str(error).splitlines()[0]}; "
-            "allowed are auto, cpu, and the accelerators of this machine"
+            f"device {name!r} cannot be used here: {_reason(error)}; allowed are auto, cpu, and "
+            "the accelerators of this machine, such as cuda or cuda:1"
         ) from error
     return device
 
 
+def _is_hub_id(name: str) -> bool:
+    """Whether a name is of the form user/name and no folder of that user is here."""
+    user, _, rest = name.partition("/")
+    return bool(user and rest and "/" not in rest) and not os.path.isdir(user)
+
+
 def _check_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}")
+        raise ModelError(f"{folder} is no model folder but a file; name the folder that holds it")
     config = folder / "config.json"
     if not config.is_file():
-        raise ModelError(f"{folder} is no model folder: config.json is missing")
+        inside = folder / "model"
+        hint = f"; did you mean {str(inside)!r}?" if (inside / "config.json").is_file() else ""
+        raise ModelError(f"{folder} is no model folder: config.json is missing{hint}")
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{config} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{config} cannot be read: {_reason(error)}") from error
+    kind = values.get("model_type") if isinstance(values, dict) else None
     if kind != "hierbert":
         raise ModelError(
             f"{config} is of a model of type {kind!r}; hierbert loads what train.py saved "
             '(model_type "hierbert")'
         )
     if not list(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} holds no weights: no .safetensors file is there")
+        other = "".join(f"; {path.name} is not read" for path in sorted(folder.glob("*.bin")))
+        raise ModelError(f"{folder} holds no weights: no .safetensors file is there{other}")
+
+
+def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(name, **hub)
+    # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
+    except Exception as error:
+        raise ModelError(
+            f"the tokenizer of model {name} cannot be loaded: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line of bounded length."""
+    text = " ".join(str(error).split())
+    if not text or isinstance(error, KeyError):
+        text = f"{type(error).__name__} {text}".strip()
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON].rstrip()}..."

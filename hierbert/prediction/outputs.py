@@ -1,22 +1,28 @@
 """Predictions as rows, and rows as jsonl, csv or parquet files that are there whole or not at all.
 
 Rows are written aside as JSON lines, whatever the format, so that an interrupted job can go on
-after the last whole line; the output itself is made of them at the end, in one rename.
+after the last whole line; the output itself is made of them at the end, in one rename. Invariant:
+all formats hold the same content, but for halves of surrogate pairs: only JSON can write them, csv
+and parquet hold U+FFFD in their place.
 """
 
+import contextlib
 import csv
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from hierbert.cache import write_whole
-from hierbert.errors import ConfigError, RunError
-from hierbert.prediction.predictor import Prediction
+from hierbert.errors import ConfigError
+from hierbert.prediction.predictions import Prediction
 
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP = 1_000
+_CHARACTERS_PER_GROUP = 10_000_000
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def to_row(document_id: str, prediction: Prediction) -> dict[str, Any]:
@@ -97,10 +103,10 @@ class StreamWriter:
         if self._csv is None:
             # Whether a document lost something is known per row; the columns must be fixed.
             self._csv = csv.DictWriter(
-                self._stream, [*row, *([] if "omission" in row else ["omission"])], restval=""
+                self._stream, list({**row, "omission": None}), restval="", lineterminator="\n"
             )
             self._csv.writeheader()
-        self._csv.writerow({name: _cell(value) for name, value in row.items()})
+        self._csv.writerow({name: _cell(_replace_surrogates(row[name])) for name in row})
 
 
 def finish(rows_path: Path, output: Path, kind: str) -> None:
@@ -112,68 +118,58 @@ def finish(rows_path: Path, output: Path, kind: str) -> None:
         kind: One of `FORMATS`.
 
     Raises:
-        RunError: The output cannot be written; the rows stay.
+        OSError: The output cannot be written; the rows stay.
     """
-    try:
-        if kind == "jsonl":
-            with rows_path.open("rb+") as file:
-                os.fsync(file.fileno())
-            rows_path.replace(output)
-        else:
-            convert = _write_csv if kind == "csv" else _write_parquet
-            write_whole(output, lambda aside: convert(rows_path, aside))
-            rows_path.unlink()
-    except OSError as error:
-        raise RunError(
-            f"--output {output} cannot be written: {error}; the rows are in {rows_path}, and "
-            "--resume goes on from there"
-        ) from error
-
-
-def read_rows_aside(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows that were written aside, one after the other."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+    if kind == "jsonl":
+        with rows_path.open("rb+") as file:
+            os.fsync(file.fileno())
+        rows_path.replace(output)
+    else:
+        convert = _write_csv if kind == "csv" else _write_parquet
+        write_whole(output, lambda aside: convert(rows_path, aside))
+        rows_path.unlink()
 
 
 def _write_csv(rows_path: Path, aside: Path) -> None:
-    with aside.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+    with (
+        rows_path.open(encoding="utf-8") as lines,
+        aside.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = StreamWriter(file, "csv")
-        for row in read_rows_aside(rows_path):
-            writer.write(row)
+        for line in lines:
+            writer.write(json.loads(line))
 
 
 def _write_parquet(rows_path: Path, aside: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer = None
     schema = None
+    with rows_path.open(encoding="utf-8") as lines, contextlib.ExitStack() as stack:
+        for group in _groups(lines):
+            if schema is None:
+                schema = _schema(group[0], pa)
+                writer = stack.enter_context(pq.ParquetWriter(aside, schema))
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _groups(lines: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in groups of bounded size."""
     group: list[dict[str, Any]] = []
-
-    def flush() -> None:
-        nonlocal writer, schema
-        if schema is None:
-            schema = _schema(group, pa)
-            writer = pq.ParquetWriter(aside, schema)
-        assert writer is not None
-        writer.write_table(pa.Table.from_pylist(group, schema=schema))
-        group.clear()
-
-    for row in read_rows_aside(rows_path):
-        row.setdefault("omission", None)
-        group.append(_replace_surrogates(row))
-        if len(group) == _ROWS_PER_GROUP:
-            flush()
-    if group or schema is None:
-        flush()
-    if writer is not None:
-        writer.close()
+    characters = 0
+    for line in lines:
+        row = json.loads(line)
+        group.append(_replace_surrogates({**row, "omission": row.get("omission")}))
+        characters += len(line)
+        if len(group) == _ROWS_PER_GROUP or characters >= _CHARACTERS_PER_GROUP:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
 
 
-def _schema(rows: list[dict[str, Any]], pa: Any) -> Any:
-    """Column types: written down, so that an empty list in the first rows decides nothing."""
+def _schema(row: dict[str, Any], pa: Any) -> Any:
+    """Column types: written down, so that an empty list in the first row decides nothing."""
     sentence = pa.struct(
         [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]
     )
@@ -189,7 +185,7 @@ def _schema(rows: list[dict[str, Any]], pa: Any) -> Any:
         "omission": pa.struct([*counts, ("tokens", pa.int64()), ("characters", pa.int64())]),
     }
     columns = []
-    for name, value in (rows[0] if rows else {"id": ""}).items():
+    for name, value in row.items():
         if name == "label":
             kind = pa.float64() if isinstance(value, float) else pa.string()
         elif name == "probabilities":
@@ -201,9 +197,9 @@ def _schema(rows: list[dict[str, Any]], pa: Any) -> Any:
 
 
 def _replace_surrogates(value: Any) -> Any:
-    """Halves of surrogate pairs, which parquet's UTF-8 cannot hold, become U+FFFD."""
+    """Halves of surrogate pairs, which UTF-8 cannot hold, become U+FFFD; lengths stay."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _SURROGATES.sub("\ufffd", value)
     if isinstance(value, list):
         return [_replace_surrogates(item) for item in value]
     if isinstance(value, dict):

@@ -4,68 +4,26 @@ Documents are encoded in batches by tokens; a document's answers do not depend o
 is set by the batch, not by how many documents there are.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from hierbert.errors import ConfigError, ModelError
-from hierbert.evaluation.answers import SummaryRule
-from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.data.messages import type_name
+from hierbert.errors import ConfigError, DataError, ModelError, RunError
+from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
+from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertOutput
 from hierbert.model.processing_hierbert import HierBertProcessor, collate
-from hierbert.model.segmentation import DocumentText, Omission, SegmentedDocument
+from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
 from hierbert.prediction.loading import load_model
+from hierbert.prediction.predictions import Prediction
 
 TASKS = ("classify", "summarize", "embed")
 TOKENS_PER_BATCH = 16_384
 _DOCUMENTS_PER_CALL = 32
 _CHARACTERS_PER_CALL = 200_000
-
-
-@dataclass(frozen=True)
-class SummarySentence:
-    """A sentence of a summary: `text` is exactly the document's characters start to end.
-
-    Attributes:
-        text: As it stands in the document.
-        start: First character.
-        end: One after the last character.
-        score: How much it belongs into a summary, 0 to 1.
-    """
-
-    text: str
-    start: int
-    end: int
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """All that was asked about one document; what was not asked is None.
-
-    Attributes:
-        label: The likeliest label; for regression the number.
-        labels: Multi-label: those that reach the model's threshold, likeliest first.
-        probabilities: Of every label; None for regression.
-        summary: The sentences joined by newlines, each on one line.
-        sentences: The summary's sentences, in its order.
-        document_vector: H numbers.
-        segment_vectors: S lists of H numbers, after the encoder and before the aggregator.
-        segment_spans: Start and end of each segment in characters.
-        omission: What `max_segments` left out of the document; None when nothing was.
-    """
-
-    label: str | float | None = None
-    labels: list[str] | None = None
-    probabilities: dict[str, float] | None = None
-    summary: str | None = None
-    sentences: list[SummarySentence] | None = None
-    document_vector: list[float] | None = None
-    segment_vectors: list[list[float]] | None = None
-    segment_spans: list[tuple[int, int]] | None = None
-    omission: Omission | None = None
 
 
 class HierBertPredictor:
@@ -79,6 +37,10 @@ class HierBertPredictor:
         model: A trained model, on its device.
         processor: Its processor.
         batch_tokens: Tokens of a batch of documents; a longer document is a batch of its own.
+        tokens_per_forward: Tokens of one pass of the encoder; None as the model's config says.
+
+    Raises:
+        ConfigError: A number is below 1.
     """
 
     def __init__(
@@ -86,21 +48,29 @@ class HierBertPredictor:
         model: HierBertForDocuments,
         processor: HierBertProcessor,
         batch_tokens: int = TOKENS_PER_BATCH,
+        tokens_per_forward: int | None = None,
     ) -> None:
-        if batch_tokens < 1:
-            raise ConfigError(f"batch_tokens={batch_tokens} is not allowed: at least 1")
+        for name, value in (
+            ("batch_tokens", batch_tokens),
+            ("tokens_per_forward", tokens_per_forward),
+        ):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}={value} is not allowed: at least 1")
         self.model = model.eval()
+        if tokens_per_forward is not None:
+            model.hierbert.segment_encoder.tokens_per_forward = tokens_per_forward
         self.processor = processor
         self.batch_tokens = batch_tokens
 
     @classmethod
     def from_pretrained(
         cls,
-        source: str,
+        source: str | os.PathLike[str],
         *,
         device: str = "auto",
         dtype: str = "float32",
         batch_tokens: int = TOKENS_PER_BATCH,
+        tokens_per_forward: int | None = None,
         **hub: Any,
     ) -> "HierBertPredictor":
         """Load a model from a folder or the Hub.
@@ -109,7 +79,8 @@ class HierBertPredictor:
             source: A folder that training saved (``runs/NAME/model``), or a Hub id.
             device: "auto", "cpu", "cuda", ...
             dtype: "float32", "bfloat16" or "float16".
-            batch_tokens: Tokens of a batch of documents.
+            batch_tokens: See the class, as the next.
+            tokens_per_forward: Tokens of one pass of the encoder.
             **hub: `revision`, `token` and the like for a Hub id.
 
         Returns:
@@ -120,7 +91,7 @@ class HierBertPredictor:
             ModelError: There is no such model, or it is incomplete.
         """
         model, processor = load_model(source, device, dtype, **hub)
-        return cls(model, processor, batch_tokens)
+        return cls(model, processor, batch_tokens, tokens_per_forward)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -128,11 +99,11 @@ class HierBertPredictor:
         heads = {"classify": self.model.classifier, "summarize": self.model.summarizer}
         return tuple(task for task in TASKS if task == "embed" or heads[task] is not None)
 
-    def classify(self, texts: Sequence[DocumentText]) -> list[Prediction]:
+    def classify(self, texts: str | Iterable[DocumentText]) -> list[Prediction]:
         """Labels and probabilities.
 
         Args:
-            texts: Documents.
+            texts: Documents, each a text or a list of its sentences or segments; or one text.
 
         Returns:
             One prediction each, in order.
@@ -144,7 +115,7 @@ class HierBertPredictor:
 
     def summarize(
         self,
-        texts: Sequence[DocumentText],
+        texts: str | Iterable[DocumentText],
         *,
         max_words: int | None = None,
         max_sentences: int | None = None,
@@ -157,7 +128,7 @@ class HierBertPredictor:
         """Summaries from the documents' own sentences.
 
         Args:
-            texts: Documents.
+            texts: Documents, each a text or a list of its sentences or segments; or one text.
             max_words: At most one of these five; without any, the model's own budget holds.
             max_sentences: Most sentences.
             max_tokens: Most tokens of the encoder.
@@ -184,12 +155,12 @@ class HierBertPredictor:
         return list(self.predict(texts, ("summarize",), rule))
 
     def embed(
-        self, texts: Sequence[DocumentText], *, segment_vectors: bool = False
+        self, texts: str | Iterable[DocumentText], *, segment_vectors: bool = False
     ) -> list[Prediction]:
         """Document vectors, and segment vectors where asked for.
 
         Args:
-            texts: Documents.
+            texts: Documents, each a text or a list of its sentences or segments; or one text.
             segment_vectors: Whether to give those too.
 
         Returns:
@@ -216,26 +187,22 @@ class HierBertPredictor:
         Raises:
             ConfigError: A value is not allowed.
         """
-        config = self.model.config
+        own = SummaryRule.from_config(self.model.config)
         given = {name: value for name, value in (budget or {}).items() if value is not None}
-        if not given:
-            limit = config.summary_limit
-            whole = config.summary_budget != "ratio"
-            given = {config.summary_budget: int(limit) if whole else limit}
-        order = config.summary_order if order is None else order
-        redundancy = config.summary_redundancy if redundancy is None else redundancy
+        order = own.order if order is None else order
+        redundancy = own.redundancy if redundancy is None else redundancy
         if order not in ("document", "score"):
             raise ConfigError(f"order={order!r} is not allowed; choose from document, score")
         if not 0 <= redundancy <= 1:
             raise ConfigError(f"redundancy={redundancy} is not allowed: 0 to 1")
         try:
-            return SummaryRule(Budget(**given), order, redundancy)
+            return SummaryRule(Budget(**given) if given else own.budget, order, redundancy)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
     def predict(
         self,
-        texts: Iterable[DocumentText],
+        texts: str | Iterable[DocumentText],
         tasks: Sequence[str] | None = None,
         rule: SummaryRule | None = None,
         segment_vectors: bool = False,
@@ -243,7 +210,7 @@ class HierBertPredictor:
         """Stream predictions; each document is encoded once for all tasks.
 
         Args:
-            texts: Documents; read as they are needed.
+            texts: As for `classify`; read as they are needed, so they may have no end.
             tasks: Of "classify", "summarize", "embed"; None for all the model's heads.
             rule: How to summarize; None for the model's own way.
             segment_vectors: Whether "embed" gives those too.
@@ -252,11 +219,14 @@ class HierBertPredictor:
             One prediction for each document, in order.
 
         Raises:
-            ModelError: The model has no head for a task.
+            ConfigError: There is no such task.
+            DataError: A document is neither a string nor a list of strings.
+            ModelError: The model has no head for a task, or gives no finite numbers.
+            RunError: The device has too little memory for a batch.
         """
         asked = self.check_tasks(tasks)
         rule = rule or self.summary_rule()
-        for batch in self._batches(texts):
+        for batch in self._batches([texts] if isinstance(texts, str) else texts):
             yield from self._predict_batch(batch, asked, rule, segment_vectors)
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
@@ -268,6 +238,7 @@ class HierBertPredictor:
         """
         if tasks is None:
             return tuple(task for task in self.tasks if task != "embed")
+        tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
         for task in tasks:
             if task not in TASKS:
                 raise ConfigError(f"task {task!r} is not allowed; choose from {', '.join(TASKS)}")
@@ -276,7 +247,7 @@ class HierBertPredictor:
                     f"this model cannot {task}: it has no head for it; it can "
                     f"{', '.join(self.tasks)}"
                 )
-        return tuple(tasks)
+        return tasks
 
     def _batches(self, texts: Iterable[DocumentText]) -> Iterator[list[SegmentedDocument]]:
         """Segmented documents in batches by tokens, read as they are needed."""
@@ -295,9 +266,12 @@ class HierBertPredictor:
     def _segmented(self, texts: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
         waiting: list[DocumentText] = []
         characters = 0
-        for text in texts:
+        for number, text in enumerate(texts):
+            try:
+                characters += count_characters(text)
+            except DataError as error:
+                raise DataError(f"texts[{number}]: {error}") from error
             waiting.append(text)
-            characters += _characters(text)
             if len(waiting) >= _DOCUMENTS_PER_CALL or characters >= _CHARACTERS_PER_CALL:
                 yield from self.processor.segment(waiting)
                 waiting, characters = [], 0
@@ -311,24 +285,25 @@ class HierBertPredictor:
         rule: SummaryRule,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
-        device = self.model.device
-        inputs = {name: value.to(device) for name, value in collate(documents).items()}
-        with torch.inference_mode():
-            output = self.model(**inputs)
+        inputs = {name: value.to(self.model.device) for name, value in collate(documents).items()}
+        output = self._forward(inputs)
         sentences = inputs["sentences_per_document"].tolist()
         segments = inputs["segments_per_document"].tolist()
         fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]
-        if "classify" in tasks and output.logits is not None:
+        if "classify" in tasks:
+            assert output.logits is not None  # check_tasks has seen to the heads
             for row, logits in zip(fields, output.logits.float().cpu(), strict=True):
-                row.update(self._labels(logits))
-        if "summarize" in tasks and output.sentence_scores is not None:
-            scores = output.sentence_scores.float().cpu().sigmoid().split(sentences)
-            logits_by_document = output.sentence_scores.float().cpu().split(sentences)
+                row.update(label_answer(logits, self.model.config))
+        if "summarize" in tasks:
+            assert output.sentence_scores is not None and output.sentence_vectors is not None
+            scores = output.sentence_scores.float().cpu().split(sentences)
             vectors = output.sentence_vectors.cpu().split(sentences)
             for i, (row, document) in enumerate(zip(fields, documents, strict=True)):
-                selected = rule.select(document, logits_by_document[i].tolist(), vectors[i])
-                row.update(_summary(document, selected, scores[i].tolist()))
+                selected = rule.select(document, scores[i].tolist(), vectors[i])
+                row["summary"] = summary_text(document, selected)
+                row["sentences"] = summary_sentences(document, selected, scores[i])
         if "embed" in tasks:
+            assert output.document_vectors is not None and output.segment_vectors is not None
             for row, vector in zip(fields, output.document_vectors.float().cpu(), strict=True):
                 row["document_vector"] = vector.tolist()
             if segment_vectors:
@@ -338,34 +313,35 @@ class HierBertPredictor:
                     row["segment_spans"] = document.segment_spans
         return (Prediction(**row) for row in fields)
 
-    def _labels(self, logits: torch.Tensor) -> dict[str, Any]:
-        config = self.model.config
-        if config.problem_type == "regression":
-            return {"label": float(logits[0])}
-        names = [config.id2label[number] for number in range(config.num_labels)]
-        several = config.problem_type == "multi_label_classification"
-        shares = logits.sigmoid() if several else logits.softmax(0)
-        probabilities = dict(zip(names, shares.tolist(), strict=True))
-        if not several:
-            return {"label": names[int(shares.argmax())], "probabilities": probabilities}
-        reached = [n for n in names if probabilities[n] >= config.decision_threshold]
-        reached.sort(key=lambda name: -probabilities[name])
-        return {"labels": reached, "probabilities": probabilities}
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> HierBertOutput:
+        try:
+            with torch.inference_mode():
+                output = self.model(**inputs)
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"{self.model.device} has too little memory for {len(inputs['input_ids']):,} "
+                "tokens; lower tokens_per_forward, or batch_tokens"
+            ) from error
+        for values in (output.document_vectors, output.logits, output.sentence_scores):
+            if values is not None and not bool(values.isfinite().all()):
+                raise ModelError(
+                    f"this model does not give finite numbers in {self.model.dtype}; "
+                    "its weights are broken, or it needs dtype float32"
+                )
+        return output
 
 
-def _summary(
-    document: SegmentedDocument, selected: list[int], scores: list[float]
-) -> dict[str, Any]:
-    sentences = []
-    for index in selected:
-        start, end = document.sentence_spans[index]
-        sentences.append(SummarySentence(document.text[start:end], start, end, scores[index]))
-    # A sentence that was broken over lines is one line of the summary.
-    lines = [" ".join(sentence.text.split()) for sentence in sentences]
-    return {"summary": "\n".join(lines), "sentences": sentences}
+def count_characters(document: DocumentText) -> int:
+    """The characters of a document.
 
-
-def _characters(text: DocumentText) -> int:
-    if isinstance(text, str):
-        return len(text)
-    return sum(_characters(part) for part in text)
+    Raises:
+        DataError: It is neither a string nor a list of strings or of lists of strings.
+    """
+    if isinstance(document, str):
+        return len(document)
+    if not isinstance(document, list | tuple):
+        raise DataError(
+            f"a document is {type_name(document)}; allowed is a string, a list of strings or a "
+            "list of lists of strings"
+        )
+    return sum(count_characters(part) for part in document)

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from hierbert.config import RunConfig
@@ -37,7 +38,7 @@ def build_model(
 
     Raises:
         ConfigError: Settings do not go with the encoder.
-        ModelError: There is no such encoder.
+        ModelError: There is no such encoder, or it is not whole.
     """
     settings = config.model
     source = resolve_encoder(settings.encoder)
@@ -55,8 +56,14 @@ def build_model(
             f"model.encoder={settings.encoder} cannot be loaded: {_first_line(error)}; "
             f"{encoder_hint(settings.encoder)}"
         ) from error
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"model.encoder={settings.encoder} cannot be loaded: its weights are damaged or do "
+            f"not fit its config.json ({_first_line(error)})"
+        ) from error
     except (ValueError, StrictDataclassError) as error:
         raise ConfigError(_inner_message(error)) from error
+    _check_encoder(settings.encoder, tokenizer, model)
     encoder = model.hierbert.segment_encoder
     encoder.tokens_per_forward = config.training.tokens_per_forward
     encoder.recompute = config.training.memory == "recompute"
@@ -73,6 +80,21 @@ def build_model(
     # Where these weights came from is a path of this machine; the name is what others know.
     model.config.encoder_config._name_or_path = settings.encoder
     return model, HierBertProcessor.from_config(tokenizer, model.config)
+
+
+def _check_encoder(name: str, tokenizer: Any, model: HierBertForDocuments) -> None:
+    """Refuse what loads without complaint and then reads nothing."""
+    if getattr(model.config.encoder_config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"model.encoder={name} is an encoder-decoder "
+            f"({model.config.encoder_config.model_type}); an encoder is needed, such as BERT"
+        )
+    # Without its files a tokenizer is made of nothing but special tokens.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"model.encoder={name} has no vocabulary: its tokenizer files (tokenizer.json) are "
+            "missing"
+        )
 
 
 def _model_settings(

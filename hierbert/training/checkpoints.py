@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hierbert.cache import reason
 from hierbert.errors import RunError
 from hierbert.training.optimization import trained_weights
 
@@ -39,6 +40,8 @@ class TrainerState:
         corpus: Fingerprint of the training documents.
         losses: Sums of the losses since the last line of metrics, by name.
         losses_steps: Steps in those sums.
+        skipped_steps: Steps of fp16 that overflowed and changed nothing, so that the schedule
+            waited.
     """
 
     epoch: int = 0
@@ -50,6 +53,7 @@ class TrainerState:
     corpus: str = ""
     losses: dict[str, float] = field(default_factory=dict)
     losses_steps: int = 0
+    skipped_steps: int = 0
 
 
 def save_checkpoint(
@@ -85,7 +89,11 @@ def save_checkpoint(
             for rank, states in enumerate(random_states):
                 tensors.update({f"random.{rank}.{name}": value for name, value in states.items()})
             save_file(tensors, aside / "optimizer.safetensors")
-            content = {**asdict(state), "optimizer": scalars}
+            content = {
+                **asdict(state),
+                "optimizer": scalars,
+                "processes": accelerator.num_processes,
+            }
             if accelerator.scaler is not None:
                 content["scaler"] = accelerator.scaler.state_dict()
             (aside / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -97,7 +105,10 @@ def save_checkpoint(
             aside.replace(path)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(aside, ignore_errors=True)
-            raise RunError(f"checkpoint {path} cannot be written: {error}") from error
+            raise RunError(
+                f"checkpoint {path} cannot be written: {reason(error)}; mend that and go on with "
+                "--resume"
+            ) from error
         for old in find_checkpoints(folder)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
     accelerator.wait_for_everyone()
@@ -133,6 +144,13 @@ def load_checkpoint(
     """
     try:
         content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        processes = content.pop("processes")
+        if processes != accelerator.num_processes:
+            raise RunError(
+                f"checkpoint {path} is of a run on {processes} process(es), this one has "
+                f"{accelerator.num_processes}: each has random states of its own; resume with "
+                f"{processes}"
+            )
         tensors = load_file(path / "optimizer.safetensors")
         load_weights(model, path / "weights.safetensors")
         _load_optimizer(model, optimizer, tensors, content.pop("optimizer"))
@@ -150,7 +168,7 @@ def load_checkpoint(
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(
             f"checkpoint {path} cannot be resumed from: {type(error).__name__} {error}; remove "
-            "its folder to go on from the one before, and keep the number of processes"
+            "its folder to go on from the one before"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The command line of training: `train.py`, and `hierbert-train` where hierbert is installed."""
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,9 @@ def _main(argv: list[str]) -> None:
     from hierbert.training.run_folder import RESOLVED, check_run_folder
 
     check_run_folder(config, resume)
+    # A document may hold characters that the terminal's encoding lacks; they are shown escaped.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     from transformers.utils import logging
 
     from hierbert.training.run import train

@@ -62,10 +62,17 @@ def load_corpora(config: RunConfig) -> Corpora:
     if data.summary_column is not None and not any(example.summary for example in train):
         raise DataError(
             f"data.train: column {data.summary_column!r} holds no summary in any of "
-            f"{len(train)} documents"
+            f"{len(train):,} documents, from {train[0].location} on"
         )
     if validation is None:
-        train, validation = split_validation(train, data.validation_fraction, config.seed)
+        # Numbers held as strings (csv) look like class names: none would be alike another.
+        is_regression = label_map is not None and label_map.problem_type == "regression"
+        train, validation = split_validation(
+            train,
+            data.validation_fraction,
+            config.seed,
+            stratified=False if is_regression else None,
+        )
         say(f"validation: {len(validation):,} of the training documents, held out by the seed")
     splits = {"train": train, "validation": validation, "test": test}
     for name, examples in splits.items():

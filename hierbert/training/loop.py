@@ -9,15 +9,17 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
-from hierbert.cache import write_whole
+from hierbert.cache import reason, write_whole
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import Step, plan_epoch
 from hierbert.errors import RunError
-from hierbert.evaluation.answers import SummaryRule, answer_documents
+from hierbert.evaluation.answers import answer_documents
 from hierbert.evaluation.scores import choose_metric, score_answers
+from hierbert.model.decoding import SummaryRule
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import Progress, say
 from hierbert.training.checkpoints import (
@@ -116,7 +118,9 @@ class Trainer:
                 self.state.epoch += 1
                 self.state.step_in_epoch = 0
             every = settings.eval_every_steps
-            evaluated = self.state.step % every == 0 if every else last
+            # The weights of the end may be the best, whatever the rhythm of evaluations.
+            ended = last and self.state.epoch == settings.epochs
+            evaluated = ended or (self.state.step % every == 0 if every else last)
             if evaluated:
                 self._evaluate()
             often = settings.checkpoint_every_steps
@@ -165,7 +169,9 @@ class Trainer:
             )
         self.prepared.step()
         self.prepared.zero_grad()
-        if not self.prepared.step_was_skipped:
+        if self.prepared.step_was_skipped:
+            self.state.skipped_steps += 1
+        else:
             self.schedule.step()
         for name, value in totals.items():
             self.state.losses[name] = self.state.losses.get(name, 0.0) + value
@@ -268,6 +274,7 @@ class Trainer:
         found = find_checkpoints(self.folder / "checkpoints")
         if not found:
             say(f"no checkpoint in {self.folder}: starting from the beginning")
+            self.trackers.forget_after(0)
             return
         corpus = self.state.corpus
         self.state = load_checkpoint(found[-1], self.model, self.optimizer, self.accelerator)
@@ -276,7 +283,7 @@ class Trainer:
                 f"{found[-1]} was trained on other documents than data.train holds now; put them "
                 "back, or start anew with another run_dir"
             )
-        self.schedule.last_epoch = self.state.step
+        self.schedule.last_epoch = self.state.step - self.state.skipped_steps
         self.trackers.forget_after(self.state.step)
         say(f"resuming from {found[-1]} (epoch {self.state.epoch}, step {self.state.step})")
 
@@ -305,8 +312,10 @@ def _has_sentence_labels(document: PreparedDocument) -> bool:
 def _write_best(model: HierBertForDocuments, path: Path) -> None:
     try:
         write_whole(path, lambda aside: save_weights(model, aside))
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{path} cannot be written: {reason(error)}; mend that and go on with --resume"
+        ) from error
 
 
 def _fingerprint(documents: Sequence[PreparedDocument]) -> str:

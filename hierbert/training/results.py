@@ -8,12 +8,13 @@ from typing import Any
 import torch
 import transformers
 
-from hierbert.cache import write_whole
+from hierbert.cache import reason, write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
-from hierbert.evaluation.answers import Answer, summary_text
+from hierbert.evaluation.answers import Answer
 from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.model.decoding import summary_text
 
 _TITLES = {
     "rouge1": "ROUGE-1",
@@ -119,12 +120,15 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
 
     def write(aside: Path) -> None:
-        aside.write_text(text, encoding="utf-8")
+        # A lone surrogate in a label becomes the escape that JSON has for it.
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     try:
         write_whole(path, write)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error}") from error
+        raise RunError(
+            f"{path} cannot be written: {reason(error)}; mend that and go on with --resume"
+        ) from error
 
 
 def environment() -> dict[str, str]:

@@ -1,20 +1,23 @@
 """One training run from settings to results: the table of contents of `hierbert.training`."""
 
+import math
 import time
+from datetime import timedelta
 from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 
 from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
-from hierbert.evaluation.answers import Answer, SummaryRule, answer_documents
+from hierbert.errors import ConfigError
+from hierbert.evaluation.answers import Answer, answer_documents
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
+from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.model.selection import Budget
 from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model
 from hierbert.training.corpora import load_corpora
@@ -22,7 +25,9 @@ from hierbert.training.loop import Trainer
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
-from hierbert.training.vectors import VectorCache
+from hierbert.training.vectors import VectorCache, check_cache
+
+_LONGEST_WAIT = timedelta(hours=12)
 
 
 def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
@@ -44,17 +49,25 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,
         project_dir=config.run_dir,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=False),
+            # The others wait while the first process labels sentences or scores the baselines.
+            InitProcessGroupKwargs(timeout=_LONGEST_WAIT),
+        ],
     )
+    if config.training.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ConfigError("training.mixed_precision=fp16 needs a GPU; on a CPU choose no or bf16")
     corpora = load_corpora(config)
     label_map, summarize = corpora.label_map, config.data.summary_column is not None
     check_metric(config.training.metric, label_map, summarize, corpora.validation)
     set_seed(config.seed)
     model, processor = build_model(config, label_map, corpora.train)
+    cache = cache_folder(config.training.cache_dir)
+    if config.training.freeze_encoder:
+        check_cache(cache)
     folder = open_run_folder(config, accelerator, resume)
     model.to(accelerator.device)
 
-    cache = cache_folder(config.training.cache_dir)
     oracle_cache = cache / "oracle" if summarize else None
     splits: dict[str, list[PreparedDocument]] = {}
     for name in ("train", "validation", "test"):
@@ -74,7 +87,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         vectors.fill(everything, model.hierbert, accelerator)
         say(f"vectors: {vectors.size_bytes() / 2**20:,.0f} MiB in {vectors.folder}")
 
-    rule = _summary_rule(config) if summarize else None
+    rule = SummaryRule.from_config(model.config) if summarize else None
     if config.training.trackers:
         accelerator.init_trackers("hierbert")
     trainer = Trainer(
@@ -97,6 +110,13 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     answers = answer_documents(
         model, splits[split], accelerator, label_map, rule, vectors, f"scoring {split}"
     )
+    weights = (
+        config.training.classification_loss_weight,
+        config.training.summarization_loss_weight,
+    )
+    scores = score_answers(
+        answers, splits[split], label_map, model.config.decision_threshold, weights
+    )
     results: dict[str, Any] = {
         "split": split,
         "documents": len(splits[split]),
@@ -104,8 +124,10 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         "epochs": state.epoch,
         "steps": state.step,
         "best_step": state.best_step,
-        "scores": score_answers(answers, splits[split], label_map, model.config.decision_threshold),
-        "validation": trainer.scores(splits["validation"], "scoring validation"),
+        "scores": scores,
+        "validation": scores
+        if split == "validation"
+        else trainer.scores(splits["validation"], "scoring validation"),
     }
     if accelerator.is_main_process:
         _compare(results, config, answers, splits, split, label_map, rule)
@@ -149,20 +171,13 @@ def _compare(
             results["per_label"] = label_report(answers, splits[split], label_map)
 
 
-def _summary_rule(config: RunConfig) -> SummaryRule:
-    name, limit = config.summary.limit
-    given: dict[str, Any] = {name: limit}
-    budget = Budget(**given)
-    return SummaryRule(budget, config.summary.order, config.summary.redundancy)
-
-
 def _lengths(documents: list[PreparedDocument]) -> dict[str, int]:
-    """Median, 90th percentile, longest and sum of tokens."""
+    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
     sizes = sorted(document.tokens for document in documents)
     return {
         "documents": len(sizes),
         "median_tokens": sizes[len(sizes) // 2],
-        "p90_tokens": sizes[int(0.9 * (len(sizes) - 1))],
+        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
         "longest_tokens": sizes[-1],
         "tokens": sum(sizes),
     }

@@ -3,12 +3,18 @@
 config.resolved.yaml  metrics.jsonl  checkpoints/  model/  results.json
 """
 
+import contextlib
 import os
 import shutil
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
+from hierbert.cache import reason, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import RunError
@@ -16,6 +22,14 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 
 RESOLVED = "config.resolved.yaml"
+# What is being written has the name it will get, and a dot before it.
+_REMAINS = (
+    ".model.*",
+    ".metrics.jsonl.*",
+    ".results.json.*",
+    "checkpoints/.best.safetensors.*",
+    "checkpoints/.step_*",
+)
 
 
 def check_run_folder(config: RunConfig, resume: bool) -> None:
@@ -39,16 +53,17 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
                 f"run_dir={folder} holds something already; {hint}name another folder "
                 f"(run_dir={folder}-2) or remove it"
             )
+        _check_writable(folder)
         return
     if not saved.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"--resume: {folder} holds no run ({RESOLVED} is missing)")
+        _check_writable(folder)
         return
-    before = _flat(dump_config(load_config(RunConfig, saved)))
-    now = _flat(dump_config(config))
-    changed = [key for key in now if now[key] != before.get(key)]
+    before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
+    changed = [key for key in now if now[key] != before[key]]
     if changed:
-        shown = "; ".join(f"{key}: {before.get(key)} -> {now[key]}" for key in changed)
+        shown = "; ".join(f"{key}: {before[key]} -> {now[key]}" for key in changed)
         raise RunError(
             f"--resume: settings differ from those of {folder}: {shown}; put them back (or give "
             f"--config {saved} alone), or start anew with another run_dir"
@@ -76,9 +91,15 @@ def open_run_folder(config: RunConfig, accelerator: Accelerator, resume: bool) -
     if accelerator.is_main_process and not (folder / RESOLVED).is_file():
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            (folder / RESOLVED).write_text(dump_config(config), encoding="utf-8")
+            settings = dump_config(config)
+            write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
         except OSError as error:
-            raise RunError(f"run_dir={folder} cannot be written: {error}") from error
+            for made in (folder / "checkpoints", folder):
+                with contextlib.suppress(OSError):
+                    made.rmdir()
+            raise RunError(f"run_dir={folder} cannot be written: {reason(error)}") from error
+    if accelerator.is_main_process and resume:
+        _remove_remains(folder)
     accelerator.wait_for_everyone()
     return folder
 
@@ -110,22 +131,50 @@ def save_model(
         if target.exists():
             shutil.rmtree(target)
         aside.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise RunError(f"{target} cannot be written: {error}") from error
+        raise RunError(
+            f"{target} cannot be written: {reason(error)}; mend that and go on with --resume"
+        ) from error
 
 
-def _flat(text: str) -> dict[str, str]:
-    """Dumped settings as lines by dotted key; sections are one level deep."""
-    values, section = {}, ""
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        key, _, value = line.partition(":")
-        if not value.strip() and not line.startswith(" "):
-            section = key.strip() + "."
-            continue
-        if not line.startswith(" "):
-            section = ""
-        values[section + key.strip()] = value.strip()
-    return values
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written; nothing is made yet."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"run_dir={folder} cannot be written: {there}: {reason(error)}; name another folder"
+        ) from error
+
+
+def _remove_remains(folder: Path) -> None:
+    """Remove what a killed run was writing; it was under names with a leading dot."""
+    for pattern in _REMAINS:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(
+        text,
+        encoding="utf-8",
+    )

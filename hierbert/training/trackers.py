@@ -7,8 +7,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from hierbert.cache import write_whole
-from hierbert.errors import ConfigError
+from hierbert.cache import reason, write_whole
+from hierbert.errors import ConfigError, RunError
 
 
 class Trackers:
@@ -28,10 +28,16 @@ class Trackers:
 
         Args:
             values: Figures by name; "step" is the optimizer step.
+
+        Raises:
+            RunError: The line cannot be written.
         """
         if self.accelerator.is_main_process:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(values) + "\n")
+            except OSError as error:
+                raise self._not_writable(error) from error
         numbers = {name: value for name, value in values.items() if name != "step"}
         self.accelerator.log(numbers, step=values.get("step"))
 
@@ -40,6 +46,9 @@ class Trackers:
 
         Args:
             step: The last step that counts.
+
+        Raises:
+            RunError: The file cannot be written.
         """
         if not self.accelerator.is_main_process or not self.path.exists():
             return
@@ -52,7 +61,15 @@ class Trackers:
                 # The line that was being written when the run was killed.
                 continue
         text = "".join(line + "\n" for line in kept)
-        write_whole(self.path, lambda aside: _write_text(aside, text))
+        try:
+            write_whole(self.path, lambda aside: _write_text(aside, text))
+        except OSError as error:
+            raise self._not_writable(error) from error
+
+    def _not_writable(self, error: OSError) -> RunError:
+        return RunError(
+            f"{self.path} cannot be written: {reason(error)}; mend that and go on with --resume"
+        )
 
 
 def require_installed(trackers: list[str]) -> None:

@@ -8,17 +8,19 @@ encoded anew. The files are safetensors and mapped into memory.
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hierbert.cache import write_whole
+from hierbert.cache import reason, write_whole
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.errors import RunError
@@ -92,8 +94,15 @@ class VectorCache:
         found = len({document_key(document.segmented) for document in documents}) - len(todo)
         if found:
             say(f"vectors: {found:,} documents from {self.folder}, {len(todo):,} to encode")
-        self._encode(mine, model, accelerator.device)
-        accelerator.wait_for_everyone()
+        problem = None
+        try:
+            self._encode(mine, model, accelerator.device)
+        except RunError as error:
+            problem = str(error)
+        # What goes wrong on one process stops all, and the first one says so.
+        problems = [text for text in gather_object([problem]) if text]
+        if problems:
+            raise RunError(problems[0])
         self._open_files()
         return sum(document.tokens for document in mine)
 
@@ -156,10 +165,7 @@ class VectorCache:
                 lambda aside: save_file(tensors, aside, metadata=metadata),
             )
         except (OSError, SafetensorError) as error:
-            raise RunError(
-                f"the vector cache {self.folder} cannot be written: {error}; free some room or "
-                "set training.cache_dir to another folder"
-            ) from error
+            raise _not_writable(self.folder, error) from error
 
     def _open_files(self) -> None:
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -183,6 +189,30 @@ class VectorCache:
                 segments += more_segments
                 sentences += more_sentences
             self._read.add(path)
+
+
+def check_cache(folder: Path) -> None:
+    """Refuse a cache that cannot be written, before anything costs time.
+
+    Args:
+        folder: Where caches are; it is made.
+
+    Raises:
+        RunError: Nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: Exception) -> RunError:
+    return RunError(
+        f"the vector cache {folder} cannot be written: {reason(error)}; free some room there, or "
+        "set training.cache_dir or HIERBERT_CACHE to another folder"
+    )
 
 
 def document_key(document: SegmentedDocument) -> str:

@@ -172,6 +172,37 @@ def test_recompute_does_not_hold_the_encoders_graph(encoders) -> None:
     assert held(False, long) > 10 * held(False, short)
 
 
+def test_what_the_sentence_head_holds_is_linear_in_the_sentences() -> None:
+    config = HierBertConfig(
+        text_config={"model_type": "bert", "hidden_size": 32, "num_attention_heads": 2},
+        num_labels=2,
+        summarization=True,
+        dropout=0.1,
+    )
+    head = SummarizationHead(config).train()
+
+    def held(sentences: int) -> int:
+        total = 0
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal total
+            total += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            head(
+                torch.randn(sentences, 32),
+                torch.randn(1, 32),
+                torch.randn(1, 32),
+                torch.tensor([sentences]),
+                torch.zeros(sentences, dtype=torch.long),
+                torch.ones(sentences, dtype=torch.long),
+            )
+        return total
+
+    assert held(4000) < 4.5 * held(1000)
+
+
 def test_every_trained_weight_gets_a_gradient_even_from_empty_documents(encoders) -> None:
     model, processor = build(encoders["bert"], classification=False)
     model.train()
@@ -373,6 +404,14 @@ def test_freezing_leaves_the_last_layers(encoders) -> None:
     assert not encoder.encoder.training and model.summarizer.training
     with pytest.raises(ValueError, match="2 layers, 3 cannot"):
         encoder.freeze(3)
+
+
+def test_an_encoder_that_lacks_weights_is_refused(encoders, tmp_path) -> None:
+    encoder = AutoModel.from_pretrained(encoders["bert"])
+    weights = {k: v for k, v in encoder.state_dict().items() if ".layer.1." not in k}
+    encoder.save_pretrained(tmp_path, state_dict=weights)
+    with pytest.raises(ValueError, match=r"lacks 16 weights of its configuration, such as .*layer"):
+        build(tmp_path)
 
 
 def test_a_padded_batch_is_refused_with_a_hint(encoders) -> None:

@@ -6,6 +6,7 @@ import pytest
 from conftest import KINDS, make_text, make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from hierbert.model.segmentation import SegmentedDocument, Segmenter
 
@@ -223,6 +224,13 @@ def test_a_long_text_is_tokenized_in_parts_without_a_trace(tokenizers) -> None:
         assert inner == tokenizers[kind](text, add_special_tokens=False)["input_ids"]
         check_counts = document.sentence_tokens.sum().item()
         assert check_counts == len(inner)
+
+
+def test_a_tokenizer_without_special_tokens_is_refused() -> None:
+    tokenizer = make_tokenizer("bert")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
+    with pytest.raises(ValueError, match="adds no special tokens"):
+        Segmenter(tokenizer)
 
 
 def test_a_budget_without_room_is_refused(tokenizers) -> None:

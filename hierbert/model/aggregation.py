@@ -70,10 +70,9 @@ class AggregatorLayer(GradientCheckpointingLayer):
         packed = self.query_key_value(self.attention_norm(states))
         packed = packed.view(groups, length, 3, self.heads, hidden // self.heads)
         query, key, value = packed.permute(2, 0, 3, 1, 4)
-        probability = self.dropout if self.training else 0.0
-        context = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=key_mask, dropout_p=probability
-        )
+        # No dropout of attention weights: with it there is no kernel on a CPU whose memory is
+        # linear in the length, and a document may have tens of thousands of sentences.
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=key_mask)
         context = context.transpose(1, 2).reshape(groups, length, hidden)
         states = states + F.dropout(self.attention_output(context), self.dropout, self.training)
         inner = F.gelu(self.feed_forward_input(self.feed_forward_norm(states)))

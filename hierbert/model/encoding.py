@@ -114,9 +114,7 @@ class SegmentEncoder(nn.Module):
         """
         lengths = segment_lengths.tolist()
         starts = group_starts(segment_lengths)
-        segment_parts, order = [], []
-        width = self.encoder.config.hidden_size
-        sums = torch.zeros(sentences, width, device=input_ids.device)
+        segment_parts, order, sums, owners_of_sums = [], [], [], []
         recompute = self.recompute and torch.is_grad_enabled() and not self.frozen
         for batch in plan_micro_batches(lengths, self._tokens_per_forward(input_ids.device)):
             segments = torch.tensor(batch, device=input_ids.device)
@@ -131,17 +129,17 @@ class SegmentEncoder(nn.Module):
                 vectors, totals = self._encode(*arguments)
             segment_parts.append(vectors)
             order.append(segments)
-            real = present >= 0
-            # Out of place, for autograd; in place where nothing is recorded.
-            if totals.requires_grad:
-                sums = sums.index_add(0, present[real], totals[real])
-            else:
-                sums.index_add_(0, present[real], totals[real])
-        counts = torch.zeros(sentences, device=input_ids.device)
-        owned = sentence_index[sentence_index >= 0]
-        counts.index_add_(0, owned, torch.ones_like(owned, dtype=counts.dtype))
+            # The first owner is -1, for special tokens and padding, where there are any.
+            real = int(present[0] < 0)
+            sums.append(totals[real:])
+            owners_of_sums.append(present[real:])
+        counts = torch.bincount(sentence_index[sentence_index >= 0], minlength=sentences)
+        # Once for all micro-batches: one at a time would cost their number times N.
+        parts = torch.cat(sums)
+        sentence_sums = parts.new_zeros(sentences, parts.shape[1])
+        sentence_sums = sentence_sums.index_add(0, torch.cat(owners_of_sums), parts)
         vectors = torch.cat(segment_parts)[torch.argsort(torch.cat(order))]
-        return vectors, sums / counts.clamp(min=1)[:, None]
+        return vectors, sentence_sums / counts.clamp(min=1)[:, None]
 
     def _tokens_per_forward(self, device: torch.device) -> int:
         if self.tokens_per_forward is not None:

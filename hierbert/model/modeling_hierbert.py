@@ -116,20 +116,29 @@ class HierBertPreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: There is no such encoder, or it has no safetensors weights.
-            ValueError: A setting is out of its range.
+            ValueError: A setting is out of its range, or the encoder lacks weights.
         """
         hub = {"revision": revision, "trust_remote_code": trust_remote_code}
         text_config = AutoConfig.from_pretrained(encoder, **hub)
         model = cls(cls.config_class(text_config=text_config, **settings))
         base = model if isinstance(model, HierBertModel) else model.hierbert
-        base.segment_encoder.encoder = AutoModel.from_pretrained(
+        pretrained, report = AutoModel.from_pretrained(
             encoder,
             config=base.config.encoder_config,
             dtype=torch.float32,
             use_safetensors=True,
+            output_loading_info=True,
             **hub,
             **encoder_arguments(text_config),
         )
+        # A pooler that the checkpoint lacks is not used; any other gap would be filled at random.
+        missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+        if missing:
+            raise ValueError(
+                f"encoder {encoder} lacks {len(missing)} weights of its configuration, such as "
+                f"{missing[0]}"
+            )
+        base.segment_encoder.encoder = pretrained
         return model.eval()
 
 

@@ -118,6 +118,11 @@ class Segmenter:
         self.list_unit = list_unit
         self.splitter = splitter
         self.prefix_ids, self.suffix_ids = _special_ids(tokenizer)
+        if not self.prefix_ids and not self.suffix_ids:
+            raise ValueError(
+                f"{type(tokenizer).__name__} adds no special tokens; a segment needs at least one, "
+                "or an empty document would have no token at all"
+            )
         self.room = max_tokens_per_segment - len(self.prefix_ids) - len(self.suffix_ids)
         if self.room < 1:
             raise ValueError(

@@ -22,6 +22,7 @@ from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
+from hierbert.training.memory import keep_heap_flat
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
@@ -66,6 +67,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     if config.training.freeze_encoder:
         check_cache(cache)
     folder = open_run_folder(config, accelerator, resume)
+    if config.training.memory == "recompute" and accelerator.device.type == "cpu":
+        keep_heap_flat()
     model.to(accelerator.device)
 
     oracle_cache = cache / "oracle" if summarize else None

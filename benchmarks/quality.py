@@ -3,8 +3,8 @@
     python benchmarks/quality.py --config configs/classification.yaml --seeds 0 1 2 \
         --name movie-reviews data.train=... data.test=...
 
-Each seed is a run of train.py in a process of its own, in runs/quality/NAME-seedN; one that is there
-already is not run again. The table gives the mean over seeds and the least and greatest value; the
+Each seed is a run of train.py in a process of its own, in runs/quality/NAME-seedN; one that is
+there already is not run again. The table gives the mean over seeds and the range; the
 95 % intervals over documents are in each run's results.json.
 """
 

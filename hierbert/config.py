@@ -139,6 +139,11 @@ class TrainingConfig:
     listwise_loss_weight: float = setting(
         1.0, "Factor of the listwise term beside binary cross-entropy, in the summarization loss."
     )
+    sentence_labels: Literal["graded", "oracle"] = setting(
+        "graded",
+        "What the summarization head learns: oracle, the sentences that a greedy search finds "
+        "closest to the reference; graded, half that and half each sentence's own overlap.",
+    )
     label_smoothing: float = setting(0.0, "Of the single-label loss, 0 to below 1.")
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced weighs rare labels more, up to 10 times."

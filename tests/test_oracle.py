@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import DefaultTokenizer
 
-from hierbert.data.oracle import oracle_labels, oracle_sentences
+from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.data.words import RougeWords
 
 MIN_GAIN = 0.0012345678901
@@ -207,3 +207,14 @@ def test_brute_force_itself_is_greedy_and_not_exhaustive():
         for extract in combinations(range(4), len(greedy))
     )
     assert 0 < exact_score(greedy, sentences, reference) <= best
+
+
+def test_graded_labels_are_half_selection_and_half_own_overlap() -> None:
+    sentences = ["The cat sat.", "The cat ran far.", "A dog."]
+    # Reference bigrams: the-cat, cat-sat. Own ROUGE-2 F1 by hand: 2*2/(2+2), 2*1/(3+2), 0.
+    labels = graded_labels(sentences, "the cat sat", [0])
+    assert labels == pytest.approx([1.0, 0.2, 0.0])
+    assert graded_labels(sentences, "", []) == [0.0, 0.0, 0.0]
+    assert graded_labels(sentences, "zebra zebra", [2]) == [0.0, 0.0, 1.0]
+    with pytest.raises(ValueError, match="outside"):
+        graded_labels(sentences, "the cat", [3])

@@ -1,4 +1,4 @@
-"""Examples made ready for a model: segmented, with labels as numbers and oracle sentence labels.
+"""Examples made ready for a model: segmented, with labels as numbers and labelled sentences.
 
 The last step before batches. Everything here is computed once a run, before the first step.
 """
@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from torch import Tensor
 from hierbert.cache import write_whole
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
-from hierbert.data.oracle import oracle_labels, oracle_sentences
+from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.model.heads import MISSING_LABEL
 from hierbert.model.processing_hierbert import HierBertProcessor, collate, collate_structure
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.progress import Progress
 
 _DOCUMENTS_PER_CALL = 32
-# Changes when the oracle's rules do, so that older cached labels are not taken up.
-_ORACLE_VERSION = 1
+# Changes when the rules do, so that older cached labels are not taken up.
+_LABELS_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class PreparedDocument:
         segmented: The document's text, sentences and segments.
         label: As `LabelMap.encode` gives it; None when it has none.
         summary: The reference summary; None when it has none.
-        oracle: Indices of the oracle's sentences in the order of selection; None without
-            summary.
+        sentence_labels: How much each sentence belongs into the summary, N numbers from 0 to
+            1; None without summary.
     """
 
     id: str
     segmented: SegmentedDocument
     label: Any = None
     summary: str | None = None
-    oracle: list[int] | None = field(default=None)
+    sentence_labels: list[float] | None = None
 
     @property
     def tokens(self) -> int:
@@ -57,16 +57,18 @@ def prepare_documents(
     examples: Sequence[Example],
     processor: HierBertProcessor,
     label_map: LabelMap | None,
-    oracle_cache: Path | None = None,
+    sentence_labels: str | None = None,
+    cache: Path | None = None,
     description: str = "segmenting",
 ) -> list[PreparedDocument]:
-    """Segment examples, encode their labels and find their oracle sentences.
+    """Segment examples, encode their labels and label their sentences.
 
     Args:
         examples: Documents of one split.
         processor: Segments them.
         label_map: Encodes their labels; None leaves labels out.
-        oracle_cache: Folder for oracle sentences; None computes none.
+        sentence_labels: "graded" or "oracle"; None labels no sentences.
+        cache: Folder that keeps sentence labels between runs; None keeps none.
         description: What progress calls this.
 
     Returns:
@@ -83,45 +85,53 @@ def prepare_documents(
             segmented += processor.segment(texts)
             bar.advance(len(texts))
     summaries = [example.summary for example in examples]
-    oracles: list[list[int] | None] = [None] * len(examples)
-    if oracle_cache is not None:
-        oracles = _oracles(segmented, summaries, oracle_cache, description)
+    graded: list[list[float] | None] = [None] * len(examples)
+    if sentence_labels is not None:
+        graded = _label_sentences(segmented, summaries, sentence_labels, cache, description)
     return [
-        PreparedDocument(example.id, document, label, summary, oracle)
-        for example, document, label, summary, oracle in zip(
-            examples, segmented, labels, summaries, oracles, strict=True
+        PreparedDocument(example.id, document, label, summary, own)
+        for example, document, label, summary, own in zip(
+            examples, segmented, labels, summaries, graded, strict=True
         )
     ]
 
 
-def _oracles(
+def _label_sentences(
     documents: list[SegmentedDocument],
     summaries: list[str | None],
-    folder: Path,
+    kind: str,
+    folder: Path | None,
     description: str,
-) -> list[list[int] | None]:
-    """Oracle sentences of every document with a summary, from the cache where they are there."""
-    digest = hashlib.sha256(f"oracle {_ORACLE_VERSION}".encode())
+) -> list[list[float] | None]:
+    """Sentence labels of every document with a summary, from the cache where they are there."""
+    digest = hashlib.sha256(f"{kind} {_LABELS_VERSION}".encode())
     for document, summary in zip(documents, summaries, strict=True):
         parts = (document.text, repr(document.sentence_spans), repr(summary))
         digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
-    path = folder / f"oracle-{digest.hexdigest()[:32]}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, list) and len(found) == len(documents):
-            return found
-    except (OSError, ValueError):
-        pass
-    oracles: list[list[int] | None] = []
-    with Progress(len(documents), f"oracle sentences, {description}") as bar:
+    path = folder / f"sentence-labels-{digest.hexdigest()[:32]}.json" if folder else None
+    if path is not None:
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, list) and len(found) == len(documents):
+                return found
+    labels: list[list[float] | None] = []
+    with Progress(len(documents), f"labelling sentences, {description}") as bar:
         for document, summary in zip(documents, summaries, strict=True):
-            found_here = None if summary is None else oracle_sentences(document.sentences, summary)
-            oracles.append(found_here)
+            labels.append(None if summary is None else _labels_of(document, summary, kind))
             bar.advance()
-    # A cache that cannot be written costs time in the next run, and nothing else.
-    with contextlib.suppress(OSError):
-        write_whole(path, lambda aside: _write_json(aside, oracles))
-    return oracles
+    if path is not None:
+        # A cache that cannot be written costs time in the next run, and nothing else.
+        with contextlib.suppress(OSError):
+            write_whole(path, lambda aside: _write_json(aside, labels))
+    return labels
+
+
+def _labels_of(document: SegmentedDocument, summary: str, kind: str) -> list[float]:
+    sentences = document.sentences
+    selected = oracle_sentences(sentences, summary)
+    if kind == "oracle":
+        return oracle_labels(len(sentences), selected)
+    return graded_labels(sentences, summary, selected)
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -159,13 +169,11 @@ def collate_documents(
         labels = [None if hide_labels else document.label for document in documents]
         batch["labels"] = encode_labels(labels, label_map)
     if summarize:
-        parts = [
-            sentence_labels(len(document.segmented.sentence_spans), document.oracle)
-            if not hide_labels
-            else torch.full((len(document.segmented.sentence_spans),), torch.nan)
-            for document in documents
-        ]
-        batch["sentence_labels"] = torch.cat(parts)
+        parts: list[float] = []
+        for document in documents:
+            known = None if hide_labels else document.sentence_labels
+            parts += known or [torch.nan] * len(document.segmented.sentence_spans)
+        batch["sentence_labels"] = torch.tensor(parts, dtype=torch.float32)
     return batch
 
 
@@ -190,10 +198,3 @@ def encode_labels(labels: Sequence[Any], label_map: LabelMap) -> Tensor:
         elif label:
             targets[row, label] = 1.0
     return targets
-
-
-def sentence_labels(sentences: int, oracle: list[int] | None) -> Tensor:
-    """Sentence labels of one document, float32 (N,): the oracle's 1, others 0, all NaN without."""
-    if oracle is None:
-        return torch.full((sentences,), torch.nan)
-    return torch.tensor(oracle_labels(sentences, oracle), dtype=torch.float32)

@@ -118,6 +118,45 @@ def oracle_labels(sentence_count: int, selected: Iterable[int]) -> list[float]:
     return labels
 
 
+def graded_labels(
+    sentences: Sequence[str],
+    reference: str,
+    selected: Iterable[int],
+    *,
+    words: RougeWords | None = None,
+) -> list[float]:
+    """Sentence labels that also credit sentences close to the reference that were not selected.
+
+    A handful of selected sentences among hundreds is little to learn from, and a sentence that
+    says nearly the same as a selected one is no wrong answer. Half of a label is whether the
+    sentence was selected, half its ROUGE-2 F1 alone, relative to the document's best sentence
+    (a sentence's own ROUGE as the target, as in Ren et al. 2017).
+
+    Args:
+        sentences: All sentences of the document.
+        reference: The reference summary.
+        selected: Indices of the oracle's sentences.
+        words: The tokenizer; a stemming `RougeWords` when None.
+
+    Returns:
+        One label per sentence, from 0.0 to 1.0.
+
+    Raises:
+        ValueError: If an index is outside the document.
+    """
+    labels = oracle_labels(len(sentences), selected)
+    tokenizer = words or RougeWords()
+    bigrams = [list(pairwise(tokenizer.tokenize(sentence))) for sentence in sentences]
+    reference_bigrams = list(pairwise(tokenizer.tokenize(reference)))
+    if not sentences or not reference_bigrams:
+        return labels
+    alone = _Overlap(reference_bigrams, bigrams).f1_with_each()
+    best = float(alone.max())
+    if best == 0.0:
+        return labels
+    return [(label + float(f1) / best) / 2 for label, f1 in zip(labels, alone, strict=True)]
+
+
 class _Overlap:
     """Clipped matches of every sentence with what the selected ones leave of the reference.
 

@@ -306,7 +306,7 @@ _SHOWN = ("loss", "accuracy", "macro_f1", "map", "mse", "rouge1", "rouge2", "rou
 
 
 def _has_sentence_labels(document: PreparedDocument) -> bool:
-    return document.oracle is not None and bool(document.segmented.sentence_spans)
+    return document.sentence_labels is not None and bool(document.segmented.sentence_spans)
 
 
 def _write_best(model: HierBertForDocuments, path: Path) -> None:
@@ -319,9 +319,9 @@ def _write_best(model: HierBertForDocuments, path: Path) -> None:
 
 
 def _fingerprint(documents: Sequence[PreparedDocument]) -> str:
-    """Hash of what training reads: tokens, labels and oracle sentences, in order."""
+    """Hash of what training reads: tokens, labels and sentence labels, in order."""
     digest = hashlib.sha256()
     for document in documents:
-        digest.update(json.dumps([document.id, document.label, document.oracle]).encode())
+        digest.update(json.dumps([document.id, document.label, document.sentence_labels]).encode())
         digest.update(document.segmented.input_ids.numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -71,7 +71,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         keep_heap_flat()
     model.to(accelerator.device)
 
-    oracle_cache = cache / "oracle" if summarize else None
+    sentence_labels = config.training.sentence_labels if summarize else None
     splits: dict[str, list[PreparedDocument]] = {}
     for name in ("train", "validation", "test"):
         examples = getattr(corpora, name)
@@ -79,7 +79,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
             # The first process fills the cache that the others then read.
             with accelerator.main_process_first():
                 splits[name] = prepare_documents(
-                    examples, processor, label_map, oracle_cache, f"segmenting {name}"
+                    examples, processor, label_map, sentence_labels, cache, f"segmenting {name}"
                 )
     _report_lengths(splits, processor)
 

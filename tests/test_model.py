@@ -13,8 +13,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 import hierbert
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
 from hierbert.model.aggregation import Aggregator, position_features
+from hierbert.model.decoding import label_answer
 from hierbert.model.heads import MISSING_LABEL, ClassificationHead, SummarizationHead
 from hierbert.model.ragged import plan_micro_batches
+from hierbert.training.vectors import document_key
 
 TEXTS = [
     make_text(random.Random(0), 30),
@@ -272,6 +274,50 @@ def test_other_problem_types_mask_missing_rows(encoders, problem, labels) -> Non
     assert loss.isfinite() and loss > 0
 
 
+def test_a_regression_learns_in_units_of_its_labels() -> None:
+    config = HierBertConfig(
+        problem_type="regression", num_labels=1, label_mean=100.0, label_scale=5.0
+    )
+    head = ClassificationHead(config)
+    losses, labelled = head.losses(torch.tensor([[1.0], [0.0]]), torch.tensor([105.0, torch.nan]))
+    assert losses.tolist() == [0.0, 0.0] and labelled.tolist() == [True, False]
+    assert label_answer(torch.tensor([-2.0]), config) == {"label": 90.0}
+
+
+def test_given_vectors_must_match_and_may_have_another_precision(encoders) -> None:
+    model, processor = build(encoders["bert"])
+    inputs = dict(processor(TEXTS))
+    with torch.no_grad():
+        expected = model(**inputs)
+    for name in ("input_ids", "segment_lengths", "sentence_index"):
+        del inputs[name]
+    inputs["segment_vectors"] = expected.segment_vectors
+    inputs["sentence_vectors"] = expected.sentence_vectors
+    model.to(torch.bfloat16)
+    with torch.no_grad():
+        output = model(**inputs)
+    assert output.logits.dtype == torch.bfloat16
+    torch.testing.assert_close(output.logits.float(), expected.logits, atol=0.2, rtol=0.1)
+    assert output.sentence_scores.isfinite().all()
+    inputs["sentence_vectors"] = expected.sentence_vectors[1:]
+    with pytest.raises(ValueError, match=r"sentences do not match sentences_per_document"):
+        model(**inputs)
+
+
+def test_sentences_without_tokens_are_in_the_key_of_cached_vectors(encoders) -> None:
+    _, processor = build(encoders["bert"])
+    plain, longer = processor.segment([["The cat."], ["The cat.", ""]])
+    assert plain.input_ids.equal(longer.input_ids)
+    assert document_key(plain) != document_key(longer)
+    assert document_key(plain) == document_key(processor.segment([["The cat."]])[0])
+
+
+def test_a_batch_without_documents_is_refused(encoders) -> None:
+    _, processor = build(encoders["bert"])
+    with pytest.raises(ValueError, match="no document"):
+        processor([])
+
+
 def test_a_fresh_model_is_the_mean_of_the_segment_vectors(encoders) -> None:
     model = HierBertModel.from_encoder_pretrained(str(encoders["bert"]), max_tokens_per_segment=48)
     processor = HierBertProcessor.from_config(
@@ -348,7 +394,8 @@ def test_the_aggregator_sees_order_and_neighbours() -> None:
         swapped, _ = aggregator(vectors[[1, 0, 2, 3, 4]], torch.tensor([5]))
         assert (swapped[2] - states[2]).abs().max() > 1e-4
         changed = vectors.clone()
-        changed[4] += 1
+        # Not a constant: the norm before each layer would take it away.
+        changed[4] = -changed[4]
         others, other_tokens = aggregator(changed, torch.tensor([5]))
     assert (others[0] - states[0]).abs().max() > 1e-4
     assert (other_tokens - tokens).abs().max() > 1e-4
@@ -374,6 +421,8 @@ def test_micro_batches_hold_each_group_once_within_the_budget(lengths, budget) -
         ({"class_weights": [1.0], "num_labels": 2}, "1 numbers for 2 labels"),
         ({"max_segments_policy": "middle"}, "max_segments_policy"),
         ({"summary_limit": 0.0}, "summary_limit"),
+        ({"label_scale": 0.0}, "label_scale=0.0 is not allowed"),
+        ({"label_mean": float("nan")}, "label_mean=nan is not allowed"),
     ],
 )
 def test_impossible_configurations_are_refused(settings_, message) -> None:

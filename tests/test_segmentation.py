@@ -6,7 +6,8 @@ import pytest
 from conftest import KINDS, make_text, make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from hierbert.model.segmentation import SegmentedDocument, Segmenter
 
@@ -224,6 +225,99 @@ def test_a_long_text_is_tokenized_in_parts_without_a_trace(tokenizers) -> None:
         assert inner == tokenizers[kind](text, add_special_tokens=False)["input_ids"]
         check_counts = document.sentence_tokens.sum().item()
         assert check_counts == len(inner)
+
+
+def make_unigram() -> PreTrainedTokenizerFast:
+    """Like XLM-RoBERTa's: the special tokens are pieces that the text could be spelt with."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = [(name, 0.0) for name in special]
+    pieces += [(letter, -3.0) for letter in "▁abcdefghijklmnopqrstuvwxyzTCLSEP[]<>/."]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        cls_token="<s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+    )
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "unigram"])
+def test_no_text_makes_a_special_token(tokenizers, kind) -> None:
+    tokenizer = make_unigram() if kind == "unigram" else tokenizers[kind]
+    segmenter = Segmenter(tokenizer)
+    text = "The [SEP] cat</s>. " + " ".join(["<s>", "[CLS]", *tokenizer.all_special_tokens])
+    (document,) = segmenter([text])
+    check(document, segmenter)
+    inner = document.input_ids[document.sentence_index >= 0].tolist()
+    assert not (set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}) & set(inner)
+    if kind != "unigram":
+        assert tokenizer.unk_token_id not in inner
+    # The tokenizer is left as it was.
+    assert tokenizer.sep_token_id in tokenizer(tokenizer.sep_token)["input_ids"][1:-1]
+
+
+def test_a_sentence_that_is_partly_kept_counts_whole(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12, max_segments=1)
+    (document,) = segmenter(["the cat is red and " * 5 + "good. The dog."])
+    assert document.segment_lengths.tolist() == [12]
+    assert len(document.sentence_spans) == 1
+    # 10 of the sentence's 27 tokens are read; its text has all of them.
+    assert document.sentence_tokens.tolist() == [27]
+    omission = document.omission
+    assert (omission.segments, omission.sentences, omission.tokens) == (2, 2, 20)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("mark", "，；：、،؛")
+def test_clauses_without_white_space_are_cut_after_their_marks(tokenizers, kind, mark) -> None:
+    room = 12 if kind == "bert" else 40  # tokens: one a character, or up to three
+    segmenter = Segmenter(tokenizers[kind], max_tokens_per_segment=room + 2)
+    text = mark.join(["法院认为", "合同有效", "被告败诉", "原告胜诉", "本案终结"] * 3) + "。"
+    (document,) = segmenter([text])
+    check(document, segmenter)
+    pieces = [text[start:end] for start, end in document.segment_spans]
+    assert len(pieces) > 2 and "".join(pieces) == text
+    assert all(piece[0] != mark for piece in pieces)
+    assert all(piece[-1] == mark for piece in pieces[:-1])
+
+
+def test_a_cut_without_clauses_splits_no_character(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["roberta"], max_tokens_per_segment=12)
+    (document,) = segmenter(["法院认为合同有效被告败诉"])
+    check(document, segmenter)
+    # Three tokens a character: three characters fit into a room of ten.
+    assert document.segment_lengths.tolist() == [11] * 4
+
+
+def test_ascii_marks_end_a_clause_only_before_white_space(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
+    (document,) = segmenter(["the cat is red and good 1,234 the bird is green"])
+    first, last = document.segment_spans[0]
+    assert not document.text[first:last].endswith(",")
+
+
+def test_an_empty_segment_of_the_caller_stays(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12, list_unit="segments")
+    (document,) = segmenter([["", "The cat.", " ", "", "The dog.", ""]])
+    assert document.segment_lengths.tolist() == [2, 5, 2, 2, 5, 2]
+    assert document.sentences == ["The cat.", "The dog."]
+    assert document.sentence_segments.tolist() == [1, 4]
+    assert document.segment_spans == [(0, 0), (1, 9), (10, 10), (12, 12), (13, 21), (22, 22)]
+    check(document, segmenter)
+    (document,) = Segmenter(tokenizers["bert"])([[["The cat."], [], ["The dog."], []]])
+    assert document.segment_lengths.tolist() == [5, 2, 5, 2]
+    assert document.sentence_segments.tolist() == [0, 2]
+    assert all(0 <= a <= b <= len(document.text) for a, b in document.segment_spans)
+    (document,) = segmenter([["", ""]])
+    assert document.segment_lengths.tolist() == [2, 2] and document.sentences == []
+    limited = Segmenter(tokenizers["bert"], list_unit="segments", max_segments=1)
+    (document,) = limited([["The cat.", "", "The dog."]])
+    assert (document.omission.segments, document.omission.sentences) == (2, 1)
 
 
 def test_a_tokenizer_without_special_tokens_is_refused() -> None:

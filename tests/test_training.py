@@ -80,7 +80,9 @@ def test_both_heads_learn_what_decides(corpus, encoders, tmp_path, capsys, freez
     assert systems["hierbert"]["rouge1"]["mean"] > systems["Random"]["rouge1"]["mean"] + 0.2
     assert systems["Oracle"]["rouge1"]["mean"] == 1.0
     printed = capsys.readouterr().out
-    assert "LexRank" in printed and "Majority class" in printed and "infer.py --model" in printed
+    assert (
+        "LexRank" in printed and "Majority class" in printed and "hierbert-infer --model" in printed
+    )
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.resolved.yaml",
@@ -334,6 +336,33 @@ def test_other_label_types_train(encoders, tmp_path, kind) -> None:
         assert set(prediction.labels) <= {"x", "y"}
     else:
         assert isinstance(prediction.label, float) and prediction.probabilities is None
+
+
+def test_a_regression_learns_numbers_far_from_zero(encoders, tmp_path) -> None:
+    rows = make_rows(40, seed=1)
+    for row in rows:
+        row["label"] = 110.0 if row["label"] == "law" else 100.0
+    config = configure(
+        {
+            "train": write_jsonl(tmp_path / "train.jsonl", rows),
+            "validation": write_jsonl(tmp_path / "validation.jsonl", rows[:10]),
+            "test": write_jsonl(tmp_path / "test.jsonl", rows[10:20]),
+        },
+        encoders["bert"],
+        tmp_path / "run",
+        "data.summary_column=null",
+        "data.label_type=regression",
+        "training.freeze_encoder=true",
+        "training.head_learning_rate=3e-3",
+        "training.epochs=15",
+    )
+    results = train(config)
+    assert results["scores"]["r2"] > 0
+    predictor = HierBertPredictor.from_pretrained(str(tmp_path / "run/model"), device="cpu")
+    assert predictor.model.config.label_mean == 105.0
+    assert predictor.model.config.label_scale == 5.0
+    for prediction in predictor.classify([row["text"] for row in rows[10:20]]):
+        assert 90 < prediction.label < 120
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

@@ -17,7 +17,7 @@ from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.evaluation.rouge import rouge_scores
-from hierbert.model.decoding import SummaryRule, summary_text
+from hierbert.model.decoding import SummaryRule, regression_values, summary_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.progress import Progress
@@ -39,7 +39,8 @@ class Answer:
 
     Attributes:
         index: Of the document in the corpus.
-        logits: C numbers; None without a classification head.
+        logits: C numbers; None without a classification head. Of a regression, the predicted
+            numbers in the unit of the labels.
         selected: Sentences of the summary, in its order; None without a summarization head.
         rouge: ROUGE of the summary by type; None without a reference.
         classification_loss: None without a label.
@@ -114,7 +115,10 @@ def _answer_batch(
     fields: list[dict[str, Any]] = [{"index": index} for index in indices]
     if model.classifier is not None and label_map is not None:
         losses, counted = model.classifier.losses(output.logits, inputs["labels"])
-        for row, logits in enumerate(output.logits.float().tolist()):
+        said = output.logits.float()
+        if label_map.problem_type == "regression":
+            said = regression_values(said, model.config)
+        for row, logits in enumerate(said.tolist()):
             fields[row]["logits"] = logits
             fields[row]["classification_loss"] = float(losses[row]) if counted[row] else None
     if model.summarizer is not None and rule is not None:

@@ -119,6 +119,7 @@ _LABEL_METRICS = {
     "multi_label": ("macro_f1", "micro_f1", "weighted_f1", "samples_f1", "subset_accuracy", "map"),
     "regression": ("mse", "mae", "r2", "pearson", "spearman"),
 }
+_AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 
 def check_metric(
@@ -166,7 +167,9 @@ def choose_metric(
         summarize: Whether there is a summarization head.
 
     Returns:
-        The metric, negated where lower is better.
+        The metric, negated where lower is better. "auto" is macro_f1 (map for multi-label, mse
+        for regression) or rouge1, and for two heads their mean, in which a regression counts
+        with its r2: it is bounded by 1 like the other.
 
     Raises:
         KeyError: There is no such metric among the scores.
@@ -174,12 +177,14 @@ def choose_metric(
     if name != "auto":
         return -scores[name] if name in LOWER_IS_BETTER else scores[name]
     parts = []
+    has_summaries = summarize and "rouge1" in scores
     if label_map is not None:
-        is_regression = label_map.problem_type == "regression"
-        key = "mse" if is_regression else "macro_f1"
+        key = _AUTO_METRICS[label_map.problem_type]
+        if key == "mse" and has_summaries:
+            key = "r2"
         if key in scores:
-            parts.append(-scores[key] if is_regression else scores[key])
-    if summarize and "rouge1" in scores:
+            parts.append(-scores[key] if key in LOWER_IS_BETTER else scores[key])
+    if has_summaries:
         parts.append(scores["rouge1"])
     return float(np.mean(parts)) if parts else -scores["loss"]
 

@@ -5,6 +5,7 @@ backbone; the segmentation settings, the labels, the threshold and the summary d
 for the same reason. What only concerns a run (batch sizes, learning rates) is not.
 """
 
+import math
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -71,6 +72,9 @@ class HierBertConfig(PreTrainedConfig):
         class_weights: Loss weight of each label, in label order; None weighs all the same.
             For multi-label, the weight of the positive answers.
         label_smoothing: Probability mass spread over all labels, in [0, 1); single-label only.
+        label_mean: Regression learns (label - label_mean) / label_scale, and answers are turned
+            back: the mean of the training labels; regression only.
+        label_scale: Standard deviation of the training labels, above 0; regression only.
         classification_loss_weight: Factor of the classification loss in the sum.
         summarization_loss_weight: Factor of the summarization loss in the sum.
         listwise_loss_weight: Weight of the listwise term beside binary cross-entropy.
@@ -109,6 +113,8 @@ class HierBertConfig(PreTrainedConfig):
     summarization: bool = False
     class_weights: list[float] | None = None
     label_smoothing: float = 0.0
+    label_mean: float = 0.0
+    label_scale: float = 1.0
     classification_loss_weight: float = 1.0
     summarization_loss_weight: float = 1.0
     listwise_loss_weight: float = 1.0
@@ -199,6 +205,12 @@ class HierBertConfig(PreTrainedConfig):
         """Refuse losses and answers that make no sense."""
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing={self.label_smoothing}: 0 <= label_smoothing < 1")
+        if not math.isfinite(self.label_mean):
+            raise ValueError(f"label_mean={self.label_mean} is not allowed: a finite number")
+        if not 0 < self.label_scale < math.inf:
+            raise ValueError(
+                f"label_scale={self.label_scale} is not allowed: a finite number above 0"
+            )
         if not 0 <= self.decision_threshold <= 1:
             raise ValueError(f"decision_threshold={self.decision_threshold}: allowed is 0 to 1")
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:

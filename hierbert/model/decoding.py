@@ -114,6 +114,19 @@ def summary_sentences(
     ]
 
 
+def regression_values(logits: Tensor, config: HierBertConfig) -> Tensor:
+    """The numbers a regression predicts, in the unit of its labels.
+
+    Args:
+        logits: float, any shape.
+        config: `label_mean` and `label_scale` are read.
+
+    Returns:
+        float32, of the same shape.
+    """
+    return logits.float() * config.label_scale + config.label_mean
+
+
 def label_answer(logits: Tensor, config: HierBertConfig) -> dict[str, Any]:
     """What the logits of one document say.
 
@@ -126,7 +139,7 @@ def label_answer(logits: Tensor, config: HierBertConfig) -> dict[str, Any]:
         likeliest first, and `probabilities`; regression: `label`, a number.
     """
     if config.problem_type == "regression":
-        return {"label": float(logits[0])}
+        return {"label": float(regression_values(logits, config)[0])}
     names = [config.id2label[number] for number in range(config.num_labels)]
     several = config.problem_type == "multi_label_classification"
     shares = logits.sigmoid() if several else logits.softmax(0)

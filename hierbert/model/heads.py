@@ -20,7 +20,7 @@ class ClassificationHead(nn.Module):
 
     Args:
         config: `problem_type` (single-label when None), `num_labels`, `class_weights`,
-            `label_smoothing` and `dropout` are read.
+            `label_smoothing`, `label_mean`, `label_scale` and `dropout` are read.
     """
 
     def __init__(self, config: HierBertConfig) -> None:
@@ -28,6 +28,8 @@ class ClassificationHead(nn.Module):
         self.problem_type = config.problem_type or "single_label_classification"
         self.label_smoothing = config.label_smoothing
         self.class_weights = config.class_weights
+        self.label_mean = config.label_mean
+        self.label_scale = config.label_scale
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
@@ -42,7 +44,8 @@ class ClassificationHead(nn.Module):
         Args:
             logits: float (D, C).
             labels: Single-label: int64 (D,), `MISSING_LABEL` where none is known.
-                Multi-label: float (D, C) of 0 and 1. Regression: float (D,) or (D, C).
+                Multi-label: float (D, C) of 0 and 1. Regression: float (D,) or (D, C), in
+                their own unit: the logits are compared with (label - mean) / scale.
                 NaN anywhere in a document's row leaves the document out.
 
         Returns:
@@ -66,6 +69,7 @@ class ClassificationHead(nn.Module):
             labelled = ~targets.isnan().any(1)
             targets = targets.masked_fill(~labelled[:, None], 0.0)
             if self.problem_type == "regression":
+                targets = (targets - self.label_mean) / self.label_scale
                 losses = F.mse_loss(logits, targets, reduction="none").mean(1)
             else:
                 losses = F.binary_cross_entropy_with_logits(

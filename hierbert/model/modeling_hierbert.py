@@ -47,7 +47,8 @@ class HierBertOutput(ModelOutput):
         loss: The weighted sum of both heads' losses, a scalar; None without labels.
         classification_loss: Sum over labelled documents divided by their number; a scalar.
         summarization_loss: The same over documents with sentence labels.
-        logits: float (D, C); None without a classification head.
+        logits: float (D, C); None without a classification head. Of a regression they are
+            numbers of mean 0 and scale 1: see `decoding.regression_values`.
         sentence_scores: Logits of all sentences one after the other, float (N,); None without
             a summarization head.
         sentences_per_document: int64 (D,): how to cut `sentence_scores`.
@@ -100,7 +101,6 @@ class HierBertPreTrainedModel(PreTrainedModel):
         encoder: str,
         *,
         revision: str | None = None,
-        trust_remote_code: bool = False,
         **settings: Any,
     ) -> "HierBertPreTrainedModel":
         """Build a model around a pretrained encoder; the aggregator and the heads are new.
@@ -108,7 +108,6 @@ class HierBertPreTrainedModel(PreTrainedModel):
         Args:
             encoder: Folder or Hub id of any `AutoModel` text encoder with safetensors weights.
             revision: Branch, tag or commit on the Hub.
-            trust_remote_code: Whether code of the encoder's repository may run.
             **settings: Fields of `HierBertConfig`, `num_labels`, `id2label` and the like.
 
         Returns:
@@ -116,10 +115,17 @@ class HierBertPreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: There is no such encoder, or it has no safetensors weights.
-            ValueError: A setting is out of its range, or the encoder lacks weights.
+            ValueError: A setting is out of its range, the encoder lacks weights, or it needs
+                code of its own repository.
         """
-        hub = {"revision": revision, "trust_remote_code": trust_remote_code}
+        # Said, lest transformers ask at the terminal: such a model could not be rebuilt.
+        hub = {"revision": revision, "trust_remote_code": False}
         text_config = AutoConfig.from_pretrained(encoder, **hub)
+        if getattr(text_config, "is_encoder_decoder", False):
+            raise ValueError(
+                f"{encoder} is an encoder-decoder ({text_config.model_type}); an encoder is "
+                "needed, such as BERT"
+            )
         model = cls(cls.config_class(text_config=text_config, **settings))
         base = model if isinstance(model, HierBertModel) else model.hierbert
         pretrained, report = AutoModel.from_pretrained(
@@ -192,7 +198,8 @@ class HierBertModel(HierBertPreTrainedModel):
             segments_per_document: At least 1 each, int64 (D,), with the sum P.
             sentences_per_document: 0 or more each, int64 (D,), with the sum N.
             segment_vectors: float (P, H): instead of tokens, together with...
-            sentence_vectors: ... float (N, H), as this model gave them before.
+            sentence_vectors: ... float (N, H), as this model gave them before, in any
+                precision.
             **unused: What only the heads read.
 
         Returns:
@@ -217,10 +224,19 @@ class HierBertModel(HierBertPreTrainedModel):
             segment_vectors, sentence_vectors = self.segment_encoder(
                 input_ids, segment_lengths, sentence_index, int(sentences_per_document.sum())
             )
+        else:
+            # Kept in float32, whatever the precision of the model that reads them.
+            segment_vectors = segment_vectors.to(self.dtype)
+            sentence_vectors = sentence_vectors.float()
         if len(segment_vectors) != int(segments_per_document.sum()):
             raise ValueError(
                 f"{len(segment_vectors)} segments do not match segments_per_document with the "
                 f"sum {int(segments_per_document.sum())}"
+            )
+        if len(sentence_vectors) != int(sentences_per_document.sum()):
+            raise ValueError(
+                f"{len(sentence_vectors)} sentences do not match sentences_per_document with the "
+                f"sum {int(sentences_per_document.sum())}"
             )
         states, tokens = self.aggregator(segment_vectors, segments_per_document)
         document_vectors = group_mean(segment_vectors, segments_per_document)

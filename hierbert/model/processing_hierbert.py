@@ -87,9 +87,14 @@ class HierBertProcessor(ProcessorMixin):
 
         Returns:
             What `collate` returns, as a `BatchFeature` (so that `.to(device)` works).
+
+        Raises:
+            ValueError: There is no document at all.
         """
         if isinstance(documents, str):
             documents = [documents]
+        if not len(documents):
+            raise ValueError("there is no document to make a batch of: give at least one text")
         return BatchFeature(collate(self.segment(documents)))
 
 

@@ -19,7 +19,9 @@ DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
 """A text; or its sentences (or segments, see `list_unit`); or its segments' sentences."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_CLAUSE_ENDS = frozenset(",;:)]}—–،؛，；：、")
+# Scripts that put no white space after these marks; the others end a clause only before some.
+_CLOSED_CLAUSE_ENDS = frozenset("،؛，；：、")
+_CLAUSE_ENDS = frozenset(",;:)]}—–") | _CLOSED_CLAUSE_ENDS
 # Long texts are tokenized in parts of about this many characters, cut between sentences, so that
 # the tokenizer's own memory stays small.
 _CHARACTERS_PER_CALL = 50_000
@@ -27,7 +29,15 @@ _CHARACTERS_PER_CALL = 50_000
 
 @dataclass(frozen=True)
 class Omission:
-    """What `max_segments` left out of a document."""
+    """What `max_segments` left out of a document.
+
+    Attributes:
+        segments: Segments that are not read.
+        sentences: Sentences that are not wholly read: those left out, and those longer than a
+            segment of which a part is left out.
+        tokens: Tokens in no segment that is read.
+        characters: Characters of the sentences, or their parts, left out.
+    """
 
     segments: int = 0
     sentences: int = 0
@@ -43,12 +53,13 @@ class SegmentedDocument:
         text: The document; every span points into it.
         sentence_spans: Start and end of each sentence in characters, N of them.
         segment_spans: The same for each segment, S of them, at least 1. With overlap they
-            overlap too.
+            overlap too. An empty segment of the caller is one of special tokens, (p, p).
         input_ids: Tokens of all segments, special tokens included, int32 (T,).
         segment_lengths: Tokens of each segment, int64 (S,).
         sentence_index: Sentence of each token, -1 for special tokens, int32 (T,).
         sentence_segments: Segment in which each sentence begins, ascending, int64 (N,).
-        sentence_tokens: Tokens of each sentence, each counted once, int64 (N,).
+        sentence_tokens: Tokens of each sentence, each counted once, int64 (N,): of the whole
+            sentence, also where `max_segments` leaves a part of it out.
         omission: What was left out by `max_segments`; None when nothing was.
     """
 
@@ -70,7 +81,10 @@ class SegmentedDocument:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A sentence, or a piece of one that is longer than a segment: tokens [first, last)."""
+    """A sentence, or a piece of one that is longer than a segment: tokens [first, last).
+
+    An empty segment of the caller is a unit without tokens of the sentence -1.
+    """
 
     sentence: int
     first: int
@@ -118,6 +132,7 @@ class Segmenter:
         self.list_unit = list_unit
         self.splitter = splitter
         self.prefix_ids, self.suffix_ids = _special_ids(tokenizer)
+        self._not_in_text = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         if not self.prefix_ids and not self.suffix_ids:
             raise ValueError(
                 f"{type(tokenizer).__name__} adds no special tokens; a segment needs at least one, "
@@ -165,6 +180,8 @@ class Segmenter:
         encoded = self.tokenizer(
             texts,
             add_special_tokens=False,
+            # A text that holds "[SEP]" or "<s>" says these characters, not the token.
+            split_special_tokens=True,
             truncation=False,
             padding=False,
             return_offsets_mapping=True,
@@ -172,20 +189,32 @@ class Segmenter:
             return_token_type_ids=False,
             verbose=False,
         )
-        return list(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
+        found = [self._without_specials(ids) for ids in encoded["input_ids"]]
+        return list(zip(found, encoded["offset_mapping"], strict=True))
 
-    def _sentences(self, document: DocumentText) -> tuple[str, list[Span], set[int]]:
-        """A document's text, its sentence spans, and the sentences that must begin a segment."""
+    def _without_specials(self, ids: list[int]) -> list[int]:
+        """Special tokens as unknown ones: Unigram vocabularies spell "<s>" with its own piece."""
+        unknown = self.tokenizer.unk_token_id
+        if unknown is None or self._not_in_text.isdisjoint(ids):
+            return ids
+        return [unknown if token in self._not_in_text else token for token in ids]
+
+    def _sentences(self, document: DocumentText) -> tuple[str, list[Span], list[tuple[int, int]]]:
+        """A document's text, its sentence spans, and where the caller's segments begin.
+
+        The latter as first sentence and character of each segment; an empty one has the first
+        sentence of the segment after it.
+        """
         if isinstance(document, str):
-            return document, self.splitter(document), set()
+            return document, self.splitter(document), []
         spans: list[Span] = []
-        forced: set[int] = set()
+        forced: list[tuple[int, int]] = []
         items: list[str] = []
         position = 0
         for item in document:
             own = [item] if isinstance(item, str) else list(item)
             if self.list_unit == "segments" or not isinstance(item, str):
-                forced.add(len(spans))
+                forced.append((len(spans), position))
             for part in own:
                 if isinstance(item, str) and self.list_unit == "segments":
                     spans += [(a + position, b + position) for a, b in self.splitter(part)]
@@ -200,44 +229,41 @@ class Segmenter:
         self,
         text: str,
         spans: list[Span],
-        forced: set[int],
+        forced: list[tuple[int, int]],
         ids: list[int],
         starts: list[int],
         ends: list[int],
     ) -> SegmentedDocument:
         """Put units into segments, choose the segments that stay, and write them out flat."""
         units = self._units(text, spans, starts, ends)
-        segments = self._fill(units, forced)
+        whole_counts = [0] * len(spans)
+        for unit in units:
+            whole_counts[unit.sentence] += unit.last - unit.first
+        segments = self._fill(_with_empty_segments(units, forced, len(spans), len(text)), forced)
         omission = None
         if self.max_segments is not None and len(segments) > self.max_segments:
             kept = _choose(len(segments), self.max_segments, self.max_segments_policy)
             chosen = [segments[index] for index in kept]
-            omission = _omission(len(segments), chosen, units, len(spans))
+            omission = _omission(len(segments), chosen, units)
             segments = chosen
         # Sentences are counted anew where some were left out.
         new_index: dict[int, int] = {}
         sentence_segments: list[int] = []
-        token_counts: list[int] = []
         input_ids: list[int] = []
         sentence_index: list[int] = []
         lengths: list[int] = []
-        seen: set[tuple[int, int]] = set()
         for number, segment in enumerate(segments):
             before = len(input_ids)
             input_ids += self.prefix_ids
             sentence_index += [-1] * len(self.prefix_ids)
             for unit in segment:
-                size = unit.last - unit.first
+                if unit.sentence < 0:
+                    continue
                 if unit.sentence not in new_index:
                     new_index[unit.sentence] = len(new_index)
                     sentence_segments.append(number)
-                    token_counts.append(0)
-                place = new_index[unit.sentence]
-                if (unit.sentence, unit.first) not in seen:
-                    seen.add((unit.sentence, unit.first))
-                    token_counts[place] += size
                 input_ids += ids[unit.first : unit.last]
-                sentence_index += [place] * size
+                sentence_index += [new_index[unit.sentence]] * (unit.last - unit.first)
             input_ids += self.suffix_ids
             sentence_index += [-1] * len(self.suffix_ids)
             lengths.append(len(input_ids) - before)
@@ -249,7 +275,9 @@ class Segmenter:
             segment_lengths=torch.tensor(lengths, dtype=torch.int64),
             sentence_index=torch.tensor(sentence_index, dtype=torch.int32),
             sentence_segments=torch.tensor(sentence_segments, dtype=torch.int64),
-            sentence_tokens=torch.tensor(token_counts, dtype=torch.int64),
+            sentence_tokens=torch.tensor(
+                [whole_counts[sentence] for sentence in new_index], dtype=torch.int64
+            ),
             omission=omission,
         )
 
@@ -281,28 +309,37 @@ class Segmenter:
     def _cut(self, text: str, first: int, starts: list[int], ends: list[int]) -> int:
         """Where to cut a sentence whose tokens from `first` on fill more than a segment.
 
-        After the last clause in the second half of the room; else between words; else
-        between any two tokens.
+        After the last clause in the second half of the room; else between words; else between
+        characters, not before a clause mark; else between any two tokens.
         """
         full = first + self.room
         lowest = first + max(1, self.room // 2)
-        between_words = 0
+        between_words = between_characters = 0
         for cut in range(full, lowest - 1, -1):
-            at_word = ends[cut - 1] < starts[cut] or text[starts[cut]].isspace()
-            if at_word and ends[cut - 1] > 0 and text[ends[cut - 1] - 1] in _CLAUSE_ENDS:
+            end, start = ends[cut - 1], starts[cut]
+            following = text[start : start + 1]
+            # Byte-level tokenizers make several tokens of one character.
+            if start < end or following in _CLAUSE_ENDS:
+                continue
+            at_word = end < start or following.isspace()
+            last = text[end - 1] if end else ""
+            if last in _CLOSED_CLAUSE_ENDS or (at_word and last in _CLAUSE_ENDS):
                 return cut
             if at_word and not between_words:
                 between_words = cut
-        return between_words or full
+            if not between_characters:
+                between_characters = cut
+        return between_words or between_characters or full
 
-    def _fill(self, units: list[_Unit], forced: set[int]) -> list[list[_Unit]]:
+    def _fill(self, units: list[_Unit], forced: list[tuple[int, int]]) -> list[list[_Unit]]:
         """Units into segments, greedily and in order."""
+        begins = {-1, *(sentence for sentence, _ in forced)}
         segments: list[list[_Unit]] = [[]]
         used = 0
         for position, unit in enumerate(units):
             size = unit.last - unit.first
-            own = unit.sentence in forced and (
-                position == 0 or units[position - 1].sentence != unit.sentence
+            own = unit.sentence in begins and (
+                unit.sentence < 0 or position == 0 or units[position - 1].sentence != unit.sentence
             )
             if segments[-1] and own:
                 segments.append([])
@@ -330,6 +367,23 @@ class Segmenter:
                 break
             repeated.insert(0, unit)
         return repeated
+
+
+def _with_empty_segments(
+    units: list[_Unit], forced: list[tuple[int, int]], sentences: int, characters: int
+) -> list[_Unit]:
+    """The units of a document and, in their places, one for each empty segment of the caller."""
+    nexts = [sentence for sentence, _ in forced[1:]] + [sentences]
+    empty = [
+        (sentence, min(position, characters))
+        for (sentence, position), following in zip(forced, nexts, strict=bool(forced))
+        if sentence == following
+    ]
+    if not empty:
+        return units
+    both = [_Unit(-1, 0, 0, (position, position)) for _, position in empty] + units
+    places = [(sentence, 0) for sentence, _ in empty] + [(unit.sentence, 1) for unit in units]
+    return [both[index] for index in sorted(range(len(both)), key=places.__getitem__)]
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -372,13 +426,13 @@ def _choose(count: int, limit: int, policy: str) -> list[int]:
     return [round(index * (count - 1) / (limit - 1)) for index in range(limit)]
 
 
-def _omission(total: int, chosen: list[list[_Unit]], units: list[_Unit], count: int) -> Omission:
+def _omission(total: int, chosen: list[list[_Unit]], units: list[_Unit]) -> Omission:
     """What is in none of the chosen segments."""
     kept = {id(unit) for segment in chosen for unit in segment}
     lost = [unit for unit in units if id(unit) not in kept]
     return Omission(
         segments=total - len(chosen),
-        sentences=count - len({unit.sentence for segment in chosen for unit in segment}),
+        sentences=len({unit.sentence for unit in lost}),
         tokens=sum(unit.last - unit.first for unit in lost),
         characters=sum(unit.span[1] - unit.span[0] for unit in lost),
     )

@@ -139,7 +139,7 @@ def _main(argv: list[str]) -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    # What costs nothing to check comes first, the rows of large inputs last.
+    # What costs nothing to check comes first, then every row, then the model.
     kind = output_format(options.output, options.output_format)
     columns = Columns(text=options.text_column, id=options.id_column)
     inputs = Inputs(options.input, columns, options.encoding, options.input_format)
@@ -150,6 +150,7 @@ def _main(argv: list[str]) -> None:
         overwrite=options.overwrite,
         inputs=inputs.paths(),
     )
+    characters = check_inputs(inputs)
     predictor = HierBertPredictor.from_pretrained(
         options.model,
         device=options.device,
@@ -161,7 +162,6 @@ def _main(argv: list[str]) -> None:
     _refuse_idle_flags(options, tasks)
     budget = {name: getattr(options, name) for name in _BUDGETS}
     rule = predictor.summary_rule(budget, options.order, options.redundancy)
-    characters = check_inputs(inputs)
     output.open(_settings(options, tasks))
     try:
         run_job(predictor, inputs, output, tasks, rule, options.segment_vectors, characters)

@@ -14,7 +14,7 @@ from hierbert.data.corpus import Columns, Example, Text, read_examples
 from hierbert.data.messages import flag_setting
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError, RunError
-from hierbert.evaluation.answers import SummaryRule
+from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.outputs import to_row
 from hierbert.prediction.partial import Output
 from hierbert.prediction.predictor import HierBertPredictor, count_characters

@@ -106,8 +106,10 @@ class Output:
             else:
                 # In this order, so that rows never lie beside settings that are not theirs.
                 self.partial.unlink(missing_ok=True)
-                self._settings_path.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-            self._file = self.partial.open("a", encoding="utf-8")
+                self._settings_path.write_text(
+                    json.dumps(settings, indent=1), encoding="utf-8", newline="\n"
+                )
+            self._file = self.partial.open("a", encoding="utf-8", newline="\n")
         except OSError as error:
             raise self._cannot_write(error) from error
 

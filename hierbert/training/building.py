@@ -1,5 +1,6 @@
 """The model of a run: a pretrained encoder under a new aggregator and new heads."""
 
+import statistics
 from collections import Counter
 from typing import Any
 
@@ -41,20 +42,20 @@ def build_model(
         ModelError: There is no such encoder, or it is not whole.
     """
     settings = config.model
-    source = resolve_encoder(settings.encoder)
-    hub: dict[str, Any] = {
-        "revision": settings.encoder_revision,
-        "trust_remote_code": settings.trust_remote_code,
-    }
+    revision = settings.encoder_revision
+    source = resolve_encoder(settings.encoder, revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+        # Said, lest transformers ask at the terminal whether code may run.
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision, trust_remote_code=False
+        )
         model = HierBertForDocuments.from_encoder_pretrained(
-            source, **hub, **_model_settings(config, label_map, train)
+            source, revision=revision, **_model_settings(config, label_map, train)
         )
     except OSError as error:
         raise ModelError(
             f"model.encoder={settings.encoder} cannot be loaded: {_first_line(error)}; "
-            f"{encoder_hint(settings.encoder)}"
+            f"{encoder_hint(settings.encoder, revision)}"
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
@@ -62,8 +63,13 @@ def build_model(
             f"not fit its config.json ({_first_line(error)})"
         ) from error
     except (ValueError, StrictDataclassError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model.encoder={settings.encoder} needs code of its own repository, which is not "
+                "run; choose an encoder that transformers knows by itself"
+            ) from error
         raise ConfigError(_inner_message(error)) from error
-    _check_encoder(settings.encoder, tokenizer, model)
+    _check_tokenizer(settings.encoder, tokenizer)
     encoder = model.hierbert.segment_encoder
     encoder.tokens_per_forward = config.training.tokens_per_forward
     encoder.recompute = config.training.memory == "recompute"
@@ -82,13 +88,8 @@ def build_model(
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 
-def _check_encoder(name: str, tokenizer: Any, model: HierBertForDocuments) -> None:
+def _check_tokenizer(name: str, tokenizer: Any) -> None:
     """Refuse what loads without complaint and then reads nothing."""
-    if getattr(model.config.encoder_config, "is_encoder_decoder", False):
-        raise ModelError(
-            f"model.encoder={name} is an encoder-decoder "
-            f"({model.config.encoder_config.model_type}); an encoder is needed, such as BERT"
-        )
     # Without its files a tokenizer is made of nothing but special tokens.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ModelError(
@@ -108,6 +109,7 @@ def _model_settings(
         "sentence_layers": config.model.sentence_layers,
         "attention_heads": config.model.attention_heads,
         "dropout": config.model.dropout,
+        "decision_threshold": config.model.decision_threshold,
         "classification": label_map is not None,
         "summarization": config.data.summary_column is not None,
         "classification_loss_weight": training.classification_loss_weight,
@@ -130,9 +132,29 @@ def _model_settings(
         values["label2id"] = {name: number for number, name in enumerate(names)}
         if label_map.problem_type == "single_label":
             values["label_smoothing"] = training.label_smoothing
+        if label_map.problem_type == "regression":
+            values["label_mean"], values["label_scale"] = label_statistics(label_map, train)
         if training.class_weights == "balanced" and label_map.problem_type != "regression":
             values["class_weights"] = balanced_weights(label_map, train)
     return values
+
+
+def label_statistics(label_map: LabelMap, examples: list[Example]) -> tuple[float, float]:
+    """Where the numbers of a regression lie, so that a model learns them whatever their unit.
+
+    Args:
+        label_map: Regression.
+        examples: The training documents.
+
+    Returns:
+        Mean and population standard deviation of the labels; the latter 1 where all are equal,
+        and (0, 1) without any label.
+    """
+    encoded = [label_map.encode(example) for example in examples]
+    values = [float(label) for label in encoded if isinstance(label, (int, float))]
+    if not values:
+        return 0.0, 1.0
+    return statistics.fmean(values), statistics.pstdev(values) or 1.0
 
 
 def balanced_weights(label_map: LabelMap, examples: list[Example]) -> list[float]:

@@ -52,7 +52,8 @@ def _main(argv: list[str]) -> None:
         print(dump_config(config, comments=True), end="")
         return
     resume = "--resume" in command.flags
-    # Heavy imports come after the checks that need none, so that mistakes answer at once.
+    # Training's own imports (accelerate, the metrics) come after the checks that need none, so
+    # that mistakes are answered sooner; `import hierbert` has loaded transformers by now.
     from hierbert.training.run_folder import RESOLVED, check_run_folder
 
     check_run_folder(config, resume)

@@ -65,13 +65,14 @@ def load_corpora(config: RunConfig) -> Corpora:
             f"{len(train):,} documents, from {train[0].location} on"
         )
     if validation is None:
-        # Numbers held as strings (csv) look like class names: none would be alike another.
-        is_regression = label_map is not None and label_map.problem_type == "regression"
+        # Numbers and lists of labels held as strings (csv) look like class names, and each that
+        # occurs once would stay in training.
+        by_label = label_map is not None and label_map.problem_type == "single_label"
         train, validation = split_validation(
             train,
             data.validation_fraction,
             config.seed,
-            stratified=False if is_regression else None,
+            stratified=None if by_label or label_map is None else False,
         )
         say(f"validation: {len(validation):,} of the training documents, held out by the seed")
     splits = {"train": train, "validation": validation, "test": test}

@@ -203,15 +203,21 @@ class Trainer:
         metric = choose_metric(
             self.config.training.metric, scores, self.label_map, self.rule is not None
         )
-        better = self.state.best_metric is None or metric > self.state.best_metric
+        gain = self.state.best_metric is None or metric > self.state.best_metric
+        # Metrics of few documents are often equal; the loss still tells weights apart.
+        tie = metric == self.state.best_metric
+        better = gain or (
+            tie and self.state.best_loss is not None and scores["loss"] < self.state.best_loss
+        )
+        # Patience counts gains of the metric alone: a loss may creep down for ever.
+        without_gain = 0 if gain else self.state.evaluations_without_gain + 1
+        self.state.evaluations_without_gain = without_gain
         if better:
             self.state.best_metric, self.state.best_step = metric, self.state.step
-            self.state.evaluations_without_gain = 0
+            self.state.best_loss = scores["loss"]
             if self.accelerator.is_main_process:
                 best = self.folder / "checkpoints" / "best.safetensors"
                 _write_best(self.model, best)
-        else:
-            self.state.evaluations_without_gain += 1
         losses = {
             name: value / max(1, self.state.losses_steps)
             for name, value in self.state.losses.items()

@@ -82,7 +82,11 @@ def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
 
 
 def sample_answer(
-    document: PreparedDocument, answer: Answer, label_map: LabelMap | None, split: str
+    document: PreparedDocument,
+    answer: Answer,
+    label_map: LabelMap | None,
+    split: str,
+    threshold: float = 0.5,
 ) -> str:
     """One document's answers in words.
 
@@ -91,13 +95,14 @@ def sample_answer(
         answer: The model's.
         label_map: Of the classification head.
         split: Name of the split.
+        threshold: Probability from which a label of several applies.
 
     Returns:
         Some lines.
     """
     lines = [f"One {split} document: {document.id}"]
     if answer.logits is not None and label_map is not None:
-        lines.append(_label_line(document, answer.logits, label_map))
+        lines.append(_label_line(document, answer.logits, label_map, threshold))
     if answer.selected is not None:
         lines.append(
             f"  summary ({len(answer.selected)} of {len(document.segmented.sentence_spans)} "
@@ -143,7 +148,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def _label_line(document: PreparedDocument, logits: list[float], label_map: LabelMap) -> str:
+def _label_line(
+    document: PreparedDocument, logits: list[float], label_map: LabelMap, threshold: float
+) -> str:
     if label_map.problem_type == "regression":
         return f"  value: {logits[0]:.4g} (true: {document.label})"
     values = torch.tensor(logits)
@@ -156,7 +163,7 @@ def _label_line(document: PreparedDocument, logits: list[float], label_map: Labe
     named = [
         f"{name} ({float(share):.2f})"
         for name, share in zip(label_map.names, shares, strict=True)
-        if share >= 0.5
+        if share >= threshold
     ]
     return f"  labels: {', '.join(named) or 'none'}"
 

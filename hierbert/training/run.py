@@ -1,12 +1,14 @@
 """One training run from settings to results: the table of contents of `hierbert.training`."""
 
 import math
+import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import InitProcessGroupKwargs, set_seed
+from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
 from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
@@ -50,6 +52,9 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,
         project_dir=config.run_dir,
+        # Accumulation is the loop's own: without this, accelerate takes a number from the
+        # environment and divides every loss by it.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=False),
             # The others wait while the first process labels sentences or scores the baselines.
@@ -63,6 +68,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     check_metric(config.training.metric, label_map, summarize, corpora.validation)
     set_seed(config.seed)
     model, processor = build_model(config, label_map, corpora.train)
+    rule = SummaryRule.from_config(model.config) if summarize else None
     cache = cache_folder(config.training.cache_dir)
     if config.training.freeze_encoder:
         check_cache(cache)
@@ -90,7 +96,6 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         vectors.fill(everything, model.hierbert, accelerator)
         say(f"vectors: {vectors.size_bytes() / 2**20:,.0f} MiB in {vectors.folder}")
 
-    rule = SummaryRule.from_config(model.config) if summarize else None
     if config.training.trackers:
         accelerator.init_trackers("hierbert")
     trainer = Trainer(
@@ -133,7 +138,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         else trainer.scores(splits["validation"], "scoring validation"),
     }
     if accelerator.is_main_process:
-        _compare(results, config, answers, splits, split, label_map, rule)
+        threshold = model.config.decision_threshold
+        _compare(results, config, answers, splits, split, label_map, rule, threshold)
         results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
         results["seconds"] = round(time.monotonic() - started, 1)
         results["environment"] = environment()
@@ -141,12 +147,9 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         write_results(folder / "results.json", results)
         print(f"\n{results_table(results, label_map)}\n")
         if config.show_sample and splits[split]:
-            print(sample_answer(splits[split][0], answers[0], label_map, split))
+            print(sample_answer(splits[split][0], answers[0], label_map, split, threshold))
         say(f"run folder: {folder} ({format_seconds(results['seconds'])})")
-        print(
-            f"\nGo on with:\n  python infer.py --model {folder / 'model'} "
-            "--input docs.jsonl --output answers.jsonl"
-        )
+        print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return results
@@ -160,6 +163,7 @@ def _compare(
     split: str,
     label_map: LabelMap | None,
     rule: SummaryRule | None,
+    threshold: float,
 ) -> None:
     """Add the baselines and the details to the results."""
     if rule is not None and any(answer.rouge is not None for answer in answers):
@@ -171,7 +175,33 @@ def _compare(
         if config.baselines:
             results["majority"] = compare_labels(splits[split], splits["train"], label_map)
         if label_map.problem_type != "regression":
-            results["per_label"] = label_report(answers, splits[split], label_map)
+            results["per_label"] = label_report(answers, splits[split], label_map, threshold)
+
+
+def _inference_command(config: RunConfig, model: Path) -> str:
+    """The command that answers with the model: of the test documents where they are one file."""
+    is_script = Path(sys.argv[0]).name == "train.py"
+    command = ["python infer.py" if is_script else "hierbert-infer", f"--model {_quoted(model)}"]
+    test = config.data.test
+    if isinstance(test, list) and len(test) == 1:
+        test = test[0]
+    if isinstance(test, str) and Path(test).is_file():
+        command.append(f"--input {_quoted(test)}")
+        for flag, value, default in (
+            ("--text-column", config.data.text_column, "text"),
+            ("--id-column", config.data.id_column, None),
+            ("--encoding", config.data.encoding, "utf-8"),
+        ):
+            if value is not None and value != default:
+                command.append(f"{flag} {_quoted(value)}")
+    else:
+        command.append("--input docs.jsonl")
+    return " ".join([*command, "--output answers.jsonl"])
+
+
+def _quoted(word: str | Path) -> str:
+    """A word of a command that every shell takes as one."""
+    return f'"{word}"' if " " in str(word) else str(word)
 
 
 def _lengths(documents: list[PreparedDocument]) -> dict[str, int]:

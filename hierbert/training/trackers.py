@@ -34,7 +34,7 @@ class Trackers:
         """
         if self.accelerator.is_main_process:
             try:
-                with self.path.open("a", encoding="utf-8") as file:
+                with self.path.open("a", encoding="utf-8", newline="\n") as file:
                     file.write(json.dumps(values) + "\n")
             except OSError as error:
                 raise self._not_writable(error) from error
@@ -87,4 +87,4 @@ def require_installed(trackers: list[str]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="\n")

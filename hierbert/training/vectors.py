@@ -31,6 +31,9 @@ from hierbert.progress import Progress, say
 _TOKENS_PER_BATCH = 16_384
 # So much is lost at most when a run is interrupted while it encodes.
 _TOKENS_PER_FILE = 262_144
+# A part of every document's key: raised when what a key stands for changes, so that older files
+# find nothing.
+_KEY_VERSION = "2"
 
 
 class VectorCache:
@@ -77,7 +80,7 @@ class VectorCache:
             Tokens that were encoded here.
 
         Raises:
-            RunError: The cache cannot be written.
+            RunError: The cache cannot be written, or is not shared by all processes.
         """
         self._open_files()
         # Every process must see the same gaps before any of them is filled.
@@ -104,6 +107,13 @@ class VectorCache:
         if problems:
             raise RunError(problems[0])
         self._open_files()
+        lost = sum(key not in self._places for key in missing)
+        if sum(gather_object([lost])):
+            raise RunError(
+                f"the vector cache {self.folder} lacks vectors that were written just now: "
+                "training.cache_dir must be on storage that all machines of the run share, and "
+                "nothing may remove its files"
+            )
         return sum(document.tokens for document in mine)
 
     def size_bytes(self) -> int:
@@ -218,6 +228,8 @@ def _not_writable(folder: Path, error: Exception) -> RunError:
 def document_key(document: SegmentedDocument) -> str:
     """Hash of what a segment encoder reads of a document."""
     digest = hashlib.blake2b(digest_size=16)
+    # Sentences without tokens are in no tensor, but each has a vector.
+    digest.update(f"{_KEY_VERSION} {len(document.sentence_spans)} ".encode())
     for part in (document.input_ids, document.segment_lengths, document.sentence_index):
         digest.update(str(len(part)).encode())
         digest.update(part.numpy().tobytes())

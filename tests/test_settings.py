@@ -1,0 +1,256 @@
+"""Settings of a run that decide what is trained, which checkpoint is best, and what is refused."""
+
+import csv
+import json
+import re
+import shutil
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import GradientState
+from commands import write_jsonl
+from conftest import make_rows
+
+from hierbert import encoders as encoder_names
+from hierbert.config import RunConfig, TrainingConfig
+from hierbert.config_loading import load_config
+from hierbert.data.corpus import Example
+from hierbert.data.documents import PreparedDocument
+from hierbert.data.labels import LabelMap
+from hierbert.encoders import resolve_encoder
+from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.evaluation import scores
+from hierbert.evaluation.answers import Answer
+from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.model.decoding import SummaryRule
+from hierbert.training import run
+from hierbert.training.corpora import load_corpora
+from hierbert.training.loop import Trainer
+from hierbert.training.results import sample_answer
+from hierbert.training.run import train
+from hierbert.training.vectors import VectorCache
+
+NUMBERS = LabelMap([], "regression")
+LABELS = LabelMap(["a", "b", "c"], "multi_label")
+
+
+def load(*overrides: str) -> RunConfig:
+    return load_config(RunConfig, None, ["data.train=t", "data.label_column=label", *overrides])
+
+
+@pytest.fixture
+def small(encoders: dict[str, Path], tmp_path: Path) -> list[str]:
+    """Settings of a run that takes a second."""
+    return [
+        f"data.train={write_jsonl(tmp_path / 'train.jsonl', make_rows(8, seed=1))}",
+        "data.label_column=label",
+        f"model.encoder={encoders['bert']}",
+        f"run_dir={tmp_path / 'run'}",
+        "model.aggregator_layers=1",
+        "segmentation.max_tokens_per_segment=32",
+        "training.documents_per_batch=4",
+        "training.epochs=1",
+        "baselines=false",
+    ]
+
+
+def start(small: list[str], *overrides: str) -> None:
+    train(load_config(RunConfig, None, [*small, *overrides]))
+
+
+@pytest.mark.parametrize("label_type", ["multi_label", "auto"])
+def test_label_lists_in_csv_are_split_like_documents_without_labels(tmp_path, label_type) -> None:
+    path = tmp_path / "lists.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        # Each combination occurs once: as classes, none could be spared for validation.
+        csv.writer(file).writerows([("text", "label"), *((f"T {n}.", f"x;{n}") for n in range(8))])
+    config = load(f"data.train={path}", "data.label_separator=;", f"data.label_type={label_type}")
+    config.data.validation_fraction = 0.25
+    corpora = load_corpora(config)
+    assert (len(corpora.train), len(corpora.validation)) == (6, 2)
+
+
+def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkeypatch) -> None:
+    seen: list[Accelerator] = []
+
+    def stop(self: Trainer, resume: bool = False) -> None:
+        seen.append(self.accelerator)
+        raise RunError("stopped")
+
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    monkeypatch.setattr(Trainer, "run", stop)
+    GradientState._reset_state()
+    with pytest.raises(RunError, match="stopped"):
+        start(small)
+    assert seen[0].gradient_accumulation_steps == 1
+    weight = torch.ones(1, requires_grad=True)
+    seen[0].backward(3 * weight.sum())
+    assert weight.grad is not None and weight.grad.item() == 3
+    GradientState._reset_state()
+
+
+@pytest.mark.parametrize(
+    ("label_map", "summarize", "expected"),
+    [
+        (LabelMap(["a", "b"], "single_label"), False, 0.4),
+        (LABELS, False, 0.6),
+        (LABELS, True, (0.6 + 0.2) / 2),
+        (NUMBERS, False, -50.0),
+        (NUMBERS, True, (0.8 + 0.2) / 2),
+        (None, True, 0.2),
+    ],
+)
+def test_the_metric_that_auto_takes(label_map, summarize, expected) -> None:
+    figures = {"macro_f1": 0.4, "map": 0.6, "mse": 50.0, "r2": 0.8, "rouge1": 0.2, "loss": 1.0}
+    assert scores.choose_metric("auto", figures, label_map, summarize) == pytest.approx(expected)
+
+
+def test_the_help_names_exactly_the_metrics_there_are() -> None:
+    (metric,) = (field for field in fields(TrainingConfig) if field.name == "metric")
+    text = str(metric.metadata["help"])
+    listed = re.split(r", | or ", text.partition("checkpoint: ")[2].partition(";")[0])
+    known = {name for names in scores._LABEL_METRICS.values() for name in names}
+    assert set(listed) == known | set(ROUGE_TYPES) | {"loss"}
+    assert len(listed) == len(set(listed))
+
+
+def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, monkeypatch) -> None:
+    figures = iter([(0.5, 3.0), (0.5, 2.0), (0.5, 2.5), (0.4, 1.0)])
+
+    def scripted(self: Trainer, *_: object) -> dict[str, float]:
+        metric, loss = next(figures, (0.0, 9.0))
+        return {"accuracy": metric, "loss": loss}
+
+    monkeypatch.setattr(Trainer, "scores", scripted)
+    states = []
+    original = Trainer.run
+
+    def kept(self: Trainer, resume: bool = False):
+        states.append(original(self, resume))
+        return states[-1]
+
+    monkeypatch.setattr(Trainer, "run", kept)
+    start(small, "training.metric=accuracy", "training.epochs=9", "training.patience=3")
+    # 7 documents in batches of 4: two steps an epoch; the second evaluation is the best.
+    assert (states[0].best_step, states[0].best_metric, states[0].best_loss) == (4, 0.5, 2.0)
+    assert states[0].epoch == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("summary.ratio=1.5", ["summary.ratio=1.5", "at most 1"]),
+        ("summary.ratio=0", ["summary.ratio=0", "above 0"]),
+        ("seed=-1", ["seed=-1", "0 to 2147483648"]),
+        ("seed=5000000000", ["seed=5000000000"]),
+        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "0.0 to 1.0"]),
+        ("training.encoder_learning_rate=.inf", ["training.encoder_learning_rate=inf"]),
+        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm=inf"]),
+        ("training.weight_decay=.inf", ["training.weight_decay=inf"]),
+        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight=inf"]),
+        ("model.trust_remote_code=true", ["trust_remote_code"]),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(override, parts) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(override)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_a_threshold_travels_with_the_model_and_decides_what_is_shown(small, tmp_path) -> None:
+    rows = [{**row, "label": ["x", str(row["label"])]} for row in make_rows(8)]
+    corpus = write_jsonl(tmp_path / "lists.jsonl", rows)
+    start(small, f"data.train={corpus}", "model.decision_threshold=0.0")
+    config = json.loads((tmp_path / "run/model/config.json").read_text())
+    assert config["decision_threshold"] == 0.0
+    # From probability 0 on every label applies to all.
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert all(row["recall"] in (0.0, 1.0) for row in results["per_label"]["labels"])
+    (x,) = (row for row in results["per_label"]["labels"] if row["label"] == "x")
+    assert x["recall"] == 1.0
+
+
+def test_the_sample_shows_labels_from_the_threshold_on() -> None:
+    document = PreparedDocument.__new__(PreparedDocument)
+    object.__setattr__(document, "id", "d")
+    answer = Answer.__new__(Answer)
+    # Probabilities 0.3, 0.5 and 0.7.
+    for name, value in (("logits", [-0.8473, 0.0, 0.8473]), ("selected", None)):
+        object.__setattr__(answer, name, value)
+    assert sample_answer(document, answer, LABELS, "test").endswith("labels: b (0.50), c (0.70)")
+    assert sample_answer(document, answer, LABELS, "test", 0.6).endswith("labels: c (0.70)")
+
+
+def test_a_summary_rule_that_cannot_be_leaves_no_run_folder(small, tmp_path, monkeypatch) -> None:
+    def refuse(config: object) -> SummaryRule:
+        raise ConfigError("no such rule")
+
+    monkeypatch.setattr(SummaryRule, "from_config", refuse)
+    with pytest.raises(ConfigError, match="no such rule"):
+        start(small, "data.summary_column=summary")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_with_code_of_its_own_is_refused(small, encoders, tmp_path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(encoders["bert"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("raise SystemExit('code ran')\n")
+    with pytest.raises(ModelError, match="code of its own repository") as caught:
+        start(small, f"model.encoder={folder}")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_revision_is_one_of_the_hub(encoders, monkeypatch) -> None:
+    with pytest.raises(ConfigError, match=r"model\.encoder_revision=v1 is for encoders of the Hub"):
+        resolve_encoder(str(encoders["bert"]), "v1")
+    name = next(iter(encoder_names.PACKAGED_ENCODERS))
+
+    def looked_up(package: str) -> None:
+        raise AssertionError("the package has no revisions")
+
+    monkeypatch.setattr(encoder_names.importlib.util, "find_spec", looked_up)
+    assert resolve_encoder(name, "v1") == name
+    assert "without model.encoder_revision" in encoder_names.encoder_hint(name, "v1")
+
+
+@pytest.mark.parametrize("name", [r"C:\models\bert", "D:/models", r"models\bert", "./b", "~/b"])
+def test_a_path_that_is_not_there_is_no_hub_id(name) -> None:
+    with pytest.raises(ModelError, match="there is no folder"):
+        resolve_encoder(name)
+
+
+def test_a_cache_that_is_not_shared_is_told(small, monkeypatch) -> None:
+    monkeypatch.setattr(VectorCache, "_write", lambda self, entries: None)
+    with pytest.raises(RunError, match=r"training\.cache_dir must be on storage that all machines"):
+        start(small, "training.freeze_encoder=true")
+
+
+def test_the_last_command_fits_how_training_was_started(tmp_path, monkeypatch) -> None:
+    model = tmp_path / "run" / "model"
+    path = write_jsonl(tmp_path / "my test.jsonl", make_rows(1))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
+    command = run._inference_command(load(), model)
+    assert command == (f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl")
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hierbert-train"])
+    command = run._inference_command(load(f"data.test={path}", "data.text_column=body"), model)
+    assert command == (
+        f'hierbert-infer --model {model} --input "{path}" --text-column body --output answers.jsonl'
+    )
+    several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")
+    assert "--input docs.jsonl" in run._inference_command(several, model)
+
+
+def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:
+    rows = [{"text": f"T {n}.", "label": "rare" if n == 5 else "often"} for n in range(6)]
+    config = load(f"data.train={write_jsonl(tmp_path / 'rare.jsonl', rows)}")
+    for config.seed in range(5):
+        train_split: list[Example] = load_corpora(config).train
+        assert any(example.label == "rare" for example in train_split)

@@ -1,0 +1,56 @@
+"""What the README names exists: settings, flags, files and functions."""
+
+import re
+from pathlib import Path
+
+import hierbert
+from hierbert import HierBertPredictor
+from hierbert.config import RunConfig
+from hierbert.config_help import walk
+from hierbert.prediction.cli import build_parser
+from hierbert.training.cli import FLAGS
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_in_the_readme_exists() -> None:
+    known = {key for key, item, _ in walk(RunConfig) if item.section is None}
+    named = set(re.findall(r"\b((?:data|model|training|segmentation|summary)\.[a-z_]+)", TEXT))
+    # `model.` also begins a file's name in Python examples.
+    assert len(named) > 15
+    assert named - known == set()
+
+
+def test_every_flag_in_the_readme_exists() -> None:
+    infer = {flag for action in build_parser()._actions for flag in action.option_strings}
+    train = {"--config", "--print-config", "--help", *FLAGS}
+    others = {
+        "--nproc_per_node",
+        "--multi_gpu",
+        "--num_processes",
+        "--cpu",
+        "--index-url",
+        "--seeds",
+        "--name",
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", TEXT))
+    assert len(named) > 10
+    assert named - infer - train - others == set()
+
+
+def test_every_file_in_the_readme_exists() -> None:
+    named = set(re.findall(r"\b(?:configs|benchmarks|\.ci)/[\w./-]+", TEXT))
+    assert len(named) >= 4
+    assert [name for name in named if not (ROOT / name.rstrip(".")).exists()] == []
+
+
+def test_the_python_example_uses_what_is_there() -> None:
+    for method in re.findall(r"predictor\.(\w+)\(", TEXT):
+        assert callable(getattr(HierBertPredictor, method))
+    for name in re.findall(r"`(HierBert\w+)`", TEXT):
+        assert hasattr(hierbert, name)
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    assert re.findall(r"(?m)^[A-Z_]{5,}$|TODO|FIXME", TEXT) == []

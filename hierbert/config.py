@@ -230,6 +230,11 @@ class SummaryConfig:
     max_characters: int | None = setting(None, "Most characters.")
     ratio: float | None = setting(None, "Part of the document's words.")
     order: Literal["document", "score"] = setting("document", "Order of a summary's sentences.")
+    min_words_per_sentence: int = setting(
+        5,
+        "Shorter sentences, such as headings, are not selected, unless a document has no longer "
+        "one; 0 allows all.",
+    )
     redundancy: float = setting(
         0.0, "Maximal marginal relevance: 0 off, up to 1: avoid sentences like those chosen."
     )
@@ -249,6 +254,7 @@ class SummaryConfig:
                 raise ConfigError(f"summary.{name}={getattr(self, name)}: a number above 0")
         if self.ratio is not None and self.ratio > 1:
             raise ConfigError(f"summary.ratio={self.ratio}: a number above 0, at most 1")
+        _at_least("summary.min_words_per_sentence", self.min_words_per_sentence, 0)
         _between("summary.redundancy", self.redundancy, 0.0, 1.0)
 
     @property

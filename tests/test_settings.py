@@ -227,7 +227,8 @@ def test_a_path_that_is_not_there_is_no_hub_id(name) -> None:
         resolve_encoder(name)
 
 
-def test_a_cache_that_is_not_shared_is_told(small, monkeypatch) -> None:
+def test_a_cache_that_is_not_shared_is_told(small, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path / "of_its_own"))
     monkeypatch.setattr(VectorCache, "_write", lambda self, entries: None)
     with pytest.raises(RunError, match=r"training\.cache_dir must be on storage that all machines"):
         start(small, "training.freeze_encoder=true")

@@ -45,6 +45,7 @@ def configure(corpus: dict[str, Path], encoder: Path, run_dir: Path, *overrides:
             "training.documents_per_batch=4",
             "training.epochs=2",
             "summary.max_words=5",
+            "summary.min_words_per_sentence=0",
             "model.aggregator_layers=1",
             *overrides,
         ],

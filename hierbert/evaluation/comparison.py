@@ -1,6 +1,7 @@
 """A model beside the baselines on the same documents, at the same budget."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def summary_baselines(
     Returns:
         For each system and ROUGE type, the F1 of each document with a reference.
     """
-    plain = SummaryRule(rule.budget, rule.order)
+    plain = replace(rule, redundancy=0.0)
     rows: SummaryRows = {
         name: {kind: [] for kind in ROUGE_TYPES} for name in ("Random", "Lead", "LexRank", "Oracle")
     }
@@ -53,7 +54,11 @@ def summary_baselines(
             costs = sentence_costs(texts, rule.budget, document.segmented.sentence_tokens.tolist())
             extracts["Oracle"] = sorted(
                 oracle_sentences(
-                    texts, document.summary or "", costs=costs, limit=rule.budget.limit(texts)
+                    texts,
+                    document.summary or "",
+                    costs=costs,
+                    limit=rule.budget.limit(texts),
+                    selectable=rule.selectable(texts),
                 )
             )
             for name, selected in extracts.items():

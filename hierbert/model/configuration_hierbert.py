@@ -93,6 +93,8 @@ class HierBertConfig(PreTrainedConfig):
         summary_limit: Amount of the default summary budget.
         summary_order: "document" or "score".
         summary_redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
+        summary_min_words_per_sentence: Shorter sentences (headings) are not selected, unless a
+            document has no longer one.
         initializer_range: Standard deviation of new weights.
 
     Raises:
@@ -129,6 +131,7 @@ class HierBertConfig(PreTrainedConfig):
     summary_limit: float = 100.0
     summary_order: str = "document"
     summary_redundancy: float = 0.0
+    summary_min_words_per_sentence: int = 0
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -218,6 +221,7 @@ class HierBertConfig(PreTrainedConfig):
                 f"class_weights has {len(self.class_weights)} numbers for {self.num_labels} labels"
             )
         _one_of(self, "summary_budget", SUMMARY_BUDGETS)
+        _at_least(self, "summary_min_words_per_sentence", 0)
         _one_of(self, "summary_order", SUMMARY_ORDERS)
         if not self.summary_limit > 0:
             raise ValueError(f"summary_limit={self.summary_limit}: a number above 0 is needed")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
 from .segmentation import SegmentedDocument
-from .selection import Budget, select_within
+from .selection import Budget, count_words, select_within
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class SummaryRule:
         budget: Its greatest length.
         order: "document" or "score".
         redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
+        min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
     """
 
     budget: Budget
     order: str = "document"
     redundancy: float = 0.0
+    min_words_per_sentence: int = 0
 
     @classmethod
     def from_config(cls, config: HierBertConfig) -> "SummaryRule":
@@ -53,7 +55,27 @@ class SummaryRule:
         whole = config.summary_budget != "ratio"
         limit: Any = int(config.summary_limit) if whole else config.summary_limit
         budget = Budget(**{config.summary_budget: limit})
-        return cls(budget, config.summary_order, config.summary_redundancy)
+        return cls(
+            budget,
+            config.summary_order,
+            config.summary_redundancy,
+            config.summary_min_words_per_sentence,
+        )
+
+    def selectable(self, texts: Sequence[str]) -> list[bool]:
+        """Which sentences may be in a summary: those that say something, headings left out.
+
+        Args:
+            texts: The document's sentences.
+
+        Returns:
+            One answer for each; where none is long enough, all that are not blank.
+        """
+        long_enough = [
+            bool(text.strip()) and count_words(text) >= self.min_words_per_sentence
+            for text in texts
+        ]
+        return long_enough if any(long_enough) else [bool(text.strip()) for text in texts]
 
     def select(
         self, document: SegmentedDocument, scores: Sequence[float], vectors: Tensor | None = None
@@ -78,7 +100,7 @@ class SummaryRule:
             order=self.order,
             redundancy=self.redundancy if similar else 0.0,
             similarity=similar,
-            selectable=[bool(text.strip()) for text in texts],
+            selectable=self.selectable(texts),
         )
 
 

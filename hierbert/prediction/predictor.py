@@ -6,6 +6,7 @@ is set by the batch, not by how many documents there are.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -196,7 +197,8 @@ class HierBertPredictor:
         if not 0 <= redundancy <= 1:
             raise ConfigError(f"redundancy={redundancy} is not allowed: 0 to 1")
         try:
-            return SummaryRule(Budget(**given) if given else own.budget, order, redundancy)
+            budget_given = Budget(**given) if given else own.budget
+            return replace(own, budget=budget_given, order=order, redundancy=redundancy)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 

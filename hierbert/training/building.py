@@ -124,6 +124,7 @@ def _model_settings(
         "summary_limit": float(limit),
         "summary_order": config.summary.order,
         "summary_redundancy": config.summary.redundancy,
+        "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
     }
     if label_map is not None:
         values["problem_type"] = PROBLEM_TYPES[label_map.problem_type]

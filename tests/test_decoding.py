@@ -1,0 +1,58 @@
+"""Numbers to answers: which sentences may be in a summary, and what labels say."""
+
+import pytest
+import torch
+from conftest import make_tokenizer
+
+from hierbert import HierBertConfig
+from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
+from hierbert.model.segmentation import Segmenter
+from hierbert.model.selection import Budget
+
+
+def test_headings_are_left_out_unless_there_is_nothing_else() -> None:
+    (document, headings) = Segmenter(make_tokenizer("bert"))(
+        ["Introduction\n\nThe cat sat on the mat. It ran.", "One.\n\nTwo three."]
+    )
+    assert document.sentences == ["Introduction", "The cat sat on the mat.", "It ran."]
+    scores = [9.0, 1.0, 5.0]
+    everything = SummaryRule(Budget(max_words=100))
+    assert everything.select(document, scores) == [0, 1, 2]
+    rule = SummaryRule(Budget(max_words=100), min_words_per_sentence=5)
+    assert rule.select(document, scores) == [1]
+    assert rule.select(headings, [1.0, 2.0]) == [0, 1]
+
+
+def test_a_summary_is_cut_out_of_its_document() -> None:
+    text = "The cat\nsat.  😀 The dog ran."
+    (document,) = Segmenter(make_tokenizer("bert"))([text])
+    chosen = list(range(len(document.sentences)))
+    for sentence in summary_sentences(document, chosen, torch.zeros(len(chosen))):
+        assert text[sentence.start : sentence.end] == sentence.text
+        assert sentence.score == 0.5
+    assert summary_text(document, chosen).replace("\n", " ").split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("problem", "logits", "expected"),
+    [
+        ("single_label_classification", [0.0, 0.0], {"label": "a", "probabilities": [0.5, 0.5]}),
+        ("multi_label_classification", [9.0, 0.0], {"labels": ["a"], "threshold": 0.6}),
+        ("multi_label_classification", [1.0, 9.0], {"labels": ["b", "a"], "threshold": 0.6}),
+        ("regression", [2.0], {"label": 14.0}),
+    ],
+)
+def test_label_answers(problem, logits, expected) -> None:
+    names = {0: "a", 1: "b"} if len(logits) == 2 else {0: "value"}
+    config = HierBertConfig(
+        problem_type=problem,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+        decision_threshold=expected.pop("threshold", 0.5),
+        label_mean=10.0,
+        label_scale=2.0,
+    )
+    answer = label_answer(torch.tensor(logits), config)
+    if "probabilities" in expected:
+        assert list(answer["probabilities"].values()) == expected.pop("probabilities")
+    assert {name: answer[name] for name in expected} == expected

@@ -136,7 +136,11 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     monkeypatch.setattr(Trainer, "run", kept)
     start(small, "training.metric=accuracy", "training.epochs=9", "training.patience=3")
     # 7 documents in batches of 4: two steps an epoch; the second evaluation is the best.
-    assert (states[0].best_step, states[0].best_metric, states[0].best_loss) == (4, 0.5, 2.0)
+    assert (states[0].best_step, states[0].best_metric, states[0].best_scores["loss"]) == (
+        4,
+        0.5,
+        2.0,
+    )
     assert states[0].epoch == 4
 
 

@@ -35,7 +35,8 @@ class TrainerState:
         step_in_epoch: Optimizer steps done in the current epoch.
         step: Optimizer steps done in all.
         best_metric: Best validation metric so far.
-        best_loss: The validation loss beside it, which decides between equal metrics.
+        best_scores: All validation scores of that evaluation; its loss decides between equal
+            metrics.
         best_step: Its step.
         evaluations_without_gain: Since the best.
         corpus: Fingerprint of the training documents.
@@ -49,7 +50,7 @@ class TrainerState:
     step_in_epoch: int = 0
     step: int = 0
     best_metric: float | None = None
-    best_loss: float | None = None
+    best_scores: dict[str, float] = field(default_factory=dict)
     best_step: int = -1
     evaluations_without_gain: int = 0
     corpus: str = ""

@@ -206,15 +206,13 @@ class Trainer:
         gain = self.state.best_metric is None or metric > self.state.best_metric
         # Metrics of few documents are often equal; the loss still tells weights apart.
         tie = metric == self.state.best_metric
-        better = gain or (
-            tie and self.state.best_loss is not None and scores["loss"] < self.state.best_loss
-        )
+        better = gain or (tie and scores["loss"] < self.state.best_scores["loss"])
         # Patience counts gains of the metric alone: a loss may creep down for ever.
         without_gain = 0 if gain else self.state.evaluations_without_gain + 1
         self.state.evaluations_without_gain = without_gain
         if better:
             self.state.best_metric, self.state.best_step = metric, self.state.step
-            self.state.best_loss = scores["loss"]
+            self.state.best_scores = scores
             if self.accelerator.is_main_process:
                 best = self.folder / "checkpoints" / "best.safetensors"
                 _write_best(self.model, best)

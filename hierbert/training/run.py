@@ -133,9 +133,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         "steps": state.step,
         "best_step": state.best_step,
         "scores": scores,
-        "validation": scores
-        if split == "validation"
-        else trainer.scores(splits["validation"], "scoring validation"),
+        # Of the weights that are in the model now.
+        "validation": state.best_scores,
     }
     if accelerator.is_main_process:
         threshold = model.config.decision_threshold

@@ -279,7 +279,9 @@ class RunConfig:
         True, "Print one test document's answers and the infer.py command at the end."
     )
     baselines: bool = setting(
-        True, "Score Lead, random, LexRank, the oracle and the majority class beside the model."
+        True,
+        "Score random, Lead, Tail, TextRank, LexRank, the oracle and the majority class beside the "
+        "model.",
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(

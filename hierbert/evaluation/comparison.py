@@ -10,7 +10,7 @@ from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import oracle_sentences
 from hierbert.evaluation.answers import Answer, score_summary
-from hierbert.evaluation.baselines import lead, lexrank, majority_class, random
+from hierbert.evaluation.baselines import lead, lexrank, majority_class, random, tail, textrank
 from hierbert.evaluation.bootstrap import mean_interval, paired_difference
 from hierbert.evaluation.classification import regression_scores, single_label_scores
 from hierbert.evaluation.rouge import ROUGE_TYPES
@@ -18,13 +18,15 @@ from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import sentence_costs
 from hierbert.progress import Progress
 
+SUMMARY_BASELINES = ("Random", "Lead", "Tail", "TextRank", "LexRank", "Oracle")
+
 SummaryRows = dict[str, dict[str, list[float]]]
 
 
 def summary_baselines(
     documents: Sequence[PreparedDocument], rule: SummaryRule, seed: int
 ) -> SummaryRows:
-    """ROUGE of Lead, random, LexRank and the oracle, at the model's budget and order.
+    """ROUGE of the extractive baselines and the oracle, at the model's budget and order.
 
     Args:
         documents: Those without a reference summary are passed over.
@@ -35,9 +37,7 @@ def summary_baselines(
         For each system and ROUGE type, the F1 of each document with a reference.
     """
     plain = replace(rule, redundancy=0.0)
-    rows: SummaryRows = {
-        name: {kind: [] for kind in ROUGE_TYPES} for name in ("Random", "Lead", "LexRank", "Oracle")
-    }
+    rows: SummaryRows = {name: {kind: [] for kind in ROUGE_TYPES} for name in SUMMARY_BASELINES}
     scored = [document for document in documents if document.summary is not None]
     with Progress(len(scored), "baselines") as bar:
         for document in scored:
@@ -45,6 +45,8 @@ def summary_baselines(
             scores = {
                 "Random": random(texts, document.id, seed),
                 "Lead": lead(texts),
+                "Tail": tail(texts),
+                "TextRank": textrank(texts),
                 # The thresholded variant is the stronger one on the quick start's papers.
                 "LexRank": lexrank(texts, threshold=0.1),
             }

@@ -139,6 +139,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     if accelerator.is_main_process:
         threshold = model.config.decision_threshold
         _compare(results, config, answers, splits, split, label_map, rule, threshold)
+        if label_map is not None:
+            results["label_counts"] = label_map.counts(corpora.train)
         results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
         results["seconds"] = round(time.monotonic() - started, 1)
         results["environment"] = environment()

@@ -1,6 +1,6 @@
 """Drop documents whose text holds much of their own reference summary.
 
-    python benchmarks/drop_leaks.py scisummnet/train.jsonl.gz clean/train.jsonl
+    python -m benchmarks.drop_leaks scisummnet/train.jsonl.gz clean/train.jsonl
 
 A summary that was copied from the text (an abstract left in the body) makes extraction look easy.
 A document is dropped when more than --max-share of its summary's 8-grams stand in its text: a

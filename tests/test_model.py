@@ -1,6 +1,8 @@
 """The model: the same answers in any company, exact gradients, checkpoints that come back equal."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,19 @@ def test_recompute_gives_the_same_loss_and_gradients_with_dropout(encoders, kind
     assert (model(**inputs).loss - loss).abs() > 1e-4, "dropout was not on"
 
 
+@contextmanager
+def counting_what_autograd_holds() -> Iterator[list[int]]:
+    """Numbers in each tensor that is kept for the backward pass."""
+    sizes: list[int] = []
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        yield sizes
+
+
 def test_recompute_does_not_hold_the_encoders_graph(encoders) -> None:
     """What autograd holds between forward and backward does not grow with the segments."""
 
@@ -152,14 +167,7 @@ def test_recompute_does_not_hold_the_encoders_graph(encoders) -> None:
         model.train()
         model.hierbert.segment_encoder.recompute = recompute
         model.hierbert.segment_encoder.tokens_per_forward = 64
-        total = 0
-
-        def count(tensor: torch.Tensor) -> torch.Tensor:
-            nonlocal total
-            total += tensor.numel()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        with counting_what_autograd_holds() as sizes:
             model.hierbert.segment_encoder(
                 *(
                     dict(processor(texts))[n]
@@ -167,7 +175,7 @@ def test_recompute_does_not_hold_the_encoders_graph(encoders) -> None:
                 ),
                 int(processor(texts)["sentences_per_document"].sum()),
             )
-        return total
+        return sum(sizes)
 
     short, long = TEXTS[2:3], [make_text(random.Random(9), 200)]
     assert held(True, long) < held(False, long) / 10
@@ -184,14 +192,7 @@ def test_what_the_sentence_head_holds_is_linear_in_the_sentences() -> None:
     head = SummarizationHead(config).train()
 
     def held(sentences: int) -> int:
-        total = 0
-
-        def count(tensor: torch.Tensor) -> torch.Tensor:
-            nonlocal total
-            total += tensor.numel()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        with counting_what_autograd_holds() as sizes:
             head(
                 torch.randn(sentences, 32),
                 torch.randn(1, 32),
@@ -200,7 +201,7 @@ def test_what_the_sentence_head_holds_is_linear_in_the_sentences() -> None:
                 torch.zeros(sentences, dtype=torch.long),
                 torch.ones(sentences, dtype=torch.long),
             )
-        return total
+        return sum(sizes)
 
     assert held(4000) < 4.5 * held(1000)
 

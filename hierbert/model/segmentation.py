@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .segment_limit import Omission, Unit, choose_segments, measure_omission
 from .sentences import Span, split_sentences
 
 DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
@@ -25,24 +26,6 @@ _CLAUSE_ENDS = frozenset(",;:)]}—–") | _CLOSED_CLAUSE_ENDS
 # Long texts are tokenized in parts of about this many characters, cut between sentences, so that
 # the tokenizer's own memory stays small.
 _CHARACTERS_PER_CALL = 50_000
-
-
-@dataclass(frozen=True)
-class Omission:
-    """What `max_segments` left out of a document.
-
-    Attributes:
-        segments: Segments that are not read.
-        sentences: Sentences that are not wholly read: those left out, and those longer than a
-            segment of which a part is left out.
-        tokens: Tokens in no segment that is read.
-        characters: Characters of the sentences, or their parts, left out.
-    """
-
-    segments: int = 0
-    sentences: int = 0
-    tokens: int = 0
-    characters: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,19 +60,6 @@ class SegmentedDocument:
     def sentences(self) -> list[str]:
         """The sentences' texts."""
         return [self.text[start:end] for start, end in self.sentence_spans]
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """A sentence, or a piece of one that is longer than a segment: tokens [first, last).
-
-    An empty segment of the caller is a unit without tokens of the sentence -1.
-    """
-
-    sentence: int
-    first: int
-    last: int
-    span: Span
 
 
 class Segmenter:
@@ -242,9 +212,9 @@ class Segmenter:
         segments = self._fill(_with_empty_segments(units, forced, len(spans), len(text)), forced)
         omission = None
         if self.max_segments is not None and len(segments) > self.max_segments:
-            kept = _choose(len(segments), self.max_segments, self.max_segments_policy)
+            kept = choose_segments(len(segments), self.max_segments, self.max_segments_policy)
             chosen = [segments[index] for index in kept]
-            omission = _omission(len(segments), chosen, units)
+            omission = measure_omission(len(segments), chosen, units)
             segments = chosen
         # Sentences are counted anew where some were left out.
         new_index: dict[int, int] = {}
@@ -283,9 +253,9 @@ class Segmenter:
 
     def _units(
         self, text: str, spans: list[Span], starts: list[int], ends: list[int]
-    ) -> list[_Unit]:
+    ) -> list[Unit]:
         """Sentences as units; those longer than a segment in pieces."""
-        units: list[_Unit] = []
+        units: list[Unit] = []
         first = 0
         for sentence, (start, end) in enumerate(spans):
             # A token belongs to the first sentence that ends after the token starts: tokens of
@@ -300,7 +270,7 @@ class Segmenter:
             cuts.append(last)
             edges = [start, *(starts[cut] for cut in cuts[1:-1]), end]
             units += [
-                _Unit(sentence, cuts[i], cuts[i + 1], (edges[i], edges[i + 1]))
+                Unit(sentence, cuts[i], cuts[i + 1], (edges[i], edges[i + 1]))
                 for i in range(len(cuts) - 1)
             ]
             first = last
@@ -331,10 +301,10 @@ class Segmenter:
                 between_characters = cut
         return between_words or between_characters or full
 
-    def _fill(self, units: list[_Unit], forced: list[tuple[int, int]]) -> list[list[_Unit]]:
+    def _fill(self, units: list[Unit], forced: list[tuple[int, int]]) -> list[list[Unit]]:
         """Units into segments, greedily and in order."""
         begins = {-1, *(sentence for sentence, _ in forced)}
-        segments: list[list[_Unit]] = [[]]
+        segments: list[list[Unit]] = [[]]
         used = 0
         for position, unit in enumerate(units):
             size = unit.last - unit.first
@@ -352,10 +322,10 @@ class Segmenter:
             used += size
         return segments
 
-    def _repeat(self, segment: list[_Unit], following: _Unit) -> list[_Unit]:
+    def _repeat(self, segment: list[Unit], following: Unit) -> list[Unit]:
         """The last sentences of a segment that fit into the next one before `following`."""
         room = self.room - (following.last - following.first)
-        repeated: list[_Unit] = []
+        repeated: list[Unit] = []
         sentences: set[int] = set()
         for unit in reversed(segment):
             # The sentence that goes on in the next segment is no repetition.
@@ -370,8 +340,8 @@ class Segmenter:
 
 
 def _with_empty_segments(
-    units: list[_Unit], forced: list[tuple[int, int]], sentences: int, characters: int
-) -> list[_Unit]:
+    units: list[Unit], forced: list[tuple[int, int]], sentences: int, characters: int
+) -> list[Unit]:
     """The units of a document and, in their places, one for each empty segment of the caller."""
     nexts = [sentence for sentence, _ in forced[1:]] + [sentences]
     empty = [
@@ -381,7 +351,7 @@ def _with_empty_segments(
     ]
     if not empty:
         return units
-    both = [_Unit(-1, 0, 0, (position, position)) for _, position in empty] + units
+    both = [Unit(-1, 0, 0, (position, position)) for _, position in empty] + units
     places = [(sentence, 0) for sentence, _ in empty] + [(unit.sentence, 1) for unit in units]
     return [both[index] for index in sorted(range(len(both)), key=places.__getitem__)]
 
@@ -410,29 +380,3 @@ def _parts(text: str, spans: list[Span]) -> list[Span]:
     if spans and start < len(text):
         parts.append((start, len(text)))
     return parts
-
-
-def _choose(count: int, limit: int, policy: str) -> list[int]:
-    """Indices of the segments that stay, ascending."""
-    if policy == "head":
-        return list(range(limit))
-    if policy == "tail":
-        return list(range(count - limit, count))
-    if policy == "head_tail":
-        head = (limit + 1) // 2
-        return [*range(head), *range(count - (limit - head), count)]
-    if limit == 1:
-        return [count // 2]
-    return [round(index * (count - 1) / (limit - 1)) for index in range(limit)]
-
-
-def _omission(total: int, chosen: list[list[_Unit]], units: list[_Unit]) -> Omission:
-    """What is in none of the chosen segments."""
-    kept = {id(unit) for segment in chosen for unit in segment}
-    lost = [unit for unit in units if id(unit) not in kept]
-    return Omission(
-        segments=total - len(chosen),
-        sentences=len({unit.sentence for unit in lost}),
-        tokens=sum(unit.last - unit.first for unit in lost),
-        characters=sum(unit.span[1] - unit.span[0] for unit in lost),
-    )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hierbert.model.decoding import SummarySentence
-from hierbert.model.segmentation import Omission
+from hierbert.model.segment_limit import Omission
 
 
 @dataclass(frozen=True)

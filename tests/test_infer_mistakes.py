@@ -80,7 +80,7 @@ def test_input_that_is_not_there(model, docs, tmp_path, capsys) -> None:
         (["--ratio", "1.5"], "ratio=1.5 is not allowed: a number above 0, at most 1"),
         (["--redundancy", "2"], "redundancy=2.0 is not allowed: 0 to 1"),
         (["--batch-tokens", "0"], "--batch-tokens 0 is not allowed"),
-        (["--tokens-per-forward", "-1"], "--tokens-per-forward -1 is not allowed"),
+        (["--tokens-per-forward", "-1"], "'-1' is not allowed: auto, or at least 1"),
         (["--task", "translate"], "invalid choice: 'translate'"),
         (["--device", "cuda:7"], "device 'cuda:7' cannot be used here"),
         (["--encoding", "klingon"], "--encoding: unknown encoding 'klingon'"),

@@ -4,40 +4,23 @@ Padding exists only inside a micro-batch of segments of similar length. A segmen
 depend on the segments beside it, and peak memory is set by the token budget, not by the document.
 """
 
-import inspect
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
+from .first_token import first_token_encoder
+from .int8 import quantize_layers
 from .ragged import group_starts, padded_positions, plan_micro_batches
+from .text_encoders import build_encoder, encoder_layers
 
 # Small passes stay in the cache of a CPU; a GPU wants large ones.
 CPU_TOKENS_PER_FORWARD = 2_048
 ACCELERATOR_TOKENS_PER_FORWARD = 32_768
-
-
-def build_encoder(text_config: PreTrainedConfig) -> PreTrainedModel:
-    """A segment encoder with new weights, without the pooler that is trained for other things.
-
-    Args:
-        text_config: Configuration of any `AutoModel` text encoder.
-
-    Returns:
-        The encoder, on the default device.
-    """
-    return AutoModel.from_config(text_config, **encoder_arguments(text_config))
-
-
-def encoder_arguments(text_config: PreTrainedConfig) -> dict[str, bool]:
-    """`add_pooling_layer=False` for the encoder classes that have such an argument."""
-    encoder_class = AutoModel._model_mapping[type(text_config)]
-    if isinstance(encoder_class, tuple):
-        encoder_class = encoder_class[0]
-    if "add_pooling_layer" in inspect.signature(encoder_class.__init__).parameters:
-        return {"add_pooling_layer": False}
-    return {}
+# A micro-batch ends rather than grow by segments so short that more of it would be padding.
+_MOST_PADDING = 0.05
 
 
 class SegmentEncoder(nn.Module):
@@ -60,6 +43,7 @@ class SegmentEncoder(nn.Module):
         self.attention = nn.Linear(text_config.hidden_size, 1) if pooling == "attention" else None
         # Set by training: throw each micro-batch's graph away and compute it again in backward.
         self.recompute = False
+        self._quantized = False
 
     def freeze(self, trained_layers: int = 0) -> None:
         """Leave the encoder out of training, but for its last layers.
@@ -73,7 +57,7 @@ class SegmentEncoder(nn.Module):
         self.encoder.requires_grad_(False)
         if not trained_layers:
             return
-        layers = _layer_list(self.encoder)
+        layers = encoder_layers(self.encoder)
         if trained_layers > len(layers):
             raise ValueError(
                 f"the encoder has {len(layers)} layers, {trained_layers} cannot be trained"
@@ -97,66 +81,105 @@ class SegmentEncoder(nn.Module):
             self.encoder.eval()
         return self
 
+    def quantize(self) -> None:
+        """Compute the encoder's linear layers in int8 from here on; see `Int8Linear`.
+
+        Raises:
+            ValueError: The encoder is not on a CPU, or its layers were not found.
+        """
+        device = next(self.encoder.parameters()).device
+        if device.type != "cpu":
+            raise ValueError(f"int8 is for CPUs, and the encoder is on {device}")
+        quantize_layers(self.encoder)
+        self._quantized = True
+
+    @property
+    def precision(self) -> str:
+        """What the encoder computes in: "float32", "bfloat16", "float16" or "int8"."""
+        return "int8" if self._quantized else str(self.encoder.dtype).removeprefix("torch.")
+
+    def compile_layers(self) -> None:
+        """Compile each of the encoder's layers when it first runs; the outputs stay the same."""
+        for layer in encoder_layers(self.encoder):
+            layer.compile(dynamic=True)
+
     def forward(
-        self, input_ids: Tensor, segment_lengths: Tensor, sentence_index: Tensor, sentences: int
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        input_ids: Tensor,
+        segment_lengths: Tensor,
+        sentence_index: Tensor | None = None,
+        sentences: int = 0,
+    ) -> tuple[Tensor, Tensor | None]:
         """Encode all segments of a batch.
 
         Args:
             input_ids: Tokens of all segments one after the other, int64 (T,).
             segment_lengths: Tokens of each segment, int64 (P,), with the sum T.
-            sentence_index: Sentence of each token, -1 for special tokens, int64 (T,).
+            sentence_index: Sentence of each token, -1 for special tokens, int64 (T,); None
+                makes no sentence vectors, which with the pooling "cls" saves most of the
+                encoder's last layer.
             sentences: Number of sentences N.
 
         Returns:
-            Segment vectors, float (P, H), and sentence vectors, float32 (N, H): the mean of
-            the sentence's token states, wherever they are; 0 for a sentence without tokens.
+            Segment vectors, float (P, H), and sentence vectors, float32 (N, H), or None: the
+            mean of the sentence's token states, wherever they are; 0 for a sentence without
+            tokens.
         """
-        lengths = segment_lengths.tolist()
         starts = group_starts(segment_lengths)
-        segment_parts, order, sums, owners_of_sums = [], [], [], []
+        sums = None if sentence_index is None else _SentenceSums(sentence_index, sentences)
         recompute = self.recompute and torch.is_grad_enabled() and not self.frozen
-        for batch in plan_micro_batches(lengths, self._tokens_per_forward(input_ids.device)):
+        segment_parts, order = [], []
+        for batch in self.plan(segment_lengths.tolist(), input_ids.device):
             segments = torch.tensor(batch, device=input_ids.device)
             positions, mask = padded_positions(starts[segments], segment_lengths[segments])
             ids = input_ids[positions].masked_fill(~mask, self.pad_token_id)
-            owners = sentence_index[positions].masked_fill(~mask, -1)
-            present, local = owners.unique(return_inverse=True)
-            arguments = (ids, mask, local, len(present))
+            owners = None if sums is None else sums.owners(positions, mask)
+            arguments = (ids, mask, owners)
             if recompute:
                 vectors, totals = checkpoint(self._encode, *arguments, use_reentrant=False)
             else:
                 vectors, totals = self._encode(*arguments)
             segment_parts.append(vectors)
             order.append(segments)
-            # The first owner is -1, for special tokens and padding, where there are any.
-            real = int(present[0] < 0)
-            sums.append(totals[real:])
-            owners_of_sums.append(present[real:])
-        counts = torch.bincount(sentence_index[sentence_index >= 0], minlength=sentences)
-        # Once for all micro-batches: one at a time would cost their number times N.
-        parts = torch.cat(sums)
-        sentence_sums = parts.new_zeros(sentences, parts.shape[1])
-        sentence_sums = sentence_sums.index_add(0, torch.cat(owners_of_sums), parts)
+            if sums is not None and owners is not None and totals is not None:
+                sums.add(owners, totals)
         vectors = torch.cat(segment_parts)[torch.argsort(torch.cat(order))]
-        return vectors, sentence_sums / counts.clamp(min=1)[:, None]
+        return vectors, None if sums is None else sums.means()
 
-    def _tokens_per_forward(self, device: torch.device) -> int:
+    def plan(self, lengths: list[int], device: torch.device) -> list[list[int]]:
+        """The micro-batches of some segments.
+
+        Args:
+            lengths: Tokens of each segment.
+            device: Where they are encoded, which decides where `tokens_per_forward` is None.
+
+        Returns:
+            Indices into `lengths`, each once.
+        """
+        return plan_micro_batches(lengths, self.tokens_of_a_pass(device), _MOST_PADDING)
+
+    def tokens_of_a_pass(self, device: torch.device) -> int:
+        """Most tokens of a micro-batch on a device: `tokens_per_forward`, or the usual there."""
         if self.tokens_per_forward is not None:
             return self.tokens_per_forward
         return CPU_TOKENS_PER_FORWARD if device.type == "cpu" else ACCELERATOR_TOKENS_PER_FORWARD
 
     def _encode(
-        self, ids: Tensor, mask: Tensor, owners: Tensor, owner_count: int
-    ) -> tuple[Tensor, Tensor]:
+        self, ids: Tensor, mask: Tensor, owners: "_Owners | None"
+    ) -> tuple[Tensor, Tensor | None]:
         """One rectangle of tokens (P, L) to segment vectors and sums of states by owner."""
         # Without padding there is nothing to mask, and attention is faster.
         attention_mask = None if bool(mask.all()) else mask.long()
+        encoder = self.encoder
+        if owners is None and self.pooling == "cls":
+            encoder = first_token_encoder(encoder) or encoder
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = self.encoder(input_ids=ids, attention_mask=attention_mask)[0]
+            states = encoder(input_ids=ids, attention_mask=attention_mask)[0]
         vectors = self._pool(states, mask)
-        totals = torch.zeros(owner_count, states.shape[-1], device=states.device)
-        totals = totals.index_add(0, owners.reshape(-1), states.float().flatten(0, 1))
+        if owners is None:
+            return vectors, None
+        totals = torch.zeros(len(owners.sentences), states.shape[-1], device=states.device)
+        totals = totals.index_add(0, owners.places.reshape(-1), states.float().flatten(0, 1))
         return vectors, totals
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -173,9 +196,49 @@ class SegmentEncoder(nn.Module):
         return torch.einsum("pl,plh->ph", weights.to(states.dtype), states)
 
 
-def _layer_list(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's transformer layers: its longest list of modules."""
-    lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
-    if not lists:
-        raise ValueError(f"no list of layers found in {type(encoder).__name__}")
-    return max(lists, key=len)
+class _Owners(NamedTuple):
+    """Which sentences a rectangle of tokens belongs to.
+
+    Attributes:
+        sentences: Those there are, ascending, -1 first where a token is of none, int64 (K,).
+        places: For each token the place of its sentence in `sentences`, int64 (P, L).
+    """
+
+    sentences: Tensor
+    places: Tensor
+
+
+class _SentenceSums:
+    """Sums of token states by sentence, collected from micro-batches.
+
+    Args:
+        sentence_index: Sentence of each token, -1 for special tokens, int64 (T,).
+        sentences: Number of sentences N.
+    """
+
+    def __init__(self, sentence_index: Tensor, sentences: int) -> None:
+        self.sentence_index = sentence_index
+        self.sentences = sentences
+        self.parts: list[Tensor] = []
+        self.sentences_of_parts: list[Tensor] = []
+
+    def owners(self, positions: Tensor, mask: Tensor) -> _Owners:
+        """The owners of a rectangle of tokens; padding is of no sentence."""
+        index = self.sentence_index[positions].masked_fill(~mask, -1)
+        return _Owners(*index.unique(return_inverse=True))
+
+    def add(self, owners: _Owners, totals: Tensor) -> None:
+        """Take up the sums of the states of a rectangle by sentence, float32 (K, H)."""
+        none = int(owners.sentences[0] < 0)
+        self.parts.append(totals[none:])
+        self.sentences_of_parts.append(owners.sentences[none:])
+
+    def means(self) -> Tensor:
+        """The mean of each sentence's token states, float32 (N, H)."""
+        index = self.sentence_index
+        counts = torch.bincount(index[index >= 0], minlength=self.sentences)
+        # Once for all micro-batches: one at a time would cost their number times N.
+        parts = torch.cat(self.parts)
+        sums = parts.new_zeros(self.sentences, parts.shape[1])
+        sums = sums.index_add(0, torch.cat(self.sentences_of_parts), parts)
+        return sums / counts.clamp(min=1)[:, None]

@@ -6,6 +6,7 @@ padding in a batch and no dimension that counts documents times anything. See `H
 which makes such batches from texts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,12 @@ from transformers.utils import ModelOutput
 
 from .aggregation import Aggregator
 from .configuration_hierbert import HierBertConfig
-from .encoding import SegmentEncoder, encoder_arguments
+from .encoding import SegmentEncoder
 from .heads import ClassificationHead, SummarizationHead
 from .ragged import group_mean
+from .text_encoders import encoder_arguments
+
+HEADS = ("classification", "summarization")
 
 
 @dataclass
@@ -30,7 +34,7 @@ class HierBertModelOutput(ModelOutput):
         document_vectors: float (D, H).
         segment_vectors: Pooled by the encoder, before the aggregator, float (P, H).
         segment_states: After the aggregator, float (P, H).
-        sentence_vectors: float32 (N, H).
+        sentence_vectors: float32 (N, H); None where no `sentence_index` was given.
     """
 
     document_vectors: Tensor | None = None
@@ -54,7 +58,7 @@ class HierBertOutput(ModelOutput):
         sentences_per_document: int64 (D,): how to cut `sentence_scores`.
         document_vectors: float (D, H).
         segment_vectors: Before the aggregator, float (P, H).
-        sentence_vectors: float32 (N, H).
+        sentence_vectors: float32 (N, H); None where no head read them.
     """
 
     loss: Tensor | None = None
@@ -194,12 +198,12 @@ class HierBertModel(HierBertPreTrainedModel):
             input_ids: Tokens of all segments, special tokens included, int64 (T,).
             segment_lengths: Tokens of each segment, int64 (P,), with the sum T.
             sentence_index: Sentence of each token in the batch, -1 for special tokens,
-                int64 (T,).
+                int64 (T,); None makes no sentence vectors.
             segments_per_document: At least 1 each, int64 (D,), with the sum P.
             sentences_per_document: 0 or more each, int64 (D,), with the sum N.
-            segment_vectors: float (P, H): instead of tokens, together with...
-            sentence_vectors: ... float (N, H), as this model gave them before, in any
-                precision.
+            segment_vectors: float (P, H): instead of tokens, as this model gave them before,
+                in any precision.
+            sentence_vectors: float (N, H), beside those, where sentences are read.
             **unused: What only the heads read.
 
         Returns:
@@ -210,8 +214,8 @@ class HierBertModel(HierBertPreTrainedModel):
         """
         if segments_per_document is None or sentences_per_document is None:
             raise ValueError("segments_per_document and sentences_per_document are needed")
-        if segment_vectors is None or sentence_vectors is None:
-            if input_ids is None or segment_lengths is None or sentence_index is None:
+        if segment_vectors is None:
+            if input_ids is None or segment_lengths is None:
                 raise ValueError(
                     "give input_ids, segment_lengths and sentence_index (as HierBertProcessor "
                     "makes them), or segment_vectors and sentence_vectors"
@@ -227,13 +231,15 @@ class HierBertModel(HierBertPreTrainedModel):
         else:
             # Kept in float32, whatever the precision of the model that reads them.
             segment_vectors = segment_vectors.to(self.dtype)
-            sentence_vectors = sentence_vectors.float()
+            sentence_vectors = None if sentence_vectors is None else sentence_vectors.float()
         if len(segment_vectors) != int(segments_per_document.sum()):
             raise ValueError(
                 f"{len(segment_vectors)} segments do not match segments_per_document with the "
                 f"sum {int(segments_per_document.sum())}"
             )
-        if len(sentence_vectors) != int(sentences_per_document.sum()):
+        if sentence_vectors is not None and len(sentence_vectors) != int(
+            sentences_per_document.sum()
+        ):
             raise ValueError(
                 f"{len(sentence_vectors)} sentences do not match sentences_per_document with the "
                 f"sum {int(sentences_per_document.sum())}"
@@ -275,6 +281,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         sentence_labels: Tensor | None = None,
         labelled_documents: float | Tensor | None = None,
         summarized_documents: float | Tensor | None = None,
+        heads: Sequence[str] | None = None,
     ) -> HierBertOutput:
         """Classify documents and score their sentences.
 
@@ -295,17 +302,24 @@ class HierBertForDocuments(HierBertPreTrainedModel):
                 counts the labelled documents of this batch. Training across batches and
                 processes gives the number of the whole step.
             summarized_documents: The same for the summarization loss.
+            heads: Which heads to run, of "classification" and "summarization"; None runs all
+                that the model has. Sentence vectors are only made for a head that reads them.
 
         Returns:
             `HierBertOutput`.
 
         Raises:
-            ValueError: An input that a head needs is missing, or sizes do not match.
+            ValueError: An input that a head needs is missing, sizes do not match, or there is
+                no such head.
         """
+        if unknown := sorted(set(heads or ()) - set(HEADS)):
+            raise ValueError(f"heads={unknown[0]!r} is not allowed; choose from {', '.join(HEADS)}")
+        classifier = self.classifier if heads is None or "classification" in heads else None
+        summarizer = self.summarizer if heads is None or "summarization" in heads else None
         vectors = self.hierbert(
             input_ids=input_ids,
             segment_lengths=segment_lengths,
-            sentence_index=sentence_index,
+            sentence_index=None if summarizer is None else sentence_index,
             segments_per_document=segments_per_document,
             sentences_per_document=sentences_per_document,
             segment_vectors=segment_vectors,
@@ -318,23 +332,24 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             sentence_vectors=vectors.sentence_vectors,
         )
         losses = []
-        if self.classifier is not None:
-            output.logits = self.classifier(vectors.document_vectors)
+        if classifier is not None:
+            output.logits = classifier(vectors.document_vectors)
             if labels is not None:
-                each, counted = self.classifier.losses(output.logits, labels)
+                each, counted = classifier.losses(output.logits, labels)
                 output.classification_loss = _mean_loss(each, counted, labelled_documents)
                 losses.append(self.config.classification_loss_weight * output.classification_loss)
-        if self.summarizer is not None:
+        if summarizer is not None:
             if (
                 sentence_segments is None
                 or sentence_tokens is None
                 or sentences_per_document is None
+                or vectors.sentence_vectors is None
             ):
                 raise ValueError(
-                    "a model that summarizes needs sentence_segments and sentence_tokens, as "
-                    "HierBertProcessor makes them"
+                    "a model that summarizes needs sentence_index, sentence_segments and "
+                    "sentence_tokens, as HierBertProcessor makes them"
                 )
-            output.sentence_scores = self.summarizer(
+            output.sentence_scores = summarizer(
                 vectors.sentence_vectors,
                 vectors.segment_states,
                 vectors.document_vectors,
@@ -343,7 +358,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
                 sentence_tokens,
             )
             if sentence_labels is not None:
-                each, counted = self.summarizer.losses(
+                each, counted = summarizer.losses(
                     output.sentence_scores, sentence_labels, sentences_per_document
                 )
                 output.summarization_loss = _mean_loss(each, counted, summarized_documents)

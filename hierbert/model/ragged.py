@@ -8,27 +8,35 @@ import torch
 from torch import Tensor
 
 
-def plan_micro_batches(lengths: list[int], units_per_forward: int) -> list[list[int]]:
+def plan_micro_batches(
+    lengths: list[int], units_per_forward: int, most_padding: float = 1.0
+) -> list[list[int]]:
     """Put groups of similar length together under a budget of units, padding included.
 
     Args:
         lengths: Units of each group (tokens of a segment, segments of a document).
         units_per_forward: Most units of a micro-batch, counted as groups times the longest
             group. A group longer than that is a micro-batch of its own.
+        most_padding: Largest part of a micro-batch that may be padding, 0 to 1.
 
     Returns:
         Indices into `lengths`, each once, longest groups first.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batches: list[list[int]] = []
+    padding = 0
     for index in order:
         if batches:
             # The first of a batch is its longest, since the order is by length.
             longest = max(1, lengths[batches[-1][0]])
-            if (len(batches[-1]) + 1) * longest <= units_per_forward:
+            units = (len(batches[-1]) + 1) * longest
+            more = padding + longest - lengths[index]
+            if units <= units_per_forward and more <= most_padding * units:
                 batches[-1].append(index)
+                padding = more
                 continue
         batches.append([index])
+        padding = 0
     return batches
 
 

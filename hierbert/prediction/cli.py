@@ -30,7 +30,8 @@ output: one row for each document, in the order of the input: id, label (or labe
 """
 
 _BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
-_NUMBERS = ("batch_tokens", "tokens_per_forward", *_BUDGETS[:4])
+_NUMBERS = ("batch_tokens", *_BUDGETS[:4])
+_PROBED = ("dtype", "tokens_per_forward")
 _NOT_IN_ROWS = (
     "output",
     "output_format",
@@ -39,6 +40,7 @@ _NOT_IN_ROWS = (
     "device",
     "batch_tokens",
     "tokens_per_forward",
+    "compile",
 )
 
 
@@ -92,21 +94,41 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--batch-tokens",
         type=int,
-        default=16_384,
         metavar="N",
-        help="tokens of a batch of documents",
+        help="tokens of a batch of documents (default: 16 times those of a pass)",
     )
-    add("--tokens-per-forward", type=int, metavar="N", help="tokens of one pass of the encoder")
+    add(
+        "--tokens-per-forward",
+        type=_tokens,
+        metavar="N",
+        help="tokens of one pass of the encoder, or auto to measure which is fastest here "
+        "(default: 2048 on a CPU, 32768 elsewhere)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     add(
         "--dtype",
         default="float32",
-        choices=("float32", "bfloat16", "float16"),
-        help="default: float32; the others answer slightly differently",
+        choices=("float32", "bfloat16", "float16", "int8", "auto"),
+        help="default: float32; the others answer slightly differently; int8 is for CPUs; auto "
+        "measures whether bfloat16 or float16 is faster here",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="compile the encoder first; pays off over many documents, most with int8",
     )
     add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
     add("--overwrite", action="store_true", help="replace an output that exists")
     return parser
+
+
+def _tokens(value: str) -> int | str:
+    """A number of at least 1, or auto."""
+    if value == "auto":
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not allowed: auto, or at least 1")
+    return int(value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,18 +173,27 @@ def _main(argv: list[str]) -> None:
         inputs=inputs.paths(),
     )
     characters = check_inputs(inputs)
+    # What an interrupted job measured holds on, so that all its rows are of one kind.
+    before = output.probed_before()
+    automatic = [name for name in _PROBED if getattr(options, name) == "auto"]
     predictor = HierBertPredictor.from_pretrained(
         options.model,
         device=options.device,
-        dtype=options.dtype,
         batch_tokens=options.batch_tokens,
-        tokens_per_forward=options.tokens_per_forward,
+        compile=options.compile,
+        **{
+            name: before.get(name, "auto") if name in automatic else getattr(options, name)
+            for name in _PROBED
+        },
     )
+    probed = {name: getattr(predictor, name) for name in automatic}
+    for name, value in probed.items():
+        say(f"{flag_setting(name)} auto: {value}")
     tasks = predictor.check_tasks(_tasks(options.task, predictor.tasks))
     _refuse_idle_flags(options, tasks)
     budget = {name: getattr(options, name) for name in _BUDGETS}
     rule = predictor.summary_rule(budget, options.order, options.redundancy)
-    output.open(_settings(options, tasks))
+    output.open(_settings(options, tasks), probed)
     try:
         run_job(predictor, inputs, output, tasks, rule, options.segment_vectors, characters)
     except BaseException:

@@ -15,9 +15,10 @@ from hierbert.data.messages import flag_setting
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError, RunError
 from hierbert.model.decoding import SummaryRule
+from hierbert.prediction.batches import count_characters
 from hierbert.prediction.outputs import to_row
 from hierbert.prediction.partial import Output
-from hierbert.prediction.predictor import HierBertPredictor, count_characters
+from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.progress import Progress
 
 

@@ -12,10 +12,13 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hierbert.data.sources import near_paths_hint
 from hierbert.errors import ConfigError, ModelError
+from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.probing import probe_dtype
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = (*_STORED, "int8", "auto")
 _LONGEST_REASON = 300
 
 
@@ -27,7 +30,8 @@ def load_model(
     Args:
         source: A folder, or a Hub id.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
-        dtype: One of `DTYPES`; all promises on equal answers are made for float32.
+        dtype: One of `DTYPES`; all promises on equal answers are made for float32. "int8" is of
+            the encoder's layers, on a CPU; "auto" measures which of the others is fastest.
         **hub: `revision`, `token`, `cache_dir` and the like for a Hub id.
 
     Returns:
@@ -40,13 +44,15 @@ def load_model(
     place = find_device(device)
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
+    if dtype == "int8" and place.type != "cpu":
+        raise ConfigError(f"dtype int8 is for CPUs, not for {place}; choose bfloat16 or float16")
     name = os.path.expanduser(source)
     if not _is_hub_id(name):
         _check_folder(Path(name))
     try:
         model, report = HierBertForDocuments.from_pretrained(
             name,
-            dtype=DTYPES[dtype],
+            dtype=_STORED.get(dtype, torch.float32),
             use_safetensors=True,
             output_loading_info=True,
             # They are refused below, by name.
@@ -64,7 +70,39 @@ def load_model(
             f"model {name} holds {len(wrong)} weights of another shape than its config.json says, "
             f"such as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
         )
-    return model.to(place).eval(), processor
+    model = model.to(place).eval()
+    encoder = model.hierbert.segment_encoder
+    if dtype == "auto":
+        dtype = probe_dtype(encoder.encoder, model.config.segment_tokens)
+        model = model.to(_STORED[dtype])
+    if dtype == "int8":
+        try:
+            encoder.quantize()
+        except ValueError as error:
+            raise ConfigError(f"dtype int8: {error}") from error
+    return model, processor
+
+
+def compile_encoder(encoder: SegmentEncoder) -> None:
+    """Compile an encoder's layers now, rather than in the middle of the work.
+
+    Args:
+        encoder: On its device, in its precision.
+
+    Raises:
+        ConfigError: Its layers were not found, or this machine cannot compile them.
+    """
+    try:
+        encoder.compile_layers()
+        ids = torch.full((2, 16), encoder.pad_token_id, device=next(encoder.parameters()).device)
+        with torch.inference_mode():
+            encoder.encoder(input_ids=ids)
+    # What a compiler can fail with has no common class.
+    except Exception as error:
+        raise ConfigError(
+            f"compile: the encoder cannot be compiled here ({_reason(error)}); on a CPU a C++ "
+            "compiler such as g++ is needed"
+        ) from error
 
 
 def find_device(name: str) -> torch.device:

@@ -18,6 +18,8 @@ from hierbert.errors import RunError
 from hierbert.prediction.outputs import StreamWriter, encode_line, finish
 from hierbert.progress import say
 
+_PROBED = "probed"
+
 
 class Output:
     """The rows of a job, written one by one.
@@ -84,11 +86,18 @@ class Output:
                 "--overwrite starts anew"
             )
 
-    def open(self, settings: dict[str, Any]) -> None:
+    def probed_before(self) -> dict[str, Any]:
+        """What the job to resume had measured; nothing where none is resumed."""
+        if self.path is None or not (self._resume and self.partial.exists()):
+            return {}
+        return dict(self._read_settings().get(_PROBED) or {})
+
+    def open(self, settings: dict[str, Any], probed: dict[str, Any] | None = None) -> None:
         """Make ready to write.
 
         Args:
             settings: All that answers depend on; a job is resumed only with the same.
+            probed: What the job measured for itself; kept for resuming.
 
         Raises:
             RunError: It cannot be written, or the job to resume had other settings.
@@ -107,19 +116,17 @@ class Output:
                 # In this order, so that rows never lie beside settings that are not theirs.
                 self.partial.unlink(missing_ok=True)
                 self._settings_path.write_text(
-                    json.dumps(settings, indent=1), encoding="utf-8", newline="\n"
+                    json.dumps({**settings, _PROBED: probed or {}}, indent=1),
+                    encoding="utf-8",
+                    newline="\n",
                 )
             self._file = self.partial.open("a", encoding="utf-8", newline="\n")
         except OSError as error:
             raise self._cannot_write(error) from error
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
-        try:
-            before = dict(json.loads(self._settings_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(
-                f"--resume: {self._settings_path} cannot be read ({error}); --overwrite starts anew"
-            ) from error
+        before = self._read_settings()
+        before.pop(_PROBED, None)
         now = json.loads(json.dumps(settings))
         changed = [
             f"{flag_setting(name)} was {before.get(name)!r} and is {now.get(name)!r}"
@@ -130,6 +137,14 @@ class Output:
             raise RunError(
                 f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
             )
+
+    def _read_settings(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._settings_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(
+                f"--resume: {self._settings_path} cannot be read ({error}); --overwrite starts anew"
+            ) from error
 
     def _read_rows(self) -> None:
         """Take up the rows that are there; a torn last line is cut off."""

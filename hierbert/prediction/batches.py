@@ -1,0 +1,102 @@
+"""Texts to batches of segmented documents, prepared ahead of the encoder.
+
+Invariant: documents come in the order of the texts, and only a few calls of the tokenizer and one
+batch are held, however many texts there are.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from hierbert.data.messages import type_name
+from hierbert.errors import DataError
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.segmentation import DocumentText, SegmentedDocument
+
+_DOCUMENTS_PER_CALL = 32
+_CHARACTERS_PER_CALL = 200_000
+# Calls that are segmented while the encoder works.
+_CALLS_AHEAD = 2
+
+
+def segmented_batches(
+    processor: HierBertProcessor, texts: Iterable[DocumentText], batch_tokens: int
+) -> Iterator[list[SegmentedDocument]]:
+    """Segment documents and put them into batches by tokens, as they are needed.
+
+    Args:
+        processor: Segments them.
+        texts: May have no end.
+        batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
+
+    Yields:
+        At least one document each.
+
+    Raises:
+        DataError: A document is neither a string nor a list of strings.
+    """
+    batch: list[SegmentedDocument] = []
+    tokens = 0
+    for document in _segmented(processor, texts):
+        size = len(document.input_ids)
+        if batch and tokens + size > batch_tokens:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(document)
+        tokens += size
+    if batch:
+        yield batch
+
+
+def _segmented(
+    processor: HierBertProcessor, texts: Iterable[DocumentText]
+) -> Iterator[SegmentedDocument]:
+    """Segmented documents, prepared by a worker while the encoder works on those before.
+
+    The texts themselves are read by the caller's thread: not everything that can be read may be
+    read by another.
+    """
+    ahead: deque[Future[list[SegmentedDocument]]] = deque()
+    with ThreadPoolExecutor(1, "segmentation") as worker:
+        try:
+            for part in _calls(texts):
+                ahead.append(worker.submit(processor.segment, part))
+                if len(ahead) > _CALLS_AHEAD:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        finally:
+            worker.shutdown(wait=True, cancel_futures=True)
+
+
+def _calls(texts: Iterable[DocumentText]) -> Iterator[list[DocumentText]]:
+    """Texts in parts that are worth a call of the tokenizer."""
+    waiting: list[DocumentText] = []
+    characters = 0
+    for number, text in enumerate(texts):
+        try:
+            characters += count_characters(text)
+        except DataError as error:
+            raise DataError(f"texts[{number}]: {error}") from error
+        waiting.append(text)
+        if len(waiting) >= _DOCUMENTS_PER_CALL or characters >= _CHARACTERS_PER_CALL:
+            yield waiting
+            waiting, characters = [], 0
+    if waiting:
+        yield waiting
+
+
+def count_characters(document: DocumentText) -> int:
+    """The characters of a document.
+
+    Raises:
+        DataError: It is neither a string nor a list of strings or of lists of strings.
+    """
+    if isinstance(document, str):
+        return len(document)
+    if not isinstance(document, list | tuple):
+        raise DataError(
+            f"a document is {type_name(document)}; allowed is a string, a list of strings or a "
+            "list of lists of strings"
+        )
+    return sum(count_characters(part) for part in document)

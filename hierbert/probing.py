@@ -1,0 +1,138 @@
+"""Short measurements that choose what depends on the machine: the precision, the size of a pass.
+
+Nothing is assumed of a machine: on many CPUs bfloat16 is slower than float32, and large passes are
+slower than small ones. A probe takes seconds. Its result is the caller's to keep: the answers of a
+model differ by a rounding error between sizes, and visibly between precisions.
+"""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from transformers import PreTrainedModel
+
+from hierbert.model.encoding import SegmentEncoder
+
+_CPU_CANDIDATES = (1_024, 2_048, 4_096)
+_ACCELERATOR_CANDIDATES = (8_192, 16_384, 32_768, 65_536, 131_072)
+_ROUNDS = 3
+_SECONDS = 10.0
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPE_PROBE_TOKENS = {"cpu": 1_024}
+_ACCELERATOR_DTYPE_PROBE_TOKENS = 16_384
+# A precision with fewer digits must be worth it.
+_LEAST_GAIN = 1.1
+
+Name = TypeVar("Name")
+
+
+def probe_tokens_per_forward(encoder: SegmentEncoder, segment_tokens: int) -> int:
+    """The size of an encoder's pass that takes least time per token on this machine, now.
+
+    Args:
+        encoder: On its device, in its precision and mode; in training mode the backward pass is
+            measured too. Its gradients are cleared.
+        segment_tokens: Tokens of a full segment.
+
+    Returns:
+        Tokens of one pass.
+    """
+    device = next(encoder.parameters()).device
+    on_cpu = device.type == "cpu"
+    candidates = _CPU_CANDIDATES if on_cpu else _ACCELERATOR_CANDIDATES
+    sizes = sorted({max(1, size // segment_tokens) for size in candidates})
+    backward = encoder.training and not encoder.frozen
+    runs = {
+        segments: _pass(encoder.encoder, segments, segment_tokens, device, backward)
+        for segments in sizes
+    }
+    # Dropout must not move the generators that training draws from.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seconds = {size: value / size for size, value in _median_seconds(runs, device).items()}
+    encoder.zero_grad(set_to_none=True)
+    return min(seconds, key=lambda size: seconds[size]) * segment_tokens
+
+
+def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
+    """The precision in which an encoder is fastest on this machine.
+
+    Args:
+        encoder: In float32, on its device.
+        segment_tokens: Tokens of a full segment.
+
+    Returns:
+        "float32", unless "bfloat16" or "float16" takes at least 1.1 times less time and gives
+        finite numbers.
+    """
+    device = next(encoder.parameters()).device
+    tokens = _DTYPE_PROBE_TOKENS.get(device.type, _ACCELERATOR_DTYPE_PROBE_TOKENS)
+    segments = max(1, tokens // segment_tokens)
+    runs = {}
+    for name, dtype in _DTYPES.items():
+        other = encoder if name == "float32" else copy.deepcopy(encoder).to(dtype)
+        run = _pass(other, segments, segment_tokens, device, backward=False)
+        try:
+            finite = bool(run().isfinite().all())
+        except RuntimeError:
+            # Not every device computes in every precision.
+            continue
+        if finite:
+            runs[name] = run
+    seconds = _median_seconds(runs, device)
+    fastest = min(seconds, key=lambda name: seconds[name])
+    if "float32" not in seconds or seconds["float32"] >= _LEAST_GAIN * seconds[fastest]:
+        return fastest
+    return "float32"
+
+
+def _pass(
+    encoder: PreTrainedModel,
+    segments: int,
+    segment_tokens: int,
+    device: torch.device,
+    backward: bool,
+) -> Callable[[], torch.Tensor]:
+    """One pass over full segments of tokens drawn from a generator of its own."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (segments, segment_tokens)
+    ids = torch.randint(0, int(encoder.config.vocab_size), shape, generator=generator).to(device)
+
+    def run() -> torch.Tensor:
+        with torch.set_grad_enabled(backward):
+            states: torch.Tensor = encoder(input_ids=ids)[0]
+            if backward:
+                states.float().sum().backward()
+        return states.detach()
+
+    return run
+
+
+def _median_seconds(
+    runs: Mapping[Name, Callable[[], torch.Tensor]], device: torch.device
+) -> dict[Name, float]:
+    """Median time of each run, measured in turns so that a busy moment hits all of them."""
+    times: dict[Name, list[float]] = {name: [] for name in runs}
+    out_of_memory: set[Name] = set()
+    started = time.monotonic()
+    for number in range(_ROUNDS + 1):
+        for name, run in runs.items():
+            if name in out_of_memory:
+                continue
+            before = time.perf_counter()
+            try:
+                run()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+            except torch.OutOfMemoryError:
+                out_of_memory.add(name)
+                times.pop(name)
+                continue
+            # The first round warms caches up.
+            if number:
+                times[name].append(time.perf_counter() - before)
+        if number and time.monotonic() - started > _SECONDS:
+            break
+    return {name: statistics.median(values) for name, values in times.items()}

@@ -1,0 +1,383 @@
+"""What makes encoding fast leaves answers as they are; what is lossy keeps its stated bounds."""
+
+import copy
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commands import read_jsonl, write_jsonl
+from conftest import make_text
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inference import infer, save_model, the_error
+from test_model import build
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from hierbert import HierBertPredictor, probing
+from hierbert.errors import ConfigError, DataError
+from hierbert.model.first_token import first_token_encoder
+from hierbert.model.int8 import Int8Linear
+from hierbert.model.processing_hierbert import collate
+from hierbert.model.ragged import plan_micro_batches
+from hierbert.prediction import batches
+from hierbert.prediction import loading as loading_module
+from hierbert.prediction import predictor as predictor_module
+
+AS_BERT = ("bert", "roberta")
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    chance = random.Random(5)
+    return ["", *(make_text(chance, count) for count in (1, 3, 40, 7, 25))]
+
+
+@pytest.mark.parametrize("kind", ("bert", "roberta", "distilbert", "mpnet", "modernbert"))
+def test_the_first_token_alone_equals_the_whole_last_layer(encoders, texts, kind) -> None:
+    model, processor = build(encoders[kind], pooling="cls")
+    encoder = model.hierbert.segment_encoder
+    assert (first_token_encoder(encoder.encoder) is not None) == (kind in AS_BERT)
+    inputs = processor(texts)
+    with torch.no_grad():
+        whole = encoder(
+            inputs["input_ids"], inputs["segment_lengths"], inputs["sentence_index"], 10**3
+        )[0]
+        alone, sentences = encoder(inputs["input_ids"], inputs["segment_lengths"])
+    assert sentences is None
+    torch.testing.assert_close(alone, whole, rtol=0, atol=1e-5)
+
+
+def test_the_first_token_alone_gives_the_same_gradients(encoders, texts) -> None:
+    model, processor = build(encoders["bert"], pooling="cls")
+    encoder = model.hierbert.segment_encoder
+    inputs = processor(texts)
+    gradients = []
+    for sentences in (inputs["sentence_index"], None):
+        encoder.zero_grad()
+        vectors, _ = encoder(inputs["input_ids"], inputs["segment_lengths"], sentences, 10**3)
+        vectors.pow(2).sum().backward()
+        gradients.append({name: w.grad for name, w in encoder.named_parameters()})
+    assert {n for n, g in gradients[0].items() if g is None} == {
+        n for n, g in gradients[1].items() if g is None
+    }
+    for name, gradient in gradients[0].items():
+        if gradient is not None:
+            torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_token_alone_is_read_only_without_sentences(encoders, texts, monkeypatch) -> None:
+    """Counted in the rows that reach the last layer's feed-forward."""
+    model, processor = build(encoders["bert"], pooling="cls")
+    rows = []
+    last = model.hierbert.segment_encoder.encoder.encoder.layer[-1]
+    last.output.register_forward_hook(lambda _m, _i, output: rows.append(output.shape[1]))
+    predictor = HierBertPredictor(model, processor)
+    predictor.classify(texts)
+    assert set(rows) == {1}
+    rows.clear()
+    predictor.summarize(texts)
+    assert min(rows) > 1
+    rows.clear()
+    other = HierBertPredictor(*build(encoders["bert"], pooling="mean"))
+    last = other.model.hierbert.segment_encoder.encoder.encoder.layer[-1]
+    last.output.register_forward_hook(lambda _m, _i, output: rows.append(output.shape[1]))
+    other.classify(texts)
+    assert min(rows) > 1
+
+
+def test_two_threads_share_a_model_whose_last_layer_one_of_them_shortens(encoders, texts) -> None:
+    model, processor = build(encoders["bert"], pooling="cls")
+    predictor = HierBertPredictor(model, processor)
+    expected = {task: list(predictor.predict(texts, (task,))) for task in ("classify", "summarize")}
+    differences: list[str] = []
+
+    def work(task: str) -> None:
+        for _ in range(10):
+            for now, before in zip(predictor.predict(texts, (task,)), expected[task], strict=True):
+                if now.summary != before.summary or now.label != before.label:
+                    differences.append(task)
+
+    threads = [threading.Thread(target=work, args=(task,)) for task in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not differences
+
+
+def test_only_the_heads_asked_for_are_run(encoders, texts) -> None:
+    model, processor = build(encoders["bert"])
+    inputs = processor(texts)
+    both = model(**inputs)
+    labels_only = model(**inputs, heads=["classification"])
+    torch.testing.assert_close(labels_only.logits, both.logits, rtol=0, atol=1e-6)
+    assert labels_only.sentence_scores is None and labels_only.sentence_vectors is None
+    sentences_only = model(**inputs, heads=["summarization"])
+    torch.testing.assert_close(
+        sentences_only.sentence_scores, both.sentence_scores, rtol=0, atol=1e-6
+    )
+    assert sentences_only.logits is None
+    neither = model(**inputs, heads=[])
+    torch.testing.assert_close(neither.document_vectors, both.document_vectors, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="'classifier' is not allowed; choose from classification"):
+        model(**inputs, heads=["classifier"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    lengths=st.lists(st.integers(1, 512), max_size=80),
+    budget=st.integers(1, 2_048),
+    most=st.sampled_from([0.0, 0.02, 0.05, 0.3, 1.0]),
+)
+def test_no_micro_batch_has_more_padding_than_allowed(lengths, budget, most) -> None:
+    plan = plan_micro_batches(lengths, budget, most)
+    assert sorted(itertools.chain(*plan)) == list(range(len(lengths)))
+    for batch in plan:
+        rectangle = len(batch) * max(lengths[index] for index in batch)
+        assert len(batch) == 1 or rectangle <= budget
+        assert rectangle - sum(lengths[index] for index in batch) <= most * rectangle
+
+
+def quantized_by_numpy(linear: nn.Linear, states: np.ndarray) -> np.ndarray:
+    """The same rounding in float64, one token and one output at a time."""
+    weight = linear.weight.detach().numpy()
+    rows = []
+    for x in states:
+        low, high = np.float32(min(x.min(), 0)), np.float32(max(x.max(), 0))
+        step = np.float32((high - low) / np.float32(255))
+        zero = np.rint(low / step) + 128
+        levels = np.clip(np.rint(x / step) - zero, -128, 127)
+        row = []
+        for output, bias in zip(weight, linear.bias.detach().numpy(), strict=True):
+            scale = np.abs(output).max() / np.float32(127)
+            whole = np.rint(output / scale)
+            row.append(((levels + zero) * whole).sum() * float(step) * float(scale) + float(bias))
+        rows.append(row)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("shift", (-3.0, 0.0, 40.0))
+def test_an_int8_layer_is_its_definition(shift) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 7)
+    states = torch.randn(5, 24) * torch.tensor([[0.01], [1], [30], [5], [1]]) + shift
+    found = Int8Linear(linear)(states.view(1, 5, 24)).view(5, 7).numpy()
+    np.testing.assert_allclose(found, quantized_by_numpy(linear, states.numpy()), rtol=1e-4)
+    # Half a level of each input and of each weight, at most.
+    exact = linear(states).detach().numpy()
+    span = (states.amax(1).clamp(min=0) - states.amin(1).clamp(max=0)).numpy()
+    weights = linear.weight.detach().abs()
+    half_levels = span[:, None] / 255 * weights.sum(1).numpy()
+    half_weights = states.abs().sum(1, keepdim=True).numpy() * weights.amax(1).numpy() / 127
+    assert (np.abs(found - exact) <= half_levels + half_weights + 1e-5).all()
+
+
+def test_an_int8_layer_takes_zeros_no_bias_and_any_number_of_rows() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(8, 4, bias=False)
+    layer = Int8Linear(linear)
+    assert torch.equal(layer(torch.zeros(2, 3, 8)), torch.zeros(2, 3, 4))
+    states = torch.randn(17, 8)
+    whole = layer(states)
+    for row in range(17):
+        assert torch.equal(layer(states[row : row + 1]), whole[row : row + 1])
+    assert layer(states[:0]).shape == (0, 4)
+    assert not layer(torch.full((1, 8), torch.inf)).isfinite().any()
+
+
+def cosines(one: list[float], other: list[float]) -> float:
+    return float(F.cosine_similarity(torch.tensor(one), torch.tensor(other), dim=0))
+
+
+@pytest.mark.parametrize("pooling", ("mean", "cls"))
+def test_int8_answers_come_close(encoders, texts, pooling, tmp_path) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"], pooling=pooling)
+    exact = HierBertPredictor.from_pretrained(folder)
+    lossy = HierBertPredictor.from_pretrained(folder, dtype="int8")
+    assert (exact.dtype, lossy.dtype) == ("float32", "int8")
+    changed = 0
+    for one, other in zip(exact.embed(texts), lossy.embed(texts), strict=True):
+        changed += one.document_vector != other.document_vector
+        assert cosines(one.document_vector, other.document_vector) > 0.99
+    assert changed == len(texts)
+    assert [p.label for p in lossy.classify(texts)] == [p.label for p in lossy.classify(texts)]
+
+
+def test_a_document_in_int8_has_close_answers_in_any_company(encoders, texts) -> None:
+    model, processor = build(encoders["bert"])
+    model.hierbert.segment_encoder.quantize()
+    predictor = HierBertPredictor(model, processor)
+    together = predictor.embed(texts)
+    for text, one in zip(texts, together, strict=True):
+        (alone,) = predictor.embed(text)
+        assert cosines(alone.document_vector, one.document_vector) > 0.999
+
+
+def test_int8_is_refused_off_the_cpu(encoders, tmp_path, monkeypatch) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"])
+    monkeypatch.setattr(loading_module, "find_device", lambda _: torch.device("meta"))
+    with pytest.raises(ConfigError, match="dtype int8 is for CPUs, not for meta; choose bfloat16"):
+        HierBertPredictor.from_pretrained(folder, dtype="int8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ("float32", "int8"))
+def test_a_compiled_encoder_answers_the_same(encoders, texts, dtype, tmp_path) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"])
+    plain = HierBertPredictor.from_pretrained(folder, dtype=dtype)
+    compiled = HierBertPredictor.from_pretrained(folder, dtype=dtype, compile=True)
+    least = 0.999999 if dtype == "float32" else 0.999
+    for one, other in zip(plain.embed(texts), compiled.embed(texts), strict=True):
+        assert cosines(one.document_vector, other.document_vector) > least
+
+
+def test_what_cannot_be_compiled_is_told_before_the_work(encoders, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler")
+
+    model, processor = build(encoders["bert"])
+    monkeypatch.setattr(model.hierbert.segment_encoder, "compile_layers", fail)
+    with pytest.raises(ConfigError, match=r"cannot be compiled here \(no compiler\)"):
+        HierBertPredictor(model, processor, compile=True)
+
+
+def fake_clock(
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_of: dict[Any, float],
+    key: Callable[[PreTrainedModel, int], Any],
+) -> None:
+    """Let a probe measure these seconds for each pass, by what makes the pass differ."""
+    now = [0.0]
+
+    def fake_pass(encoder: PreTrainedModel, segments: int, *_: Any, **__: Any) -> Any:
+        def run() -> torch.Tensor:
+            now[0] += seconds_of[key(encoder, segments)]
+            return torch.zeros(1)
+
+        return run
+
+    monkeypatch.setattr(probing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(probing, "_pass", fake_pass)
+
+
+def test_the_pass_that_takes_least_time_a_token_is_chosen(encoders, monkeypatch) -> None:
+    model, processor = build(encoders["bert"], max_tokens_per_segment=512)
+    # 1024, 2048 and 4096 tokens: 2, 4 and 8 segments of 512.
+    fake_clock(monkeypatch, {2: 0.5, 4: 0.7, 8: 1.5}, lambda _, segments: segments)
+    predictor = HierBertPredictor(model, processor, tokens_per_forward="auto")
+    assert predictor.tokens_per_forward == 2_048
+    assert model.hierbert.segment_encoder.tokens_per_forward == 2_048
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    (
+        ({"float32": 1.0, "bfloat16": 1.7, "float16": 0.95}, "float32"),
+        ({"float32": 1.0, "bfloat16": 0.4, "float16": 0.5}, "bfloat16"),
+        ({"float32": 1.0, "bfloat16": 0.95, "float16": 0.8}, "float16"),
+    ),
+)
+def test_a_precision_must_be_worth_its_digits(encoders, monkeypatch, seconds, chosen) -> None:
+    name = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+    fake_clock(monkeypatch, seconds, lambda encoder, _: name[encoder.dtype])
+    model, _ = build(encoders["bert"])
+    encoder = model.hierbert.segment_encoder.encoder
+    assert probing.probe_dtype(encoder, 512) == chosen
+    assert encoder.dtype == torch.float32
+
+
+def test_the_real_probes_choose_something_and_leave_the_model_as_it_was(encoders) -> None:
+    model, _ = build(encoders["bert"])
+    segment_encoder = model.hierbert.segment_encoder
+    before = copy.deepcopy(model.state_dict())
+    assert probing.probe_dtype(segment_encoder.encoder, 64) in ("float32", "bfloat16", "float16")
+    state = torch.get_rng_state()
+    assert probing.probe_tokens_per_forward(segment_encoder.train(), 64) in (1_024, 2_048, 4_096)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(weight.grad is None for weight in model.parameters())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_what_was_probed_before_an_interruption_holds_on(encoders, tmp_path, monkeypatch) -> None:
+    model = save_model(tmp_path / "model", encoders["bert"])
+    chance = random.Random(1)
+    rows = [{"id": f"d{n}", "text": make_text(chance, 4)} for n in range(6)]
+    docs = write_jsonl(tmp_path / "docs.jsonl", rows)
+    probed, used = iter((384, 240)), []
+    monkeypatch.setattr(predictor_module, "probe_tokens_per_forward", lambda *_: next(probed))
+    real = predictor_module.segmented_batches
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        yield next(real(*arguments))
+        raise KeyboardInterrupt
+
+    def watched(self: HierBertPredictor, *arguments: Any) -> Any:
+        used.append(self.tokens_per_forward)
+        return predict_batch(self, *arguments)
+
+    predict_batch = HierBertPredictor._predict_batch
+    monkeypatch.setattr(HierBertPredictor, "_predict_batch", watched)
+    output = tmp_path / "out.jsonl"
+    command = ("--input", docs, "--output", output, "--tokens-per-forward", "auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(predictor_module, "segmented_batches", interrupted)
+        assert infer(model, *command, "--batch-tokens", "1") == 130
+    assert infer(model, *command, "--resume") == 0
+    assert set(used) == {384}
+    assert [row["id"] for row in read_jsonl(output)] == [row["id"] for row in rows]
+    assert next(probed) == 240  # It was never asked for again.
+
+
+@pytest.mark.parametrize("value", ("0", "-3", "many", "1.5", ""))
+def test_tokens_of_a_pass_that_are_no_number(tmp_path, capsys, value) -> None:
+    assert infer(tmp_path, "--input", "x", "--output", "y", f"--tokens-per-forward={value}") == 2
+    assert f"{value!r} is not allowed: auto, or at least 1" in the_error(capsys)
+
+
+def test_segmentation_runs_ahead_by_a_bounded_number_of_calls(encoders) -> None:
+    _, processor = build(encoders["bert"])
+    taken = 0
+
+    def documents() -> Iterator[str]:
+        nonlocal taken
+        for _ in range(1_000):
+            taken += 1
+            yield "The cat is red."
+
+    made = batches.segmented_batches(processor, documents(), 60)
+    first = next(made)
+    assert len(first) >= 2 and taken <= 3 * 32
+    rest = [document for batch in made for document in batch]
+    assert len(first) + len(rest) == 1_000
+    expected = collate(processor.segment(["The cat is red."]))["input_ids"]
+    assert all(torch.equal(d.input_ids.long(), expected) for d in rest)
+
+
+def test_a_failure_in_the_worker_is_told_and_stops_it(encoders, monkeypatch) -> None:
+    model, processor = build(encoders["bert"])
+    predictor = HierBertPredictor(model, processor)
+    with pytest.raises(DataError, match=r"texts\[40\]: a document is"):
+        predictor.classify(["The cat."] * 40 + [7])  # type: ignore[list-item]
+
+    def fail(_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(processor, "segment", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        predictor.classify(["The cat."])
+    assert not [t for t in threading.enumerate() if t.name.startswith("segmentation")]
+
+
+def test_a_reader_that_leaves_ends_the_worker(encoders) -> None:
+    predictor = HierBertPredictor(*build(encoders["bert"]), batch_tokens=50)
+    answers = predictor.predict(itertools.repeat("The cat is red."))
+    next(answers)
+    answers.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("segmentation")]

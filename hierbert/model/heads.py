@@ -82,8 +82,8 @@ class SummarizationHead(nn.Module):
     """A score for each sentence, from its vector, its segment's, its document's and its place.
 
     Args:
-        config: Reads `hidden_size`, `sentence_layers`, `attention_heads`, `dropout` and
-            `listwise_loss_weight`.
+        config: Reads `hidden_size`, `sentence_layers`, `sentence_reach`, `attention_heads`,
+            `dropout` and `listwise_loss_weight`.
     """
 
     def __init__(self, config: HierBertConfig) -> None:
@@ -99,7 +99,12 @@ class SummarizationHead(nn.Module):
         self.from_place = nn.Linear(2 * POSITION_FEATURES + 1, hidden)
         self.dropout = nn.Dropout(config.dropout)
         self.context = Aggregator(
-            hidden, config.sentence_layers, config.heads, config.dropout, False
+            hidden,
+            config.sentence_layers,
+            config.heads,
+            config.dropout,
+            group_token=False,
+            reach=config.sentence_reach,
         )
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, 1)

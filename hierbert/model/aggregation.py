@@ -97,9 +97,7 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
             attn_mask=near(reach, width, 0, keys),
         )
         parts.append(context.flatten(1, 2))
-    parts += [
-        band(start, min(start + width, length)) for start in range(inner_end, length, width)
-    ]
+    parts += [band(start, min(start + width, length)) for start in range(inner_end, length, width)]
     return torch.cat(parts, dim=1)
 
 

@@ -94,14 +94,22 @@ def test_a_group_is_the_same_in_any_company(sizes, reach, units_per_forward) -> 
 
 
 @pytest.mark.parametrize("reach", [None, 5])
-def test_states_without_gradients_are_those_with_them(reach, monkeypatch) -> None:
+def test_a_few_rows_at_a_time_give_the_same_states_and_gradients(reach, monkeypatch) -> None:
     monkeypatch.setattr(aggregation, "_ROWS_AT_ONCE", 7)
     aggregator = build(reach, layers=2)
     vectors, lengths = torch.randn(40, HIDDEN), torch.tensor([30, 10])
-    expected, _ = aggregator(vectors, lengths)
     with torch.no_grad():
         states, _ = aggregator(vectors, lengths)
-    torch.testing.assert_close(states, expected.detach(), atol=1e-6, rtol=0)
+    results = []
+    for rows in (7, 1000):
+        monkeypatch.setattr(aggregation, "_ROWS_AT_ONCE", rows)
+        aggregator.zero_grad()
+        expected, _ = aggregator(vectors, lengths)
+        torch.testing.assert_close(states, expected.detach(), atol=1e-5, rtol=0)
+        expected.square().sum().backward()
+        results.append([weight.grad.clone() for weight in aggregator.parameters()])
+    for gradient, expected in zip(*results, strict=True):
+        torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_what_training_holds_is_linear_in_the_units() -> None:

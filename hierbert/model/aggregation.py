@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .ragged import group_starts, padded_positions, plan_micro_batches
@@ -17,7 +18,8 @@ from .ragged import group_starts, padded_positions, plan_micro_batches
 _FREQUENCIES = 16
 _RELATIVE_FREQUENCIES = 4
 POSITION_FEATURES = 4 * _FREQUENCIES + 2 * _RELATIVE_FREQUENCIES
-# Without gradients only so many rows have their four times wider inner states at a time.
+# So many rows have their four times wider inner states at a time; with gradients the inner
+# states of longer groups are computed again in the backward pass.
 _ROWS_AT_ONCE = 4096
 
 
@@ -50,8 +52,8 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
 
     Equal to `scaled_dot_product_attention` with a mask that is True where
     ``abs(i - j) <= reach`` (sliding attention, Beltagy et al. 2020, section 3.1), in time and
-    memory linear in L: bands of ``reach / 2`` queries read the keys around them, and all bands
-    that lie inside the group share one mask. Keys are read where they lie, not copied.
+    memory linear in L: bands of ``reach / 2`` queries read the keys around them, where they lie,
+    under one mask of ``reach / 2`` times ``2.5 * reach`` numbers.
 
     Args:
         query: float (heads, L, d).
@@ -69,19 +71,21 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
     # backward pass, almost twice as many gradients of keys.
     width = max(1, reach // 2)
     keys = width + 2 * reach
-
-    def near(first_query: int, queries: int, first_key: int, keys: int) -> Tensor:
-        rows = torch.arange(first_query, first_query + queries, device=query.device)
-        columns = torch.arange(first_key, first_key + keys, device=query.device)
-        return (rows[:, None] - columns).abs() <= reach
+    # One mask serves all bands, those at the ends by a part of it: row i stands for the query
+    # at `start + i`, column j for the key at `start - reach + j`. Made of numbers, since each
+    # call would make its own numbers of truth values and keep them for the backward pass.
+    steps = torch.arange(keys, device=query.device)
+    far = (steps[:width, None] + reach - steps).abs() > reach
+    mask = query.new_zeros(width, keys).masked_fill_(far, -torch.inf)
 
     def band(start: int, end: int) -> Tensor:
         first, last = max(0, start - reach), min(length, end + reach)
+        skipped = first - (start - reach)
         return F.scaled_dot_product_attention(
             query[None, :, start:end],
             key[None, :, first:last],
             value[None, :, first:last],
-            attn_mask=near(start, end - start, first, last - first),
+            attn_mask=mask[: end - start, skipped : skipped + last - first],
         )[0]
 
     parts = [band(start, min(start + width, reach)) for start in range(0, reach, width)]
@@ -94,7 +98,7 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
             query[:, reach:inner_end].unflatten(1, (inner, width)),
             key[:, : inner_end + reach].unfold(1, keys, width).transpose(2, 3),
             value[:, : inner_end + reach].unfold(1, keys, width).transpose(2, 3),
-            attn_mask=near(reach, width, 0, keys),
+            attn_mask=mask,
         )
         parts.append(context.flatten(1, 2))
     parts += [band(start, min(start + width, length)) for start in range(inner_end, length, width)]
@@ -140,11 +144,15 @@ class AggregatorLayer(GradientCheckpointingLayer):
             context = attend_within(query[0], key[0], value[0], reach)[None]
         context = context.transpose(1, 2).reshape(groups, length, hidden)
         states = states + F.dropout(self.attention_output(context), self.dropout, self.training)
-        if torch.is_grad_enabled() or length <= _ROWS_AT_ONCE:
+        if length <= _ROWS_AT_ONCE:
             return states + self._feed_forward(states)
         del packed, query, key, value, context
-        parts = [part + self._feed_forward(part) for part in states.split(_ROWS_AT_ONCE, dim=1)]
-        return torch.cat(parts, dim=1)
+        parts = states.split(_ROWS_AT_ONCE, dim=1)
+        if torch.is_grad_enabled():
+            added = [checkpoint(self._feed_forward, part, use_reentrant=False) for part in parts]
+        else:
+            added = [self._feed_forward(part) for part in parts]
+        return states + torch.cat(added, dim=1)
 
     def _feed_forward(self, states: Tensor) -> Tensor:
         inner = F.gelu(self.feed_forward_input(self.feed_forward_norm(states)))
@@ -214,7 +222,13 @@ class Aggregator(nn.Module):
             groups = torch.tensor(batch, device=vectors.device)
             order.append(groups)
             positions, mask = padded_positions(starts[groups], lengths[groups])
-            state = self._run(vectors[positions], lengths[groups], mask)
+            if len(batch) == 1:
+                # As it lies there: the vectors of a long document are not copied.
+                start = int(starts[batch[0]])
+                rectangle = vectors[None, start : start + mask.shape[1]]
+            else:
+                rectangle = vectors[positions]
+            state = self._run(rectangle, lengths[groups], mask)
             if self.token is not None:
                 tokens.append(state[:, 0])
                 state = state[:, 1:]

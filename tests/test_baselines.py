@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hierbert.evaluation import baselines
 from hierbert.evaluation.baselines import lead, lexrank, majority_class, random, tail, textrank
 from hierbert.model.selection import Budget, select_within
 
@@ -54,6 +55,32 @@ def test_continuous_lexrank_is_the_stationary_walk_along_cosines(sentences):
 def test_lexrank_with_threshold_is_the_stationary_walk_along_pairs(sentences, threshold):
     near = (cosines(sentences) > threshold).astype(float)
     assert lexrank(sentences, threshold=threshold) == pytest.approx(walk(near), abs=1e-6)
+
+
+@fast
+@given(documents, st.integers(1, 8))
+def test_lexrank_with_threshold_knows_no_pairs_out_of_reach(sentences, reach):
+    places = np.arange(len(sentences))
+    near = (cosines(sentences) > 0.1) & (abs(places[:, None] - places) <= reach)
+    expected = pytest.approx(walk(near.astype(float)), abs=1e-6)
+    assert lexrank(sentences, threshold=0.1, reach=reach) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "_PAIRS_AT_ONCE", 3)
+        assert lexrank(sentences, threshold=0.1, reach=reach) == expected
+
+
+def test_lexrank_refuses_a_reach_below_one():
+    with pytest.raises(ValueError, match="reach=0 is not allowed"):
+        lexrank(["a b"], threshold=0.1, reach=0)
+
+
+@fast
+@given(documents)
+def test_textrank_is_the_same_by_a_few_words_at_a_time(sentences):
+    expected = pytest.approx(textrank(sentences), abs=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "_CELLS_AT_ONCE", 4)
+        assert textrank(sentences) == expected
 
 
 @fast

@@ -5,7 +5,13 @@ import torch
 from conftest import make_tokenizer
 
 from hierbert import HierBertConfig
-from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
+from hierbert.model.decoding import (
+    Cosines,
+    SummaryRule,
+    label_answer,
+    summary_sentences,
+    summary_text,
+)
 from hierbert.model.segmentation import Segmenter
 from hierbert.model.selection import Budget
 
@@ -21,6 +27,31 @@ def test_headings_are_left_out_unless_there_is_nothing_else() -> None:
     rule = SummaryRule(Budget(max_words=100), min_words_per_sentence=5)
     assert rule.select(document, scores) == [1]
     assert rule.select(headings, [1.0, 2.0]) == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_cosines_to_selected_sentences(dtype) -> None:
+    vectors = torch.randn(60, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    vectors[7] = 0
+    units = torch.nn.functional.normalize(vectors.float(), dim=1)
+    cosines = Cosines(vectors)
+    selected = list(range(3, 53))  # more than the first table has room for
+    for count, index in enumerate(selected, start=1):
+        cosines.select(index)
+        for first in {0, count // 2, count - 1}:
+            expected = (units @ units[selected[first:count]].T).amax(1)
+            got = torch.tensor(cosines.nearest(range(60), first))
+            torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
+    assert Cosines(vectors).count == 0
+
+
+def test_a_redundant_sentence_is_left_out_each_time_anew() -> None:
+    (document,) = Segmenter(make_tokenizer("bert"))(["The cat sat. The cat sat! A dog ran."])
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    rule = SummaryRule(Budget(max_sentences=2), redundancy=0.5)
+    for _ in range(2):
+        assert rule.select(document, [3.0, 2.9, 1.0], vectors) == [0, 2]
+        assert rule.select(document, [3.0, 2.9, 1.0]) == [0, 1]
 
 
 def test_a_summary_is_cut_out_of_its_document() -> None:

@@ -182,11 +182,13 @@ def test_recompute_does_not_hold_the_encoders_graph(encoders) -> None:
     assert held(False, long) > 10 * held(False, short)
 
 
-def test_what_the_sentence_head_holds_is_linear_in_the_sentences() -> None:
+@pytest.mark.parametrize("reach", [None, 100])
+def test_what_the_sentence_head_holds_is_linear_in_the_sentences(reach) -> None:
     config = HierBertConfig(
         text_config={"model_type": "bert", "hidden_size": 32, "num_attention_heads": 2},
         num_labels=2,
         summarization=True,
+        sentence_reach=reach,
         dropout=0.1,
     )
     head = SummarizationHead(config).train()

@@ -1,4 +1,5 @@
 import copy
+import random
 from collections import Counter
 from fractions import Fraction
 from itertools import combinations
@@ -72,6 +73,22 @@ def test_oracle_equals_a_greedy_search_from_scratch(sentences, reference, data):
     assert oracle_sentences(
         sentences, reference, min_gain=MIN_GAIN, costs=costs, limit=limit, selectable=selectable
     ) == brute_force(sentences, reference, costs, limit, selectable)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_oracle_of_a_longer_document_equals_a_greedy_search_from_scratch(seed):
+    dice = random.Random(seed)
+    # A few frequent words, which the reference runs out of bit by bit, and many rare ones.
+    words = [chr(97 + min(int(dice.expovariate(0.2)), 25)) for _ in range(900)]
+    sentences = [" ".join(words[start : start + 10]) for start in range(0, 900, 10)]
+    reference = " ".join(dice.sample(words, 120))
+    costs = [dice.randint(1, 9) for _ in sentences]
+    assert oracle_sentences(sentences, reference, min_gain=MIN_GAIN) == brute_force(
+        sentences, reference
+    )
+    assert oracle_sentences(
+        sentences, reference, min_gain=MIN_GAIN, costs=costs, limit=40
+    ) == brute_force(sentences, reference, costs, 40)
 
 
 def test_oracle_score_is_that_of_rouge_when_sentences_stay_apart():

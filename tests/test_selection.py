@@ -1,5 +1,6 @@
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -140,6 +141,52 @@ def test_equal_scores_go_in_document_order():
     assert select_sentences([1, 2, 1, 2], [1] * 4, 3, order="score") == [1, 3, 0]
 
 
+class Table:
+    """Similarities to selected sentences, out of a table of all pairs."""
+
+    def __init__(self, cosines):
+        self.cosines = cosines
+        self.selected = []
+        self.pairs = 0
+
+    def select(self, index):
+        self.selected.append(index)
+
+    def nearest(self, indices, first):
+        others = self.selected[first:]
+        assert indices and others
+        self.pairs += len(indices) * len(others)
+        return [max(self.cosines[other][index] for other in others) for index in indices]
+
+
+def marginal_relevance_by_definition(
+    scores, costs, limit, pool, redundancy, cosines, accepts=lambda index: True
+):
+    """Every sentence against every selected one, in every round."""
+    low, high = min((scores[i] for i in pool), default=0), max((scores[i] for i in pool), default=0)
+    selected, left, refused = [], limit, set()
+    while True:
+        best, best_value = None, None
+        for index in pool:
+            if index in selected or index in refused or costs[index] > left:
+                continue
+            relevance = (scores[index] - low) / (high - low) if high > low else 0.0
+            nearest = max([0.0, *(cosines[other][index] for other in selected)])
+            value = (1 - redundancy) * relevance - redundancy * nearest
+            if best is None or value > best_value:
+                best, best_value = index, value
+        if best is None:
+            break
+        if accepts(best):
+            selected.append(best)
+            left -= costs[best]
+        else:
+            refused.add(best)
+    if not selected and pool:
+        selected = [max(pool, key=lambda index: scores[index])]
+    return selected
+
+
 @fast
 @given(scored_documents(), st.sampled_from([0.25, 0.5, 0.75, 1.0]), st.integers(0, 2**32))
 def test_redundancy_follows_the_definition_of_marginal_relevance(document, redundancy, seed):
@@ -150,39 +197,67 @@ def test_redundancy_follows_the_definition_of_marginal_relevance(document, redun
     dice = random.Random(seed)
     cosines = [[dice.randint(-8, 8) / 8 for _ in range(size)] for _ in range(size)]
     pool = [index for index in range(size) if selectable[index]]
-    low, high = min((scores[i] for i in pool), default=0), max((scores[i] for i in pool), default=0)
-    expected, left = [], limit
-    while True:
-        best, best_value = None, None
-        for index in pool:
-            if index in expected or costs[index] > left:
-                continue
-            relevance = (scores[index] - low) / (high - low) if high > low else 0.0
-            nearest = max([0.0, *(cosines[other][index] for other in expected)])
-            value = (1 - redundancy) * relevance - redundancy * nearest
-            if best is None or value > best_value:
-                best, best_value = index, value
-        if best is None:
-            break
-        expected.append(best)
-        left -= costs[best]
-    if not expected and pool:
-        expected = [max(pool, key=lambda index: scores[index])]
     chosen = select_sentences(
         scores,
         costs,
         limit,
         order="score",
         redundancy=redundancy,
-        similarity=lambda index: cosines[index],
+        similarity=lambda: Table(cosines),
         selectable=selectable,
     )
-    assert chosen == expected
+    assert chosen == marginal_relevance_by_definition(
+        scores, costs, limit, pool, redundancy, cosines
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(30, 90), st.sampled_from([0.1, 0.5, 0.9]), st.booleans(), st.integers(0, 2**32))
+def test_redundancy_in_longer_documents_follows_the_definition(size, redundancy, distinct, seed):
+    dice = random.Random(seed)
+    scores = [dice.random() if distinct else float(dice.randint(0, 3)) for _ in range(size)]
+    costs = [dice.randint(1, 9) for _ in range(size)]
+    texts = [" ".join(dice.choices("abcdefgh", k=4)) for _ in range(size)]
+    cosines = [[dice.randint(-8, 8) / 8 for _ in range(size)] for _ in range(size)]
+    seen = set()
+
+    def accepts(index):
+        words = texts[index].split()
+        pairs = {*pairwise(words)}
+        if seen & pairs:
+            return False
+        seen.update(pairs)
+        return True
+
+    options = {"order": "score", "redundancy": redundancy, "similarity": lambda: Table(cosines)}
+    arguments = (scores, costs, 5 * size // 2, range(size), redundancy, cosines)
+    chosen = select_sentences(scores, costs, 5 * size // 2, **options)
+    assert chosen == marginal_relevance_by_definition(*arguments)
+    chosen = select_sentences(scores, costs, 5 * size // 2, **options, block_ngrams=2, texts=texts)
+    assert chosen == marginal_relevance_by_definition(*arguments, accepts)
+
+
+def test_redundancy_compares_few_of_many_sentences():
+    class Alike(Table):
+        def nearest(self, indices, first):
+            self.pairs += len(indices) * (len(self.selected) - first)
+            return [0.5] * len(indices)
+
+    size, many = 20_000, 1000
+    table = Alike(None)
+    scores = [float((index * 7919) % size) for index in range(size)]
+    chosen = select_sentences(
+        scores, [1] * size, many, redundancy=0.5, similarity=lambda: table, order="score"
+    )
+    # All are equally alike to any selected one, so that the scores alone decide.
+    assert chosen == sorted(range(size), key=lambda index: -scores[index])[:many]
+    # Each that comes to the top meets each selected one once; all pairs would be 20 million.
+    assert table.pairs < 2 * many * many
 
 
 def test_redundancy_keeps_a_twin_out():
     cosines = [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    options = {"order": "score", "similarity": lambda index: cosines[index]}
+    options = {"order": "score", "similarity": lambda: Table(cosines)}
     assert select_sentences([3, 2.9, 1], [1] * 3, 2, **options) == [0, 1]
     assert select_sentences([3, 2.9, 1], [1] * 3, 2, redundancy=0.5, **options) == [0, 2]
 
@@ -198,6 +273,14 @@ def test_shared_ngrams_work_without_spaces():
     texts = ["今天天气很好", "天气很好啊", "明天下雨"]
     chosen = select_within([3, 2, 1], texts, Budget(max_sentences=2), block_ngrams=3)
     assert chosen == [0, 2]
+
+
+class Silent(Table):
+    def __init__(self):
+        super().__init__(None)
+
+    def nearest(self, indices, first):
+        return []
 
 
 @pytest.mark.parametrize(
@@ -216,13 +299,13 @@ def test_shared_ngrams_work_without_spaces():
         (lambda: select_sentences([1], [1], 1, selectable=[]), "selectable for 0 sentences"),
         (
             lambda: select_sentences(
-                [2, 1], [1, 1], 2, redundancy=0.5, similarity=lambda i: [1.0, math.nan]
+                [2, 1], [1, 1], 2, redundancy=0.5, similarity=lambda: Table([[1.0, math.nan]])
             ),
-            "sentences 0 and 1 is not a number",
+            "similarity of sentence 1 to selected ones is not a number",
         ),
         (
-            lambda: select_sentences([2, 1], [1, 1], 2, redundancy=0.5, similarity=lambda i: [1]),
-            "1 values for sentence 0 of 2",
+            lambda: select_sentences([2, 1], [1, 1], 2, redundancy=0.5, similarity=Silent),
+            "similarity gave 0 values for 1 sentences",
         ),
     ],
 )

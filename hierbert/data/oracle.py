@@ -161,8 +161,9 @@ class _Overlap:
     """Clipped matches of every sentence with what the selected ones leave of the reference.
 
     `remaining` holds how often each n-gram of the reference is still unmatched; `gains` holds
-    what each sentence would match of it. When a sentence is taken, only the sentences that share
-    an n-gram whose remainder changed are looked at, by an inverted index.
+    what each sentence would match of it. When a sentence is taken, only the sentences whose match
+    changes are looked at, by an inverted index: those that have an n-gram more often than it is
+    still unmatched. Over a whole search that is at most once for each word of the document.
     """
 
     def __init__(self, reference: Sequence[object], sentences: Sequence[Sequence[object]]) -> None:
@@ -177,7 +178,9 @@ class _Overlap:
             columns.extend(number_of[ngram] for ngram in shared)
             counts.extend(shared.values())
         by_sentence = np.array(rows, np.int64), np.array(columns, np.int64)
-        order = np.argsort(by_sentence[1], kind="stable")
+        entry_counts: _Ints = np.array(counts, np.int64)
+        # By n-gram, and those who have most of it first.
+        order = np.lexsort((-entry_counts, by_sentence[1]))
         self.remaining: _Ints = np.array(list(reference_counts.values()), np.int64)
         self.reference_total = len(reference)
         self.lengths: _Ints = np.array([len(ngrams) for ngrams in sentences], np.int64)
@@ -186,10 +189,11 @@ class _Overlap:
 
         # Entries once in the order of sentences and once in the order of n-grams.
         self.entry_ngrams = by_sentence[1]
-        self.entry_counts: _Ints = np.array(counts, np.int64)
+        self.entry_counts = entry_counts
         self.sentence_starts = np.searchsorted(by_sentence[0], np.arange(len(sentences) + 1))
         self.inverted_sentences = by_sentence[0][order]
-        self.inverted_counts = self.entry_counts[order]
+        # Negative, to be searched in ascending order.
+        self.inverted_counts = -self.entry_counts[order]
         self.ngram_starts = np.searchsorted(
             self.entry_ngrams[order], np.arange(len(reference_counts) + 1)
         )
@@ -213,8 +217,10 @@ class _Overlap:
             if after == before:
                 continue
             self.remaining[ngram] = after
-            postings = slice(self.ngram_starts[ngram], self.ngram_starts[ngram + 1])
-            counts = self.inverted_counts[postings]
+            first, end = self.ngram_starts[ngram], self.ngram_starts[ngram + 1]
+            more = int(np.searchsorted(self.inverted_counts[first:end], -after))
+            postings = slice(first, first + more)
+            counts = -self.inverted_counts[postings]
             # A sentence occurs once in the postings of an n-gram, so plain indexing is enough.
             self.gains[self.inverted_sentences[postings]] -= np.minimum(
                 counts, before

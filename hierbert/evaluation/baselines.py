@@ -4,20 +4,22 @@ Each summary baseline gives one score per sentence for
 `hierbert.model.selection.select_sentences`, so that it is held to the same budget as the model.
 The graph methods never build the matrix of all pairs of sentences: time and memory of an
 iteration grow with the number of words, except for LexRank with a threshold, which keeps the
-pairs above it.
+pairs above it, of sentences that are not too far apart.
 
 Invariant: scores depend on the document (and, for `random`, its id and the seed) only.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hierbert.data.words import RougeWords
+from hierbert.model.configuration_hierbert import SENTENCE_REACH
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -26,6 +28,13 @@ _Label = TypeVar("_Label", bound=Hashable)
 # Stop when an iteration moves the scores, which sum to 1, by less than this in all.
 _TOLERANCE = 1e-8
 _MAX_ITERATIONS = 200
+
+# LexRank with a threshold looks for pairs so many sentences apart, as the model's head does.
+PAIR_REACH = SENTENCE_REACH
+
+# What one step of an iteration holds at most: numbers of a table, pairs of sentences.
+_CELLS_AT_ONCE = 1 << 21
+_PAIRS_AT_ONCE = 1 << 20
 
 
 def lead(sentences: Sequence[str]) -> list[float]:
@@ -74,11 +83,16 @@ def lexrank(
     threshold: float | None = None,
     damping: float = 0.15,
     idf: Mapping[str, float] | None = None,
+    reach: int | None = PAIR_REACH,
 ) -> list[float]:
     """LexRank (Erkan and Radev 2004, sections 3.2 and 3.3): centrality by TF-IDF cosines.
 
     The stationary distribution of a walk that goes from sentence to sentence by similarity, a
     sentence's similarity to itself included, and with probability `damping` anywhere.
+
+    Without a threshold time and memory are linear in the words. With one they are linear in the
+    sentences by the `reach`, which is not in the paper and does nothing in documents of at most
+    ``reach + 1`` sentences: at most 8 bytes for each sentence and each place of its reach.
 
     Args:
         sentences: The document's sentences.
@@ -87,10 +101,16 @@ def lexrank(
         damping: Probability of going anywhere.
         idf: Inverse document frequency of words as `RougeWords` gives them, missing ones
             counting 0; None for ``log(N / n)`` over the document's own N sentences.
+        reach: With a threshold, sentences further apart are no pair; None: all are compared.
 
     Returns:
         One score per sentence; they sum to 1.
+
+    Raises:
+        ValueError: If `damping` or `reach` is not allowed.
     """
+    if reach is not None and reach < 1:
+        raise ValueError(f"reach={reach!r} is not allowed: at least 1, or None")
     words = _WordTable(sentences)
     if not words.sentence_count:
         return []
@@ -105,7 +125,7 @@ def lexrank(
     if threshold is None:
         spread = _through_words(words, weights)
     else:
-        spread = _through_pairs(*_pairs_above(words, weights, threshold), words.sentence_count)
+        spread = _through_pairs(words, weights, threshold, reach or words.sentence_count)
     return _stationary(spread, words.sentence_count, damping)
 
 
@@ -132,14 +152,26 @@ def textrank(sentences: Sequence[str], *, damping: float = 0.15) -> list[float]:
     logarithms = np.log(np.maximum(different, 1.0))
     sums = logarithms[:, None] + logarithms[None, :]
     inverse = np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
-    cells = words.columns * len(different) + length_of[words.rows]
-    shape = (len(words.names), len(different))
-    own = np.bincount(words.rows, minlength=words.sentence_count) * inverse.diagonal()[length_of]
+    # A word of one sentence is shared by none.
+    occurring = np.bincount(words.columns, minlength=len(words.names))
+    shared = np.flatnonzero(occurring[words.columns] > 1)
+    shared = shared[np.argsort(words.columns[shared], kind="stable")]
+    rows, columns = words.rows[shared], words.columns[shared]
+    own = np.bincount(rows, minlength=words.sentence_count) * inverse.diagonal()[length_of]
+    # Some words at a time, each a row of a table with a column for each length.
+    numbers = np.unique(columns, return_inverse=True)[1]
+    words_at_once = max(1, _CELLS_AT_ONCE // len(different))
+    bounds = np.searchsorted(numbers, np.arange(0, len(words.names) + words_at_once, words_at_once))
+    parts = [slice(first, end) for first, end in pairwise(bounds) if end > first]
 
     def spread(mass: _Floats) -> _Floats:
-        held = _sums(cells, mass[words.rows], shape[0] * shape[1]).reshape(shape)
-        arriving = (held @ inverse).reshape(-1)[cells]
-        total = _sums(words.rows, arriving, words.sentence_count)
+        total = np.zeros(words.sentence_count)
+        for part in parts:
+            table_rows = numbers[part] - numbers[part.start]
+            cells = table_rows * len(different) + length_of[rows[part]]
+            held = _sums(cells, mass[rows[part]], (table_rows[-1] + 1) * len(different))
+            arriving = (held.reshape(-1, len(different)) @ inverse).reshape(-1)[cells]
+            total += _sums(rows[part], arriving, words.sentence_count)
         return np.maximum(total - own * mass, 0.0)  # no sentence is like itself
 
     return _stationary(spread, words.sentence_count, damping)
@@ -207,42 +239,69 @@ def _through_words(words: _WordTable, weights: _Floats) -> Callable[[_Floats], _
 
 
 def _through_pairs(
-    firsts: _Ints, seconds: _Ints, sentence_count: int
+    words: _WordTable, weights: _Floats, threshold: float, reach: int
 ) -> Callable[[_Floats], _Floats]:
-    """Multiplication by 1 for each of the pairs."""
+    """Multiplication by 1 for each pair of sentences whose cosine is above a threshold."""
+    parts = list(_pairs_above(words, weights, threshold, reach))
 
     def spread(mass: _Floats) -> _Floats:
-        return _sums(firsts, mass[seconds], sentence_count)
+        total = np.empty(words.sentence_count)
+        for first_row, counts, seconds in parts:
+            firsts = np.repeat(np.arange(len(counts)), counts)
+            end_row = first_row + len(counts)
+            total[first_row:end_row] = _sums(firsts, mass[seconds], len(counts))
+        return total
 
     return spread
 
 
-def _pairs_above(words: _WordTable, weights: _Floats, threshold: float) -> tuple[_Ints, _Ints]:
-    """Pairs of sentences whose cosine is above a threshold, each in both directions."""
+def _pairs_above(
+    words: _WordTable, weights: _Floats, threshold: float, reach: int
+) -> Iterator[tuple[int, _Ints, npt.NDArray[np.int32]]]:
+    """Pairs of sentences whose cosine is above a threshold, each in both directions.
+
+    Args:
+        words: Of N sentences.
+        weights: Of the entries of `words`; those of a sentence have the norm 1.
+        threshold: At least 0.
+        reach: Most sentences between the first of a pair and the second, the second included.
+
+    Yields:
+        For some sentences in a row: the number of the first, how many pairs each of them has,
+        and what these pair it with, ascending.
+    """
+    count = words.sentence_count
     by_word = np.argsort(words.columns, kind="stable")
-    starts = np.searchsorted(words.columns[by_word], np.arange(len(words.names) + 1))
     posted_rows, posted_weights = words.rows[by_word], weights[by_word]
-    row_starts = np.searchsorted(words.rows, np.arange(words.sentence_count + 1))
-    firsts: list[_Ints] = []
-    seconds: list[_Ints] = []
-    for row in range(words.sentence_count):
-        entries = [e for e in range(row_starts[row], row_starts[row + 1]) if weights[e] != 0]
-        if not entries:
-            continue
-        spans = [slice(starts[words.columns[e]], starts[words.columns[e] + 1]) for e in entries]
-        cosines = np.bincount(
-            np.concatenate([posted_rows[span] for span in spans]),
-            np.concatenate(
-                [weights[e] * posted_weights[span] for e, span in zip(entries, spans, strict=True)]
-            ),
-            words.sentence_count,
-        )
-        near = np.flatnonzero(cosines > threshold)
-        firsts.append(np.full(len(near), row))
-        seconds.append(near)
-    if not firsts:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    return np.concatenate(firsts), np.concatenate(seconds)
+    # For each entry, where the entries of its word are, as far as they are in reach.
+    places = posted_rows + words.columns[by_word] * count
+    word_start = words.columns * count
+    starts = np.searchsorted(places, word_start + np.maximum(words.rows - reach, 0))
+    ends = np.searchsorted(places, word_start + np.minimum(words.rows + reach, count - 1), "right")
+    row_starts = np.searchsorted(words.rows, np.arange(count + 1)).tolist()
+    first_row, held = 0, 0
+    counts: list[int] = []
+    seconds: list[npt.NDArray[np.int32]] = []
+    for row in range(count):
+        entries = [
+            (weights[entry], slice(starts[entry], ends[entry]))
+            for entry in range(row_starts[row], row_starts[row + 1])
+            if weights[entry] != 0
+        ]
+        near = np.zeros(0, np.int64)
+        if entries:
+            first = max(0, row - reach)
+            cosines = np.bincount(
+                np.concatenate([posted_rows[span] for _, span in entries]) - first,
+                np.concatenate([weight * posted_weights[span] for weight, span in entries]),
+            )
+            near = np.flatnonzero(cosines > threshold) + first
+        counts.append(len(near))
+        seconds.append(near.astype(np.int32))
+        held += len(near)
+        if held >= _PAIRS_AT_ONCE or row == count - 1:
+            yield first_row, np.array(counts, np.int64), np.concatenate(seconds)
+            first_row, counts, seconds, held = row + 1, [], [], 0
 
 
 def _stationary(

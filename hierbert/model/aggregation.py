@@ -1,7 +1,8 @@
 """A transformer over the vectors of groups: segments of a document, sentences of a document.
 
 It knows nothing of text: a further level (documents of a user) is the same module one level up.
-A group's result does not depend on which other groups are computed beside it.
+A group's result does not depend on which other groups are computed beside it. With a reach, time
+and memory are linear in the units of a group; nothing of the size units times units exists.
 """
 
 import math
@@ -9,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .ragged import group_starts, padded_positions, plan_micro_batches
@@ -16,6 +18,9 @@ from .ragged import group_starts, padded_positions, plan_micro_batches
 _FREQUENCIES = 16
 _RELATIVE_FREQUENCIES = 4
 POSITION_FEATURES = 4 * _FREQUENCIES + 2 * _RELATIVE_FREQUENCIES
+# So many rows have their four times wider inner states at a time; with gradients the inner
+# states of longer groups are computed again in the backward pass.
+_ROWS_AT_ONCE = 4096
 
 
 def position_features(index: Tensor, length: Tensor) -> Tensor:
@@ -42,6 +47,64 @@ def position_features(index: Tensor, length: Tensor) -> Tensor:
     return torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
 
 
+def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tensor:
+    """Attention in which each unit of one group sees the units at most `reach` places away.
+
+    Equal to `scaled_dot_product_attention` with a mask that is True where
+    ``abs(i - j) <= reach`` (sliding attention, Beltagy et al. 2020, section 3.1), in time and
+    memory linear in L: bands of ``reach / 2`` queries read the keys around them, where they lie,
+    under one mask of ``reach / 2`` times ``2.5 * reach`` numbers.
+
+    Args:
+        query: float (heads, L, d).
+        key: float (heads, L, d).
+        value: float (heads, L, d).
+        reach: At least 1.
+
+    Returns:
+        float (heads, L, d).
+    """
+    length = query.shape[1]
+    if length <= reach + 1:
+        return F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
+    # A band twice as wide costs a fifth more time; one half as wide has, for a moment of the
+    # backward pass, almost twice as many gradients of keys.
+    width = max(1, reach // 2)
+    keys = width + 2 * reach
+    # One mask serves all bands, those at the ends by a part of it: row i stands for the query
+    # at `start + i`, column j for the key at `start - reach + j`. Made of numbers, since each
+    # call would make its own numbers of truth values and keep them for the backward pass.
+    steps = torch.arange(keys, device=query.device)
+    far = (steps[:width, None] + reach - steps).abs() > reach
+    mask = query.new_zeros(width, keys).masked_fill_(far, -torch.inf)
+
+    def band(start: int, end: int) -> Tensor:
+        first, last = max(0, start - reach), min(length, end + reach)
+        skipped = first - (start - reach)
+        return F.scaled_dot_product_attention(
+            query[None, :, start:end],
+            key[None, :, first:last],
+            value[None, :, first:last],
+            attn_mask=mask[: end - start, skipped : skipped + last - first],
+        )[0]
+
+    parts = [band(start, min(start + width, reach)) for start in range(0, reach, width)]
+    # From here on no key is missing on the left, and up to `inner_end` none on the right.
+    inner = max(0, (length - 2 * reach) // width)
+    inner_end = reach + inner * width
+    if inner:
+        # Heads stand where SDPA has its batch, and bands where it has its heads.
+        context = F.scaled_dot_product_attention(
+            query[:, reach:inner_end].unflatten(1, (inner, width)),
+            key[:, : inner_end + reach].unfold(1, keys, width).transpose(2, 3),
+            value[:, : inner_end + reach].unfold(1, keys, width).transpose(2, 3),
+            attn_mask=mask,
+        )
+        parts.append(context.flatten(1, 2))
+    parts += [band(start, min(start + width, length)) for start in range(inner_end, length, width)]
+    return torch.cat(parts, dim=1)
+
+
 class AggregatorLayer(GradientCheckpointingLayer):
     """One pre-LN transformer layer (Xiong et al. 2020) with bidirectional attention."""
 
@@ -56,12 +119,15 @@ class AggregatorLayer(GradientCheckpointingLayer):
         self.feed_forward_input = nn.Linear(hidden_size, 4 * hidden_size)
         self.feed_forward_output = nn.Linear(4 * hidden_size, hidden_size)
 
-    def forward(self, states: Tensor, key_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, states: Tensor, key_mask: Tensor | None = None, reach: int | None = None
+    ) -> Tensor:
         """Let the units of each group see each other.
 
         Args:
             states: float (G, L, H).
             key_mask: bool (G, 1, 1, L), True where a unit is real; None when all are.
+            reach: Units further apart do not see each other; for one group alone. None: all do.
 
         Returns:
             float (G, L, H).
@@ -72,11 +138,25 @@ class AggregatorLayer(GradientCheckpointingLayer):
         query, key, value = packed.permute(2, 0, 3, 1, 4)
         # No dropout of attention weights: with it there is no kernel on a CPU whose memory is
         # linear in the length, and a document may have tens of thousands of sentences.
-        context = F.scaled_dot_product_attention(query, key, value, attn_mask=key_mask)
+        if reach is None:
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=key_mask)
+        else:
+            context = attend_within(query[0], key[0], value[0], reach)[None]
         context = context.transpose(1, 2).reshape(groups, length, hidden)
         states = states + F.dropout(self.attention_output(context), self.dropout, self.training)
+        if length <= _ROWS_AT_ONCE:
+            return states + self._feed_forward(states)
+        del packed, query, key, value, context
+        parts = states.split(_ROWS_AT_ONCE, dim=1)
+        if torch.is_grad_enabled():
+            added = [checkpoint(self._feed_forward, part, use_reentrant=False) for part in parts]
+        else:
+            added = [self._feed_forward(part) for part in parts]
+        return states + torch.cat(added, dim=1)
+
+    def _feed_forward(self, states: Tensor) -> Tensor:
         inner = F.gelu(self.feed_forward_input(self.feed_forward_norm(states)))
-        return states + F.dropout(self.feed_forward_output(inner), self.dropout, self.training)
+        return F.dropout(self.feed_forward_output(inner), self.dropout, self.training)
 
 
 class Aggregator(nn.Module):
@@ -90,6 +170,13 @@ class Aggregator(nn.Module):
         group_token: Whether each group gets a learnt vector of its own in front, whose final
             state is returned too.
         units_per_forward: Most vectors of one pass, padding included.
+        reach: A unit sees those at most this many places away; None: all of its group. The
+            rule is the same for every group: one with at most ``reach + 1`` units sees all of
+            itself, by the same computation as without a reach, and there is no size at which
+            the result jumps (in a group of ``reach + 2`` its two ends stop seeing each other).
+
+    Raises:
+        ValueError: `reach` is below 1, or given together with a group token, which sees all.
     """
 
     def __init__(
@@ -100,8 +187,12 @@ class Aggregator(nn.Module):
         dropout: float,
         group_token: bool,
         units_per_forward: int = 16_384,
+        reach: int | None = None,
     ) -> None:
         super().__init__()
+        if reach is not None and (reach < 1 or group_token):
+            raise ValueError(f"reach={reach} is not allowed: at least 1, and without a group token")
+        self.reach = reach
         self.units_per_forward = units_per_forward
         self.token = nn.Parameter(torch.zeros(hidden_size)) if group_token and layers else None
         self.positions = nn.Linear(POSITION_FEATURES, hidden_size) if layers else None
@@ -127,11 +218,17 @@ class Aggregator(nn.Module):
         extra = 0 if self.token is None else 1
         sizes = [length + extra for length in lengths.tolist()]
         states, tokens, places, order = [], [], [], []
-        for batch in plan_micro_batches(sizes, self.units_per_forward):
+        for batch in self._plan(sizes):
             groups = torch.tensor(batch, device=vectors.device)
             order.append(groups)
             positions, mask = padded_positions(starts[groups], lengths[groups])
-            state = self._run(vectors[positions], lengths[groups], mask)
+            if len(batch) == 1:
+                # As it lies there: the vectors of a long document are not copied.
+                start = int(starts[batch[0]])
+                rectangle = vectors[None, start : start + mask.shape[1]]
+            else:
+                rectangle = vectors[positions]
+            state = self._run(rectangle, lengths[groups], mask)
             if self.token is not None:
                 tokens.append(state[:, 0])
                 state = state[:, 1:]
@@ -141,6 +238,17 @@ class Aggregator(nn.Module):
         if self.token is None:
             return flat, None
         return flat, torch.cat(tokens)[torch.argsort(torch.cat(order))]
+
+    def _plan(self, sizes: list[int]) -> list[list[int]]:
+        """Groups that go through the layers together; one that the reach cuts goes alone."""
+        cut = [number for number, size in enumerate(sizes) if self._is_cut(size)]
+        whole = [number for number, size in enumerate(sizes) if not self._is_cut(size)]
+        batches = plan_micro_batches([sizes[number] for number in whole], self.units_per_forward)
+        return [[number] for number in cut] + [[whole[n] for n in batch] for batch in batches]
+
+    def _is_cut(self, size: int) -> bool:
+        """Whether a group has units that do not see each other."""
+        return self.reach is not None and size > self.reach + 1
 
     def _run(self, vectors: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
         """One rectangle of groups, float (G, L, H), through all layers."""
@@ -156,6 +264,7 @@ class Aggregator(nn.Module):
             states = torch.cat([self.token.expand(groups, 1, hidden).to(states.dtype), states], 1)
             mask = F.pad(mask, (1, 0), value=True)
         key_mask = None if bool(mask.all()) else mask[:, None, None, :]
+        reach = self.reach if self._is_cut(length) else None
         for layer in self.layers:
-            states = layer(states, key_mask)
+            states = layer(states, key_mask, reach)
         return self.norm(states)

@@ -17,6 +17,7 @@ LIST_UNITS = ("sentences", "segments")
 SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 SUMMARY_ORDERS = ("document", "score")
 LONGEST_SEGMENT_TOKENS = 512
+SENTENCE_REACH = 2048
 
 # These encoders number positions from padding_idx + 1, so that many fewer can be used.
 _OFFSET_POSITIONS = frozenset(
@@ -65,6 +66,11 @@ class HierBertConfig(PreTrainedConfig):
         pooling: Tokens to segment vector: "mean", "cls", "max" or "attention" (learnt).
         aggregator_layers: Pre-LN transformer layers over the segment vectors; 0 leaves the mean.
         sentence_layers: Attention layers over all sentences of a document before scoring them.
+        sentence_reach: In those layers a sentence sees the sentences at most this many places
+            before and after it, so that their time is linear in the sentences. Documents of at
+            most one sentence more are seen whole. None: all sentences of any document see each
+            other, in quadratic time; a checkpoint without this field, which was made before
+            there was one, is read so.
         attention_heads: Heads of both kinds of layers; None takes one head for 64 dimensions.
         dropout: Probability, of the aggregator and the heads (the encoder keeps its own).
         classification: Whether the model has a classification head (labels are in `id2label`).
@@ -109,6 +115,7 @@ class HierBertConfig(PreTrainedConfig):
     pooling: str = "mean"
     aggregator_layers: int = 2
     sentence_layers: int = 1
+    sentence_reach: int | None = SENTENCE_REACH
     attention_heads: int | None = None
     dropout: float = 0.1
     classification: bool = True
@@ -144,6 +151,19 @@ class HierBertConfig(PreTrainedConfig):
         if self.max_tokens_per_segment is None:
             self.max_tokens_per_segment = self.longest_segment
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read a checkpoint's fields; those it lacks get the meaning they had when it was made.
+
+        Args:
+            config_dict: The content of its config.json.
+            **kwargs: As `PreTrainedConfig.from_dict` takes them.
+
+        Returns:
+            The configuration, and the unused arguments where `return_unused_kwargs` asks.
+        """
+        return super().from_dict({"sentence_reach": None, **config_dict}, **kwargs)
 
     @property
     def encoder_config(self) -> PreTrainedConfig:
@@ -192,6 +212,8 @@ class HierBertConfig(PreTrainedConfig):
         _one_of(self, "pooling", POOLING_MODES)
         _at_least(self, "aggregator_layers", 0)
         _at_least(self, "sentence_layers", 0)
+        if self.sentence_reach is not None:
+            _at_least(self, "sentence_reach", 1)
         if self.attention_heads is not None:
             _at_least(self, "attention_heads", 1)
         if self.hidden_size % self.heads:

@@ -4,12 +4,13 @@ The last step of every use of a model, in training's evaluation, in the predicto
 the checkpoint's own files are at hand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
 from .segmentation import SegmentedDocument
@@ -91,22 +92,51 @@ class SummaryRule:
             Indices into the document's sentences.
         """
         texts = document.sentences
-        similar = _cosines(vectors) if self.redundancy and vectors is not None else None
+        compared = None if vectors is None or not self.redundancy else vectors
         return select_within(
             scores,
             texts,
             self.budget,
             token_counts=document.sentence_tokens.tolist(),
             order=self.order,
-            redundancy=self.redundancy if similar else 0.0,
-            similarity=similar,
+            redundancy=0.0 if compared is None else self.redundancy,
+            similarity=None if compared is None else partial(Cosines, compared),
             selectable=self.selectable(texts),
         )
 
 
-def _cosines(vectors: Tensor) -> Callable[[int], list[float]]:
-    units = F.normalize(vectors.float(), dim=1)
-    return lambda index: (units @ units[index]).tolist()
+class Cosines:
+    """Cosines of sentence vectors to those of selected sentences, for `select_sentences`.
+
+    A vector of zeros has the cosine 0 to all. It remembers one selection: make a new one for
+    each.
+
+    Args:
+        vectors: Sentence vectors, float (N, H); they are read, not copied.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        self.vectors = vectors
+        self.lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float32)
+        self.lengths.clamp_(min=1e-12)
+        # The selected ones lie side by side, in a table that doubles when it is full.
+        self.selected = vectors.new_empty((16, vectors.shape[1]), dtype=torch.float32)
+        self.count = 0
+
+    def select(self, index: int) -> None:
+        """Take note of a selected sentence."""
+        if self.count == len(self.selected):
+            self.selected = torch.cat([self.selected, torch.empty_like(self.selected)])
+        self.selected[self.count] = self._units([index])[0]
+        self.count += 1
+
+    def nearest(self, indices: Sequence[int], first: int) -> list[float]:
+        """The greatest cosine of each sentence to the selected ones but for the `first`."""
+        return (self._units(indices) @ self.selected[first : self.count].T).amax(1).tolist()
+
+    def _units(self, indices: Sequence[int]) -> Tensor:
+        rows = torch.tensor(indices, device=self.vectors.device)
+        return self.vectors[rows].float() / self.lengths[rows, None]
 
 
 def summary_text(document: SegmentedDocument, selected: Sequence[int]) -> str:

@@ -82,8 +82,8 @@ class SummarizationHead(nn.Module):
     """A score for each sentence, from its vector, its segment's, its document's and its place.
 
     Args:
-        config: Reads `hidden_size`, `sentence_layers`, `attention_heads`, `dropout` and
-            `listwise_loss_weight`.
+        config: Reads `hidden_size`, `sentence_layers`, `sentence_reach`, `attention_heads`,
+            `dropout` and `listwise_loss_weight`.
     """
 
     def __init__(self, config: HierBertConfig) -> None:
@@ -99,7 +99,12 @@ class SummarizationHead(nn.Module):
         self.from_place = nn.Linear(2 * POSITION_FEATURES + 1, hidden)
         self.dropout = nn.Dropout(config.dropout)
         self.context = Aggregator(
-            hidden, config.sentence_layers, config.heads, config.dropout, False
+            hidden,
+            config.sentence_layers,
+            config.heads,
+            config.dropout,
+            group_token=False,
+            reach=config.sentence_reach,
         )
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, 1)
@@ -132,7 +137,7 @@ class SummarizationHead(nn.Module):
             place = sentence_vectors.new_zeros(1, 2 * POSITION_FEATURES + 1)
             nothing = sentence_vectors.new_zeros(1, sentence_vectors.shape[1])
             one = torch.ones_like(sentences_per_document[:1])
-            return self._score(nothing, around, place, one)[:0]
+            return self._score(self._states(nothing, around, place), one)[:0]
         documents = group_of_unit(sentences_per_document)
         index = torch.arange(len(sentence_vectors), device=sentence_vectors.device)
         in_document = index - group_starts(sentences_per_document)[documents]
@@ -149,8 +154,9 @@ class SummarizationHead(nn.Module):
         # Once a segment and a document, not once a sentence.
         around = self._around(segment_states)[sentence_segments]
         around = around + self._beside(document_vectors)[documents]
-        sizes = sentences_per_document[sentences_per_document > 0]
-        return self._score(sentence_vectors, around, place, sizes)
+        states = self._states(sentence_vectors, around, place)
+        del around, place  # each as large as the sentence vectors of a long document
+        return self._score(states, sentences_per_document[sentences_per_document > 0])
 
     def _around(self, segment_states: Tensor) -> Tensor:
         """What a segment says to its sentences, float (P, H)."""
@@ -160,10 +166,13 @@ class SummarizationHead(nn.Module):
         """What a document says to its sentences, float (D, H)."""
         return self.from_document(self.document_norm(document_vectors))
 
-    def _score(self, sentences: Tensor, around: Tensor, place: Tensor, sizes: Tensor) -> Tensor:
-        """Scores, float (N,), of sentences with what is around them and their places."""
+    def _states(self, sentences: Tensor, around: Tensor, place: Tensor) -> Tensor:
+        """Sentences with what is around them and their places, float (N, H)."""
         sentences = sentences.to(self.hidden.weight.dtype)
-        states = self.sentence_norm(sentences) + around + self.from_place(place.to(sentences.dtype))
+        return self.sentence_norm(sentences) + around + self.from_place(place.to(sentences.dtype))
+
+    def _score(self, states: Tensor, sizes: Tensor) -> Tensor:
+        """Scores, float (N,), of the sentences of documents of these sizes."""
         states, _ = self.context(self.dropout(states), sizes)
         return self.output(self.dropout(F.gelu(self.hidden(states)))).squeeze(-1)
 

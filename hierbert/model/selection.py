@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .marginal_relevance import SimilarityToSelected, by_marginal_relevance
+
 ORDERS = ("document", "score")
 
 # Scripts written without spaces between words, as (first, last) code points in ascending order.
@@ -178,7 +180,7 @@ def select_sentences(
     *,
     order: str = "document",
     redundancy: float = 0.0,
-    similarity: Callable[[int], Sequence[float]] | None = None,
+    similarity: Callable[[], SimilarityToSelected] | None = None,
     block_ngrams: int = 0,
     texts: Sequence[str] | None = None,
     selectable: Sequence[bool] | None = None,
@@ -195,7 +197,9 @@ def select_sentences(
     the greatest score of the document's selectable sentences (all 0 when they are equal), and
     similarity is the greatest cosine to a selected sentence, negative ones counting as 0.
 
-    Time is that of sorting without `redundancy`, and selected sentences times sentences with it.
+    Time is that of sorting without `redundancy`. With it, only sentences that come to the top are
+    compared with the selected ones: at worst all of them (equal scores), in practice some times
+    as many as are selected.
 
     Args:
         scores: One finite score per sentence, greater is better.
@@ -203,7 +207,8 @@ def select_sentences(
         limit: What may be spent, from `Budget.limit`.
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
-        similarity: Gives for a sentence's index its cosines to all sentences; needed with
+        similarity: Makes what tells the similarity of sentences to selected ones, anew for
+            this selection (`hierbert.model.decoding.Cosines` of sentence vectors); needed with
             `redundancy`.
         block_ngrams: Pass over a sentence that shares this many words in a row with a selected
             one; 0 is off. It suits short documents, not long ones.
@@ -234,8 +239,8 @@ def select_sentences(
     if similarity is None or redundancy == 0:
         selected = _by_score(candidates, costs, limit, repeats)
     else:
-        selected = _by_marginal_relevance(
-            candidates, values, costs, limit, repeats, redundancy, similarity
+        selected = by_marginal_relevance(
+            candidates, values, costs, limit, redundancy, similarity(), repeats.accepts
         )
     return sorted(selected) if order == "document" else selected
 
@@ -248,7 +253,7 @@ def select_within(
     token_counts: Sequence[int] | None = None,
     order: str = "document",
     redundancy: float = 0.0,
-    similarity: Callable[[int], Sequence[float]] | None = None,
+    similarity: Callable[[], SimilarityToSelected] | None = None,
     block_ngrams: int = 0,
     selectable: Sequence[bool] | None = None,
 ) -> list[int]:
@@ -280,6 +285,13 @@ def select_within(
     )
 
 
+def _plain_words(text: str) -> list[str]:
+    """Words without case and outer punctuation; letters of scripts without spaces stand alone."""
+    spaced = _UNSPACED.sub(lambda match: f" {match[0]} ", text.casefold())
+    pieces = (_OUTER_PUNCTUATION.sub("", piece) for piece in spaced.split())
+    return [piece for piece in pieces if piece]
+
+
 class _Repeats:
     """Remembers the n-grams of the selected sentences; does nothing when `size` is 0."""
 
@@ -300,13 +312,6 @@ class _Repeats:
         return True
 
 
-def _plain_words(text: str) -> list[str]:
-    """Words without case and outer punctuation; letters of scripts without spaces stand alone."""
-    spaced = _UNSPACED.sub(lambda match: f" {match[0]} ", text.casefold())
-    pieces = (_OUTER_PUNCTUATION.sub("", piece) for piece in spaced.split())
-    return [piece for piece in pieces if piece]
-
-
 def _by_score(
     candidates: list[int], costs: Sequence[int], limit: int, repeats: _Repeats
 ) -> list[int]:
@@ -322,56 +327,13 @@ def _by_score(
     return selected
 
 
-def _by_marginal_relevance(
-    candidates: list[int],
-    values: list[float],
-    costs: Sequence[int],
-    limit: int,
-    repeats: _Repeats,
-    redundancy: float,
-    similarity: Callable[[int], Sequence[float]],
-) -> list[int]:
-    lowest = min(values[index] for index in candidates)
-    spread = max(values[index] for index in candidates) - lowest
-    worth = {
-        index: (1 - redundancy) * (values[index] - lowest) / spread if spread > 0 else 0.0
-        for index in candidates
-    }
-    closeness = dict.fromkeys(candidates, 0.0)
-    selected: list[int] = []
-    left = limit
-    remaining = sorted(candidates)
-    while True:
-        # What does not fit now never will: the budget only shrinks.
-        remaining = [index for index in remaining if costs[index] <= left]
-        if not remaining:
-            return selected
-        best = max(remaining, key=lambda index: worth[index] - redundancy * closeness[index])
-        remaining.remove(best)
-        if not repeats.accepts(best):
-            continue
-        selected.append(best)
-        left -= costs[best]
-        row = similarity(best)
-        if len(row) != len(values):
-            raise ValueError(
-                f"similarity gave {len(row)} values for sentence {best} of {len(values)} sentences"
-            )
-        for index in remaining:
-            cosine = float(row[index])
-            if not cosine <= closeness[index]:  # a NaN goes in here
-                if math.isnan(cosine):
-                    raise ValueError(f"similarity of sentences {best} and {index} is not a number")
-                closeness[index] = cosine
-
-
 def _check_inputs(
     values: list[float],
     costs: Sequence[int],
     limit: int,
     order: str,
     redundancy: float,
-    similarity: Callable[[int], Sequence[float]] | None,
+    similarity: Callable[[], SimilarityToSelected] | None,
     block_ngrams: int,
     texts: Sequence[str] | None,
 ) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _POLL_SECONDS = 0.05
@@ -58,9 +58,7 @@ def run_cell(
         command += ["--cell-output", str(output)]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         with errors.open("wb") as sink:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=sink, stderr=sink
-            )
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=sink)
             try:
                 stopped = _watch(process, started + timeout_seconds, max_rss_gib)
             finally:

@@ -22,7 +22,7 @@ _PROBE_PRODUCTS = 9
 def machine_facts() -> dict[str, Any]:
     """Processor, cores, memory, and the versions that decide how fast it is."""
     import numpy
-    import psutil
+    import psutil  # type: ignore[import-untyped]
     import tokenizers
     import torch
     import transformers
@@ -56,7 +56,7 @@ def _cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = {}
+    fields: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())

@@ -84,9 +84,7 @@ def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> 
             _, y = place(2.0**x_low, value)
             parts.append(_grid(_LEFT, y, _LEFT + across, y))
             parts.append(_text(_LEFT - 8, y + 4, f"{value:,.10g}", "end"))
-    parts.append(
-        f'<path class="axis" d="M{_LEFT},{_TOP}V{_TOP + down}H{_LEFT + across}"/>'
-    )
+    parts.append(f'<path class="axis" d="M{_LEFT},{_TOP}V{_TOP + down}H{_LEFT + across}"/>')
     parts.append(_text(_LEFT + across / 2, _HEIGHT - 18, x_label))
     middle = _TOP + down / 2
     parts.append(
@@ -103,7 +101,9 @@ def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> 
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>'
         )
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}"/>' for x, y in corners]
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}"/>' for x, y in corners
+        ]
         ends.append((corners[-1][1], corners[-1][0], line.name, colour))
     parts += _labels(ends)
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -104,9 +104,7 @@ def read_corpora(folder: str | None) -> tuple[dict[str, list[Document]], str]:
     return corpora, f"training documents of {' and '.join(CORPORA)}, half of the characters each"
 
 
-def draw(
-    corpora: dict[str, list[Document]], characters: int, seed: int, note: str = ""
-) -> Sample:
+def draw(corpora: dict[str, list[Document]], characters: int, seed: int, note: str = "") -> Sample:
     """Draw documents, the same budget of characters from each corpus.
 
     In a seeded order of the ids a document is taken when it fits what is left of its corpus's

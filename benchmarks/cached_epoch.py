@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.common.cells import ROOT
@@ -80,7 +81,7 @@ def measure_epochs(encoder: str, sample: Sample, seed: int) -> list[float]:
         if process.returncode or len(marks) != _EPOCHS + 1:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise CachedEpochFailed(f"train.py failed: {lines[-1] if lines else 'it said nothing'}")
-        return [later - earlier for earlier, later in zip(marks, marks[1:], strict=False)]
+        return [later - earlier for earlier, later in pairwise(marks)]
 
 
 def _watch(process: subprocess.Popen[bytes], run: Path) -> list[float]:

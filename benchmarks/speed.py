@@ -9,7 +9,7 @@ machine's yardstick before every measurement. See benchmarks/README.md.
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,17 @@ from benchmarks.common.models import DEFAULT_ENCODER, Shape, load_tokenizer
 from benchmarks.common.report import findings_table, finish, table
 from benchmarks.common.rounds import Rounds, run_rounds, say
 from benchmarks.common.sample import FOLDER_VARIABLE, Sample, draw, read_corpora
-from benchmarks.systems.lineup import BELT, CLS, ENCODE, MEAN, NAIVE, Lineup, Row, build_lineup
+from benchmarks.systems.lineup import (
+    BELT,
+    CLS,
+    ENCODE,
+    MEAN,
+    NAIVE,
+    UNWARMED,
+    Lineup,
+    Row,
+    build_lineup,
+)
 from benchmarks.systems.ours import Ours
 from hierbert.errors import run_command
 
@@ -73,7 +83,10 @@ def measure(options: argparse.Namespace) -> bool:
         Whether all outputs were as they should be.
     """
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     if options.threads:
         torch.set_num_threads(options.threads)
     usual = QUICK if options.quick else FULL
@@ -88,8 +101,8 @@ def measure(options: argparse.Namespace) -> bool:
     probe = GemmProbe(shape.hidden_size, shape.intermediate_size)
     lineup = build_lineup(options.encoder, options.seed, sample.texts, small.texts)
 
-    main = _time(lineup.main, sample, sizes["rounds"], probe, "sample:")
-    few = _time(lineup.small, small, sizes["small_rounds"], probe, "small sample:")
+    main = _time(lineup.main, sample, sizes["rounds"], probe, "sample:", lineup.main)
+    few = _time(lineup.small, small, sizes["small_rounds"], probe, "small sample:", UNWARMED)
     utilization, flops = _utilization(lineup, shape, sizes["utilization_rounds"], probe)
     ours = lineup.main[MEAN].system
     assert isinstance(ours, Ours)
@@ -111,14 +124,14 @@ def measure(options: argparse.Namespace) -> bool:
     ]
     rows, records = findings_table(findings, options.quick)
     facts = machine_facts()
-    all_probes = main.all_probes() + few.all_probes() + utilization.all_probes()
+    all_probes = main.probes() + few.probes() + utilization.probes()
     lines = [
         f"Speed: {show_machine(facts)}.",
         "",
-        f"Sample {sample.hash}: {len(sample.documents)} documents, {tokens['sample']:,} tokens; small "
-        f"sample {small.hash}: {len(small.documents)} documents, {tokens['small']:,} tokens; {note}. "
-        f"Seed {options.seed}. GEMM probe {Spread.of(all_probes).show(0)} GFLOP/s, its median at "
-        f"{100 * steadiness(all_probes):.0f} % of its best"
+        f"Sample {sample.hash}: {len(sample.documents)} documents, {tokens['sample']:,} tokens; "
+        f"small sample {small.hash}: {len(small.documents)} documents, {tokens['small']:,} tokens; "
+        f"{note}. Seed {options.seed}. GEMM probe {Spread.of(all_probes).show(0)} GFLOP/s, its "
+        f"median at {100 * steadiness(all_probes):.0f} % of its best"
         + ("; a quick run: nothing here is a verdict." if options.quick else "."),
         "",
         *_rows_table(lineup, lineup.main, main, tokens["sample"], (MEAN, CLS)),
@@ -155,16 +168,22 @@ def measure(options: argparse.Namespace) -> bool:
 
 
 def _time(
-    rows: dict[str, Row], sample: Sample, rounds: int, probe: GemmProbe, title: str
+    rows: dict[str, Row],
+    sample: Sample,
+    rounds: int,
+    probe: GemmProbe,
+    title: str,
+    warm_up: Iterable[str],
 ) -> Rounds:
     tasks: dict[str, Callable[[], object]] = {}
     for name, row in rows.items():
         if row.timed and row.system is not None:
             tasks[name] = partial(row.system.classify, sample.texts)
-    # Once before the rounds: what is built at the first call is not in any time.
-    for name, task in tasks.items():
-        say(f"{title} warm-up of {name}")
-        task()
+    # Once before the rounds: what is built for these lengths is not in any time.
+    for name in warm_up:
+        if name in tasks:
+            say(f"{title} warm-up of {name}")
+            tasks[name]()
     return run_rounds(tasks, rounds, probe, title)
 
 
@@ -193,7 +212,7 @@ def _utilization_finding(rounds: Rounds, flops: float) -> Finding:
     note = f"{_FULL_SEGMENTS} full segments"
     if COMPILED in shares:
         note += f"; compiled {Spread.of(shares[COMPILED]).show()}"
-    return Finding("utilization", shares.get(MEAN, []), rounds.all_probes(), note)
+    return Finding("utilization", shares.get(MEAN, []), rounds.probes(), note)
 
 
 def _ratio_findings(lineup: Lineup, main: Rounds, few: Rounds) -> list[Finding]:
@@ -215,7 +234,7 @@ def _ratio_findings(lineup: Lineup, main: Rounds, few: Rounds) -> list[Finding]:
         else:
             values = ratios(rounds.seconds(slow), rounds.seconds(fast))
             note = rows[fast].checked if key == "int8" else ""
-            found.append(Finding(key, values, rounds.all_probes(), note))
+            found.append(Finding(key, values, rounds.probes(), note))
     return found
 
 
@@ -229,6 +248,7 @@ def _epochs(
     try:
         seconds = measure_epochs(options.encoder, sample, options.seed)
     except CachedEpochFailed as error:
+        say(str(error))
         return [], str(error), probes
     probes += [probe() for _ in range(3)]
     note = f"{len(sample.documents)} documents; epochs took " + ", ".join(

@@ -1,6 +1,6 @@
 """How time and memory grow with a document, from 512 to 1,048,576 tokens.
 
-    python benchmarks/scaling.py          fifteen to twenty-five minutes
+    python benchmarks/scaling.py          about 25 minutes
     python benchmarks/scaling.py --quick  two or three minutes, without verdicts
 
 Every cell is a process of its own, with a limit of time and of memory; what is stopped says by
@@ -32,19 +32,21 @@ PARTS = ("sentence attention", "selection", "selection with redundancy", "oracle
 FEW_TOKENS, MANY_TOKENS = 4_096, 1_048_576
 FULL: dict[str, Any] = {
     "most_tokens": MANY_TOKENS,
+    "factor": 2,
     "sentences": (1_000, 10_000, 50_000),
     "segments": (200, 2_000, 10_000),
     "budget_seconds": 4.0,
-    "timeout_seconds": 120,
+    "timeout_seconds": 90,
     "our_timeout_seconds": 1_200,
     "max_gib": 8.0,
 }
 QUICK: dict[str, Any] = {
-    "most_tokens": 16_384,
-    "sentences": (1_000, 5_000),
-    "segments": (200, 1_000),
+    "most_tokens": 8_192,
+    "factor": 4,
+    "sentences": (2_000,),
+    "segments": (1_000,),
     "budget_seconds": 1.0,
-    "timeout_seconds": 30,
+    "timeout_seconds": 60,
     "our_timeout_seconds": 120,
     "max_gib": 4.0,
 }
@@ -62,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", help="JSON file; benchmarks/results/scaling.json without it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most-tokens", type=int, help="the longest document")
+    parser.add_argument("--factor", type=int, help="between one length and the next")
     parser.add_argument("--sentences", type=int, nargs="+", help="of the parts that read them")
     parser.add_argument("--segments", type=int, nargs="+", help="of the aggregator")
     parser.add_argument("--budget-seconds", type=float, help="each cell is repeated for so long")
@@ -119,17 +122,17 @@ def measure(options: argparse.Namespace) -> None:
         prepared = bench.run("prepare")
         if prepared.result is None:
             raise SystemExit(f"our model cannot be made: {prepared.stopped}")
-        document = _documents(bench, sizes["most_tokens"])
+        document = _documents(bench, sizes["most_tokens"], sizes["factor"])
         # Once more, on the other side of the longest document in time.
         again = None
-        if sizes["most_tokens"] >= FEW_TOKENS:
+        if sizes["most_tokens"] >= MANY_TOKENS:
             again = bench.run("ours", tokens=FEW_TOKENS)
         parts = _parts(bench, list(sizes["sentences"]), list(sizes["segments"]))
 
     from benchmarks.common.machine import machine_facts, show_machine
 
     facts = machine_facts()
-    finding = _finding(document["ours"], again)
+    finding = compare_lengths(document["ours"], again)
     rows, records = findings_table([finding], options.quick)
     output = Path(options.output) if options.output else None
     drawn = (output.parent if output else RESULTS) / (
@@ -142,10 +145,10 @@ def measure(options: argparse.Namespace) -> None:
         f"Scaling: {show_machine(facts)}.",
         "",
         "Milliseconds for 1,000 tokens of one document, text in, label out; each cell in a process "
-        f"of its own, stopped after {sizes['timeout_seconds']} s (ours {sizes['our_timeout_seconds']} "
-        f"s) or at {sizes['max_gib']:g} GiB; median of what fits into "
-        f"{sizes['budget_seconds']:g} s. GEMM probe {Spread.of(probes).show(0)} GFLOP/s, its median "
-        f"at {100 * steadiness(probes):.0f} % of its best"
+        f"of its own, stopped after {sizes['timeout_seconds']} s (ours "
+        f"{sizes['our_timeout_seconds']} s) or at {sizes['max_gib']:g} GiB; median of what fits "
+        f"into {sizes['budget_seconds']:g} s. GEMM probe {Spread.of(probes).show(0)} GFLOP/s, its "
+        f"median at {100 * steadiness(probes):.0f} % of its best"
         + ("; a quick run: nothing here is a verdict." if options.quick else "."),
         "",
         *_document_table(document),
@@ -173,7 +176,7 @@ def measure(options: argparse.Namespace) -> None:
     finish("scaling", options.quick, lines, values, options.output)
 
 
-def _documents(bench: Bench, most: int) -> Document:
+def _documents(bench: Bench, most: int, factor: int) -> Document:
     """A cell for each system and length; a system ends with its first cell that is stopped."""
     document: Document = {kind: {} for kind in SYSTEMS}
     tokens = _LEAST_TOKENS
@@ -181,7 +184,7 @@ def _documents(bench: Bench, most: int) -> Document:
         for kind, cells in document.items():
             if all(cell.result is not None for cell in cells.values()):
                 cells[tokens] = bench.run(kind, tokens=tokens)
-        tokens *= 2
+        tokens *= factor
     return document
 
 
@@ -202,7 +205,7 @@ def milliseconds(cell: Cell, tokens: int) -> float | None:
     return Spread.of(cell.result["seconds"]).median * 1e6 / tokens
 
 
-def _finding(ours: dict[int, Cell], again: Cell | None) -> Finding:
+def compare_lengths(ours: dict[int, Cell], again: Cell | None) -> Finding:
     """The longest document against 4,096 tokens, measured before it and after it."""
     many = ours.get(MANY_TOKENS)
     if many is None or many.result is None:

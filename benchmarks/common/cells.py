@@ -60,7 +60,7 @@ def run_cell(
         with errors.open("wb") as sink:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=sink)
             try:
-                stopped = _watch(process, started + timeout_seconds, max_rss_gib)
+                stopped = _watch(process, timeout_seconds, max_rss_gib)
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -86,10 +86,10 @@ def free_memory_gib() -> float:
     return psutil.virtual_memory().available / GIB
 
 
-def _watch(process: subprocess.Popen[bytes], deadline: float, max_rss_gib: float) -> str:
+def _watch(process: subprocess.Popen[bytes], timeout_seconds: float, max_rss_gib: float) -> str:
     """Wait for a process; why it was stopped, or nothing when it ended by itself."""
     watched = psutil.Process(process.pid)
-    allowed = deadline - time.monotonic()
+    deadline = time.monotonic() + timeout_seconds
     while process.poll() is None:
         try:
             used = watched.memory_info().rss / GIB
@@ -100,7 +100,7 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, max_rss_gib: float
             return f"stopped: more than {max_rss_gib:.1f} GiB"
         if time.monotonic() > deadline:
             process.kill()
-            return f"stopped: more than {allowed:.0f} s"
+            return f"stopped: more than {timeout_seconds:.0f} s"
         time.sleep(_POLL_SECONDS)
     process.wait()
     return ""

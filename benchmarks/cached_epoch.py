@@ -1,0 +1,103 @@
+"""How long an epoch takes with cached vectors, against the first, which makes them.
+
+It runs train.py as a user does and watches the files of the run: config.resolved.yaml is written
+before the first document is encoded, and metrics.jsonl gets a line at the end of each epoch.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.common.cells import ROOT
+from benchmarks.common.sample import Sample
+
+_POLL_SECONDS = 0.005
+_EPOCHS = 3
+_LONGEST_SECONDS = 900
+
+
+class CachedEpochFailed(Exception):
+    """The run did not come to its end; the message holds its last line."""
+
+
+def measure_epochs(encoder: str, sample: Sample, seed: int) -> list[float]:
+    """Train with a frozen encoder and an empty cache.
+
+    Args:
+        encoder: Folder or name.
+        sample: Documents to train on; their label is a coin's.
+        seed: Of the run.
+
+    Returns:
+        Seconds of each epoch, validation and checkpoint included; the first with segmenting and
+        encoding.
+
+    Raises:
+        CachedEpochFailed: train.py failed, or took more than a quarter of an hour.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        chance = random.Random(seed)
+        rows = [
+            {"id": f"{d.corpus}/{d.id}", "text": d.text, "label": ("a", "b")[number % 2]}
+            for number, d in enumerate(sample.documents)
+        ]
+        chance.shuffle(rows)
+        corpus = folder / "corpus.jsonl"
+        corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        settings = [
+            f"data.train={corpus}",
+            "data.label_column=label",
+            "data.validation_fraction=0.2",
+            f"run_dir={folder / 'run'}",
+            f"seed={seed}",
+            f"model.encoder={encoder}",
+            "training.freeze_encoder=true",
+            f"training.epochs={_EPOCHS}",
+            f"training.cache_dir={folder / 'cache'}",
+            "show_sample=false",
+            "baselines=false",
+        ]
+        log = folder / "log.txt"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "train.py"), *settings],
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            )
+            try:
+                marks = _watch(process, folder / "run")
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+        if process.returncode or len(marks) != _EPOCHS + 1:
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise CachedEpochFailed(f"train.py failed: {lines[-1] if lines else 'it said nothing'}")
+        return [later - earlier for earlier, later in pairwise(marks)]
+
+
+def _watch(process: subprocess.Popen[bytes], run: Path) -> list[float]:
+    """When the run's settings were there, and each line of its metrics."""
+    settings, metrics = run / "config.resolved.yaml", run / "metrics.jsonl"
+    marks: list[float] = []
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        now = time.monotonic()
+        if not marks and settings.is_file():
+            marks.append(now)
+        if marks and metrics.is_file():
+            lines = metrics.read_bytes().count(b"\n")
+            marks += [now] * (lines + 1 - len(marks))
+        if ended:
+            break
+        time.sleep(_POLL_SECONDS)
+    return marks

@@ -1,0 +1,1 @@
+"""What the benchmarks share: the sample, the machine, rounds, verdicts, cells, tables, the plot."""

@@ -1,0 +1,112 @@
+"""One process for each measurement of memory, within a limit of time and of memory.
+
+Invariant: a cell that is stopped says which limit stopped it; a cell that fails says why.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_POLL_SECONDS = 0.05
+_LONGEST_REASON = 200
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a process came to.
+
+    Attributes:
+        result: What it measured; None when it did not get to the end.
+        stopped: Why it did not; empty when it did.
+        seconds: From its start to its end.
+    """
+
+    result: dict[str, Any] | None
+    stopped: str
+    seconds: float
+
+
+def run_cell(
+    module: str, request: dict[str, Any], timeout_seconds: float, max_rss_gib: float
+) -> Cell:
+    """Run a module of the benchmarks in a process of its own.
+
+    Args:
+        module: Its name; it is called with `--cell REQUEST --cell-output FILE`.
+        request: What to measure, as JSON.
+        timeout_seconds: It is ended after that.
+        max_rss_gib: It is ended when its resident size passes this, seen every 50 ms.
+
+    Returns:
+        The cell.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "cell.json"
+        errors = Path(scratch) / "errors.txt"
+        command = [sys.executable, "-m", module, "--cell", json.dumps(request)]
+        command += ["--cell-output", str(output)]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        with errors.open("wb") as sink:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=sink, stderr=sink)
+            try:
+                stopped = _watch(process, timeout_seconds, max_rss_gib)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+        seconds = time.monotonic() - started
+        if stopped:
+            return Cell(None, stopped, seconds)
+        if not output.is_file():
+            return Cell(None, _reason(errors, process.returncode), seconds)
+        result = json.loads(output.read_text(encoding="utf-8"))
+        if "unavailable" in result:
+            return Cell(None, result["unavailable"], seconds)
+        return Cell(result, "", seconds)
+
+
+def answer(output: str, result: dict[str, Any]) -> None:
+    """Write what a cell measured, for the process that started it."""
+    Path(output).write_text(json.dumps(result), encoding="utf-8")
+
+
+def free_memory_gib() -> float:
+    """Memory that processes can have now without swapping."""
+    return psutil.virtual_memory().available / GIB
+
+
+def _watch(process: subprocess.Popen[bytes], timeout_seconds: float, max_rss_gib: float) -> str:
+    """Wait for a process; why it was stopped, or nothing when it ended by itself."""
+    watched = psutil.Process(process.pid)
+    deadline = time.monotonic() + timeout_seconds
+    while process.poll() is None:
+        try:
+            used = watched.memory_info().rss / GIB
+        except psutil.Error:
+            break
+        if used > max_rss_gib:
+            process.kill()
+            return f"stopped: more than {max_rss_gib:.1f} GiB"
+        if time.monotonic() > deadline:
+            process.kill()
+            return f"stopped: more than {timeout_seconds:.0f} s"
+        time.sleep(_POLL_SECONDS)
+    process.wait()
+    return ""
+
+
+def _reason(errors: Path, code: int) -> str:
+    lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was said")
+    return f"failed with exit code {code}: {last[:_LONGEST_REASON]}"

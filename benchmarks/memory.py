@@ -1,0 +1,283 @@
+"""Memory of training steps and of inference, and what recomputing costs in time.
+
+    python benchmarks/memory.py          about ten minutes
+    python benchmarks/memory.py --quick  two or three minutes, without verdicts
+
+Every figure comes from a process of its own. See benchmarks/README.md.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common.cells import GIB, Cell, free_memory_gib, run_cell
+from benchmarks.common.figures import Finding, Spread, ratios, steadiness
+from benchmarks.common.report import findings_table, finish, table
+from benchmarks.common.rounds import say
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+MODES = ("keep", "recompute", "auto")
+FULL: dict[str, Any] = {
+    "segments": (32, 128, 512),
+    "timed_segments": 64,
+    "rounds": 4,
+    "tokens": 1_048_576,
+    "timeout_seconds": 1_200,
+}
+QUICK: dict[str, Any] = {
+    "segments": (8, 32),
+    "timed_segments": 16,
+    "rounds": 1,
+    "tokens": 65_536,
+    "timeout_seconds": 300,
+}
+_TIMED_STEPS = 2
+# Of the memory that is free: the rest is for the system and for this process.
+_SHARE_OF_FREE = 0.85
+MIB = 2**20
+BASELINE = "baseline"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small and without verdicts")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
+    parser.add_argument("--output", help="JSON file; benchmarks/results/memory.json without it")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--segments", type=int, nargs="+", help="of the training steps")
+    parser.add_argument("--timed-segments", type=int, help="of the timed steps")
+    parser.add_argument("--rounds", type=int, help="of keep against recompute")
+    parser.add_argument("--tokens", type=int, help="of the document that is classified")
+    parser.add_argument("--timeout-seconds", type=int, help="of each process")
+    return parser
+
+
+class Bench:
+    """The cells of one run.
+
+    Args:
+        encoder: Folder or name.
+        seed: Of everything.
+        timeout_seconds: Of each process.
+    """
+
+    def __init__(self, encoder: str, seed: int, timeout_seconds: float) -> None:
+        self.encoder, self.seed, self.timeout_seconds = encoder, seed, timeout_seconds
+        self.cells: list[dict[str, Any]] = []
+
+    def step(self, mode: str, segments: int, steps: int = 1) -> Cell:
+        """A training run of a small step and some of so many segments."""
+        request = {"mode": mode, "segments": segments, "steps": steps}
+        return self._run("benchmarks.training_step", request)
+
+    def read(self, request: dict[str, Any]) -> Cell:
+        """A cell of `benchmarks.reading`."""
+        return self._run("benchmarks.reading", request)
+
+    def _run(self, module: str, request: dict[str, Any]) -> Cell:
+        full = {**request, "encoder": self.encoder, "seed": self.seed}
+        limit = _SHARE_OF_FREE * free_memory_gib()
+        cell = run_cell(module, full, self.timeout_seconds, limit)
+        said = cell.stopped or f"{cell.seconds:.0f} s"
+        say(f"{' '.join(str(value) for value in request.values())}: {said}")
+        self.cells.append({"request": request, "result": cell.result, "stopped": cell.stopped})
+        return cell
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run the benchmark."""
+    usual = QUICK if options.quick else FULL
+    sizes = {
+        name: value if getattr(options, name) is None else getattr(options, name)
+        for name, value in usual.items()
+    }
+    bench = Bench(options.encoder, options.seed, sizes["timeout_seconds"])
+    before = bench.step("keep", 1, steps=0)
+    if before.result is None:
+        raise SystemExit(f"the baseline process {before.stopped}")
+    baseline = before.result["rss_before_bytes"]
+    grid = _grid(bench, list(sizes["segments"]), baseline)
+    keep, recompute, probes = _times(bench, sizes["timed_segments"], sizes["rounds"])
+    with tempfile.TemporaryDirectory() as folder:
+        bench.read({"kind": "prepare", "folder": folder})
+        request = {
+            "kind": "ours",
+            "folder": folder,
+            "tokens": sizes["tokens"],
+            "budget_seconds": 0.0,
+        }
+        inference = bench.read(request)
+
+    findings = [
+        _memory_finding(grid, list(sizes["segments"]), baseline),
+        Finding(
+            "recompute_time",
+            ratios(recompute, keep),
+            probes,
+            f"{sizes['timed_segments']} segments, {len(keep)} rounds of processes",
+        ),
+        _inference_finding(inference, sizes["tokens"]),
+    ]
+    rows, records = findings_table(findings, options.quick)
+    from benchmarks.common.machine import machine_facts, show_machine
+
+    facts = machine_facts()
+    stable = f"its median at {100 * steadiness(probes):.0f} % of its best" if probes else "no times"
+    lines = [
+        f"Memory: {show_machine(facts)}.",
+        "",
+        f"Resident memory before the first training step: {baseline / MIB:,.0f} MiB (a process of "
+        f"its own). Segments of 128 tokens, one document a step, AdamW, dropout on. GEMM probe: "
+        f"{stable}" + ("; a quick run: nothing here is a verdict." if options.quick else "."),
+        "",
+        *_grid_table(grid, baseline),
+        "",
+        *_inference_table(inference, sizes["tokens"]),
+        "",
+        *rows,
+    ]
+    values = {
+        "seed": options.seed,
+        "encoder": Path(options.encoder).name,
+        "machine": facts,
+        "sizes": {**sizes, "segments": list(sizes["segments"])},
+        "baseline_bytes": baseline,
+        "cells": bench.cells,
+        "step_seconds": {"keep": keep, "recompute": recompute, "probes": probes},
+        "targets": records,
+    }
+    finish("memory", options.quick, lines, values, options.output)
+
+
+def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int], Cell]:
+    """A cell for each mode and number of segments."""
+    grid: dict[tuple[str, int], Cell] = {}
+    for mode in MODES:
+        for number, segments in enumerate(sizes):
+            need = forecast([(s, grid[mode, s]) for s in sizes[:number]], segments, baseline)
+            free = _SHARE_OF_FREE * free_memory_gib()
+            if need is not None and need > free:
+                said = f"not tried: about {need:.0f} GiB by its growth, {free:.0f} GiB may be used"
+                say(f"{mode} {segments}: {said}")
+                grid[mode, segments] = Cell(None, said, 0.0)
+                continue
+            grid[mode, segments] = bench.step(mode, segments)
+    return grid
+
+
+def forecast(smaller: list[tuple[int, Cell]], segments: int, baseline: int) -> float | None:
+    """GiB that more segments will need, by the line through the two largest measured.
+
+    Args:
+        smaller: Measured cells by segments, ascending.
+        segments: Of the cell to come.
+        baseline: Bytes before the first step.
+
+    Returns:
+        None with fewer than two measured cells.
+    """
+    known = [(s, c.result["peak_rss_bytes"]) for s, c in smaller if c.result is not None]
+    if len(known) < 2:
+        return None
+    (few, low), (many, high) = known[-2:]
+    slope = max(0.0, (high - low) / (many - few))
+    return max(baseline, high + slope * (segments - many)) / GIB
+
+
+def _times(
+    bench: Bench, segments: int, rounds: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Seconds of a step with keep and with recompute in each round, and the probes."""
+    seconds: dict[str, list[float]] = {"keep": [], "recompute": []}
+    probes: list[float] = []
+    for number in range(rounds):
+        order = ["keep", "recompute"] if number % 2 == 0 else ["recompute", "keep"]
+        cells = {mode: bench.step(mode, segments, _TIMED_STEPS) for mode in order}
+        if any(cell.result is None for cell in cells.values()):
+            continue
+        for mode, cell in cells.items():
+            assert cell.result is not None
+            steps = cell.result["steps"][1:]
+            seconds[mode].append(Spread.of([step["seconds"] for step in steps]).median)
+            probes += [step["probe"] for step in steps]
+    return seconds["keep"], seconds["recompute"], probes
+
+
+def _step_bytes(cell: Cell, baseline: int) -> int:
+    assert cell.result is not None
+    return max(1, int(cell.result["peak_rss_bytes"]) - baseline)
+
+
+def _memory_finding(grid: dict[tuple[str, int], Cell], sizes: list[int], baseline: int) -> Finding:
+    """What the largest step needs against the smallest, beyond what was there before."""
+    cells = [grid["recompute", segments] for segments in (sizes[0], sizes[-1])]
+    for cell in cells:
+        if cell.result is None:
+            return Finding("training_memory", [], note=cell.stopped)
+    few, many = (_step_bytes(cell, baseline) for cell in cells)
+    growth = (many - few) / MIB / max(1, sizes[-1] - sizes[0])
+    note = (
+        f"{sizes[-1]} / {sizes[0]} segments: {many / MIB:,.0f} / {few / MIB:,.0f} MiB added, "
+        f"gradients and the optimizer's state included; {growth:.3f} MiB a segment more"
+    )
+    return Finding("training_memory", [many / few], note=note)
+
+
+def _inference_finding(cell: Cell, tokens: int) -> Finding:
+    if cell.result is None:
+        return Finding("inference_memory", [], note=cell.stopped)
+    if tokens != FULL["tokens"]:
+        return Finding("inference_memory", [], note=f"only {tokens:,} tokens were read")
+    return Finding("inference_memory", [cell.result["peak_rss_bytes"] / GIB])
+
+
+def _grid_table(grid: dict[tuple[str, int], Cell], baseline: int) -> list[str]:
+    rows = []
+    for (mode, segments), cell in grid.items():
+        if cell.result is None:
+            rows.append([mode, str(segments), "-", "-", "-", cell.stopped])
+            continue
+        step = cell.result["steps"][-1]
+        rows.append(
+            [
+                mode,
+                str(segments),
+                f"{_step_bytes(cell, baseline) / MIB:,.0f}",
+                f"{cell.result['peak_rss_bytes'] / MIB:,.0f}",
+                f"{step['seconds']:.2f}",
+                f"one step; probe {step['probe']:.0f} GFLOP/s",
+            ]
+        )
+    header = ["memory", "segments", "added, MiB", "peak RSS, MiB", "seconds", "note"]
+    return table(header, rows)
+
+
+def _inference_table(cell: Cell, tokens: int) -> list[str]:
+    header = ["inference", "before, MiB", "peak RSS, MiB", "seconds", "tokens/s"]
+    name = f"one document of {tokens:,} tokens"
+    if cell.result is None:
+        return table(header, [[name, "-", "-", "-", cell.stopped]])
+    seconds = Spread.of(cell.result["seconds"]).median
+    row = [
+        name,
+        f"{cell.result['rss_before_bytes'] / MIB:,.0f}",
+        f"{cell.result['peak_rss_bytes'] / MIB:,.0f}",
+        f"{seconds:.1f}",
+        f"{tokens / seconds:,.0f}",
+    ]
+    return table(header, [row])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: 0 when it came to its end."""
+    measure(build_parser().parse_args(argv))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

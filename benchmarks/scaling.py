@@ -1,0 +1,302 @@
+"""How time and memory grow with a document, from 512 to 1,048,576 tokens.
+
+    python benchmarks/scaling.py          about 25 minutes
+    python benchmarks/scaling.py --quick  two or three minutes, without verdicts
+
+Every cell is a process of its own, with a limit of time and of memory; what is stopped says by
+which. Draws benchmarks/results/scaling.svg. See benchmarks/README.md.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common.cells import GIB, Cell, free_memory_gib, run_cell
+from benchmarks.common.figures import Finding, Spread, steadiness
+from benchmarks.common.plot import Line, line_plot
+from benchmarks.common.report import RESULTS, findings_table, finish, table
+from benchmarks.common.rounds import say
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+SYSTEMS = {
+    "ours": "ours",
+    "longformer": "Longformer",
+    "modernbert": "ModernBERT",
+    "bert": "BERT, full attention",
+}
+PARTS = ("sentence attention", "selection", "selection with redundancy", "oracle", "aggregator")
+FEW_TOKENS, MANY_TOKENS = 4_096, 1_048_576
+FULL: dict[str, Any] = {
+    "most_tokens": MANY_TOKENS,
+    "factor": 2,
+    "sentences": (1_000, 10_000, 50_000),
+    "segments": (200, 2_000, 10_000),
+    "budget_seconds": 4.0,
+    "timeout_seconds": 90,
+    "our_timeout_seconds": 1_200,
+    "max_gib": 8.0,
+}
+QUICK: dict[str, Any] = {
+    "most_tokens": 8_192,
+    "factor": 4,
+    "sentences": (2_000,),
+    "segments": (1_000,),
+    "budget_seconds": 1.0,
+    "timeout_seconds": 60,
+    "our_timeout_seconds": 120,
+    "max_gib": 4.0,
+}
+_LEAST_TOKENS = 512
+_SHARE_OF_FREE = 0.85
+MIB = 2**20
+Document = dict[str, dict[int, Cell]]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small and without verdicts")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
+    parser.add_argument("--output", help="JSON file; benchmarks/results/scaling.json without it")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most-tokens", type=int, help="the longest document")
+    parser.add_argument("--factor", type=int, help="between one length and the next")
+    parser.add_argument("--sentences", type=int, nargs="+", help="of the parts that read them")
+    parser.add_argument("--segments", type=int, nargs="+", help="of the aggregator")
+    parser.add_argument("--budget-seconds", type=float, help="each cell is repeated for so long")
+    parser.add_argument("--timeout-seconds", type=int, help="of a cell")
+    parser.add_argument("--our-timeout-seconds", type=int, help="of a cell of ours")
+    parser.add_argument("--max-gib", type=float, help="memory of a cell")
+    return parser
+
+
+class Bench:
+    """The cells of one run.
+
+    Args:
+        encoder: Folder or name.
+        seed: Of texts and weights.
+        sizes: Limits and budgets.
+        folder: Where our model is.
+    """
+
+    def __init__(self, encoder: str, seed: int, sizes: dict[str, Any], folder: str) -> None:
+        self.encoder, self.seed, self.sizes, self.folder = encoder, seed, sizes, folder
+        self.cells: list[dict[str, Any]] = []
+
+    def run(self, kind: str, **request: Any) -> Cell:
+        """Run a cell of `benchmarks.reading`."""
+        ours = kind not in SYSTEMS or kind == "ours"
+        name = "our_timeout_seconds" if ours else "timeout_seconds"
+        limit = min(self.sizes["max_gib"], _SHARE_OF_FREE * free_memory_gib())
+        full = {
+            "kind": kind,
+            **request,
+            "budget_seconds": self.sizes["budget_seconds"],
+            "folder": self.folder,
+            "encoder": self.encoder,
+            "seed": self.seed,
+        }
+        cell = run_cell("benchmarks.reading", full, self.sizes[name], limit)
+        size = " ".join(f"{value:,}" for value in request.values())
+        say(f"{kind} {size}: {cell.stopped or f'{cell.seconds:.0f} s'}")
+        self.cells.append(
+            {"request": {"kind": kind, **request}, "result": cell.result, "stopped": cell.stopped}
+        )
+        return cell
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run the benchmark."""
+    usual = QUICK if options.quick else FULL
+    sizes = {
+        name: value if getattr(options, name) is None else getattr(options, name)
+        for name, value in usual.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options.encoder, options.seed, sizes, folder)
+        prepared = bench.run("prepare")
+        if prepared.result is None:
+            raise SystemExit(f"our model cannot be made: {prepared.stopped}")
+        document = _documents(bench, sizes["most_tokens"], sizes["factor"])
+        # Once more, on the other side of the longest document in time.
+        again = None
+        if sizes["most_tokens"] >= MANY_TOKENS:
+            again = bench.run("ours", tokens=FEW_TOKENS)
+        parts = _parts(bench, list(sizes["sentences"]), list(sizes["segments"]))
+
+    from benchmarks.common.machine import machine_facts, show_machine
+
+    facts = machine_facts()
+    finding = compare_lengths(document["ours"], again)
+    rows, records = findings_table([finding], options.quick)
+    output = Path(options.output) if options.output else None
+    drawn = (output.parent if output else RESULTS) / (
+        f"{output.stem if output else 'scaling-quick' if options.quick else 'scaling'}.svg"
+    )
+    drawn.parent.mkdir(parents=True, exist_ok=True)
+    drawn.write_text(draw(document), encoding="utf-8")
+    probes = [p for cell in bench.cells if cell["result"] for p in cell["result"].get("probes", [])]
+    lines = [
+        f"Scaling: {show_machine(facts)}.",
+        "",
+        "Milliseconds for 1,000 tokens of one document, text in, label out; each cell in a process "
+        f"of its own, stopped after {sizes['timeout_seconds']} s (ours "
+        f"{sizes['our_timeout_seconds']} s) or at {sizes['max_gib']:g} GiB; median of what fits "
+        f"into {sizes['budget_seconds']:g} s. GEMM probe {Spread.of(probes).show(0)} GFLOP/s, its "
+        f"median at {100 * steadiness(probes):.0f} % of its best"
+        + ("; a quick run: nothing here is a verdict." if options.quick else "."),
+        "",
+        *_document_table(document),
+        "",
+        *_stops(document),
+        "Peak resident memory of the same processes, MiB:",
+        "",
+        *_memory_table(document),
+        "",
+        "Parts that see all sentences (or segments) of a document, seconds for one document:",
+        "",
+        *_parts_table(parts),
+        "",
+        *rows,
+    ]
+    values = {
+        "seed": options.seed,
+        "encoder": Path(options.encoder).name,
+        "machine": facts,
+        "sizes": {name: list(v) if isinstance(v, tuple) else v for name, v in sizes.items()},
+        "cells": bench.cells,
+        "targets": records,
+        "plot": drawn.name,
+    }
+    finish("scaling", options.quick, lines, values, options.output)
+
+
+def _documents(bench: Bench, most: int, factor: int) -> Document:
+    """A cell for each system and length; a system ends with its first cell that is stopped."""
+    document: Document = {kind: {} for kind in SYSTEMS}
+    tokens = _LEAST_TOKENS
+    while tokens <= most:
+        for kind, cells in document.items():
+            if all(cell.result is not None for cell in cells.values()):
+                cells[tokens] = bench.run(kind, tokens=tokens)
+        tokens *= factor
+    return document
+
+
+def _parts(bench: Bench, sentences: list[int], segments: list[int]) -> dict[str, dict[int, Cell]]:
+    return {
+        part: {
+            units: bench.run(part, units=units)
+            for units in (segments if part == "aggregator" else sentences)
+        }
+        for part in PARTS
+    }
+
+
+def milliseconds(cell: Cell, tokens: int) -> float | None:
+    """For 1,000 tokens, the median of a cell's repeats; None for a cell that was stopped."""
+    if cell.result is None:
+        return None
+    return Spread.of(cell.result["seconds"]).median * 1e6 / tokens
+
+
+def compare_lengths(ours: dict[int, Cell], again: Cell | None) -> Finding:
+    """The longest document against 4,096 tokens, measured before it and after it."""
+    many = ours.get(MANY_TOKENS)
+    if many is None or many.result is None:
+        why = many.stopped if many else f"no document of {MANY_TOKENS:,} tokens was read"
+        return Finding("linear_time", [], note=why)
+    top = milliseconds(many, MANY_TOKENS)
+    few = [c for c in (ours.get(FEW_TOKENS), again) if c is not None and c.result is not None]
+    if top is None or not few:
+        return Finding("linear_time", [], note=f"no time for {FEW_TOKENS:,} tokens")
+    values = [top / (milliseconds(cell, FEW_TOKENS) or 1.0) for cell in few]
+    probes = [p for cell in [many, *few] if cell.result for p in cell.result["probes"]]
+    note = f"against {FEW_TOKENS:,} tokens in {len(few)} processes, before and after"
+    return Finding("linear_time", values, probes, note)
+
+
+def draw(document: Document) -> str:
+    """The plot of all cells that came to their end."""
+    lines = []
+    for kind, cells in document.items():
+        points = [(float(t), milliseconds(cell, t)) for t, cell in cells.items()]
+        lines.append(Line(SYSTEMS[kind], [(x, y) for x, y in points if y is not None]))
+    return line_plot(
+        "Time per 1,000 tokens against the length of a document",
+        "tokens of the document",
+        "milliseconds per 1,000 tokens",
+        lines,
+    )
+
+
+def _document_table(document: Document) -> list[str]:
+    rows = []
+    for tokens in document["ours"]:
+        cells = [by_tokens.get(tokens) for by_tokens in document.values()]
+        row = [f"{tokens:,}"]
+        for cell in cells:
+            value = milliseconds(cell, tokens) if cell is not None else None
+            row.append("-" if value is None else f"{value:,.0f}")
+        rows.append(row)
+    return table(["tokens", *SYSTEMS.values()], rows)
+
+
+def _memory_table(document: Document) -> list[str]:
+    rows = []
+    for tokens in document["ours"]:
+        row = [f"{tokens:,}"]
+        for by_tokens in document.values():
+            cell = by_tokens.get(tokens)
+            done = cell is not None and cell.result is not None
+            row.append(f"{cell.result['peak_rss_bytes'] / MIB:,.0f}" if done else "-")  # type: ignore
+        rows.append(row)
+    return table(["tokens", *SYSTEMS.values()], rows)
+
+
+def _stops(document: Document) -> list[str]:
+    """Which limit ended which system."""
+    lines = [
+        f"- {SYSTEMS[kind]} at {tokens:,} tokens {cell.stopped}"
+        for kind, cells in document.items()
+        for tokens, cell in cells.items()
+        if cell.stopped
+    ]
+    return [*lines, ""] if lines else []
+
+
+def _parts_table(parts: dict[str, dict[int, Cell]]) -> list[str]:
+    rows = []
+    for part, cells in parts.items():
+        unit = "segments" if part == "aggregator" else "sentences"
+        for units, cell in cells.items():
+            if cell.result is None:
+                rows.append([part, f"{units:,} {unit}", "-", "-", cell.stopped])
+                continue
+            seconds = Spread.of(cell.result["seconds"])
+            rows.append(
+                [
+                    part,
+                    f"{units:,} {unit}",
+                    f"{seconds.median:.4g}",
+                    f"{seconds.median * 1e6 / units:.3g}",
+                    f"{len(cell.result['seconds'])} times; peak RSS "
+                    f"{cell.result['peak_rss_bytes'] / GIB:.2f} GiB",
+                ]
+            )
+    return table(["part", "size", "seconds", "microseconds for each", "note"], rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: 0 when it came to its end."""
+    measure(build_parser().parse_args(argv))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,430 @@
+"""The benchmarks' own arithmetic, verdicts and limits; no figure of speed is asserted here."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModel
+
+from benchmarks import fill_readme, memory, scaling, speed
+from benchmarks.common import figures
+from benchmarks.common.cells import Cell, run_cell
+from benchmarks.common.figures import TARGETS, Finding, Spread, is_steady, ratios
+from benchmarks.common.models import Shape, build_model, load_tokenizer
+from benchmarks.common.plot import Line, line_plot
+from benchmarks.common.report import table
+from benchmarks.common.rounds import run_rounds
+from benchmarks.common.sample import Document, draw, read_corpora
+from benchmarks.common.text import make_segments, make_text, single_token_words
+from benchmarks.systems.lineup import BELT, CLS, MEAN, NAIVE, build_lineup
+from benchmarks.systems.naive import Naive
+from benchmarks.systems.ours import Ours
+from benchmarks.training_step import small_first
+from hierbert.data.plan import plan_epoch
+from hierbert.errors import DataError
+from tests.conftest import make_text as known_text
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    # Each round is twice as slow as the one before; the ratio does not move.
+    assert ratios([3.0, 6.0, 12.0], [2.0, 4.0, 8.0]) == [1.5, 1.5, 1.5]
+    with pytest.raises(ValueError):
+        ratios([1.0], [1.0, 2.0])
+
+
+def test_a_spread_is_the_median_and_the_ends() -> None:
+    spread = Spread.of([4.0, 1.0, 9.0])
+    assert (spread.median, spread.low, spread.high) == (4.0, 1.0, 9.0)
+    assert spread.show(1, "x") == "4.0x (1.0 to 9.0)"
+
+
+@pytest.mark.parametrize(
+    ("probes", "steady"),
+    [([100.0, 100.0, 80.0], True), ([100.0, 80.0, 80.0], True), ([100.0, 79.0, 79.0], False)],
+)
+def test_a_probe_is_steady_from_eight_tenths_of_its_best(probes: list[float], steady: bool) -> None:
+    assert is_steady(probes) is steady
+
+
+def test_a_bound_is_reached_by_the_bound_itself() -> None:
+    lower, upper = TARGETS["belt_cls"], TARGETS["recompute_time"]
+    assert lower.at_least and not upper.at_least
+    for target, better, worse in ((lower, 1.6, 1.49), (upper, 1.3, 1.41)):
+        for value, expected in (
+            (better, figures.REACHED),
+            (target.threshold, figures.REACHED),
+            (worse, figures.MISSED),
+        ):
+            assert target.verdict(value, steady=True, quick=False) == expected
+
+
+def test_there_is_no_verdict_on_a_noisy_machine_or_in_a_quick_run() -> None:
+    noisy, calm = [100.0, 50.0, 50.0], [100.0, 99.0, 98.0]
+    for value in (1.0, 9.0):
+        timed = Finding("naive", [value], noisy)
+        assert timed.record(quick=False)["verdict"] == figures.UNSETTLED
+        assert timed.record(quick=True)["verdict"] == figures.QUICK
+    # Probes that are missing settle nothing either.
+    assert Finding("naive", [9.0]).record(quick=False)["verdict"] == figures.UNSETTLED
+    assert Finding("naive", [9.0, 3.0, 5.0], calm).record(quick=False)["verdict"] == figures.REACHED
+    assert Finding("naive", [9.0, 3.0, 2.0], calm).record(quick=False)["verdict"] == figures.MISSED
+    # Memory does not depend on how busy the machine is.
+    assert Finding("inference_memory", [1.6], noisy).record(quick=False)["verdict"] == (
+        figures.MISSED
+    )
+    missing = Finding("int8", [], calm, "no int8").record(quick=False)
+    assert (missing["verdict"], missing["note"]) == (figures.NOT_MEASURED, "no int8")
+
+
+def test_every_target_of_the_issue_is_in_the_table() -> None:
+    bounds = Counter((t.threshold, t.at_least) for t in TARGETS.values())
+    assert bounds == Counter(
+        [
+            *((1.5, True), (1.25, True), (4.0, True), (1.25, True), (0.68, True), (0.02, False)),
+            *((1.5, True), (1.1, False), (1.4, False), (1.3, False), (1.5, False), (0.05, False)),
+        ]
+    )
+
+
+def test_rounds_alternate_and_probe_before_every_task() -> None:
+    log: list[str] = []
+
+    def probe() -> float:
+        log.append("probe")
+        return 1.0
+
+    def clock(task: object) -> float:
+        assert callable(task)
+        return float(task())
+
+    tasks = {
+        name: lambda name=name, value=value: log.append(name) or value
+        for name, value in (("a", 1.0), ("b", 2.0), ("c", 4.0))
+    }
+    rounds = run_rounds(tasks, 3, probe, clock=clock)  # type: ignore[arg-type]
+    expected = [step for name in "abccbaabc" for step in ("probe", name)]
+    assert log == expected
+    assert ratios(rounds.seconds("c"), rounds.seconds("b")) == [2.0, 2.0, 2.0]
+    assert len(rounds.probes()) == 3 and len(rounds.all_probes()) == 9
+
+
+def _corpora(seed: int) -> dict[str, list[Document]]:
+    chance = random.Random(seed)
+    made = {
+        name: [Document(f"{name}{i}", name, "x" * chance.randint(10, 400)) for i in range(40)]
+        for name in ("one", "two")
+    }
+    return made
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 99), characters=st.integers(1_000, 9_000))
+def test_a_sample_depends_on_ids_and_seed_and_keeps_its_budget(seed: int, characters: int) -> None:
+    corpora = _corpora(seed)
+    sample = draw(corpora, characters, seed)
+    shuffled = {name: documents[::-1] for name, documents in reversed(corpora.items())}
+    assert draw(shuffled, characters, seed).hash == sample.hash
+    for name in corpora:
+        used = sum(len(d.text) for d in sample.documents if d.corpus == name)
+        assert 0 < used <= characters // 2
+    assert len({d.id for d in sample.documents}) == len(sample.documents)
+
+
+def test_another_text_gives_another_hash_and_no_text_is_recorded() -> None:
+    corpora = {"one": [Document("a", "one", "secret words"), Document("b", "one", "other")]}
+    sample = draw(corpora, 100, 0)
+    changed = {"one": [Document("a", "one", "secret wordz"), Document("b", "one", "other")]}
+    assert draw(changed, 100, 0).hash != sample.hash
+    assert "secret" not in json.dumps(sample.record())
+
+
+def test_where_nothing_fits_the_shortest_is_taken() -> None:
+    corpora = {"one": [Document("a", "one", "x" * 50), Document("b", "one", "x" * 40)]}
+    assert [d.id for d in draw(corpora, 10, 0).documents] == ["b"]
+
+
+def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"movie-reviews.*is missing"):
+        read_corpora(str(tmp_path))
+
+
+def test_without_a_folder_papers_are_read_and_the_output_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("HIERBERT_CORPORA", raising=False)
+    corpora, note = read_corpora(None)
+    assert list(corpora) == ["aclsum"] and "not comparable" in note
+
+
+def test_made_texts_have_the_tokens_asked_for(encoders: dict[str, Path]) -> None:
+    tokenizer = load_tokenizer(str(encoders["bert"]))
+    words = single_token_words(tokenizer)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    for tokens in (2, 9, 510, 4_094):
+        assert count(make_text(words, tokens, 0)) == tokens
+    assert [count(text) for text in make_segments(words, 3, 126, 0)] == [126] * 3
+
+
+def test_operations_are_those_that_torch_counts(encoders: dict[str, Path]) -> None:
+    shape = Shape.of(str(encoders["bert"]))
+    encoder = AutoModel.from_pretrained(
+        encoders["bert"], attn_implementation="eager", add_pooling_layer=False
+    )
+    for tokens in (16, 512):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            encoder(torch.full((1, tokens), 7))
+        assert shape.flops_per_token(tokens) * tokens == counter.get_total_flops()
+
+
+def test_the_plot_is_xml_with_a_label_for_each_line() -> None:
+    lines = [Line("fast & lean", [(512.0, 10.0), (1024.0, 20.0)]), Line("slow", [(512.0, 12.0)])]
+    root = ElementTree.fromstring(line_plot("A < B", "tokens", "seconds", lines))
+    texts = ["".join(node.itertext()) for node in root.iter() if node.tag.endswith("text")]
+    assert {"A < B", "tokens", "seconds", "fast & lean", "slow"} <= set(texts)
+    style = next(node.text or "" for node in root.iter() if node.tag.endswith("style"))
+    assert "prefers-color-scheme:dark" in style
+    with pytest.raises(ValueError):
+        line_plot("t", "x", "y", [Line("empty", [])])
+
+
+def test_the_plot_puts_powers_on_a_straight_line() -> None:
+    points = [(2.0**i, 3.0 * 2.0**i) for i in range(9, 21)]
+    root = ElementTree.fromstring(line_plot("t", "x", "y", [Line("linear", points)]))
+    drawn = next(node for node in root.iter() if node.tag.endswith("polyline")).attrib["points"]
+    corners = [tuple(map(float, pair.split(","))) for pair in drawn.split()]
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(corners)]
+    assert len(corners) == 12
+    for across, down in steps:
+        assert across == pytest.approx(steps[0][0], abs=0.21) and across > 0
+        assert down == pytest.approx(steps[0][1], abs=0.21) and down < 0
+
+
+def test_a_table_refuses_rows_of_another_width_and_bars_in_cells() -> None:
+    assert table(["a", "b"], [["1|2", "3"]])[-1] == "| 1/2 | 3 |"
+    with pytest.raises(ValueError):
+        table(["a", "b"], [["1"]])
+
+
+def test_the_forecast_of_memory_goes_on_in_a_line() -> None:
+    def cell(gib: float) -> Cell:
+        return Cell({"peak_rss_bytes": int(gib * 2**30)}, "", 1.0)
+
+    assert memory.forecast([(32, cell(2.0)), (128, cell(5.0))], 512, 0) == pytest.approx(17.0)
+    assert memory.forecast([(32, cell(2.0)), (128, Cell(None, "stopped", 1.0))], 512, 0) is None
+
+
+def test_the_small_document_of_a_training_cell_comes_first() -> None:
+    sizes = [1_024, 65_536, 65_536]
+    for start in range(5):
+        seed = small_first(sizes, start)
+        step = plan_epoch(
+            sizes,
+            documents_per_batch=1,
+            processes=1,
+            accumulation_steps=1,
+            seed=seed,
+            epoch=0,
+            group_by_length=False,
+        )[0]
+        assert seed >= start and step == [[[0]]]
+
+
+def test_a_cell_that_passes_a_limit_says_which() -> None:
+    request = {"kind": "prepare", "encoder": "none", "folder": "none", "seed": 0}
+    late = run_cell("benchmarks.reading", request, timeout_seconds=0.0, max_rss_gib=99.0)
+    assert late.result is None and late.stopped == "stopped: more than 0 s"
+    large = run_cell("benchmarks.reading", request, timeout_seconds=99.0, max_rss_gib=0.0)
+    assert large.result is None and large.stopped == "stopped: more than 0.0 GiB"
+
+
+def test_scaling_compares_the_longest_document_with_both_short_ones() -> None:
+    def cell(seconds: float, probe: float) -> Cell:
+        return Cell({"seconds": [seconds], "probes": [probe] * 2}, "", 1.0)
+
+    ours = {4_096: cell(1.0, 100.0), 1_048_576: cell(512.0, 95.0)}
+    finding = scaling.compare_lengths(ours, cell(2.0, 98.0))
+    # 512 / 256 of the first, half of that against the second.
+    assert finding.values == pytest.approx([2.0, 1.0])
+    assert is_steady(finding.probes)
+    assert scaling.compare_lengths({4_096: cell(1.0, 1.0)}, None).values == []
+
+
+def test_the_readme_is_filled_between_its_marks_only(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n", encoding="utf-8")
+    result = {"quick": False, "date": "2026-01-02", "lines": ["| new |"]}
+    (tmp_path / "speed.json").write_text(json.dumps(result), encoding="utf-8")
+    arguments = ["--results", str(tmp_path), "--readme", str(readme)]
+    assert fill_readme.main(arguments) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- speed -->\n") and text.endswith("<!-- /speed -->\nafter\n")
+    assert "| new |" in text and "old" not in text
+    # A quick run is not worth a place there.
+    result = {**result, "quick": True, "lines": ["| quick |"]}
+    (tmp_path / "speed.json").write_text(json.dumps(result), encoding="utf-8")
+    fill_readme.main(arguments)
+    assert readme.read_text(encoding="utf-8") == text
+    with pytest.raises(ValueError, match="marks of memory"):
+        fill_readme.fill(text, "memory", [])
+
+
+def test_what_the_benchmarks_readme_names_exists() -> None:
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for name in fill_readme.NAMES:
+        fill_readme.fill(text, name, [])
+    for script in re.findall(r"benchmarks/\w+\.(?:py|txt)", text):
+        assert (ROOT / script).is_file(), script
+    for module in (speed, memory, scaling):
+        flags = {flag for a in module.build_parser()._actions for flag in a.option_strings}
+        assert {"--quick", "--encoder", "--seed", "--output"} <= flags
+
+
+def _texts() -> list[str]:
+    chance = random.Random(3)
+    return [known_text(chance, sentences) for sentences in (120, 3, 40, 1)]
+
+
+def test_a_lineup_compares_outputs_and_says_what_is_missing(
+    encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "belt_nlp", None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    texts = _texts()
+    lineup = build_lineup(str(encoders["bert"]), 0, texts, texts)
+    for name in (MEAN, CLS):
+        assert lineup.main[name].timed, lineup.main[name].checked
+    assert lineup.small[NAIVE].timed, lineup.small[NAIVE].checked
+    for row in (lineup.main[BELT], lineup.main["sentence-transformers encode"]):
+        assert row.reason.startswith("not installed") and not row.timed
+    others = ("LexGLUE-like layout", "Longformer", "ModernBERT")
+    assert [lineup.small[name].reason for name in others] == ["", "", ""]
+    for row in lineup.rows:
+        # Every row runs, or says why not.
+        assert row.timed or row.reason or row.differs
+        if row.timed and row.system is not None:
+            labels = row.system.classify(texts)
+            assert len(labels) == len(texts) and set(labels) <= {0, 1}
+    ours = lineup.main[MEAN].system
+    assert isinstance(ours, Ours)
+    real, reached = ours.encoded_tokens(texts)
+    segments = [len(part) for part in ours.segment_texts(texts)]
+    assert sum(segments) == len(ours.segment_vectors(texts)) and segments[0] > 1
+    assert real <= reached
+
+
+def test_a_system_with_wrong_outputs_is_not_timed(
+    encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "belt_nlp", None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    right = Naive.segment_vectors
+
+    def wrong(self: Naive, texts: list[str]) -> torch.Tensor:
+        return right(self, texts) + 1e-3
+
+    monkeypatch.setattr(Naive, "segment_vectors", wrong)
+    texts = _texts()[1:]
+    lineup = build_lineup(str(encoders["bert"]), 0, texts, texts)
+    assert lineup.small[NAIVE].differs and not lineup.small[NAIVE].timed
+
+
+def test_naive_padding_pads_in_both_directions(encoders: dict[str, Path]) -> None:
+    model, processor = build_model(str(encoders["bert"]), 0, pooling="mean")
+    seen: list[tuple[int, ...]] = []
+    model.get_input_embeddings().register_forward_pre_hook(
+        lambda module, inputs: seen.append(tuple(inputs[0].shape))
+    )
+    texts = _texts()
+    most = max(len(document.segment_lengths) for document in processor.segment(texts))
+    Naive(model, processor).classify(texts)
+    assert most > 1 and seen == [(len(texts) * most, 512)]
+
+
+def _run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("HIERBERT_CORPORA", None)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_speed(encoders: dict[str, Path], tmp_path: Path) -> None:
+    output = tmp_path / "speed.json"
+    sizes = ["--characters", "9000", "--small", "3000", "--epochs", "60000"]
+    rounds = ["--rounds", "3", "--small-rounds", "1", "--utilization-rounds", "2"]
+    encoder = str(encoders["bert"])
+    done = _run(
+        "speed.py", "--quick", "--encoder", encoder, "--output", str(output), *sizes, *rounds
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(output.read_text(encoding="utf-8"))
+    assert "\n".join(result["lines"]) in done.stdout
+    assert result["sample"]["hash"] in done.stdout and "not comparable" in done.stdout
+    assert [r["order"] for r in result["rounds"]][1] == result["rounds"][0]["order"][::-1]
+    assert len(result["rounds"]) == 3 and MEAN in result["rounds"][0]["seconds"]
+    targets = {target["target"]: target for target in result["targets"]}
+    assert {t["verdict"] for t in targets.values()} <= {figures.QUICK, figures.NOT_MEASURED}
+    for key in ("naive", "utilization", "padding", "cached_epoch"):
+        assert targets[key]["median"] is not None, targets[key]
+    first, second, third = result["epoch_seconds"]
+    assert min(first, second, third) > 0
+    assert result["encoder"] == Path(encoder).name and str(tmp_path.parent) not in json.dumps(
+        result
+    )
+
+
+@pytest.mark.slow
+def test_a_mistake_in_the_data_folder_is_one_line(tmp_path: Path) -> None:
+    done = _run("speed.py", "--quick", "--data", str(tmp_path))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "error: --data: " in done.stderr
+
+
+@pytest.mark.slow
+def test_a_training_cell_measures_the_steps_asked_for(encoders: dict[str, Path]) -> None:
+    for mode in ("keep", "recompute"):
+        request = {"mode": mode, "segments": 5, "steps": 2}
+        cell = run_cell(
+            "benchmarks.training_step",
+            {**request, "encoder": str(encoders["bert"]), "seed": 0},
+            300,
+            20,
+        )
+        assert cell.result is not None, cell.stopped
+        assert [step["segments"] for step in cell.result["steps"]] == [8, 5, 5]
+        assert cell.result["peak_rss_bytes"] >= cell.result["rss_before_bytes"] > 0
+
+
+@pytest.mark.slow
+def test_a_reading_cell_reads_the_tokens_asked_for(
+    encoders: dict[str, Path], tmp_path: Path
+) -> None:
+    shared = {"encoder": str(encoders["bert"]), "folder": str(tmp_path / "m"), "seed": 0}
+    shared["budget_seconds"] = 0.0  # type: ignore[assignment]
+    run_cell("benchmarks.reading", {"kind": "prepare", **shared}, 300, 20)
+    for kind in ("ours", "longformer", "modernbert", "bert"):
+        cell = run_cell("benchmarks.reading", {"kind": kind, "tokens": 700, **shared}, 300, 20)
+        assert cell.result is not None, cell.stopped
+        assert len(cell.result["seconds"]) == 1 and len(cell.result["probes"]) == 2
+    for kind in scaling.PARTS:
+        cell = run_cell("benchmarks.reading", {"kind": kind, "units": 50, **shared}, 300, 20)
+        assert cell.result is not None, cell.stopped
+    failed = run_cell("benchmarks.reading", {"kind": "ours", "tokens": 9, "seed": 0}, 300, 20)
+    assert failed.result is None and failed.stopped.startswith("failed with exit code 1: KeyError")

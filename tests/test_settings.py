@@ -32,7 +32,7 @@ from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.results import sample_answer
 from hierbert.training.run import train
-from hierbert.training.vectors import VectorCache
+from hierbert.vectors.fill import VectorCache
 
 NUMBERS = LabelMap([], "regression")
 LABELS = LabelMap(["a", "b", "c"], "multi_label")

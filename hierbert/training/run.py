@@ -28,7 +28,7 @@ from hierbert.training.memory import keep_heap_flat
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
-from hierbert.training.vectors import VectorCache, check_cache
+from hierbert.vectors.fill import VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
 

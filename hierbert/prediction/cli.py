@@ -12,6 +12,7 @@ from hierbert.progress import say
 
 if TYPE_CHECKING:
     from hierbert.prediction.partial import Output
+    from hierbert.vectors.fill import CacheOptions
 
 EXAMPLES = """examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -39,6 +40,8 @@ _NOT_IN_ROWS = (
     "device",
     "batch_tokens",
     "tokens_per_forward",
+    "cache_dir",
+    "cache_limit_gib",
 )
 
 
@@ -104,6 +107,22 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("float32", "bfloat16", "float16"),
         help="default: float32; the others answer slightly differently",
     )
+    add_kept = parser.add_argument_group(
+        "cached vectors (a document that was read before, in training or by another job with the "
+        "same encoder, is not encoded again)"
+    ).add_argument
+    add_kept("--cache-dir", metavar="DIR", help="keep vectors in DIR (default: keep none)")
+    add_kept(
+        "--cache-dtype",
+        choices=("float32", "float16"),
+        help="default: float32; float16 takes half the room and answers slightly differently",
+    )
+    add_kept(
+        "--cache-limit-gib",
+        type=float,
+        metavar="G",
+        help="most GiB of DIR (default: half of the disk's free room)",
+    )
     add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
     add("--overwrite", action="store_true", help="replace an output that exists")
     return parser
@@ -141,6 +160,7 @@ def _main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     # What costs nothing to check comes first, then every row, then the model.
     kind = output_format(options.output, options.output_format)
+    vector_cache = _cache_options(options)
     columns = Columns(text=options.text_column, id=options.id_column)
     inputs = Inputs(options.input, columns, options.encoding, options.input_format)
     output = Output(
@@ -157,6 +177,7 @@ def _main(argv: list[str]) -> None:
         dtype=options.dtype,
         batch_tokens=options.batch_tokens,
         tokens_per_forward=options.tokens_per_forward,
+        vector_cache=vector_cache,
     )
     tasks = predictor.check_tasks(_tasks(options.task, predictor.tasks))
     _refuse_idle_flags(options, tasks)
@@ -169,6 +190,21 @@ def _main(argv: list[str]) -> None:
         output.abandon()
         raise
     _report(output)
+    if (vectors := predictor.vectors) is not None:
+        say(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
+        say(f"vectors: {vectors.report()}")
+
+
+def _cache_options(options: argparse.Namespace) -> "CacheOptions | None":
+    from hierbert.vectors.fill import CacheOptions
+
+    if options.cache_dir is None:
+        for name in ("cache_dtype", "cache_limit_gib"):
+            if getattr(options, name) is not None:
+                raise ConfigError(f"{flag_setting(name)} needs --cache-dir, the folder to keep")
+        return None
+    dtype = options.cache_dtype or "float32"
+    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib, "--cache-")
 
 
 def _report(output: "Output") -> None:

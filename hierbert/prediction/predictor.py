@@ -15,11 +15,12 @@ from hierbert.data.messages import type_name
 from hierbert.errors import ConfigError, DataError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertOutput
-from hierbert.model.processing_hierbert import HierBertProcessor, collate
+from hierbert.model.processing_hierbert import HierBertProcessor, collate, collate_structure
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
 from hierbert.prediction.loading import load_model
 from hierbert.prediction.predictions import Prediction
+from hierbert.vectors.fill import CacheOptions, VectorCache
 
 TASKS = ("classify", "summarize", "embed")
 TOKENS_PER_BATCH = 16_384
@@ -39,9 +40,14 @@ class HierBertPredictor:
         processor: Its processor.
         batch_tokens: Tokens of a batch of documents; a longer document is a batch of its own.
         tokens_per_forward: Tokens of one pass of the encoder; None as the model's config says.
+        vector_cache: Folder that keeps the vectors of every document, or `CacheOptions`, so that
+            a document that was read before, here, in training or by another process with the
+            same encoder, is not encoded again whatever the task; None keeps none. The encoder
+            must not be changed afterwards.
 
     Raises:
-        ConfigError: A number is below 1.
+        ConfigError: A number is below 1, or an option of the cache is not allowed.
+        RunError: The cache cannot be written.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class HierBertPredictor:
         processor: HierBertProcessor,
         batch_tokens: int = TOKENS_PER_BATCH,
         tokens_per_forward: int | None = None,
+        vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
     ) -> None:
         for name, value in (
             ("batch_tokens", batch_tokens),
@@ -62,6 +69,10 @@ class HierBertPredictor:
             model.hierbert.segment_encoder.tokens_per_forward = tokens_per_forward
         self.processor = processor
         self.batch_tokens = batch_tokens
+        self.vectors = None
+        if vector_cache is not None:
+            computes = str(model.dtype).removeprefix("torch.")
+            self.vectors = VectorCache(vector_cache, model.hierbert, computes)
 
     @classmethod
     def from_pretrained(
@@ -72,6 +83,7 @@ class HierBertPredictor:
         dtype: str = "float32",
         batch_tokens: int = TOKENS_PER_BATCH,
         tokens_per_forward: int | None = None,
+        vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
         **hub: Any,
     ) -> "HierBertPredictor":
         """Load a model from a folder or the Hub.
@@ -82,6 +94,7 @@ class HierBertPredictor:
             dtype: "float32", "bfloat16" or "float16".
             batch_tokens: See the class, as the next.
             tokens_per_forward: Tokens of one pass of the encoder.
+            vector_cache: Where vectors are kept for the next time; None keeps none.
             **hub: `revision`, `token` and the like for a Hub id.
 
         Returns:
@@ -90,9 +103,10 @@ class HierBertPredictor:
         Raises:
             ConfigError: There is no such device or dtype.
             ModelError: There is no such model, or it is incomplete.
+            RunError: The cache cannot be written.
         """
         model, processor = load_model(source, device, dtype, **hub)
-        return cls(model, processor, batch_tokens, tokens_per_forward)
+        return cls(model, processor, batch_tokens, tokens_per_forward, vector_cache)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -228,8 +242,15 @@ class HierBertPredictor:
         """
         asked = self.check_tasks(tasks)
         rule = rule or self.summary_rule()
-        for batch in self._batches([texts] if isinstance(texts, str) else texts):
-            yield from self._predict_batch(batch, asked, rule, segment_vectors)
+        try:
+            if self.vectors is not None:
+                self.vectors.refresh()
+            for batch in self._batches([texts] if isinstance(texts, str) else texts):
+                yield from self._predict_batch(batch, asked, rule, segment_vectors)
+        finally:
+            # Also when the caller takes no more of them, or is interrupted.
+            if self.vectors is not None:
+                self.vectors.flush()
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.
@@ -287,10 +308,9 @@ class HierBertPredictor:
         rule: SummaryRule,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
-        inputs = {name: value.to(self.model.device) for name, value in collate(documents).items()}
-        output = self._forward(inputs)
-        sentences = inputs["sentences_per_document"].tolist()
-        segments = inputs["segments_per_document"].tolist()
+        output = self._forward(documents)
+        sentences = [len(document.sentence_spans) for document in documents]
+        segments = [len(document.segment_lengths) for document in documents]
         fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]
         if "classify" in tasks:
             assert output.logits is not None  # check_tasks has seen to the heads
@@ -315,13 +335,24 @@ class HierBertPredictor:
                     row["segment_spans"] = document.segment_spans
         return (Prediction(**row) for row in fields)
 
-    def _forward(self, inputs: dict[str, torch.Tensor]) -> HierBertOutput:
+    def _inputs(self, documents: list[SegmentedDocument]) -> dict[str, torch.Tensor]:
+        """What the model reads: tokens, or vectors where they are kept."""
+        if self.vectors is None:
+            inputs = collate(documents)
+        else:
+            segment_vectors, sentence_vectors = self.vectors.batch(documents)
+            inputs = collate_structure(documents)
+            inputs |= {"segment_vectors": segment_vectors, "sentence_vectors": sentence_vectors}
+        return {name: value.to(self.model.device) for name, value in inputs.items()}
+
+    def _forward(self, documents: list[SegmentedDocument]) -> HierBertOutput:
         try:
             with torch.inference_mode():
-                output = self.model(**inputs)
+                output = self.model(**self._inputs(documents))
         except torch.OutOfMemoryError as error:
+            tokens = sum(len(document.input_ids) for document in documents)
             raise RunError(
-                f"{self.model.device} has too little memory for {len(inputs['input_ids']):,} "
+                f"{self.model.device} has too little memory for {tokens:,} "
                 "tokens; lower tokens_per_forward, or batch_tokens"
             ) from error
         for values in (output.document_vectors, output.logits, output.sentence_scores):

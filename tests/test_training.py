@@ -242,6 +242,30 @@ def test_vectors_are_taken_from_the_cache_and_a_damaged_file_is_made_anew(
     assert largest_difference(tmp_path / "one", tmp_path / "three") == 0.0
 
 
+def test_a_cache_at_its_limit_or_in_float16_trains_too(corpus, encoders, tmp_path, capsys) -> None:
+    common = ["training.freeze_encoder=true", "training.epochs=1", "baselines=false"]
+    for name, extra in {
+        "plain": [],
+        "full": ["training.cache_limit_gib=0.00001"],
+        "half": ["training.cache_dtype=float16"],
+    }.items():
+        cache = f"training.cache_dir={tmp_path / 'caches' / name}"
+        train(configure(corpus, encoders["bert"], tmp_path / name, *common, cache, *extra))
+        said = capsys.readouterr().err
+        assert " MiB in " in said and " GiB of at most " in said
+        assert ("training.cache_limit_gib=1e-05, and what is left" in said) == (name == "full")
+        assert ("documents are not kept and are encoded in every epoch" in said) == (name == "full")
+    # The numbers of the same documents, encoded beside others, differ by rounding.
+    assert largest_difference(tmp_path / "plain", tmp_path / "full") < 1e-5
+    assert 0 < largest_difference(tmp_path / "plain", tmp_path / "half") < 1e-3
+    sizes = {
+        name: sum(file.stat().st_size for file in (tmp_path / "caches" / name).glob("vectors-*/*"))
+        for name in ("plain", "full", "half")
+    }
+    assert sizes["full"] < 11_000
+    assert 0.4 < sizes["half"] / sizes["plain"] < 0.7
+
+
 def test_frozen_and_cached_equals_frozen_in_the_loop(corpus, encoders, tmp_path) -> None:
     """Vectors from the cache lead to the weights that the encoder in every step would lead to."""
     common = ["training.freeze_encoder=true", "training.epochs=1", "baselines=false"]

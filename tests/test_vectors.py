@@ -19,7 +19,7 @@ from conftest import HIDDEN, make_rows, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import answer, infer, save_model, the_error
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from test_model import build
 
 from hierbert import HierBertForDocuments, HierBertPredictor
@@ -191,6 +191,26 @@ def test_what_is_no_file_of_vectors_is_passed_over(tmp_path, capsys, content) ->
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("counts", torch.tensor([[1, 2], [2, 0], [1, 4]])),
+        ("counts", torch.tensor([[5, 2], [-2, 0], [1, 3]])),
+        ("keys", torch.zeros(3, 8, dtype=torch.uint8)),
+        ("segment_vectors", torch.zeros(4, 3, dtype=torch.int32)),
+    ],
+)
+def test_an_index_that_does_not_fit_is_told_when_a_file_is_opened(
+    tmp_path, capsys, name, value
+) -> None:
+    (path,) = VectorStore(tmp_path).add(ENTRIES)
+    tensors = {**{key: value.clone() for key, value in load_file(path).items()}, name: value}
+    path.unlink()
+    save_file(tensors, path)
+    assert reopened(tmp_path).find([entry.key for entry in ENTRIES]) == set()
+    assert f"{path} is damaged" in capsys.readouterr().err and not path.exists()
+
+
 def test_a_file_that_was_removed_stays_readable_for_who_has_opened_it(tmp_path) -> None:
     (path,) = VectorStore(tmp_path).add(ENTRIES)
     reader = reopened(tmp_path)
@@ -282,6 +302,16 @@ def test_a_reached_limit_costs_time_and_nothing_else(
     later.refresh()
     assert same(later.batch(documents), direct(model, documents))
     assert (later.found, later.encoded) == (kept_documents, 12 - kept_documents)
+
+
+def test_filling_stops_at_the_limit(tmp_path, model, documents, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 100)
+    monkeypatch.setattr(fill, "_TOKENS_PER_FILE", 100)
+    cache = VectorCache(CacheOptions(tmp_path, limit_gib=1e-9), model.hierbert)
+    total = sum(len(document.input_ids) for document in documents)
+    assert 0 < cache.fill(documents, Accelerator()) < total / 2
+    cache.batch(documents)
+    assert capsys.readouterr().err.count("reached its limit") == 1
 
 
 def test_a_limit_never_takes_what_the_running_job_uses(tmp_path, model, documents) -> None:
@@ -388,7 +418,7 @@ def test_float16_keeps_each_number_to_its_tolerance(tmp_path_factory, numbers) -
     # Half of a unit in the last place: 11 bits, and 2^-24 below the smallest normal number.
     bound = torch.maximum(vectors.abs().double() * 2**-11, torch.tensor(2.0**-25))
     assert bool(((found.double() - vectors.double()).abs() <= bound).all())
-    if float(vectors.abs().max()) > 65_520:
+    if float(vectors.abs().max()) >= 65_520:
         assert found.dtype == torch.float32 and found.equal(vectors)
     else:
         assert found.dtype == torch.float16

@@ -252,7 +252,7 @@ def test_a_cache_at_its_limit_or_in_float16_trains_too(corpus, encoders, tmp_pat
         cache = f"training.cache_dir={tmp_path / 'caches' / name}"
         train(configure(corpus, encoders["bert"], tmp_path / name, *common, cache, *extra))
         said = capsys.readouterr().err
-        assert " MiB in " in said and " GiB of at most " in said
+        assert " MiB in " in said and " MiB of at most " in said
         assert ("training.cache_limit_gib=1e-05, and what is left" in said) == (name == "full")
         assert ("documents are not kept and are encoded in every epoch" in said) == (name == "full")
     # The numbers of the same documents, encoded beside others, differ by rounding.

@@ -711,7 +711,7 @@ def test_the_command_encodes_nothing_the_second_time(encoders, tmp_path, encoded
     plain = answer(folder, docs, tmp_path / "plain.jsonl")
     first = answer(folder, docs, tmp_path / "first.jsonl", *cache)
     said = capsys.readouterr().err
-    assert "vectors: 0 documents found, 14 encoded" in said and " GiB of at most " in said
+    assert "vectors: 0 documents found, 14 encoded" in said and " MiB of at most " in said
     encoded.clear()
     second = answer(folder, docs, tmp_path / "second.jsonl", *cache)
     answer(folder, docs, tmp_path / "third.jsonl", *cache, "--task", "summarize", "--max-words=7")

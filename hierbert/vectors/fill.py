@@ -226,8 +226,8 @@ class VectorCache:
     def report(self) -> str:
         """How much room this encoder's vectors and the whole cache take, in words."""
         return (
-            f"{self.size_bytes() / 2**20:,.1f} MiB in {self.folder}; the cache takes "
-            f"{used_bytes(self.root) / GIB:,.2f} GiB of at most {self.limit / GIB:,.2f}"
+            f"{_size(self.size_bytes())} in {self.folder}; the whole cache takes "
+            f"{_size(used_bytes(self.root))} of at most {_size(self.limit)}"
         )
 
     def _fill(self, documents: dict[bytes, SegmentedDocument]) -> tuple[list[Path], int]:
@@ -344,6 +344,10 @@ def check_cache(options: CacheOptions) -> None:
             pass
     except OSError as error:
         raise _not_writable(options, error) from error
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:,.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:,.1f} MiB"
 
 
 def _root(options: CacheOptions) -> Path:

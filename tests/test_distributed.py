@@ -24,14 +24,14 @@ import json, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from accelerate import Accelerator
 from hierbert.evaluation import answers
-from hierbert.training import vectors
+from hierbert.vectors import store
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
 rank, folder = os.environ["RANK"], sys.argv[2]
 trained, answered, codes = {{}}, {{}}, {{}}
 collate, step, answer_batch = Trainer._collate, Trainer._step, answers._answer_batch
-write_whole = vectors.write_whole
+write_whole = store.write_whole
 
 def noting_collate(self, documents, hide_labels):
     if not hide_labels:
@@ -55,7 +55,7 @@ def killed_step(self, plan):
 # The end of a run takes the processes' connection down, which the next one needs.
 Accelerator.end_training = lambda self: None
 Trainer._collate, Trainer._step = noting_collate, killed_step
-answers._answer_batch, vectors.write_whole = noting_answers, failing_write
+answers._answer_batch, store.write_whole = noting_answers, failing_write
 for name, arguments in json.load(open(sys.argv[1])).items():
     trained[name], answered[name] = [], []
     codes[name] = main(arguments)

@@ -18,7 +18,7 @@ from hierbert.model.aggregation import Aggregator, position_features
 from hierbert.model.decoding import label_answer
 from hierbert.model.heads import MISSING_LABEL, ClassificationHead, SummarizationHead
 from hierbert.model.ragged import plan_micro_batches
-from hierbert.training.vectors import document_key
+from hierbert.vectors.keys import document_key
 
 TEXTS = [
     make_text(random.Random(0), 30),

@@ -19,9 +19,10 @@ from conftest import make_rows
 from safetensors.torch import load_file
 
 from hierbert import HierBertPredictor
-from hierbert.training import loop, run_folder, vectors
+from hierbert.training import loop, run_folder
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
+from hierbert.vectors.fill import VectorCache
 
 SMALL = [
     "model.aggregator_layers=1",
@@ -532,16 +533,16 @@ def test_runs_that_share_a_cache_do_not_disturb_each_other(
     """A second run fills the same cache while the first is in the middle of filling it."""
     cache = f"training.cache_dir={tmp_path / 'cache'}"
     common = arguments(cache, "training.freeze_encoder=true")
-    write = vectors.VectorCache._write
+    write = VectorCache._write
     inner: list[int] = []
 
-    def nested(self: vectors.VectorCache, entries: Any) -> None:
+    def nested(self: VectorCache, entries: Any) -> Any:
         if not inner:
             inner.append(0)
             inner[0] = main([*common, f"run_dir={tmp_path / 'second'}"])
-        write(self, entries)
+        return write(self, entries)
 
-    monkeypatch.setattr(vectors.VectorCache, "_write", nested)
+    monkeypatch.setattr(VectorCache, "_write", nested)
     assert main(common) == 0 and inner == [0]
     first, second = weights(tmp_path / "run"), weights(tmp_path / "second")
     assert all(first[key].equal(second[key]) for key in first)

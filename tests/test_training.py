@@ -228,16 +228,42 @@ def test_vectors_are_taken_from_the_cache_and_a_damaged_file_is_made_anew(
     train(configure(corpus, encoders["bert"], tmp_path / "one", *common))
     files = list((tmp_path / "cache").glob("vectors-*/*.safetensors"))
     assert files
-    stamps = {path: path.stat().st_mtime_ns for path in files}
+    written = {path: path.stat().st_ino for path in files}
     capsys.readouterr()
     train(configure(corpus, encoders["bert"], tmp_path / "two", *common))
     assert "0 to encode" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in files} == stamps
+    assert {path: path.stat().st_ino for path in files} == written
     assert largest_difference(tmp_path / "one", tmp_path / "two") == 0.0
-    files[0].write_bytes(files[0].read_bytes()[:100])
+    whole = files[0].read_bytes()
+    files[0].unlink()
+    files[0].write_bytes(whole[:100])
     train(configure(corpus, encoders["bert"], tmp_path / "three", *common))
     assert "damaged" in capsys.readouterr().err
     assert largest_difference(tmp_path / "one", tmp_path / "three") == 0.0
+
+
+def test_a_cache_at_its_limit_or_in_float16_trains_too(corpus, encoders, tmp_path, capsys) -> None:
+    common = ["training.freeze_encoder=true", "training.epochs=1", "baselines=false"]
+    for name, extra in {
+        "plain": [],
+        "full": ["training.cache_limit_gib=0.00001"],
+        "half": ["training.cache_dtype=float16"],
+    }.items():
+        cache = f"training.cache_dir={tmp_path / 'caches' / name}"
+        train(configure(corpus, encoders["bert"], tmp_path / name, *common, cache, *extra))
+        said = capsys.readouterr().err
+        assert " MiB in " in said and " MiB of at most " in said
+        assert ("training.cache_limit_gib=1e-05, and what is left" in said) == (name == "full")
+        assert ("documents are not kept and are encoded in every epoch" in said) == (name == "full")
+    # The numbers of the same documents, encoded beside others, differ by rounding.
+    assert largest_difference(tmp_path / "plain", tmp_path / "full") < 1e-5
+    assert 0 < largest_difference(tmp_path / "plain", tmp_path / "half") < 1e-3
+    sizes = {
+        name: sum(file.stat().st_size for file in (tmp_path / "caches" / name).glob("vectors-*/*"))
+        for name in ("plain", "full", "half")
+    }
+    assert sizes["full"] < 11_000
+    assert 0.4 < sizes["half"] / sizes["plain"] < 0.7
 
 
 def test_frozen_and_cached_equals_frozen_in_the_loop(corpus, encoders, tmp_path) -> None:

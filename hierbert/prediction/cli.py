@@ -12,6 +12,7 @@ from hierbert.progress import say
 
 if TYPE_CHECKING:
     from hierbert.prediction.partial import Output
+    from hierbert.vectors.fill import CacheOptions
 
 EXAMPLES = """examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -41,6 +42,8 @@ _NOT_IN_ROWS = (
     "batch_tokens",
     "tokens_per_forward",
     "compile",
+    "cache_dir",
+    "cache_limit_gib",
 )
 
 
@@ -117,6 +120,22 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="compile the encoder first; pays off over many documents, most with int8",
     )
+    add_kept = parser.add_argument_group(
+        "cached vectors (a document that was read before, in training or by another job with the "
+        "same encoder, is not encoded again)"
+    ).add_argument
+    add_kept("--cache-dir", metavar="DIR", help="keep vectors in DIR (default: keep none)")
+    add_kept(
+        "--cache-dtype",
+        choices=("float32", "float16"),
+        help="default: float32; float16 takes half the room and answers slightly differently",
+    )
+    add_kept(
+        "--cache-limit-gib",
+        type=float,
+        metavar="G",
+        help="most GiB of DIR (default: half of the disk's free room)",
+    )
     add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
     add("--overwrite", action="store_true", help="replace an output that exists")
     return parser
@@ -163,6 +182,7 @@ def _main(argv: list[str]) -> None:
     logging.disable_progress_bar()
     # What costs nothing to check comes first, then every row, then the model.
     kind = output_format(options.output, options.output_format)
+    vector_cache = _cache_options(options)
     columns = Columns(text=options.text_column, id=options.id_column)
     inputs = Inputs(options.input, columns, options.encoding, options.input_format)
     output = Output(
@@ -181,6 +201,7 @@ def _main(argv: list[str]) -> None:
         device=options.device,
         batch_tokens=options.batch_tokens,
         compile=options.compile,
+        vector_cache=vector_cache,
         **{
             name: before.get(name, "auto") if name in automatic else getattr(options, name)
             for name in _PROBED
@@ -200,6 +221,21 @@ def _main(argv: list[str]) -> None:
         output.abandon()
         raise
     _report(output)
+    if (vectors := predictor.vectors) is not None:
+        say(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
+        say(f"vectors: {vectors.report()}")
+
+
+def _cache_options(options: argparse.Namespace) -> "CacheOptions | None":
+    from hierbert.vectors.fill import CacheOptions
+
+    if options.cache_dir is None:
+        for name in ("cache_dtype", "cache_limit_gib"):
+            if getattr(options, name) is not None:
+                raise ConfigError(f"{flag_setting(name)} needs --cache-dir, the folder to keep")
+        return None
+    dtype = options.cache_dtype or "float32"
+    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib, "--cache-")
 
 
 def _report(output: "Output") -> None:

@@ -14,13 +14,14 @@ import torch
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertOutput
-from hierbert.model.processing_hierbert import HierBertProcessor, collate
+from hierbert.model.processing_hierbert import HierBertProcessor, collate, collate_structure
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
 from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.loading import compile_encoder, load_model
 from hierbert.prediction.predictions import Prediction
 from hierbert.probing import probe_tokens_per_forward
+from hierbert.vectors.fill import CacheOptions, VectorCache
 
 TASKS = ("classify", "summarize", "embed")
 # The more passes a batch has, the more alike are the lengths of the segments in each.
@@ -44,13 +45,19 @@ class HierBertPredictor:
             here, None takes what the model's config says.
         compile: Whether to compile the encoder's layers, with torch.compile: takes some seconds
             once, and pays off over many documents, most with int8.
+        vector_cache: Folder that keeps the vectors of every document, or `CacheOptions`, so that
+            a document that was read before, here, in training or by another process with the
+            same encoder, is not encoded again whatever the task; None keeps none. The encoder
+            must not be changed afterwards.
 
     Attributes:
         tokens_per_forward: What was chosen.
         dtype: What the encoder computes in.
 
     Raises:
-        ConfigError: A number is below 1, or nothing can be compiled here.
+        ConfigError: A number is below 1, nothing can be compiled here, or an option of the cache
+            is not allowed.
+        RunError: The cache cannot be written.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class HierBertPredictor:
         batch_tokens: int | None = None,
         tokens_per_forward: int | Literal["auto"] | None = None,
         compile: bool = False,
+        vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
     ) -> None:
         for name, value in (
             ("batch_tokens", batch_tokens),
@@ -81,6 +89,9 @@ class HierBertPredictor:
         self.dtype = encoder.precision
         self.tokens_per_forward = encoder.tokens_of_a_pass(model.device)
         self.batch_tokens = batch_tokens or _PASSES_PER_BATCH * self.tokens_per_forward
+        self.vectors = None
+        if vector_cache is not None:
+            self.vectors = VectorCache(vector_cache, model.hierbert, self.dtype)
 
     @classmethod
     def from_pretrained(
@@ -92,6 +103,7 @@ class HierBertPredictor:
         batch_tokens: int | None = None,
         tokens_per_forward: int | Literal["auto"] | None = None,
         compile: bool = False,
+        vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
         **hub: Any,
     ) -> "HierBertPredictor":
         """Load a model from a folder or the Hub.
@@ -104,6 +116,7 @@ class HierBertPredictor:
             batch_tokens: See the class, as the next two.
             tokens_per_forward: Tokens of one pass of the encoder.
             compile: Whether to compile the encoder's layers.
+            vector_cache: Where vectors are kept for the next time; None keeps none.
             **hub: `revision`, `token` and the like for a Hub id.
 
         Returns:
@@ -112,9 +125,10 @@ class HierBertPredictor:
         Raises:
             ConfigError: There is no such device or dtype.
             ModelError: There is no such model, or it is incomplete.
+            RunError: The cache cannot be written.
         """
         model, processor = load_model(source, device, dtype, **hub)
-        return cls(model, processor, batch_tokens, tokens_per_forward, compile)
+        return cls(model, processor, batch_tokens, tokens_per_forward, compile, vector_cache)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -251,8 +265,15 @@ class HierBertPredictor:
         asked = self.check_tasks(tasks)
         rule = rule or self.summary_rule()
         texts = [texts] if isinstance(texts, str) else texts
-        for batch in segmented_batches(self.processor, texts, self.batch_tokens):
-            yield from self._predict_batch(batch, asked, rule, segment_vectors)
+        try:
+            if self.vectors is not None:
+                self.vectors.refresh()
+            for batch in segmented_batches(self.processor, texts, self.batch_tokens):
+                yield from self._predict_batch(batch, asked, rule, segment_vectors)
+        finally:
+            # Also when the caller takes no more of them, or is interrupted.
+            if self.vectors is not None:
+                self.vectors.flush()
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.
@@ -281,10 +302,10 @@ class HierBertPredictor:
         rule: SummaryRule,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
-        inputs = {name: value.to(self.model.device) for name, value in collate(documents).items()}
-        output = self._forward(inputs, [_HEADS[task] for task in tasks if task in _HEADS])
-        sentences = inputs["sentences_per_document"].tolist()
-        segments = inputs["segments_per_document"].tolist()
+        heads = [_HEADS[task] for task in tasks if task in _HEADS]
+        output = self._forward(documents, heads)
+        sentences = [len(document.sentence_spans) for document in documents]
+        segments = [len(document.segment_lengths) for document in documents]
         fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]
         if "classify" in tasks:
             assert output.logits is not None  # check_tasks has seen to the heads
@@ -309,13 +330,24 @@ class HierBertPredictor:
                     row["segment_spans"] = document.segment_spans
         return (Prediction(**row) for row in fields)
 
-    def _forward(self, inputs: dict[str, torch.Tensor], heads: list[str]) -> HierBertOutput:
+    def _inputs(self, documents: list[SegmentedDocument]) -> dict[str, torch.Tensor]:
+        """What the model reads: tokens, or vectors where they are kept."""
+        if self.vectors is None:
+            inputs = collate(documents)
+        else:
+            segment_vectors, sentence_vectors = self.vectors.batch(documents)
+            inputs = collate_structure(documents)
+            inputs |= {"segment_vectors": segment_vectors, "sentence_vectors": sentence_vectors}
+        return {name: value.to(self.model.device) for name, value in inputs.items()}
+
+    def _forward(self, documents: list[SegmentedDocument], heads: list[str]) -> HierBertOutput:
         try:
             with torch.inference_mode():
-                output = self.model(**inputs, heads=heads)
+                output = self.model(**self._inputs(documents), heads=heads)
         except torch.OutOfMemoryError as error:
+            tokens = sum(len(document.input_ids) for document in documents)
             raise RunError(
-                f"{self.model.device} has too little memory for {len(inputs['input_ids']):,} "
+                f"{self.model.device} has too little memory for {tokens:,} "
                 "tokens; lower tokens_per_forward, or batch_tokens"
             ) from error
         for values in (output.document_vectors, output.logits, output.sentence_scores):

@@ -1,1 +1,1 @@
-"""Training: the Accelerate loop, optimizer groups, cached vectors, checkpoints, the run folder."""
+"""Training: the Accelerate loop, optimizer groups, checkpoints, the run folder."""

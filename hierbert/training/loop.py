@@ -32,7 +32,7 @@ from hierbert.training.checkpoints import (
 )
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.trackers import Trackers
-from hierbert.training.vectors import VectorCache
+from hierbert.vectors.fill import VectorCache
 
 
 @dataclass

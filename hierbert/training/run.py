@@ -28,7 +28,7 @@ from hierbert.training.memory import keep_heap_flat
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
-from hierbert.training.vectors import VectorCache, check_cache
+from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
 
@@ -70,8 +70,11 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     model, processor = build_model(config, label_map, corpora.train)
     rule = SummaryRule.from_config(model.config) if summarize else None
     cache = cache_folder(config.training.cache_dir)
+    kept = CacheOptions(
+        cache, config.training.cache_dtype, config.training.cache_limit_gib, "training.cache_"
+    )
     if config.training.freeze_encoder:
-        check_cache(cache)
+        check_cache(kept)
     folder = open_run_folder(config, accelerator, resume)
     if config.training.memory == "recompute" and accelerator.device.type == "cpu":
         keep_heap_flat()
@@ -91,10 +94,10 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
 
     vectors = None
     if config.training.freeze_encoder:
-        vectors = VectorCache(cache, model.hierbert)
+        vectors = VectorCache(kept, model.hierbert)
         everything = [document for documents in splits.values() for document in documents]
-        vectors.fill(everything, model.hierbert, accelerator)
-        say(f"vectors: {vectors.size_bytes() / 2**20:,.0f} MiB in {vectors.folder}")
+        vectors.fill([document.segmented for document in everything], accelerator)
+        say(f"vectors: {vectors.report()}")
 
     if config.training.trackers:
         accelerator.init_trackers("hierbert")

@@ -1,0 +1,1 @@
+"""Vectors of a segment encoder that does not change, computed once and kept on disk."""

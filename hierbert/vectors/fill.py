@@ -1,0 +1,374 @@
+"""Vectors of documents from the disk, or encoded now and kept there: `VectorCache`.
+
+Training fills the cache before its first step, with all processes; evaluation and inference ask it
+for batches. What it lacks is encoded when it is asked for, so that no damage, limit or other
+process on the disk can change an answer: a cache costs time at worst. Invariant: a document's
+vectors are the same numbers (float32: up to rounding) whether they were found or encoded.
+"""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from safetensors import SafetensorError
+from torch import Tensor
+
+from hierbert.cache import reason
+from hierbert.data.plan import deal_all, fill_batches
+from hierbert.errors import ConfigError, RunError
+from hierbert.model.modeling_hierbert import HierBertModel
+from hierbert.model.processing_hierbert import collate
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.progress import Progress, say
+from hierbert.vectors.keys import document_key, encoder_fingerprint
+from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
+from hierbert.vectors.store import Entry, VectorStore
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+_TOKENS_PER_BATCH = 16_384
+# So much is lost at most when a run is interrupted while it encodes.
+_TOKENS_PER_FILE = 262_144
+# Clocks of file systems tick slower than that of the process.
+_TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """Where vectors are kept, and how.
+
+    Attributes:
+        folder: Where caches are; each encoder's is a folder in it.
+        dtype: "float32" keeps what was computed; "float16" takes half the room and keeps each
+            number to one part in 2,048 (below 6e-5: to 3e-8). The same rounding applies to
+            vectors that were encoded just now. A document whose numbers are beyond float16
+            (65,504) is kept as float32.
+        limit_gib: Most GiB (2^30 bytes) of the whole folder, all encoders together; None for
+            half of the disk's free room. When it is reached, files that were not used for
+            longest are removed, never those of the running job; when that does not suffice,
+            further documents are encoded each time they are asked for.
+        prefix: What the user's names of these settings begin with, for messages.
+
+    Raises:
+        ConfigError: There is no such dtype, or the limit is not above 0.
+    """
+
+    folder: str | os.PathLike[str]
+    dtype: str = "float32"
+    limit_gib: float | None = None
+    prefix: str = "vector_cache."
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(
+                f"{self.name('dtype')}={self.dtype} is not allowed; choose from {', '.join(DTYPES)}"
+            )
+        if self.limit_gib is not None and not 0 < self.limit_gib < math.inf:
+            raise ConfigError(
+                f"{self.name('limit_gib')}={self.limit_gib} is not allowed: a number above 0"
+            )
+
+    def name(self, setting: str) -> str:
+        """What the user calls "dir", "dtype" or "limit_gib"."""
+        if self.prefix.startswith("--"):
+            return self.prefix + setting.replace("_", "-")
+        if self.prefix.endswith(".") and setting == "dir":
+            return f"{self.prefix}folder"
+        return self.prefix + setting
+
+
+class VectorCache:
+    """The vectors of documents under one encoder, which must not change meanwhile.
+
+    Args:
+        options: Where and how to keep them; a path stands for all defaults.
+        model: Makes vectors, on its device, and names them by its weights.
+        computes: How its encoder computes; see `encoder_fingerprint`.
+
+    Attributes:
+        found: Documents that were asked for and were there.
+        encoded: Documents that were asked for and were not.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        options: str | os.PathLike[str] | CacheOptions,
+        model: HierBertModel,
+        computes: str = "float32",
+    ) -> None:
+        if not isinstance(options, CacheOptions):
+            options = CacheOptions(options)
+        check_cache(options)
+        self.options = options
+        self.model = model
+        self.root = _root(options)
+        self.limit = default_limit_bytes(self.root)
+        if options.limit_gib is not None:
+            self.limit = int(options.limit_gib * GIB)
+        # What is kept as float16 is not what a run with float32 is to find.
+        name = f"vectors-{encoder_fingerprint(model, computes)}-{options.dtype}"
+        self.store = VectorStore(self.root / name)
+        self.found = self.encoded = 0
+        self._started = time.time() - _TICK_SECONDS
+        self._keeps = True
+        self._waiting: dict[bytes, Entry] = {}
+        self._waiting_tokens = 0
+
+    @property
+    def folder(self) -> Path:
+        """This encoder's."""
+        return self.store.folder
+
+    def refresh(self) -> None:
+        """Take up what other processes have added since."""
+        self.store.refresh()
+
+    def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
+        """The vectors of several documents one after the other.
+
+        Args:
+            documents: At least one; what is not there is encoded in one pass and kept.
+
+        Returns:
+            Segment vectors, float32 (P, H), and sentence vectors, float32 (N, H), on the CPU.
+        """
+        keys = [document_key(document) for document in documents]
+        entries: dict[bytes, Entry] = {}
+        missing: dict[bytes, SegmentedDocument] = {}
+        for key, document in zip(keys, documents, strict=True):
+            if key in entries or key in missing:
+                continue
+            try:
+                entries[key] = self._waiting.get(key) or self.store.get(key)
+            except KeyError:
+                missing[key] = document
+        self.found += len(entries)
+        self.encoded += len(missing)
+        if missing:
+            new = self._encode(missing)
+            entries.update((entry.key, entry) for entry in new)
+            self._wait_for_more(new, missing.values())
+            if self._waiting_tokens >= _TOKENS_PER_FILE:
+                self.flush()
+        parts = [entries[key] for key in keys]
+        return (
+            torch.cat([part.segment_vectors.float() for part in parts]),
+            torch.cat([part.sentence_vectors.float() for part in parts]),
+        )
+
+    def flush(self) -> None:
+        """Write what `batch` has encoded; a disk that takes no more ends keeping, not the job."""
+        try:
+            self._write(list(self._waiting.values()))
+        except RunError as error:
+            say(f"vectors: {error}; further vectors are not kept")
+            self._keeps = False
+        self._waiting, self._waiting_tokens = {}, 0
+
+    def fill(self, documents: Sequence[SegmentedDocument], accelerator: Accelerator) -> int:
+        """Encode what is not in the cache; each process takes a share and waits for the others.
+
+        Args:
+            documents: All documents that will be asked for, the same on every process.
+            accelerator: The run's.
+
+        Returns:
+            Tokens that were encoded here.
+
+        Raises:
+            RunError: The cache cannot be written, or is not shared by all processes.
+        """
+        self.store.refresh()
+        wanted = {document_key(document): document for document in documents}
+        own_gaps = wanted.keys() - self.store.find(wanted)
+        # Another run may fill the cache just now: the processes agree on what is missing.
+        gaps = set(gather_object(sorted(own_gaps)))
+        todo = [key for key in wanted if key in gaps]
+        found = len(wanted) - len(todo)
+        if found:
+            say(f"vectors: {found:,} documents from {self.folder}, {len(todo):,} to encode")
+        sizes = [len(wanted[key].input_ids) for key in todo]
+        shares = deal_all(range(len(todo)), sizes, accelerator.num_processes)
+        mine = [todo[index] for index in shares[accelerator.process_index]]
+        problem = None
+        written: list[Path] = []
+        tokens = 0
+        try:
+            written, tokens = self._fill({key: wanted[key] for key in mine})
+        except RunError as error:
+            problem = str(error)
+        # What goes wrong on one process stops all, and the first one says so.
+        problems = [text for text in gather_object([problem]) if text]
+        if problems:
+            raise RunError(problems[0])
+        self._check_shared(written)
+        lacking = len(wanted) - len(self.store.find(wanted))
+        if lacking:
+            say(
+                f"vectors: {lacking:,} of {len(wanted):,} documents are not kept and are encoded "
+                "in every epoch"
+            )
+        return tokens
+
+    def size_bytes(self) -> int:
+        """Bytes of this encoder's files."""
+        return self.store.size_bytes()
+
+    def report(self) -> str:
+        """How much room this encoder's vectors and the whole cache take, in words."""
+        return (
+            f"{_size(self.size_bytes())} in {self.folder}; the whole cache takes "
+            f"{_size(used_bytes(self.root))} of at most {_size(self.limit)}"
+        )
+
+    def _fill(self, documents: dict[bytes, SegmentedDocument]) -> tuple[list[Path], int]:
+        """Encode and write documents: the files, and the tokens that were encoded."""
+        keys = list(documents)
+        sizes = [len(documents[key].input_ids) for key in keys]
+        written: list[Path] = []
+        if not keys:
+            return written, 0
+        done = 0
+        with Progress(sum(sizes), "encoding", unit="tokens") as bar:
+            for indices in fill_batches(sizes, _TOKENS_PER_BATCH):
+                batch = {keys[index]: documents[keys[index]] for index in indices}
+                self._wait_for_more(self._encode(batch), batch.values())
+                tokens = sum(sizes[index] for index in indices)
+                done += tokens
+                bar.advance(tokens)
+                if self._waiting_tokens >= _TOKENS_PER_FILE:
+                    written += self._write(list(self._waiting.values()))
+                    self._waiting, self._waiting_tokens = {}, 0
+                if not self._keeps:
+                    # What cannot be kept need not be encoded before it is asked for.
+                    return written, done
+        written += self._write(list(self._waiting.values()))
+        self._waiting, self._waiting_tokens = {}, 0
+        return written, done
+
+    def _check_shared(self, written: list[Path]) -> None:
+        """Take up what the other processes wrote; refuse storage where it cannot be seen."""
+        # A file may be gone already, when another run found it damaged or made room.
+        names = gather_object([path.name for path in written if path.exists()])
+        unseen = 0
+        for name in names:
+            try:
+                self.store.open(self.folder / name)
+            except FileNotFoundError:
+                unseen += 1
+        if sum(gather_object([unseen])):
+            raise RunError(
+                f"the vector cache {self.folder} lacks files that another process wrote just now: "
+                f"{self.options.name('dir')} must be on storage that all machines of the run share"
+            )
+
+    def _encode(self, documents: dict[bytes, SegmentedDocument]) -> list[Entry]:
+        encoder = self.model.segment_encoder
+        inputs = collate(list(documents.values()))
+        device = self.model.device
+        was_training = encoder.training
+        encoder.eval()
+        try:
+            with torch.no_grad():
+                segment_vectors, sentence_vectors = encoder(
+                    inputs["input_ids"].to(device),
+                    inputs["segment_lengths"].to(device),
+                    inputs["sentence_index"].to(device),
+                    int(inputs["sentences_per_document"].sum()),
+                )
+        finally:
+            encoder.train(was_training)
+        segments = segment_vectors.float().cpu().split(inputs["segments_per_document"].tolist())
+        sentences = sentence_vectors.float().cpu().split(inputs["sentences_per_document"].tolist())
+        dtype = DTYPES[self.options.dtype]
+        return [
+            _rounded(Entry(key, one, other), dtype)
+            for key, one, other in zip(documents, segments, sentences, strict=True)
+        ]
+
+    def _wait_for_more(
+        self, entries: Sequence[Entry], documents: Iterable[SegmentedDocument]
+    ) -> None:
+        """Put vectors beside others until there are enough for a file."""
+        if not self._keeps:
+            return
+        # Numbers that are not finite are a failure of the moment or of the model: never kept.
+        self._waiting.update((entry.key, entry) for entry in entries if _is_finite(entry))
+        self._waiting_tokens += sum(len(document.input_ids) for document in documents)
+
+    def _write(self, entries: list[Entry]) -> list[Path]:
+        """Keep what the limit leaves room for; the files that were written."""
+        if not entries or not self._keeps:
+            return []
+        wanted = sum(entry.size_bytes for entry in entries)
+        room = make_room(self.root, wanted, self.limit, self._started)
+        fitting = []
+        for entry in entries:
+            room -= entry.size_bytes
+            if room < 0:
+                self._keeps = False
+                say(
+                    f"vectors: the cache has reached its limit, {self.options.name('limit_gib')}="
+                    f"{self.limit / GIB:.4g}, and what is left in it is in use; further vectors "
+                    "are not kept"
+                )
+                break
+            fitting.append(entry)
+        try:
+            written = self.store.add(fitting)
+            self.store.merge_small_files()
+        except (OSError, SafetensorError) as error:
+            raise _not_writable(self.options, error) from error
+        return written
+
+
+def check_cache(options: CacheOptions) -> None:
+    """Refuse a cache that cannot be written, before anything costs time; its folder is made.
+
+    Raises:
+        RunError: Nothing can be written there.
+    """
+    folder = _root(options)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _not_writable(options, error) from error
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:,.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:,.1f} MiB"
+
+
+def _root(options: CacheOptions) -> Path:
+    return Path(options.folder).expanduser()
+
+
+def _not_writable(options: CacheOptions, error: Exception) -> RunError:
+    return RunError(
+        f"the vector cache {_root(options)} cannot be written: {reason(error)}; free some room "
+        f"there, or name another folder as {options.name('dir')}"
+    )
+
+
+def _rounded(entry: Entry, dtype: torch.dtype) -> Entry:
+    """Vectors as they are kept: what is found later is what was used at first."""
+    if dtype == torch.float32:
+        # A part of a larger batch would hold all of it in memory while it waits.
+        return Entry(entry.key, entry.segment_vectors.clone(), entry.sentence_vectors.clone())
+    half = Entry(entry.key, entry.segment_vectors.to(dtype), entry.sentence_vectors.to(dtype))
+    return half if _is_finite(half) else entry
+
+
+def _is_finite(entry: Entry) -> bool:
+    return bool(entry.segment_vectors.isfinite().all() and entry.sentence_vectors.isfinite().all())

@@ -1,0 +1,316 @@
+"""The files of one encoder's vectors: immutable, mapped into memory, found by document.
+
+A file holds the vectors of some documents as safetensors: `segment_vectors` (P, H),
+`sentence_vectors` (N, H), both float32 or float16, and for each document its `keys` (D, 16),
+`counts` of segments and sentences (D, 2) and `checksums` (D,). It is written aside, synced and
+renamed, so that it is there whole or not at all, and never changed. No lock is needed: any number
+of processes may add, read and remove files at once.
+
+Invariant: what `get` returns is what was added. A file that is cut short or otherwise not whole is
+removed when it is opened; a document whose bytes changed on the disk is found by its checksum when
+it is first read, and then counts as missing.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hierbert.cache import write_whole
+from hierbert.progress import say
+from hierbert.vectors.keys import KEY_BYTES
+from hierbert.vectors.limit import ENDING, mark_used
+
+_NAMES = ("segment_vectors", "sentence_vectors", "keys", "counts", "checksums")
+_DTYPES = (torch.float32, torch.float16)
+# A caller who asks for one document at a time leaves one file each; many of them are made one.
+_SMALL_BYTES = 2**20
+_MOST_SMALL_FILES = 64
+# Another process may remove files between our listing and opening them.
+_LISTINGS = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Vectors of one document, on the CPU, both float32 or both float16.
+
+    Attributes:
+        key: See `document_key`.
+        segment_vectors: (S, H).
+        sentence_vectors: (N, H).
+    """
+
+    key: bytes
+    segment_vectors: Tensor
+    sentence_vectors: Tensor
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on the disk, but for the header of a file."""
+        return self.segment_vectors.nbytes + self.sentence_vectors.nbytes + KEY_BYTES + 24
+
+
+@dataclass
+class _File:
+    """An open file; the tensors are mapped, and stay readable when it is removed."""
+
+    path: Path
+    size_bytes: int
+    segment_vectors: Tensor
+    sentence_vectors: Tensor
+    keys: list[bytes]
+    segment_ends: list[int]
+    sentence_ends: list[int]
+    checksums: list[int]
+    checked: bytearray = field(init=False)
+    used: bool = False
+
+    def __post_init__(self) -> None:
+        self.checked = bytearray(len(self.keys))
+
+    def entry(self, row: int) -> Entry:
+        before = row - 1
+        segments = slice(self.segment_ends[before] if row else 0, self.segment_ends[row])
+        sentences = slice(self.sentence_ends[before] if row else 0, self.sentence_ends[row])
+        return Entry(
+            self.keys[row], self.segment_vectors[segments], self.sentence_vectors[sentences]
+        )
+
+
+class VectorStore:
+    """Vectors of one encoder by document.
+
+    Args:
+        folder: Of this encoder; it is made when something is added.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[bytes, tuple[_File, int]] = {}
+        self._files: dict[str, _File] = {}
+
+    def refresh(self) -> None:
+        """Take up the files that were added since, by this process or another."""
+        for _ in range(_LISTINGS):
+            gone = False
+            for path in sorted(self.folder.glob(f"*{ENDING}")):
+                try:
+                    self.open(path)
+                except FileNotFoundError:
+                    # Maybe merged into another file, which a new listing shows.
+                    gone = True
+            if not gone:
+                return
+
+    def open(self, path: Path) -> bool:
+        """Take up one file.
+
+        Args:
+            path: Of a file in the folder.
+
+        Returns:
+            Whether it could be read; one that is damaged is removed.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        if path.name in self._files:
+            return True
+        try:
+            file = _read(path)
+        except FileNotFoundError:
+            raise
+        except (SafetensorError, ValueError) as error:
+            self._remove_damaged(path, str(error))
+            return False
+        except (OSError, RuntimeError) as error:
+            # It may be whole: what fails is the storage, or mapping it into memory.
+            say(f"vectors: {path} cannot be read and is passed over ({error})")
+            return False
+        self._files[path.name] = file
+        for row, key in enumerate(file.keys):
+            self._places[key] = (file, row)
+        return True
+
+    def find(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Those of some documents that are here; their files count as used now."""
+        found = set()
+        for key in keys:
+            place = self._places.get(key)
+            if place is not None:
+                found.add(key)
+                _use(place[0])
+        return found
+
+    def get(self, key: bytes) -> Entry:
+        """The vectors of a document, mapped: they are not to be written to.
+
+        Args:
+            key: See `document_key`.
+
+        Returns:
+            What was added.
+
+        Raises:
+            KeyError: They are not here, or damaged.
+        """
+        file, row = self._places[key]
+        entry = file.entry(row)
+        if not file.checked[row]:
+            if _checksum(entry) != file.checksums[row]:
+                del self._places[key]
+                if self._files.pop(file.path.name, None) is not None:
+                    self._remove_damaged(file.path, "a checksum differs")
+                raise KeyError(key)
+            file.checked[row] = 1
+        _use(file)
+        return entry
+
+    def add(self, entries: Sequence[Entry]) -> list[Path]:
+        """Write the vectors of some documents and take them up.
+
+        Args:
+            entries: Any number; what is of another dtype goes into another file.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            OSError: They cannot be written.
+            SafetensorError: The same.
+        """
+        written = []
+        for dtype in _DTYPES:
+            alike = [entry for entry in entries if entry.segment_vectors.dtype == dtype]
+            if alike:
+                written.append(self._write(alike, dtype))
+        return written
+
+    def merge_small_files(self) -> None:
+        """Make one file of many small ones; processes that read those go on reading them.
+
+        Raises:
+            OSError: It cannot be written; nothing is lost.
+            SafetensorError: The same.
+        """
+        small = [file for file in self._files.values() if file.size_bytes < _SMALL_BYTES]
+        if len(small) < _MOST_SMALL_FILES:
+            return
+        # In the order of keys, so that two processes that merge the same files write the same.
+        keys = sorted({key for file in small for key in file.keys})
+        entries = []
+        for key in keys:
+            try:
+                entries.append(self.get(key))
+            except KeyError:
+                continue
+        merged = {path.name for path in self.add(entries)}
+        for file in small:
+            if file.path.name not in merged:
+                self._files.pop(file.path.name, None)
+                _unlink(file.path)
+
+    def size_bytes(self) -> int:
+        """Bytes of this encoder's files."""
+        total = 0
+        for path in self.folder.glob(f"*{ENDING}"):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return total
+
+    def _write(self, entries: list[Entry], dtype: torch.dtype) -> Path:
+        keys = b"".join(entry.key for entry in entries)
+        counts = [(len(entry.segment_vectors), len(entry.sentence_vectors)) for entry in entries]
+        tensors = {
+            "segment_vectors": torch.cat([entry.segment_vectors for entry in entries]),
+            "sentence_vectors": torch.cat([entry.sentence_vectors for entry in entries]),
+            "keys": torch.frombuffer(bytearray(keys), dtype=torch.uint8).view(-1, KEY_BYTES),
+            "counts": torch.tensor(counts, dtype=torch.int64),
+            "checksums": torch.tensor([_checksum(entry) for entry in entries], dtype=torch.int64),
+        }
+        # The same documents have the same name: two runs that fill a cache at once share files.
+        name = hashlib.sha256(f"{dtype}".encode() + keys).hexdigest()[:24]
+        path = self.folder / f"{name}{ENDING}"
+        write_whole(path, lambda aside: save_file(tensors, aside))
+        try:
+            self._files.pop(path.name, None)
+            self.open(path)
+        except FileNotFoundError:
+            # Another process had to make room at once; what is missing is encoded again.
+            say(f"vectors: {path} was removed by another process")
+        return path
+
+    def _remove_damaged(self, path: Path, why: str) -> None:
+        say(f"vectors: {path} is damaged ({why}); it is removed and its documents encoded again")
+        _unlink(path)
+
+
+def _read(path: Path) -> _File:
+    """Open a file and check that its parts fit each other.
+
+    Raises:
+        OSError: It cannot be opened.
+        SafetensorError: It is not whole.
+        ValueError: It holds something else.
+    """
+    with safe_open(path, "pt") as file:
+        lacking = set(_NAMES) - set(file.keys())
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        segments, sentences, keys, counts, checksums = (file.get_tensor(name) for name in _NAMES)
+    documents = len(keys)
+    shapes = (keys.shape[1:], counts.shape, checksums.shape)
+    if shapes != ((KEY_BYTES,), (documents, 2), (documents,)):
+        raise ValueError(f"its tensors have the shapes {shapes}")
+    if segments.dtype not in _DTYPES or sentences.dtype != segments.dtype:
+        raise ValueError(f"its vectors are {segments.dtype} and {sentences.dtype}")
+    if (keys.dtype, counts.dtype, checksums.dtype) != (torch.uint8, torch.int64, torch.int64):
+        raise ValueError("its index is of another type")
+    rows = (len(segments), len(sentences))
+    ends = np.cumsum(counts.numpy(), axis=0)
+    last = tuple(ends[-1].tolist()) if documents else (0, 0)
+    if last != rows or bool((counts < 0).any()):
+        raise ValueError(f"it holds {rows} vectors, where {last} are counted")
+    whole = keys.numpy().tobytes()
+    return _File(
+        path=path,
+        size_bytes=path.stat().st_size,
+        segment_vectors=segments,
+        sentence_vectors=sentences,
+        keys=[whole[at : at + KEY_BYTES] for at in range(0, len(whole), KEY_BYTES)],
+        segment_ends=ends[:, 0].tolist(),
+        sentence_ends=ends[:, 1].tolist(),
+        checksums=checksums.tolist(),
+    )
+
+
+def _checksum(entry: Entry) -> int:
+    """Of everything that `get` returns of a document: its key, counts, dtype and numbers."""
+    counts = f"{len(entry.segment_vectors)} {entry.segment_vectors.dtype} ".encode()
+    total = zlib.crc32(counts, zlib.crc32(entry.key))
+    for vectors in (entry.segment_vectors, entry.sentence_vectors):
+        flat = vectors.contiguous().reshape(-1).view(torch.uint8)
+        total = zlib.crc32(flat.numpy().data, total)
+    return total
+
+
+def _use(file: _File) -> None:
+    if not file.used:
+        file.used = True
+        mark_used(file.path)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        say(f"vectors: {path} cannot be removed ({error})")

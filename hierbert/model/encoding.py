@@ -58,8 +58,9 @@ class SegmentEncoder(nn.Module):
         self.tokens_per_forward = tokens_per_forward
         self.pad_token_id = int(text_config.pad_token_id or 0)
         self.attention = nn.Linear(text_config.hidden_size, 1) if pooling == "attention" else None
-        # Set by training: throw each micro-batch's graph away and compute it again in backward.
-        self.recompute = False
+        # Set by training: padded tokens of one forward whose graphs may be kept for backward; what
+        # is beyond is computed again there, micro-batch by micro-batch. None keeps all.
+        self.kept_tokens: int | None = None
 
     def freeze(self, trained_layers: int = 0) -> None:
         """Leave the encoder out of training, but for its last layers.
@@ -115,7 +116,8 @@ class SegmentEncoder(nn.Module):
         lengths = segment_lengths.tolist()
         starts = group_starts(segment_lengths)
         segment_parts, order, sums, owners_of_sums = [], [], [], []
-        recompute = self.recompute and torch.is_grad_enabled() and not self.frozen
+        has_graph = torch.is_grad_enabled() and not self.frozen
+        left = self.kept_tokens if has_graph else None
         for batch in plan_micro_batches(lengths, self._tokens_per_forward(input_ids.device)):
             segments = torch.tensor(batch, device=input_ids.device)
             positions, mask = padded_positions(starts[segments], segment_lengths[segments])
@@ -123,9 +125,10 @@ class SegmentEncoder(nn.Module):
             owners = sentence_index[positions].masked_fill(~mask, -1)
             present, local = owners.unique(return_inverse=True)
             arguments = (ids, mask, local, len(present))
-            if recompute:
+            if left is not None and ids.numel() > left:
                 vectors, totals = checkpoint(self._encode, *arguments, use_reentrant=False)
             else:
+                left = None if left is None else left - ids.numel()
                 vectors, totals = self._encode(*arguments)
             segment_parts.append(vectors)
             order.append(segments)

@@ -24,7 +24,7 @@ from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
-from hierbert.training.memory import keep_heap_flat
+from hierbert.training.memory import bound_memory
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
@@ -73,8 +73,6 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     if config.training.freeze_encoder:
         check_cache(cache)
     folder = open_run_folder(config, accelerator, resume)
-    if config.training.memory == "recompute" and accelerator.device.type == "cpu":
-        keep_heap_flat()
     model.to(accelerator.device)
 
     sentence_labels = config.training.sentence_labels if summarize else None
@@ -95,6 +93,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         everything = [document for documents in splits.values() for document in documents]
         vectors.fill(everything, model.hierbert, accelerator)
         say(f"vectors: {vectors.size_bytes() / 2**20:,.0f} MiB in {vectors.folder}")
+
+    bound_memory(config, accelerator, model, splits["train"], folder)
 
     if config.training.trackers:
         accelerator.init_trackers("hierbert")

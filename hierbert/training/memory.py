@@ -75,7 +75,7 @@ def bound_memory(
         kept = _probed_tokens(config, accelerator, model, sizes, folder)
     encoder.kept_tokens = kept
     if kept < sizes.tokens and accelerator.device.type == "cpu":
-        keep_heap_flat()
+        keep_heap_flat(encoder.encoder)
 
 
 def _probed_tokens(

@@ -18,6 +18,7 @@ from hierbert.errors import ConfigError
 from hierbert.evaluation.answers import Answer, answer_documents
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
+from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
@@ -48,6 +49,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     """
     started = time.monotonic()
     require_installed(config.training.trackers)
+    allow_large_pages()
     accelerator = Accelerator(
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,

@@ -135,14 +135,21 @@ class TrainingConfig:
     mixed_precision: Literal["no", "fp16", "bf16"] = setting(
         "no", "Accelerate's mixed precision; on most CPUs bf16 is slower than float32."
     )
-    memory: Literal["keep", "recompute"] = setting(
-        "keep",
-        "keep holds every segment's activations for the backward pass; recompute computes them "
-        "again, so that memory does not grow with the document, at about 4/3 of the time. The "
-        "gradients are the same.",
+    memory: Literal["auto", "keep", "recompute"] = setting(
+        "auto",
+        "Activations of the encoder held for the backward pass: keep, all; recompute, none, so "
+        "that memory does not grow with the document: they are computed again, at about 4/3 of the "
+        "time; auto, as many as fit memory_budget_gib. The gradients are the same.",
     )
-    tokens_per_forward: int | None = setting(
-        None, "Tokens of one pass through the encoder; null: 2048 on a CPU, 32768 on a GPU."
+    memory_budget_gib: float | None = setting(
+        None,
+        "With memory=auto: GiB that each process may take for gradients, optimizer states and "
+        "activations; null: half of the machine's free memory, or 4/5 of a GPU's.",
+    )
+    tokens_per_forward: Literal["auto"] | int | None = setting(
+        None,
+        "Tokens of one pass through the encoder; auto measures which of some sizes is fastest when "
+        "the run begins; null: 2048 on a CPU, 32768 on a GPU.",
     )
     group_by_length: bool = setting(True, "Put documents of similar length into a batch.")
     classification_loss_weight: float = setting(1.0, "Factor of the classification loss.")
@@ -202,7 +209,7 @@ class TrainingConfig:
             _at_least(f"training.{name}", getattr(self, name), 1)
         optional = ("trained_encoder_layers", "tokens_per_forward", "patience")
         for name in (*optional, "eval_every_steps", "checkpoint_every_steps"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, "auto"):
                 _at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("encoder_learning_rate", "head_learning_rate", "max_gradient_norm"):
             if not 0 < getattr(self, name) < math.inf:
@@ -217,6 +224,14 @@ class TrainingConfig:
         ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"training.{name}={getattr(self, name)}: a number, 0 or more")
+        budget = self.memory_budget_gib
+        if budget is not None and not 0 < budget < math.inf:
+            raise ConfigError(f"training.memory_budget_gib={budget}: a number above 0, or null")
+        if budget is not None and self.memory != "auto":
+            raise ConfigError(
+                f"training.memory_budget_gib={budget} is for training.memory=auto, which chooses "
+                f"by it; with training.memory={self.memory} leave it out"
+            )
         _between("training.warmup_ratio", self.warmup_ratio, 0.0, 1.0)
         known = ("tensorboard", "wandb")
         for tracker in self.trackers:

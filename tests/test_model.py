@@ -129,7 +129,7 @@ def test_recompute_gives_the_same_loss_and_gradients_with_dropout(encoders, kind
     model.hierbert.segment_encoder.tokens_per_forward = 100
     results = []
     for recompute in (False, True):
-        model.hierbert.segment_encoder.recompute = recompute
+        model.hierbert.segment_encoder.kept_tokens = 0 if recompute else None
         model.zero_grad()
         torch.manual_seed(5)
         loss = model(**inputs).loss
@@ -165,7 +165,7 @@ def test_recompute_does_not_hold_the_encoders_graph(encoders) -> None:
     def held(recompute: bool, texts: list[str]) -> int:
         model, processor = build(encoders["bert"])
         model.train()
-        model.hierbert.segment_encoder.recompute = recompute
+        model.hierbert.segment_encoder.kept_tokens = 0 if recompute else None
         model.hierbert.segment_encoder.tokens_per_forward = 64
         with counting_what_autograd_holds() as sizes:
             model.hierbert.segment_encoder(

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from commands import read_jsonl, write_jsonl
-from conftest import make_text
+from conftest import make_rows, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import infer, save_model, the_error
@@ -21,6 +22,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from hierbert import HierBertPredictor, probing
+from hierbert.config import RunConfig
+from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, DataError
 from hierbert.model.first_token import first_token_encoder
 from hierbert.model.int8 import Int8Linear
@@ -29,6 +32,9 @@ from hierbert.model.ragged import plan_micro_batches
 from hierbert.prediction import batches
 from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
+from hierbert.training import passes
+from hierbert.training.loop import Trainer
+from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
 
@@ -381,3 +387,34 @@ def test_a_reader_that_leaves_ends_the_worker(encoders) -> None:
     next(answers)
     answers.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("segmentation")]
+
+
+def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, monkeypatch) -> None:
+    """A run that stops before its first epoch ends, and goes on where a probe would say 240."""
+    answers, used = iter((384, 240)), []
+    monkeypatch.setattr(passes, "probe_tokens_per_forward", lambda *_: next(answers))
+    settings_ = [
+        f"data.train={write_jsonl(tmp_path / 'train.jsonl', make_rows(8, seed=1))}",
+        "data.label_column=label",
+        f"model.encoder={encoders['bert']}",
+        "training.epochs=2",
+        "training.tokens_per_forward=auto",
+        "baselines=false",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    config = load_config(RunConfig, None, settings_)
+    real = Trainer.run
+
+    def stopped(self: Trainer, resume: bool = False) -> Any:
+        used.append(self.model.hierbert.segment_encoder.tokens_per_forward)
+        if not resume:
+            raise KeyboardInterrupt
+        return real(self, resume)
+
+    monkeypatch.setattr(Trainer, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    train(config, resume=True)
+    assert used == [384, 384] and next(answers) == 240
+    probed = json.loads((tmp_path / "run" / "probed.json").read_text())
+    assert probed["training.tokens_per_forward"] == 384

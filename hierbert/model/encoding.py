@@ -41,8 +41,9 @@ class SegmentEncoder(nn.Module):
         self.tokens_per_forward = tokens_per_forward
         self.pad_token_id = int(text_config.pad_token_id or 0)
         self.attention = nn.Linear(text_config.hidden_size, 1) if pooling == "attention" else None
-        # Set by training: throw each micro-batch's graph away and compute it again in backward.
-        self.recompute = False
+        # Set by training: padded tokens of one forward whose graphs may be kept for backward; what
+        # is beyond is computed again there, micro-batch by micro-batch. None keeps all.
+        self.kept_tokens: int | None = None
         self._quantized = False
 
     def freeze(self, trained_layers: int = 0) -> None:
@@ -127,7 +128,8 @@ class SegmentEncoder(nn.Module):
         """
         starts = group_starts(segment_lengths)
         sums = None if sentence_index is None else _SentenceSums(sentence_index, sentences)
-        recompute = self.recompute and torch.is_grad_enabled() and not self.frozen
+        has_graph = torch.is_grad_enabled() and not self.frozen
+        left = self.kept_tokens if has_graph else None
         segment_parts, order = [], []
         for batch in self.plan(segment_lengths.tolist(), input_ids.device):
             segments = torch.tensor(batch, device=input_ids.device)
@@ -135,9 +137,10 @@ class SegmentEncoder(nn.Module):
             ids = input_ids[positions].masked_fill(~mask, self.pad_token_id)
             owners = None if sums is None else sums.owners(positions, mask)
             arguments = (ids, mask, owners)
-            if recompute:
+            if left is not None and ids.numel() > left:
                 vectors, totals = checkpoint(self._encode, *arguments, use_reentrant=False)
             else:
+                left = None if left is None else left - ids.numel()
                 vectors, totals = self._encode(*arguments)
             segment_parts.append(vectors)
             order.append(segments)

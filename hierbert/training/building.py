@@ -71,8 +71,6 @@ def build_model(
         raise ConfigError(_inner_message(error)) from error
     _check_tokenizer(settings.encoder, tokenizer)
     encoder = model.hierbert.segment_encoder
-    encoder.tokens_per_forward = config.training.tokens_per_forward
-    encoder.recompute = config.training.memory == "recompute"
     if config.training.freeze_encoder or config.training.trained_encoder_layers is not None:
         try:
             encoder.freeze(config.training.trained_encoder_layers or 0)

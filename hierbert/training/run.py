@@ -18,13 +18,15 @@ from hierbert.errors import ConfigError
 from hierbert.evaluation.answers import Answer, answer_documents
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
+from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
-from hierbert.training.memory import keep_heap_flat
+from hierbert.training.memory import bound_memory
+from hierbert.training.passes import choose_tokens_per_forward
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
@@ -48,6 +50,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     """
     started = time.monotonic()
     require_installed(config.training.trackers)
+    allow_large_pages()
     accelerator = Accelerator(
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,
@@ -76,9 +79,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     if config.training.freeze_encoder:
         check_cache(kept)
     folder = open_run_folder(config, accelerator, resume)
-    if config.training.memory == "recompute" and accelerator.device.type == "cpu":
-        keep_heap_flat()
     model.to(accelerator.device)
+    choose_tokens_per_forward(config, accelerator, model, folder)
 
     sentence_labels = config.training.sentence_labels if summarize else None
     splits: dict[str, list[PreparedDocument]] = {}
@@ -98,6 +100,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         everything = [document for documents in splits.values() for document in documents]
         vectors.fill([document.segmented for document in everything], accelerator)
         say(f"vectors: {vectors.report()}")
+
+    bound_memory(config, accelerator, model, splits["train"], folder)
 
     if config.training.trackers:
         accelerator.init_trackers("hierbert")

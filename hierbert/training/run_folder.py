@@ -1,9 +1,10 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
-config.resolved.yaml  metrics.jsonl  checkpoints/  model/  results.json
+config.resolved.yaml  probed.json  metrics.jsonl  checkpoints/  model/  results.json
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -22,10 +23,12 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 
 RESOLVED = "config.resolved.yaml"
+PROBED = "probed.json"
 # What is being written has the name it will get, and a dot before it.
 _REMAINS = (
     ".model.*",
     ".metrics.jsonl.*",
+    ".probed.json.*",
     ".results.json.*",
     "checkpoints/.best.safetensors.*",
     "checkpoints/.step_*",
@@ -102,6 +105,57 @@ def open_run_folder(config: RunConfig, accelerator: Accelerator, resume: bool) -
         _remove_remains(folder)
     accelerator.wait_for_everyone()
     return folder
+
+
+def read_probed(folder: Path) -> dict[str, int]:
+    """What the run found out for itself about the machine it began on.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        Numbers by name; none where nothing was probed yet.
+
+    Raises:
+        RunError: The file cannot be read.
+    """
+    path = folder / PROBED
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _not_probed(path, reason(error)) from error
+    if not isinstance(content, dict):
+        raise _not_probed(path, "it holds no names and numbers")
+    for name, value in content.items():
+        if type(value) is not int or value < 0:
+            raise _not_probed(path, f"{name} is {json.dumps(value)}, not a whole number from 0 up")
+    return content
+
+
+def save_probed(folder: Path, found: dict[str, int]) -> None:
+    """Add to what `read_probed` reads; on one process only.
+
+    Args:
+        folder: The run's folder.
+        found: Numbers by name.
+
+    Raises:
+        RunError: The file cannot be read or written.
+    """
+    text = json.dumps({**read_probed(folder), **found}, indent=1) + "\n"
+    try:
+        write_whole(folder / PROBED, lambda aside: _write_text(aside, text))
+    except OSError as error:
+        raise RunError(
+            f"{folder / PROBED} cannot be written: {reason(error)}; mend that and go on with "
+            "--resume"
+        ) from error
+
+
+def _not_probed(path: Path, why: str) -> RunError:
+    return RunError(f"{path} cannot be read: {why}; remove it to probe again")
 
 
 def save_model(

@@ -78,6 +78,11 @@ class ModelConfig:
     )
     aggregator_layers: int = setting(2, "Layers over the segment vectors; 0 takes their mean.")
     sentence_layers: int = setting(1, "Attention layers over sentences before scoring them.")
+    sentence_reach: int | None = setting(
+        2048,
+        "A sentence sees the sentences at most so many places away; null: all of the document, in "
+        "quadratic time.",
+    )
     attention_heads: int | None = setting(None, "Heads of those layers; null: one per 64 dims.")
     dropout: float = setting(0.1, "Dropout probability of the aggregator and the heads.")
     decision_threshold: float = setting(
@@ -87,6 +92,8 @@ class ModelConfig:
     def validate(self) -> None:
         """Refuse what is no probability."""
         _between("model.decision_threshold", self.decision_threshold, 0.0, 1.0)
+        if self.sentence_reach is not None:
+            _at_least("model.sentence_reach", self.sentence_reach, 1)
 
 
 @dataclass

@@ -165,6 +165,20 @@ def test_a_run_folder_is_not_overwritten_and_a_changed_config_not_resumed(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
 
+def test_a_run_resumes_with_another_cache(corpus, encoders, tmp_path) -> None:
+    """Its disk may be full, which no number of the run depends on."""
+    config = configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1")
+    train(config)
+    before = weights(tmp_path / "run")
+    other = [f"training.cache_dir={tmp_path / 'elsewhere'}", "training.cache_limit_gib=1"]
+    train(
+        configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1", *other),
+        resume=True,
+    )
+    after = weights(tmp_path / "run")
+    assert all(after[name].equal(before[name]) for name in before)
+
+
 def test_accumulation_and_recomputation_change_nothing(corpus, encoders, tmp_path) -> None:
     common = ["model.dropout=0", "training.epochs=1", "baselines=false"]
     config = load_config(RunConfig, None, [f"data.train={corpus['train']}", "data.label_column=x"])

@@ -105,6 +105,7 @@ def _model_settings(
         "pooling": config.model.pooling,
         "aggregator_layers": config.model.aggregator_layers,
         "sentence_layers": config.model.sentence_layers,
+        "sentence_reach": config.model.sentence_reach,
         "attention_heads": config.model.attention_heads,
         "dropout": config.model.dropout,
         "decision_threshold": config.model.decision_threshold,

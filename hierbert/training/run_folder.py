@@ -24,6 +24,8 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 
 RESOLVED = "config.resolved.yaml"
 PROBED = "probed.json"
+# No number of a run depends on them, and a full disk may ask for others.
+_CHANGEABLE = ("training.cache_dir", "training.cache_limit_gib")
 # What is being written has the name it will get, and a dot before it.
 _REMAINS = (
     ".model.*",
@@ -64,7 +66,7 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
         _check_writable(folder)
         return
     before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
-    changed = [key for key in now if now[key] != before[key]]
+    changed = [key for key in now if now[key] != before[key] and key not in _CHANGEABLE]
     if changed:
         shown = "; ".join(f"{key}: {before[key]} -> {now[key]}" for key in changed)
         raise RunError(

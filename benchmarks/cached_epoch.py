@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.common.cells import ROOT
 from benchmarks.common.sample import Sample
 
+LEAST_DOCUMENTS = 4
 _POLL_SECONDS = 0.005
 _EPOCHS = 3
 _LONGEST_SECONDS = 900
@@ -31,7 +32,7 @@ def measure_epochs(encoder: str, sample: Sample, seed: int) -> list[float]:
 
     Args:
         encoder: Folder or name.
-        sample: Documents to train on; their label is a coin's.
+        sample: Documents to train and, a fifth of them, to validate on; labels alternate.
         seed: Of the run.
 
     Returns:
@@ -39,22 +40,34 @@ def measure_epochs(encoder: str, sample: Sample, seed: int) -> list[float]:
         encoding.
 
     Raises:
-        CachedEpochFailed: train.py failed, or took more than a quarter of an hour.
+        CachedEpochFailed: There are too few documents, or train.py failed, or took more than a
+            quarter of an hour.
     """
+    if len(sample.documents) < LEAST_DOCUMENTS:
+        raise CachedEpochFailed(
+            f"{len(sample.documents)} documents are too few to train on: at least "
+            f"{LEAST_DOCUMENTS}; raise --epochs"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         chance = random.Random(seed)
-        rows = [
-            {"id": f"{d.corpus}/{d.id}", "text": d.text, "label": ("a", "b")[number % 2]}
-            for number, d in enumerate(sample.documents)
-        ]
-        chance.shuffle(rows)
-        corpus = folder / "corpus.jsonl"
-        corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        documents = list(sample.documents)
+        chance.shuffle(documents)
+        validating = len(documents) // 5 + 1
+        for name, part in (
+            ("validation", documents[:validating]),
+            ("train", documents[validating:]),
+        ):
+            rows = [
+                {"id": f"{d.corpus}/{d.id}", "text": d.text, "label": "ab"[number % 2]}
+                for number, d in enumerate(part)
+            ]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
         settings = [
-            f"data.train={corpus}",
+            f"data.train={folder / 'train.jsonl'}",
+            f"data.validation={folder / 'validation.jsonl'}",
             "data.label_column=label",
-            "data.validation_fraction=0.2",
             f"run_dir={folder / 'run'}",
             f"seed={seed}",
             f"model.encoder={encoder}",

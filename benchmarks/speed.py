@@ -50,7 +50,7 @@ FULL = {
 QUICK = {
     "characters": 24_000,
     "small": 8_000,
-    "epochs": 40_000,
+    "epochs": 150_000,
     "rounds": 2,
     "small_rounds": 1,
     "utilization_rounds": 3,

@@ -42,7 +42,7 @@ def load_model(
         raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
     name = os.path.expanduser(source)
     if not _is_hub_id(name):
-        _check_folder(Path(name))
+        check_folder(Path(name))
     try:
         model, report = HierBertForDocuments.from_pretrained(
             name,
@@ -101,7 +101,15 @@ def _is_hub_id(name: str) -> bool:
     return bool(user and rest and "/" not in rest) and not os.path.isdir(user)
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no model of hierbert's.
+
+    Args:
+        folder: The model's.
+
+    Raises:
+        ModelError: It is missing, of another kind, or without safetensors weights.
+    """
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():

@@ -7,6 +7,7 @@ It never touches weights. Invariant: the same folder gives the same bytes.
 """
 
 import ast
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,16 +56,18 @@ def code_files() -> dict[str, Path]:
 
 def _siblings(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            if node.level > 1 or not node.module or "." in node.module:
-                raise ModelError(f"{path}, line {node.lineno}: only `from .sibling import` travels")
-            yield node.module
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        if any(name.split(".")[0] == "hierbert" for name in names) and not getattr(
-            node, "level", 0
-        ):
+        if isinstance(node, ast.Import):
+            stays = any(alias.name.split(".")[0] == "hierbert" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            stays = node.level > 1 or (node.level == 1 and (not module or "." in module))
+            stays = stays or (node.level == 0 and module.split(".")[0] == "hierbert")
+        else:
+            continue
+        if stays:
             raise ModelError(f"{path}, line {node.lineno}: only `from .sibling import` travels")
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield str(node.module)
 
 
 def completed_files(folder: Path) -> dict[str, bytes]:
@@ -125,7 +128,7 @@ def complete_folder(folder: Path) -> None:
     for name, content in completed_files(folder).items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, lambda aside, content=content: _write(aside, content))
+            write_whole(path, functools.partial(_write, content))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -148,5 +151,5 @@ def _dumped(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(content: bytes, path: Path) -> None:
     path.write_bytes(content)

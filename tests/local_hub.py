@@ -118,7 +118,7 @@ class LocalHub:
             "HF_HOME": str(home),
             "HF_HUB_OFFLINE": "0",
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
         }
         return {**found, "HF_TOKEN": token} if token else found
 
@@ -455,7 +455,9 @@ class _Handler(BaseHTTPRequestHandler):
             found.stored[blob.sha256] = blob.content
             headers["X-Linked-Etag"] = f'"{blob.sha256}"'
             headers["X-Linked-Size"] = str(len(blob.content))
-            headers["Location"] = f"{self.hub.url}/stored/{name.replace('/', '@')}/{blob.sha256}"
+            # Another host, as on the Hub: clients ask it for the content only.
+            host = self.hub.url.replace("127.0.0.1", "localhost")
+            headers["Location"] = f"{host}/stored/{name.replace('/', '@')}/{blob.sha256}"
             self._send(302, None, headers)
         else:
             self._send_file(blob.content, {**headers, "ETag": f'"{blob.oid}"'})

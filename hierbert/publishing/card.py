@@ -110,7 +110,7 @@ def _metadata(source: CardSource) -> ModelCardData:
         base_model=base_model(config, run),
         datasets=[corpus] if corpus else None,
         metrics=sorted({result.metric_type for result in results}) or None,
-        model_name=source.repo.split("/")[1],
+        model_name=source.repo.split("/")[1] if results else None,
         eval_results=results or None,
     )
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from hierbert.cache import reason, write_whole
 from hierbert.errors import ConfigError, run_command
 from hierbert.progress import say
-from hierbert.publishing.names import check_branch, check_repo
+from hierbert.publishing.names import check_branch, check_license, check_repo
 
 EXAMPLES = """examples:
   python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
@@ -69,19 +69,18 @@ def _main(argv: list[str]) -> None:
     options = build_parser().parse_args(argv)
     check_repo(options.repo, "--repo")
     check_branch(options.revision, "--revision")
+    if options.license is not None:
+        check_license(options.license, "--license")
     from transformers.utils import logging
 
     from hierbert.publishing.publish import (
         Request,
-        check_license,
         describe,
         prepare,
         publish,
     )
     from hierbert.publishing.upload import Target, require_token
 
-    if options.license is not None:
-        check_license(options.license, "--license")
     if not options.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
     logging.set_verbosity_error()

@@ -10,6 +10,7 @@ _REPO = re.compile(f"{_PART}/{_PART}")
 _HUB_ID = re.compile(f"{_PART}(?:/{_PART})?")
 # What git allows in a branch's name, without the rarer half of it.
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,198}")
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -52,6 +53,23 @@ def check_branch(name: str, field: str) -> None:
         raise ConfigError(
             f"{field}={name!r} is not allowed: a branch has letters a-z, digits, and . _ - / "
             "inside it, without .."
+        )
+
+
+def check_license(name: str, field: str) -> None:
+    """Refuse what is no licence identifier of the Hub's, such as ``apache-2.0``.
+
+    Args:
+        name: As the user wrote it.
+        field: The setting or flag that holds it, for the message.
+
+    Raises:
+        ConfigError: It has other characters than identifiers have.
+    """
+    if not _LICENSE.fullmatch(name):
+        raise ConfigError(
+            f"{field}={name!r} is not allowed: an identifier such as apache-2.0, mit, cc-by-4.0 or "
+            "other (https://huggingface.co/docs/hub/repositories-licenses)"
         )
 
 

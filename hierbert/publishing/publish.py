@@ -1,6 +1,5 @@
 """From a model folder to its page: plan, card, what will be sent, and the push."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,6 @@ from hierbert.publishing.card import CardSource, base_model, count_parameters, r
 from hierbert.publishing.files import CARD, Upload, UploadFile, format_bytes, plan_upload
 from hierbert.publishing.runs import find_run
 from hierbert.publishing.upload import Pushed, Target, hub_license, push, require_token
-
-_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 
 
 @dataclass(frozen=True)
@@ -40,19 +37,6 @@ class Request:
     license: str | None = None
     card: Path | None = None
     overwrite_card: bool = False
-
-
-def check_license(name: str, field: str) -> None:
-    """Refuse what is no licence identifier of the Hub's, such as ``apache-2.0``.
-
-    Raises:
-        ConfigError: It has other characters than identifiers have.
-    """
-    if not _LICENSE.fullmatch(name):
-        raise ConfigError(
-            f"{field}={name!r} is not allowed: an identifier such as apache-2.0, mit, cc-by-4.0 or "
-            "other (https://huggingface.co/docs/hub/repositories-licenses)"
-        )
 
 
 def prepare(request: Request, online: bool) -> tuple[Upload, str]:

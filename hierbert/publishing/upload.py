@@ -65,6 +65,10 @@ class Pushed:
     changed: list[str]
 
 
+class Unreachable(HubError):
+    """The Hub did not answer."""
+
+
 def require_token() -> str:
     """The user's token, without asking the network whether it is good.
 
@@ -244,7 +248,7 @@ def _explained(error: BaseException, what: str, token: str) -> HubError:
         (e for e in chain if type(e).__module__.split(".")[0] in _UNREACHABLE), None
     ) or next((e for e in chain if isinstance(e, ConnectionError | TimeoutError)), None)
     if unreachable is not None:
-        return HubError(
+        return Unreachable(
             f"{place} cannot be reached, or the connection broke off "
             f"({_reason(unreachable, token)}); what was uploaded stays: the same command goes on"
         )

@@ -20,6 +20,7 @@ from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import RunError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.publishing.checkpoint import complete_folder
 
 RESOLVED = "config.resolved.yaml"
 # What is being written has the name it will get, and a dot before it.
@@ -61,7 +62,8 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
         _check_writable(folder)
         return
     before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
-    changed = [key for key in now if now[key] != before[key]]
+    # Where the model goes in the end changes nothing of the run.
+    changed = [key for key in now if now[key] != before[key] and not key.startswith("publish.")]
     if changed:
         shown = "; ".join(f"{key}: {before[key]} -> {now[key]}" for key in changed)
         raise RunError(
@@ -112,6 +114,8 @@ def save_model(
 ) -> None:
     """Write the model as `from_pretrained` reads it, beside nothing half-written.
 
+    Its code travels with it, so that the folder also loads where there is no hierbert.
+
     Args:
         folder: The run's folder; the model goes to its `model`.
         model: The best weights, on any device.
@@ -128,6 +132,7 @@ def save_model(
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
+        complete_folder(aside)
         if target.exists():
             shutil.rmtree(target)
         aside.replace(target)

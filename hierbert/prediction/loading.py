@@ -1,7 +1,9 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +46,16 @@ def load_model(
     if not _is_hub_id(name):
         check_folder(Path(name))
     try:
-        model, report = HierBertForDocuments.from_pretrained(
-            name,
-            dtype=DTYPES[dtype],
-            use_safetensors=True,
-            output_loading_info=True,
-            # They are refused below, by name.
-            ignore_mismatched_sizes=True,
-            **hub,
-        )
+        with _no_conversion():
+            model, report = HierBertForDocuments.from_pretrained(
+                name,
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                output_loading_info=True,
+                # They are refused below, by name.
+                ignore_mismatched_sizes=True,
+                **hub,
+            )
         processor = HierBertProcessor.from_config(_load_tokenizer(name, hub), model.config)
     except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
         raise ModelError(f"model {name} cannot be loaded: {_reason(error)}") from error
@@ -65,6 +68,24 @@ def load_model(
             f"such as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
         )
     return model.to(place).eval(), processor
+
+
+@contextlib.contextmanager
+def _no_conversion() -> Iterator[None]:
+    """Without this, transformers hands a repository of pickles to a service that converts them.
+
+    The service is given the token too, where one was passed.
+    """
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def find_device(name: str) -> torch.device:

@@ -19,7 +19,7 @@ from hierbert.model.decoding import SummaryRule
 from hierbert.publishing.figures import METRICS, results_section
 from hierbert.publishing.markdown import cell, code_block, table
 from hierbert.publishing.names import is_hub_id
-from hierbert.publishing.runs import Run, dataset_id, public_encoder, public_settings
+from hierbert.publishing.runs import Run, corpus_name, dataset_id, public_encoder, public_settings
 from hierbert.publishing.snippets import snippets
 
 _PROBLEMS = {
@@ -121,22 +121,21 @@ def _eval_results(source: CardSource) -> list[EvalResult]:
     if run is None or run.results is None:
         return []
     split, scores = run.results["split"], run.results["scores"]
-    settings = run.config
-    spec = None
-    if settings is not None:
-        shown = public_settings(settings).data
-        spec = {"test": shown.test, "validation": shown.validation}.get(split) or shown.train
-    name = ", ".join(spec) if isinstance(spec, list) else spec or "unknown"
-    kind = dataset_id(spec) or "unpublished"
+    spec: str | list[str] | None = None
+    if run.config is not None:
+        data = run.config.data
+        spec = {"test": data.test, "validation": data.validation}.get(split) or data.train
     found = []
     for key, (title, task, metric, factor) in METRICS.items():
         wanted = source.config.summarization if task == "summarization" else True
-        if key in scores and wanted:
+        # Of one label a document, micro-F1 is the accuracy once more.
+        again = key == "micro_f1" and "accuracy" in scores
+        if key in scores and wanted and not again:
             found.append(
                 EvalResult(
                     task_type=task,
-                    dataset_type=kind,
-                    dataset_name=name,
+                    dataset_type=dataset_id(spec) or "unpublished",
+                    dataset_name=corpus_name(spec),
                     dataset_split=split,
                     metric_type=metric,
                     metric_name=title,
@@ -253,8 +252,8 @@ def _training(source: CardSource) -> str:
             how = f"was trained with a peak learning rate of {training.encoder_learning_rate:g}"
         parts.append(
             f"The segment encoder {cell(encoder)} {how}; the aggregator and the heads were trained "
-            f"with {training.head_learning_rate:g}, {training.documents_per_batch} documents a "
-            f"step, seed {settings.seed}."
+            f"with a peak learning rate of {training.head_learning_rate:g}. "
+            f"{training.documents_per_batch} documents a step, seed {settings.seed}."
         )
     if run is not None and run.results is not None:
         results = run.results

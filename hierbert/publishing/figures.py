@@ -59,8 +59,8 @@ def _label_parts(results: dict[str, Any], config: HierBertConfig) -> list[str]:
     baseline = results.get("majority") or {}
     regression = config.problem_type == "regression"
     keys = [key for key in METRICS if key in scores and key not in ROUGE_TYPES]
-    if config.problem_type not in ("multi_label_classification", "regression"):
-        # Of one label a document it is the accuracy once more.
+    if "accuracy" in scores:
+        # Of one label a document, micro-F1 is the accuracy once more.
         keys = [key for key in keys if key != "micro_f1"]
     if not keys:
         return []

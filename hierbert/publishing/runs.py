@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hierbert.config import RunConfig
+from hierbert.config import PublishConfig, RunConfig
 from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, ModelError
 from hierbert.progress import say
@@ -75,7 +75,20 @@ def public_settings(config: RunConfig) -> RunConfig:
         run_dir=_last(config.run_dir),
         model=replace(config.model, encoder=public_encoder(config.model.encoder)),
         training=replace(config.training, cache_dir=None),
+        # The page says itself where it is; pushed by either command it reads the same.
+        publish=PublishConfig(),
     )
+
+
+def corpus_name(spec: str | list[str] | None) -> str:
+    """What a corpus is called: its name on the Hub or in a package, else its files' names."""
+    if isinstance(spec, list):
+        return ", ".join(dict.fromkeys(map(corpus_name, spec)))
+    if spec is None:
+        return "unknown"
+    if spec.startswith("package://"):
+        return spec.removeprefix("package://").partition("/")[0]
+    return dataset_id(spec) or _last(spec)
 
 
 def public_encoder(name: str) -> str:

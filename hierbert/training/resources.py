@@ -3,8 +3,11 @@
 Figures of the run as it was, other work on the machine included; nothing is measured anew.
 """
 
+import contextlib
+import platform
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,7 +56,7 @@ def resources(
     device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else None
     gathered = gather_object([(work, peak_memory_mib(), device_mib)])
     found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if gpu else accelerator.device.type.upper(),
+        "device": torch.cuda.get_device_name() if gpu else _device_name(accelerator.device),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
     }
@@ -69,6 +72,17 @@ def resources(
     if gpu:
         found["peak_device_memory_mib"] = round(max(peak for _, _, peak in gathered), 1)
     return found
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cpu":
+        return device.type.upper()
+    # Only Linux tells the model, and only there `platform.processor` does not.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or "CPU"
 
 
 def peak_memory_mib() -> float | None:

@@ -448,6 +448,9 @@ def test_the_card_invents_nothing() -> None:
     old = {k: v for k, v in RESULTS.items() if k not in ("resources", "intervals", "lengths")}
     assert "| Accuracy | 90.0 |  | 55.0 |" in card_of(old)
     assert "were not recorded in training" in card_of(old)
+    cached = {**RESULTS["resources"], "encoding_tokens_per_second": None}
+    frozen = card_of({**RESULTS, "resources": cached}, CONFIG, "training.freeze_encoder=true")
+    assert "| training, seconds | 63 |" in frozen and "had been encoded before this run" in frozen
     none = card_of({**RESULTS, "scores": {"loss": 0.0}, "summaries": None, "split": "validation"})
     assert "had neither labels nor summaries to score against" in none
     chosen = card_of({**RESULTS, "split": "validation"})

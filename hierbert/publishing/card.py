@@ -291,11 +291,15 @@ def _speed(source: CardSource) -> str:
         for key, title in titles.items()
         if took.get(key) is not None
     ]
+    settings = source.run.config if source.run else None
+    frozen = settings is not None and settings.training.freeze_encoder
+    note = ""
+    if frozen and took.get("encoding_tokens_per_second") is None:
+        note = "\n\nThe documents had been encoded before this run; that was not measured."
     processes = f"{took['processes']} process{'es' if took['processes'] > 1 else ''}"
     threads = f"{took['threads']} thread{'s' if took['threads'] > 1 else ''} each"
-    return f"As measured in training, on {took['device']} ({processes}, {threads}):\n\n" + table(
-        ["", ""], rows
-    )
+    title = f"As measured in training, on {took['device']} ({processes}, {threads}):"
+    return f"{title}\n\n{table(['measured', 'value'], rows)}{note}"
 
 
 def _limits(source: CardSource) -> str:

@@ -58,6 +58,7 @@ def _pipelines(repo: str, config: HierBertConfig) -> str:
 
 def _by_hand(repo: str, config: HierBertConfig) -> str:
     lines = [
+        "import torch",
         "from transformers import AutoModelForSequenceClassification, AutoProcessor",
         "",
         f'processor = AutoProcessor.from_pretrained("{repo}", trust_remote_code=True)',
@@ -65,7 +66,8 @@ def _by_hand(repo: str, config: HierBertConfig) -> str:
         f'    "{repo}", trust_remote_code=True',
         ")",
         'texts = [open("document.txt", encoding="utf-8").read()]',
-        "output = model(**processor(texts))",
+        "with torch.no_grad():",
+        "    output = model(**processor(texts))",
     ]
     if config.problem_type == "regression":
         lines.append("print(output.logits * model.config.label_scale + model.config.label_mean)")

@@ -191,6 +191,7 @@ def test_saving_a_pipeline_keeps_its_processor(both, tmp_path) -> None:
 def test_a_dry_run_needs_neither_network_nor_token(copy, capsys, monkeypatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     (copy / "notes.txt").write_text("mine")
+    (copy / "README.md").write_text("# Mine\n")
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 0
     shown = capsys.readouterr().out
@@ -198,7 +199,8 @@ def test_a_dry_run_needs_neither_network_nor_token(copy, capsys, monkeypatch) ->
     assert re.search(rf"model\.safetensors +{re.escape(format_bytes(weights))}\n", shown)
     for name in ("README.md", "config.json", "tokenizer.json", "pipeline_hierbert.py"):
         assert re.search(rf"(?m)^  {re.escape(name)} +[0-9.]+ k?B$", shown)
-    assert "left out, for it is no part of the model: notes.txt" in shown
+    assert "left out, for it is no part of the model: README.md, notes.txt" in shown
+    assert "README.md in the folder is not the page's card: --card README.md" in shown
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
@@ -457,6 +459,15 @@ def test_the_card_invents_nothing() -> None:
     assert "(which also chose the weights, so that new documents will score lower)" in chosen
 
 
+def test_labels_that_utf_8_cannot_hold_are_escaped(copy) -> None:
+    values = json.loads((copy / "config.json").read_text())
+    values |= {"id2label": {"0": "half \ud83d", "1": "b", "2": "c"}}
+    values |= {"label2id": {"half \ud83d": 0, "b": 1, "c": 2}}
+    (copy / "config.json").write_text(json.dumps(values))
+    assert main([str(copy), "--repo", "a/b", "--dry-run", "--card-out", str(copy / "card.md")]) == 0
+    assert "| half \\\\ud83d |" in (copy / "card.md").read_text(encoding="utf-8")
+
+
 def test_the_card_of_many_labels_and_of_numbers() -> None:
     names = [f"label {number}" for number in range(150)]
     config = HierBertConfig(
@@ -524,6 +535,9 @@ def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
     assert "results.json" in plan_upload(copy, run).files
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(ModelError, match=r"results\.json holds no JSON object"):
+        find_run(copy)
+    (tmp_path / "results.json").write_text('{"split": "test", "loss": 1}')
+    with pytest.raises(ModelError, match="of no run of hierbert's: documents is missing"):
         find_run(copy)
 
 

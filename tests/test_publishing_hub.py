@@ -287,6 +287,23 @@ result = [
         assert places == [[row.start, row.end] for row in summary.sentences]
 
 
+def test_remote_pipelines_take_up_the_model_of_hierbert(hub, author, stranger, copy) -> None:
+    assert author.push(copy, "--repo", "alice/mixed").result == 0
+    code = """
+import hierbert
+from transformers import pipeline
+result = []
+for task in ("document-classification", "document-summarization"):
+    pipe = pipeline(task, model="alice/mixed", trust_remote_code=True)
+    assert type(pipe.model) is hierbert.HierBertForDocuments
+    result.append(pipe(texts))
+"""
+    labels, summaries = author.run(code, texts=TEXTS).result
+    found = stranger.run(FOUR_WAYS, name="alice/mixed", texts=TEXTS, hub={}).result
+    assert [row["label"] for row in labels] == [row["label"] for row in found["labels"]]
+    assert [row["summary"] for row in summaries] == [row["summary"] for row in found["summaries"]]
+
+
 def test_every_example_of_the_card_runs(hub, author, stranger, copy, tmp_path) -> None:
     assert author.push(copy, "--repo", "alice/card").result == 0
     card = hub.files("alice/card")["README.md"].decode()

@@ -118,4 +118,4 @@ def _write_card(path: Path, card: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode())
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))

@@ -124,6 +124,11 @@ def plan_upload(folder: Path, run: Run | None) -> Upload:
     return Upload(files, [name for name in left_out if name not in files])
 
 
+def card_bytes(text: str) -> bytes:
+    """A card as UTF-8; what cannot be written so, such as half a pair, becomes an escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def is_replaced(path: str) -> bool:
     """Whether a file of a repository is one that pushing writes, and takes away when it is over.
 
@@ -136,7 +141,7 @@ def is_replaced(path: str) -> bool:
 def _run_files(run: Run) -> dict[str, bytes | Path]:
     found: dict[str, bytes | Path] = {}
     if run.config is not None:
-        found[_SETTINGS] = dump_config(public_settings(run.config)).encode()
+        found[_SETTINGS] = card_bytes(dump_config(public_settings(run.config)))
     if run.results is not None:
         found[_RESULTS] = run.folder / _RESULTS
     return found

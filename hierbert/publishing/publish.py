@@ -13,7 +13,7 @@ from hierbert.errors import ConfigError, HierBertError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.progress import say
 from hierbert.publishing.card import CardSource, base_model, count_parameters, render_card
-from hierbert.publishing.files import CARD, Upload, UploadFile, format_bytes, plan_upload
+from hierbert.publishing.files import CARD, Upload, card_bytes, format_bytes, plan_upload
 from hierbert.publishing.runs import find_run
 from hierbert.publishing.upload import Pushed, Target, hub_license, push, require_token
 
@@ -107,13 +107,15 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
 def describe(upload: Upload, card: str) -> Iterator[str]:
     """What an upload holds, a line for each file with its size."""
     sizes = {path: file.size_bytes for path, file in upload.files.items()}
-    sizes[CARD] = UploadFile(CARD, card.encode()).size_bytes
+    sizes[CARD] = len(card_bytes(card))
     width = max(map(len, sizes))
     for path, size in sorted(sizes.items()):
         yield f"  {path:<{width}}  {format_bytes(size):>9}"
     yield f"  {len(sizes)} files, {format_bytes(sum(sizes.values()))} together"
     if upload.left_out:
         yield f"  left out, for it is no part of the model: {', '.join(upload.left_out)}"
+    if CARD in upload.left_out:
+        yield f"  {CARD} in the folder is not the page's card: --card {CARD} would push it"
 
 
 def push_command(model: Path, target: Target, license: str | None = None) -> str:

@@ -15,6 +15,8 @@ from hierbert.progress import say
 from hierbert.publishing.checkpoint import read_json
 from hierbert.publishing.names import is_hub_id
 
+_NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -54,6 +56,12 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
             say(f"{settings} is passed over: {error}")
     if (place / "results.json").is_file():
         results = read_json(place / "results.json")
+        lacking = [key for key in _NEEDED if key not in results]
+        if lacking:
+            raise ModelError(
+                f"{place / 'results.json'} is of no run of hierbert's: {lacking[0]} is missing; "
+                "name the run's folder with --run, or move that file"
+            )
     if config is None and results is None:
         if folder is not None:
             raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")

@@ -25,7 +25,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from hierbert.errors import HierBertError, HubError
 from hierbert.progress import say
-from hierbert.publishing.files import CARD, Upload, UploadFile, is_replaced
+from hierbert.publishing.files import CARD, Upload, UploadFile, card_bytes, is_replaced
 from hierbert.publishing.merging import merge_cards
 
 _MAIN = "main"
@@ -182,7 +182,7 @@ def _open_repository(api: HfApi, target: Target) -> str:
 
 def _merged(card: str, old: bytes | None) -> bytes:
     if old is None:
-        return card.encode()
+        return card_bytes(card)
     try:
         merged = merge_cards(card, old.decode())
     except UnicodeDecodeError:
@@ -190,7 +190,7 @@ def _merged(card: str, old: bytes | None) -> bytes:
         return old
     if merged.note:
         say(merged.note)
-    return merged.text.encode()
+    return card_bytes(merged.text)
 
 
 def _is_same(file: UploadFile, there: RepoFile | None) -> bool:
@@ -243,7 +243,8 @@ def _explained(error: BaseException, what: str, token: str) -> HubError:
             return HubError(
                 f"{what} was changed by someone else in the meantime; push again to go on"
             )
-        return HubError(f"the Hub answered {status} for {what}: {reason}; push again to go on")
+        again = "; push again to go on" if status == 429 or status >= 500 else ""
+        return HubError(f"the Hub answered {status} for {what}: {reason}{again}")
     unreachable = next(
         (e for e in chain if type(e).__module__.split(".")[0] in _UNREACHABLE), None
     ) or next((e for e in chain if isinstance(e, ConnectionError | TimeoutError)), None)
@@ -252,7 +253,7 @@ def _explained(error: BaseException, what: str, token: str) -> HubError:
             f"{place} cannot be reached, or the connection broke off "
             f"({_reason(unreachable, token)}); what was uploaded stays: the same command goes on"
         )
-    return HubError(f"{what} cannot be pushed: {_reason(error, token)}; push again to go on")
+    return HubError(f"{what} cannot be pushed: {_reason(error, token)}")
 
 
 def _reason(error: object, token: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from hierbert.config_loading import setting
 from hierbert.errors import ConfigError
+from hierbert.publishing.names import check_branch, check_license, check_repo
 
 LARGEST_SEED = 2**31
 
@@ -300,6 +301,35 @@ class SummaryConfig:
 
 
 @dataclass
+class PublishConfig:
+    """The model's page on the Hugging Face Hub."""
+
+    repo: str | None = setting(
+        None,
+        "user/name to push the trained model to, with its card, when the run is whole; null pushes "
+        "nothing. Needs `hf auth login` or HF_TOKEN.",
+    )
+    private: bool = setting(False, "Make a new page private.")
+    revision: str | None = setting(None, "Branch to push to; null: main.")
+    license: str | None = setting(
+        None, "Licence of the model, such as apache-2.0; null: the encoder's."
+    )
+
+    def validate(self) -> None:
+        """Refuse names that the Hub does not allow, long before anything is pushed."""
+        if self.repo is not None:
+            check_repo(self.repo, "publish.repo")
+        if self.revision is not None:
+            check_branch(self.revision, "publish.revision")
+        if self.license is not None:
+            check_license(self.license, "publish.license")
+        if self.repo is None and (self.private or self.revision or self.license):
+            raise ConfigError(
+                "publish.private, publish.revision and publish.license need publish.repo=user/name"
+            )
+
+
+@dataclass
 class RunConfig:
     """One training run."""
 
@@ -322,6 +352,7 @@ class RunConfig:
     )
     training: TrainingConfig = setting(factory=TrainingConfig, help="Optimization.")
     summary: SummaryConfig = setting(factory=SummaryConfig, help="Length and order of summaries.")
+    publish: PublishConfig = setting(factory=PublishConfig, help="The model's page on the Hub.")
 
     def validate(self) -> None:
         """Refuse seeds that not every random generator takes."""

@@ -29,6 +29,10 @@ class RunError(HierBertError):
     """A run folder or an output that exists already, cannot be written, or does not match."""
 
 
+class HubError(HierBertError):
+    """What the Hugging Face Hub refused, or that it cannot be reached."""
+
+
 def run_command(command: Callable[[], None]) -> int:
     """Run a command line's body and turn a user's mistake into one line on standard error.
 

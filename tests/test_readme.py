@@ -8,6 +8,7 @@ from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_help import walk
 from hierbert.prediction.cli import build_parser
+from hierbert.publishing.cli import build_parser as push_parser
 from hierbert.training.cli import FLAGS
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +17,9 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_every_setting_in_the_readme_exists() -> None:
     known = {key for key, item, _ in walk(RunConfig) if item.section is None}
-    named = set(re.findall(r"\b((?:data|model|training|segmentation|summary)\.[a-z_]+)", TEXT))
+    named = set(
+        re.findall(r"\b((?:data|model|training|segmentation|summary|publish)\.[a-z_]+)", TEXT)
+    )
     # `model.` also begins a file's name in Python examples.
     assert len(named) > 15
     assert named - known == set()
@@ -24,6 +27,7 @@ def test_every_setting_in_the_readme_exists() -> None:
 
 def test_every_flag_in_the_readme_exists() -> None:
     infer = {flag for action in build_parser()._actions for flag in action.option_strings}
+    push = {flag for action in push_parser()._actions for flag in action.option_strings}
     train = {"--config", "--print-config", "--help", *FLAGS}
     others = {
         "--nproc_per_node",
@@ -36,7 +40,7 @@ def test_every_flag_in_the_readme_exists() -> None:
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", TEXT))
     assert len(named) > 10
-    assert named - infer - train - others == set()
+    assert named - infer - train - push - others == set()
 
 
 def test_every_file_in_the_readme_exists() -> None:
@@ -53,4 +57,6 @@ def test_the_python_example_uses_what_is_there() -> None:
 
 
 def test_nothing_is_left_to_fill_in() -> None:
-    assert re.findall(r"(?m)^[A-Z_]{5,}$|TODO|FIXME", TEXT) == []
+    # The card's own TODO lines are spoken of once.
+    text = TEXT.replace("The card leaves TODO lines to you", "")
+    assert re.findall(r"(?m)^[A-Z_]{5,}$|TODO|FIXME", text) == []

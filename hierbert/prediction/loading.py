@@ -1,7 +1,9 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +50,18 @@ def load_model(
         raise ConfigError(f"dtype int8 is for CPUs, not for {place}; choose bfloat16 or float16")
     name = os.path.expanduser(source)
     if not _is_hub_id(name):
-        _check_folder(Path(name))
+        check_folder(Path(name))
     try:
-        model, report = HierBertForDocuments.from_pretrained(
-            name,
-            dtype=_STORED.get(dtype, torch.float32),
-            use_safetensors=True,
-            output_loading_info=True,
-            # They are refused below, by name.
-            ignore_mismatched_sizes=True,
-            **hub,
-        )
+        with _no_conversion():
+            model, report = HierBertForDocuments.from_pretrained(
+                name,
+                dtype=_STORED.get(dtype, torch.float32),
+                use_safetensors=True,
+                output_loading_info=True,
+                # They are refused below, by name.
+                ignore_mismatched_sizes=True,
+                **hub,
+            )
         processor = HierBertProcessor.from_config(_load_tokenizer(name, hub), model.config)
     except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
         raise ModelError(f"model {name} cannot be loaded: {_reason(error)}") from error
@@ -105,6 +108,24 @@ def compile_encoder(encoder: SegmentEncoder) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def _no_conversion() -> Iterator[None]:
+    """Without this, transformers hands a repository of pickles to a service that converts them.
+
+    The service is given the token too, where one was passed.
+    """
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 def find_device(name: str) -> torch.device:
     """The device of a name.
 
@@ -139,7 +160,15 @@ def _is_hub_id(name: str) -> bool:
     return bool(user and rest and "/" not in rest) and not os.path.isdir(user)
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no model of hierbert's.
+
+    Args:
+        folder: The model's.
+
+    Raises:
+        ModelError: It is missing, of another kind, or without safetensors weights.
+    """
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():

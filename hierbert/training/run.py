@@ -17,6 +17,7 @@ from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError
 from hierbert.evaluation.answers import Answer, answer_documents
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
+from hierbert.evaluation.intervals import label_intervals
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
 from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
@@ -27,6 +28,8 @@ from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.memory import bound_memory
 from hierbert.training.passes import choose_tokens_per_forward
+from hierbert.training.pushing import check_push, push_run
+from hierbert.training.resources import Stopwatch, resources
 from hierbert.training.results import environment, results_table, sample_answer, write_results
 from hierbert.training.run_folder import open_run_folder, save_model
 from hierbert.training.trackers import Trackers, require_installed
@@ -51,6 +54,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     started = time.monotonic()
     require_installed(config.training.trackers)
     allow_large_pages()
+    if config.publish.repo is not None:
+        check_push(config.publish)
     accelerator = Accelerator(
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,
@@ -94,11 +99,14 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
                 )
     _report_lengths(splits, processor)
 
-    vectors = None
+    vectors, encoded_tokens, encoding_time = None, 0, Stopwatch()
     if config.training.freeze_encoder:
         vectors = VectorCache(kept, model.hierbert)
         everything = [document for documents in splits.values() for document in documents]
-        vectors.fill([document.segmented for document in everything], accelerator)
+        with encoding_time:
+            encoded_tokens = vectors.fill(
+                [document.segmented for document in everything], accelerator
+            )
         say(f"vectors: {vectors.report()}")
 
     bound_memory(config, accelerator, model, splits["train"], folder)
@@ -119,12 +127,14 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     )
     # New weights and dropout follow from the seed, whatever was drawn before.
     set_seed(config.seed + 1 + accelerator.process_index)
-    state = trainer.run(resume)
+    with Stopwatch() as training_time:
+        state = trainer.run(resume)
 
     split = "test" if "test" in splits else "validation"
-    answers = answer_documents(
-        model, splits[split], accelerator, label_map, rule, vectors, f"scoring {split}"
-    )
+    with Stopwatch() as scoring_time:
+        answers = answer_documents(
+            model, splits[split], accelerator, label_map, rule, vectors, f"scoring {split}"
+        )
     weights = (
         config.training.classification_loss_weight,
         config.training.summarization_loss_weight,
@@ -143,12 +153,21 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         # Of the weights that are in the model now.
         "validation": state.best_scores,
     }
+    # Of a frozen encoder, training and scoring read vectors: tokens a second would mislead.
+    work = {"encoding": (encoded_tokens, encoding_time.seconds)}
+    if vectors is None:
+        share = 1 / accelerator.num_processes
+        trained, scored = trainer.bar.done - trainer.bar.initial, _tokens(splits[split])
+        work["training"] = (round(share * trained), training_time.seconds)
+        work["scoring"] = (round(share * scored), scoring_time.seconds)
+    took = resources(accelerator, work, {"training": training_time.seconds})
     if accelerator.is_main_process:
         threshold = model.config.decision_threshold
         _compare(results, config, answers, splits, split, label_map, rule, threshold)
         if label_map is not None:
             results["label_counts"] = label_map.counts(corpora.train)
         results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
+        results["resources"] = took
         results["seconds"] = round(time.monotonic() - started, 1)
         results["environment"] = environment()
         save_model(folder, model, processor, accelerator)
@@ -160,6 +179,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    if accelerator.is_main_process and config.publish.repo is not None:
+        push_run(folder / "model", config.publish)
     return results
 
 
@@ -184,6 +205,9 @@ def _compare(
             results["majority"] = compare_labels(splits[split], splits["train"], label_map)
         if label_map.problem_type != "regression":
             results["per_label"] = label_report(answers, splits[split], label_map, threshold)
+        results["intervals"] = label_intervals(
+            answers, splits[split], label_map, config.seed, threshold
+        )
 
 
 def _inference_command(config: RunConfig, model: Path) -> str:
@@ -212,6 +236,10 @@ def _quoted(word: str | Path) -> str:
     return f'"{word}"' if " " in str(word) else str(word)
 
 
+def _tokens(documents: list[PreparedDocument]) -> int:
+    return sum(document.tokens for document in documents)
+
+
 def _lengths(documents: list[PreparedDocument]) -> dict[str, int]:
     """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
     sizes = sorted(document.tokens for document in documents)
@@ -220,7 +248,7 @@ def _lengths(documents: list[PreparedDocument]) -> dict[str, int]:
         "median_tokens": sizes[len(sizes) // 2],
         "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
         "longest_tokens": sizes[-1],
-        "tokens": sum(sizes),
+        "tokens": _tokens(documents),
     }
 
 

@@ -6,6 +6,7 @@ config.resolved.yaml  probed.json  metrics.jsonl  checkpoints/  model/  results.
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -21,11 +22,13 @@ from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import RunError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.publishing.checkpoint import complete_folder
 
 RESOLVED = "config.resolved.yaml"
 PROBED = "probed.json"
-# No number of a run depends on them, and a full disk may ask for others.
-_CHANGEABLE = ("training.cache_dir", "training.cache_limit_gib")
+# No number of a run depends on where its cache is, which a full disk may ask for elsewhere, or on
+# where its model goes in the end.
+_CHANGEABLE = re.compile(r"training\.cache_(dir|limit_gib)$|publish\.")
 # What is being written has the name it will get, and a dot before it.
 _REMAINS = (
     ".model.*",
@@ -66,7 +69,7 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
         _check_writable(folder)
         return
     before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
-    changed = [key for key in now if now[key] != before[key] and key not in _CHANGEABLE]
+    changed = [key for key in now if now[key] != before[key] and not _CHANGEABLE.match(key)]
     if changed:
         shown = "; ".join(f"{key}: {before[key]} -> {now[key]}" for key in changed)
         raise RunError(
@@ -168,6 +171,8 @@ def save_model(
 ) -> None:
     """Write the model as `from_pretrained` reads it, beside nothing half-written.
 
+    Its code travels with it, so that the folder also loads where there is no hierbert.
+
     Args:
         folder: The run's folder; the model goes to its `model`.
         model: The best weights, on any device.
@@ -184,6 +189,7 @@ def save_model(
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
+        complete_folder(aside)
         if target.exists():
             shutil.rmtree(target)
         aside.replace(target)

@@ -1,0 +1,220 @@
+"""transformers pipelines over the processor and the model: long documents in, answers out.
+
+They segment, batch by tokens (never by padding) and decode as `HierBertPredictor` does, so a
+document's answer does not depend on its neighbours here either. They do not choose between tasks:
+one pipeline asks one head.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from torch import Tensor
+from transformers import Pipeline
+
+from .decoding import SummaryRule, label_answer, summary_sentences, summary_text
+from .processing_hierbert import collate
+from .segmentation import DocumentText, SegmentedDocument
+from .selection import ORDERS, Budget
+
+TOKENS_PER_BATCH = 16_384
+_DOCUMENTS_PER_CALL = 32
+_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+
+
+class DocumentPipeline(Pipeline):
+    """What both pipelines share: the processor, batches by tokens, one answer for each document.
+
+    Loaded by name it brings its processor along. `batch_tokens` bounds the tokens of a batch of
+    documents (a longer document is a batch of its own), `batch_size` its documents.
+    """
+
+    _load_processor = True
+    _load_tokenizer = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    _head = ""
+    _task = ""
+    _settings: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.processor is None:
+            raise ValueError(
+                "this pipeline needs the model's processor: give a model's name, or processor="
+            )
+        if getattr(self.model, self._head, None) is None:
+            raise ValueError(
+                f"this model cannot {self._task}: it has no head for it; its config.json says "
+                f"classification={self.model.config.classification}, "
+                f"summarization={self.model.config.summarization}"
+            )
+
+    def __call__(self, inputs: Any, batch_size: int | None = None, **settings: Any) -> Any:
+        """Answer about documents.
+
+        Args:
+            inputs: One text; or a list of documents, each a text or a list of its own sentences
+                or segments; or any other iterable of documents, which is read as needed.
+            batch_size: Most documents of a batch; None leaves it to `batch_tokens`.
+            **settings: `batch_tokens`, and what the pipeline's class names.
+
+        Returns:
+            One answer for one text, a list for a list, an iterator for anything else.
+
+        Raises:
+            ValueError: A setting is unknown or not allowed, or the model's numbers are not finite.
+        """
+        before, _, after = self._sanitize_parameters(**settings)
+        before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
+        most = self._batch_size if batch_size is None else batch_size
+        if most is not None and most < 1:
+            raise ValueError(f"batch_size={most} is not allowed: at least 1")
+        if isinstance(inputs, str):
+            return next(self._answers([inputs], most, before, after))
+        answers = self._answers(inputs, most, before, after)
+        return list(answers) if isinstance(inputs, (list, tuple)) else answers
+
+    def _answers(
+        self,
+        documents: Iterable[DocumentText],
+        most: int | None,
+        before: dict[str, Any],
+        after: dict[str, Any],
+    ) -> Iterator[dict[str, Any]]:
+        batch: list[SegmentedDocument] = []
+        tokens, limit = 0, before.get("batch_tokens", TOKENS_PER_BATCH)
+        for document in self._segmented(documents):
+            size = len(document.input_ids)
+            if batch and (tokens + size > limit or len(batch) == most):
+                yield from self.run_single(batch, {}, {}, after)
+                batch, tokens = [], 0
+            batch.append(document)
+            tokens += size
+        if batch:
+            yield from self.run_single(batch, {}, {}, after)
+
+    def _segmented(self, documents: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
+        waiting: list[DocumentText] = []
+        for document in documents:
+            waiting.append(document)
+            if len(waiting) == _DOCUMENTS_PER_CALL:
+                yield from self.processor.segment(waiting)
+                waiting = []
+        if waiting:
+            yield from self.processor.segment(waiting)
+
+    def _sanitize_parameters(
+        self, **settings: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        allowed = ("batch_tokens", *self._settings)
+        for name in settings:
+            if name not in allowed:
+                raise ValueError(f"{name} is not allowed here; allowed are {', '.join(allowed)}")
+        given = {name: value for name, value in settings.items() if value is not None}
+        before = {name: given.pop(name) for name in ("batch_tokens",) if name in given}
+        if before and before["batch_tokens"] < 1:
+            raise ValueError(f"batch_tokens={before['batch_tokens']} is not allowed: at least 1")
+        return before, {}, given
+
+    def preprocess(self, documents: list[SegmentedDocument], **settings: Any) -> dict[str, Any]:
+        """Lay a batch of segmented documents out as the model reads them."""
+        return {"documents": documents, "inputs": collate(documents)}
+
+    def _forward(self, batch: dict[str, Any], **settings: Any) -> dict[str, Any]:
+        output = self.model(**batch["inputs"])
+        found = {
+            name: output[name]
+            for name in ("logits", "sentence_scores", "sentence_vectors")
+            if output.get(name) is not None
+        }
+        for name in ("logits", "sentence_scores"):
+            if name in found and not bool(found[name].isfinite().all()):
+                raise ValueError(
+                    f"this model does not give finite numbers in {self.model.dtype}; its weights "
+                    "are broken, or it needs dtype float32"
+                )
+        return {"documents": batch["documents"], **found}
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Save the model and the processor, which transformers' own pipelines leave out."""
+        super().save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+
+class DocumentClassificationPipeline(DocumentPipeline):
+    """Labels of long documents: ``pipeline("document-classification", model=...)``.
+
+    An answer holds `label`, `score` and the `probabilities` of all labels; of a multi-label model
+    `labels` and `probabilities`; of a regression `label`, a number. Where the model's
+    `max_segments` left something out of a document, `omission` says how much.
+    """
+
+    _head = "classifier"
+    _task = "classify"
+
+    def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
+        """One answer for each document of a batch."""
+        answers = []
+        for document, logits in zip(outputs["documents"], outputs["logits"].float(), strict=True):
+            answer = label_answer(logits, self.model.config)
+            if "probabilities" in answer and "label" in answer:
+                answer["score"] = answer["probabilities"][answer["label"]]
+            answers.append({**answer, **_omission(document)})
+        return answers
+
+
+class DocumentSummarizationPipeline(DocumentPipeline):
+    """Extracts of long documents: ``pipeline("document-summarization", model=...)``.
+
+    An answer holds the `summary`, one sentence a line, and its `sentences`, each with `text`,
+    `start` and `end` in characters of the document, and `score`. Settings, when building it or
+    with each call: one of `max_words`, `max_sentences`, `max_tokens`, `max_characters` and `ratio`;
+    `order` ("document" or "score"); `redundancy` (0 to 1). Without them the model's own hold.
+    """
+
+    _head = "summarizer"
+    _task = "summarize"
+    _settings = (*_BUDGETS, "order", "redundancy")
+
+    def _sanitize_parameters(
+        self, **settings: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        before, forward, after = super()._sanitize_parameters(**settings)
+        budget = {name: after.pop(name) for name in _BUDGETS if name in after}
+        if budget:
+            after["budget"] = Budget(**budget)
+        if after.get("order", "document") not in ORDERS:
+            raise ValueError(
+                f"order={after['order']!r} is not allowed; choose from {', '.join(ORDERS)}"
+            )
+        if not 0 <= after.get("redundancy", 0) <= 1:
+            raise ValueError(f"redundancy={after['redundancy']} is not allowed: 0 to 1")
+        return before, forward, after
+
+    def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
+        """One answer for each document of a batch."""
+        rule = replace(SummaryRule.from_config(self.model.config), **settings)
+        documents = outputs["documents"]
+        counts = [len(document.sentence_spans) for document in documents]
+        scores: tuple[Tensor, ...] = outputs["sentence_scores"].float().split(counts)
+        vectors: tuple[Tensor, ...] = outputs["sentence_vectors"].split(counts)
+        answers = []
+        for document, own, others in zip(documents, scores, vectors, strict=True):
+            selected = rule.select(document, own.tolist(), others)
+            sentences = summary_sentences(document, selected, own)
+            answers.append(
+                {
+                    "summary": summary_text(document, selected),
+                    "sentences": [asdict(sentence) for sentence in sentences],
+                    **_omission(document),
+                }
+            )
+        return answers
+
+
+def _omission(document: SegmentedDocument) -> dict[str, Any]:
+    return {"omission": asdict(document.omission)} if document.omission else {}

@@ -1,0 +1,121 @@
+"""The command line of publishing: ``python -m hierbert.publishing``, and `hierbert-push`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hierbert.cache import reason, write_whole
+from hierbert.errors import ConfigError, run_command
+from hierbert.progress import say
+from hierbert.publishing.names import check_branch, check_license, check_repo
+
+EXAMPLES = """examples:
+  python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
+  python -m hierbert.publishing runs/NAME/model --repo user/name --private
+  python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run --card-out card.md
+
+The token is that of `hf auth login`, or HF_TOKEN. The page that is there keeps what its author
+wrote: only the parts between hierbert's markers, and the figures of its metadata, are renewed.
+Pushing again without a change makes no commit; after an interruption the same command goes on.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line, like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"command line: {message}; see {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = _Parser(
+        prog="hierbert-push",
+        description="Publish a trained model on the Hugging Face Hub, with a model card.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", type=Path, help="folder of a trained model (runs/NAME/model)")
+    add("--repo", required=True, metavar="USER/NAME", help="the model's name on the Hub")
+    add("--private", action="store_true", help="make a new repository private")
+    add("--revision", default="main", metavar="BRANCH", help="branch (default: main)")
+    add("--license", metavar="ID", help="such as apache-2.0 (default: the encoder's)")
+    add("--run", type=Path, metavar="DIR", help="the run's folder (default: beside the model)")
+    add("--message", default="Upload model with hierbert", help="of the commit")
+    add("--dry-run", action="store_true", help="show files and sizes; needs no network, no token")
+    add("--card", type=Path, metavar="FILE", help="push this card as it is")
+    add("--card-out", type=Path, metavar="FILE", help="write the card there too, to look at")
+    add("--overwrite-card", action="store_true", help="replace the page's text, edits included")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the publishing command.
+
+    Args:
+        argv: Arguments without the command's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
+    """
+    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+
+
+def _main(argv: list[str]) -> None:
+    options = build_parser().parse_args(argv)
+    check_repo(options.repo, "--repo")
+    check_branch(options.revision, "--revision")
+    if options.license is not None:
+        check_license(options.license, "--license")
+    from transformers.utils import logging
+
+    from hierbert.publishing.publish import (
+        Request,
+        describe,
+        prepare,
+        publish,
+    )
+    from hierbert.publishing.upload import Target, require_token
+
+    if not options.message.strip():
+        raise ConfigError("--message is empty: a commit needs a message")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    request = Request(
+        model=options.model,
+        target=Target(options.repo, options.private, options.revision, options.message),
+        run=options.run,
+        license=options.license,
+        card=options.card,
+        overwrite_card=options.overwrite_card,
+    )
+    if not options.dry_run:
+        require_token()
+    upload, card = prepare(request, online=not options.dry_run)
+    if options.card_out is not None:
+        _write_card(options.card_out, card)
+    if options.dry_run:
+        print(f"would push {options.model} to {options.repo}, branch {options.revision}:")
+        print("\n".join(describe(upload, card)))
+        return
+    try:
+        publish(request, (upload, card))
+    except KeyboardInterrupt:
+        say("what was uploaded stays: the same command goes on")
+        raise
+
+
+def _write_card(path: Path, card: str) -> None:
+    try:
+        write_whole(path, lambda aside: _write(aside, card))
+    except OSError as error:
+        raise ConfigError(f"--card-out {path} cannot be written: {reason(error)}") from error
+    say(f"card: {path}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))

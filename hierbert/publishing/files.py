@@ -1,0 +1,177 @@
+"""What a model folder uploads: which files, how large, and the checks before anything is sent.
+
+Only files that are known to belong to a checkpoint are taken; all others are named and left out.
+Invariant: nothing that unpickles is ever published, and what is published loads.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hierbert.config_loading import dump_config
+from hierbert.errors import ModelError
+from hierbert.prediction.loading import check_folder, load_model
+from hierbert.publishing.checkpoint import completed_files
+from hierbert.publishing.runs import Run, public_settings
+
+CARD = "README.md"
+_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model\.safetensors\.index\.json")
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+_LEGAL = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
+_SETTINGS = "config.resolved.yaml"
+_RESULTS = "results.json"
+_PICKLED_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+_PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+_PART_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class UploadFile:
+    """One file as it will lie in the repository.
+
+    Attributes:
+        path: Its name there.
+        content: Its bytes, or the file that holds them.
+    """
+
+    path: str
+    content: bytes | Path
+
+    @property
+    def size_bytes(self) -> int:
+        """Its length."""
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return self.content.stat().st_size
+
+    def git_sha1(self) -> str:
+        """The id by which git knows a file of this content."""
+        return self._digest(hashlib.sha1(b"blob %d\0" % self.size_bytes, usedforsecurity=False))
+
+    def sha256(self) -> str:
+        """The id by which the Hub knows a large file of this content."""
+        return self._digest(hashlib.sha256())
+
+    def _digest(self, digest: "hashlib._Hash") -> str:
+        if isinstance(self.content, bytes):
+            digest.update(self.content)
+            return digest.hexdigest()
+        with self.content.open("rb") as file:
+            while part := file.read(_PART_BYTES):
+                digest.update(part)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Upload:
+    """All files but the card.
+
+    Attributes:
+        files: By path, sorted.
+        left_out: Names of what lies in the folder and stays there.
+    """
+
+    files: dict[str, UploadFile]
+    left_out: list[str]
+
+
+def plan_upload(folder: Path, run: Run | None) -> Upload:
+    """Check a model folder and list what it uploads.
+
+    Args:
+        folder: Of a saved model.
+        run: The run that trained it, for its settings and results; None leaves them out.
+
+    Returns:
+        The files; the card is not among them.
+
+    Raises:
+        ModelError: It is no model folder, holds a pickle, or cannot be loaded.
+    """
+    _refuse_pickles(folder)
+    check_folder(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(f"{folder} is not complete: tokenizer.json is missing")
+    # What a stranger would meet is met here first: missing weights, damaged files.
+    load_model(folder, device="cpu")
+    contents: dict[str, bytes | Path] = {}
+    whole = (folder / "model.safetensors").is_file()
+    left_out = []
+    for path in sorted(folder.iterdir()):
+        name = path.name
+        is_weight = bool(_WEIGHTS.fullmatch(name)) and not (whole and _SHARD.fullmatch(name))
+        if path.is_file() and (is_weight or name in _TOKENIZER or name in _LEGAL):
+            contents[name] = path
+        else:
+            left_out.append(name)
+    contents.update(completed_files(folder))
+    if run is not None:
+        contents.update(_run_files(run))
+    files = {path: UploadFile(path, contents[path]) for path in sorted(contents)}
+    return Upload(files, [name for name in left_out if name not in files])
+
+
+def card_bytes(text: str) -> bytes:
+    """A card as UTF-8; what cannot be written so, such as half a pair, becomes an escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def is_replaced(path: str) -> bool:
+    """Whether a file of a repository is one that pushing writes, and takes away when it is over.
+
+    Weights of another sharding would be loaded instead of the new ones, a vocabulary of another
+    encoder beside its tokenizer; code and words of the author's own stay.
+    """
+    return bool(_WEIGHTS.fullmatch(path)) or path in (*_TOKENIZER, _SETTINGS, _RESULTS)
+
+
+def _run_files(run: Run) -> dict[str, bytes | Path]:
+    found: dict[str, bytes | Path] = {}
+    if run.config is not None:
+        found[_SETTINGS] = card_bytes(dump_config(public_settings(run.config)))
+    if run.results is not None:
+        found[_RESULTS] = run.folder / _RESULTS
+    return found
+
+
+def _refuse_pickles(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and _is_pickle(path):
+            raise ModelError(
+                f"{path} is a pickle, or of a kind that holds pickles; loading one runs code, so "
+                "none is published: take it out of the folder (weights belong into .safetensors)"
+            )
+
+
+def _is_pickle(path: Path) -> bool:
+    if path.name.lower().endswith(_PICKLED_ENDINGS):
+        return True
+    with path.open("rb") as file:
+        start = file.read(4)
+    # Zip archives are how torch wraps its pickles.
+    return start.startswith(_PICKLE_STARTS) or start == b"PK\x03\x04"
+
+
+def format_bytes(count: int) -> str:
+    """A size in words: ``812 B``, ``44.1 kB``, ``90.9 MB``."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 999.95:
+            break
+        value, unit = value / 1000, larger
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"

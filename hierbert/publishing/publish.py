@@ -1,0 +1,164 @@
+"""From a model folder to its page: plan, card, what will be sent, and the push."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from huggingface_hub import try_to_load_from_cache
+from safetensors import safe_open
+
+from hierbert.encoders import resolve_encoder
+from hierbert.errors import ConfigError, HierBertError
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.progress import say
+from hierbert.publishing.card import CardSource, base_model, count_parameters, render_card
+from hierbert.publishing.files import CARD, Upload, card_bytes, format_bytes, plan_upload
+from hierbert.publishing.runs import find_run
+from hierbert.publishing.upload import Pushed, Target, hub_license, push, require_token
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to publish.
+
+    Attributes:
+        model: The model folder.
+        target: Where it goes.
+        run: The run's folder; None looks beside the model.
+        license: Of the model; None takes the encoder's.
+        card: A card of the author's own, which is uploaded as it is.
+        overwrite_card: Whether a card that is there is replaced.
+    """
+
+    model: Path
+    target: Target
+    run: Path | None = None
+    license: str | None = None
+    card: Path | None = None
+    overwrite_card: bool = False
+
+
+def prepare(request: Request, online: bool) -> tuple[Upload, str]:
+    """Check the folder, list its files and write the card; nothing is sent.
+
+    Args:
+        request: What to publish.
+        online: Whether the encoder's licence may be looked up on the Hub.
+
+    Returns:
+        The files, and the card.
+
+    Raises:
+        ModelError: It is no model that can be published.
+        ConfigError: The card of the author's own cannot be read.
+    """
+    run = find_run(request.model, request.run)
+    upload = plan_upload(request.model, run)
+    if request.card is not None:
+        return upload, _read_card(request.card)
+    config = HierBertConfig.from_pretrained(request.model)
+    base = base_model(config, run)
+    license = request.license
+    if license is None and base is not None:
+        license = _license_here(base) or (hub_license(base) if online else None)
+    card = render_card(
+        CardSource(
+            repo=request.target.repo,
+            config=config,
+            parameters=count_parameters(_weight_shapes(upload)),
+            run=run,
+            license=license,
+        )
+    )
+    return upload, card
+
+
+def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pushed:
+    """Push a model folder and say what is done.
+
+    Args:
+        request: What to publish.
+        prepared: As `prepare` gave it for this request; None prepares it here.
+
+    Returns:
+        What was done.
+
+    Raises:
+        HierBertError: A mistake in the folder, the token or the name, in one line.
+    """
+    require_token()
+    upload, card = prepared or prepare(request, online=True)
+    for line in describe(upload, card):
+        say(line)
+    done = push(
+        upload,
+        card,
+        request.target,
+        overwrite_card=request.overwrite_card or request.card is not None,
+    )
+    if done.commit is None:
+        say(f"nothing has changed: {done.url}")
+    else:
+        say(f"pushed {len(done.changed):,} changed files: {done.url}")
+    return done
+
+
+def describe(upload: Upload, card: str) -> Iterator[str]:
+    """What an upload holds, a line for each file with its size."""
+    sizes = {path: file.size_bytes for path, file in upload.files.items()}
+    sizes[CARD] = len(card_bytes(card))
+    width = max(map(len, sizes))
+    for path, size in sorted(sizes.items()):
+        yield f"  {path:<{width}}  {format_bytes(size):>9}"
+    yield f"  {len(sizes)} files, {format_bytes(sum(sizes.values()))} together"
+    if upload.left_out:
+        yield f"  left out, for it is no part of the model: {', '.join(upload.left_out)}"
+    if CARD in upload.left_out:
+        yield f"  {CARD} in the folder is not the page's card: --card {CARD} would push it"
+
+
+def push_command(model: Path, target: Target, license: str | None = None) -> str:
+    """The one command that pushes a model."""
+    words = ["python -m hierbert.publishing", str(model), "--repo", target.repo]
+    words[1] = f'"{model}"' if " " in str(model) else str(model)
+    words += ["--private"] if target.private else []
+    words += ["--revision", target.branch] if target.branch != "main" else []
+    words += ["--license", license] if license else []
+    return " ".join(words)
+
+
+def _read_card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--card {path} cannot be read: {error}") from error
+
+
+def _weight_shapes(upload: Upload) -> Iterator[list[int]]:
+    for path, file in upload.files.items():
+        if path.endswith(".safetensors") and isinstance(file.content, Path):
+            with safe_open(file.content, "pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 (it is no mapping)
+                    yield list(weights.get_slice(name).get_shape())
+
+
+def _license_here(model: str) -> str | None:
+    """The licence that the card of a model names which is on this machine."""
+    try:
+        folder = Path(resolve_encoder(model))
+    except HierBertError:
+        return None
+    cached = try_to_load_from_cache(model, CARD)
+    for path in (folder / CARD, Path(cached) if isinstance(cached, str) else None):
+        if path is None or not path.is_file():
+            continue
+        parts = path.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
+        if len(parts) == 3 and not parts[0].strip():
+            try:
+                found = yaml.safe_load(parts[1])
+            except yaml.YAMLError:
+                continue
+            if isinstance(found, dict) and isinstance(found.get("license"), str):
+                return str(found["license"])
+    return None

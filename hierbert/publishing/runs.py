@@ -1,0 +1,129 @@
+"""The run that trained a model, as far as its page tells of it.
+
+Invariant: what is published of the settings names files, never the folders of a machine.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hierbert.config import PublishConfig, RunConfig
+from hierbert.config_loading import load_config
+from hierbert.errors import ConfigError, ModelError
+from hierbert.progress import say
+from hierbert.publishing.checkpoint import read_json
+from hierbert.publishing.names import is_hub_id
+
+_NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, or what is left of it.
+
+    Attributes:
+        folder: Where it is.
+        config: Its settings; None where they cannot be read.
+        results: What `results.json` holds; None where there is none.
+    """
+
+    folder: Path
+    config: RunConfig | None
+    results: dict[str, Any] | None
+
+
+def find_run(model: Path, folder: Path | None = None) -> Run | None:
+    """The run of a model folder: what lies beside it, as training leaves it.
+
+    Args:
+        model: The model folder.
+        folder: The run's folder; None looks where the model is.
+
+    Returns:
+        The run; None where there is neither settings nor results.
+
+    Raises:
+        ModelError: A named folder holds neither, or `results.json` is damaged.
+    """
+    place = model.absolute().parent if folder is None else folder
+    config, results = None, None
+    settings = place / "config.resolved.yaml"
+    if settings.is_file():
+        try:
+            config = load_config(RunConfig, settings)
+        except ConfigError as error:
+            say(f"{settings} is passed over: {error}")
+    if (place / "results.json").is_file():
+        results = read_json(place / "results.json")
+        lacking = [key for key in _NEEDED if key not in results]
+        if lacking:
+            raise ModelError(
+                f"{place / 'results.json'} is of no run of hierbert's: {lacking[0]} is missing; "
+                "name the run's folder with --run, or move that file"
+            )
+    if config is None and results is None:
+        if folder is not None:
+            raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")
+        return None
+    return Run(place, config, results)
+
+
+def public_settings(config: RunConfig) -> RunConfig:
+    """Settings without the folders of this machine: files are named without them."""
+    data = replace(
+        config.data,
+        train=_public(config.data.train),
+        validation=_public(config.data.validation),
+        test=_public(config.data.test),
+    )
+    return replace(
+        config,
+        data=data,
+        run_dir=_last(config.run_dir),
+        model=replace(config.model, encoder=public_encoder(config.model.encoder)),
+        training=replace(config.training, cache_dir=None),
+        # The page says itself where it is; pushed by either command it reads the same.
+        publish=PublishConfig(),
+    )
+
+
+def corpus_name(spec: str | list[str] | None) -> str:
+    """What a corpus is called: its name on the Hub or in a package, else its files' names."""
+    if isinstance(spec, list):
+        return ", ".join(dict.fromkeys(map(corpus_name, spec)))
+    if spec is None:
+        return "unknown"
+    if spec.startswith("package://"):
+        return spec.removeprefix("package://").partition("/")[0]
+    return dataset_id(spec) or _last(spec)
+
+
+def public_encoder(name: str) -> str:
+    """An encoder's name; of a folder of this machine, its last part."""
+    return name if is_hub_id(name) else _last(name)
+
+
+def dataset_id(spec: str | list[str] | None) -> str | None:
+    """The Hub dataset that a corpus is, such as ``user/name``; None for anything else."""
+    if isinstance(spec, list):
+        ids = {dataset_id(item) for item in spec}
+        return ids.pop() if len(ids) == 1 else None
+    if spec is None:
+        return None
+    name = spec.removeprefix("hub://").partition("#")[0].partition(":")[0]
+    if spec.startswith("hub://"):
+        return name
+    return name if "/" in name and is_hub_id(name) and not Path(name).suffix else None
+
+
+def _public(spec: Any) -> Any:
+    if isinstance(spec, list):
+        return [_public(item) for item in spec]
+    if spec is None or spec.startswith(("hub://", "package://")) or dataset_id(spec):
+        return spec
+    return _last(spec)
+
+
+def _last(path: str) -> str:
+    return os.path.basename(os.path.normpath(path)) or path

@@ -1,0 +1,262 @@
+"""A model folder to the Hub in one commit, with every mistake answered in one line.
+
+Large files are stored before the commit; what was stored stays, so that the same command goes on
+after an interruption. A commit is made only where a file differs from what is there. Tokens are
+huggingface_hub's own affair: they are looked for and handed on, never shown or written.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    constants,
+    get_token,
+)
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import RepoFile
+
+from hierbert.errors import HierBertError, HubError
+from hierbert.progress import say
+from hierbert.publishing.files import CARD, Upload, UploadFile, card_bytes, is_replaced
+from hierbert.publishing.merging import merge_cards
+
+_MAIN = "main"
+_LONGEST_REASON = 300
+_UNREACHABLE = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a model goes.
+
+    Attributes:
+        repo: user/name.
+        private: Whether a new repository is private.
+        branch: The branch to commit to; it is made where it is missing.
+        message: Of the commit.
+    """
+
+    repo: str
+    private: bool = False
+    branch: str = _MAIN
+    message: str = "Upload model with hierbert"
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What pushing did.
+
+    Attributes:
+        url: The page.
+        commit: Id of the new commit; None where nothing had changed.
+        changed: Paths that were uploaded or taken away.
+    """
+
+    url: str
+    commit: str | None
+    changed: list[str]
+
+
+class Unreachable(HubError):
+    """The Hub did not answer."""
+
+
+def require_token() -> str:
+    """The user's token, without asking the network whether it is good.
+
+    Raises:
+        HubError: There is none, or the Hub is switched off by HF_HUB_OFFLINE.
+    """
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it")
+    token = get_token()
+    if not token:
+        raise HubError(
+            "there is no Hub token here: run `hf auth login`, or set HF_TOKEN to one with write "
+            "access (https://huggingface.co/settings/tokens)"
+        )
+    return token
+
+
+def check_token() -> str:
+    """Ask the Hub whose the token is.
+
+    Returns:
+        The user's name.
+
+    Raises:
+        HubError: There is no token, it is refused, or the Hub cannot be reached.
+    """
+    token = require_token()
+    try:
+        return str(HfApi(token=token).whoami()["name"])
+    except Exception as error:
+        raise _explained(error, "the token", token) from error
+
+
+def push(upload: Upload, card: str, target: Target, *, overwrite_card: bool = False) -> Pushed:
+    """Make a repository hold exactly the files of an upload, and its card.
+
+    Args:
+        upload: All files but the card.
+        card: The card as rendered.
+        target: Where they go.
+        overwrite_card: Whether a card that is there is replaced; else its author's words stay.
+
+    Returns:
+        What was done.
+
+    Raises:
+        HubError: The token is missing or refused, the Hub cannot be reached, the repository is
+            public though private was asked for, or someone else committed meanwhile.
+    """
+    token = require_token()
+    api = HfApi(token=token)
+    check_token()
+    try:
+        head = _open_repository(api, target)
+        there = {
+            entry.path: entry
+            for entry in api.list_repo_tree(target.repo, recursive=True, revision=head)
+            if isinstance(entry, RepoFile)
+        }
+        old = None
+        if CARD in there and not overwrite_card:
+            old = Path(api.hf_hub_download(target.repo, CARD, revision=head)).read_bytes()
+        files = {**upload.files, CARD: UploadFile(CARD, _merged(card, old))}
+        changed = [file for path, file in files.items() if not _is_same(file, there.get(path))]
+        gone = [path for path in sorted(there) if path not in files and is_replaced(path)]
+        url = f"{api.endpoint}/{target.repo}"
+        if target.branch != _MAIN:
+            url += f"/tree/{target.branch}"
+        if not changed and not gone:
+            return Pushed(url, None, [])
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(file.path, file.content) for file in changed
+        ]
+        operations += [CommitOperationDelete(path) for path in gone]
+        made = api.create_commit(
+            target.repo,
+            operations,
+            commit_message=target.message,
+            revision=target.branch,
+            # Refused where someone else has committed since the files were compared.
+            parent_commit=head,
+        )
+        return Pushed(url, made.oid, [*(file.path for file in changed), *gone])
+    except HierBertError:
+        raise
+    # Besides its own errors, huggingface_hub passes on those of the network and of Xet.
+    except Exception as error:
+        raise _explained(error, target.repo, token) from error
+
+
+def _open_repository(api: HfApi, target: Target) -> str:
+    """The newest commit of the branch; the repository and the branch are made where missing."""
+    try:
+        info = api.model_info(target.repo)
+    except RepositoryNotFoundError:
+        api.create_repo(target.repo, private=target.private, exist_ok=True)
+        info = api.model_info(target.repo)
+    if target.private and not info.private:
+        raise HubError(
+            f"{target.repo} is public, and a private page was asked for: make it private in its "
+            "settings on the Hub first, or push without asking for private"
+        )
+    if target.branch == _MAIN:
+        return str(info.sha)
+    try:
+        return str(api.model_info(target.repo, revision=target.branch).sha)
+    except RevisionNotFoundError:
+        api.create_branch(target.repo, branch=target.branch, exist_ok=True)
+        return str(api.model_info(target.repo, revision=target.branch).sha)
+
+
+def _merged(card: str, old: bytes | None) -> bytes:
+    if old is None:
+        return card_bytes(card)
+    try:
+        merged = merge_cards(card, old.decode())
+    except UnicodeDecodeError:
+        say("the card there is kept as it is: it is not UTF-8")
+        return old
+    if merged.note:
+        say(merged.note)
+    return card_bytes(merged.text)
+
+
+def _is_same(file: UploadFile, there: RepoFile | None) -> bool:
+    if there is None or there.size != file.size_bytes:
+        return False
+    if there.lfs is not None:
+        return bool(there.lfs.sha256 == file.sha256())
+    return bool(there.blob_id == file.git_sha1())
+
+
+def hub_license(model: str) -> str | None:
+    """The licence that a model's page on the Hub names; None where it names none or is not reached.
+
+    Args:
+        model: Name on the Hub.
+
+    Returns:
+        Its identifier, such as "apache-2.0".
+    """
+    try:
+        data = HfApi().model_info(model, timeout=10).card_data
+    # A licence that cannot be looked up is left to the author, and says so in the card.
+    except Exception:
+        return None
+    found = getattr(data, "license", None)
+    return found if isinstance(found, str) else None
+
+
+def _explained(error: BaseException, what: str, token: str) -> HubError:
+    """What went wrong, in a line that says what to do and never holds the token."""
+    place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    answered = next((e for e in chain if isinstance(e, HfHubHTTPError)), None)
+    if answered is not None and answered.response is not None:
+        status = answered.response.status_code
+        reason = _reason(answered.server_message or answered, token)
+        if status == 401:
+            return HubError(
+                "the Hub refuses this token (401): it is wrong or has ended; run "
+                "`hf auth login`, or set HF_TOKEN to a new one"
+            )
+        if status == 403:
+            return HubError(
+                f"the Hub does not let this token write {what} (403): {reason}; it needs write "
+                "access, and the name before the / must be yours or your organization's"
+            )
+        if status == 412:
+            return HubError(
+                f"{what} was changed by someone else in the meantime; push again to go on"
+            )
+        again = "; push again to go on" if status == 429 or status >= 500 else ""
+        return HubError(f"the Hub answered {status} for {what}: {reason}{again}")
+    unreachable = next(
+        (e for e in chain if type(e).__module__.split(".")[0] in _UNREACHABLE), None
+    ) or next((e for e in chain if isinstance(e, ConnectionError | TimeoutError)), None)
+    if unreachable is not None:
+        return Unreachable(
+            f"{place} cannot be reached, or the connection broke off "
+            f"({_reason(unreachable, token)}); what was uploaded stays: the same command goes on"
+        )
+    return HubError(f"{what} cannot be pushed: {_reason(error, token)}")
+
+
+def _reason(error: object, token: str) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text.replace(token, "***")
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON].rstrip()}..."

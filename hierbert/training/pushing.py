@@ -1,0 +1,55 @@
+"""The push at the end of a run: checked before it starts, and never able to lose it."""
+
+from pathlib import Path
+
+from hierbert.config import PublishConfig
+from hierbert.errors import HierBertError, HubError
+from hierbert.progress import is_first_process, say
+from hierbert.publishing.publish import Request, publish, push_command
+from hierbert.publishing.upload import Target, Unreachable, check_token, require_token
+
+
+def check_push(settings: PublishConfig) -> None:
+    """Refuse before hours of training what could not be pushed after them.
+
+    Args:
+        settings: With a repo.
+
+    Raises:
+        HubError: There is no token, or the Hub refuses it. A Hub that cannot be reached now is
+            said, and tried again at the end.
+    """
+    require_token()
+    if not is_first_process():
+        return
+    try:
+        name = check_token()
+    except Unreachable as error:
+        say(f"publish.repo={settings.repo}: {error}; it is tried again at the end")
+    else:
+        say(f"the model goes to {settings.repo} when the run is whole, as {name}")
+
+
+def push_run(model: Path, settings: PublishConfig) -> None:
+    """Push the model of a run that is whole.
+
+    Args:
+        model: The saved model.
+        settings: With a repo.
+
+    Raises:
+        HubError: It was not pushed; the message says that the run is there, and the command that
+            pushes again.
+    """
+    assert settings.repo is not None
+    target = Target(settings.repo, settings.private, settings.revision or "main")
+    try:
+        publish(Request(model=model, target=target, license=settings.license))
+    except KeyboardInterrupt:
+        say(f"the run is whole; push it with: {push_command(model, target, settings.license)}")
+        raise
+    except HierBertError as error:
+        raise HubError(
+            f"the run is whole in {model.parent}, but its model was not pushed: {error}. Push it "
+            f"with: {push_command(model, target, settings.license)}"
+        ) from error

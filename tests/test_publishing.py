@@ -1,0 +1,659 @@
+"""Publishing without a network: what is uploaded, the card, whose words stay, what is refused."""
+
+import ast
+import json
+import pickle
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from commands import ROOT, write_jsonl
+from conftest import make_rows
+from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inference import save_model, the_error
+from local_hub import Blob, LocalHub
+from publishing import FIRST_FORMAT, TOKEN, USERS, Worker
+from safetensors.torch import load_file, save_file
+from transformers import pipeline
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from hierbert import HierBertConfig, HierBertPredictor
+from hierbert.config import RunConfig
+from hierbert.config_loading import dump_config, load_config
+from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.publishing.card import CardSource, render_card
+from hierbert.publishing.checkpoint import ENTRY_MODULES, code_files, complete_folder
+from hierbert.publishing.cli import main
+from hierbert.publishing.files import UploadFile, format_bytes, is_replaced, plan_upload
+from hierbert.publishing.markdown import cell, code_block
+from hierbert.publishing.merging import merge_cards
+from hierbert.publishing.names import check_branch, check_license, check_repo
+from hierbert.publishing.publish import push_command
+from hierbert.publishing.runs import Run, dataset_id, find_run, public_settings
+from hierbert.publishing.upload import Target
+from hierbert.training.cli import main as train_main
+from hierbert.training.run_folder import check_run_folder
+
+TEXTS = [str(row["text"]) for row in make_rows(5, seed=2, sentences=40)] + ["", "Ünï 😀. 漢字。"]
+
+
+@pytest.fixture(scope="module")
+def both(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with both heads."""
+    return save_model(tmp_path_factory.mktemp("saved") / "model", encoders["bert"])
+
+
+@pytest.fixture
+def copy(both: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(both, tmp_path / "model"))
+
+
+# Code that travels.
+
+
+def test_the_code_that_travels_is_all_that_its_entry_modules_import() -> None:
+    files = code_files()
+    for name in ENTRY_MODULES:
+        # transformers' own search, by which it copies and loads.
+        needed = {Path(path).name for path in get_relative_import_files(files[f"{name}.py"])}
+        assert needed <= set(files)
+    allowed = {"torch", "transformers", "huggingface_hub", *sys.stdlib_module_names}
+    for path in files.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                assert str(node.module).split(".")[0] in allowed - {"__future__"}, path
+
+
+def test_an_import_that_would_not_travel_is_refused(tmp_path, monkeypatch) -> None:
+    import hierbert.model
+
+    for line in ("from hierbert.errors import X", "from . import y", "from ..data import z"):
+        shutil.copytree(ROOT / "hierbert" / "model", tmp_path / "model", dirs_exist_ok=True)
+        with (tmp_path / "model" / "ragged.py").open("a") as file:
+            file.write(f"\n{line}\n")
+        monkeypatch.setattr(hierbert.model, "__path__", [str(tmp_path / "model")])
+        with pytest.raises(ModelError, match=r"ragged\.py, line"):
+            code_files()
+
+
+def test_completing_a_folder_twice_changes_nothing(copy) -> None:
+    complete_folder(copy)
+    first = {path.name: path.read_bytes() for path in copy.iterdir()}
+    complete_folder(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == first
+    config = json.loads(first["config.json"])
+    assert set(config["custom_pipelines"]) == {"document-classification", "document-summarization"}
+    assert {name.split(".")[0] + ".py" for name in config["auto_map"].values()} <= set(first)
+    # Where and how it was loaded here is nothing to others.
+    assert b"local" not in first["tokenizer_config.json"]
+
+
+def test_the_first_format_still_loads(tmp_path) -> None:
+    expected = json.loads((FIRST_FORMAT / "expected.json").read_text(encoding="utf-8"))
+    texts = [row["text"] for row in expected]
+    complete = Path(shutil.copytree(FIRST_FORMAT, tmp_path / "model"))
+    complete_folder(complete)
+    for folder in (FIRST_FORMAT, complete):
+        predictor = HierBertPredictor.from_pretrained(folder, device="cpu")
+        for answer, row in zip(predictor.predict(texts), expected, strict=True):
+            assert answer.label == row["label"]
+            for name, share in row["probabilities"].items():
+                assert abs(answer.probabilities[name] - share) < 1e-6
+            places = [[s.start, s.end, pytest.approx(s.score, abs=1e-6)] for s in answer.sentences]
+            assert row["sentences"] == places
+
+
+# Pipelines.
+
+
+def test_pipelines_answer_as_the_predictor_in_any_company(both) -> None:
+    predictor = HierBertPredictor.from_pretrained(both, device="cpu")
+    # The folder has no code files: the registered pipelines are found by `import hierbert`.
+    classify = pipeline("document-classification", model=str(both))
+    summarize = pipeline("document-summarization", model=str(both), max_sentences=2)
+    labels, summaries = predictor.classify(TEXTS), predictor.summarize(TEXTS, max_sentences=2)
+    for options in ({}, {"batch_tokens": 1}, {"batch_tokens": 500, "batch_size": 2}):
+        for found, own in zip(classify(TEXTS, **options), labels, strict=True):
+            assert found["label"] == own.label
+            assert found["probabilities"] == pytest.approx(own.probabilities, abs=1e-5)
+            assert found["score"] == found["probabilities"][own.label]
+        for found, own in zip(summarize(TEXTS, **options), summaries, strict=True):
+            assert found["summary"] == own.summary
+            for row, sentence in zip(found["sentences"], own.sentences, strict=True):
+                assert row == pytest.approx(asdict(sentence), abs=1e-5)
+    assert classify(TEXTS[0])["label"] == labels[0].label
+    assert summarize(TEXTS[0], max_sentences=1, order="score")["sentences"][0]["score"] == (
+        pytest.approx(max(s.score for s in predictor.summarize(TEXTS[0], ratio=1.0)[0].sentences))
+    )
+
+
+def test_a_pipeline_reads_only_as_far_as_it_is_asked(both) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        while True:
+            read.append(1)
+            yield "The film was good."
+
+    answers = pipeline("document-classification", model=str(both))(endless(), batch_size=4)
+    assert not read and next(answers)["label"] and len(read) <= 64
+
+
+def test_a_pipeline_says_what_was_left_out(encoders, tmp_path) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"], max_segments=1)
+    own = HierBertPredictor.from_pretrained(folder, device="cpu").classify(TEXTS[:1])[0].omission
+    for task in ("document-classification", "document-summarization"):
+        long, short = pipeline(task, model=str(folder))([TEXTS[0], "A film."])
+        assert long["omission"] == asdict(own) and own.segments > 0
+        assert "omission" not in short
+
+
+def test_pipelines_refuse_what_they_do_not_know(both, encoders, tmp_path) -> None:
+    summarize = pipeline("document-summarization", model=str(both))
+    for given_, said in (
+        ({"max_word": 3}, "max_word is not allowed here; allowed are batch_tokens, max_words"),
+        ({"max_words": 3, "ratio": 0.1}, "exactly one of"),
+        ({"order": "random"}, "order='random' is not allowed; choose from document, score"),
+        ({"redundancy": 2}, "redundancy=2 is not allowed: 0 to 1"),
+        ({"batch_tokens": 0}, "batch_tokens=0 is not allowed"),
+        ({"batch_size": 0}, "batch_size=0 is not allowed"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            summarize(TEXTS[0], **given_)
+    folder = save_model(tmp_path / "model", encoders["bert"], summarization=False)
+    with pytest.raises(ValueError, match="this model cannot summarize: it has no head for it"):
+        pipeline("document-summarization", model=str(folder))
+    with pytest.raises(ValueError, match="needs the model's processor"):
+        type(summarize)(model=summarize.model)
+
+
+def test_saving_a_pipeline_keeps_its_processor(both, tmp_path) -> None:
+    before = pipeline("document-classification", model=str(both))
+    before.save_pretrained(tmp_path / "saved")
+    after = pipeline(
+        "document-classification", model=str(tmp_path / "saved"), trust_remote_code=True
+    )
+    assert after(TEXTS) == before(TEXTS)
+
+
+# What is uploaded.
+
+
+def test_a_dry_run_needs_neither_network_nor_token(copy, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    (copy / "notes.txt").write_text("mine")
+    (copy / "README.md").write_text("# Mine\n")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    weights = (copy / "model.safetensors").stat().st_size
+    assert re.search(rf"model\.safetensors +{re.escape(format_bytes(weights))}\n", shown)
+    for name in ("README.md", "config.json", "tokenizer.json", "pipeline_hierbert.py"):
+        assert re.search(rf"(?m)^  {re.escape(name)} +[0-9.]+ k?B$", shown)
+    assert "left out, for it is no part of the model: README.md, notes.txt" in shown
+    assert "README.md in the folder is not the page's card: --card README.md" in shown
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_sizes_are_said_in_words() -> None:
+    for count, words in ((0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB")):
+        assert format_bytes(count) == words
+    for count, words in ((999_960, "1.0 MB"), (90_900_000, "90.9 MB"), (3 * 10**12, "3000.0 GB")):
+        assert format_bytes(count) == words
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.binary(max_size=300))
+def test_ids_are_those_of_git_and_of_large_files(content: bytes) -> None:
+    file, blob = UploadFile("a", content), Blob(content)
+    assert (file.git_sha1(), file.sha256()) == (blob.oid, blob.sha256)
+    # What `git hash-object` says of the empty file.
+    assert UploadFile("a", b"").git_sha1() == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def test_pickles_are_never_published(copy, capsys) -> None:
+    for name, content in (
+        ("pytorch_model.bin", b"x"),
+        ("optimizer.pt", b"x"),
+        ("harmless.txt", pickle.dumps({"a": 1})),
+        ("inner/state.dat", b"PK\x03\x04rest"),
+    ):
+        path = copy / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+        assert the_error(capsys).startswith(f"{path} is a pickle, or of a kind that holds pickles")
+        path.unlink()
+    plan_upload(copy, None)
+
+
+def test_folders_that_are_no_whole_model_are_refused(copy, tmp_path, capsys) -> None:
+    def error(folder: Path) -> str:
+        assert main([str(folder), "--repo", "alice/demo", "--dry-run"]) == 2
+        return the_error(capsys)
+
+    assert error(tmp_path / "nowhere").startswith(f"there is no model folder {tmp_path}/nowhere")
+    assert f"did you mean '{copy}'" in error(tmp_path)
+    weights = load_file(copy / "model.safetensors")
+    lacking = dict(weights)
+    del lacking["classifier.output.weight"]
+    save_file(lacking, copy / "model.safetensors", metadata={"format": "pt"})
+    assert "lacks 1 weights, such as classifier.output.weight" in error(copy)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    (copy / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    assert error(copy).endswith("is not complete: tokenizer.json is missing")
+    (tmp_path / "tokenizer.json").rename(copy / "tokenizer.json")
+    (copy / "model.safetensors").unlink()
+    assert "holds no weights" in error(copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("demo", "a/b/c", "alice/", "/demo", "alice/de mo", "alice/-demo", "alice/de--mo"),
+        *("alice/é", "alice/x.git", "alice/..", f"alice/{'x' * 97}", "https://huggingface.co/a"),
+        "alice/demo\n",
+    ],
+)
+def test_names_that_the_hub_does_not_allow_are_refused(name, both, capsys) -> None:
+    assert main([str(both), "--repo", name, "--dry-run"]) == 2
+    said = the_error(capsys)
+    assert said.startswith("--repo=") and "user/name" in said
+
+
+def test_names_that_the_hub_allows_pass() -> None:
+    for name in ("alice/demo", "a/b", "My-Org/m_1.2-b", f"alice/{'x' * 96}"):
+        check_repo(name, "--repo")
+    for name in ("main", "v2", "refs/pr/1", "a_b-c.d"):
+        check_branch(name, "--revision")
+    for name in ("apache-2.0", "mit", "cc-by-4.0", "other"):
+        check_license(name, "--license")
+
+
+def test_other_mistakes_of_the_command_are_one_line(both, tmp_path, capsys) -> None:
+    for arguments, said in (
+        (["--revision", "a" * 40], "is a commit; models are pushed to a branch"),
+        (["--revision", "a..b"], "--revision='a..b' is not allowed"),
+        (["--license", "Apache 2"], "--license='Apache 2' is not allowed"),
+        (["--message", " "], "--message is empty"),
+        (["--card", str(tmp_path / "none.md")], "none.md cannot be read"),
+        (["--run", str(tmp_path)], "holds no run"),
+        (["--card-out", str(both / "config.json" / "x")], "cannot be written"),
+        (["--nonsense"], "unrecognized arguments: --nonsense; see hierbert-push --help"),
+    ):
+        assert main([str(both), "--repo", "alice/demo", "--dry-run", *arguments]) == 2
+        assert said in the_error(capsys)
+
+
+def test_offline_nothing_is_pushed(both, capsys) -> None:
+    # The tests of this process are offline, as a user may be.
+    assert main([str(both), "--repo", "alice/demo"]) == 2
+    assert the_error(capsys).startswith("HF_HUB_OFFLINE is set")
+
+
+def test_what_a_push_takes_away_is_only_what_a_push_writes() -> None:
+    taken = ["model.safetensors", "model-00001-of-00002.safetensors", "vocab.txt", "results.json"]
+    kept = ["README.md", ".gitattributes", "mine.py", "LICENSE", "notes.txt", "onnx/model.onnx"]
+    kept += ["adapter_model.safetensors", "old/model.safetensors", "pytorch_model.bin"]
+    assert all(map(is_replaced, taken)) and not any(map(is_replaced, kept))
+
+
+# The card.
+
+RESULTS = {
+    "split": "test",
+    "documents": 40,
+    "seed": 0,
+    "epochs": 3,
+    "steps": 30,
+    "best_step": 20,
+    "scores": {
+        "accuracy": 0.9,
+        "macro_f1": 0.875,
+        "micro_f1": 0.9,
+        "weighted_f1": 0.88,
+        "loss": 0.4,
+        "rouge1": 0.344,
+        "rouge2": 0.097,
+        "rougeL": 0.2,
+        "rougeLsum": 0.29,
+    },
+    "majority": {"accuracy": 0.55, "macro_f1": 0.35, "micro_f1": 0.55, "weighted_f1": 0.4},
+    "intervals": {"accuracy": {"low": 0.8, "high": 0.975}, "macro_f1": {"low": 0.77, "high": 0.95}},
+    "per_label": {
+        "labels": [
+            {"label": "a|b", "precision": 1.0, "recall": 0.75, "f1": 0.857, "support": 12},
+            {"label": "<b>*", "precision": 0.9, "recall": 1.0, "f1": 0.947, "support": 28},
+        ],
+        "confusion": [[9, 3], [0, 28]],
+    },
+    "budget": {"name": "max_words", "limit": 67.0},
+    "summaries": {
+        "systems": {
+            name: {
+                kind: {"mean": mean, "low": mean - 0.01, "high": mean + 0.02}
+                for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum")
+            }
+            for name, mean in (("LexRank", 0.311), ("hierbert", 0.344), ("Oracle", 0.497))
+        },
+        "gain": {
+            "LexRank": {"mean": 0.033, "low": 0.016, "high": 0.052, "p": 0.001},
+            "Oracle": {"mean": -0.1, "low": -0.2, "high": -0.1, "p": 0.001},
+        },
+    },
+    "label_counts": {"a|b": 1200, "<b>*": 34},
+    "lengths": {
+        "train": {
+            "documents": 1234,
+            "median_tokens": 5856,
+            "p90_tokens": 9001,
+            "longest_tokens": 31000,
+            "tokens": 7000000,
+        }
+    },
+    "resources": {
+        "device": "Some CPU",
+        "processes": 1,
+        "threads": 2,
+        "encoding_tokens_per_second": 5807.3,
+        "training_seconds": 63.0,
+        "peak_memory_mib": 1400.6,
+    },
+    "environment": {"hierbert": "0.1.0", "torch": "2.13.0"},
+}
+CONFIG = HierBertConfig(
+    summarization=True,
+    id2label={0: "a|b", 1: "<b>*"},
+    label2id={"a|b": 0, "<b>*": 1},
+    problem_type="single_label_classification",
+    summary_limit=67.0,
+)
+
+
+def card_of(results: dict | None = RESULTS, config: HierBertConfig = CONFIG, *more: str) -> str:
+    run_config = load_config(
+        RunConfig,
+        None,
+        [
+            "data.train=/home/alice/secret/train.jsonl",
+            "data.test=/home/alice/secret/test.jsonl",
+            "data.label_column=label",
+            "run_dir=/home/alice/secret/runs/x",
+            *more,
+        ],
+    )
+    run = Run(Path("/home/alice/secret/runs/x"), run_config, results)
+    return render_card(CardSource("alice/demo", config, 28_600_000, run, "apache-2.0"))
+
+
+def test_the_card_tells_what_the_run_knows() -> None:
+    card = card_of()
+    for line in (
+        "| a\\|b | 1,200 | 12 |",
+        "| &lt;b&gt;\\* | 34 | 28 |",
+        "| train | 1,234 | 5,856 | 9,001 | 31,000 | 7,000,000 |",
+        "| Accuracy | 90.0 | 80.0 to 97.5 | 55.0 |",
+        "| Macro-F1 | 87.5 | 77.0 to 95.0 | 35.0 |",
+        "| a\\|b | 100.0 | 75.0 | 85.7 | 12 |",
+        "| a\\|b | 9 | 3 |",
+        "| LexRank | 31.1 | 31.1 | 31.1 | 31.1 |",
+        "| Oracle | 49.7 | 49.7 | 49.7 | 49.7 |",
+        "- +3.3 ROUGE-1 over LexRank [+1.6, +5.2]",
+        "| encoding the documents once (frozen encoder), tokens/s | 5,807 |",
+        "| peak memory of the process, MiB | 1,401 |",
+        "As measured in training, on Some CPU (1 process, 2 threads each):",
+        "  train: train.jsonl",
+    ):
+        assert f"\n{line}\n" in card, line
+    assert "| **this model** | 34.4 [33.4, 36.4] |" in card
+    assert "over Oracle" not in card and "Micro-F1" not in card
+    assert len(re.findall(r"(?m)^\*\*TODO \(author\): .*\*\*$", card)) >= 4
+    assert "28.6 million weights" in card
+    assert card == card_of() and card.endswith("-->\n") and "\n\n\n" not in card
+
+
+def test_the_card_names_no_folder_of_this_machine() -> None:
+    assert "secret" not in card_of() and "/home" not in card_of()
+    shown = card_of(
+        RESULTS, CONFIG, "model.encoder=/home/alice/secret/bert", "training.cache_dir=/s"
+    )
+    assert "secret" not in shown and "\nbase_model" not in shown
+
+
+def test_the_metadata_are_what_the_hub_reads() -> None:
+    data = ModelCard(card_of()).data
+    assert (data.license, data.pipeline_tag) == ("apache-2.0", "text-classification")
+    assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert {"hierbert", "document-classification", "document-summarization"} <= set(data.tags)
+    found = {result.metric_name: result for result in data.eval_results}
+    assert found["Accuracy"].metric_value == 0.9 and found["ROUGE-1"].metric_value == 34.4
+    assert found["Accuracy"].dataset_name == "test.jsonl"
+    assert found["Accuracy"].dataset_split == "test" and data.model_name == "demo"
+    of_hub = ModelCard(card_of(RESULTS, CONFIG, "data.train=hub://alice/corpus", "data.test=null"))
+    assert of_hub.data.datasets == ["alice/corpus"]
+
+
+def test_the_card_invents_nothing() -> None:
+    empty = render_card(CardSource("alice/demo", CONFIG, 17_891))
+    assert "results are not known here" in empty and "model-index" not in empty
+    assert "17,891 weights" in empty and "license:" not in empty
+    # An older run, before speed and intervals were recorded.
+    old = {k: v for k, v in RESULTS.items() if k not in ("resources", "intervals", "lengths")}
+    assert "| Accuracy | 90.0 |  | 55.0 |" in card_of(old)
+    assert "were not recorded in training" in card_of(old)
+    cached = {**RESULTS["resources"], "encoding_tokens_per_second": None}
+    frozen = card_of({**RESULTS, "resources": cached}, CONFIG, "training.freeze_encoder=true")
+    assert "| training, seconds | 63 |" in frozen and "had been encoded before this run" in frozen
+    none = card_of({**RESULTS, "scores": {"loss": 0.0}, "summaries": None, "split": "validation"})
+    assert "had neither labels nor summaries to score against" in none
+    chosen = card_of({**RESULTS, "split": "validation"})
+    assert "(which also chose the weights, so that new documents will score lower)" in chosen
+
+
+def test_labels_that_utf_8_cannot_hold_are_escaped(copy) -> None:
+    values = json.loads((copy / "config.json").read_text())
+    values |= {"id2label": {"0": "half \ud83d", "1": "b", "2": "c"}}
+    values |= {"label2id": {"half \ud83d": 0, "b": 1, "c": 2}}
+    (copy / "config.json").write_text(json.dumps(values))
+    assert main([str(copy), "--repo", "a/b", "--dry-run", "--card-out", str(copy / "card.md")]) == 0
+    assert "| half \\\\ud83d |" in (copy / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_card_of_many_labels_and_of_numbers() -> None:
+    names = [f"label {number}" for number in range(150)]
+    config = HierBertConfig(
+        id2label=dict(enumerate(names)),
+        label2id={name: number for number, name in enumerate(names)},
+        problem_type="multi_label_classification",
+    )
+    scores = {"micro_f1": 0.5, "macro_f1": 0.25, "map": 0.125, "loss": 1.0}
+    labels = [{"label": n, "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 1} for n in names]
+    results = {**RESULTS, "scores": scores, "per_label": {"labels": labels}, "majority": {}}
+    card = card_of(results, config)
+    assert "And 50 more, which are in `config.json`." in card
+    assert "| Mean average precision | 12.5 |  |" in card and "| Micro-F1 | 50.0 |  |" in card
+    assert "A label applies from a probability of 0.5." in card and "Confusion" not in card
+    numbers = HierBertConfig(
+        problem_type="regression", num_labels=1, label_mean=3.25, label_scale=1.5
+    )
+    scores = {"mse": 0.5, "mae": 0.25, "r2": 0.75, "pearson": 0.9, "spearman": 0.8, "loss": 1.0}
+    results = {**RESULTS, "scores": scores, "majority": {"mse": 2.25, "mae": 1.0, "r2": 0.0}}
+    results |= {"per_label": None, "intervals": {"mse": {"low": 0.4, "high": 0.625}}}
+    card = card_of(results, numbers)
+    assert "| Mean squared error | 0.5 | 0.4 to 0.625 | 2.25 |" in card
+    assert "the mean 3.25 and the standard deviation 1.5" in card
+    assert ModelCard(card).data.eval_results[0].metric_value == 0.5
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.text(max_size=80))
+def test_no_label_breaks_a_table(name: str) -> None:
+    shown = cell(name)
+    assert len(shown.splitlines()) <= 1 and "<" not in shown
+    assert not re.search(r"(?<!\\)(\\\\)*\|", shown)
+    fence = code_block(f"{name}\n```\n````", "yaml").split("yaml")[0]
+    assert fence == "`" * max(5, len(fence))
+
+
+def test_which_corpora_are_datasets_of_the_hub(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "here").mkdir()
+    for spec, name in (
+        ("hub://alice/corpus#train", "alice/corpus"),
+        ("alice/corpus:en", "alice/corpus"),
+        (["alice/corpus#a", "alice/corpus#b"], "alice/corpus"),
+        (["alice/corpus", "bob/corpus"], None),
+        ("user/here", None),
+        ("data/train.jsonl", None),
+        ("package://aclsum/train", None),
+        (None, None),
+    ):
+        assert dataset_id(spec) == name, spec
+    config = load_config(
+        RunConfig, None, ["data.train=[/a/b.csv, 'c/*.jsonl', alice/corpus]", "data.label_column=l"]
+    )
+    shown = public_settings(config)
+    assert shown.data.train == ["b.csv", "*.jsonl", "alice/corpus"]
+    assert public_settings(shown) == shown
+
+
+def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
+    assert find_run(copy) is None
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
+    run = find_run(copy)
+    assert run is not None and run.results == RESULTS and run.config is None
+    assert "results.json" in plan_upload(copy, run).files
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"results\.json holds no JSON object"):
+        find_run(copy)
+    (tmp_path / "results.json").write_text('{"split": "test", "loss": 1}')
+    with pytest.raises(ModelError, match="of no run of hierbert's: documents is missing"):
+        find_run(copy)
+
+
+# Whose words stay.
+
+OLD = card_of()
+NEW = card_of({**RESULTS, "scores": {**RESULTS["scores"], "accuracy": 0.5}})
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=40)
+
+
+@settings(deadline=None, max_examples=60)
+@given(WORDS, WORDS, st.sampled_from(["results", "labels", "use", None]))
+def test_words_of_the_author_stay_and_figures_are_renewed(first, last, taken_out) -> None:
+    old, new = OLD, NEW
+    title = "# demo\n"
+    edited = old.replace(title, f"{title}{first}\n", 1) + last
+    expected = new.replace(title, f"{title}{first}\n", 1) + last
+    if taken_out is not None:
+        region = re.compile(rf"<!-- hierbert:{taken_out} -->.*<!-- /hierbert:{taken_out} -->", re.S)
+        edited, expected = region.sub("", edited), region.sub("", expected)
+    merged = merge_cards(new, edited).text
+    front, body = merged[4:].split("\n---\n", 1)
+    assert body == expected[4:].split("\n---\n", 1)[1]
+    assert yaml.safe_load(front) == yaml.safe_load(expected[4:].split("\n---\n", 1)[0])
+    # The same again changes nothing, to the byte.
+    assert merge_cards(new, merged).text == merged
+    assert merge_cards(old, edited).text == edited
+
+
+def test_metadata_of_the_author_stay() -> None:
+    old = card_of().replace("license: apache-2.0", "license: mit\nlanguage:\n- de  # German")
+    assert merge_cards(card_of(), old).text == old
+    changed = card_of({**RESULTS, "scores": {**RESULTS["scores"], "accuracy": 0.5}})
+    data = ModelCard(merge_cards(changed, old).text).data
+    assert (data.license, data.language) == ("mit", ["de"])
+    assert next(r for r in data.eval_results if r.metric_name == "Accuracy").metric_value == 0.5
+
+
+def test_cards_that_cannot_be_merged_are_kept() -> None:
+    for old in ("# Mine\n", "", "---\nlicense: mit\n---\n# Mine\n", "---\na: [\n---\n# Mine\n"):
+        merged = merge_cards(card_of(), old)
+        if old.strip():
+            assert merged.text == old and "kept as it is" in merged.note
+        else:
+            assert merged.text == card_of()
+    windows = card_of().replace("\n", "\r\n")
+    assert merge_cards(card_of(), windows).text == windows
+    only = merge_cards(card_of(), "---\nlicense: mit\n---\n").text
+    assert ModelCard(only).data.license == "mit" and "## Results" in only
+
+
+# In training.
+
+
+def test_the_settings_of_publishing_are_checked_at_once() -> None:
+    base = ["data.train=t", "data.label_column=label"]
+    for override, said in (
+        ("publish.repo=demo", "publish.repo='demo' is not allowed"),
+        ("publish.private=true", "need publish.repo=user/name"),
+        ("publish.license=mit", "need publish.repo=user/name"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            load_config(RunConfig, None, [*base, override])
+    for override in ("publish.revision=a..b", "publish.license=Apache 2"):
+        with pytest.raises(ConfigError, match="is not allowed"):
+            load_config(RunConfig, None, [*base, "publish.repo=alice/demo", override])
+
+
+def test_the_command_that_pushes_again() -> None:
+    target = Target("alice/demo", private=True, branch="v2")
+    command = push_command(Path("runs/my run/model"), target, "mit")
+    assert command == (
+        'python -m hierbert.publishing "runs/my run/model" --repo alice/demo --private '
+        "--revision v2 --license mit"
+    )
+    plain = push_command(Path("runs/x/model"), replace(target, private=False, branch="main"))
+    assert plain == "python -m hierbert.publishing runs/x/model --repo alice/demo"
+
+
+def test_training_that_could_not_push_does_not_begin(encoders, tmp_path, capsys) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", make_rows(8))
+    arguments = [f"data.train={train}", "data.label_column=label", f"run_dir={tmp_path / 'run'}"]
+    assert train_main([*arguments, f"model.encoder={encoders['bert']}", "publish.repo=a/b"]) == 2
+    assert the_error(capsys).startswith("HF_HUB_OFFLINE is set, so nothing can be pushed")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_can_be_resumed_with_another_page(tmp_path) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", make_rows(8))
+    arguments = [f"data.train={train}", "data.label_column=label", f"run_dir={tmp_path / 'run'}"]
+    config = load_config(RunConfig, None, arguments)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.resolved.yaml").write_text(dump_config(config))
+    check_run_folder(load_config(RunConfig, None, [*arguments, "publish.repo=a/b"]), resume=True)
+    with pytest.raises(RunError, match="seed: 0 -> 1"):
+        check_run_folder(load_config(RunConfig, None, [*arguments, "seed=1"]), resume=True)
+
+
+# One round trip with the genuine clients; the others are slow ones.
+
+
+def test_a_push_is_one_commit_and_the_same_again_is_none(copy, tmp_path) -> None:
+    (tmp_path / "home").mkdir()
+    with LocalHub(USERS) as hub, Worker(tmp_path / "home", hub, hierbert=True) as author:
+        done = author.push(copy, "--repo", "alice/once")
+        assert done.result == 0, done.stderr
+        first, commit = hub.commits("alice/once")
+        assert (first.title, commit.title) == ("initial commit", "Upload model with hierbert")
+        files = hub.files("alice/once")
+        assert files["model.safetensors"] == (copy / "model.safetensors").read_bytes()
+        assert set(code_files()) < set(files) and {"README.md", "tokenizer.json"} < set(files)
+        # The folder itself is left as it was: code is added on the way.
+        assert not list(copy.glob("*.py"))
+        again = author.push(copy, "--repo", "alice/once")
+        assert again.result == 0 and "nothing has changed" in again.stderr
+        assert len(hub.commits("alice/once")) == 2
+        assert TOKEN not in done.stdout + done.stderr
+        # Without large files, everything is in the commit itself.
+        assert not [line for line in hub.requests if "/stored/" in line or "lfs" in line]

@@ -2,7 +2,14 @@
 
 Activations of many sizes leave gaps in glibc's heap, pinned by the small results between them, and
 the heap creeps up with the document though nothing leaks. Here the gaps are given back before each
-pass of an encoder. Results do not change by anything here, only memory and time.
+pass of an encoder, and the largest tensors live outside the heap. Results do not change by anything
+here, only memory and time.
+
+Measured on a busy 2-core CPU, one thread (encoders of hidden 384, segments of 128 tokens, 2,048
+tokens a pass, every graph computed again): what a step adds to the process, on 32 segments and on
+512, is 410 and 436 MB with 3 layers; with 2 layers glibc alone goes from 510 to 1,089 MB by 256
+segments. The time is that of glibc alone within the noise of that machine, where a mapping for
+every tensor (MALLOC_MMAP_THRESHOLD_=65536) took 1.2 to 1.4 times as much.
 """
 
 import ctypes
@@ -11,6 +18,10 @@ import platform
 
 import torch
 from torch import nn
+
+_M_MMAP_THRESHOLD = -3
+# What is larger finds no gap to fill in a heap that was used before.
+_LARGEST_BYTES_IN_HEAP = 8 * 2**20
 
 
 def allow_large_pages() -> None:
@@ -26,8 +37,8 @@ def allow_large_pages() -> None:
 def keep_heap_flat(encoder: nn.Module) -> bool:
     """Give back what is free before each training pass of an encoder, as long as it lives.
 
-    MALLOC_MMAP_THRESHOLD_=65536 in the environment bounds memory too, but asks the system for
-    every tensor anew; here what is given back in a pass is used again in it.
+    Small tensors that are freed in a pass are used again in it; only the largest are asked for
+    anew each time.
 
     Args:
         encoder: Called once for each micro-batch, and again when that is computed again.
@@ -37,7 +48,10 @@ def keep_heap_flat(encoder: nn.Module) -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    trim = ctypes.CDLL(None).malloc_trim
+    library = ctypes.CDLL(None)
+    # Fixed, it is no longer raised by what is freed.
+    library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BYTES_IN_HEAP)
+    trim = library.malloc_trim
 
     def before_pass(*_: object) -> None:
         # Without gradients passes hold little, and reading is to be fast.

@@ -53,8 +53,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{name}: no {path}, left as it is")
             continue
         result = json.loads(path.read_text(encoding="utf-8"))
-        if result["quick"]:
-            print(f"{name}: {path} is of a quick run, left as it is")
+        if not result["full"]:
+            print(f"{name}: {path} is not of a full run, left as it is")
             continue
         lines = [f"Run of {result['date']}.", "", *result["lines"]]
         if "plot" in result:

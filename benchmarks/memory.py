@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.cells import GIB, Cell, free_memory_gib, run_cell
 from benchmarks.common.figures import Finding, Spread, ratios, steadiness
-from benchmarks.common.report import findings_table, finish, table
+from benchmarks.common.report import NO_VERDICT, choose_sizes, findings_table, finish, table
 from benchmarks.common.rounds import say
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -91,11 +91,7 @@ class Bench:
 
 def measure(options: argparse.Namespace) -> None:
     """Run the benchmark."""
-    usual = QUICK if options.quick else FULL
-    sizes = {
-        name: value if getattr(options, name) is None else getattr(options, name)
-        for name, value in usual.items()
-    }
+    sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
     bench = Bench(options.encoder, options.seed, sizes["timeout_seconds"])
     before = bench.step("keep", 1, steps=0)
     if before.result is None:
@@ -123,7 +119,7 @@ def measure(options: argparse.Namespace) -> None:
         ),
         _inference_finding(inference, sizes["tokens"]),
     ]
-    rows, records = findings_table(findings, options.quick)
+    rows, records = findings_table(findings, full)
     from benchmarks.common.machine import machine_facts, show_machine
 
     facts = machine_facts()
@@ -133,7 +129,7 @@ def measure(options: argparse.Namespace) -> None:
         "",
         f"Resident memory before the first training step: {baseline / MIB:,.0f} MiB (a process of "
         f"its own). Segments of 128 tokens, one document a step, AdamW, dropout on. GEMM probe: "
-        f"{stable}" + ("; a quick run: nothing here is a verdict." if options.quick else "."),
+        f"{stable}" + ("." if full else f"; {NO_VERDICT}."),
         "",
         *_grid_table(grid, baseline),
         "",
@@ -151,7 +147,7 @@ def measure(options: argparse.Namespace) -> None:
         "step_seconds": {"keep": keep, "recompute": recompute, "probes": probes},
         "targets": records,
     }
-    finish("memory", options.quick, lines, values, options.output)
+    finish("memory", full, lines, values, options.output)
 
 
 def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int], Cell]:
@@ -222,10 +218,12 @@ def _memory_finding(grid: dict[tuple[str, int], Cell], sizes: list[int], baselin
     few, many = (_step_bytes(cell, baseline) for cell in cells)
     growth = (many - few) / MIB / max(1, sizes[-1] - sizes[0])
     note = (
-        f"{sizes[-1]} / {sizes[0]} segments: {many / MIB:,.0f} / {few / MIB:,.0f} MiB added, "
-        f"gradients and the optimizer's state included; {growth:.3f} MiB a segment more"
+        f"{sizes[-1]} / {sizes[0]} segments: {many / few:.2f}x, {many / MIB:,.0f} / "
+        f"{few / MIB:,.0f} MiB added, gradients and the optimizer's state "
+        f"included; {growth:.3f} MiB a segment more"
     )
-    return Finding("training_memory", [many / few], note=note)
+    asked = (sizes[0], sizes[-1]) == (FULL["segments"][0], FULL["segments"][-1])
+    return Finding("training_memory", [many / few] if asked else [], note=note)
 
 
 def _inference_finding(cell: Cell, tokens: int) -> Finding:

@@ -18,7 +18,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.common.cells import GIB, Cell, free_memory_gib, run_cell
 from benchmarks.common.figures import Finding, Spread, steadiness
 from benchmarks.common.plot import Line, line_plot
-from benchmarks.common.report import RESULTS, findings_table, finish, table
+from benchmarks.common.report import (
+    NO_VERDICT,
+    RESULTS,
+    choose_sizes,
+    findings_table,
+    finish,
+    table,
+)
 from benchmarks.common.rounds import say
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -112,11 +119,7 @@ class Bench:
 
 def measure(options: argparse.Namespace) -> None:
     """Run the benchmark."""
-    usual = QUICK if options.quick else FULL
-    sizes = {
-        name: value if getattr(options, name) is None else getattr(options, name)
-        for name, value in usual.items()
-    }
+    sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.encoder, options.seed, sizes, folder)
         prepared = bench.run("prepare")
@@ -133,10 +136,10 @@ def measure(options: argparse.Namespace) -> None:
 
     facts = machine_facts()
     finding = compare_lengths(document["ours"], again)
-    rows, records = findings_table([finding], options.quick)
+    rows, records = findings_table([finding], full)
     output = Path(options.output) if options.output else None
     drawn = (output.parent if output else RESULTS) / (
-        f"{output.stem if output else 'scaling-quick' if options.quick else 'scaling'}.svg"
+        f"{output.stem if output else 'scaling' if full else 'scaling-quick'}.svg"
     )
     drawn.parent.mkdir(parents=True, exist_ok=True)
     drawn.write_text(draw(document), encoding="utf-8")
@@ -149,7 +152,7 @@ def measure(options: argparse.Namespace) -> None:
         f"{sizes['our_timeout_seconds']} s) or at {sizes['max_gib']:g} GiB; median of what fits "
         f"into {sizes['budget_seconds']:g} s. GEMM probe {Spread.of(probes).show(0)} GFLOP/s, its "
         f"median at {100 * steadiness(probes):.0f} % of its best"
-        + ("; a quick run: nothing here is a verdict." if options.quick else "."),
+        + ("." if full else f"; {NO_VERDICT}."),
         "",
         *_document_table(document),
         "",
@@ -173,7 +176,7 @@ def measure(options: argparse.Namespace) -> None:
         "targets": records,
         "plot": drawn.name,
     }
-    finish("scaling", options.quick, lines, values, options.output)
+    finish("scaling", full, lines, values, options.output)
 
 
 def _documents(bench: Bench, most: int, factor: int) -> Document:

@@ -20,9 +20,9 @@ from benchmarks.cached_epoch import CachedEpochFailed, measure_epochs
 from benchmarks.common.figures import Finding, Spread, ratios, steadiness
 from benchmarks.common.machine import GemmProbe, machine_facts, show_machine
 from benchmarks.common.models import DEFAULT_ENCODER, Shape, load_tokenizer
-from benchmarks.common.report import findings_table, finish, table
+from benchmarks.common.report import NO_VERDICT, choose_sizes, findings_table, finish, table
 from benchmarks.common.rounds import Rounds, run_rounds, say
-from benchmarks.common.sample import FOLDER_VARIABLE, Sample, draw, read_corpora
+from benchmarks.common.sample import CORPORA, FOLDER_VARIABLE, Sample, draw, read_corpora
 from benchmarks.systems.lineup import (
     BELT,
     CLS,
@@ -89,12 +89,9 @@ def measure(options: argparse.Namespace) -> bool:
     logging.set_verbosity_error()
     if options.threads:
         torch.set_num_threads(options.threads)
-    usual = QUICK if options.quick else FULL
-    sizes = {
-        name: value if getattr(options, name) is None else getattr(options, name)
-        for name, value in usual.items()
-    }
+    sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
     corpora, note = read_corpora(options.data)
+    full = full and sorted(corpora) == sorted(CORPORA)
     sample = draw(corpora, sizes["characters"], options.seed, note)
     small = draw(corpora, sizes["small"], options.seed, note)
     shape = Shape.of(options.encoder)
@@ -122,7 +119,7 @@ def measure(options: argparse.Namespace) -> bool:
             epochs_note,
         ),
     ]
-    rows, records = findings_table(findings, options.quick)
+    rows, records = findings_table(findings, full)
     facts = machine_facts()
     all_probes = main.probes() + few.probes() + utilization.probes()
     lines = [
@@ -132,7 +129,7 @@ def measure(options: argparse.Namespace) -> bool:
         f"small sample {small.hash}: {len(small.documents)} documents, {tokens['small']:,} tokens; "
         f"{note}. Seed {options.seed}. GEMM probe {Spread.of(all_probes).show(0)} GFLOP/s, its "
         f"median at {100 * steadiness(all_probes):.0f} % of its best"
-        + ("; a quick run: nothing here is a verdict." if options.quick else "."),
+        + ("." if full else f"; {NO_VERDICT}."),
         "",
         *_rows_table(lineup, lineup.main, main, tokens["sample"], (MEAN, CLS)),
         "",
@@ -163,7 +160,7 @@ def measure(options: argparse.Namespace) -> bool:
         "epoch_seconds": epochs,
         "targets": records,
     }
-    finish("speed", options.quick, lines, values, options.output)
+    finish("speed", full, lines, values, options.output)
     return not differing
 
 

@@ -25,7 +25,7 @@ from benchmarks.common.cells import Cell, run_cell
 from benchmarks.common.figures import TARGETS, Finding, Spread, is_steady, ratios
 from benchmarks.common.models import Shape, build_model, load_tokenizer
 from benchmarks.common.plot import Line, line_plot
-from benchmarks.common.report import table
+from benchmarks.common.report import choose_sizes, table
 from benchmarks.common.rounds import run_rounds
 from benchmarks.common.sample import Document, draw, read_corpora
 from benchmarks.common.text import make_segments, make_text, single_token_words
@@ -70,24 +70,24 @@ def test_a_bound_is_reached_by_the_bound_itself() -> None:
             (target.threshold, figures.REACHED),
             (worse, figures.MISSED),
         ):
-            assert target.verdict(value, steady=True, quick=False) == expected
+            assert target.verdict(value, steady=True, full=True) == expected
 
 
 def test_there_is_no_verdict_on_a_noisy_machine_or_in_a_quick_run() -> None:
     noisy, calm = [100.0, 50.0, 50.0], [100.0, 99.0, 98.0]
     for value in (1.0, 9.0):
         timed = Finding("naive", [value], noisy)
-        assert timed.record(quick=False)["verdict"] == figures.UNSETTLED
-        assert timed.record(quick=True)["verdict"] == figures.QUICK
+        assert timed.record(full=True)["verdict"] == figures.UNSETTLED
+        assert timed.record(full=False)["verdict"] == figures.NOT_FULL
     # Probes that are missing settle nothing either.
-    assert Finding("naive", [9.0]).record(quick=False)["verdict"] == figures.UNSETTLED
-    assert Finding("naive", [9.0, 3.0, 5.0], calm).record(quick=False)["verdict"] == figures.REACHED
-    assert Finding("naive", [9.0, 3.0, 2.0], calm).record(quick=False)["verdict"] == figures.MISSED
+    assert Finding("naive", [9.0]).record(full=True)["verdict"] == figures.UNSETTLED
+    assert Finding("naive", [9.0, 3.0, 5.0], calm).record(full=True)["verdict"] == figures.REACHED
+    assert Finding("naive", [9.0, 3.0, 2.0], calm).record(full=True)["verdict"] == figures.MISSED
     # Memory does not depend on how busy the machine is.
-    assert Finding("inference_memory", [1.6], noisy).record(quick=False)["verdict"] == (
+    assert Finding("inference_memory", [1.6], noisy).record(full=True)["verdict"] == (
         figures.MISSED
     )
-    missing = Finding("int8", [], calm, "no int8").record(quick=False)
+    missing = Finding("int8", [], calm, "no int8").record(full=True)
     assert (missing["verdict"], missing["note"]) == (figures.NOT_MEASURED, "no int8")
 
 
@@ -231,6 +231,18 @@ def test_the_forecast_of_memory_goes_on_in_a_line() -> None:
     assert memory.forecast([(32, cell(2.0)), (128, Cell(None, "stopped", 1.0))], 512, 0) is None
 
 
+def test_only_the_sizes_of_a_full_run_make_one() -> None:
+    def full(*arguments: str) -> bool:
+        options = memory.build_parser().parse_args(arguments)
+        encoder = memory.DEFAULT_ENCODER
+        return choose_sizes(options, memory.FULL, memory.QUICK, encoder)[1]
+
+    assert full() and full("--rounds", "9") and full("--segments", "32", "128", "512")
+    assert not full("--quick")
+    assert not full("--rounds", "1") and not full("--segments", "32", "64")
+    assert not full("--tokens", "4096") and not full("--encoder", "another")
+
+
 def test_the_small_document_of_a_training_cell_comes_first() -> None:
     sizes = [1_024, 65_536, 65_536]
     for start in range(5):
@@ -270,7 +282,7 @@ def test_scaling_compares_the_longest_document_with_both_short_ones() -> None:
 def test_the_readme_is_filled_between_its_marks_only(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n", encoding="utf-8")
-    result = {"quick": False, "date": "2026-01-02", "lines": ["| new |"]}
+    result = {"full": True, "date": "2026-01-02", "lines": ["| new |"]}
     (tmp_path / "speed.json").write_text(json.dumps(result), encoding="utf-8")
     arguments = ["--results", str(tmp_path), "--readme", str(readme)]
     assert fill_readme.main(arguments) == 0
@@ -278,7 +290,7 @@ def test_the_readme_is_filled_between_its_marks_only(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- speed -->\n") and text.endswith("<!-- /speed -->\nafter\n")
     assert "| new |" in text and "old" not in text
     # A quick run is not worth a place there.
-    result = {**result, "quick": True, "lines": ["| quick |"]}
+    result = {**result, "full": False, "lines": ["| quick |"]}
     (tmp_path / "speed.json").write_text(json.dumps(result), encoding="utf-8")
     fill_readme.main(arguments)
     assert readme.read_text(encoding="utf-8") == text
@@ -381,7 +393,7 @@ def test_a_quick_run_of_speed(encoders: dict[str, Path], tmp_path: Path) -> None
     assert [r["order"] for r in result["rounds"]][1] == result["rounds"][0]["order"][::-1]
     assert len(result["rounds"]) == 3 and MEAN in result["rounds"][0]["seconds"]
     targets = {target["target"]: target for target in result["targets"]}
-    assert {t["verdict"] for t in targets.values()} <= {figures.QUICK, figures.NOT_MEASURED}
+    assert {t["verdict"] for t in targets.values()} <= {figures.NOT_FULL, figures.NOT_MEASURED}
     for key in ("naive", "utilization", "padding", "cached_epoch"):
         assert targets[key]["median"] is not None, targets[key]
     first, second, third = result["epoch_seconds"]

@@ -13,7 +13,7 @@ LEAST_STEADINESS = 0.8
 REACHED = "reached"
 MISSED = "not reached"
 UNSETTLED = "unsettled: noisy machine"
-QUICK = "no verdict: --quick"
+NOT_FULL = "no verdict: not a full run"
 NOT_MEASURED = "not measured"
 
 
@@ -110,21 +110,21 @@ class Target:
         kind = "at least" if self.at_least else "at most"
         return f"{kind} {self.threshold:g}{self.unit}"
 
-    def verdict(self, value: float | None, *, steady: bool, quick: bool) -> str:
+    def verdict(self, value: float | None, *, steady: bool, full: bool) -> str:
         """Whether it is reached.
 
         Args:
             value: The measured figure (a median, where there are several); None without one.
             steady: What `is_steady` says of the probes beside it.
-            quick: Whether this was a quick run, which settles nothing.
+            full: Whether this was a full run; another settles nothing.
 
         Returns:
             One of the constants of this module.
         """
         if value is None:
             return NOT_MEASURED
-        if quick:
-            return QUICK
+        if not full:
+            return NOT_FULL
         if self.timed and not steady:
             return UNSETTLED
         reached = value >= self.threshold if self.at_least else value <= self.threshold
@@ -186,7 +186,7 @@ class Finding:
     probes: Sequence[float] = ()
     note: str = ""
 
-    def record(self, quick: bool) -> dict[str, object]:
+    def record(self, full: bool) -> dict[str, object]:
         """As it stands in the JSON and in the table."""
         target = TARGETS[self.key]
         spread = Spread.of(self.values) if self.values else None
@@ -199,9 +199,7 @@ class Finding:
             "median": spread.median if spread else None,
             "values": list(self.values),
             "steadiness": steadiness(self.probes) if self.probes else None,
-            "verdict": target.verdict(
-                spread.median if spread else None, steady=steady, quick=quick
-            ),
+            "verdict": target.verdict(spread.median if spread else None, steady=steady, full=full),
             "note": self.note,
         }
 

@@ -4,6 +4,7 @@ A result keeps its lines of Markdown, so that benchmarks/README.md is filled fro
 last run without measuring anything again.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -14,6 +15,35 @@ from benchmarks.common.cells import ROOT
 from benchmarks.common.figures import Finding
 
 RESULTS = ROOT / "benchmarks" / "results"
+NO_VERDICT = "not a full run: nothing here is a verdict"
+
+
+def choose_sizes(
+    options: argparse.Namespace, full: dict[str, Any], quick: dict[str, Any], encoder: str
+) -> tuple[dict[str, Any], bool]:
+    """The sizes of a run, and whether it is a full one.
+
+    Args:
+        options: With `quick`, `encoder`, and a value or None for each size.
+        full: The sizes of a full run.
+        quick: Those of a quick one.
+        encoder: That of a full run.
+
+    Returns:
+        Every size. The run is full with the full sizes and that encoder; more rounds, more time and
+        more memory leave it full.
+    """
+    usual = quick if options.quick else full
+    sizes = {}
+    for name, value in usual.items():
+        given = getattr(options, name)
+        sizes[name] = value if given is None else tuple(given) if isinstance(given, list) else given
+    enough = all(
+        sizes[name] == value
+        or (name.endswith(("rounds", "seconds", "max_gib")) and sizes[name] > value)
+        for name, value in full.items()
+    )
+    return sizes, enough and not options.quick and options.encoder == encoder
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -30,9 +60,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def findings_table(findings: Sequence[Finding], quick: bool) -> tuple[list[str], list[Any]]:
+def findings_table(findings: Sequence[Finding], full: bool) -> tuple[list[str], list[Any]]:
     """Targets against what was measured: lines of Markdown, and records for the JSON."""
-    records = [finding.record(quick) for finding in findings]
+    records = [finding.record(full) for finding in findings]
     rows = [
         [str(r["what"]), str(r["bound"]), str(r["measured"]), str(r["verdict"]), str(r["note"])]
         for r in records
@@ -42,7 +72,7 @@ def findings_table(findings: Sequence[Finding], quick: bool) -> tuple[list[str],
 
 def finish(
     name: str,
-    quick: bool,
+    full: bool,
     lines: Sequence[str],
     values: dict[str, Any],
     output: str | None,
@@ -51,7 +81,7 @@ def finish(
 
     Args:
         name: Of the benchmark.
-        quick: Whether it was a quick run, which has a file of its own.
+        full: Whether it was a full run; others have a file of their own.
         lines: Markdown.
         values: Everything that was measured.
         output: The JSON file; None for the usual one.
@@ -59,11 +89,11 @@ def finish(
     Returns:
         The file written.
     """
-    path = Path(output) if output else RESULTS / f"{name}{'-quick' if quick else ''}.json"
+    path = Path(output) if output else RESULTS / f"{name}{'' if full else '-quick'}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     made = {
         "benchmark": name,
-        "quick": quick,
+        "full": full,
         "date": time.strftime("%Y-%m-%d"),
         "lines": list(lines),
         **values,

@@ -198,6 +198,21 @@ def test_an_int8_layer_takes_zeros_no_bias_and_any_number_of_rows() -> None:
     assert not layer(torch.full((1, 8), torch.inf)).isfinite().any()
 
 
+def test_inputs_that_are_always_large_do_not_take_the_levels_from_the_others() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 16)
+    states = torch.randn(200, 64)
+    states[:, 5] += 60.0
+    exact = linear(states)
+    plain = (Int8Linear(linear)(states) - exact).pow(2).mean()
+    smooth = (Int8Linear(linear, states[:20].abs().amax(0))(states) - exact).pow(2).mean()
+    assert smooth < 0.3 * plain
+    # Inputs never seen, or weights that are all zero, are no division by zero.
+    with torch.no_grad():
+        linear.weight[:, :3] = 0.0
+    assert Int8Linear(linear, torch.zeros(64))(states).isfinite().all()
+
+
 def cosines(one: list[float], other: list[float]) -> float:
     return float(F.cosine_similarity(torch.tensor(one), torch.tensor(other), dim=0))
 
@@ -218,7 +233,7 @@ def test_int8_answers_come_close(encoders, texts, pooling, tmp_path) -> None:
 
 def test_a_document_in_int8_has_close_answers_in_any_company(encoders, texts) -> None:
     model, processor = build(encoders["bert"])
-    model.hierbert.segment_encoder.quantize()
+    model.hierbert.segment_encoder.quantize(48)
     predictor = HierBertPredictor(model, processor)
     together = predictor.embed(texts)
     for text, one in zip(texts, together, strict=True):

@@ -82,8 +82,11 @@ class SegmentEncoder(nn.Module):
             self.encoder.eval()
         return self
 
-    def quantize(self) -> None:
+    def quantize(self, segment_tokens: int) -> None:
         """Compute the encoder's linear layers in int8 from here on; see `Int8Linear`.
+
+        Args:
+            segment_tokens: Tokens of a full segment.
 
         Raises:
             ValueError: The encoder is not on a CPU, or its layers were not found.
@@ -91,7 +94,7 @@ class SegmentEncoder(nn.Module):
         device = next(self.encoder.parameters()).device
         if device.type != "cpu":
             raise ValueError(f"int8 is for CPUs, and the encoder is on {device}")
-        quantize_layers(self.encoder)
+        quantize_layers(self.encoder, segment_tokens)
         self._quantized = True
 
     @property

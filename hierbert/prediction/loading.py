@@ -80,7 +80,7 @@ def load_model(
         model = model.to(_STORED[dtype])
     if dtype == "int8":
         try:
-            encoder.quantize()
+            encoder.quantize(model.config.segment_tokens)
         except ValueError as error:
             raise ConfigError(f"dtype int8: {error}") from error
     return model, processor

@@ -8,6 +8,7 @@ machine's yardstick before every measurement. See benchmarks/README.md.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -89,6 +90,8 @@ def measure(options: argparse.Namespace) -> bool:
     logging.set_verbosity_error()
     if options.threads:
         torch.set_num_threads(options.threads)
+        # For the processes that are started from here.
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
     sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
     corpora, note = read_corpora(options.data)
     full = full and sorted(corpora) == sorted(CORPORA)

@@ -457,12 +457,14 @@ def step_bytes(segments: int, memory_: str) -> int:
 def test_a_document_ten_times_as_long_trains_in_the_same_memory() -> None:
     """340,000 tokens: 2,656 segments against the 16 of one pass."""
     grown = step_bytes(2_656, "recompute")
-    # For each token its id, its sentence and whether it is padding (17 bytes), and its part of
-    # what a pass gives and of the graph of the aggregator's two layers: a vector of 32 numbers in
-    # some 40 tensors for each segment. All of it three times over is far below the graphs, of
-    # which a token's holds 6 layers with 2 heads' weights and dropout: more than 6,000 bytes.
-    tokens = 2_656 * 128
-    vectors = 17 * tokens + 40 * 32 * 4 * 2_656
-    assert grown < 3 * vectors
+    tokens, sentences = 2_656 * 128, 2_656 * 128 // 8
+    # For each token its id and its sentence (8 bytes each) in the batch and again in the pass that
+    # is to be computed anew, and there whether it is padding. For each sentence a vector of 32
+    # numbers: what the passes give, all of that together, their sums, their means, and as many
+    # gradients. For each segment a vector in the some 40 tensors of the aggregator's two layers.
+    vectors = (16 + 17) * tokens + 8 * 32 * 4 * sentences + 40 * 32 * 4 * 2_656
+    # What else is a heap's. A token's graph holds 6 layers with 2 heads' weights and dropout: more
+    # than 6,000 bytes, and 2 GB for all tokens.
+    assert grown < 2 * vectors < 0.1 * 6_000 * tokens
     # The same measure sees graphs that are kept, of a tenth of the tokens.
-    assert step_bytes(266, "keep") > 6_000 * (266 - 16) * 128 > 3 * vectors
+    assert step_bytes(266, "keep") > 6_000 * (266 - 16) * 128 > 2 * vectors

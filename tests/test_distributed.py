@@ -220,7 +220,8 @@ def test_two_processes_end_with_the_weights_and_scores_of_one(two, tmp_path, nam
         json.loads((folder / "results.json").read_text())
         for folder in (tmp_path / "one", two.folder / name)
     ]
-    for left_out in ("seconds", "environment"):
+    assert [result["resources"]["processes"] for result in results] == [1, 2]
+    for left_out in ("seconds", "environment", "resources"):
         for result in results:
             result.pop(left_out)
     one, other = (dict(numbers(result)) for result in results)

@@ -6,10 +6,11 @@ pass of an encoder, and the largest tensors live outside the heap. Results do no
 here, only memory and time.
 
 Measured on a busy 2-core CPU, one thread (encoders of hidden 384, segments of 128 tokens, 2,048
-tokens a pass, every graph computed again): what a step adds to the process, on 32 segments and on
-512, is 410 and 436 MB with 3 layers; with 2 layers glibc alone goes from 510 to 1,089 MB by 256
-segments. The time is that of glibc alone within the noise of that machine, where a mapping for
-every tensor (MALLOC_MMAP_THRESHOLD_=65536) took 1.2 to 1.4 times as much.
+tokens a pass, every graph computed again): what a step adds to the process is 410 MB on 32 segments
+and 436 MB on 512 with 3 layers; with 2 layers and glibc alone it is 510 MB on 32 and 1,089 MB on
+256. Time on 96 segments with 2 layers, processor seconds, medians of 3 interleaved rounds: large
+pages alone 7.4 (6.9 to 7.6), as here 8.1 (6.7 to 8.2), a mapping for every tensor
+(MALLOC_MMAP_THRESHOLD_=65536) 8.6 (8.5 to 8.9), all graphs kept 7.4 (6.1 to 8.0).
 """
 
 import ctypes

@@ -29,6 +29,7 @@ from hierbert.model.first_token import first_token_encoder
 from hierbert.model.int8 import Int8Linear
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.ragged import plan_micro_batches
+from hierbert.model.text_encoders import encoder_layers
 from hierbert.prediction import batches
 from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
@@ -221,7 +222,7 @@ def cosines(one: list[float], other: list[float]) -> float:
 def test_int8_answers_come_close(encoders, texts, pooling, tmp_path) -> None:
     folder = save_model(tmp_path / "model", encoders["bert"], pooling=pooling)
     exact = HierBertPredictor.from_pretrained(folder)
-    lossy = HierBertPredictor.from_pretrained(folder, dtype="int8")
+    lossy = HierBertPredictor.from_pretrained(folder, dtype="int8", compile=False)
     assert (exact.dtype, lossy.dtype) == ("float32", "int8")
     changed = 0
     for one, other in zip(exact.embed(texts), lossy.embed(texts), strict=True):
@@ -245,28 +246,45 @@ def test_int8_is_refused_off_the_cpu(encoders, tmp_path, monkeypatch) -> None:
     folder = save_model(tmp_path / "model", encoders["bert"])
     monkeypatch.setattr(loading_module, "find_device", lambda _: torch.device("meta"))
     with pytest.raises(ConfigError, match="dtype int8 is for CPUs, not for meta; choose bfloat16"):
-        HierBertPredictor.from_pretrained(folder, dtype="int8")
+        HierBertPredictor.from_pretrained(folder, dtype="int8", compile=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ("float32", "int8"))
 def test_a_compiled_encoder_answers_the_same(encoders, texts, dtype, tmp_path) -> None:
     folder = save_model(tmp_path / "model", encoders["bert"])
-    plain = HierBertPredictor.from_pretrained(folder, dtype=dtype)
-    compiled = HierBertPredictor.from_pretrained(folder, dtype=dtype, compile=True)
+    plain = HierBertPredictor.from_pretrained(folder, dtype=dtype, compile=False)
+    # None compiles int8.
+    compile = None if dtype == "int8" else True
+    compiled = HierBertPredictor.from_pretrained(folder, dtype=dtype, compile=compile)
+    layers = encoder_layers(compiled.model.hierbert.segment_encoder.encoder)
+    assert all(layer._compiled_call_impl is not None for layer in layers)
     least = 0.999999 if dtype == "float32" else 0.999
     for one, other in zip(plain.embed(texts), compiled.embed(texts), strict=True):
         assert cosines(one.document_vector, other.document_vector) > least
 
 
-def test_what_cannot_be_compiled_is_told_before_the_work(encoders, monkeypatch) -> None:
+def test_what_cannot_be_compiled_is_told_before_the_work(
+    encoders, texts, monkeypatch, capsys
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler")
 
     model, processor = build(encoders["bert"])
-    monkeypatch.setattr(model.hierbert.segment_encoder, "compile_layers", fail)
-    with pytest.raises(ConfigError, match=r"cannot be compiled here \(no compiler\)"):
+    layers = encoder_layers(model.hierbert.segment_encoder.encoder)
+    for layer in layers:
+        monkeypatch.setattr(layer, "forward", fail)
+    with pytest.raises(ConfigError, match=r"cannot be compiled here \(.*no compiler"):
         HierBertPredictor(model, processor, compile=True)
+    monkeypatch.undo()
+    # int8 does not insist on it.
+    model.hierbert.segment_encoder.quantize(48)
+    expected = HierBertPredictor(model, processor, compile=False).classify(texts)
+    monkeypatch.setattr(nn.Module, "compile", fail)
+    predictor = HierBertPredictor(model, processor)
+    assert "it runs more slowly without" in capsys.readouterr().err
+    assert all(layer._compiled_call_impl is None for layer in layers)
+    assert predictor.classify(texts) == expected
 
 
 def fake_clock(

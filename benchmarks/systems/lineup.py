@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ours, tokens_per_forward=auto": {"tokens_per_forward": "auto"},
     "ours, compile": {"compile": True},
     "ours, dtype=int8": {"dtype": "int8"},
+    "ours, dtype=int8 without compiling": {"dtype": "int8", "compile": False},
 }
 # Slower here than float32 on most CPUs: they run on the small sample.
 SMALL_OPTIONS: dict[str, dict[str, Any]] = {

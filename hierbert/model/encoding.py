@@ -102,10 +102,20 @@ class SegmentEncoder(nn.Module):
         """What the encoder computes in: "float32", "bfloat16", "float16" or "int8"."""
         return "int8" if self._quantized else str(self.encoder.dtype).removeprefix("torch.")
 
-    def compile_layers(self) -> None:
-        """Compile each of the encoder's layers when it first runs; the outputs stay the same."""
+    def compile_layers(self, compiled: bool = True) -> None:
+        """Compile each of the encoder's layers when it first runs; the outputs stay the same.
+
+        Args:
+            compiled: False runs the layers as they were again.
+
+        Raises:
+            ValueError: The layers were not found.
+        """
         for layer in encoder_layers(self.encoder):
-            layer.compile(dynamic=True)
+            if compiled:
+                layer.compile(dynamic=True)
+            else:
+                layer._compiled_call_impl = None
 
     def forward(
         self,

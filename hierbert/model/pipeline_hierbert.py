@@ -37,6 +37,7 @@ class DocumentPipeline(Pipeline):
     _load_feature_extractor = False
 
     _head = ""
+    _heads: tuple[str, ...] = ()
     _task = ""
     _settings: tuple[str, ...] = ()
 
@@ -125,7 +126,7 @@ class DocumentPipeline(Pipeline):
         return {"documents": documents, "inputs": collate(documents)}
 
     def _forward(self, batch: dict[str, Any], **settings: Any) -> dict[str, Any]:
-        output = self.model(**batch["inputs"])
+        output = self.model(**batch["inputs"], heads=self._heads)
         found = {
             name: output[name]
             for name in ("logits", "sentence_scores", "sentence_vectors")
@@ -154,6 +155,7 @@ class DocumentClassificationPipeline(DocumentPipeline):
     """
 
     _head = "classifier"
+    _heads = ("classification",)
     _task = "classify"
 
     def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
@@ -177,6 +179,7 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     """
 
     _head = "summarizer"
+    _heads = ("summarization",)
     _task = "summarize"
     _settings = (*_BUDGETS, "order", "redundancy")
 

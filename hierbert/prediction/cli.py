@@ -117,8 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--compile",
-        action="store_true",
-        help="compile the encoder first; pays off over many documents, most with int8",
+        action=argparse.BooleanOptionalAction,
+        help="compile the encoder first: takes some seconds, pays off over many documents "
+        "(default: with int8)",
     )
     add_kept = parser.add_argument_group(
         "cached vectors (a document that was read before, in training or by another job with the "

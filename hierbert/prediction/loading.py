@@ -18,6 +18,7 @@ from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.probing import probe_dtype
+from hierbert.progress import say
 
 _STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DTYPES = (*_STORED, "int8", "auto")
@@ -86,14 +87,16 @@ def load_model(
     return model, processor
 
 
-def compile_encoder(encoder: SegmentEncoder) -> None:
+def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
     """Compile an encoder's layers now, rather than in the middle of the work.
 
     Args:
         encoder: On its device, in its precision.
+        needed: Whether it must be compiled; else it stays as it is where that is not possible,
+            and a line says so.
 
     Raises:
-        ConfigError: Its layers were not found, or this machine cannot compile them.
+        ConfigError: It is needed, and its layers were not found or this machine cannot compile.
     """
     try:
         encoder.compile_layers()
@@ -102,10 +105,14 @@ def compile_encoder(encoder: SegmentEncoder) -> None:
             encoder.encoder(input_ids=ids)
     # What a compiler can fail with has no common class.
     except Exception as error:
-        raise ConfigError(
-            f"compile: the encoder cannot be compiled here ({_reason(error)}); on a CPU a C++ "
-            "compiler such as g++ is needed"
-        ) from error
+        encoder.compile_layers(False)
+        why = (
+            f"the encoder cannot be compiled here ({_reason(error)}); on a CPU a C++ compiler such "
+            "as g++ is needed"
+        )
+        if needed:
+            raise ConfigError(f"compile: {why}") from error
+        say(f"{why}; it runs more slowly without")
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ class HierBertPredictor:
         tokens_per_forward: Tokens of one pass of the encoder; "auto" measures which is fastest
             here, None takes what the model's config says.
         compile: Whether to compile the encoder's layers, with torch.compile: takes some seconds
-            once, and pays off over many documents, most with int8.
+            once, and pays off over many documents. None compiles an encoder in int8, which
+            gains most by it, where this machine can.
         vector_cache: Folder that keeps the vectors of every document, or `CacheOptions`, so that
             a document that was read before, here, in training or by another process with the
             same encoder, is not encoded again whatever the task; None keeps none. The encoder
@@ -66,7 +67,7 @@ class HierBertPredictor:
         processor: HierBertProcessor,
         batch_tokens: int | None = None,
         tokens_per_forward: int | Literal["auto"] | None = None,
-        compile: bool = False,
+        compile: bool | None = None,
         vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
     ) -> None:
         for name, value in (
@@ -80,8 +81,8 @@ class HierBertPredictor:
         self.model = model.eval()
         self.processor = processor
         encoder = model.hierbert.segment_encoder
-        if compile:
-            compile_encoder(encoder)
+        if compile or (compile is None and encoder.precision == "int8"):
+            compile_encoder(encoder, needed=compile is not None)
         if tokens_per_forward == "auto":
             tokens_per_forward = probe_tokens_per_forward(encoder, model.config.segment_tokens)
         if tokens_per_forward is not None:
@@ -102,7 +103,7 @@ class HierBertPredictor:
         dtype: str = "float32",
         batch_tokens: int | None = None,
         tokens_per_forward: int | Literal["auto"] | None = None,
-        compile: bool = False,
+        compile: bool | None = None,
         vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
         **hub: Any,
     ) -> "HierBertPredictor":
@@ -115,7 +116,7 @@ class HierBertPredictor:
                 answers sooner; or "auto" for the fastest here of the first three.
             batch_tokens: See the class, as the next two.
             tokens_per_forward: Tokens of one pass of the encoder.
-            compile: Whether to compile the encoder's layers.
+            compile: Whether to compile the encoder's layers; None does so with int8.
             vector_cache: Where vectors are kept for the next time; None keeps none.
             **hub: `revision`, `token` and the like for a Hub id.
 

@@ -94,6 +94,8 @@ class HierBertConfig(PreTrainedConfig):
             "segments".
         tokens_per_forward: Tokens of one pass through the encoder, padding included; None picks
             by the device.
+        temperature: Logits of labels are divided by it, so that probabilities are what they say:
+            above 0; 1 leaves them as they were learnt. Not of regressions.
         decision_threshold: Probability from which a label applies; multi-label only.
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
@@ -133,6 +135,7 @@ class HierBertConfig(PreTrainedConfig):
     max_segments_policy: str = "head"
     list_unit: str = "sentences"
     tokens_per_forward: int | None = None
+    temperature: float = 1.0
     decision_threshold: float = 0.5
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
@@ -236,6 +239,12 @@ class HierBertConfig(PreTrainedConfig):
             raise ValueError(
                 f"label_scale={self.label_scale} is not allowed: a finite number above 0"
             )
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"temperature={self.temperature} is not allowed: a finite number above 0"
+            )
+        if self.temperature != 1 and self.problem_type == "regression":
+            raise ValueError(f"temperature={self.temperature} is for labels, not for regressions")
         if not 0 <= self.decision_threshold <= 1:
             raise ValueError(f"decision_threshold={self.decision_threshold}: allowed is 0 to 1")
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:

@@ -51,7 +51,8 @@ class HierBertOutput(ModelOutput):
         loss: The weighted sum of both heads' losses, a scalar; None without labels.
         classification_loss: Sum over labelled documents divided by their number; a scalar.
         summarization_loss: The same over documents with sentence labels.
-        logits: float (D, C); None without a classification head. Of a regression they are
+        logits: float (D, C), over the config's temperature; None without a classification head.
+            Of a regression they are
             numbers of mean 0 and scale 1: see `decoding.regression_values`.
         sentence_scores: Logits of all sentences one after the other, float (N,); None without
             a summarization head.
@@ -333,9 +334,11 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         )
         losses = []
         if classifier is not None:
-            output.logits = classifier(vectors.document_vectors)
+            logits = classifier(vectors.document_vectors)
+            output.logits = logits / self.config.temperature
             if labels is not None:
-                each, counted = classifier.losses(output.logits, labels)
+                # What is learnt are the logits before they are calibrated.
+                each, counted = classifier.losses(logits, labels)
                 output.classification_loss = _mean_loss(each, counted, labelled_documents)
                 losses.append(self.config.classification_loss_weight * output.classification_loss)
         if summarizer is not None:

@@ -16,6 +16,7 @@ from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError
 from hierbert.evaluation.answers import Answer, answer_documents
+from hierbert.evaluation.calibration import fit_temperature
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
 from hierbert.evaluation.intervals import label_intervals
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
@@ -130,6 +131,23 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     with Stopwatch() as training_time:
         state = trainer.run(resume)
 
+    calibration = None
+    if config.training.calibrate and label_map is not None:
+        validation = splits["validation"]
+        calibration = fit_temperature(
+            answer_documents(
+                model, validation, accelerator, label_map, None, vectors, "calibrating"
+            ),
+            validation,
+            label_map,
+        )
+        if calibration is not None:
+            model.config.temperature = calibration.temperature
+            say(
+                f"temperature: {calibration.temperature:.3f} (negative log-likelihood of "
+                f"validation {calibration.before:.4f} -> {calibration.after:.4f})"
+            )
+
     split = "test" if "test" in splits else "validation"
     with Stopwatch() as scoring_time:
         answers = answer_documents(
@@ -166,6 +184,8 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         _compare(results, config, answers, splits, split, label_map, rule, threshold)
         if label_map is not None:
             results["label_counts"] = label_map.counts(corpora.train)
+        if calibration is not None:
+            results["calibration"] = calibration.to_dict()
         results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
         results["resources"] = took
         results["seconds"] = round(time.monotonic() - started, 1)

@@ -1,0 +1,159 @@
+"""A temperature that makes probabilities fit: found where a plain search finds it, and kept."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from commands import write_jsonl
+from conftest import make_rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_model import build
+from torch.nn import functional as F
+
+from hierbert import HierBertPredictor
+from hierbert.config import RunConfig
+from hierbert.config_loading import load_config
+from hierbert.data.labels import LabelMap
+from hierbert.errors import ConfigError
+from hierbert.evaluation.answers import Answer
+from hierbert.evaluation.calibration import Calibration, fit_temperature
+from hierbert.training.run import train
+
+NAMES = ["a", "b", "c"]
+
+
+def fit(logits: torch.Tensor, labels: list[Any], kind: str) -> Calibration | None:
+    answers = [Answer(i, logits=row) for i, row in enumerate(logits.tolist())]
+    documents: Any = [SimpleNamespace(label=label) for label in labels]
+    return fit_temperature(answers, documents, LabelMap(NAMES[: logits.shape[1]], kind))
+
+
+def loss_at(temperature: float, logits: torch.Tensor, labels: list[Any], kind: str) -> float:
+    """The definition, by torch."""
+    scaled = logits.double() / temperature
+    if kind == "single_label":
+        return float(F.cross_entropy(scaled, torch.tensor(labels)))
+    targets = torch.zeros_like(scaled)
+    for row, names in enumerate(labels):
+        targets[row, names] = 1.0
+    return float(
+        F.binary_cross_entropy_with_logits(scaled, targets, reduction="none").sum(1).mean()
+    )
+
+
+@pytest.mark.parametrize("kind", ("single_label", "multi_label"))
+@pytest.mark.parametrize("truth", (0.5, 1.0, 3.0))
+def test_labels_drawn_at_a_temperature_give_it_back(kind, truth) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(20_000, 3, generator=generator, dtype=torch.float64)
+    if kind == "single_label":
+        drawn = torch.multinomial((logits / truth).softmax(1), 1, generator=generator)
+        labels: list[Any] = drawn[:, 0].tolist()
+    else:
+        hits = torch.rand(logits.shape, generator=generator) < (logits / truth).sigmoid()
+        labels = [row.nonzero()[:, 0].tolist() for row in hits]
+    found = fit(logits, labels, kind)
+    assert found is not None and found.documents == 20_000
+    assert found.temperature == pytest.approx(truth, rel=0.05)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.sampled_from(["single_label", "multi_label"]))
+def test_no_temperature_of_a_plain_search_is_better(seed, count, kind) -> None:
+    chance = np.random.default_rng(seed)
+    logits = torch.tensor(chance.normal(0, chance.uniform(0.1, 10), (count, 3)))
+    if kind == "single_label":
+        labels: list[Any] = chance.integers(0, 3, count).tolist()
+    else:
+        labels = [np.flatnonzero(chance.random(3) < 0.4).tolist() for _ in range(count)]
+    found = fit(logits, labels, kind)
+    assert found is not None and 0.05 <= found.temperature <= 20
+    assert found.before == pytest.approx(loss_at(1.0, logits, labels, kind), rel=1e-6)
+    assert found.after == pytest.approx(loss_at(found.temperature, logits, labels, kind), rel=1e-6)
+    least = min(loss_at(float(t), logits, labels, kind) for t in np.geomspace(0.05, 20, 200))
+    assert found.after <= least + 1e-6
+    assert found.after <= found.before + 1e-9
+
+
+def test_documents_without_a_label_say_nothing() -> None:
+    logits = torch.tensor([[4.0, 0.0], [4.0, 0.0], [0.0, 9.0]])
+    assert fit(logits, [None, None, None], "single_label") is None
+    assert fit(logits, [0, 1, None], "single_label") == fit(logits[:2], [0, 1], "single_label")
+
+
+def test_all_right_and_all_wrong_stay_within_bounds() -> None:
+    logits = torch.tensor([[4.0, 0.0], [0.0, 4.0]])
+    right, wrong = fit(logits, [0, 1], "single_label"), fit(logits, [1, 0], "single_label")
+    assert right is not None and right.temperature == pytest.approx(0.05, rel=1e-3)
+    assert wrong is not None and wrong.temperature == pytest.approx(20.0, rel=1e-3)
+
+
+@pytest.fixture
+def run(encoders, tmp_path: Path) -> list[str]:
+    return [
+        f"data.train={write_jsonl(tmp_path / 'train.jsonl', make_rows(16, seed=1))}",
+        f"data.validation={write_jsonl(tmp_path / 'v.jsonl', make_rows(12, seed=2))}",
+        "data.label_column=label",
+        "data.summary_column=summary",
+        f"model.encoder={encoders['bert']}",
+        "segmentation.max_tokens_per_segment=48",
+        "training.epochs=1",
+        "baselines=false",
+        "show_sample=false",
+    ]
+
+
+def test_a_calibrated_model_travels_with_its_temperature(run, tmp_path, capfd) -> None:
+    for name, calibrate in (("plain", "false"), ("calibrated", "true")):
+        settings_ = [*run, f"run_dir={tmp_path / name}", f"training.calibrate={calibrate}"]
+        train(load_config(RunConfig, None, settings_))
+    assert "temperature: " in capfd.readouterr().err
+    results = json.loads((tmp_path / "calibrated" / "results.json").read_text())
+    temperature = results["calibration"]["temperature"]
+    assert results["calibration"]["documents"] == 12 and temperature != 1
+    plain = HierBertPredictor.from_pretrained(tmp_path / "plain" / "model")
+    calibrated = HierBertPredictor.from_pretrained(tmp_path / "calibrated" / "model")
+    assert plain.model.config.temperature == 1
+    assert calibrated.model.config.temperature == temperature
+    texts = [str(row["text"]) for row in make_rows(5, seed=3)]
+    inputs = plain.processor(texts)
+    with torch.no_grad():
+        expected = (plain.model(**inputs).logits / temperature).softmax(1)
+    for row, one, other in zip(
+        expected.tolist(), calibrated.classify(texts), plain.classify(texts), strict=True
+    ):
+        assert list(one.probabilities.values()) == pytest.approx(row, abs=1e-6)
+        assert one.label == other.label
+
+
+def test_losses_are_of_the_logits_that_are_learnt(encoders) -> None:
+    model, processor = build(encoders["bert"])
+    inputs, labels = processor(["The cat.", "A dog is good."]), torch.tensor([0, 2])
+    before = model(**inputs, labels=labels)
+    model.config.temperature = 4.0
+    after = model(**inputs, labels=labels)
+    assert torch.equal(after.loss, before.loss)
+    torch.testing.assert_close(after.logits, before.logits / 4.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    (
+        ("data.label_column=null", "training.calibrate=true needs labels: set data.label_column"),
+        ("data.label_type=regression", "with data.label_type=regression there are no prob"),
+    ),
+)
+def test_what_cannot_be_calibrated_is_refused(run, override, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(RunConfig, None, [*run, "training.calibrate=true", override])
+
+
+@pytest.mark.parametrize("value", (0.0, -1.0, float("nan"), float("inf")))
+def test_impossible_temperatures_are_refused(encoders, value) -> None:
+    with pytest.raises(Exception, match="temperature="):
+        build(encoders["bert"], temperature=value)

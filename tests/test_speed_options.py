@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,6 +39,7 @@ from hierbert.training.loop import Trainer
 from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
+COMPILERS = [name for name in ("g++", "clang++", "c++") if shutil.which(name)]
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +252,7 @@ def test_int8_is_refused_off_the_cpu(encoders, tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not COMPILERS, reason="no C++ compiler is here")
 @pytest.mark.parametrize("dtype", ("float32", "int8"))
 def test_a_compiled_encoder_answers_the_same(encoders, texts, dtype, tmp_path) -> None:
     folder = save_model(tmp_path / "model", encoders["bert"])

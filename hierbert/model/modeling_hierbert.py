@@ -156,6 +156,9 @@ class HierBertPreTrainedModel(PreTrainedModel):
 class HierBertModel(HierBertPreTrainedModel):
     """Segment encoder and aggregator: documents to document, segment and sentence vectors."""
 
+    # Of a checkpoint with heads, which this class leaves out on purpose.
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\.", r"^summarizer\."]  # noqa: RUF012
+
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
         self.segment_encoder = SegmentEncoder(

@@ -43,7 +43,7 @@ FULL: dict[str, Any] = {
     "sentences": (1_000, 10_000, 50_000),
     "segments": (200, 2_000, 10_000),
     "budget_seconds": 4.0,
-    "timeout_seconds": 90,
+    "timeout_seconds": 45,
     "our_timeout_seconds": 1_200,
     "max_gib": 8.0,
 }

@@ -155,7 +155,11 @@ def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int]
     grid: dict[tuple[str, int], Cell] = {}
     for mode in MODES:
         for number, segments in enumerate(sizes):
-            need = forecast([(s, grid[mode, s]) for s in sizes[:number]], segments, baseline)
+            # Only what is kept grows with the document; the other modes are there not to.
+            need = None
+            if mode == "keep":
+                measured = [(s, grid[mode, s]) for s in sizes[:number]]
+                need = forecast(measured, segments, baseline)
             free = _SHARE_OF_FREE * free_memory_gib()
             if need is not None and need > free:
                 said = f"not tried: about {need:.0f} GiB by its growth, {free:.0f} GiB may be used"

@@ -30,6 +30,7 @@ from benchmarks.systems.lineup import (
     ENCODE,
     MEAN,
     NAIVE,
+    TUNED_ENCODE,
     UNWARMED,
     Lineup,
     Row,
@@ -222,6 +223,7 @@ def _ratio_findings(lineup: Lineup, main: Rounds, few: Rounds) -> list[Finding]:
         ("belt_mean", BELT, MEAN, main),
         ("naive", NAIVE, MEAN, main),
         ("sentence_transformers", ENCODE, MEAN, main),
+        ("sentence_transformers_tuned", TUNED_ENCODE, MEAN, main),
         ("int8", MEAN, INT8, main),
     )
     found = []

@@ -27,6 +27,7 @@ from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
 from hierbert.data.plan import plan_epoch
 from hierbert.errors import ConfigError
+from hierbert.heap import allow_large_pages
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 
 SMALL_SEGMENTS = 8
@@ -160,6 +161,8 @@ def measure(request: dict[str, Any], output: str) -> None:
         answer(output, {"unavailable": f"not available in this version: {error}"})
         return
     shape = Shape.of(encoder)
+    # As `train` does it, which is too late after the probe's own tensors.
+    allow_large_pages()
     watch = StepWatch(
         output, steps + 1 if steps else 0, GemmProbe(shape.hidden_size, shape.intermediate_size)
     )

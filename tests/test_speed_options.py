@@ -454,3 +454,18 @@ def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, mo
     assert used == [384, 384] and next(answers) == 240
     probed = json.loads((tmp_path / "run" / "probed.json").read_text())
     assert probed["training.tokens_per_forward"] == 384
+
+
+def test_a_caller_who_uses_the_tokenizer_meanwhile_changes_no_answer(encoders, texts) -> None:
+    predictor = HierBertPredictor(*build(encoders["bert"]))
+    expected = list(predictor.predict(texts))
+
+    def documents() -> Iterator[str]:
+        for text in texts:
+            # Truncation stays in a tokenizer's state until the next call.
+            predictor.processor.tokenizer(text, truncation=True, max_length=4)
+            yield text
+
+    assert list(predictor.predict(documents())) == expected
+    predictor.processor.tokenizer.backend_tokenizer.enable_truncation(4)
+    assert list(predictor.predict(texts)) == expected

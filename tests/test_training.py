@@ -165,12 +165,13 @@ def test_a_run_folder_is_not_overwritten_and_a_changed_config_not_resumed(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
 
-def test_a_run_resumes_with_another_cache(corpus, encoders, tmp_path) -> None:
-    """Its disk may be full, which no number of the run depends on."""
+def test_a_run_resumes_with_another_cache_and_less_memory(corpus, encoders, tmp_path) -> None:
+    """Its disk may be full, or its memory: no number of the run depends on them."""
     config = configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1")
     train(config)
     before = weights(tmp_path / "run")
     other = [f"training.cache_dir={tmp_path / 'elsewhere'}", "training.cache_limit_gib=1"]
+    other += ["training.memory_budget_gib=0.001"]
     train(
         configure(corpus, encoders["bert"], tmp_path / "run", "training.epochs=1", *other),
         resume=True,

@@ -30,8 +30,8 @@ def choose_sizes(
         encoder: That of a full run.
 
     Returns:
-        Every size. The run is full with the full sizes and that encoder; more rounds, more time and
-        more memory leave it full.
+        Every size. The run is full with the full sizes, that encoder, the seed 0 and torch's own
+        number of threads; more rounds, more time and more memory leave it full.
     """
     usual = quick if options.quick else full
     sizes = {}
@@ -43,7 +43,9 @@ def choose_sizes(
         or (name.endswith(("rounds", "seconds", "max_gib")) and sizes[name] > value)
         for name, value in full.items()
     )
-    return sizes, enough and not options.quick and options.encoder == encoder
+    usual_run = options.encoder == encoder and options.seed == 0
+    usual_run = usual_run and getattr(options, "threads", None) is None
+    return sizes, enough and usual_run and not options.quick
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -4,6 +4,7 @@ Documents are encoded in batches by tokens; a document's answers do not depend o
 is set by the batch, not by how many documents there are.
 """
 
+import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -80,6 +81,9 @@ class HierBertPredictor:
                 raise ConfigError(f"{name}={value} is not allowed: at least 1")
         self.model = model.eval()
         self.processor = processor
+        # A tokenizer's settings are its state: a caller who uses this one while a worker segments
+        # must not change what the worker reads.
+        self._own_processor = copy.deepcopy(processor)
         encoder = model.hierbert.segment_encoder
         if compile or (compile is None and encoder.precision == "int8"):
             compile_encoder(encoder, needed=compile is not None)
@@ -269,7 +273,7 @@ class HierBertPredictor:
         try:
             if self.vectors is not None:
                 self.vectors.refresh()
-            for batch in segmented_batches(self.processor, texts, self.batch_tokens):
+            for batch in segmented_batches(self._own_processor, texts, self.batch_tokens):
                 yield from self._predict_batch(batch, asked, rule, segment_vectors)
         finally:
             # Also when the caller takes no more of them, or is interrupted.

@@ -88,7 +88,8 @@ def _probed_tokens(
     """Tokens, padding included, of one forward pass whose graphs fit the budget."""
     # The first process decides: others may not see its folder.
     saved = gather_object([read_probed(folder).get(_KEPT_TOKENS)])[0]
-    if saved is not None:
+    # A budget that is given may be another than before: the run had too much or too little.
+    if saved is not None and config.training.memory_budget_gib is None:
         say(f"memory: up to {saved:,} tokens a pass keep their graphs, as the run began")
         return int(saved)
     graph = measure_graph_bytes(model, accelerator, sizes.tokens_per_segment)

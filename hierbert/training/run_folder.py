@@ -26,9 +26,11 @@ from hierbert.publishing.checkpoint import complete_folder
 
 RESOLVED = "config.resolved.yaml"
 PROBED = "probed.json"
-# No number of a run depends on where its cache is, which a full disk may ask for elsewhere, or on
-# where its model goes in the end.
-_CHANGEABLE = re.compile(r"training\.cache_(dir|limit_gib)$|publish\.")
+# No number of a run depends on where its cache is, on how much memory it takes (a full disk, or a
+# run that was ended for its memory, may ask for other values), or on where its model goes.
+_CHANGEABLE = re.compile(
+    r"training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
+)
 # What is being written has the name it will get, and a dot before it.
 _REMAINS = (
     ".model.*",

@@ -411,7 +411,7 @@ def test_a_failure_in_the_worker_is_told_and_stops_it(encoders, monkeypatch) -> 
     def fail(_: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(processor, "segment", fail)
+    monkeypatch.setattr(predictor._own_processor, "segment", fail)
     with pytest.raises(MemoryError, match="no room"):
         predictor.classify(["The cat."])
     assert not [t for t in threading.enumerate() if t.name.startswith("segmentation")]

@@ -27,8 +27,9 @@ from transformers.dynamic_module_utils import get_relative_import_files
 from hierbert import HierBertConfig, HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
+from hierbert.encoders import lasting_name
 from hierbert.errors import ConfigError, ModelError, RunError
-from hierbert.publishing.card import CardSource, render_card
+from hierbert.publishing.card import CardSource, base_model, encoder_name, render_card
 from hierbert.publishing.checkpoint import ENTRY_MODULES, code_files, complete_folder
 from hierbert.publishing.cli import main
 from hierbert.publishing.files import UploadFile, format_bytes, is_replaced, plan_upload
@@ -539,6 +540,59 @@ def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
     (tmp_path / "results.json").write_text('{"split": "test", "loss": 1}')
     with pytest.raises(ModelError, match="of no run of hierbert's: documents is missing"):
         find_run(copy)
+
+
+def test_the_encoders_folder_is_never_published(copy, tmp_path, monkeypatch) -> None:
+    for given_, shown in (
+        ("/home/alice/secret/minilm", "./minilm"),
+        ("~/secret/minilm/", "./minilm"),
+        ("../secret/minilm", "./minilm"),
+        ("secret/deep/minilm", "./minilm"),
+        ("C:\\secret\\minilm", "./minilm"),
+        ("user/mini--lm", "./mini--lm"),
+        ("user/minilm", "user/minilm"),
+        ("bert-base-uncased", "bert-base-uncased"),
+    ):
+        values = json.loads((copy / "config.json").read_text())
+        values["_name_or_path"] = values["text_config"]["_name_or_path"] = given_
+        (copy / "config.json").write_text(json.dumps(values))
+        complete_folder(copy)
+        text = (copy / "config.json").read_text()
+        assert "secret" not in text
+        own = json.loads(text)
+        assert (own["_name_or_path"], own["text_config"]["_name_or_path"]) == (shown, shown)
+
+
+def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
+    copy, encoders, tmp_path, monkeypatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(encoders["bert"], home / "encoders" / "minilm")
+    monkeypatch.chdir(home)
+    # What training writes, beside the settings as the user gave them.
+    values = json.loads((copy / "config.json").read_text())
+    values["text_config"]["_name_or_path"] = lasting_name("encoders/minilm")
+    (copy / "config.json").write_text(json.dumps(values))
+    arguments = ["data.train=t.jsonl", "data.label_column=label", "model.encoder=encoders/minilm"]
+    config = load_config(RunConfig, None, arguments)
+    (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
+    # Pushed from elsewhere, where there is no such folder.
+    monkeypatch.chdir(tmp_path)
+    run = find_run(copy)
+    model = HierBertConfig.from_pretrained(copy)
+    assert base_model(model, run) is None and base_model(model, None) is None
+    assert encoder_name(model, run) == encoder_name(model, None) == "minilm"
+    assert public_settings(run.config).model.encoder == "minilm"
+    assert lasting_name("encoders/minilm") == "encoders/minilm"
+
+
+def test_a_name_that_no_repository_can_have_is_no_mistake(copy, tmp_path) -> None:
+    for name in ("user/a--b", "user/a..b", "user/a.git"):
+        config = load_config(
+            RunConfig, None, ["data.train=t", "data.label_column=l", f"model.encoder={name}"]
+        )
+        (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
+        assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 0
 
 
 # Whose words stay.

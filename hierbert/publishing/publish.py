@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
 from hierbert.encoders import resolve_encoder
@@ -149,7 +150,10 @@ def _license_here(model: str) -> str | None:
         folder = Path(resolve_encoder(model))
     except HierBertError:
         return None
-    cached = try_to_load_from_cache(model, CARD)
+    try:
+        cached = try_to_load_from_cache(model, CARD)
+    except HFValidationError:
+        cached = None
     for path in (folder / CARD, Path(cached) if isinstance(cached, str) else None):
         if path is None or not path.is_file():
             continue

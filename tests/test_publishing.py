@@ -302,9 +302,11 @@ def test_offline_nothing_is_pushed(both, capsys) -> None:
 
 
 def test_what_a_push_takes_away_is_only_what_a_push_writes() -> None:
-    taken = ["model.safetensors", "model-00001-of-00002.safetensors", "vocab.txt", "results.json"]
+    taken = ["model.safetensors", "model-00001-of-00002.safetensors", "vocab.txt", "spiece.model"]
     kept = ["README.md", ".gitattributes", "mine.py", "LICENSE", "notes.txt", "onnx/model.onnx"]
     kept += ["adapter_model.safetensors", "old/model.safetensors", "pytorch_model.bin"]
+    # A copy of the model without its run leaves what the page has of it.
+    kept += ["results.json", "config.resolved.yaml"]
     assert all(map(is_replaced, taken)) and not any(map(is_replaced, kept))
 
 
@@ -628,6 +630,75 @@ def test_metadata_of_the_author_stay() -> None:
     data = ModelCard(merge_cards(changed, old).text).data
     assert (data.license, data.language) == ("mit", ["de"])
     assert next(r for r in data.eval_results if r.metric_name == "Accuracy").metric_value == 0.5
+
+
+def worse() -> str:
+    return card_of({**RESULTS, "scores": {**RESULTS["scores"], "accuracy": 0.5}})
+
+
+def test_of_the_metadata_only_the_figures_lines_change() -> None:
+    before, index = card_of().split("model-index:\n")
+    index, body = index.split("\n---\n", 1)
+    ours = "---\n# Mine.\nlanguage: no\nlicense: mit  # asked\n"
+    theirs = "\n# The next.\nextra: { a: 1,  b: 0x10 }\n"
+    old = f"{ours}model-index:\n{index}{theirs}---\n{body}"
+    new_index = worse().split("model-index:\n")[1].split("\n---\n")[0]
+    assert new_index != index and before.startswith("---\n")
+    merged = merge_cards(worse(), old).text
+    assert merged.startswith(f"{ours}model-index:\n{new_index}{theirs}---\n")
+    # Where there are none they are added behind the others, whose lines stay.
+    merged = merge_cards(worse(), f"{ours}---\n{body}").text
+    assert merged.startswith(f"{ours}model-index:\n{new_index}\n---\n")
+    # What cannot be changed alone is left, and that is said.
+    flow = f"---\n{{license: mit, language: no}}\n---\n{body}"
+    kept = merge_cards(worse(), flow)
+    assert kept.text.startswith("---\n{license: mit, language: no}\n---\n")
+    assert "model-index in its metadata could not be renewed" in kept.note
+
+
+@pytest.mark.parametrize("opening", ["\n---\n", "\ufeff---\n", "--- \n", "\ufeff\n ---\t\n"])
+def test_metadata_are_found_where_editors_leave_them(opening) -> None:
+    old = card_of().replace("license: apache-2.0", "license: mit")
+    edited = opening + old.removeprefix("---\n")
+    merged = merge_cards(worse(), edited).text
+    assert merged.startswith(opening) and merged.count("\nmodel-index:") == 1
+    expected = merge_cards(worse(), old).text
+    assert merged == opening + expected.removeprefix("---\n")
+    only = merge_cards(card_of(), f"{opening}license: mit\n---").text
+    assert ModelCard(only).data.license == "mit" and "## Results" in only
+    windows = merge_cards(worse(), edited.replace("\n", "\r\n")).text
+    assert windows == merged.replace("\n", "\r\n")
+
+
+def test_metadata_without_an_end_are_kept() -> None:
+    body = card_of().split("\n---\n", 1)[1]
+    old = f"---\nlicense: mit\n{body}"
+    merged = merge_cards(worse(), old)
+    assert merged.text == old and "kept as it is" in merged.note
+
+
+def test_without_its_run_a_model_keeps_the_figures_of_its_page() -> None:
+    bare = render_card(CardSource("alice/demo", CONFIG, 28_600_000, None, "apache-2.0"))
+    merged = merge_cards(bare, card_of())
+    assert ModelCard(merged.text).data.eval_results == ModelCard(card_of()).data.eval_results
+    for name in ("results", "documents", "training", "speed"):
+        region = re.compile(rf"<!-- hierbert:{name} -->.*<!-- /hierbert:{name} -->", re.DOTALL)
+        assert region.findall(merged.text) == region.findall(card_of())
+    assert "without the run nothing new is known of documents, results" in merged.note
+
+
+def test_a_licence_that_is_asked_for_is_set() -> None:
+    old = card_of().replace("license: apache-2.0", "license: mit  # mine")
+    assert "\nlicense: mit  # mine\n" in merge_cards(card_of(), old).text
+    merged = merge_cards(card_of(), old, "cc-by-4.0")
+    assert merged.text == old.replace("license: mit ", "license: cc-by-4.0 ")
+    assert "its licence becomes cc-by-4.0" in merged.note
+    lines = merge_cards(card_of(), old.replace("license: mit  # mine\n", ""), "cc-by-4.0").text
+    assert "\nlicense: cc-by-4.0\n---\n" in lines
+    own = merge_cards(card_of(), "# Mine\n", "mit")
+    assert own.text == "---\nlicense: mit\n---\n# Mine\n"
+    only = merge_cards(card_of(), "---\nlicense: mit\n---\n", "cc-by-4.0").text
+    assert ModelCard(only).data.license == "cc-by-4.0"
 
 
 def test_cards_that_cannot_be_merged_are_kept() -> None:

@@ -133,9 +133,10 @@ def is_replaced(path: str) -> bool:
     """Whether a file of a repository is one that pushing writes, and takes away when it is over.
 
     Weights of another sharding would be loaded instead of the new ones, a vocabulary of another
-    encoder beside its tokenizer; code and words of the author's own stay.
+    encoder beside its tokenizer; code and words of the author's own stay, and so do the settings
+    and results of a run where only the model is there to be pushed.
     """
-    return bool(_WEIGHTS.fullmatch(path)) or path in (*_TOKENIZER, _SETTINGS, _RESULTS)
+    return bool(_WEIGHTS.fullmatch(path)) or path in _TOKENIZER
 
 
 def _run_files(run: Run) -> dict[str, bytes | Path]:

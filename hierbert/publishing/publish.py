@@ -97,6 +97,7 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
         card,
         request.target,
         overwrite_card=request.overwrite_card or request.card is not None,
+        license=request.license,
     )
     if done.commit is None:
         say(f"nothing has changed: {done.url}")

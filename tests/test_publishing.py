@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from commands import ROOT, write_jsonl
 from conftest import make_rows
@@ -21,10 +22,10 @@ from inference import save_model, the_error
 from local_hub import Blob, LocalHub
 from publishing import FIRST_FORMAT, TOKEN, USERS, Worker
 from safetensors.torch import load_file, save_file
-from transformers import pipeline
+from transformers import AutoModel, AutoModelForSequenceClassification, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from hierbert import HierBertConfig, HierBertPredictor
+from hierbert import HierBertConfig, HierBertForDocuments, HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.encoders import lasting_name
@@ -235,6 +236,20 @@ def test_pickles_are_never_published(copy, capsys) -> None:
         assert the_error(capsys).startswith(f"{path} is a pickle, or of a kind that holds pickles")
         path.unlink()
     plan_upload(copy, None)
+
+
+def test_no_way_of_loading_reads_a_pickle(copy) -> None:
+    classes = (AutoModel, AutoModelForSequenceClassification, HierBertForDocuments)
+    for kind in classes:
+        kind.from_pretrained(copy)
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    for kind in classes:
+        with pytest.raises(OSError, match=r"model\.safetensors"):
+            kind.from_pretrained(copy)
+    complete_folder(copy)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        AutoModelForSequenceClassification.from_pretrained(copy, trust_remote_code=True)
 
 
 def test_folders_that_are_no_whole_model_are_refused(copy, tmp_path, capsys) -> None:

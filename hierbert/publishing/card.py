@@ -165,7 +165,7 @@ def _summary(source: CardSource) -> str:
             }[kind]
         )
     if config.summarization:
-        does.append("summarizes it by its own sentences")
+        does.append(f"summarizes {'it' if does else 'each document'} by its own sentences")
     encoder = encoder_name(config, source.run)
     name = f"[{encoder}](https://huggingface.co/{encoder})" if base_model_of(source) else encoder
     of = f" of {name}" if name else ""
@@ -326,6 +326,11 @@ def _limits(source: CardSource) -> str:
         if config.classification and config.problem_type != "regression"
         else "Answers say little of documents unlike those it was trained on."
     )
+    if config.classification and config.temperature != 1:
+        lines.append(
+            f"The logits of labels are divided by a temperature of {config.temperature:.4g} "
+            "(`temperature` in `config.json`), which changes probabilities, not their order."
+        )
     lines.append(
         f"A segment is at most {config.segment_tokens} tokens; what is further apart meets only "
         "in the aggregator."

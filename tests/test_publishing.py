@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -238,6 +239,63 @@ def test_pickles_are_never_published(copy, capsys) -> None:
     plan_upload(copy, None)
 
 
+def test_weights_are_no_pickle_for_the_length_of_their_header(copy, capsys) -> None:
+    path = copy / "model.safetensors"
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    # A header may end in spaces: its length comes to begin with the bytes of a pickle.
+    longer = (size // 65536 + 1) * 65536 + int.from_bytes(b"\x80\x04", "little")
+    header = content[8 : 8 + size].ljust(longer)
+    path.write_bytes(longer.to_bytes(8, "little") + header + content[8 + size :])
+    assert path.read_bytes().startswith(b"\x80\x04")
+    assert "model.safetensors" in plan_upload(copy, None).files
+    # The name alone makes no weights of a pickle.
+    path.write_bytes(pickle.dumps({"a": 1}))
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+    assert "is a pickle" in the_error(capsys)
+
+
+def test_a_file_that_cannot_be_read_is_named(copy, capsys, monkeypatch) -> None:
+    (copy / "notes.txt").write_text("mine")
+    whole = Path.open
+
+    def refused(path: Path, *arguments: str, **named: str) -> object:
+        if path.name == "notes.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+    assert the_error(capsys) == f"{copy / 'notes.txt'} cannot be read: Permission denied"
+
+
+def test_another_folder_is_refused_before_its_files_are_read(tmp_path, capsys) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    assert main([str(tmp_path), "--repo", "alice/demo", "--dry-run"]) == 2
+    assert "is no model folder: config.json is missing" in the_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"documents": "4"}, "documents='4' is not allowed; it is a whole number"),
+        ({"steps": True}, "steps=True is not allowed; it is a whole number"),
+        ({"split": 3}, "split=3 is not allowed; it is a text"),
+        ({"scores": None}, "scores=None is not allowed; it is an object"),
+        ({"scores": {"accuracy": "x"}}, "scores.accuracy='x' is not allowed; it is a number"),
+        ({"majority": [1]}, "majority=[1] is not allowed; it is an object"),
+        ({"lengths": {"train": {"documents": "many"}}}, "no card can be made of it"),
+        ({"intervals": {"accuracy": 0.5}}, "no card can be made of it"),
+    ],
+)
+def test_damaged_results_are_one_line(damage, said, copy, tmp_path, capsys) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**RESULTS, **damage}))
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+    error = the_error(capsys)
+    assert error.startswith(f"{path} is damaged") and said in error
+
+
 def test_no_way_of_loading_reads_a_pickle(copy) -> None:
     classes = (AutoModel, AutoModelForSequenceClassification, HierBertForDocuments)
     for kind in classes:
@@ -458,6 +516,29 @@ def test_the_metadata_are_what_the_hub_reads() -> None:
     assert found["Accuracy"].dataset_split == "test" and data.model_name == "demo"
     of_hub = ModelCard(card_of(RESULTS, CONFIG, "data.train=hub://alice/corpus", "data.test=null"))
     assert of_hub.data.datasets == ["alice/corpus"]
+
+
+def test_the_card_says_what_its_heads_do() -> None:
+    alone = HierBertConfig(classification=False, summarization=True)
+    assert "however long, and summarizes each document by its own sentences." in card_of(
+        RESULTS, alone
+    )
+    both = "gives each document one of 2 labels and summarizes it by its own sentences."
+    assert both in card_of() and "temperature of" not in card_of()
+    sharp = HierBertConfig(
+        id2label=CONFIG.id2label,
+        label2id=CONFIG.label2id,
+        problem_type="single_label_classification",
+        temperature=1.75,
+    )
+    assert "divided by a temperature of 1.75 (`temperature`" in card_of(RESULTS, sharp)
+
+
+def test_the_card_asks_for_the_transformers_that_hierbert_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = next(x for x in project["dependencies"] if x.startswith("transformers"))
+    oldest = re.search(r">=([\d.]+)", asked)[1]
+    assert f"`transformers` ({oldest} or newer)" in card_of()
 
 
 def test_the_card_invents_nothing() -> None:

@@ -10,7 +10,7 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
 from hierbert.encoders import resolve_encoder
-from hierbert.errors import ConfigError, HierBertError
+from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.progress import say
 from hierbert.publishing.card import CardSource, base_model, count_parameters, render_card
@@ -63,16 +63,23 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
     license = request.license
     if license is None and base is not None:
         license = _license_here(base) or (hub_license(base) if online else None)
-    card = render_card(
-        CardSource(
-            repo=request.target.repo,
-            config=config,
-            parameters=count_parameters(_weight_shapes(upload)),
-            run=run,
-            license=license,
-        )
+    source = CardSource(
+        repo=request.target.repo,
+        config=config,
+        parameters=count_parameters(_weight_shapes(upload)),
+        run=run,
+        license=license,
     )
-    return upload, card
+    try:
+        return upload, render_card(source)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # What a card is made of is checked but for the inner parts of the results.
+        if run is None or run.results is None:
+            raise
+        raise ModelError(
+            f"{run.folder / 'results.json'} is damaged, no card can be made of it "
+            f"({type(error).__name__}: {error}); move it away to publish without results"
+        ) from error
 
 
 def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pushed:

@@ -17,6 +17,11 @@ from hierbert.publishing.names import is_hub_id
 
 _NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
 
+_PARTS = (
+    *("majority", "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *("resources", "environment"),
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -65,11 +70,30 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
                 f"{place / 'results.json'} is of no run of hierbert's: {lacking[0]} is missing; "
                 "name the run's folder with --run, or move that file"
             )
+        _check_results(results, place / "results.json")
     if config is None and results is None:
         if folder is not None:
             raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")
         return None
     return Run(place, config, results)
+
+
+def _check_results(results: dict[str, Any], path: Path) -> None:
+    """Refuse values that no run writes, of which a card cannot be made."""
+    for key in _NEEDED:
+        kinds = {"split": str, "scores": dict}.get(key, int)
+        _check_kind(results[key], kinds, path, key)
+    for key, score in results["scores"].items():
+        _check_kind(score, int | float, path, f"scores.{key}")
+    for key in _PARTS:
+        if results.get(key) is not None:
+            _check_kind(results[key], dict, path, key)
+
+
+def _check_kind(value: object, kind: Any, path: Path, name: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        words = {str: "a text", dict: "an object", int: "a whole number"}.get(kind, "a number")
+        raise ModelError(f"{path} is damaged: {name}={value!r:.60} is not allowed; it is {words}")
 
 
 def public_settings(config: RunConfig) -> RunConfig:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
 
+FOLDER_MARK = "./"
+
 
 @dataclass(frozen=True)
 class PackagedEncoder:
@@ -73,6 +75,25 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
             verify_sha256(folder / "model.safetensors", packaged.sha256)
             return str(folder)
     return name
+
+
+def last_part(path: str) -> str:
+    """The name of a file or folder without the folders around it, of any system's paths."""
+    parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..", "~")]
+    return parts[-1] if parts else path
+
+
+def lasting_name(name: str) -> str:
+    """What a model's configuration remembers of its encoder's name, to be read anywhere.
+
+    Args:
+        name: As the user gave it, in the working directory in which it was resolved.
+
+    Returns:
+        The name itself where it is not a folder; of a folder ``./`` and its last part, which names
+        no folder of this machine, and is never taken for a name on the Hub.
+    """
+    return f"{FOLDER_MARK}{last_part(name)}" if Path(name).expanduser().is_dir() else name
 
 
 def encoder_hint(name: str, revision: str | None = None) -> str:

@@ -6,11 +6,13 @@ import pickle
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from commands import ROOT, write_jsonl
 from conftest import make_rows
@@ -21,14 +23,15 @@ from inference import save_model, the_error
 from local_hub import Blob, LocalHub
 from publishing import FIRST_FORMAT, TOKEN, USERS, Worker
 from safetensors.torch import load_file, save_file
-from transformers import pipeline
+from transformers import AutoModel, AutoModelForSequenceClassification, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from hierbert import HierBertConfig, HierBertPredictor
+from hierbert import HierBertConfig, HierBertForDocuments, HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
+from hierbert.encoders import lasting_name
 from hierbert.errors import ConfigError, ModelError, RunError
-from hierbert.publishing.card import CardSource, render_card
+from hierbert.publishing.card import CardSource, base_model, encoder_name, render_card
 from hierbert.publishing.checkpoint import ENTRY_MODULES, code_files, complete_folder
 from hierbert.publishing.cli import main
 from hierbert.publishing.files import UploadFile, format_bytes, is_replaced, plan_upload
@@ -236,6 +239,77 @@ def test_pickles_are_never_published(copy, capsys) -> None:
     plan_upload(copy, None)
 
 
+def test_weights_are_no_pickle_for_the_length_of_their_header(copy, capsys) -> None:
+    path = copy / "model.safetensors"
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    # A header may end in spaces: its length comes to begin with the bytes of a pickle.
+    longer = (size // 65536 + 1) * 65536 + int.from_bytes(b"\x80\x04", "little")
+    header = content[8 : 8 + size].ljust(longer)
+    path.write_bytes(longer.to_bytes(8, "little") + header + content[8 + size :])
+    assert path.read_bytes().startswith(b"\x80\x04")
+    assert "model.safetensors" in plan_upload(copy, None).files
+    # The name alone makes no weights of a pickle.
+    path.write_bytes(pickle.dumps({"a": 1}))
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+    assert "is a pickle" in the_error(capsys)
+
+
+def test_a_file_that_cannot_be_read_is_named(copy, capsys, monkeypatch) -> None:
+    (copy / "notes.txt").write_text("mine")
+    whole = Path.open
+
+    def refused(path: Path, *arguments: str, **named: str) -> object:
+        if path.name == "notes.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refused)
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+    assert the_error(capsys) == f"{copy / 'notes.txt'} cannot be read: Permission denied"
+
+
+def test_another_folder_is_refused_before_its_files_are_read(tmp_path, capsys) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    assert main([str(tmp_path), "--repo", "alice/demo", "--dry-run"]) == 2
+    assert "is no model folder: config.json is missing" in the_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"documents": "4"}, "documents='4' is not allowed; it is a whole number"),
+        ({"steps": True}, "steps=True is not allowed; it is a whole number"),
+        ({"split": 3}, "split=3 is not allowed; it is a text"),
+        ({"scores": None}, "scores=None is not allowed; it is an object"),
+        ({"scores": {"accuracy": "x"}}, "scores.accuracy='x' is not allowed; it is a number"),
+        ({"majority": [1]}, "majority=[1] is not allowed; it is an object"),
+        ({"lengths": {"train": {"documents": "many"}}}, "no card can be made of it"),
+        ({"intervals": {"accuracy": 0.5}}, "no card can be made of it"),
+    ],
+)
+def test_damaged_results_are_one_line(damage, said, copy, tmp_path, capsys) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**RESULTS, **damage}))
+    assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 2
+    error = the_error(capsys)
+    assert error.startswith(f"{path} is damaged") and said in error
+
+
+def test_no_way_of_loading_reads_a_pickle(copy) -> None:
+    classes = (AutoModel, AutoModelForSequenceClassification, HierBertForDocuments)
+    for kind in classes:
+        kind.from_pretrained(copy)
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    for kind in classes:
+        with pytest.raises(OSError, match=r"model\.safetensors"):
+            kind.from_pretrained(copy)
+    complete_folder(copy)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        AutoModelForSequenceClassification.from_pretrained(copy, trust_remote_code=True)
+
+
 def test_folders_that_are_no_whole_model_are_refused(copy, tmp_path, capsys) -> None:
     def error(folder: Path) -> str:
         assert main([str(folder), "--repo", "alice/demo", "--dry-run"]) == 2
@@ -301,9 +375,11 @@ def test_offline_nothing_is_pushed(both, capsys) -> None:
 
 
 def test_what_a_push_takes_away_is_only_what_a_push_writes() -> None:
-    taken = ["model.safetensors", "model-00001-of-00002.safetensors", "vocab.txt", "results.json"]
+    taken = ["model.safetensors", "model-00001-of-00002.safetensors", "vocab.txt", "spiece.model"]
     kept = ["README.md", ".gitattributes", "mine.py", "LICENSE", "notes.txt", "onnx/model.onnx"]
     kept += ["adapter_model.safetensors", "old/model.safetensors", "pytorch_model.bin"]
+    # A copy of the model without its run leaves what the page has of it.
+    kept += ["results.json", "config.resolved.yaml"]
     assert all(map(is_replaced, taken)) and not any(map(is_replaced, kept))
 
 
@@ -442,6 +518,29 @@ def test_the_metadata_are_what_the_hub_reads() -> None:
     assert of_hub.data.datasets == ["alice/corpus"]
 
 
+def test_the_card_says_what_its_heads_do() -> None:
+    alone = HierBertConfig(classification=False, summarization=True)
+    assert "however long, and summarizes each document by its own sentences." in card_of(
+        RESULTS, alone
+    )
+    both = "gives each document one of 2 labels and summarizes it by its own sentences."
+    assert both in card_of() and "temperature of" not in card_of()
+    sharp = HierBertConfig(
+        id2label=CONFIG.id2label,
+        label2id=CONFIG.label2id,
+        problem_type="single_label_classification",
+        temperature=1.75,
+    )
+    assert "divided by a temperature of 1.75 (`temperature`" in card_of(RESULTS, sharp)
+
+
+def test_the_card_asks_for_the_transformers_that_hierbert_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = next(x for x in project["dependencies"] if x.startswith("transformers"))
+    oldest = re.search(r">=([\d.]+)", asked)[1]
+    assert f"`transformers` ({oldest} or newer)" in card_of()
+
+
 def test_the_card_invents_nothing() -> None:
     empty = render_card(CardSource("alice/demo", CONFIG, 17_891))
     assert "results are not known here" in empty and "model-index" not in empty
@@ -541,6 +640,59 @@ def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
         find_run(copy)
 
 
+def test_the_encoders_folder_is_never_published(copy, tmp_path, monkeypatch) -> None:
+    for given_, shown in (
+        ("/home/alice/secret/minilm", "./minilm"),
+        ("~/secret/minilm/", "./minilm"),
+        ("../secret/minilm", "./minilm"),
+        ("secret/deep/minilm", "./minilm"),
+        ("C:\\secret\\minilm", "./minilm"),
+        ("user/mini--lm", "./mini--lm"),
+        ("user/minilm", "user/minilm"),
+        ("bert-base-uncased", "bert-base-uncased"),
+    ):
+        values = json.loads((copy / "config.json").read_text())
+        values["_name_or_path"] = values["text_config"]["_name_or_path"] = given_
+        (copy / "config.json").write_text(json.dumps(values))
+        complete_folder(copy)
+        text = (copy / "config.json").read_text()
+        assert "secret" not in text
+        own = json.loads(text)
+        assert (own["_name_or_path"], own["text_config"]["_name_or_path"]) == (shown, shown)
+
+
+def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
+    copy, encoders, tmp_path, monkeypatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(encoders["bert"], home / "encoders" / "minilm")
+    monkeypatch.chdir(home)
+    # What training writes, beside the settings as the user gave them.
+    values = json.loads((copy / "config.json").read_text())
+    values["text_config"]["_name_or_path"] = lasting_name("encoders/minilm")
+    (copy / "config.json").write_text(json.dumps(values))
+    arguments = ["data.train=t.jsonl", "data.label_column=label", "model.encoder=encoders/minilm"]
+    config = load_config(RunConfig, None, arguments)
+    (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
+    # Pushed from elsewhere, where there is no such folder.
+    monkeypatch.chdir(tmp_path)
+    run = find_run(copy)
+    model = HierBertConfig.from_pretrained(copy)
+    assert base_model(model, run) is None and base_model(model, None) is None
+    assert encoder_name(model, run) == encoder_name(model, None) == "minilm"
+    assert public_settings(run.config).model.encoder == "minilm"
+    assert lasting_name("encoders/minilm") == "encoders/minilm"
+
+
+def test_a_name_that_no_repository_can_have_is_no_mistake(copy, tmp_path) -> None:
+    for name in ("user/a--b", "user/a..b", "user/a.git"):
+        config = load_config(
+            RunConfig, None, ["data.train=t", "data.label_column=l", f"model.encoder={name}"]
+        )
+        (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
+        assert main([str(copy), "--repo", "alice/demo", "--dry-run"]) == 0
+
+
 # Whose words stay.
 
 OLD = card_of()
@@ -574,6 +726,75 @@ def test_metadata_of_the_author_stay() -> None:
     data = ModelCard(merge_cards(changed, old).text).data
     assert (data.license, data.language) == ("mit", ["de"])
     assert next(r for r in data.eval_results if r.metric_name == "Accuracy").metric_value == 0.5
+
+
+def worse() -> str:
+    return card_of({**RESULTS, "scores": {**RESULTS["scores"], "accuracy": 0.5}})
+
+
+def test_of_the_metadata_only_the_figures_lines_change() -> None:
+    before, index = card_of().split("model-index:\n")
+    index, body = index.split("\n---\n", 1)
+    ours = "---\n# Mine.\nlanguage: no\nlicense: mit  # asked\n"
+    theirs = "\n# The next.\nextra: { a: 1,  b: 0x10 }\n"
+    old = f"{ours}model-index:\n{index}{theirs}---\n{body}"
+    new_index = worse().split("model-index:\n")[1].split("\n---\n")[0]
+    assert new_index != index and before.startswith("---\n")
+    merged = merge_cards(worse(), old).text
+    assert merged.startswith(f"{ours}model-index:\n{new_index}{theirs}---\n")
+    # Where there are none they are added behind the others, whose lines stay.
+    merged = merge_cards(worse(), f"{ours}---\n{body}").text
+    assert merged.startswith(f"{ours}model-index:\n{new_index}\n---\n")
+    # What cannot be changed alone is left, and that is said.
+    flow = f"---\n{{license: mit, language: no}}\n---\n{body}"
+    kept = merge_cards(worse(), flow)
+    assert kept.text.startswith("---\n{license: mit, language: no}\n---\n")
+    assert "model-index in its metadata could not be renewed" in kept.note
+
+
+@pytest.mark.parametrize("opening", ["\n---\n", "\ufeff---\n", "--- \n", "\ufeff\n ---\t\n"])
+def test_metadata_are_found_where_editors_leave_them(opening) -> None:
+    old = card_of().replace("license: apache-2.0", "license: mit")
+    edited = opening + old.removeprefix("---\n")
+    merged = merge_cards(worse(), edited).text
+    assert merged.startswith(opening) and merged.count("\nmodel-index:") == 1
+    expected = merge_cards(worse(), old).text
+    assert merged == opening + expected.removeprefix("---\n")
+    only = merge_cards(card_of(), f"{opening}license: mit\n---").text
+    assert ModelCard(only).data.license == "mit" and "## Results" in only
+    windows = merge_cards(worse(), edited.replace("\n", "\r\n")).text
+    assert windows == merged.replace("\n", "\r\n")
+
+
+def test_metadata_without_an_end_are_kept() -> None:
+    body = card_of().split("\n---\n", 1)[1]
+    old = f"---\nlicense: mit\n{body}"
+    merged = merge_cards(worse(), old)
+    assert merged.text == old and "kept as it is" in merged.note
+
+
+def test_without_its_run_a_model_keeps_the_figures_of_its_page() -> None:
+    bare = render_card(CardSource("alice/demo", CONFIG, 28_600_000, None, "apache-2.0"))
+    merged = merge_cards(bare, card_of())
+    assert ModelCard(merged.text).data.eval_results == ModelCard(card_of()).data.eval_results
+    for name in ("results", "documents", "training", "speed"):
+        region = re.compile(rf"<!-- hierbert:{name} -->.*<!-- /hierbert:{name} -->", re.DOTALL)
+        assert region.findall(merged.text) == region.findall(card_of())
+    assert "without the run nothing new is known of documents, results" in merged.note
+
+
+def test_a_licence_that_is_asked_for_is_set() -> None:
+    old = card_of().replace("license: apache-2.0", "license: mit  # mine")
+    assert "\nlicense: mit  # mine\n" in merge_cards(card_of(), old).text
+    merged = merge_cards(card_of(), old, "cc-by-4.0")
+    assert merged.text == old.replace("license: mit ", "license: cc-by-4.0 ")
+    assert "its licence becomes cc-by-4.0" in merged.note
+    lines = merge_cards(card_of(), old.replace("license: mit  # mine\n", ""), "cc-by-4.0").text
+    assert "\nlicense: cc-by-4.0\n---\n" in lines
+    own = merge_cards(card_of(), "# Mine\n", "mit")
+    assert own.text == "---\nlicense: mit\n---\n# Mine\n"
+    only = merge_cards(card_of(), "---\nlicense: mit\n---\n", "cc-by-4.0").text
+    assert ModelCard(only).data.license == "cc-by-4.0"
 
 
 def test_cards_that_cannot_be_merged_are_kept() -> None:

@@ -95,7 +95,8 @@ def test_weights_of_another_sharding_do_not_stay_behind(hub, author, copy) -> No
     loaded.save_pretrained(copy, max_shard_size="60KB")
     shards = {path.name for path in copy.glob("model-*.safetensors")}
     assert len(shards) > 2
-    assert author.push(copy, "--repo", "alice/shards").result == 0
+    done = author.push(copy, "--repo", "alice/shards")
+    assert "deleted there, for it would be read beside the new model: model.saf" in done.stderr
     files = set(hub.files("alice/shards"))
     assert shards | {"model.safetensors.index.json", "mine.py", "notes.txt"} < files
     assert "model.safetensors" not in files
@@ -106,6 +107,23 @@ def test_weights_of_another_sharding_do_not_stay_behind(hub, author, copy) -> No
     assert author.push(copy, "--repo", "alice/shards").result == 0
     files = set(hub.files("alice/shards"))
     assert "model.safetensors" in files and not files & {*shards, "model.safetensors.index.json"}
+
+
+def test_a_copy_without_its_run_leaves_the_run_on_the_page(hub, author, copy, tmp_path) -> None:
+    results = {"split": "test", "documents": 4, "epochs": 1, "steps": 2, "best_step": 2}
+    (copy.parent / "results.json").write_text(json.dumps({**results, "scores": {"accuracy": 0.75}}))
+    assert author.push(copy, "--repo", "alice/alone").result == 0
+    before = hub.files("alice/alone")
+    assert b"model-index" in before["README.md"] and "results.json" in before
+    alone = Path(shutil.copytree(copy, tmp_path / "elsewhere" / "model"))
+    config = json.loads((alone / "config.json").read_text())
+    (alone / "config.json").write_text(json.dumps({**config, "summary_limit": 8.0}))
+    done = author.push(alone, "--repo", "alice/alone", "--license", "mit")
+    assert done.result == 0 and "without the run nothing new is known" in done.stderr
+    after = hub.files("alice/alone")
+    assert after["results.json"] == before["results.json"]
+    index = b"model-index:", b"value: 0.75", b"license: mit\n", b"at most 8 sentences"
+    assert all(words in after["README.md"] for words in index)
 
 
 def test_what_the_author_wrote_on_the_page_stays(hub, author, copy) -> None:

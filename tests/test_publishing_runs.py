@@ -104,6 +104,8 @@ def test_a_stranger_gets_the_same_answers_when_all_else_is_gone(encoders, tmp_pa
     assert yaml.safe_load(files["config.resolved.yaml"])["data"]["train"] == "train.jsonl"
     card = files["README.md"].decode()
     assert str(tmp_path) not in card + files["config.resolved.yaml"].decode()
+    # The encoder was a folder: that is remembered, not where it was.
+    assert json.loads(files["config.json"])["text_config"]["_name_or_path"] == "./encoder"
     took, scores = results["resources"], results["scores"]
     for line in (
         f"| film | {results['label_counts']['film']} | 4 |",

@@ -101,6 +101,16 @@ class HierBertPreTrainedModel(PreTrainedModel):
             init.normal_(module.token, std=self.config.initializer_range)
 
     @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """`PreTrainedModel.from_pretrained`, which reads safetensors only unless told otherwise.
+
+        Raises:
+            OSError: There are no safetensors weights; a pickle could run code.
+        """
+        kwargs.setdefault("use_safetensors", True)
+        return super().from_pretrained(*args, **kwargs)
+
+    @classmethod
     def from_encoder_pretrained(
         cls,
         encoder: str,

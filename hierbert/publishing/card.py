@@ -28,6 +28,12 @@ _PROBLEMS = {
     "regression": "regression",
 }
 _MOST_LABELS = 100
+_NO_LENGTHS = "How long the training documents were is not known here."
+_NO_RESULTS = "The run's results are not known here."
+_NO_TRAINING = "How it was trained is not known here."
+_NO_SPEED = "Speed and memory were not recorded in training."
+# What parts of a card say that lack the run.
+NOT_KNOWN = (_NO_LENGTHS, _NO_RESULTS, _NO_TRAINING, _NO_SPEED)
 _LENGTHS = ("documents", "median_tokens", "p90_tokens", "longest_tokens", "tokens")
 
 
@@ -159,7 +165,7 @@ def _summary(source: CardSource) -> str:
             }[kind]
         )
     if config.summarization:
-        does.append("summarizes it by its own sentences")
+        does.append(f"summarizes {'it' if does else 'each document'} by its own sentences")
     encoder = encoder_name(config, source.run)
     name = f"[{encoder}](https://huggingface.co/{encoder})" if base_model_of(source) else encoder
     of = f" of {name}" if name else ""
@@ -221,7 +227,7 @@ def _labels(source: CardSource) -> str:
 def _documents(source: CardSource) -> str:
     lengths = ((source.run.results if source.run else None) or {}).get("lengths")
     if not lengths:
-        return "How long the training documents were is not known here."
+        return _NO_LENGTHS
     rows = [[name, *(f"{own[key]:,}" for key in _LENGTHS)] for name, own in lengths.items()]
     head = ["", "documents", "median", "90 % have at most", "longest", "all together"]
     return "Lengths in tokens of the segment encoder:\n\n" + table(head, rows)
@@ -230,7 +236,7 @@ def _documents(source: CardSource) -> str:
 def _results(source: CardSource) -> str:
     results = source.run.results if source.run else None
     if results is None:
-        return "The run's results are not known here."
+        return _NO_RESULTS
     return results_section(results, source.config)
 
 
@@ -270,14 +276,14 @@ def _training(source: CardSource) -> str:
             + code_block(text, "yaml")
             + "\n\n</details>"
         )
-    return "\n\n".join(parts) or "How it was trained is not known here."
+    return "\n\n".join(parts) or _NO_TRAINING
 
 
 def _speed(source: CardSource) -> str:
     results = (source.run.results if source.run else None) or {}
     took = results.get("resources")
     if not took:
-        return "Speed and memory were not recorded in training."
+        return _NO_SPEED
     titles = {
         "encoding_tokens_per_second": "encoding the documents once (frozen encoder), tokens/s",
         "training_tokens_per_second": "training, tokens/s",
@@ -320,6 +326,11 @@ def _limits(source: CardSource) -> str:
         if config.classification and config.problem_type != "regression"
         else "Answers say little of documents unlike those it was trained on."
     )
+    if config.classification and config.temperature != 1:
+        lines.append(
+            f"The logits of labels are divided by a temperature of {config.temperature:.4g} "
+            "(`temperature` in `config.json`), which changes probabilities, not their order."
+        )
     lines.append(
         f"A segment is at most {config.segment_tokens} tokens; what is further apart meets only "
         "in the aggregator."

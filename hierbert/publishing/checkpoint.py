@@ -15,7 +15,9 @@ from typing import Any
 
 import hierbert.model
 from hierbert.cache import reason, write_whole
+from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ModelError
+from hierbert.publishing.names import is_hub_id
 
 ENTRY_MODULES = ("modeling_hierbert", "processing_hierbert", "pipeline_hierbert")
 AUTO_MAP = {
@@ -84,6 +86,9 @@ def completed_files(folder: Path) -> dict[str, bytes]:
         ModelError: `config.json` cannot be read.
     """
     config = read_json(folder / "config.json")
+    for owner in (config, config.get("text_config")):
+        if isinstance(owner, dict) and isinstance(owner.get("_name_or_path"), str):
+            owner["_name_or_path"] = _public_origin(owner["_name_or_path"])
     config["auto_map"] = dict(AUTO_MAP)
     config["custom_pipelines"] = {
         task: {
@@ -144,6 +149,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ModelError(f"{path} holds no JSON object")
     return values
+
+
+def _public_origin(name: str) -> str:
+    """A name on the Hub as it is; of a folder its last part, marked so that it stays a folder's."""
+    return name if not name or is_hub_id(name) else f"{FOLDER_MARK}{last_part(name)}"
 
 
 def _dumped(values: dict[str, Any]) -> bytes:

@@ -9,6 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
+from hierbert.cache import reason
 from hierbert.config_loading import dump_config
 from hierbert.errors import ModelError
 from hierbert.prediction.loading import check_folder, load_model
@@ -101,8 +104,8 @@ def plan_upload(folder: Path, run: Run | None) -> Upload:
     Raises:
         ModelError: It is no model folder, holds a pickle, or cannot be loaded.
     """
-    _refuse_pickles(folder)
     check_folder(folder)
+    _refuse_pickles(folder)
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} is not complete: tokenizer.json is missing")
     # What a stranger would meet is met here first: missing weights, damaged files.
@@ -133,9 +136,10 @@ def is_replaced(path: str) -> bool:
     """Whether a file of a repository is one that pushing writes, and takes away when it is over.
 
     Weights of another sharding would be loaded instead of the new ones, a vocabulary of another
-    encoder beside its tokenizer; code and words of the author's own stay.
+    encoder beside its tokenizer; code and words of the author's own stay, and so do the settings
+    and results of a run where only the model is there to be pushed.
     """
-    return bool(_WEIGHTS.fullmatch(path)) or path in (*_TOKENIZER, _SETTINGS, _RESULTS)
+    return bool(_WEIGHTS.fullmatch(path)) or path in _TOKENIZER
 
 
 def _run_files(run: Run) -> dict[str, bytes | Path]:
@@ -148,8 +152,6 @@ def _run_files(run: Run) -> dict[str, bytes | Path]:
 
 
 def _refuse_pickles(folder: Path) -> None:
-    if not folder.is_dir():
-        return
     for path in sorted(folder.rglob("*")):
         if path.is_file() and _is_pickle(path):
             raise ModelError(
@@ -161,8 +163,17 @@ def _refuse_pickles(folder: Path) -> None:
 def _is_pickle(path: Path) -> bool:
     if path.name.lower().endswith(_PICKLED_ENDINGS):
         return True
-    with path.open("rb") as file:
-        start = file.read(4)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if path.name.endswith(".safetensors"):
+            # Theirs begin with a length, of which any two bytes are possible.
+            with safe_open(path, "pt"):
+                return False
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {reason(error)}") from error
+    except SafetensorError:
+        pass
     # Zip archives are how torch wraps its pickles.
     return start.startswith(_PICKLE_STARTS) or start == b"PK\x03\x04"
 

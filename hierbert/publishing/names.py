@@ -75,4 +75,6 @@ def check_license(name: str, field: str) -> None:
 
 def is_hub_id(name: str) -> bool:
     """Whether a name can only be meant for the Hub: of its form, and nothing of that name here."""
-    return bool(_HUB_ID.fullmatch(name)) and not os.path.exists(os.path.expanduser(name))
+    if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name or name.endswith(".git"):
+        return False
+    return not os.path.exists(os.path.expanduser(name))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
 from hierbert.encoders import resolve_encoder
-from hierbert.errors import ConfigError, HierBertError
+from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.progress import say
 from hierbert.publishing.card import CardSource, base_model, count_parameters, render_card
@@ -62,16 +63,23 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
     license = request.license
     if license is None and base is not None:
         license = _license_here(base) or (hub_license(base) if online else None)
-    card = render_card(
-        CardSource(
-            repo=request.target.repo,
-            config=config,
-            parameters=count_parameters(_weight_shapes(upload)),
-            run=run,
-            license=license,
-        )
+    source = CardSource(
+        repo=request.target.repo,
+        config=config,
+        parameters=count_parameters(_weight_shapes(upload)),
+        run=run,
+        license=license,
     )
-    return upload, card
+    try:
+        return upload, render_card(source)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # What a card is made of is checked but for the inner parts of the results.
+        if run is None or run.results is None:
+            raise
+        raise ModelError(
+            f"{run.folder / 'results.json'} is damaged, no card can be made of it "
+            f"({type(error).__name__}: {error}); move it away to publish without results"
+        ) from error
 
 
 def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pushed:
@@ -96,6 +104,7 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
         card,
         request.target,
         overwrite_card=request.overwrite_card or request.card is not None,
+        license=request.license,
     )
     if done.commit is None:
         say(f"nothing has changed: {done.url}")
@@ -149,7 +158,10 @@ def _license_here(model: str) -> str | None:
         folder = Path(resolve_encoder(model))
     except HierBertError:
         return None
-    cached = try_to_load_from_cache(model, CARD)
+    try:
+        cached = try_to_load_from_cache(model, CARD)
+    except HFValidationError:
+        cached = None
     for path in (folder / CARD, Path(cached) if isinstance(cached, str) else None):
         if path is None or not path.is_file():
             continue

@@ -3,19 +3,24 @@
 Invariant: what is published of the settings names files, never the folders of a machine.
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hierbert.config import PublishConfig, RunConfig
 from hierbert.config_loading import load_config
+from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
 from hierbert.progress import say
 from hierbert.publishing.checkpoint import read_json
 from hierbert.publishing.names import is_hub_id
 
 _NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
+
+_PARTS = (
+    *("majority", "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *("resources", "environment"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,9 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
             config = load_config(RunConfig, settings)
         except ConfigError as error:
             say(f"{settings} is passed over: {error}")
+    if config is not None and _was_folder(model):
+        encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
+        config = replace(config, model=replace(config.model, encoder=encoder))
     if (place / "results.json").is_file():
         results = read_json(place / "results.json")
         lacking = [key for key in _NEEDED if key not in results]
@@ -62,11 +70,30 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
                 f"{place / 'results.json'} is of no run of hierbert's: {lacking[0]} is missing; "
                 "name the run's folder with --run, or move that file"
             )
+        _check_results(results, place / "results.json")
     if config is None and results is None:
         if folder is not None:
             raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")
         return None
     return Run(place, config, results)
+
+
+def _check_results(results: dict[str, Any], path: Path) -> None:
+    """Refuse values that no run writes, of which a card cannot be made."""
+    for key in _NEEDED:
+        kinds = {"split": str, "scores": dict}.get(key, int)
+        _check_kind(results[key], kinds, path, key)
+    for key, score in results["scores"].items():
+        _check_kind(score, int | float, path, f"scores.{key}")
+    for key in _PARTS:
+        if results.get(key) is not None:
+            _check_kind(results[key], dict, path, key)
+
+
+def _check_kind(value: object, kind: Any, path: Path, name: str) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        words = {str: "a text", dict: "an object", int: "a whole number"}.get(kind, "a number")
+        raise ModelError(f"{path} is damaged: {name}={value!r:.60} is not allowed; it is {words}")
 
 
 def public_settings(config: RunConfig) -> RunConfig:
@@ -80,7 +107,7 @@ def public_settings(config: RunConfig) -> RunConfig:
     return replace(
         config,
         data=data,
-        run_dir=_last(config.run_dir),
+        run_dir=last_part(config.run_dir),
         model=replace(config.model, encoder=public_encoder(config.model.encoder)),
         training=replace(config.training, cache_dir=None),
         # The page says itself where it is; pushed by either command it reads the same.
@@ -96,12 +123,12 @@ def corpus_name(spec: str | list[str] | None) -> str:
         return "unknown"
     if spec.startswith("package://"):
         return spec.removeprefix("package://").partition("/")[0]
-    return dataset_id(spec) or _last(spec)
+    return dataset_id(spec) or last_part(spec)
 
 
 def public_encoder(name: str) -> str:
     """An encoder's name; of a folder of this machine, its last part."""
-    return name if is_hub_id(name) else _last(name)
+    return name if is_hub_id(name) else last_part(name)
 
 
 def dataset_id(spec: str | list[str] | None) -> str | None:
@@ -122,8 +149,15 @@ def _public(spec: Any) -> Any:
         return [_public(item) for item in spec]
     if spec is None or spec.startswith(("hub://", "package://")) or dataset_id(spec):
         return spec
-    return _last(spec)
+    return last_part(spec)
 
 
-def _last(path: str) -> str:
-    return os.path.basename(os.path.normpath(path)) or path
+def _was_folder(model: Path) -> bool:
+    """Whether the configuration of a model remembers that its encoder was a folder."""
+    try:
+        found = read_json(model / "config.json").get("text_config")
+    # What is wrong with it is told where the model itself is checked.
+    except ModelError:
+        return False
+    name = found.get("_name_or_path") if isinstance(found, dict) else None
+    return isinstance(name, str) and name.startswith(FOLDER_MARK)

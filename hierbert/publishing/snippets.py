@@ -3,6 +3,8 @@
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.markdown import code_block
 
+# The oldest that hierbert is made for, as its pyproject.toml says.
+TRANSFORMERS = "5.10"
 _READ = 'text = open("document.txt", encoding="utf-8").read()'
 
 
@@ -17,9 +19,9 @@ def snippets(repo: str, config: HierBertConfig) -> str:
         Markdown with Python blocks that need nothing but a file `document.txt`.
     """
     parts = [
-        "With nothing but `torch` and `transformers` (5 or newer). `trust_remote_code=True` runs "
-        "the Python files of this repository; to be sure of what runs, read them and pin "
-        "`revision=` to that commit.",
+        f"With nothing but `torch` and `transformers` ({TRANSFORMERS} or newer). "
+        "`trust_remote_code=True` runs the Python files of this repository; to be sure of what "
+        "runs, read them and pin `revision=` to that commit.",
         code_block(_pipelines(repo, config), "python"),
         "The model itself, on a batch of documents of any length:",
         code_block(_by_hand(repo, config), "python"),

@@ -102,14 +102,22 @@ def check_token() -> str:
         raise _explained(error, "the token", token) from error
 
 
-def push(upload: Upload, card: str, target: Target, *, overwrite_card: bool = False) -> Pushed:
-    """Make a repository hold exactly the files of an upload, and its card.
+def push(
+    upload: Upload,
+    card: str,
+    target: Target,
+    *,
+    overwrite_card: bool = False,
+    license: str | None = None,
+) -> Pushed:
+    """Make a repository hold the model of an upload and no other, and its card.
 
     Args:
         upload: All files but the card.
         card: The card as rendered.
         target: Where they go.
         overwrite_card: Whether a card that is there is replaced; else its author's words stay.
+        license: Licence that a card that is there gets; None leaves its own.
 
     Returns:
         What was done.
@@ -131,7 +139,7 @@ def push(upload: Upload, card: str, target: Target, *, overwrite_card: bool = Fa
         old = None
         if CARD in there and not overwrite_card:
             old = Path(api.hf_hub_download(target.repo, CARD, revision=head)).read_bytes()
-        files = {**upload.files, CARD: UploadFile(CARD, _merged(card, old))}
+        files = {**upload.files, CARD: UploadFile(CARD, _merged(card, old, license))}
         changed = [file for path, file in files.items() if not _is_same(file, there.get(path))]
         gone = [path for path in sorted(there) if path not in files and is_replaced(path)]
         url = f"{api.endpoint}/{target.repo}"
@@ -143,6 +151,8 @@ def push(upload: Upload, card: str, target: Target, *, overwrite_card: bool = Fa
             CommitOperationAdd(file.path, file.content) for file in changed
         ]
         operations += [CommitOperationDelete(path) for path in gone]
+        if gone:
+            say(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
         made = api.create_commit(
             target.repo,
             operations,
@@ -180,11 +190,11 @@ def _open_repository(api: HfApi, target: Target) -> str:
         return str(api.model_info(target.repo, revision=target.branch).sha)
 
 
-def _merged(card: str, old: bytes | None) -> bytes:
+def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
     if old is None:
         return card_bytes(card)
     try:
-        merged = merge_cards(card, old.decode())
+        merged = merge_cards(card, old.decode(), license)
     except UnicodeDecodeError:
         say("the card there is kept as it is: it is not UTF-8")
         return old

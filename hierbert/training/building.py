@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
-from hierbert.encoders import encoder_hint, resolve_encoder
+from hierbert.encoders import encoder_hint, lasting_name, resolve_encoder
 from hierbert.errors import ConfigError, ModelError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -82,7 +82,7 @@ def build_model(
             "training.freeze_encoder=true choose mean, cls or max"
         )
     # Where these weights came from is a path of this machine; the name is what others know.
-    model.config.encoder_config._name_or_path = settings.encoder
+    model.config.encoder_config._name_or_path = lasting_name(settings.encoder)
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 

@@ -37,6 +37,7 @@ def test_every_flag_in_the_readme_exists() -> None:
         "--index-url",
         "--seeds",
         "--name",
+        "--data",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", TEXT))
     assert len(named) > 10

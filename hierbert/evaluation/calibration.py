@@ -31,7 +31,8 @@ class Calibration:
     Attributes:
         temperature: Logits are to be divided by it.
         documents: That it was fitted on.
-        before: Mean negative log-likelihood of their labels at temperature 1, in nats.
+        before: Mean negative log-likelihood of their labels at temperature 1, in nats; for
+            multi-label the mean over all labels.
         after: The same at the fitted temperature.
     """
 

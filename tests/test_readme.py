@@ -38,6 +38,7 @@ def test_every_flag_in_the_readme_exists() -> None:
         "--seeds",
         "--name",
         "--data",
+        "--label-column",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", TEXT))
     assert len(named) > 10

@@ -325,7 +325,7 @@ def test_a_lineup_compares_outputs_and_says_what_is_missing(
     lineup = build_lineup(str(encoders["bert"]), 0, texts, texts)
     for name in (MEAN, CLS):
         assert lineup.main[name].timed, lineup.main[name].checked
-    assert lineup.small[NAIVE].timed, lineup.small[NAIVE].checked
+    assert lineup.main[NAIVE].timed, lineup.main[NAIVE].checked
     for row in (lineup.main[BELT], lineup.main["sentence-transformers encode"]):
         assert row.reason.startswith("not installed") and not row.timed
     others = ("LexGLUE-like layout", "Longformer", "ModernBERT")
@@ -357,7 +357,7 @@ def test_a_system_with_wrong_outputs_is_not_timed(
     monkeypatch.setattr(Naive, "segment_vectors", wrong)
     texts = _texts()[1:]
     lineup = build_lineup(str(encoders["bert"]), 0, texts, texts)
-    assert lineup.small[NAIVE].differs and not lineup.small[NAIVE].timed
+    assert lineup.main[NAIVE].differs and not lineup.main[NAIVE].timed
 
 
 def test_naive_padding_pads_in_both_directions(encoders: dict[str, Path]) -> None:

@@ -4,9 +4,11 @@ The command lines print these without a traceback and exit with code 2. Anything
 raised is a defect of hierbert and keeps its traceback.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class HierBertError(Exception):
@@ -58,3 +60,15 @@ def run_command(command: Callable[[], None]) -> int:
         # Python flushes standard output once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+class CommandLineParser(argparse.ArgumentParser):
+    """Answers a mistake in one line, like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(f"command line: {message}; see {self.prog} --help")

@@ -20,8 +20,8 @@ _CPU_CANDIDATES = (1_024, 2_048, 4_096)
 _ACCELERATOR_CANDIDATES = (8_192, 16_384, 32_768, 65_536, 131_072)
 _ROUNDS = 3
 _SECONDS = 10.0
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_DTYPE_PROBE_TOKENS = {"cpu": 1_024}
+FLOAT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CPU_DTYPE_PROBE_TOKENS = 1_024
 _ACCELERATOR_DTYPE_PROBE_TOKENS = 16_384
 # A precision with fewer digits must be worth it.
 _LEAST_GAIN = 1.1
@@ -68,10 +68,11 @@ def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
         finite numbers.
     """
     device = next(encoder.parameters()).device
-    tokens = _DTYPE_PROBE_TOKENS.get(device.type, _ACCELERATOR_DTYPE_PROBE_TOKENS)
+    on_cpu = device.type == "cpu"
+    tokens = _CPU_DTYPE_PROBE_TOKENS if on_cpu else _ACCELERATOR_DTYPE_PROBE_TOKENS
     segments = max(1, tokens // segment_tokens)
     runs = {}
-    for name, dtype in _DTYPES.items():
+    for name, dtype in FLOAT_DTYPES.items():
         other = encoder if name == "float32" else copy.deepcopy(encoder).to(dtype)
         run = _pass(other, segments, segment_tokens, device, backward=False)
         try:

@@ -4,10 +4,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError, run_command
+from hierbert.errors import CommandLineParser, ConfigError, run_command
 from hierbert.progress import say
 
 if TYPE_CHECKING:
@@ -47,16 +47,9 @@ _NOT_IN_ROWS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line, like every other mistake."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"command line: {message}; see {self.prog} --help")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = _Parser(
+    parser = CommandLineParser(
         prog="infer.py",
         description="Classify, summarize or embed documents of any length with a trained model.",
         epilog=EXAMPLES,

@@ -17,11 +17,10 @@ from hierbert.errors import ConfigError, ModelError
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.probing import probe_dtype
+from hierbert.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.progress import say
 
-_STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-DTYPES = (*_STORED, "int8", "auto")
+DTYPES = (*FLOAT_DTYPES, "int8", "auto")
 _LONGEST_REASON = 300
 
 
@@ -56,7 +55,7 @@ def load_model(
         with _no_conversion():
             model, report = HierBertForDocuments.from_pretrained(
                 name,
-                dtype=_STORED.get(dtype, torch.float32),
+                dtype=FLOAT_DTYPES.get(dtype, torch.float32),
                 use_safetensors=True,
                 output_loading_info=True,
                 # They are refused below, by name.
@@ -78,7 +77,7 @@ def load_model(
     encoder = model.hierbert.segment_encoder
     if dtype == "auto":
         dtype = probe_dtype(encoder.encoder, model.config.segment_tokens)
-        model = model.to(_STORED[dtype])
+        model = model.to(FLOAT_DTYPES[dtype])
     if dtype == "int8":
         try:
             encoder.quantize(model.config.segment_tokens)

@@ -4,10 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from hierbert.cache import reason, write_whole
-from hierbert.errors import ConfigError, run_command
+from hierbert.errors import CommandLineParser, ConfigError, run_command
 from hierbert.progress import say
 from hierbert.publishing.names import check_branch, check_license, check_repo
 
@@ -22,16 +21,9 @@ Pushing again without a change makes no commit; after an interruption the same c
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line, like every other mistake."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"command line: {message}; see {self.prog} --help")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = _Parser(
+    parser = CommandLineParser(
         prog="hierbert-push",
         description="Publish a trained model on the Hugging Face Hub, with a model card.",
         epilog=EXAMPLES,

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import Pipeline
 
 from .decoding import SummaryRule, label_answer, summary_sentences, summary_text
-from .processing_hierbert import collate
+from .processing_hierbert import batches_by_tokens, collate
 from .segmentation import DocumentText, SegmentedDocument
 from .selection import ORDERS, Budget
 
@@ -86,16 +86,8 @@ class DocumentPipeline(Pipeline):
         before: dict[str, Any],
         after: dict[str, Any],
     ) -> Iterator[dict[str, Any]]:
-        batch: list[SegmentedDocument] = []
-        tokens, limit = 0, before.get("batch_tokens", TOKENS_PER_BATCH)
-        for document in self._segmented(documents):
-            size = len(document.input_ids)
-            if batch and (tokens + size > limit or len(batch) == most):
-                yield from self.run_single(batch, {}, {}, after)
-                batch, tokens = [], 0
-            batch.append(document)
-            tokens += size
-        if batch:
+        limit = before.get("batch_tokens", TOKENS_PER_BATCH)
+        for batch in batches_by_tokens(self._segmented(documents), limit, most):
             yield from self.run_single(batch, {}, {}, after)
 
     def _segmented(self, documents: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:

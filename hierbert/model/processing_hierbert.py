@@ -3,7 +3,7 @@
 The counterpart of a tokenizer for whole documents: `HierBertForDocuments` reads what it returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -96,6 +96,32 @@ class HierBertProcessor(ProcessorMixin):
         if not len(documents):
             raise ValueError("there is no document to make a batch of: give at least one text")
         return BatchFeature(collate(self.segment(documents)))
+
+
+def batches_by_tokens(
+    documents: Iterable[SegmentedDocument], batch_tokens: int, most_documents: int | None = None
+) -> Iterator[list[SegmentedDocument]]:
+    """Put documents into batches, in their order, as they come.
+
+    Args:
+        documents: May have no end.
+        batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
+        most_documents: Most documents of a batch; None for no limit.
+
+    Yields:
+        At least one document each.
+    """
+    batch: list[SegmentedDocument] = []
+    tokens = 0
+    for document in documents:
+        size = len(document.input_ids)
+        if batch and (tokens + size > batch_tokens or len(batch) == most_documents):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(document)
+        tokens += size
+    if batch:
+        yield batch
 
 
 def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from hierbert.data.messages import type_name
 from hierbert.errors import DataError
-from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.processing_hierbert import HierBertProcessor, batches_by_tokens
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 
 _DOCUMENTS_PER_CALL = 32
@@ -29,23 +29,13 @@ def segmented_batches(
         texts: May have no end.
         batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
 
-    Yields:
-        At least one document each.
+    Returns:
+        An iterator over the batches, of at least one document each.
 
     Raises:
-        DataError: A document is neither a string nor a list of strings.
+        DataError: While iterating: a document is neither a string nor a list of strings.
     """
-    batch: list[SegmentedDocument] = []
-    tokens = 0
-    for document in _segmented(processor, texts):
-        size = len(document.input_ids)
-        if batch and tokens + size > batch_tokens:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(document)
-        tokens += size
-    if batch:
-        yield batch
+    return batches_by_tokens(_segmented(processor, texts), batch_tokens)
 
 
 def _segmented(

@@ -233,26 +233,27 @@ def test_standard_input_is_answered_up_to_its_broken_row(
 @pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     """No row is lost or doubled, though the last one was torn."""
-    rows = make_rows(100, seed=9)
+    rows = make_rows(400, seed=9)
     lines = [json.dumps(row).encode() + b"\n" for row in rows]
     output, partial = tmp_path / "o.jsonl", tmp_path / "o.jsonl.partial"
     arguments = ("--input", "-", "--output", output, "--batch-tokens", "100", "--resume")
-    # Resuming what never began begins it. The pipe stays open: the job cannot end by itself.
+    # Resuming what never began begins it. The pipe stays open: the job cannot end by itself, and
+    # what it has is more than it reads ahead.
     process = child(model, *arguments, stdin=subprocess.PIPE)
     assert process.stdin is not None
-    process.stdin.write(b"".join(lines[:64]))
+    process.stdin.write(b"".join(lines[:320]))
     process.stdin.flush()
     while process.poll() is None and not (partial.exists() and len(read_whole(partial)) > 5):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = len(read_whole(partial))
-    assert 5 < done < 100 and not output.exists()
+    assert 5 < done < 400 and not output.exists()
     with partial.open("ab") as file:
-        file.write(b'{"id": "d99", "lab')
+        file.write(b'{"id": "d399", "lab')
     finished = succeed("infer.py", "--model", model, *arguments, stdin=b"".join(lines))
     assert f"resuming after {done} documents" in finished.stderr
-    assert f"100 documents ({done} of them before) -> {output}" in finished.stderr
+    assert f"400 documents ({done} of them before) -> {output}" in finished.stderr
     resumed = read_jsonl(output)
     assert [row["id"] for row in resumed] == [row["id"] for row in rows]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.jsonl"]

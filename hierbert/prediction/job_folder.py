@@ -182,9 +182,9 @@ class JobFolder:
         self.failures += 1
 
     def _write(self, row: InputRow, kind: Kind, content: dict[str, Any]) -> None:
-        data = encode_line(content).removesuffix("\n").encode()
+        part = row.number // self.target.rows_per_part
         try:
-            part = row.number // self.target.rows_per_part
+            data = encode_line(content).removesuffix("\n").encode()
             self._open_log(part).write(Record(row.number, row.fingerprint, kind, data))
         except OSError as error:
             raise self.cannot_write(error) from error

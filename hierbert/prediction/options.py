@@ -212,6 +212,7 @@ def find_target(options: argparse.Namespace) -> Target | None:
         for name in ("resume", "overwrite", "rows_per_shard"):
             if getattr(options, name):
                 raise ConfigError(f"{flag_setting(name)} needs an output on disk, not --output -")
+        output_format(options.output, options.output_format)
         return None
     if options.rows_per_shard is None:
         return Target(path, output_format(options.output, options.output_format))

@@ -137,9 +137,10 @@ class Progress:
     def skip(self, units: int) -> None:
         """Count ``units`` as done that cost no time, such as those of a run before."""
         self.initial += units
+        self.done += units
         if self._bar is not None:
             self._bar.initial += units
-        self.advance(units)
+            self._bar.update(units)
 
     def per_second(self, count: int) -> float:
         """How many a second, of what was counted since the work began."""

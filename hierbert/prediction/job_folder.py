@@ -66,9 +66,13 @@ class JobFolder:
         """Keep other jobs out while the context lasts; an empty folder does not stay behind.
 
         Raises:
-            RunError: Another job is at work in the folder.
+            RunError: Another job is at work in the folder, or it cannot be made.
         """
         there = self.target.folder.exists()
+        try:
+            self.target.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise self.cannot_write(error) from error
         try:
             with FolderLock(self.target.folder, f"--output {self.target.path}"):
                 yield

@@ -7,8 +7,11 @@ raised is a defect of hierbert and keeps its traceback.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
+
+_FIRST_SPEAKS_SECONDS = 3.0
 
 
 class HierBertError(Exception):
@@ -49,9 +52,12 @@ def run_command(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except HierBertError as error:
-        # Every process of a distributed run meets the same mistake; one of them says so.
+        # Every process of a distributed run meets the same mistake; the first says so, and has the
+        # time to: its launcher ends all processes when any of them has failed.
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        else:
+            time.sleep(_FIRST_SPEAKS_SECONDS)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -134,6 +134,19 @@ class Progress:
             self._next_line = self._clock() + self.interval_seconds
             self._write(self._time_left())
 
+    def skip(self, units: int) -> None:
+        """Count ``units`` as done that cost no time, such as those of a run before."""
+        self.initial += units
+        self.done += units
+        if self._bar is not None:
+            self._bar.initial += units
+            self._bar.update(units)
+
+    def per_second(self, count: int) -> float:
+        """How many a second, of what was counted since the work began."""
+        elapsed = self._clock() - self._started
+        return count / elapsed if elapsed > 0 else 0.0
+
     def note(self, **values: float | str) -> None:
         """Keep figures beside the progress, such as ``loss=0.31``; the last one of a name stays."""
         self._notes.update(values)
@@ -159,8 +172,7 @@ class Progress:
             print(line, file=self._stream, flush=True)
 
     def _rate(self) -> float:
-        elapsed = self._clock() - self._started
-        return (self.done - self.initial) / elapsed if elapsed > 0 else 0.0
+        return self.per_second(self.done - self.initial)
 
     def _time_left(self) -> str:
         rate = self._rate()

@@ -1,5 +1,6 @@
 """What the tests of the inference command share: models in folders, and the command in process."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ def answer(model: Path, documents: Path | list[Path], output: Path, *more: str) 
     left = sorted(path.name for path in output.parent.glob(f"*{output.name}*"))
     assert left == [output.name]
     return read_jsonl(output) if output.suffix == ".jsonl" else []
+
+
+def kept_rows(output: Path) -> list[Any]:
+    """Answers that an interrupted job of one file has kept, by a reading of the log's own form."""
+    folder = output.with_name(output.name + ".partial")
+    rows = []
+    for path in sorted(folder.glob("part-*.jsonl")):
+        rows += read_jsonl(path)
+    for log in sorted((folder / ".unfinished").glob("[0-9]*.*")):
+        lines = log.read_bytes().split(b"\n")[:-1]
+        rows += [json.loads(line.split(b" ", 4)[4]) for line in lines if b" answer " in line]
+    return rows
 
 
 def the_error(capsys: pytest.CaptureFixture[str]) -> str:

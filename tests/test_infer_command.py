@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from commands import ROOT, read_jsonl, succeed, write_jsonl
 from conftest import make_rows
-from inference import answer, infer, save_model, the_error
+from inference import answer, infer, kept_rows, save_model, the_error
 
 from hierbert.prediction.cli import main
 
@@ -225,7 +225,7 @@ def test_standard_input_is_answered_up_to_its_broken_row(
     output = tmp_path / "o.jsonl"
     assert infer(model, "--input", "-", "--output", output) == 2
     assert "standard input, line 41, column 2: broken JSON" in the_error(capsys)
-    rows = read_jsonl(tmp_path / "o.jsonl.partial")
+    rows = kept_rows(output)
     assert [row["id"] for row in rows] == [f"d{number}" for number in range(40)]
     assert not output.exists()
 
@@ -235,7 +235,8 @@ def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     """No row is lost or doubled, though the last one was torn."""
     rows = make_rows(400, seed=9)
     lines = [json.dumps(row).encode() + b"\n" for row in rows]
-    output, partial = tmp_path / "o.jsonl", tmp_path / "o.jsonl.partial"
+    output = tmp_path / "o.jsonl"
+    log = tmp_path / "o.jsonl.partial" / ".unfinished" / "00000.00000.log"
     arguments = ("--input", "-", "--output", output, "--batch-tokens", "100", "--resume")
     # Resuming what never began begins it. The pipe stays open: the job cannot end by itself, and
     # what it has is more than it reads ahead.
@@ -243,17 +244,17 @@ def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     assert process.stdin is not None
     process.stdin.write(b"".join(lines[:320]))
     process.stdin.flush()
-    while process.poll() is None and not (partial.exists() and len(read_whole(partial)) > 5):
+    while process.poll() is None and not (log.exists() and log.read_bytes().count(b"\n") > 5):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = len(read_whole(partial))
+    done = log.read_bytes().count(b"\n")
     assert 5 < done < 400 and not output.exists()
-    with partial.open("ab") as file:
-        file.write(b'{"id": "d399", "lab')
+    with log.open("ab") as file:
+        file.write(b'399 0123456789abcdef answer 00000000 {"id": "d399", "lab')
     finished = succeed("infer.py", "--model", model, *arguments, stdin=b"".join(lines))
-    assert f"resuming after {done} documents" in finished.stderr
-    assert f"400 documents ({done} of them before) -> {output}" in finished.stderr
+    assert f"resuming after {done} rows" in finished.stderr
+    assert f"400 documents ({done} rows of them before) -> {output}" in finished.stderr
     resumed = read_jsonl(output)
     assert [row["id"] for row in resumed] == [row["id"] for row in rows]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.jsonl"]
@@ -261,7 +262,3 @@ def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     whole = answer(model, tmp_path / "docs.jsonl", tmp_path / "whole.jsonl")
     for row, expected in zip(resumed, whole, strict=True):
         assert (row["label"], row["summary"]) == (expected["label"], expected["summary"])
-
-
-def read_whole(path: Path) -> list[bytes]:
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]

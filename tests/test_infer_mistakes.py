@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import read_jsonl, write_jsonl
+from commands import write_jsonl
 from conftest import make_rows
-from inference import answer, infer, save_model, the_error
+from inference import answer, infer, kept_rows, save_model, the_error
 
-from hierbert.prediction import outputs, partial
+from hierbert.prediction import job_folder, outputs
 from hierbert.prediction.predictor import HierBertPredictor
 
 ROWS = make_rows(6)
@@ -104,10 +104,14 @@ def test_a_task_the_model_has_no_head_for(encoders, docs, tmp_path, capsys) -> N
     assert "this model cannot classify" in line and "it can summarize, embed" in line
 
 
-def test_several_processes_are_refused(model, docs, tmp_path, capsys, monkeypatch) -> None:
+def test_several_processes_need_files(model, docs, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
+    for given in (("-", tmp_path / "o.jsonl"), (docs, "-")):
+        line = refused(capsys, model, "--input", given[0], "--output", given[1])
+        assert "--input - and --output - are for one process" in line
+    monkeypatch.setenv("WORLD_SIZE", "two")
     line = refused(capsys, model, "--input", docs, "--output", tmp_path / "o.jsonl")
-    assert "runs in one process" in line
+    assert "the environment of the launcher is broken: WORLD_SIZE=two" in line
 
 
 def test_outputs_that_cannot_be(model, docs, tmp_path, capsys) -> None:
@@ -130,7 +134,9 @@ def test_outputs_that_cannot_be(model, docs, tmp_path, capsys) -> None:
     assert "is no regular file" in refused(capsys, nowhere, *device)
     arguments = ("--input", docs, "--output", "-", "--output-format", "parquet")
     assert "parquet needs a file" in refused(capsys, nowhere, *arguments)
-    assert "cannot be resumed" in refused(capsys, nowhere, *arguments[:-2], "--resume")
+    assert "--resume needs an output on disk" in refused(
+        capsys, nowhere, *arguments[:-2], "--resume"
+    )
     assert sorted(os.listdir(tmp_path)) == before
     # A folder that takes no files, for root too.
     if Path("/proc/self").is_dir():
@@ -165,13 +171,14 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, BaseException]
 
     def stop(rows: int, error: BaseException) -> None:
         written = iter(range(rows))
+        encode = outputs.encode_line
 
         def write(row: dict[str, object]) -> str:
             if next(written, None) is None:
                 raise error
-            return outputs.encode_line(row)
+            return encode(row)
 
-        monkeypatch.setattr(partial, "encode_line", write)
+        monkeypatch.setattr(job_folder, "encode_line", write)
 
     return stop
 
@@ -183,7 +190,7 @@ def test_a_job_goes_on_only_with_the_same_settings_and_input(
     arguments = ("--input", docs, "--output", output, "--max-words", "10")
     stop_after(3, KeyboardInterrupt())
     assert infer(model, *arguments) == 130
-    assert "o.csv.partial holds the rows of 3 documents; the same command with --resume goes" in (
+    assert "o.csv.partial holds the answers of 3 rows; the same command with --resume goes" in (
         capsys.readouterr().err
     )
     monkeypatch.undo()
@@ -195,10 +202,10 @@ def test_a_job_goes_on_only_with_the_same_settings_and_input(
     for changed in (ROWS[:2], [ROWS[1], ROWS[0], *ROWS[2:]]):
         write_jsonl(docs, changed)
         line = refused(capsys, model, *arguments, "--resume")
-        assert "--resume: the input has changed: document" in line
-        assert len(read_jsonl(tmp_path / "o.csv.partial")) == 3
+        assert "--resume: the input has changed: " in line
+        assert len(kept_rows(output)) == 3
     docs.write_text(everything)
-    settings = tmp_path / "o.csv.partial-settings"
+    settings = tmp_path / "o.csv.partial" / "manifest.json"
     kept = settings.read_text()
     for broken in ("{", "[1]"):
         settings.write_text(broken)
@@ -231,7 +238,7 @@ def test_a_full_disk_keeps_the_rows_before_it(
     assert os.listdir(tmp_path) == ["in"], "a job without a row leaves nothing"
     stop_after(4, full)
     refused(capsys, model, "--input", docs, "--output", output)
-    assert len(read_jsonl(tmp_path / "o.jsonl.partial")) == 4
+    assert len(kept_rows(output)) == 4
     monkeypatch.undo()
     assert len(answer(model, docs, output, "--resume")) == 6
 
@@ -246,7 +253,8 @@ def test_a_disk_that_is_full_at_the_end_keeps_all_rows(
     monkeypatch.setattr(outputs, "_write_csv", fail)
     line = refused(capsys, model, "--input", docs, "--output", output)
     assert line == f"--output {output} cannot be written: No space left on device"
-    assert sorted(os.listdir(tmp_path)) == ["in", "o.csv.partial", "o.csv.partial-settings"]
+    assert sorted(os.listdir(tmp_path)) == ["in", "o.csv.partial"]
+    assert len(kept_rows(output)) == 6
     monkeypatch.undo()
     monkeypatch.setattr(HierBertPredictor, "_forward", fail)  # nothing is computed again
     answer(model, docs, output, "--resume")
@@ -267,7 +275,8 @@ def test_settings_kept_beside_the_rows_name_all_that_rows_depend_on(
 ) -> None:
     stop_after(1, KeyboardInterrupt())
     assert infer(model, "--input", docs, "--output", tmp_path / "o.jsonl", "--ratio", "0.5") == 130
-    settings = json.loads((tmp_path / "o.jsonl.partial-settings").read_text())
-    assert settings["model"] == str(model) and settings["input"] == [str(docs)]
+    kept = json.loads((tmp_path / "o.jsonl.partial" / "manifest.json").read_text())
+    assert kept["sources"] == [{"name": str(docs), "bytes": docs.stat().st_size}]
+    settings = kept["settings"]
     assert settings["ratio"] == 0.5 and settings["task"] == ["classify", "summarize"]
     assert not {"output", "device", "batch_tokens", "resume"} & set(settings)

@@ -179,3 +179,15 @@ def test_standard_output_stays_clean(capsys: pytest.CaptureFixture[str]) -> None
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert format_seconds(seconds) == words
+
+
+def test_what_was_done_before_counts_as_done_but_not_for_the_time_left() -> None:
+    stream = io.StringIO()
+    clock = Clock()
+    with Progress(100, "work", shown=True, stream=stream, clock=clock) as bar:
+        bar.skip(50)
+        clock.seconds += 10
+        bar.advance(10)
+        assert (bar.done, bar.initial) == (60, 50)
+        # 10 units took 10 seconds, so the other 40 take 40.
+        assert "60/100 documents (60%), 1 documents/s, 40 s left" in stream.getvalue()

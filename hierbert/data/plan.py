@@ -55,19 +55,26 @@ def plan_epoch(
     ]
 
 
-def deal_all(documents: Sequence[int], sizes: Sequence[int], hands: int) -> list[list[int]]:
+def deal_all(
+    documents: Sequence[int],
+    sizes: Sequence[int],
+    hands: int,
+    totals: list[int] | None = None,
+) -> list[list[int]]:
     """Share documents out by tokens: the longest first, each to who has the fewest tokens.
 
     Args:
         documents: Indices into `sizes`.
         sizes: Tokens of each document.
         hands: How many shares.
+        totals: What each hand holds from deals before; this deal is added to it. None for
+            nothing.
 
     Returns:
         The shares, some empty when there are fewer documents than hands; within a share the
         documents keep their order.
     """
-    totals = [0] * hands
+    totals = [0] * hands if totals is None else totals
     shares: list[set[int]] = [set() for _ in range(hands)]
     for index in sorted(documents, key=lambda i: (-sizes[i], i)):
         hand = min(range(hands), key=lambda h: (totals[h], len(shares[h]), h))

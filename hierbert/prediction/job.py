@@ -1,156 +1,202 @@
-"""Batch inference: documents from files or standard input to one output, resumable.
+"""Batch inference: the rows of one process, answered one after the other into a sink.
 
-Input files are checked whole before the first document is predicted, so that a broken row is told
-at once and not after hours. Invariant: rows come in the order of the input, and only the documents
-of the batches under way are held.
+A row that cannot be answered stops the job, or is a failure among the answers, as asked. Invariant:
+every row that comes in goes to the sink once, in order, and only the documents of the batches under
+way are held.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Protocol
 
-from hierbert.data.corpus import Columns, Example, Text, read_examples
-from hierbert.data.messages import flag_setting
-from hierbert.data.sources import resolve_sources
-from hierbert.errors import DataError, RunError
+import torch
+
+from hierbert.data.corpus import Text
+from hierbert.errors import DataError, HierBertError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule
-from hierbert.prediction.batches import count_characters
 from hierbert.prediction.outputs import to_row
-from hierbert.prediction.partial import Output
+from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.rows import InputRow, PartEnd
+from hierbert.prediction.sharing import Passed
 from hierbert.progress import Progress
+
+# When so many documents could not be answered and none could, it is not the documents.
+_HOPELESS = 20
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What to read.
+class Question:
+    """What is asked of every document.
 
     Attributes:
-        sources: Paths, globs, folders or Hub ids; ["-"] for standard input.
-        columns: Which column holds what.
-        encoding: Of text files.
-        format: Of standard input.
-    """
-
-    sources: list[str]
-    columns: Columns
-    encoding: str = "utf-8"
-    format: str = "jsonl"
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it can be read only once."""
-        return "-" in self.sources
-
-    def paths(self) -> list[Path]:
-        """The files and folders that will be read.
-
-        Raises:
-            DataError: A source cannot be found.
-        """
-        sources = resolve_sources(self.sources, "--input", "input", input_format=self.format)
-        return [source.path for source in sources if source.path is not None]
-
-    def read(self) -> Iterator[Example]:
-        """The documents, streamed.
-
-        Raises:
-            DataError: A source or a row cannot be read.
-        """
-        return read_examples(
-            self.sources,
-            self.columns,
-            field="--input",
-            role="input",
-            encoding=self.encoding,
-            setting=flag_setting,
-            input_format=self.format,
-        )
-
-
-def check_inputs(inputs: Inputs) -> int | None:
-    """Read all input once and say how much it is.
-
-    Args:
-        inputs: What to read.
-
-    Returns:
-        Its characters; None when it can be read only once and so was not read.
-
-    Raises:
-        DataError: The first row that cannot be read.
-    """
-    if inputs.is_stream:
-        return None
-    characters = 0
-    with Progress(None, "checking the input") as bar:
-        for example in inputs.read():
-            characters += count_characters(example.text)
-            bar.advance()
-    return characters
-
-
-def run_job(
-    predictor: HierBertPredictor,
-    inputs: Inputs,
-    output: Output,
-    tasks: Sequence[str],
-    rule: SummaryRule | None = None,
-    segment_vectors: bool = False,
-    characters: int | None = None,
-) -> None:
-    """Predict every document of the input and give the output its name.
-
-    Args:
-        predictor: The model.
-        inputs: What to read.
-        output: Opened; documents whose rows are there already are passed over.
         tasks: Of "classify", "summarize", "embed".
         rule: How to summarize; None for the model's own way.
         segment_vectors: Whether "embed" gives those too.
-        characters: Of the whole input, for the time left; None when unknown.
-
-    Raises:
-        DataError: A row cannot be read; the rows of all documents before it are written.
-        RunError: The output cannot be written, or the input is another than before.
     """
-    examples = inputs.read()
-    passed = _pass_over(examples, output.done_ids)
-    waiting: deque[Example] = deque()
-    broken: DataError | None = None
 
-    def texts() -> Iterator[Text]:
-        nonlocal broken
+    tasks: Sequence[str]
+    rule: SummaryRule | None = None
+    segment_vectors: bool = False
+
+    def predict(self, predictor: HierBertPredictor, texts: Iterable[Text]) -> Iterator[Prediction]:
+        """Ask it of documents."""
+        return predictor.predict(texts, self.tasks, self.rule, self.segment_vectors)
+
+
+class Sink(Protocol):
+    """Where answers go."""
+
+    def answer(self, row: InputRow, answer: dict[str, Any]) -> None:
+        """Take the answer to a row."""
+
+    def fail(self, row: InputRow, why: str) -> None:
+        """Take the reason why a row has no answer."""
+
+    def end_part(self, end: PartEnd) -> None:
+        """All rows of a part that are this process's have been taken."""
+
+
+class Job:
+    """The share of one process.
+
+    Args:
+        predictor: The model.
+        question: What is asked.
+        items: The process's rows, from `own_share`.
+        sink: Where answers go.
+        skip: Whether a document that cannot be answered is passed over; else it stops the job.
+        processes: How many share the rows, for the shown tokens a second.
+    """
+
+    def __init__(
+        self,
+        predictor: HierBertPredictor,
+        question: Question,
+        items: Iterable[InputRow | PartEnd | Passed],
+        sink: Sink,
+        skip: bool = False,
+        processes: int = 1,
+    ) -> None:
+        self._predictor = predictor
+        self._question = question
+        self._items = iter(items)
+        self._sink = sink
+        self._skip = skip
+        self._processes = processes
+        # Taken from the items and not yet dealt with, in order.
+        self._waiting: deque[InputRow | PartEnd | Passed] = deque()
+        self._broken: HierBertError | None = None
+        self._answered = self._failed = 0
+        self._rows = 0
+
+    def run(self, size: int | None) -> None:
+        """Answer all rows.
+
+        Args:
+            size: Of the whole input in UTF-8 bytes, for the time left; None when unknown.
+
+        Raises:
+            DataError: A row cannot be read; the rows before it are answered.
+            ModelError: The model cannot answer a document.
+            RunError: The sink cannot be written, or the device has too little memory.
+        """
+        with Progress(size, "predicting", unit="bytes") as self._bar:
+            while not self._all_in_one_stream():
+                self._one_by_one()
+        if self._broken is not None:
+            raise self._broken
+
+    def _texts(self) -> Iterator[Text]:
         try:
-            for example in examples:
-                waiting.append(example)
-                yield example.text
-        except DataError as error:
+            for item in self._items:
+                self._waiting.append(item)
+                if isinstance(item, InputRow) and item.text is not None:
+                    yield item.text
+        except HierBertError as error:
             # Told at the end, so that the documents before it are answered.
-            broken = error
+            self._broken = error
 
-    with Progress(characters, "predicting", unit="characters", initial=passed) as bar:
-        for prediction in predictor.predict(texts(), tasks, rule, segment_vectors):
-            # Predictions come in the order of the texts that were taken.
-            example = waiting.popleft()
-            output.write(to_row(example.id, prediction))
-            bar.advance(count_characters(example.text))
-    if broken is not None:
-        raise broken
-    output.finish()
+    def _all_in_one_stream(self) -> bool:
+        """Answer rows until the end, or until a document that cannot be answered."""
+        predictions = self._question.predict(self._predictor, self._texts())
+        while True:
+            try:
+                prediction = next(predictions, None)
+            except Exception as error:
+                if not (self._skip and _is_of_a_document(error)):
+                    raise
+                return False
+            self._pass_markers()
+            if prediction is None:
+                return True
+            row = self._waiting.popleft()
+            assert isinstance(row, InputRow)  # predictions come in the order of the texts
+            self._answer(row, prediction)
+            self._pass_markers()
+
+    def _one_by_one(self) -> None:
+        """Answer what was read ahead, so that what is at fault fails alone."""
+        while self._waiting:
+            self._pass_markers()
+            if not self._waiting:
+                return
+            row = self._waiting.popleft()
+            assert isinstance(row, InputRow) and row.text is not None
+            try:
+                [prediction] = self._question.predict(self._predictor, [row.text])
+            except Exception as error:
+                if not _is_of_a_document(error):
+                    raise
+                self._failed += 1
+                if not self._answered and self._failed >= _HOPELESS:
+                    raise RunError(
+                        f"none of the first {self._failed} documents could be answered; the last, "
+                        f"{row.location}: {_why(error)}"
+                    ) from error
+                self._sink.fail(row, _why(error))
+                continue
+            self._answer(row, prediction)
+
+    def _answer(self, row: InputRow, prediction: Prediction) -> None:
+        assert row.id is not None
+        self._sink.answer(row, to_row(row.id, prediction))
+        self._answered += 1
+
+    def _pass_markers(self) -> None:
+        """Deal with what stands before the next document."""
+        while self._waiting:
+            item = self._waiting[0]
+            if isinstance(item, InputRow):
+                if item.broken is None:
+                    return
+                self._sink.fail(item, item.broken)
+            elif isinstance(item, PartEnd):
+                self._sink.end_part(item)
+            else:
+                self._show(item)
+            self._waiting.popleft()
+
+    def _show(self, passed: Passed) -> None:
+        self._rows += passed.rows
+        # Rows are dealt by size: where this process is, the others are too.
+        rate = self._bar.per_second(self._predictor.tokens_read * self._processes)
+        self._bar.note(documents=f"{self._rows:,}", **{"tokens/s": f"{rate:,.0f}"})
+        self._bar.skip(passed.size_before)
+        self._bar.advance(passed.size - passed.size_before)
 
 
-def _pass_over(examples: Iterator[Example], done_ids: Sequence[str]) -> int:
-    """Skip the documents that were predicted before; returns their characters."""
-    characters = 0
-    for number, done_id in enumerate(done_ids, 1):
-        example = next(examples, None)
-        if example is None or example.id != done_id:
-            now = "missing" if example is None else repr(example.id)
-            raise RunError(
-                f"--resume: the input has changed: document {number} was {done_id!r} and is {now}; "
-                "--overwrite starts anew"
-            )
-        characters += count_characters(example.text)
-    return characters
+def _is_of_a_document(error: Exception) -> bool:
+    """Whether another document may be answered all the same."""
+    if isinstance(error, OSError):
+        return False
+    if isinstance(error, RunError):
+        return isinstance(error.__cause__, torch.OutOfMemoryError)
+    # A tokenizer's own failures have no common class.
+    return isinstance(error, DataError | ModelError) or not isinstance(error, HierBertError)
+
+
+def _why(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, HierBertError) else f"{type(error).__name__}: {text}"

@@ -1,17 +1,16 @@
 """Predictions as rows, and rows as jsonl, csv or parquet files that are there whole or not at all.
 
-Rows are written aside as JSON lines, whatever the format, so that an interrupted job can go on
-after the last whole line; the output itself is made of them at the end, in one rename. Invariant:
-all formats hold the same content, but for halves of surrogate pairs: only JSON can write them, csv
-and parquet hold U+FFFD in their place.
+A job keeps its rows as JSON lines, whatever the format; files of any format are made of them, each
+in one rename. Invariant: all formats hold the same content, but for halves of surrogate pairs: only
+JSON can write them, csv and parquet hold U+FFFD in their place.
 """
 
 import contextlib
 import csv
 import json
-import os
 import re
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -109,48 +108,56 @@ class StreamWriter:
         self._csv.writerow({name: _cell(_replace_surrogates(row[name])) for name in row})
 
 
-def finish(rows_path: Path, output: Path, kind: str) -> None:
-    """Make the output of the rows that were written aside, and remove those.
+def write_rows(parts: Sequence[Path], output: Path, kind: str) -> None:
+    """Write rows into a file that is there whole or not at all.
 
     Args:
-        rows_path: JSON lines.
-        output: The file to make.
+        parts: Files of JSON lines, in order.
+        output: The file to make or replace.
         kind: One of `FORMATS`.
 
     Raises:
-        OSError: The output cannot be written; the rows stay.
+        OSError: The output cannot be written.
     """
-    if kind == "jsonl":
-        with rows_path.open("rb+") as file:
-            os.fsync(file.fileno())
-        rows_path.replace(output)
-    else:
-        convert = _write_csv if kind == "csv" else _write_parquet
-        write_whole(output, lambda aside: convert(rows_path, aside))
-        rows_path.unlink()
+    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[kind]
+    write_whole(output, lambda aside: write(parts, aside))
 
 
-def _write_csv(rows_path: Path, aside: Path) -> None:
-    with (
-        rows_path.open(encoding="utf-8") as lines,
-        aside.open("w", encoding="utf-8", newline="") as file,
-    ):
+def _write_jsonl(parts: Sequence[Path], aside: Path) -> None:
+    with aside.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as lines:
+                shutil.copyfileobj(lines, file, 1 << 20)
+
+
+def _lines(parts: Sequence[Path]) -> Iterator[str]:
+    for part in parts:
+        # Plain newlines alone end a row; universal newlines would cut at those within strings.
+        with part.open(encoding="utf-8", newline="\n") as lines:
+            yield from lines
+
+
+def _write_csv(parts: Sequence[Path], aside: Path) -> None:
+    with aside.open("w", encoding="utf-8", newline="") as file:
         writer = StreamWriter(file, "csv")
-        for line in lines:
+        for line in _lines(parts):
             writer.write(json.loads(line))
 
 
-def _write_parquet(rows_path: Path, aside: Path) -> None:
+def _write_parquet(parts: Sequence[Path], aside: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = None
-    with rows_path.open(encoding="utf-8") as lines, contextlib.ExitStack() as stack:
-        for group in _groups(lines):
+    with contextlib.ExitStack() as stack:
+        for group in _groups(_lines(parts)):
             if schema is None:
                 schema = _schema(group[0], pa)
                 writer = stack.enter_context(pq.ParquetWriter(aside, schema))
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        if schema is None:
+            # No row at all; a file of no bytes would be no parquet.
+            pq.write_table(pa.table({"id": pa.array([], pa.string())}), aside)
 
 
 def _groups(lines: Iterable[str]) -> Iterator[list[dict[str, Any]]]:

@@ -55,6 +55,7 @@ class HierBertPredictor:
     Attributes:
         tokens_per_forward: What was chosen.
         dtype: What the encoder computes in.
+        tokens_read: Tokens of all documents answered so far.
 
     Raises:
         ConfigError: A number is below 1, nothing can be compiled here, or an option of the cache
@@ -94,6 +95,7 @@ class HierBertPredictor:
         self.dtype = encoder.precision
         self.tokens_per_forward = encoder.tokens_of_a_pass(model.device)
         self.batch_tokens = batch_tokens or _PASSES_PER_BATCH * self.tokens_per_forward
+        self.tokens_read = 0
         self.vectors = None
         if vector_cache is not None:
             self.vectors = VectorCache(vector_cache, model.hierbert, self.dtype)
@@ -309,6 +311,7 @@ class HierBertPredictor:
     ) -> Iterator[Prediction]:
         heads = [_HEADS[task] for task in tasks if task in _HEADS]
         output = self._forward(documents, heads)
+        self.tokens_read += sum(len(document.input_ids) for document in documents)
         sentences = [len(document.sentence_spans) for document in documents]
         segments = [len(document.segment_lengths) for document in documents]
         fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]

@@ -6,13 +6,8 @@ computed (tokens of a pass, the device) is in no hash; it changes float32 vector
 """
 
 import hashlib
-import json
-from collections.abc import Iterator
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from hierbert.fingerprints import add_settings, add_weights, plain_config
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.segmentation import SegmentedDocument
 
@@ -20,8 +15,6 @@ KEY_BYTES = 16
 # A part of every document's key: raised when what a key stands for changes, so that older files
 # find nothing.
 _KEY_VERSION = "3"
-# Of a configuration; they change no vector.
-_UNIMPORTANT = ("_name_or_path", "transformers_version", "dtype", "architectures")
 
 
 def document_key(document: SegmentedDocument) -> bytes:
@@ -51,34 +44,7 @@ def encoder_fingerprint(model: HierBertModel, computes: str = "float32") -> str:
     """
     # A processor's own instructions make SHA-256 the fastest of the strong hashes.
     digest = hashlib.sha256()
-    config = model.config.encoder_config.to_diff_dict()
-    for name in _UNIMPORTANT:
-        config.pop(name, None)
-    settings = [config, model.config.pooling, computes]
-    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, value in sorted(_state(model.segment_encoder).items()):
-        for part in _plain_tensors(name, value):
-            digest.update(f"\0{name} {part.dtype} {tuple(part.shape)}".encode())
-            flat = part.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
+    config = plain_config(model.config.encoder_config)
+    add_settings(digest, [config, model.config.pooling, computes])
+    add_weights(digest, model.segment_encoder)
     return digest.hexdigest()[:24]
-
-
-def _state(module: nn.Module) -> dict[str, Any]:
-    """Weights and buffers, those that are not saved among them, whether compiled or not."""
-    values = {**module.state_dict(), **dict(module.named_buffers())}
-    return {name.replace("_orig_mod.", ""): value for name, value in values.items()}
-
-
-def _plain_tensors(name: str, value: Any) -> Iterator[Tensor]:
-    """The tensors that a weight is made of; a quantized one has several."""
-    if hasattr(value, "__tensor_flatten__"):
-        for inner in value.__tensor_flatten__()[0]:
-            yield from _plain_tensors(name, getattr(value, inner))
-    elif isinstance(value, Tensor) and not value.is_quantized:
-        yield value
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _plain_tensors(name, inner)
-    else:
-        raise TypeError(f"weight {name} of the encoder is of {type(value).__name__}: no tensor")

@@ -1,0 +1,106 @@
+"""Hashes of what numbers depend on: configurations and weights.
+
+Invariant: whatever changes an answer changes the hash; where a model lies, and which versions wrote
+it, does not.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
+
+# Of a configuration; they change no number.
+_UNIMPORTANT = ("_name_or_path", "transformers_version", "dtype", "architectures")
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: Any, /) -> None:
+        """Take in bytes."""
+
+
+def model_fingerprint(
+    model: HierBertForDocuments, processor: HierBertProcessor, computes: str = "float32"
+) -> str:
+    """Hash of all that a model's answers depend on, wherever it lies.
+
+    Args:
+        model: Its weights, heads and settings.
+        processor: Its tokenizer.
+        computes: How the encoder computes: a dtype, or a name such as "int8" for what the weights
+            alone do not show.
+
+    Returns:
+        24 hexadecimal digits.
+
+    Raises:
+        TypeError: The model keeps weights in a form that cannot be read here.
+    """
+    digest = hashlib.sha256()
+    add_settings(digest, [plain_config(model.config), computes])
+    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    # The last call's settings, no part of the tokenizer.
+    for name in ("truncation", "padding"):
+        tokenizer.pop(name, None)
+    add_settings(digest, tokenizer)
+    add_weights(digest, model)
+    return digest.hexdigest()[:24]
+
+
+def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
+    """A configuration without what changes no number."""
+    values = _without_unimportant(config.to_diff_dict())
+    assert isinstance(values, dict)
+    return values
+
+
+def _without_unimportant(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {k: _without_unimportant(v) for k, v in value.items() if k not in _UNIMPORTANT}
+
+
+def add_settings(digest: Digest, settings: Any) -> None:
+    """Take plain values into a hash."""
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+
+
+def add_weights(digest: Digest, module: nn.Module) -> None:
+    """Take all weights and buffers into a hash.
+
+    Raises:
+        TypeError: The module keeps weights in a form that cannot be read here.
+    """
+    for name, value in sorted(_state(module).items()):
+        for part in _plain_tensors(name, value):
+            digest.update(f"\0{name} {part.dtype} {tuple(part.shape)}".encode())
+            flat = part.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """Weights and buffers, those that are not saved among them, whether compiled or not."""
+    values = {**module.state_dict(), **dict(module.named_buffers())}
+    return {name.replace("_orig_mod.", ""): value for name, value in values.items()}
+
+
+def _plain_tensors(name: str, value: Any) -> Iterator[Tensor]:
+    """The tensors that a weight is made of; a quantized one has several."""
+    if hasattr(value, "__tensor_flatten__"):
+        for inner in value.__tensor_flatten__()[0]:
+            yield from _plain_tensors(name, getattr(value, inner))
+    elif isinstance(value, Tensor) and not value.is_quantized:
+        yield value
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _plain_tensors(name, inner)
+    else:
+        raise TypeError(f"weight {name} of the encoder is of {type(value).__name__}: no tensor")

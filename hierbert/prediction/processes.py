@@ -93,7 +93,9 @@ class Processes:
             try:
                 outcome = [("value", work())]
             except HierBertError as error:
-                outcome = [(type(error).__name__, str(error))]
+                # A class of its own elsewhere travels as the general one that it is.
+                kinds = (kind.__name__ for kind in type(error).__mro__)
+                outcome = [(next(name for name in kinds if hasattr(errors, name)), str(error))]
         torch.distributed.broadcast_object_list(outcome)
         kind, value = outcome[0]
         if kind == "value":

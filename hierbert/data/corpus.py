@@ -10,8 +10,9 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
+from hierbert.data.broken import BrokenRow, RowError
 from hierbert.data.messages import (
     Setting,
     config_setting,
@@ -20,7 +21,7 @@ from hierbert.data.messages import (
     shown,
     type_name,
 )
-from hierbert.data.readers import Row, read_rows, row_location
+from hierbert.data.readers import Row, broken_rest, read_rows, row_location
 from hierbert.data.sources import Source, file_format, resolve_sources
 from hierbert.errors import DataError
 
@@ -69,6 +70,30 @@ class Example:
     location: str
 
 
+@overload
+def read_examples(
+    spec: str | list[str],
+    columns: Columns,
+    *,
+    field: str,
+    role: str,
+    encoding: str = ...,
+    setting: Setting = ...,
+    input_format: str = ...,
+    keep_broken: Literal[False] = ...,
+) -> Iterator[Example]: ...
+@overload
+def read_examples(
+    spec: str | list[str],
+    columns: Columns,
+    *,
+    field: str,
+    role: str,
+    encoding: str = ...,
+    setting: Setting = ...,
+    input_format: str = ...,
+    keep_broken: bool,
+) -> Iterator[Example | BrokenRow]: ...
 def read_examples(
     spec: str | list[str],
     columns: Columns,
@@ -78,7 +103,8 @@ def read_examples(
     encoding: str = "utf-8",
     setting: Setting = config_setting,
     input_format: str = "jsonl",
-) -> Iterator[Example]:
+    keep_broken: bool = False,
+) -> Iterator[Example | BrokenRow]:
     """Stream the examples of one or several sources.
 
     Sources are found at once, rows read while iterating. Made ids are the file's name without its
@@ -95,6 +121,11 @@ def read_examples(
         encoding: Of text files.
         setting: How the user writes the settings that messages advise to change.
         input_format: The format of standard input.
+        keep_broken: Whether a broken row becomes a `BrokenRow` and reading goes on with the next.
+            A row whose id occurs twice is broken, and the first that has it is not. What costs the
+            rest of a file, or all of it (see `read_rows`; also a table without the columns asked
+            for, and a file without rows), is one `BrokenRow`; other files go on. The same input
+            gives the same number of items in the same order on every reading.
 
     Returns:
         An iterator over the examples, in the sources' order.
@@ -102,10 +133,11 @@ def read_examples(
     Raises:
         ConfigError: See `resolve_sources` and `read_rows`.
         DataError: At once for what cannot be found; while iterating for a source without rows,
-            a missing column, a value of the wrong type, an id that occurs twice.
+            a missing column, a value of the wrong type, an id that occurs twice. With
+            `keep_broken`, while iterating, only for what `read_rows` still raises.
     """
     sources = resolve_sources(spec, field, role, input_format=input_format)
-    return _read_sources(sources, columns, encoding, setting)
+    return _read_sources(sources, columns, encoding, setting, keep_broken)
 
 
 def load_examples(
@@ -127,36 +159,91 @@ def load_examples(
 
 
 def _read_sources(
-    sources: list[Source], columns: Columns, encoding: str, setting: Setting
-) -> Iterator[Example]:
+    sources: list[Source],
+    columns: Columns,
+    encoding: str,
+    setting: Setting,
+    keep_broken: bool,
+) -> Iterator[Example | BrokenRow]:
     names = _names_for_ids(sources)
     several_folders = sum(source.format == "folder" for source in sources) > 1
     places: dict[int, int] = {}  # hash of an id -> source's index and row's number, in one integer
     for index, source in enumerate(sources):
         seen_columns: dict[str, None] = {}
-        row = None
-        for row in read_rows(source, encoding, setting=setting):
-            _check_columns(row, source, columns, seen_columns, setting)
+        row: Row | BrokenRow | None = None
+        for row in read_rows(source, encoding, setting=setting, keep_broken=keep_broken):
+            if isinstance(row, BrokenRow):
+                yield row
+                continue
             parser = _RowParser(row, source, columns, setting)
-            example_id = parser.id(names[index], several_folders)
-            key = _hash(example_id)
-            if key in places:
-                first = places[key]
-                first_place = row_location(
-                    sources[first >> _NUMBER_BITS], first & ((1 << _NUMBER_BITS) - 1)
+            example_id = None
+            try:
+                _check_columns(row, source, columns, seen_columns, setting)
+                example_id = parser.id(names[index], several_folders)
+                example = Example(
+                    example_id, parser.text(), parser.label(), parser.summary(), row.location
                 )
-                raise DataError(
-                    f"{source.field}: the id {shown(example_id)} occurs twice: {first_place}, and "
-                    f"{row.location}; ids must differ: set {setting('id_column')} to another "
-                    "column, or to an empty string to have ids made"
-                )
+                key = _hash(example_id)
+                if key in places:
+                    first = places[key]
+                    first_place = row_location(
+                        sources[first >> _NUMBER_BITS], first & ((1 << _NUMBER_BITS) - 1)
+                    )
+                    raise _id_twice(example_id, first_place, row, source, setting)
+            except _TableError as error:
+                if not keep_broken:
+                    raise
+                yield broken_rest(error, source, row.number - 1)
+                break
+            except RowError as error:
+                if not keep_broken:
+                    raise
+                if example_id is None:
+                    example_id = parser.id_if_any(names[index], several_folders)
+                yield error.as_row(example_id)
+                continue
             places[key] = index << _NUMBER_BITS | row.number
-            yield Example(example_id, parser.text(), parser.label(), parser.summary(), row.location)
-        if row is None:
-            raise DataError(f"{source.field}: {source.name!r} holds no rows")
-        for name, column in (("label_column", columns.label), ("summary_column", columns.summary)):
-            if column is not None and column not in seen_columns:
-                raise _missing(source.name, source, name, column, seen_columns, setting)
+            yield example
+        else:
+            missing = _missing_in_all(source, row, columns, seen_columns, setting)
+            if missing is not None:
+                if not keep_broken:
+                    raise missing
+                yield BrokenRow(None, source.name, missing.reason)
+
+
+class _TableError(DataError):
+    """What one row of a table lacks, and so all of them."""
+
+
+def _id_twice(
+    example_id: str, first_place: str, row: Row, source: Source, setting: Setting
+) -> RowError:
+    twice = f"the id {shown(example_id)} occurs twice"
+    advice = (
+        f"ids must differ: set {setting('id_column')} to another column, or to an empty string to "
+        "have ids made"
+    )
+    error = RowError(source.field, row.location, f": {twice}, first in {first_place}; {advice}")
+    error.args = (f"{source.field}: {twice}: {first_place}, and {row.location}; {advice}",)
+    return error
+
+
+def _missing_in_all(
+    source: Source,
+    last: Row | BrokenRow | None,
+    columns: Columns,
+    seen: dict[str, None],
+    setting: Setting,
+) -> RowError | None:
+    """Give what is wrong with a source as a whole, once its rows are read."""
+    if last is None:
+        return RowError(source.field, repr(source.name), " holds no rows")
+    for name, column in (("label_column", columns.label), ("summary_column", columns.summary)):
+        # Where no row could be read, that has been said already.
+        if column is not None and column not in seen and seen:
+            return _missing(source.name, source, name, column, seen, setting)
+    return None
 
 
 def _check_columns(
@@ -169,11 +256,13 @@ def _check_columns(
         if is_first or name in wanted:
             seen[name] = None
     required = {"text_column": columns.text, "id_column": columns.id or None}
-    if is_first and source.format in _TABLES:
+    is_table = source.format in _TABLES
+    if is_first and is_table:
         required |= {"label_column": columns.label, "summary_column": columns.summary}
     for name, column in required.items():
         if column is not None and column not in row.values:
-            raise _missing(row.location, source, name, column, row.values, setting)
+            error = _missing(row.location, source, name, column, row.values, setting)
+            raise _TableError(str(error)) if is_table else error
 
 
 def _missing(
@@ -183,11 +272,13 @@ def _missing(
     column: str,
     there: dict[str, Any],
     setting: Setting,
-) -> DataError:
+) -> RowError:
     near = did_you_mean(column, there)
-    return DataError(
-        f"{source.field}: {place} has no column {column!r}; its columns are "
-        f"{listed(there) or 'none'}; set {setting(name)} to one of them{near}"
+    return RowError(
+        source.field,
+        place,
+        f" has no column {column!r}; its columns are "
+        f"{listed(there) or 'none'}; set {setting(name)} to one of them{near}",
     )
 
 
@@ -277,10 +368,20 @@ class _RowParser:
             raise self._error(column, value, "a string that is not empty or a whole number")
         return f"{source_name}-{self._row.number}" if self._row.unit else source_name
 
-    def _error(self, column: str, value: object, allowed: str) -> DataError:
-        return DataError(
-            f"{self._source.field}: {self._row.location}: column {column!r} holds {shown(value)} "
-            f"({type_name(value)}); allowed is {allowed}"
+    def id_if_any(self, source_name: str, several_folders: bool) -> str | None:
+        """Give the id of a row that is broken elsewhere."""
+        if self._columns.id and self._columns.id not in self._row.values:
+            return None
+        try:
+            return self.id(source_name, several_folders)
+        except RowError:
+            return None
+
+    def _error(self, column: str, value: object, allowed: str) -> RowError:
+        return RowError(
+            self._source.field,
+            self._row.location,
+            f": column {column!r} holds {shown(value)} ({type_name(value)}); allowed is {allowed}",
         )
 
 

@@ -24,13 +24,25 @@ MAX_EXPANSION = 1000
 EXPANSION_FREE_BYTES = 100 * 10**6
 """...once it has unpacked to more than this."""
 
+MAX_ROW_CHARACTERS = 2**28
+"""A line of JSON Lines or a field of a table that is longer than this is refused."""
+
 _PIECE_BYTES = 1 << 16
+_MARKING = "hierbert.mark_bad_bytes"
 _OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+class StreamClosedError(DataError):
+    """There is no standard input: no mistake of the corpus."""
+
+
+class LongLineError(ValueError):
+    """A line of a table is longer than is allowed."""
 
 
 def check_encoding(encoding: str, setting: Setting = config_setting) -> None:
@@ -57,7 +69,7 @@ def byte_pieces(source: Source) -> Iterator[bytes]:
     if source.path is None:
         buffer = getattr(sys.stdin, "buffer", None)
         if buffer is None:
-            raise DataError(f"{source.field}: standard input is closed")
+            raise StreamClosedError(f"{source.field}: standard input is closed")
         yield from _pieces(buffer)
         return
     try:
@@ -98,7 +110,11 @@ def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
 
 
 def text_pieces(
-    source: Source, encoding: str = "utf-8", setting: Setting = config_setting
+    source: Source,
+    encoding: str = "utf-8",
+    setting: Setting = config_setting,
+    *,
+    mark_bad_bytes: bool = False,
 ) -> Iterator[str]:
     """Decode a file or standard input piece by piece; a UTF-8 byte order mark is dropped.
 
@@ -106,6 +122,8 @@ def text_pieces(
         source: A file or standard input.
         encoding: Any text encoding of Python's.
         setting: How the user writes the setting that would change the encoding.
+        mark_bad_bytes: Whether bytes that are not text in this encoding become marks that
+            `bad_byte` finds, so that the text around them can be read.
 
     Raises:
         ConfigError: The encoding is unknown.
@@ -113,7 +131,11 @@ def text_pieces(
     """
     check_encoding(encoding, setting)
     utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if utf8 else encoding)()
+    errors = "strict"
+    if mark_bad_bytes:
+        errors = _MARKING
+        codecs.register_error(errors, _mark)
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if utf8 else encoding)(errors)
     bytes_before = newlines_before = 0
     pieces = byte_pieces(source)
     last = False
@@ -146,6 +168,40 @@ def text_pieces(
             yield text
 
 
+def bad_byte(text: str) -> int | None:
+    """Find the first byte that `text_pieces` marked as no text.
+
+    Args:
+        text: Decoded with ``mark_bad_bytes``.
+
+    Returns:
+        The byte, 0 to 255; None when all of `text` is text.
+    """
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return ord(text[error.start]) & 0xFF
+    return None
+
+
+def bad_byte_reason(byte: int, encoding: str, setting: Setting = config_setting) -> str:
+    """Say that a row holds bytes that are not text, and which setting names their encoding."""
+    utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+    return (
+        f"is not {encoding}: it has the byte 0x{byte:02x}; set {setting('encoding')} to the file's "
+        f"own encoding, such as {_other_encodings(utf8)}"
+    )
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    # A lone half of a surrogate pair: no decoder gives one for bytes that are text.
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return chr(0xDC00 + error.object[error.start]), error.end
+
+
 def _other_encodings(utf8: bool) -> str:
     return "latin-1 or utf-16" if utf8 else "utf-8"
 
@@ -159,24 +215,38 @@ def _refuse_other_marks(start: bytes, source: Source, setting: Setting) -> None:
             )
 
 
-def lines(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Cut text into lines at ``\n`` and nowhere else, ends kept."""
+def lines(pieces: Iterable[str], max_characters: int = MAX_ROW_CHARACTERS) -> Iterator[str]:
+    r"""Cut text into lines at ``\n`` and nowhere else, ends kept.
+
+    A line of more than `max_characters` loses what follows them, but for at most one piece: that
+    it is too long shows in its length, and it is never held whole.
+    """
     pending: list[str] = []
+    characters = 0
     for piece in pieces:
         *ended, rest = piece.split("\n")
         for line in ended:
-            pending.append(line)
+            if characters <= max_characters:
+                pending.append(line)
             yield "".join(pending) + "\n"
             pending.clear()
-        if rest:
+            characters = 0
+        if rest and characters <= max_characters:
             pending.append(rest)
+            characters += len(rest)
     if pending:
         yield "".join(pending)
 
 
 def lines_of_any_end(pieces: Iterable[str]) -> Iterator[str]:
-    r"""Cut text into lines at ``\n``, ``\r\n`` and lone ``\r``, ends kept, as `csv` wants them."""
+    r"""Cut text into lines at ``\n``, ``\r\n`` and lone ``\r``, ends kept, as `csv` wants them.
+
+    Raises:
+        LongLineError: A line is longer than `MAX_ROW_CHARACTERS`.
+    """
     for line in lines(pieces):
+        if len(line) > MAX_ROW_CHARACTERS:
+            raise LongLineError(f"a line has more than {MAX_ROW_CHARACTERS:,} characters")
         if "\r" in line.removesuffix("\r\n"):
             yield from filter(None, re.split(r"(?<=\r)(?!\n)", line))
         else:

@@ -67,6 +67,11 @@ class Source:
     config: str | None = None
     split: str = ""
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is standard input, which can be read only once."""
+        return self.path is None and not self.dataset
+
 
 def file_format(name: str) -> tuple[Format, bool] | None:
     """Tell a file's format from its ending.

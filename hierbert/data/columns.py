@@ -59,11 +59,16 @@ def check_columns(
         TableError: Every row of the source lacks it.
     """
     # A JSON object may leave out a null, so a label or summary is missed only when no row has it.
+    values = row.values
     is_first = not seen
-    wanted = (columns.label, columns.summary)
-    for name in row.values:
-        if is_first or name in wanted:
-            seen[name] = None
+    if is_first:
+        seen.update(dict.fromkeys(values))
+    else:
+        for name in (columns.label, columns.summary):
+            if name is not None and name in values:
+                seen[name] = None
+        if columns.text in values and (not columns.id or columns.id in values):
+            return
     required = {"text_column": columns.text, "id_column": columns.id or None}
     is_table = source.format in _TABLES
     if is_first and is_table:

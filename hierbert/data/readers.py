@@ -5,8 +5,10 @@ JSON file is ever held whole; every other format streams, by line, by row, by fi
 batch, and a row that cannot be read is a `DataError` that names its place, or a `BrokenRow`.
 """
 
+import functools
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast, overload
 
@@ -16,12 +18,14 @@ from hierbert.data.messages import Setting, config_setting, listed, shown, type_
 from hierbert.data.rows import Reading, Row, broken_rest, one_line
 from hierbert.data.sources import Source, folder_labels, near_paths_hint, text_files
 from hierbert.data.streams import (
+    MAX_JSON_CHARACTERS,
     MAX_ROW_CHARACTERS,
     StreamClosedError,
     bad_byte,
     check_encoding,
     lines,
     text_pieces,
+    whole_text,
 )
 from hierbert.data.tables import read_csv, read_parquet
 from hierbert.errors import DataError
@@ -102,9 +106,26 @@ def _with_broken_rest(
         yield broken_rest(error, source, max(last, reading.last_broken))
 
 
-def _parse_json(text: str) -> Any:
+@functools.cache
+def _json_decoder() -> json.JSONDecoder:
     # NaN is how pandas writes a missing value; the infinities stay, and no column accepts them.
-    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    return json.JSONDecoder(
+        parse_constant=lambda name: None if name == "NaN" else float(name),
+        object_pairs_hook=_object_of_differing_keys,
+    )
+
+
+def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        # The last one would win, and a text be lost without a word.
+        keys = Counter(key for key, _ in pairs)
+        raise ValueError(f"an object has the key {shown(keys.most_common(1)[0][0])} twice")
+    return values
+
+
+def _parse_json(text: str) -> Any:
+    return _json_decoder().decode(text)
 
 
 def _read_jsonl(reading: Reading) -> Iterator[Row | BrokenRow]:
@@ -143,7 +164,8 @@ def _no_object(values: Any) -> str:
 
 def _read_json(reading: Reading) -> Iterator[Row | BrokenRow]:
     source = reading.source
-    text = "".join(text_pieces(source, reading.encoding, reading.setting))
+    hint = "; JSON Lines (.jsonl) has no such limit"
+    text = whole_text(source, MAX_JSON_CHARACTERS, reading.encoding, reading.setting, hint)
     if not text.strip():
         return
     try:
@@ -181,7 +203,7 @@ def _json_rows(document: Any, reading: Reading) -> Iterator[Any]:
 
 
 def _read_text(reading: Reading) -> Iterator[Row | BrokenRow]:
-    text = "".join(text_pieces(reading.source, reading.encoding, reading.setting))
+    text = whole_text(reading.source, MAX_ROW_CHARACTERS, reading.encoding, reading.setting)
     yield Row({"text": text}, reading.source.name, 1, "")
 
 
@@ -194,7 +216,7 @@ def _read_folder(reading: Reading) -> Iterator[Row | BrokenRow]:
         path = source.path / relative
         text = Source(str(path), "txt", source.field, path)
         try:
-            content = "".join(text_pieces(text, reading.encoding, reading.setting))
+            content = whole_text(text, MAX_ROW_CHARACTERS, reading.encoding, reading.setting)
         except DataError as error:
             if not reading.keep_broken:
                 raise

@@ -326,7 +326,7 @@ def _refuse_link(path: str, field: str) -> None:
 def _refuse_no_file(path: str, field: str) -> None:
     # Opening a pipe waits for its writer, and a device may never end.
     if not os.path.isfile(path):
-        what = "a link to nothing" if os.path.islink(path) else "a pipe, a socket or a device"
+        what = "a pipe, a socket or a device" if os.path.exists(path) else "a link to nothing"
         if not os.path.lexists(path):
             raise DataError(f"{field}: {path!r} has just vanished")
         raise DataError(

@@ -106,8 +106,10 @@ def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
                     )
                 yield piece
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        # The checksum is that of the whole file and comes last.
+        doubt = "; what was read of it may be wrong too" if "CRC" in str(error) else ""
         raise DataError(
-            f"{source.field}: {source.name!r} is damaged or not gzip data: {error}"
+            f"{source.field}: {source.name!r} is damaged or not gzip data: {error}{doubt}"
         ) from error
 
 

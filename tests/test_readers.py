@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hierbert.data import streams
 from hierbert.data.messages import flag_setting
-from hierbert.data.readers import read_rows, row_location
+from hierbert.data.readers import read_rows
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import ConfigError, DataError
 
@@ -132,8 +132,6 @@ def test_labelled_text_folder(tmp_path):
         {"text": "x", "label": "pos", "id": "pos/2"},
     ]
     assert [row.location for row in rows_of(tmp_path)][2] == str(tmp_path / "pos" / "2.txt")
-    (source,) = resolve_sources(str(tmp_path), "data.train", "train")
-    assert row_location(source, 3) == str(tmp_path / "pos" / "2.txt")
 
 
 def test_text_folder_with_a_text_at_its_top_has_no_labels(tmp_path):

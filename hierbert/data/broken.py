@@ -27,13 +27,19 @@ class BrokenRow:
 class RowError(DataError):
     """One row that cannot be read; those after it can.
 
+    Args:
+        field: The setting that named its source.
+        location: Where the row lies.
+        detail: What is wrong with it, in words that follow its place.
+        message: The whole message, where it is more than these in a line.
+
     Attributes:
         location: Where the row lies.
         reason: What is wrong with it, without its place.
     """
 
-    def __init__(self, field: str, location: str, detail: str) -> None:
-        super().__init__(f"{field}: {location}{detail}")
+    def __init__(self, field: str, location: str, detail: str, *, message: str = "") -> None:
+        super().__init__(message or f"{field}: {location}{detail}")
         self.location = location
         self.reason = detail.lstrip(" ,:")
 

@@ -5,6 +5,7 @@ everywhere. Invariant: nothing here fails, whatever value it is handed.
 """
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterable
 
 Setting = Callable[[str], str]
@@ -12,6 +13,7 @@ Setting = Callable[[str], str]
 
 _MAX_VALUE_CHARS = 60
 _MAX_NAMES = 20
+_MAX_NAMES_COMPARED = 1000
 
 
 def config_setting(name: str) -> str:
@@ -27,7 +29,10 @@ def flag_setting(name: str) -> str:
 def shown(value: object) -> str:
     """Give a value's repr, cut to 60 characters."""
     # Slicing first: the repr of a whole document would be built only to be thrown away.
-    text = repr(value[:_MAX_VALUE_CHARS] if isinstance(value, str | bytes | list) else value)
+    try:
+        text = repr(value[:_MAX_VALUE_CHARS] if isinstance(value, str | bytes | list) else value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return "a value too large to show"
     cut = isinstance(value, str | bytes | list) and len(value) > _MAX_VALUE_CHARS
     if cut or len(text) > _MAX_VALUE_CHARS:
         return text[:_MAX_VALUE_CHARS].rstrip() + "..."
@@ -50,15 +55,18 @@ def type_name(value: object) -> str:
 def listed(names: Iterable[str]) -> str:
     """List names in quotes, the first 20 of them."""
     all_names = list(names)
-    text = ", ".join(repr(name) for name in all_names[:_MAX_NAMES])
+    text = ", ".join(shown(name) for name in all_names[:_MAX_NAMES])
     more = len(all_names) - _MAX_NAMES
     return f"{text} and {more} more" if more > 0 else text
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Give ``; did you mean 'x'?`` for the nearest option, or nothing when none is near."""
+    if len(name) > _MAX_VALUE_CHARS:
+        return ""
     by_lower: dict[str, str] = {}
-    for option in options:
-        by_lower.setdefault(option.lower(), option)
+    for option in itertools.islice(options, _MAX_NAMES_COMPARED):
+        if len(option) <= 2 * _MAX_VALUE_CHARS:
+            by_lower.setdefault(option.lower(), option)
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
     return f"; did you mean {by_lower[near[0]]!r}?" if near else ""

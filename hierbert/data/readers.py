@@ -5,100 +5,33 @@ JSON file is ever held whole; every other format streams, by line, by row, by fi
 batch, and a row that cannot be read is a `DataError` that names its place, or a `BrokenRow`.
 """
 
-import csv
+import functools
 import itertools
 import json
-import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, cast, overload
+from typing import Any, Literal, cast, overload
 
 from hierbert.data.aclsum import read_aclsum
-from hierbert.data.broken import BrokenRow, RowError
+from hierbert.data.broken import BrokenRow
 from hierbert.data.messages import Setting, config_setting, listed, shown, type_name
+from hierbert.data.rows import Reading, Row, broken_rest, one_line
 from hierbert.data.sources import Source, folder_labels, near_paths_hint, text_files
 from hierbert.data.streams import (
+    MAX_JSON_CHARACTERS,
     MAX_ROW_CHARACTERS,
-    LongLineError,
     StreamClosedError,
     bad_byte,
-    bad_byte_reason,
     check_encoding,
     lines,
-    lines_of_any_end,
     text_pieces,
+    whole_text,
 )
+from hierbert.data.tables import read_csv, read_parquet
 from hierbert.errors import DataError
 
-_ROWS_PER_BATCH = 32
 _MAX_COLUMNS_SHOWN = 20
 _FILES = ("csv", "tsv", "jsonl", "json", "parquet", "txt", "folder")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One document's values, still as the file holds them.
-
-    Attributes:
-        values: Column name to value; of csv and tsv all values are strings.
-        file: What messages call the file: its path as given, or the source's name.
-        number: Counted from 1: the physical line of JSON Lines, the data row (the header not
-            counted) of other formats, the place in the sorted listing of a text folder.
-        unit: What `number` counts, ``line`` or ``row``; empty when the file is the document.
-    """
-
-    values: dict[str, Any]
-    file: str
-    number: int
-    unit: str
-
-    @property
-    def location(self) -> str:
-        """Where the row lies: ``docs.jsonl, line 3``, ``my.csv, row 17``, ``folder/a.txt``."""
-        return f"{self.file}, {self.unit} {self.number}" if self.unit else self.file
-
-
-class Reading:
-    """One source as it is being read, and what becomes of its broken rows.
-
-    Args:
-        source: What is read.
-        encoding: Of text files.
-        setting: How the user writes the settings that messages advise to change.
-        keep_broken: Whether a broken row is an item of its own, or ends the reading.
-    """
-
-    def __init__(
-        self, source: Source, encoding: str, setting: Setting, keep_broken: bool = False
-    ) -> None:
-        self.source = source
-        self.encoding = encoding
-        self.setting = setting
-        self.keep_broken = keep_broken
-        self.last_broken = 0
-
-    def broken(
-        self, number: int, detail: str, cause: Exception | None = None, location: str = ""
-    ) -> BrokenRow:
-        """Give a broken row's item.
-
-        Raises:
-            RowError: Broken rows are not kept.
-        """
-        location = location or row_location(self.source, number)
-        error = RowError(self.source.field, location, detail)
-        if not self.keep_broken:
-            raise error from cause
-        self.last_broken = number
-        return error.as_row()
-
-    def refuse(self, detail: str, cause: Exception | None = None) -> NoReturn:
-        """Refuse what of the source has not been read yet.
-
-        Raises:
-            DataError: Always.
-        """
-        raise DataError(f"{self.source.field}: {self.source.name}{detail}") from cause
 
 
 @overload
@@ -142,11 +75,11 @@ def read_rows(
     """
     check_encoding(encoding, setting)
     readers: dict[str, Callable[[Reading], Iterator[Row | BrokenRow]]] = {
-        "csv": _read_csv,
-        "tsv": _read_csv,
+        "csv": read_csv,
+        "tsv": read_csv,
         "jsonl": _read_jsonl,
         "json": _read_json,
-        "parquet": _read_parquet,
+        "parquet": read_parquet,
         "txt": _read_text,
         "folder": _read_folder,
         "hub": _read_hub,
@@ -173,136 +106,26 @@ def _with_broken_rest(
         yield broken_rest(error, source, max(last, reading.last_broken))
 
 
-def broken_rest(error: DataError, source: Source, last: int) -> BrokenRow:
-    """Give the item that stands for the rest of a file.
-
-    Args:
-        error: Why it cannot be read.
-        source: The file.
-        last: The number of the last row that was read, whole or broken; 0 for none.
-    """
-    reason = str(error).removeprefix(f"{source.field}: ")
-    reason = reason.removeprefix(source.name).removeprefix(repr(source.name)).lstrip(" ,:")
-    if source.format == "txt":
-        lost = ""
-    elif last:
-        unit = "line" if source.format == "jsonl" else "row"
-        lost = f"; the rest of the file after {unit} {last} was not read"
-    else:
-        lost = "; nothing of the file was read"
-    return BrokenRow(None, source.name, reason + lost)
+@functools.cache
+def _json_decoder() -> json.JSONDecoder:
+    # NaN is how pandas writes a missing value; the infinities stay, and no column accepts them.
+    return json.JSONDecoder(
+        parse_constant=lambda name: None if name == "NaN" else float(name),
+        object_pairs_hook=_object_of_differing_keys,
+    )
 
 
-def row_location(source: Source, number: int) -> str:
-    """Find where row `number` of a source lies, without its values: see `Row.location`."""
-    if source.format == "folder":
-        assert source.path is not None
-        return str(source.path / text_files(source.path, source.field)[number - 1])
-    unit = {"jsonl": "line", "txt": ""}.get(source.format, "row")
-    return Row({}, source.name, number, unit).location
-
-
-class _Lines:
-    """The physical lines of a table as `csv` takes them, watched for what it cannot tell."""
-
-    def __init__(self, reading: Reading) -> None:
-        marks = reading.keep_broken
-        pieces = text_pieces(
-            reading.source, reading.encoding, reading.setting, mark_bad_bytes=marks
-        )
-        self._lines = lines_of_any_end(pieces)
-        self.quotes = 0
-        self.bad_byte: int | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.quotes += line.count('"')
-        if self.bad_byte is None:
-            self.bad_byte = bad_byte(line)
-        return line
-
-    def start_row(self) -> None:
-        """Forget the row before."""
-        self.quotes = 0
-        self.bad_byte = None
-
-
-def _read_csv(reading: Reading) -> Iterator[Row | BrokenRow]:
-    source = reading.source
-    # The limit is the module's, not the reader's, so it is only ever raised.
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARACTERS))
-    text = _Lines(reading)
-    # The watch costs time, and only rows that are kept need it.
-    watched = text if reading.keep_broken else text._lines
-    table = csv.reader(watched, delimiter="\t" if source.format == "tsv" else ",", strict=True)
-    header: list[str] | None = None
-    number = last_line = 0
-    while True:
-        try:
-            fields = next(table, None)
-        except (csv.Error, LongLineError) as error:
-            where = f", row {number + 1}" if header else ", the header"
-            detail = f" ({_line_span(last_line + 1, table.line_num)}) is broken: {error}"
-            # Quotes come in pairs. Where they do not, no one can tell text from the next row.
-            can_go_on = isinstance(error, csv.Error) and text.quotes % 2 == 0
-            if header is None or not can_go_on or not reading.keep_broken:
-                reading.refuse(where + detail, error)
-            number += 1
-            yield reading.broken(number, detail, error)
-            last_line = table.line_num
-            text.start_row()
-            continue
-        if fields is None:
-            return
-        first_line, last_line = last_line + 1, table.line_num
-        bad = text.bad_byte
-        text.start_row()
-        if not fields:
-            continue
-        if header is None:
-            if bad is not None:
-                reading.refuse(f", the header {_not_text(bad, reading)}")
-            header = _checked_header(fields, source)
-            continue
-        number += 1
-        if bad is not None:
-            yield reading.broken(number, f" {_not_text(bad, reading)}")
-        elif len(fields) != len(header):
-            detail = f"{len(fields)} fields, but the header has {len(header)} ({listed(header)})"
-            place = _line_span(first_line, last_line)
-            yield reading.broken(number, f" ({place}) has {detail}")
-        else:
-            yield Row(dict(zip(header, fields, strict=True)), source.name, number, "row")
-
-
-def _line_span(first: int, last: int) -> str:
-    return f"line {last}" if first >= last else f"lines {first} to {last}"
-
-
-def _not_text(byte: int, reading: Reading) -> str:
-    return bad_byte_reason(byte, reading.encoding, reading.setting)
-
-
-def _checked_header(names: list[str], source: Source) -> list[str]:
-    for place, name in enumerate(names):
-        if not name.strip():
-            raise DataError(
-                f"{source.field}: {source.name}: the header's column {place + 1} has no name; "
-                f"the header is {listed(names)}"
-            )
-        if name in names[:place]:
-            raise DataError(
-                f"{source.field}: {source.name}: the header names the column {name!r} twice"
-            )
-    return names
+def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        # The last one would win, and a text be lost without a word.
+        keys = Counter(key for key, _ in pairs)
+        raise ValueError(f"an object has the key {shown(keys.most_common(1)[0][0])} twice")
+    return values
 
 
 def _parse_json(text: str) -> Any:
-    # NaN is how pandas writes a missing value; the infinities stay, and no column accepts them.
-    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+    return _json_decoder().decode(text)
 
 
 def _read_jsonl(reading: Reading) -> Iterator[Row | BrokenRow]:
@@ -315,7 +138,7 @@ def _read_jsonl(reading: Reading) -> Iterator[Row | BrokenRow]:
             yield reading.broken(number, f" has more than {MAX_ROW_CHARACTERS:,} characters")
             continue
         if marks and (bad := bad_byte(line)) is not None:
-            yield reading.broken(number, f" {_not_text(bad, reading)}")
+            yield reading.broken(number, f" {reading.not_text(bad)}")
             continue
         try:
             values = _parse_json(line.rstrip("\r\n"))
@@ -341,7 +164,8 @@ def _no_object(values: Any) -> str:
 
 def _read_json(reading: Reading) -> Iterator[Row | BrokenRow]:
     source = reading.source
-    text = "".join(text_pieces(source, reading.encoding, reading.setting))
+    hint = "; JSON Lines (.jsonl) has no such limit"
+    text = whole_text(source, MAX_JSON_CHARACTERS, reading.encoding, reading.setting, hint)
     if not text.strip():
         return
     try:
@@ -378,48 +202,8 @@ def _json_rows(document: Any, reading: Reading) -> Iterator[Any]:
     return (dict(zip(names, row, strict=True)) for row in zip(*document.values(), strict=True))
 
 
-def _read_parquet(reading: Reading) -> Iterator[Row | BrokenRow]:
-    import pyarrow
-    import pyarrow.parquet
-
-    source = reading.source
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(source.path) as file:
-            _checked_header(file.schema_arrow.names, source)
-            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH):
-                for values in _python_rows(batch):
-                    number += 1
-                    if isinstance(values, dict):
-                        yield Row(values, source.name, number, "row")
-                    else:
-                        detail = f": cannot read a value: {_one_line(values)}"
-                        yield reading.broken(number, detail, values)
-    except (pyarrow.lib.ArrowException, OSError, ValueError) as error:
-        place = f"after row {number} " if number else ""
-        raise DataError(
-            f"{source.field}: {source.name!r} cannot be read {place}as parquet: {_one_line(error)}"
-        ) from error
-
-
-def _python_rows(batch: Any) -> Iterator[dict[str, Any] | Exception]:
-    """Give a record batch's rows; for one with a value that Python cannot hold, why it cannot."""
-    # Text that is not UTF-8, a date past the year 9999, an unknown time zone: each its own error.
-    failures = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError)
-    try:
-        yield from batch.to_pylist()
-        return
-    except failures:
-        pass
-    for place in range(batch.num_rows):
-        try:
-            yield from batch.slice(place, 1).to_pylist()
-        except failures as error:
-            yield error
-
-
 def _read_text(reading: Reading) -> Iterator[Row | BrokenRow]:
-    text = "".join(text_pieces(reading.source, reading.encoding, reading.setting))
+    text = whole_text(reading.source, MAX_ROW_CHARACTERS, reading.encoding, reading.setting)
     yield Row({"text": text}, reading.source.name, 1, "")
 
 
@@ -432,7 +216,7 @@ def _read_folder(reading: Reading) -> Iterator[Row | BrokenRow]:
         path = source.path / relative
         text = Source(str(path), "txt", source.field, path)
         try:
-            content = "".join(text_pieces(text, reading.encoding, reading.setting))
+            content = whole_text(text, MAX_ROW_CHARACTERS, reading.encoding, reading.setting)
         except DataError as error:
             if not reading.keep_broken:
                 raise
@@ -456,7 +240,7 @@ def _read_hub(reading: Reading) -> Iterator[Row | BrokenRow]:
     except Exception as error:
         raise DataError(
             f"{source.field}: {source.dataset!r} is no file or folder here and cannot be loaded "
-            f"from the Hugging Face Hub (split {source.split!r}): {_one_line(error)}"
+            f"from the Hugging Face Hub (split {source.split!r}): {one_line(error)}"
             f"{near_paths_hint(source.dataset)}"
         ) from error
     named = {name: f for name, f in dataset.features.items() if _class_names(f) is not None}
@@ -484,7 +268,3 @@ def _read_package(reading: Reading) -> Iterator[Row | BrokenRow]:
     source = reading.source
     for number, values in enumerate(read_aclsum(source.split, source.field), 1):
         yield Row(values, source.name, number, "row")
-
-
-def _one_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__

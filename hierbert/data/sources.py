@@ -67,6 +67,11 @@ class Source:
     config: str | None = None
     split: str = ""
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is standard input, which can be read only once."""
+        return self.path is None and not self.dataset
+
 
 def file_format(name: str) -> tuple[Format, bool] | None:
     """Tell a file's format from its ending.
@@ -147,7 +152,9 @@ def _resolve_entry(entry: str, field: str, role: str, input_format: str) -> list
     if os.path.exists(path):
         return [_file(path, field)]
     if glob.has_magic(path):
-        found = sorted(match for match in glob.glob(path, recursive=True) if os.path.isfile(match))
+        found = sorted(
+            match for match in glob.glob(path, recursive=True) if not os.path.isdir(match)
+        )
         if not found:
             raise DataError(f"{field}: no file matches {entry!r}")
         return [_file(match, field) for match in found]
@@ -190,6 +197,7 @@ def _hub(match: re.Match[str], field: str, split: str) -> Source:
 
 
 def _file(path: str, field: str) -> Source:
+    _refuse_no_file(path, field)
     found = file_format(path)
     if found is None:
         raise DataError(
@@ -231,7 +239,8 @@ def text_files(folder: str | Path, field: str) -> list[str]:
         and folders whose names start with a dot are left out.
 
     Raises:
-        DataError: The folder cannot be listed, or holds a symbolic link to a folder or a text.
+        DataError: The folder cannot be listed, or holds a symbolic link to a folder or a text, or
+            a pipe, a socket or a device named like one.
     """
 
     def fail(error: OSError) -> None:
@@ -243,6 +252,8 @@ def text_files(folder: str | Path, field: str) -> list[str]:
         texts = [name for name in files if _is_text(name)]
         for name in itertools.chain(folders, texts):
             _refuse_link(os.path.join(base, name), field)
+        for name in texts:
+            _refuse_no_file(os.path.join(base, name), field)
         relative = Path(os.path.relpath(base, folder))
         found += [(relative / name).as_posix() for name in texts]
     return sorted(found, key=lambda path: path.split("/"))
@@ -296,10 +307,11 @@ def _data_files(path: str, field: str) -> list[str]:
         for name in names
         if not name.startswith(".")
         and file_format(name) not in (None, ("txt", False))
-        and os.path.isfile(os.path.join(path, name))
+        and not os.path.isdir(os.path.join(path, name))
     ]
     for name in kept:
         _refuse_link(os.path.join(path, name), field)
+        _refuse_no_file(os.path.join(path, name), field)
     return kept
 
 
@@ -308,6 +320,17 @@ def _refuse_link(path: str, field: str) -> None:
         raise DataError(
             f"{field}: {path!r} is a symbolic link inside a folder, and those are not followed; "
             "name its target as an entry of its own, or take it out of the folder"
+        )
+
+
+def _refuse_no_file(path: str, field: str) -> None:
+    # Opening a pipe waits for its writer, and a device may never end.
+    if not os.path.isfile(path):
+        what = "a pipe, a socket or a device" if os.path.exists(path) else "a link to nothing"
+        if not os.path.lexists(path):
+            raise DataError(f"{field}: {path!r} has just vanished")
+        raise DataError(
+            f"{field}: {path!r} is no file but {what}; standard input, named '-', may be a stream"
         )
 
 

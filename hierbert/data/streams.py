@@ -25,7 +25,9 @@ EXPANSION_FREE_BYTES = 100 * 10**6
 """...once it has unpacked to more than this."""
 
 MAX_ROW_CHARACTERS = 2**28
-"""A line of JSON Lines or a field of a table that is longer than this is refused."""
+"""A line of JSON Lines, a field of a table or a text file that is longer than this is refused."""
+MAX_JSON_CHARACTERS = 2**30
+"""A JSON file, which is held whole, that is longer than this is refused."""
 
 _PIECE_BYTES = 1 << 16
 _MARKING = "hierbert.mark_bad_bytes"
@@ -104,8 +106,10 @@ def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
                     )
                 yield piece
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        # The checksum is that of the whole file and comes last.
+        doubt = "; what was read of it may be wrong too" if "CRC" in str(error) else ""
         raise DataError(
-            f"{source.field}: {source.name!r} is damaged or not gzip data: {error}"
+            f"{source.field}: {source.name!r} is damaged or not gzip data: {error}{doubt}"
         ) from error
 
 
@@ -166,6 +170,38 @@ def text_pieces(
         newlines_before += text.count("\n")
         if text:
             yield text
+
+
+def whole_text(
+    source: Source,
+    max_characters: int,
+    encoding: str = "utf-8",
+    setting: Setting = config_setting,
+    hint: str = "",
+) -> str:
+    """Decode a file or standard input that must be held whole.
+
+    Args:
+        source: A file or standard input.
+        max_characters: What it may hold at most.
+        encoding: See `text_pieces`.
+        setting: See `text_pieces`.
+        hint: What to do instead with one that is longer.
+
+    Raises:
+        ConfigError: The encoding is unknown.
+        DataError: It is longer, and whatever `text_pieces` raises.
+    """
+    pieces: list[str] = []
+    characters = 0
+    for piece in text_pieces(source, encoding, setting):
+        pieces.append(piece)
+        characters += len(piece)
+        if characters > max_characters:
+            raise DataError(
+                f"{source.field}: {source.name!r} has more than {max_characters:,} characters{hint}"
+            )
+    return "".join(pieces)
 
 
 def bad_byte(text: str) -> int | None:

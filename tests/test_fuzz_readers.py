@@ -1,0 +1,303 @@
+"""Random and damaged files: rows and broken rows come out, the same on every reading, or one line.
+
+Never another exception, whatever the bytes; and what a much simpler reading finds is what is found.
+"""
+
+import csv
+import gzip
+import io
+import json
+import math
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hierbert.data import streams
+from hierbert.data.broken import BrokenRow
+from hierbert.data.corpus import Columns, Example, read_examples
+from hierbert.data.sources import resolve_sources
+from hierbert.errors import ConfigError, DataError
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+ENDINGS = ("jsonl", "csv", "tsv", "json", "txt", "parquet", "jsonl.gz", "csv.gz", "json.gz")
+ENCODINGS = ("utf-8", "utf-16", "utf-32-be", "latin-1", "cp1252", "gb18030", "shift_jis", "utf-7")
+few = settings(deadline=None, max_examples=150)
+
+
+def read(path: Path, keep_broken: bool, encoding: str = "utf-8", **columns: Any) -> list[Any]:
+    named = Columns(**columns)
+    options = {"field": "--input", "role": "input", "encoding": encoding}
+    return list(read_examples(str(path), named, keep_broken=keep_broken, **options))
+
+
+def read_both_ways(path: Path, encoding: str = "utf-8", **columns: Any) -> list[Any]:
+    """Items with broken rows kept, checked against another reading and one that keeps none."""
+    kept = read(path, True, encoding, **columns)
+    assert repr(read(path, True, encoding, **columns)) == repr(kept)  # repr: NaN equals itself
+    assert kept
+    for item in kept:
+        if isinstance(item, BrokenRow):
+            assert item.reason and len(item.reason.splitlines()) == 1, item
+            assert len(item.reason) < 5000
+    ids = [item.id for item in kept if isinstance(item, Example)]
+    assert len(set(ids)) == len(ids)
+    try:
+        whole = read(path, False, encoding, **columns)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1 and str(error).startswith("--input: ")
+        assert any(isinstance(item, BrokenRow) for item in kept), error
+    else:
+        assert repr(whole) == repr(kept)
+    return kept
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
+    """A file with a few bytes changed, put in or taken out, or its end cut off."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.sampled_from([0, 1, 1, 2, 10, 10_000])))
+        odd = st.sampled_from([b'"', b"\n", b"\r", b",", b"\0", b"\\", b"\xff", b"\xe2\x82", b"{"])
+        data[start:end] = draw(odd | st.binary(max_size=4))
+    return bytes(data)
+
+
+def tables() -> st.SearchStrategy[list[dict[str, Any]]]:
+    texts = st.text(max_size=20)
+    rows = st.fixed_dictionaries({"id": texts, "text": texts, "label": st.sampled_from("ab")})
+    return st.lists(rows, min_size=1, max_size=6)
+
+
+def written(rows: list[dict[str, Any]], ending: str, encoding: str = "utf-8") -> bytes:
+    if ending.startswith("parquet"):
+        buffer = io.BytesIO()
+        known = [{name: fit(text, "utf-8") for name, text in row.items()} for row in rows]
+        parquet.write_table(pyarrow.Table.from_pylist(known), buffer, row_group_size=2)
+        return buffer.getvalue()
+    if ending.startswith("json."):
+        text = json.dumps(rows)
+    elif ending.startswith("jsonl"):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    elif ending.startswith("txt"):
+        text = rows[0]["text"]
+    else:
+        table = io.StringIO()
+        delimiter = "\t" if ending.startswith("tsv") else ","
+        names = list(rows[0])
+        csv.writer(table, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(
+            [names, *([row[name] for name in names] for row in rows)]
+        )
+        text = table.getvalue()
+    data = fit(text, encoding).encode(encoding)
+    return gzip.compress(data) if ending.endswith("gz") else data
+
+
+def fit(text: str, encoding: str) -> str:
+    return text.encode(encoding, "ignore").decode(encoding)
+
+
+@few
+@given(
+    data=st.binary(max_size=200),
+    ending=st.sampled_from(ENDINGS),
+    encoding=st.sampled_from(ENCODINGS),
+    piece_bytes=st.sampled_from([1, 3, 1 << 16]),
+)
+@example(b"\r", "csv", "utf-8", 1)
+@example(b"+", "jsonl", "utf-7", 1)
+@example(b"\x1f\x8b", "csv.gz", "utf-8", 3)
+def test_random_bytes(tmp_path_factory, data, ending, encoding, piece_bytes) -> None:
+    path = tmp_path_factory.mktemp("random") / f"f.{ending}"
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "_PIECE_BYTES", piece_bytes)
+        read_both_ways(path, encoding)
+
+
+@few
+@given(
+    rows=tables(),
+    ending=st.sampled_from(ENDINGS),
+    encoding=st.sampled_from(ENCODINGS),
+    data=st.data(),
+)
+def test_damaged_files(tmp_path_factory, rows, ending, encoding, data) -> None:
+    path = tmp_path_factory.mktemp("damaged") / f"f.{ending}"
+    path.write_bytes(data.draw(damaged(written(rows, ending, encoding))))
+    columns = data.draw(st.sampled_from([{}, {"label": "label"}, {"id": "", "summary": "text"}]))
+    read_both_ways(path, encoding, **columns)
+
+
+def simple_reading(data: bytes) -> list[str | None]:
+    """The texts of JSON Lines whose ids are made; None for a row that must be broken."""
+    found: list[str | None] = []
+    for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        if line.strip(b" \t\r\n"):
+            try:
+                value = json.loads(line.decode("utf-8"), object_pairs_hook=list)
+                assert not line.startswith(b"[")
+                assert len({key for key, _ in value}) == len(value)
+                text = dict(value)["text"]
+                found.append(text if isinstance(text, str) else None)
+            except (ValueError, TypeError, KeyError, AssertionError):
+                found.append(None)
+    return found
+
+
+@few
+@given(rows=tables(), data=st.data())
+def test_damaged_json_lines_lose_the_damaged_lines_only(tmp_path_factory, rows, data) -> None:
+    lines = [{"text": row["text"]} for row in rows]
+    content = data.draw(damaged(written(lines, "jsonl")))
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return  # the mark of another encoding
+    path = tmp_path_factory.mktemp("damaged") / "f.jsonl"
+    path.write_bytes(content)
+    kept = read_both_ways(path)
+    found = [item.text if isinstance(item, Example) else None for item in kept]
+    assert found == (simple_reading(content) or [None])
+
+
+def simple_table(text: str) -> list[list[str]] | None:
+    """The rows of a table, a character at a time; None when it is broken anywhere."""
+    rows: list[list[str]] = []
+    fields: list[str] = []
+    place, text = 0, re.sub("\r\n|\r", "\n", text) + ("" if text.endswith(("\n", "\r")) else "\n")
+    while place < len(text):
+        if text[place] == '"':
+            match = re.compile('"((?:[^"]|"")*)"').match(text, place)
+            if match is None or text[match.end()] not in ",\n":
+                return None
+            field, place = match[1].replace('""', '"'), match.end()
+        else:
+            match = re.compile("[^,\n]*").match(text, place)
+            assert match is not None
+            field, place = match[0], match.end()
+        if text[place] == "\n" and not fields and match.start() == match.end():
+            place += 1
+            continue
+        fields.append(field)
+        if text[place] == "\n":
+            rows.append(fields)
+            fields = []
+        elif place + 1 == len(text):
+            fields.append("")
+            rows.append(fields)
+        place += 1
+    return rows
+
+
+@settings(deadline=None, max_examples=400)
+@given(text=st.text(st.sampled_from('a",\n\r'), max_size=14))
+def test_tables_against_a_simple_reading(tmp_path_factory, text) -> None:
+    path = tmp_path_factory.mktemp("table") / "f.csv"
+    path.write_text("text,x\n" + text, newline="")
+    kept = read_both_ways(path)
+    # Line ends within quotes are kept by the reader; the simple reading makes them all one.
+    found = [re.sub("\r\n|\r", "\n", k.text) if isinstance(k, Example) else None for k in kept]
+    simple = simple_table(text)
+    if simple is None:
+        assert None in found
+    else:
+        assert found == ([row[0] if len(row) == 2 else None for row in simple] or [None])
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=5)
+    | st.binary(max_size=5) | st.dates() | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@few
+@given(column=st.lists(values, min_size=1, max_size=4), ids=st.booleans())
+def test_parquet_of_any_types(tmp_path_factory, column, ids) -> None:
+    path = tmp_path_factory.mktemp("types") / "f.parquet"
+    try:
+        table = {"text": pyarrow.array(column)}
+        table |= {"id": table["text"], "label": table["text"]} if ids else {}
+        parquet.write_table(pyarrow.table(table), path)
+    except (pyarrow.lib.ArrowException, ValueError, OverflowError):
+        return  # no column holds such a mixture
+    kept = read_both_ways(path, **({"label": "label"} if ids else {}))
+    if not ids:
+        texts = pyarrow.array(column).to_pylist()
+        assert len(kept) == len(column)
+        for text, item in zip(texts, kept, strict=True):
+            plain = isinstance(text, str) or (
+                isinstance(text, list) and all(isinstance(part, str) for part in text)
+            )
+            if plain:
+                assert isinstance(item, Example) and item.text == text
+            elif not isinstance(text, list):
+                assert isinstance(item, BrokenRow)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@few
+@given(
+    rows=st.lists(
+        st.dictionaries(st.sampled_from(["id", "text", "label", "n"]), json_values), max_size=4
+    )
+)
+def test_json_of_any_types(tmp_path_factory, rows) -> None:
+    folder = tmp_path_factory.mktemp("types")
+    (folder / "f.json").write_text(json.dumps(rows))
+    (folder / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for columns in ({}, {"label": "label"}, {"id": "id", "summary": "n"}):
+        read = [read_both_ways(folder / name, **columns) for name in ("f.json", "f.jsonl")]
+        same = [
+            [(item.id, getattr(item, "text", None)) for item in items if item.id is not None]
+            for items in read
+        ]
+        assert same[0] == same[1]
+        for item in read[0]:
+            if isinstance(item, Example) and isinstance(item.label, float):
+                assert not math.isnan(item.label)
+
+
+@few
+@given(spec=st.text(max_size=12) | st.text(st.sampled_from("./*[]~#:-hub?a"), max_size=12))
+def test_names_of_any_characters(tmp_path_factory, spec) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        try:
+            sources = resolve_sources(spec, "--input", "input")
+        except (ConfigError, DataError) as error:
+            assert len(str(error).splitlines()) == 1
+        else:
+            assert all(source.format == "hub" or source.is_stream for source in sources) or (
+                Path(spec).expanduser().exists()
+            )
+
+
+@few
+@given(data=st.data(), level=st.integers(0, 9))
+def test_damaged_gzip_gives_what_its_bytes_hold(tmp_path_factory, data, level) -> None:
+    lines = [f'{{"text": "row {number}"}}\n' for number in range(50)]
+    content = data.draw(damaged(gzip.compress("".join(lines).encode(), level)))
+    path = tmp_path_factory.mktemp("zip") / "f.jsonl.gz"
+    path.write_bytes(content)
+    kept = read_both_ways(path)
+    try:
+        whole = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        assert "damaged or not gzip" in kept[-1].reason
+    else:
+        found = [item.text if isinstance(item, Example) else None for item in kept]
+        assert found == (simple_reading(whole) or [None])

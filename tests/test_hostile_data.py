@@ -1,0 +1,557 @@
+"""Odd and hostile files: what each gives, row by row, or the one line that refuses it.
+
+The cases are a table: a file's bytes, and the items that reading with broken rows kept must give.
+Without keeping them the same file gives rows from before the first broken one, and an error.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import os
+import random
+import re
+import tracemalloc
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from commands import read_jsonl
+from hostile import NOTHING_READ, broken, check, line, read
+from inference import infer, save_model
+
+from hierbert.data import readers, streams, tables
+from hierbert.data.broken import BrokenRow
+from hierbert.data.corpus import Columns, Example
+from hierbert.data.labels import LabelMap
+from hierbert.data.sources import resolve_sources
+from hierbert.errors import DataError
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+A, B, C = line("a"), line("b"), line("c")
+DEEP = b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+WORD = "x" * 1_000_000
+LONG = "the cat. " * 1_200_000  # 10.8 MB
+NOT_UTF8 = r"is not utf-8: it has the byte 0x{}; set data\.encoding to"
+TWICE = "the id 'x' occurs twice, first in a row before it; ids must differ: set data.id_column"
+
+LINES = [
+    ("0 bytes", b"", [broken("^holds no rows$")]),
+    ("line ends only", b"\n\r\n \n", [broken("^holds no rows$")]),
+    ("NUL bytes only", b"\0" * 50, [broken("broken JSON", "line 1")]),
+    ("byte order mark", codecs.BOM_UTF8 + A, [("f-1", "a")]),
+    (
+        "byte order mark of UTF-16",
+        codecs.BOM_UTF16_LE + A.decode().encode("utf-16-le"),
+        [broken("begins with the byte order mark of utf-16; set .* to utf-16" + NOTHING_READ)],
+    ),
+    (
+        "UTF-16 without its mark",
+        A.decode().encode("utf-16-le"),
+        [broken("broken JSON", "line 1"), broken("broken JSON", "line 2")],
+    ),
+    (
+        "one row in latin-1",
+        A + '{"text": "café"}\n'.encode("latin-1") + C,
+        [("f-1", "a"), broken(NOT_UTF8.format("e9"), "line 2"), ("f-3", "c")],
+    ),
+    (
+        "a cut character at the end",
+        A + b'{"text": "\xe2\x82',
+        [("f-1", "a"), broken(NOT_UTF8.format("e2"), "line 2")],
+    ),
+    (
+        "random bytes between",
+        A + b"\xff\xfe\x00\n" + C,
+        [("f-1", "a"), broken("0xff"), ("f-3", "c")],
+    ),
+    ("NUL and control characters escaped", line("a\0b\x07\x1b[2J"), [("f-1", "a\0b\x07\x1b[2J")]),
+    (
+        "NUL and control characters raw",
+        b'{"text": "a\0b"}\n{"text": "\x07"}\n' + C,
+        [broken("control character", "line 1"), broken("control", "line 2"), ("f-3", "c")],
+    ),
+    ("lone surrogates escaped", line("half \ud800 pair"), [("f-1", "half \ud800 pair")]),
+    (
+        "lone surrogates raw",
+        '{"text": "\ud800"}\n'.encode("utf-8", "surrogatepass") + B,
+        [broken(NOT_UTF8.format("ed"), "line 1"), ("f-2", "b")],
+    ),
+    ("10 MB on one line", line(LONG) + B, [("f-1", LONG), ("f-2", "b")]),
+    ("a word of a million characters", line(WORD), [("f-1", WORD)]),
+    ("white space only", line(" \t\n\u3000"), [("f-1", " \t\n\u3000")]),
+    ("emoji only", line("😀👩‍👩‍👧🇩🇪"), [("f-1", "😀👩‍👩‍👧🇩🇪")]),
+    ("right to left", line("\u202eעברית العربية"), [("f-1", "\u202eעברית العربية")]),
+    (
+        "nested too deeply",
+        A + DEEP + C,
+        [("f-1", "a"), broken("cannot read this JSON: .*recursion", "line 2"), ("f-3", "c")],
+    ),
+    (
+        "nested deeply, but readable",
+        b'{"text": ' + b"[" * 300 + b"]" * 300 + b"}\n" + B,
+        [broken("column 'text' holds", "line 1", "f-1"), ("f-2", "b")],
+    ),
+    (
+        "an integer of too many digits",
+        b'{"text": "a", "id": ' + b"1" * 5000 + b"}\n" + B,
+        [broken("digits", "line 1"), ("f-2", "b")],
+    ),
+    ("a huge integer as id", line("a", id=10**400), [("1" + "0" * 400, "a")]),
+    ("an infinite id", b'{"text": "a", "id": 1e999}', [broken("'id' holds inf", "line 1")]),
+    (
+        "negative zero as id",
+        line("a", id=-0.0) + line("b", id=0),
+        [("0", "a"), broken("id '0' occ", "line 2", "0")],
+    ),
+    (
+        "a key twice in an object",
+        b'{"text": "a", "text": "b"}\n' + B + b'{"text": "c", "more": {"k": 1, "k": 2}}\n',
+        [broken("key 'text' twice", "line 1"), ("f-2", "b"), broken("key 'k' twice", "line 3")],
+    ),
+    (
+        "an id twice",
+        line("a", id="x") + line("b", id="x") + line("c", id="y") + line("d", id="x"),
+        [("x", "a"), broken(TWICE, "line 2", "x"), ("y", "c"), broken(TWICE, "line 4", "x")],
+    ),
+    (
+        "an id that a broken row had before",
+        line(3, id="x") + line("b", id="x"),
+        [broken("holds 3", "line 1", "x"), ("x", "b")],
+    ),
+    (
+        "ids with path separators",
+        line("a", id="../../etc/passwd") + line("b", id="/x\\y\0") + line("c", id="."),
+        [("../../etc/passwd", "a"), ("/x\\y\0", "b"), (".", "c")],
+    ),
+    ("an id of a million characters", line("a", id=WORD), [(WORD, "a")]),
+    (
+        "wrong types, and the rows beside them",
+        line(None) + A + line({"a": 1}) + line(True) + line(["a", 3]) + line([["b"]], id=[1]) + C,
+        [
+            broken('an empty document must be ""', "line 1", "f-1"),
+            ("f-2", "a"),
+            broken("an object", "line 3", "f-3"),
+            broken("a boolean", "line 4", "f-4"),
+            broken("a list", "line 5", "f-5"),
+            broken("column 'id' holds", "line 6"),
+            ("f-7", "c"),
+        ],
+    ),
+    (
+        "a row without the column",
+        A + b'{"txt": "b", "id": "q"}\n' + C,
+        [("f-1", "a"), broken("no column 'text'.*mean 'txt'", "line 2", "q"), ("f-3", "c")],
+    ),
+    (
+        "rows that are no objects",
+        b'["text"]\n3\nnull\n"text"\n' + C,
+        [broken("must be an object", f"line {n}") for n in (1, 2, 3, 4)] + [("f-5", "c")],
+    ),
+    (
+        "a JSON document over several lines",
+        b'[\n{"text": "a"},\n',
+        [broken("must have the ending .json", "line 1"), broken("Extra data", "line 2")],
+    ),
+    (
+        "20,000 keys and no text",
+        json.dumps({f"{'k' * 50}{n}": n for n in range(20_000)}).encode() + b"\n" + B,
+        [broken("has no column 'text'", "line 1", "f-1"), ("f-2", "b")],
+    ),
+    (
+        "a key of a million characters",
+        json.dumps({WORD: "a"}).encode() + b"\n" + B,
+        [broken("has no column 'text'", "line 1", "f-1"), ("f-2", "b")],
+    ),
+    (
+        "HTML and YAML",
+        line("<script>alert(1)</script>\n---\na: b"),
+        [("f-1", "<script>alert(1)</script>\n---\na: b")],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [case[1:] for case in LINES], ids=[c[0] for c in LINES]
+)
+def test_json_lines(tmp_path, data, expected) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(data)
+    check(path, expected)
+    zipped = tmp_path / "zipped" / "f.jsonl.gz"
+    zipped.parent.mkdir()
+    zipped.write_bytes(gzip.compress(data, 1))
+    check(zipped, expected)
+
+
+TABLES = [
+    ("0 bytes", b"", [broken("^holds no rows$")]),
+    ("header only", b"text\n", [broken("^holds no rows$")]),
+    ("byte order mark", codecs.BOM_UTF8 + b"text\na\n", [("f-1", "a")]),
+    (
+        "quotes and line ends inside",
+        b'text,n\n"a ""b"",\r\nc\n\nd",1\n',
+        [("f-1", 'a "b",\r\nc\n\nd')],
+    ),
+    ("NUL inside", b"text\na\0b\n", [("f-1", "a\0b")]),
+    (
+        "one row in latin-1",
+        b"text\na\ncaf\xe9\nc\n",
+        [("f-1", "a"), broken(NOT_UTF8.format("e9"), "row 2"), ("f-3", "c")],
+    ),
+    (
+        "one row in latin-1 within quotes",
+        b'text\na\n"x\ncaf\xe9\ny"\nc\n',
+        [("f-1", "a"), broken(NOT_UTF8.format("e9"), "row 2"), ("f-3", "c")],
+    ),
+    (
+        "a header that is not text",
+        b"t\xe9xt\na\n",
+        [broken("the header is not utf-8" + ".*" + NOTHING_READ)],
+    ),
+    (
+        "too few and too many fields",
+        b"text,n\na,1\nb\nc,1,2\nd,2\n",
+        [
+            ("f-1", "a"),
+            broken(r"^\(line 3\) has 1 fields, but the header has 2", "row 2"),
+            broken(r"^\(line 4\) has 3 fields", "row 3"),
+            ("f-4", "d"),
+        ],
+    ),
+    (
+        "text behind a closed quote",
+        b'text,n\n"a"x,1\n"b\nb"y,1\nc,1\n',
+        [
+            broken(r"^\(line 2\) is broken: ',' expected", "row 1"),
+            broken(r"^\(lines 3 to 4\) is broken", "row 2"),
+            ("f-3", "c"),
+        ],
+    ),
+    (
+        "a quote never closed",
+        b'text\na\n"b\nc\nd\n',
+        [
+            ("f-1", "a"),
+            broken(
+                r"^row 2 \(lines 3 to 5\) .*the rest of the file after row 1 was not read$", "f"
+            ),
+        ],
+    ),
+    (
+        "a quote that ends in another row's",
+        b'text,n\n"a,1\nb,2\n"c",3\nd,4\n',
+        [broken(r"^row 1 \(lines 2 to 4\) is broken.*nothing of the file was read$")],
+    ),
+    ("a column twice", b"text,text\na,b\n", [broken("the header names the column 'text' twice")]),
+    ("a column without a name", b"text,\na,b\n", [broken("column 2 has no name")]),
+    (
+        "no such column",
+        b"id,txt\n1,a\n2,b\n",
+        [broken("^row 1 has no column 'text'.*mean 'txt'.*; nothing of the file was read")],
+    ),
+    (
+        "100,000 columns",
+        b"text," + b",".join(b"c%d" % n for n in range(100_000)) + b"\na\n",
+        [broken("has 1 fields", "row 1")],
+    ),
+    (
+        "an id twice",
+        b"id,text\nx,a\ny,b\nx,c\n",
+        [("x", "a"), ("y", "b"), broken(TWICE, "row 3", "x")],
+    ),
+]
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    ("data", "expected"), [case[1:] for case in TABLES], ids=[c[0] for c in TABLES]
+)
+def test_tables(tmp_path, data, expected, ending) -> None:
+    path = tmp_path / f"f.{ending}"
+    if ending == "tsv":
+        data = data.replace(b",", b"\t")
+        expected = [
+            tuple(str(part).replace(",", "\t") for part in wanted)
+            if len(wanted) == 2
+            else (wanted[0], wanted[1], wanted[2].replace("',' expected", "'\t' expected"))
+            for wanted in expected
+        ]
+    if expected[-1][1] == "f":
+        expected = [*expected[:-1], (None, str(path), expected[-1][2])]
+    path.write_bytes(data)
+    check(path, expected)
+
+
+JSON = [
+    ("0 bytes", b"", [broken("^holds no rows$")]),
+    ("an empty array", b"[]", [broken("^holds no rows$")]),
+    (
+        "one wrong row of three",
+        b'[{"text": "a"}, 3, {"text": "c"}]',
+        [("f-1", "a"), broken("must be an object", "row 2"), ("f-3", "c")],
+    ),
+    (
+        "cut off",
+        b'[{"text": "a"}, {"te',
+        [broken("line 1, column 18: broken JSON.*" + NOTHING_READ)],
+    ),
+    ("nested too deeply", b"[" * 100_000, [broken("recursion.*" + NOTHING_READ)]),
+    (
+        "not text",
+        b'[{"text": "caf\xe9"}]',
+        [broken("is not utf-8: line 1 .byte 14.*0xe9.*" + NOTHING_READ)],
+    ),
+    (
+        "columns that differ in length",
+        b'{"text": ["a"], "n": []}',
+        [broken("differ in length: 'text' 1, 'n' 0")],
+    ),
+    (
+        "a column named twice",
+        b'{"text": ["a"], "text": ["b"]}',
+        [broken("key 'text' twice.*" + NOTHING_READ)],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [case[1:] for case in JSON], ids=[c[0] for c in JSON]
+)
+def test_json(tmp_path, data, expected) -> None:
+    path = tmp_path / "f.json"
+    path.write_bytes(data)
+    check(path, expected)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-be", "utf-32", "gb18030", "shift_jis", "euc_kr", "cp1252"]
+)
+def test_one_bad_line_costs_one_line_in_every_encoding(tmp_path, encoding) -> None:
+    bad = {
+        "utf-16": "\ud800".encode("utf-16-le", "surrogatepass"),
+        "utf-16-be": "\ud800".encode("utf-16-be", "surrogatepass"),
+        "utf-32": "\ud800".encode("utf-32-le", "surrogatepass"),
+        "cp1252": b"\x81",
+    }.get(encoding, b"\xff")
+    start, good, end = '{"text": "a"}\n', '{"text": "', '"}\n{"text": "c"}\n'
+    no_mark = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(encoding, encoding)
+    data = start.encode(encoding) + good.encode(no_mark) + bad + end.encode(no_mark)
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(data)
+    expected = [("f-1", "a"), broken(f"is not {encoding}: it has the byte", "line 2"), ("f-3", "c")]
+    check(path, expected, encoding=encoding)
+
+
+def test_truncated_and_damaged_gzip_cost_the_rest_of_their_file_only(tmp_path) -> None:
+    chance = random.Random(0)
+    text = b"".join(line(f"{number} {chance.randbytes(500).hex()}") for number in range(1000))
+    whole = bytearray(gzip.compress(text))
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    whole[-8] ^= 0xFF  # of the checksum
+    (tmp_path / "b.jsonl.gz").write_bytes(whole)
+    (tmp_path / "c.jsonl.gz").write_bytes(b"no gzip at all")
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(A) + b"rubbish behind the end")
+    (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(A) + gzip.compress(B))
+    items = list(read(tmp_path))
+    assert items == list(read(tmp_path))
+    lost = {Path(item.location).name[0]: item for item in items if isinstance(item, BrokenRow)}
+    rows = [item for item in items if isinstance(item, Example)]
+    assert list(lost) == ["a", "b", "c", "d"] and len(rows) + 4 == len(items)
+    counts = Counter(row.id[0] for row in rows)
+    assert 400 < counts["a"] < 500 and counts["b"] == 1000  # half of the file, and all of it
+    for row in rows[:-3]:
+        assert row.text.startswith(f"{int(row.id.split('-')[1]) - 1} ")
+    for name in "abd":
+        assert f"the rest of the file after line {counts[name]} was not read" in lost[name].reason
+    assert "what was read of it may be wrong too" in lost["b"].reason
+    assert re.search("damaged or not gzip data.*" + NOTHING_READ, lost["c"].reason)
+    assert [row.id for row in rows[-3:]] == ["d-1", "e-1", "e-2"]
+
+
+@pytest.mark.parametrize("name", ["bomb.jsonl.gz", "bomb.csv.gz", "bomb.json.gz"])
+def test_a_gzip_bomb_is_stopped_early_and_in_small_memory(tmp_path, monkeypatch, name) -> None:
+    zipper = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    path = tmp_path / name
+    path.write_bytes(b"".join(zipper.compress(zeros) for _ in range(100)) + zipper.flush())
+    assert path.stat().st_size < 150_000  # 100 MB unpacked
+    monkeypatch.setattr(streams, "EXPANSION_FREE_BYTES", 10**6)
+    monkeypatch.setattr(streams, "MAX_EXPANSION", 100)
+    tracemalloc.start()
+    (item,) = read(path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "unpacks to more than is allowed" in item.reason
+    assert peak_bytes < 60 * 2**20
+    with pytest.raises(DataError, match="unpacks to more than is allowed"):
+        list(read(path, keep_broken=False))
+
+
+def test_a_line_without_end_is_never_held_whole(tmp_path, monkeypatch) -> None:
+    # The default of the argument was bound when the function was made.
+    monkeypatch.setattr(streams.lines, "__defaults__", (100_000,))
+    for module in (streams, readers, tables):
+        monkeypatch.setattr(module, "MAX_ROW_CHARACTERS", 100_000)
+    endless = b'{"text": "' + b"x" * 30_000_000 + b'"}\n'
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(A + endless + C + endless[:-1])
+    too_long = broken("has more than 100,000 characters")
+    tracemalloc.start()
+    check(path, [("f-1", "a"), too_long, ("f-3", "c"), too_long])
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    table = tmp_path / "f.csv"
+    table.write_bytes(b"text\na\n" + endless + b"c\n")
+    check(table, [("f-1", "a"), broken("a line has more than 100,000.*after row 1 was not read")])
+    # Quoted over many lines: no line is long, but the field is.
+    monkeypatch.setattr(csv, "field_size_limit", lambda *_: 100_000)
+    for name in ("f.txt", "f.json"):
+        monkeypatch.setattr(readers, "MAX_JSON_CHARACTERS", 100_000)
+        (tmp_path / name).write_bytes(endless)
+        check(tmp_path / name, [broken("has more than 100,000 characters")])
+
+
+def test_a_line_of_the_longest_length_is_read() -> None:
+    pieces = ["ab", "c\nab", "cd\n", "abcd"]
+    assert list(streams.lines(pieces, 4)) == ["abc\n", "abcd\n", "abcd"]
+    assert [len(cut) for cut in streams.lines(["abcde" * 3, "x" * 50, "\n", "y"], 4)] == [16, 1]
+
+
+def test_parquet_of_wrong_types(tmp_path) -> None:
+    texts = pyarrow.array([b"caf\xe9", b"fine"], pyarrow.binary()).view(pyarrow.string())
+    far = pyarrow.array([2**31 - 1, 0], pyarrow.int32()).view(pyarrow.date32())
+    cases = {
+        "numbers": (
+            [1, 2],
+            [broken("holds 1 .a number", "row 1", "f-1"), broken("holds 2", "row 2", "f-2")],
+        ),
+        "bytes": ([b"a", b"b"], [broken("bytes", "row 1", "f-1"), broken("bytes", "row 2", "f-2")]),
+        "nulls": ([None, "b"], [broken("null", "row 1", "f-1"), ("f-2", "b")]),
+        "not UTF-8": (texts, [broken("cannot read a value: .*utf-8", "row 1"), ("f-2", "fine")]),
+        "structs": (
+            [{"a": 1}, {"a": 2}],
+            [broken("an object", "row 1", "f-1"), broken("an obj", "row 2", "f-2")],
+        ),
+        "lists": ([["a"], [None]], [("f-1", ["a"]), broken("a list", "row 2", "f-2")]),
+    }
+    path = tmp_path / "f.parquet"
+    for column, expected in cases.values():
+        parquet.write_table(pyarrow.table({"text": column}), path)
+        check(path, expected)
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], "day": far}), path)
+    check(path, [broken("cannot read a value", "row 1"), ("f-2", "b")])
+    parquet.write_table(pyarrow.table({"txt": ["a"]}), path)
+    check(path, [broken("no column 'text'.*mean 'txt'.*" + NOTHING_READ)])
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), path)
+    check(path, [broken("^holds no rows$")])
+    whole = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), whole)
+    for cut in (0, 3, 4, 100, len(whole.getvalue()) - 1):
+        path.write_bytes(whole.getvalue()[:cut])
+        check(path, [broken("cannot be read as parquet.*" + NOTHING_READ)])
+
+
+def test_parquet_damaged_in_the_middle_costs_its_rest(tmp_path) -> None:
+    path = tmp_path / "f.parquet"
+    table = pyarrow.table({"text": [f"document {number}" * 50 for number in range(200)]})
+    parquet.write_table(table, path, row_group_size=100, compression="none", use_dictionary=False)
+    column = parquet.ParquetFile(path).metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset : column.data_page_offset + 50] = b"\xff" * 50
+    path.write_bytes(data)
+    *rows, rest = read(path)
+    assert [row.id for row in rows] == [f"f-{number}" for number in range(1, len(rows) + 1)]
+    assert 64 <= len(rows) <= 100
+    assert f"the rest of the file after row {len(rows)} was not read" in rest.reason
+
+
+# Labels, from the file to the number.
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["1", "0", "1"], ["0", "1"]),
+        ([1, 0, -0.0], ["0", "1"]),
+        (["true", "false"], ["false", "true"]),
+        ([True, False], ["false", "true"]),
+        (["null", "nan", "None"], ["None", "nan", "null"]),
+        (["1e5", "100000", "0x10"], ["0x10", "100000", "1e5"]),
+        ([10**400, 1], ["1", "1" + "0" * 400]),
+        (["a", "a "], ["a", "a "]),
+        (["<script>", "a|b", "../x"], ["../x", "<script>", "a|b"]),
+        (["no", "yes", "\ud800"], ["no", "yes", "\ud800"]),
+    ],
+)
+def test_labels_that_look_like_something_else_are_names(tmp_path, labels, names) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b"".join(line("a", label=label) for label in labels))
+    examples = list(read(path, keep_broken=False, columns=Columns(label="label")))
+    learned = LabelMap.learn(examples)
+    assert learned.names == names
+    assert {learned.encode(example) for example in examples} == set(range(len(names)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([True, 1], "mixes types: .*line 1 has True .*line 2 has 1"),
+        (["1", 1], "mixes types"),
+        ([0.5, 1], "set data.label_type to regression"),
+        (["a", "a"], r"has 1 label \('a'\); single_label needs at least 2"),
+        ([None, ""], "no document has a label"),
+        ([{"a": 1}, "b"], "holds {'a': 1}"),
+    ],
+)
+def test_labels_that_cannot_be_classes(tmp_path, labels, reason) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b"".join(line("a", label=label) for label in labels))
+    with pytest.raises(DataError, match=reason):
+        LabelMap.learn(read(path, keep_broken=False, columns=Columns(label="label")))
+
+
+@pytest.mark.parametrize("name", ["new", "A", "x" * 1_000_000, "\ud800", 3])
+def test_unknown_labels_name_the_row_and_what_is_known(tmp_path, name) -> None:
+    path = tmp_path / "validation.jsonl"
+    path.write_bytes(line("a", label="a") + line("b", label=name))
+    _, odd = read(path, keep_broken=False, columns=Columns(label="label"))
+    with pytest.raises(DataError) as caught:
+        LabelMap(["a", "b"], "single_label").encode(odd)
+    message = str(caught.value)
+    assert f"{path}, line 2" in message and "allowed are 'a', 'b'" in message
+    assert len(message) < len(str(path)) + 300
+
+
+# Through the model.
+
+
+def test_hostile_documents_are_answered_each_in_its_row(encoders, tmp_path) -> None:
+    texts = [
+        "",
+        " \t\n",
+        "😀👩‍👩‍👧🇩🇪",
+        "\u202eעברית. العربية؟",
+        "a\0b\x07",
+        "half \ud800.",
+        WORD,
+        "<script>x</script>",
+    ]
+    rows = [{"id": f"../{number}", "text": text} for number, text in enumerate(texts)]
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    model = save_model(tmp_path / "model", encoders["bert"])
+    assert infer(model, "--input", path, "--output", tmp_path / "out.jsonl") == 0
+    answers = read_jsonl(tmp_path / "out.jsonl")
+    assert [row["id"] for row in answers] == [row["id"] for row in rows]
+    for row, answer in zip(rows, answers, strict=True):
+        for sentence in answer["sentences"]:
+            assert row["text"][sentence["start"] : sentence["end"]] == sentence["text"]
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "model", "out.jsonl"]
+    assert resolve_sources(str(path), "--input", "input")[0].path == path

@@ -1,0 +1,207 @@
+"""Files that are none, that may not be read, or that do not stay as they were."""
+
+import codecs
+import io
+import os
+import socket
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from hostile import broken, check, line, read
+
+from hierbert.data.broken import BrokenRow
+from hierbert.data.corpus import Columns, Example
+from hierbert.errors import ConfigError, DataError
+
+A, B, C = line("a"), line("b"), line("c")
+
+
+def test_pipes_devices_and_sockets_are_refused_before_they_are_opened(
+    tmp_path, monkeypatch
+) -> None:
+    os.mkfifo(tmp_path / "f.jsonl")
+    (tmp_path / "zero.jsonl").symlink_to("/dev/zero")
+    (tmp_path / "nothing.csv").symlink_to(tmp_path / "gone.csv")
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path)  # a socket's path must be short
+        listener.bind("s.txt")
+    for spec, reason in [
+        (tmp_path / "f.jsonl", "is no file but a pipe, a socket or a device; standard input"),
+        (tmp_path / "*.jsonl", "is no file but a pipe"),
+        (tmp_path / "zero.jsonl", "is no file but a pipe, a socket or a device"),
+        (tmp_path / "*.csv", "is no file but a link to nothing"),
+        (tmp_path / "s.txt", "is no file but a pipe, a socket"),
+    ]:
+        with pytest.raises(DataError, match=reason):
+            read(spec)
+    with pytest.raises(DataError, match=r"s.txt' is no file but a pipe"):
+        list(read(tmp_path))
+    (tmp_path / "s.txt").unlink()
+    with pytest.raises(DataError, match=r"f.jsonl' is no file but a pipe"):
+        read(tmp_path)
+    (tmp_path / "f.jsonl").unlink()
+    (tmp_path / "zero.jsonl").unlink()
+    with pytest.raises(DataError, match=r"nothing.csv' is a symbolic link inside a folder"):
+        read(tmp_path)
+
+
+def test_a_directory_named_like_a_file(tmp_path) -> None:
+    (tmp_path / "f.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"f.jsonl' holds no .txt file"):
+        read(tmp_path / "f.jsonl")
+    (tmp_path / "g.jsonl").write_bytes(A)
+    assert [item.id for item in read(tmp_path)] == ["g-1"]
+    assert [item.id for item in read(tmp_path / "*.jsonl")] == ["g-1"]
+    (tmp_path / "f.jsonl" / "x.txt").write_text("inside")
+    assert [item.id for item in read(tmp_path / "f.jsonl")] == ["x"]
+
+
+def test_paths_with_dots_stay_what_was_named(tmp_path) -> None:
+    (tmp_path / "sub" / "in").mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "sub" / "in" / "own.txt").write_text("own")
+    (tmp_path / "sub" / "..hidden.txt").write_text("hidden")
+    assert [item.id for item in read(tmp_path / "sub")] == ["in/own"]
+    assert [item.text for item in read(tmp_path / "sub" / ".." / "sub" / "in")] == ["own"]
+    (tmp_path / "sub" / "in" / "up").symlink_to("..")
+    with pytest.raises(DataError, match="up' is a symbolic link inside a folder"):
+        list(read(tmp_path / "sub"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "a\0b.jsonl",
+        "\ud800.jsonl",
+        "x" * 5000 + ".csv",
+        "~nobody/x.csv",
+        "//",
+        "[",
+        "hub://\0/x",
+        "\n",
+        "a/\0/b",
+    ],
+)
+def test_names_that_no_file_can_have(spec, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((DataError, ConfigError)):
+        list(read(spec, keep_broken=False))
+
+
+def test_what_may_not_be_read_or_is_gone_costs_that_file_only(tmp_path, monkeypatch) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jsonl").write_bytes(A)
+    spec = [str(tmp_path / f"{name}.jsonl") for name in "abc"]
+    items = read(spec)
+    assert next(items).id == "a-1"
+    (tmp_path / "b.jsonl").unlink()
+    gone, last = items
+    assert last.id == "c-1"
+    assert gone == BrokenRow(
+        None,
+        spec[1],
+        f"cannot read {spec[1]!r}: No such file or directory; nothing of the file was read",
+    )
+    (tmp_path / "b.jsonl").write_bytes(A)
+    opened = open
+
+    def refuse(path, *args, **kwargs):  # root may read anything, so chmod would test nothing
+        if str(path) == spec[1]:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    found = list(read(spec))
+    assert [item.id for item in found] == ["a-1", None, "c-1"]
+    assert "Permission denied; nothing of the file was read" in found[1].reason
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_file_without_permission(tmp_path) -> None:
+    (tmp_path / "f.jsonl").write_bytes(A)
+    (tmp_path / "f.jsonl").chmod(0)
+    check(tmp_path / "f.jsonl", [broken("Permission denied")])
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(line("a" * 100) * 5000)
+    items = read(path)
+    first = [next(items) for _ in range(10)]
+    os.truncate(path, 300_001)  # in the middle of a row
+    rest = list(items)
+    assert [item.location for item in first + rest] == [
+        f"{path}, line {number}" for number in range(1, len(first + rest) + 1)
+    ]
+    assert isinstance(rest[-1], BrokenRow) and all(isinstance(item, Example) for item in rest[:-1])
+    path.write_bytes(A)
+    items = read(path)
+    assert next(items).text == "a"
+    with open(path, "ab") as more:
+        more.write(B)
+    assert [item.text for item in items] in ([], ["b"])  # what was there in time, and whole
+
+
+def test_texts_of_a_folder_break_one_by_one(tmp_path) -> None:
+    (tmp_path / "pos").mkdir()
+    for name, data in [
+        ("a", b"fine"),
+        ("b", b"caf\xe9"),
+        ("c", codecs.BOM_UTF16_LE + b"a\0"),
+        ("d", b""),
+    ]:
+        (tmp_path / "pos" / f"{name}.txt").write_bytes(data)
+    place = str(tmp_path / "pos")
+    expected = [
+        ("pos/a", "fine"),
+        broken(r"^is not utf-8: line 1 \(byte 3\) has the byte 0xe9", f"{place}/b.txt"),
+        broken("^begins with the byte order mark of utf-16; set data.encoding to utf-16$", "c.txt"),
+        ("pos/d", ""),
+    ]
+    check(tmp_path, expected)
+
+
+def test_a_column_that_no_row_has_is_told_behind_the_rows(tmp_path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(A + b"[\n" + C)
+    kept = list(read(path, columns=Columns(label="topic")))
+    assert [item.id for item in kept] == ["f-1", None, "f-3", None]
+    assert kept[-1].location == str(path) and "has no column 'topic'" in kept[-1].reason
+
+
+def test_what_is_no_mistake_of_a_file_still_ends_the_reading(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed"):
+        list(read("-"))
+    with pytest.raises(ConfigError, match="unknown encoding"):
+        list(read(tmp_path_file(tmp_path), encoding="klingon"))
+    datasets = pytest.importorskip("datasets")
+
+    def no_network(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", no_network)
+    with pytest.raises(DataError, match="no network"):
+        list(read("hub://user/name"))
+
+
+def tmp_path_file(folder: Path) -> Path:
+    (folder / "f.jsonl").write_bytes(A)
+    return folder / "f.jsonl"
+
+
+def test_standard_input_keeps_broken_rows_too(monkeypatch) -> None:
+    data = A + b"\xff\n" + line("b", id="x") + line("c", id="x") + A
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+    items = list(read("-"))
+    assert [item.id for item in items] == ["stdin-1", None, "x", "x", "stdin-5"]
+    assert "the id 'x' occurs twice, first in a row before it" in items[3].reason
+    monkeypatch.setattr(
+        sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data.replace(b"\xff\n", b"")))
+    )
+    with pytest.raises(
+        DataError, match="occurs twice: a row before it, and standard input, line 3"
+    ):
+        list(read("-", keep_broken=False))

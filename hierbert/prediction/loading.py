@@ -1,22 +1,33 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from hierbert.data.sources import near_paths_hint
-from hierbert.errors import ConfigError, ModelError
+from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model_files import (
+    ADAPTER,
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    WeightSizes,
+    bounded_building,
+    check_config,
+    check_index,
+    check_model_files,
+    read_json,
+    refuse_not_finite,
+)
 from hierbert.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.progress import say
 
@@ -49,21 +60,27 @@ def load_model(
     if dtype == "int8" and place.type != "cpu":
         raise ConfigError(f"dtype int8 is for CPUs, not for {place}; choose bfloat16 or float16")
     name = os.path.expanduser(source)
-    if not _is_hub_id(name):
-        check_folder(Path(name))
+    # Said, lest transformers ask at the terminal whether code may run.
+    hub = {"trust_remote_code": False, **hub}
     try:
         with _no_conversion():
-            model, report = HierBertForDocuments.from_pretrained(
-                name,
-                dtype=FLOAT_DTYPES.get(dtype, torch.float32),
-                use_safetensors=True,
-                output_loading_info=True,
-                # They are refused below, by name.
-                ignore_mismatched_sizes=True,
-                **hub,
-            )
-        processor = HierBertProcessor.from_config(_load_tokenizer(name, hub), model.config)
-    except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
+            sizes = _check_hub(name, hub) if _is_hub_id(name) else check_folder(Path(name))
+            with bounded_building(sizes, f"model {name}"):
+                model, report = HierBertForDocuments.from_pretrained(
+                    name,
+                    dtype=FLOAT_DTYPES.get(dtype, torch.float32),
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    # They are refused below, by name.
+                    ignore_mismatched_sizes=True,
+                    **hub,
+                )
+        tokenizer = _load_tokenizer(name, hub)
+        processor = HierBertProcessor.from_config(tokenizer, model.config)
+    except HierBertError:
+        raise
+    # The settings of a stranger fail anywhere in transformers, with anything.
+    except Exception as error:
         raise ModelError(f"model {name} cannot be loaded: {_reason(error)}") from error
     if lost := sorted(report["missing_keys"]):
         raise ModelError(f"model {name} lacks {len(lost)} weights, such as {lost[0]}")
@@ -73,6 +90,8 @@ def load_model(
             f"model {name} holds {len(wrong)} weights of another shape than its config.json says, "
             f"such as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
         )
+    refuse_not_finite(model, f"model {name}")
+    _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
     encoder = model.hierbert.segment_encoder
     if dtype == "auto":
@@ -166,37 +185,86 @@ def _is_hub_id(name: str) -> bool:
     return bool(user and rest and "/" not in rest) and not os.path.isdir(user)
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds no model of hierbert's.
+def check_folder(folder: Path) -> WeightSizes:
+    """Refuse a folder that holds no model of hierbert's, before anything of it is loaded.
 
     Args:
         folder: The model's.
 
+    Returns:
+        How large its weights are.
+
     Raises:
-        ModelError: It is missing, of another kind, or without safetensors weights.
+        ModelError: It is missing, of another kind, without safetensors weights, damaged, or asks
+            for what a model may not: see `hierbert.model_files`.
     """
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():
         raise ModelError(f"{folder} is no model folder but a file; name the folder that holds it")
-    config = folder / "config.json"
-    if not config.is_file():
+    if not (folder / CONFIG).exists():
         inside = folder / "model"
-        hint = f"; did you mean {str(inside)!r}?" if (inside / "config.json").is_file() else ""
-        raise ModelError(f"{folder} is no model folder: config.json is missing{hint}")
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{config} cannot be read: {_reason(error)}") from error
-    kind = values.get("model_type") if isinstance(values, dict) else None
-    if kind != "hierbert":
-        raise ModelError(
-            f"{config} is of a model of type {kind!r}; hierbert loads what train.py saved "
-            '(model_type "hierbert")'
-        )
+        hint = f"; did you mean {str(inside)!r}?" if (inside / CONFIG).is_file() else ""
+        raise ModelError(f"{folder} is no model folder: {CONFIG} is missing{hint}")
+    _check_kind(read_json(folder / CONFIG, f"model {folder}"), str(folder / CONFIG))
     if not list(folder.glob("*.safetensors")):
-        other = "".join(f"; {path.name} is not read" for path in sorted(folder.glob("*.bin")))
+        other = "".join(f"; {path.name} is not read" for path in _pickles(folder))
         raise ModelError(f"{folder} holds no weights: no .safetensors file is there{other}")
+    return check_model_files(folder, f"model {folder}")
+
+
+def _pickles(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pkl"))
+
+
+def _check_kind(values: dict[str, Any], config: str) -> None:
+    if values.get("model_type") != "hierbert":
+        raise ModelError(
+            f"{config} is of a model of type {values.get('model_type')!r}; hierbert loads what "
+            'train.py saved (model_type "hierbert")'
+        )
+
+
+def _check_hub(name: str, hub: dict[str, Any]) -> WeightSizes | None:
+    """The same checks of a repository, whose files come into the cache one by one."""
+    known = ("revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder")
+    given = {key: value for key, value in hub.items() if key in known}
+
+    def find(file: str, needed: bool = False) -> Path | None:
+        path = cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **given)
+        return Path(path) if path is not None else None
+
+    config = find(CONFIG, needed=True)
+    assert config is not None  # it would have been an error
+    values = read_json(config, f"model {name}")
+    _check_kind(values, f"{CONFIG} of {name}")
+    check_config(values, f"model {name}")
+    find(ADAPTER)
+    weights = find(WEIGHTS)
+    if weights is not None:
+        return check_model_files(weights.parent, f"model {name}")
+    index = find(INDEX)
+    if index is not None:
+        check_index(read_json(index, f"model {name}"), f"model {name}")
+    return None
+
+
+def _check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, model: HierBertForDocuments, name: str
+) -> None:
+    """Refuse a tokenizer that loads without complaint and is not this model's."""
+    # Without its files a tokenizer is made of nothing but special tokens.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"the tokenizer of model {name} has no vocabulary: tokenizer.json is missing or empty"
+        )
+    largest = max(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).values())
+    known = model.get_input_embeddings().weight.shape[0]
+    if largest >= known:
+        raise ModelError(
+            f"the tokenizer of model {name} is of another model: it has a token {largest:,}, the "
+            f"model knows {known:,}"
+        )
 
 
 def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:

@@ -1,0 +1,397 @@
+"""What the files of a model say of themselves, looked at before anything is built from them.
+
+A folder or a repository may come from a stranger: its settings can name files elsewhere, code on
+the Hub, or sizes that no machine has. Nothing is loaded, imported or allocated here. Invariant:
+what passes reads plain safetensors files of its own folder, runs no code of its own, and builds a
+model about as large as those files.
+"""
+
+import contextlib
+import json
+import math
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from transformers import CONFIG_MAPPING
+
+from hierbert.cache import reason
+from hierbert.errors import ModelError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+_LARGEST_JSON_BYTES = 64 << 20
+# The format's own limit on its header.
+_LARGEST_HEADER_BYTES = 100_000_000
+# Of this package's own choosing: above any text encoder's, and cheap to count up to.
+_MOST_LAYERS = 1000
+_LARGEST_SIZE = 1 << 21
+# Bytes of one number in the types whose weights can be read.
+_TYPE_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I16": 16, "U16": 16,
+    "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
+    "C64": 64,
+}  # fmt: skip
+# Keys by which a configuration makes transformers read other files or fetch code.
+_FOREIGN = {
+    "transformers_weights": "names the file of its weights",
+    "quantization_config": "is of quantized weights",
+    "kernel_config": "names code on the Hub",
+    "use_kernels": "asks for code from the Hub",
+    "distributed_config": "asks for several processes",
+    "_attn_implementation_internal": "sets what is not to be set",
+    "_experts_implementation_internal": "sets what is not to be set",
+}
+_ATTENTION = re.compile(r"_?(attn|experts)_implementation")
+_BUILT_IN_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+# Whole numbers that are no sizes.
+_NO_SIZE = re.compile(r"theta|base|seed|token|_id$|^id$|factor|version|step")
+_DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+
+
+@dataclass(frozen=True)
+class WeightSizes:
+    """How large the weights of a model are, by their files' headers.
+
+    Attributes:
+        tensors: How many there are.
+        numbers: Of all of them together.
+        largest_dimension: Of any.
+    """
+
+    tensors: int
+    numbers: int
+    largest_dimension: int
+
+
+def check_model_files(folder: Path, place: str) -> WeightSizes:
+    """Check a folder of weights and configuration.
+
+    Args:
+        folder: Holds config.json and model.safetensors, or its shards and their index.
+        place: What the messages begin with.
+
+    Returns:
+        How large its weights are.
+
+    Raises:
+        ModelError: A file is missing, damaged, no plain file or too large; or the configuration
+            asks for other files, for code, or for a model that these weights are not of.
+    """
+    if (folder / ADAPTER).exists():
+        raise ModelError(
+            f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
+            "model it was trained for"
+        )
+    # transformers takes these for the model's, whatever lies beside them.
+    for path in sorted(folder.iterdir()):
+        if _DISTRIBUTED.fullmatch(path.name):
+            raise ModelError(
+                f"{place}: {path.name} is of a distributed checkpoint, which is not read; save "
+                f"the model as {WEIGHTS}"
+            )
+    sizes = read_sizes([folder / name for name in weight_files(folder, place)], place)
+    check_config(read_json(folder / CONFIG, place), place, sizes)
+    return sizes
+
+
+def read_json(path: Path, place: str) -> dict[str, Any]:
+    """A JSON object out of a plain file.
+
+    Args:
+        path: Of at most 64 MiB.
+        place: What the message begins with.
+
+    Returns:
+        The object.
+
+    Raises:
+        ModelError: It is no plain file, too large, not JSON, or not an object.
+    """
+    if not path.is_file():
+        # A pipe or a device would be read for ever.
+        what = "is no plain file" if path.exists() else "is missing"
+        raise ModelError(f"{place}: {path.name} {what}")
+    try:
+        if path.stat().st_size > _LARGEST_JSON_BYTES:
+            size = f"{path.stat().st_size:,} bytes"
+            raise ModelError(f"{place}: {path.name} has {size}, at most 64 MiB are read")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{place}: {path.name} cannot be read: {reason(error)}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{place}: {path.name} holds no JSON object")
+    return values
+
+
+def weight_files(folder: Path, place: str) -> list[str]:
+    """Names of the files that hold a folder's weights.
+
+    Args:
+        folder: The model's.
+        place: What the messages begin with.
+
+    Returns:
+        `WEIGHTS`, or the shards that the index names, sorted.
+
+    Raises:
+        ModelError: There is neither, or a shard is no safetensors file of this folder.
+    """
+    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
+        return [WEIGHTS]
+    return check_index(read_json(folder / INDEX, place), place)
+
+
+def check_index(index: dict[str, Any], place: str) -> list[str]:
+    """The shards that an index names.
+
+    Args:
+        index: The content of model.safetensors.index.json.
+        place: What the messages begin with.
+
+    Returns:
+        Their names, sorted.
+
+    Raises:
+        ModelError: A shard is no safetensors file of the same folder; transformers would unpickle
+            any other.
+    """
+    shards = index.get("weight_map")
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    for name in names or [None]:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
+            raise ModelError(
+                f"{place}: {INDEX} names {name!r} for a file of weights; allowed are "
+                ".safetensors files of the same folder"
+            )
+    return sorted(set(names))
+
+
+def read_sizes(paths: list[Path], place: str) -> WeightSizes:
+    """The sizes of weights by the headers of their files, of which nothing else is read.
+
+    Args:
+        paths: safetensors files.
+        place: What the messages begin with.
+
+    Returns:
+        The sizes of all of them together.
+
+    Raises:
+        ModelError: A file is missing, truncated, or says what cannot be.
+    """
+    shapes = [shape for path in paths for shape in _shapes(path, place)]
+    return WeightSizes(
+        tensors=len(shapes),
+        numbers=sum(math.prod(shape) for shape in shapes),
+        largest_dimension=max((max(shape, default=1) for shape in shapes), default=0),
+    )
+
+
+def _shapes(path: Path, place: str) -> Iterator[list[int]]:
+    """The shape of each tensor of a file, after all that can be wrong with it."""
+    if not path.is_file():
+        what = "is no plain file" if path.exists() else "is missing"
+        raise ModelError(f"{place}: its weights cannot be loaded: {path.name} {what}")
+    damaged = f"{place}: its weights cannot be loaded: {path.name} is damaged or not whole"
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _LARGEST_HEADER_BYTES):
+                raise ModelError(f"{damaged} ({size:,} bytes, of which {length:,} of header)")
+            header = json.loads(file.read(length))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{damaged} ({reason(error)})") from error
+    there = size - 8 - length
+    end = 0
+    for name, entry in header.items() if isinstance(header, dict) else [("", None)]:
+        if name == "__metadata__":
+            continue
+        shape, begin, stop = _entry(entry)
+        bits = _TYPE_BITS.get(str(entry.get("dtype")), 0) if isinstance(entry, dict) else 0
+        if shape is None or (bits and 8 * (stop - begin) != bits * math.prod(shape)):
+            raise ModelError(f"{damaged} (its header's entry {name[:100]!r})")
+        end = max(end, stop)
+        yield shape
+    if end != there:
+        raise ModelError(f"{damaged} ({there:,} bytes of weights, its header says {end:,})")
+
+
+def _entry(entry: Any) -> tuple[list[int] | None, int, int]:
+    """Shape and place of a tensor as a header's entry gives them; no shape where it is none."""
+    if not isinstance(entry, dict):
+        return None, 0, 0
+    shape, place = entry.get("shape"), entry.get("data_offsets")
+    for numbers in (shape, place):
+        if not isinstance(numbers, list) or any(type(n) is not int or n < 0 for n in numbers):
+            return None, 0, 0
+    if len(place) != 2 or place[0] > place[1]:
+        return None, 0, 0
+    return shape, place[0], place[1]
+
+
+def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
+    """Check a model's or an encoder's configuration.
+
+    Args:
+        values: The content of config.json.
+        place: What the messages begin with.
+        sizes: Of the weights it is for; None where they are not known.
+
+    Raises:
+        ModelError: It asks for other files or for code, is of no text encoder that transformers
+            knows, or is of a model that is larger than its weights.
+    """
+    nested = values.get("text_config") if values.get("model_type") == "hierbert" else None
+    if nested is not None:
+        if not isinstance(nested, dict):
+            raise ModelError(f"{place}: {CONFIG}: text_config must be an object")
+        _check_kind(nested.get("model_type", "bert"), place)
+    elif values.get("model_type") != "hierbert":
+        _check_kind(values.get("model_type"), place)
+    for path, value in _walk(values):
+        key = path.rpartition(".")[2]
+        if key in _FOREIGN and value:
+            raise ModelError(
+                f"{place}: {CONFIG}: {path} {_FOREIGN[key]}, which is not allowed; save the model "
+                "without it"
+            )
+        if _ATTENTION.fullmatch(key) and value is not None and value not in _BUILT_IN_ATTENTION:
+            raise ModelError(
+                f"{place}: {CONFIG}: {path}={_short(value)} is not allowed; choose from "
+                f"{', '.join(_BUILT_IN_ATTENTION)}"
+            )
+    _check_sizes(values if nested is None else nested, place, sizes)
+    if nested is not None:
+        own = {name: value for name, value in values.items() if name != "text_config"}
+        named = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
+        _check_sizes({name: own[name] for name in named if name in own}, place, sizes)
+
+
+def _check_kind(kind: Any, place: str) -> None:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{place}: {CONFIG}: its encoder's model_type {_short(kind)} is none that transformers "
+            "knows by itself; code of its own repository is not run"
+        )
+    if CONFIG_MAPPING[kind].sub_configs:
+        raise ModelError(
+            f"{place}: {CONFIG}: its encoder's model_type {kind!r} is made of several models; a "
+            "text encoder such as bert is needed"
+        )
+
+
+def _check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) -> None:
+    """Refuse numbers that would have to be counted up to before any weight is asked for."""
+    tensors = sizes.tensors if sizes else 0
+    dimension = sizes.largest_dimension if sizes else 0
+    for path, value in _walk(values):
+        key = path.rpartition(".")[2].lower()
+        if type(value) not in (int, float) or _NO_SIZE.search(key):
+            continue
+        most = max(_LARGEST_SIZE, dimension)
+        if "layer" in key and not key.endswith(("eps", "epsilon", "drop")):
+            most = max(_MOST_LAYERS, tensors)
+        elif key == "num_labels":
+            most = max(_LARGEST_SIZE // 2, dimension)
+        if value > most and value != math.inf:
+            raise ModelError(
+                f"{place}: {CONFIG}: {path}={_short(value)} is more than a model of these weights "
+                f"can have; at most {most:,}"
+            )
+
+
+def _walk(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every entry of nested objects with its dotted path; lists are gone through."""
+    pairs = values.items() if isinstance(values, dict) else enumerate(values)
+    for name, value in pairs:
+        path = f"{prefix}{name}"
+        yield path, value
+        # The names of labels are no settings.
+        if isinstance(value, (dict, list)) and name not in ("id2label", "label2id"):
+            yield from _walk(value, f"{path}.")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+@contextlib.contextmanager
+def bounded_building(sizes: WeightSizes | None, place: str, beside: int = 0) -> Iterator[None]:
+    """Stop the building of a model that grows far beyond its files.
+
+    Args:
+        sizes: Of the weights that it is built for; None sets no bound.
+        place: What the message begins with.
+        beside: Numbers that may come beside them, of new parts.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: Within the context, by the module that is one too many.
+    """
+    if sizes is None:
+        yield
+        return
+    thread = threading.get_ident()
+    # A model may be built twice, and its weights tied; more than that is another model.
+    most_tensors = 4 * sizes.tensors + 10_000
+    most_numbers = 4 * sizes.numbers + 1_000_000 + beside
+    built = [0, 0]
+
+    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        if tensor is None or threading.get_ident() != thread:
+            return
+        # What is read from the files has their size.
+        if tensor.device.type != "meta" and not beside:
+            return
+        built[0] += 1
+        built[1] += tensor.numel()
+        if built[0] > most_tensors or built[1] > most_numbers:
+            raise ModelError(
+                f"{place}: {CONFIG} is of a larger model than its weights: they hold "
+                f"{sizes.numbers:,} numbers in {sizes.tensors:,} tensors"
+            )
+
+    hooks = [
+        register_module_parameter_registration_hook(count),
+        register_module_buffer_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def refuse_not_finite(model: nn.Module, place: str) -> None:
+    """Refuse weights that are no numbers: every answer would be none.
+
+    Args:
+        model: With its weights.
+        place: What the message begins with.
+
+    Raises:
+        ModelError: A weight holds NaN or infinity.
+    """
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            wrong = int((~torch.isfinite(weight)).sum())
+            raise ModelError(
+                f"{place}: {wrong:,} of the {weight.numel():,} numbers of {name} are not finite "
+                "(NaN or infinity), so that its answers would be none"
+            )

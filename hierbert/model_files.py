@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from transformers import CONFIG_MAPPING
+from transformers.utils import cached_file
 
 from hierbert.cache import reason
 from hierbert.errors import ModelError
@@ -31,6 +32,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
+_HUB_ARGUMENTS = (
+    "revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder",
+)  # fmt: skip
 _LARGEST_JSON_BYTES = 64 << 20
 # The format's own limit on its header.
 _LARGEST_HEADER_BYTES = 100_000_000
@@ -90,10 +94,7 @@ def check_model_files(folder: Path, place: str) -> WeightSizes:
             asks for other files, for code, or for a model that these weights are not of.
     """
     if (folder / ADAPTER).exists():
-        raise ModelError(
-            f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
-            "model it was trained for"
-        )
+        _refuse_adapter(place)
     # transformers takes these for the model's, whatever lies beside them.
     for path in sorted(folder.iterdir()):
         if _DISTRIBUTED.fullmatch(path.name):
@@ -104,6 +105,49 @@ def check_model_files(folder: Path, place: str) -> WeightSizes:
     sizes = read_sizes([folder / name for name in weight_files(folder, place)], place)
     check_config(read_json(folder / CONFIG, place), place, sizes)
     return sizes
+
+
+def check_repository(name: str, place: str, **hub: Any) -> WeightSizes | None:
+    """The same checks of a repository of the Hub, whose files come into the cache one by one.
+
+    Args:
+        name: Its id.
+        place: What the messages begin with.
+        **hub: `revision`, `token` and the like; what `cached_file` does not know is passed over.
+
+    Returns:
+        How large its weights are; None where they are sharded.
+
+    Raises:
+        ModelError: As `check_model_files` does.
+        OSError: There is no such repository, or it cannot be reached.
+    """
+    given = {key: hub[key] for key in _HUB_ARGUMENTS if key in hub}
+
+    def find(file: str, needed: bool = False) -> Path | None:
+        path = cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **given)
+        return Path(path) if path is not None else None
+
+    config = find(CONFIG, needed=True)
+    assert config is not None  # it would have been an error
+    # Before the weights come, which take longer.
+    check_config(read_json(config, place), place)
+    if find(ADAPTER) is not None:
+        _refuse_adapter(place)
+    weights = find(WEIGHTS)
+    if weights is not None:
+        return check_model_files(weights.parent, place)
+    index = find(INDEX)
+    if index is not None:
+        check_index(read_json(index, place), place)
+    return None
+
+
+def _refuse_adapter(place: str) -> NoReturn:
+    raise ModelError(
+        f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
+        "model it was trained for"
+    )
 
 
 def read_json(path: Path, place: str) -> dict[str, Any]:
@@ -233,13 +277,15 @@ def _entry(entry: Any) -> tuple[list[int] | None, int, int]:
     """Shape and place of a tensor as a header's entry gives them; no shape where it is none."""
     if not isinstance(entry, dict):
         return None, 0, 0
-    shape, place = entry.get("shape"), entry.get("data_offsets")
-    for numbers in (shape, place):
-        if not isinstance(numbers, list) or any(type(n) is not int or n < 0 for n in numbers):
-            return None, 0, 0
-    if len(place) != 2 or place[0] > place[1]:
+    shape, place = _whole_numbers(entry.get("shape")), _whole_numbers(entry.get("data_offsets"))
+    if place is None or len(place) != 2 or place[0] > place[1]:
         return None, 0, 0
     return shape, place[0], place[1]
+
+
+def _whole_numbers(values: Any) -> list[int] | None:
+    is_list = isinstance(values, list) and all(type(n) is int and n >= 0 for n in values)
+    return values if is_list else None
 
 
 def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
@@ -313,15 +359,16 @@ def _check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) 
             )
 
 
-def _walk(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every entry of nested objects with its dotted path; lists are gone through."""
-    pairs = values.items() if isinstance(values, dict) else enumerate(values)
-    for name, value in pairs:
-        path = f"{prefix}{name}"
-        yield path, value
-        # The names of labels are no settings.
-        if isinstance(value, (dict, list)) and name not in ("id2label", "label2id"):
-            yield from _walk(value, f"{path}.")
+def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every entry of nested objects and lists with its dotted path, however deep they are."""
+    waiting: list[tuple[str, Any]] = [("", values)]
+    while waiting:
+        prefix, inner = waiting.pop()
+        for name, value in inner.items() if isinstance(inner, dict) else enumerate(inner):
+            yield f"{prefix}{name}", value
+            # The names of labels are no settings.
+            if isinstance(value, (dict, list)) and name not in ("id2label", "label2id"):
+                waiting.append((f"{prefix}{name}.", value))
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import cached_file
 
 from hierbert.data.sources import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError
@@ -16,15 +15,10 @@ from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model_files import (
-    ADAPTER,
     CONFIG,
-    INDEX,
-    WEIGHTS,
-    WeightSizes,
     bounded_building,
-    check_config,
-    check_index,
     check_model_files,
+    check_repository,
     read_json,
     refuse_not_finite,
 )
@@ -64,7 +58,11 @@ def load_model(
     hub = {"trust_remote_code": False, **hub}
     try:
         with _no_conversion():
-            sizes = _check_hub(name, hub) if _is_hub_id(name) else check_folder(Path(name))
+            if _is_hub_id(name):
+                sizes = check_repository(name, f"model {name}", **hub)
+            else:
+                check_folder(Path(name))
+                sizes = check_model_files(Path(name), f"model {name}")
             with bounded_building(sizes, f"model {name}"):
                 model, report = HierBertForDocuments.from_pretrained(
                     name,
@@ -185,18 +183,14 @@ def _is_hub_id(name: str) -> bool:
     return bool(user and rest and "/" not in rest) and not os.path.isdir(user)
 
 
-def check_folder(folder: Path) -> WeightSizes:
-    """Refuse a folder that holds no model of hierbert's, before anything of it is loaded.
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no model of hierbert's.
 
     Args:
         folder: The model's.
 
-    Returns:
-        How large its weights are.
-
     Raises:
-        ModelError: It is missing, of another kind, without safetensors weights, damaged, or asks
-            for what a model may not: see `hierbert.model_files`.
+        ModelError: It is missing, of another kind, or without safetensors weights.
     """
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
@@ -206,47 +200,19 @@ def check_folder(folder: Path) -> WeightSizes:
         inside = folder / "model"
         hint = f"; did you mean {str(inside)!r}?" if (inside / CONFIG).is_file() else ""
         raise ModelError(f"{folder} is no model folder: {CONFIG} is missing{hint}")
-    _check_kind(read_json(folder / CONFIG, f"model {folder}"), str(folder / CONFIG))
+    kind = read_json(folder / CONFIG, f"model {folder}").get("model_type")
+    if kind != "hierbert":
+        raise ModelError(
+            f"{folder / CONFIG} is of a model of type {kind!r}; hierbert loads what train.py saved "
+            '(model_type "hierbert")'
+        )
     if not list(folder.glob("*.safetensors")):
         other = "".join(f"; {path.name} is not read" for path in _pickles(folder))
         raise ModelError(f"{folder} holds no weights: no .safetensors file is there{other}")
-    return check_model_files(folder, f"model {folder}")
 
 
 def _pickles(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pkl"))
-
-
-def _check_kind(values: dict[str, Any], config: str) -> None:
-    if values.get("model_type") != "hierbert":
-        raise ModelError(
-            f"{config} is of a model of type {values.get('model_type')!r}; hierbert loads what "
-            'train.py saved (model_type "hierbert")'
-        )
-
-
-def _check_hub(name: str, hub: dict[str, Any]) -> WeightSizes | None:
-    """The same checks of a repository, whose files come into the cache one by one."""
-    known = ("revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder")
-    given = {key: value for key, value in hub.items() if key in known}
-
-    def find(file: str, needed: bool = False) -> Path | None:
-        path = cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **given)
-        return Path(path) if path is not None else None
-
-    config = find(CONFIG, needed=True)
-    assert config is not None  # it would have been an error
-    values = read_json(config, f"model {name}")
-    _check_kind(values, f"{CONFIG} of {name}")
-    check_config(values, f"model {name}")
-    find(ADAPTER)
-    weights = find(WEIGHTS)
-    if weights is not None:
-        return check_model_files(weights.parent, f"model {name}")
-    index = find(INDEX)
-    if index is not None:
-        check_index(read_json(index, f"model {name}"), f"model {name}")
-    return None
 
 
 def _check_vocabulary(

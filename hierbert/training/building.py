@@ -11,10 +11,11 @@ from transformers import AutoTokenizer
 from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
-from hierbert.encoders import encoder_hint, lasting_name, resolve_encoder
-from hierbert.errors import ConfigError, ModelError
+from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
+from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model_files import bounded_building, refuse_not_finite
 
 PROBLEM_TYPES = {
     "single_label": "single_label_classification",
@@ -22,6 +23,8 @@ PROBLEM_TYPES = {
     "regression": "regression",
 }
 LARGEST_CLASS_WEIGHT = 10.0
+# Numbers of the aggregator and the heads, which an encoder's files know nothing of: 4 GB of them.
+_LARGEST_NEW_PARTS = 10**9
 
 
 def build_model(
@@ -44,31 +47,42 @@ def build_model(
     settings = config.model
     revision = settings.encoder_revision
     source = resolve_encoder(settings.encoder, revision)
+    place = f"model.encoder={settings.encoder}"
+    own = _model_settings(config, label_map, train)
     try:
+        sizes = check_encoder(source, settings.encoder, revision)
         # Said, lest transformers ask at the terminal whether code may run.
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=False
         )
-        model = HierBertForDocuments.from_encoder_pretrained(
-            source, revision=revision, **_model_settings(config, label_map, train)
-        )
+        with bounded_building(sizes, place, beside=_LARGEST_NEW_PARTS):
+            model = HierBertForDocuments.from_encoder_pretrained(source, revision=revision, **own)
+        refuse_not_finite(model, place)
+    except HierBertError:
+        raise
     except OSError as error:
         raise ModelError(
-            f"model.encoder={settings.encoder} cannot be loaded: {_first_line(error)}; "
+            f"{place} cannot be loaded: {_first_line(error)}; "
             f"{encoder_hint(settings.encoder, revision)}"
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"model.encoder={settings.encoder} cannot be loaded: its weights are damaged or do "
+            f"{place} cannot be loaded: its weights are damaged or do "
             f"not fit its config.json ({_first_line(error)})"
         ) from error
     except (ValueError, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(
-                f"model.encoder={settings.encoder} needs code of its own repository, which is not "
+                f"{place} needs code of its own repository, which is not "
                 "run; choose an encoder that transformers knows by itself"
             ) from error
         raise ConfigError(_inner_message(error)) from error
+    # The settings of a stranger fail anywhere in transformers, with anything.
+    except Exception as error:
+        raise ModelError(
+            f"{place} cannot be loaded: its files are damaged or do not go together "
+            f"({type(error).__name__}: {_first_line(error)})"
+        ) from error
     _check_tokenizer(settings.encoder, tokenizer)
     encoder = model.hierbert.segment_encoder
     if config.training.freeze_encoder or config.training.trained_encoder_layers is not None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
-from hierbert.model_files import WeightSizes, check_model_files, check_repository
+from hierbert.model_files import check_model_files, check_repository
+from hierbert.weight_sizes import WeightSizes
 
 FOLDER_MARK = "./"
 

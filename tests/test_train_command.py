@@ -340,7 +340,7 @@ def of_a_translator(folder: Path) -> None:
     [
         (without_weights, "no weights in a .safetensors file"),
         (pickled, "pytorch_model.bin is not read"),
-        (cut, "damaged or do not fit"),
+        (cut, "damaged or not whole"),
         (of_another_size, "damaged or do not fit"),
         (without_tokenizer, "no vocabulary"),
         (of_a_translator, "encoder-decoder"),

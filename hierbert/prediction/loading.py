@@ -16,14 +16,13 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model_files import (
     CONFIG,
-    bounded_building,
     check_model_files,
     check_repository,
     read_json,
-    refuse_not_finite,
 )
 from hierbert.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.progress import say
+from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
 _LONGEST_REASON = 300
@@ -91,6 +90,7 @@ def load_model(
     refuse_not_finite(model, f"model {name}")
     _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
+    _try_out(model, processor, name)
     encoder = model.hierbert.segment_encoder
     if dtype == "auto":
         dtype = probe_dtype(encoder.encoder, model.config.segment_tokens)
@@ -233,14 +233,26 @@ def _check_vocabulary(
         )
 
 
+def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: str) -> None:
+    """One word through the model: settings that no weight shows fail here, not in a job."""
+    try:
+        with torch.inference_mode():
+            model(**processor("a").to(model.device))
+    except Exception as error:
+        raise ModelError(
+            f"model {name} is loaded and cannot be used: {type(error).__name__}: {_reason(error)}"
+        ) from error
+
+
 def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name, **hub)
     # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
     except Exception as error:
-        raise ModelError(
-            f"the tokenizer of model {name} cannot be loaded: {_reason(error)}"
-        ) from error
+        why = _reason(error)
+        if "trust_remote_code" in str(error):
+            why = "it needs code of its own repository, which is not run"
+        raise ModelError(f"the tokenizer of model {name} cannot be loaded: {why}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -89,10 +89,11 @@ def count_characters(document: DocumentText) -> int:
 def _count(part: Any, depth: int) -> int:
     if isinstance(part, str):
         return len(part)
-    if not isinstance(part, list | tuple) or not depth:
-        where = "a document is" if depth == 2 else "within its lists, a document holds"
+    is_list = isinstance(part, list | tuple)
+    if not is_list or not depth:
+        what = "lists within lists of lists" if is_list else type_name(part)
         raise DataError(
-            f"{where} {type_name(part)}; allowed is a string, a list of strings or a list of "
-            "lists of strings"
+            f"a document is {what}; allowed is a string, a list of strings or a list of lists of "
+            "strings"
         )
     return sum(_count(inner, depth - 1) for inner in part)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import refuse, write_jsonl
-from conftest import make_rows
+from conftest import KINDS, make_rows
 from hostile import (
     DAMAGED_WEIGHTS,
     FOREIGN_CODE,
@@ -25,8 +25,11 @@ from hostile import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inference import infer, save_model, the_error
+from safetensors.torch import load_file
+from test_model import build
 
 from hierbert import HierBertPredictor
+from hierbert.encoders import check_encoder
 from hierbert.errors import HierBertError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.cli import main as train_main
@@ -206,6 +209,24 @@ def test_what_is_not_needed_is_not_read(case, model, labels, monkeypatch) -> Non
     # Special tokens that a tokenizer's settings no longer name do not stand in these texts.
     assert probabilities(model) == pytest.approx(labels, abs=1e-6)
     assert not marker_of(model).exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_honest_folders_pass(encoders, kind, tmp_path) -> None:
+    """Of every kind of encoder, whole and in shards: what is refused above is not refused there."""
+    model, processor = build(encoders[kind])
+    expected = HierBertPredictor(model, processor).classify(TEXTS)
+    for size in ("1GB", "40KB"):
+        model.save_pretrained(tmp_path / size, max_shard_size=size)
+        processor.save_pretrained(tmp_path / size)
+        found = HierBertPredictor.from_pretrained(tmp_path / size, device="cpu").classify(TEXTS)
+        for one, other in zip(found, expected, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+    assert len(list((tmp_path / "40KB").glob("model-*.safetensors"))) > 1
+    sizes = check_encoder(str(encoders[kind]), str(encoders[kind]))
+    tensors = load_file(encoders[kind] / "model.safetensors").values()
+    assert sizes is not None and sizes.tensors == len(tensors)
+    assert sizes.numbers == sum(tensor.numel() for tensor in tensors)
 
 
 def test_the_payloads_do_run_where_they_are_asked_to(model) -> None:

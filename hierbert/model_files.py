@@ -236,6 +236,11 @@ def _check_kind(kind: Any, place: str) -> None:
             f"{place}: {CONFIG}: its encoder's model_type {_short(kind)} is none that transformers "
             "knows by itself; code of its own repository is not run"
         )
+    if getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False):
+        raise ModelError(
+            f"{place}: {CONFIG}: its encoder is an encoder-decoder ({kind}); an encoder is needed, "
+            "such as bert"
+        )
     if CONFIG_MAPPING[kind].sub_configs:
         raise ModelError(
             f"{place}: {CONFIG}: its encoder's model_type {kind!r} is made of several models; a "

@@ -98,8 +98,11 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
     "an encoder that is no object": (edit(text_config=[1]), "text_config must be an object"),
     "an encoder without a kind that is text": (edit(text_config__model_type={}), "model_type {}"),
     "an encoder of several models": (
-        edit(text_config__model_type="encoder-decoder"),
+        edit(text_config__model_type="clip"),
         "is made of several models; a text encoder such as bert is needed",
+    ),
+    "an encoder with a decoder": (
+        edit(text_config__model_type="t5"), r"is an encoder-decoder \(t5\); an encoder is needed",
     ),
     "itself as its encoder": (edit(text_config__model_type="hierbert"), "made of several models"),
     "code of the Hub for the encoder": (
@@ -252,12 +255,11 @@ def test_weights_in_pickles_alone_are_refused_by_name(name, model, capsys, tmp_p
 
 def test_nobody_is_asked_at_the_terminal(model, tmp_path) -> None:
     every(write("tokenizer_config.json", json.dumps(OWN_TOKENIZER)), modules("own.py"))(model)
-    edit(text_config__model_type="own", text_config__auto_map=FOREIGN_CODE)(model)
     documents = write_jsonl(tmp_path / "docs.jsonl", make_rows(1))
     arguments = ("--model", model, "--input", documents, "--output", tmp_path / "o.jsonl")
     # "yes" to whatever it may ask.
     line = refuse("infer.py", *arguments, stdin="y\ny\ny\n")
-    assert "code of its own repository is not run" in line
+    assert "it needs code of its own repository, which is not run" in line
     assert not marker_of(model).exists()
 
 

@@ -363,6 +363,14 @@ class RunConfig:
     def validate(self) -> None:
         """Refuse seeds that not every random generator takes, and what has nothing to work on."""
         _between("seed", self.seed, 0, LARGEST_SEED)
+        for name, path in (
+            ("run_dir", self.run_dir),
+            ("model.encoder", self.model.encoder),
+            ("training.cache_dir", self.training.cache_dir),
+        ):
+            # What no system takes for a name would stop the run in the middle of it.
+            if path is not None and "\x00" in path:
+                raise ConfigError(f"{name}={path!r} is not allowed: no NUL can be in a name")
         if self.training.calibrate:
             if self.data.label_column is None:
                 raise ConfigError("training.calibrate=true needs labels: set data.label_column")

@@ -1,6 +1,7 @@
 """Where a segment encoder's name leads: a local folder, an installed package, or the Hub.
 
-Nothing is downloaded here. Weights inside a package are verified before they are used.
+`resolve_encoder` downloads nothing. Weights inside a package are verified before they are used, and
+what a stranger's files ask for is looked at before anything is built of them.
 """
 
 import hashlib
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
+from hierbert.model_files import check_model_files, check_repository
+from hierbert.weight_sizes import WeightSizes
 
 FOLDER_MARK = "./"
 
@@ -75,6 +78,27 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
             verify_sha256(folder / "model.safetensors", packaged.sha256)
             return str(folder)
     return name
+
+
+def check_encoder(source: str, name: str, revision: str | None = None) -> WeightSizes | None:
+    """Check an encoder's files before it is built: see `hierbert.model_files`.
+
+    Args:
+        source: As `resolve_encoder` gave it.
+        name: As the user gave it, for the messages.
+        revision: Branch, tag or commit on the Hub.
+
+    Returns:
+        How large its weights are; None where they are sharded on the Hub.
+
+    Raises:
+        ModelError: They are damaged, or ask for what an encoder may not.
+        OSError: The Hub has no such encoder, or cannot be reached.
+    """
+    place = f"model.encoder={name}"
+    if Path(source).is_dir():
+        return check_model_files(Path(source), place)
+    return check_repository(source, place, revision=revision)
 
 
 def last_part(path: str) -> str:

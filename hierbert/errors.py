@@ -8,8 +8,12 @@ import argparse
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
+
+# Control characters, lone surrogates, and the separators of lines and paragraphs.
+_ORDERS = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
 _FIRST_SPEAKS_SECONDS = 3.0
 
@@ -55,7 +59,7 @@ def run_command(command: Callable[[], None]) -> int:
         # Every process of a distributed run meets the same mistake; the first says so, and has the
         # time to: its launcher ends all processes when any of them has failed.
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         else:
             time.sleep(_FIRST_SPEAKS_SECONDS)
         return 2
@@ -66,6 +70,26 @@ def run_command(command: Callable[[], None]) -> int:
         # Python flushes standard output once more at exit; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def printable(text: str) -> str:
+    """A text that commands nothing: control characters of it are shown as escapes.
+
+    Args:
+        text: May quote what stands in a stranger's file, of which a terminal would take some as
+            orders.
+
+    Returns:
+        The text on one line.
+    """
+    return "".join(
+        sign if sign == "\t" or unicodedata.category(sign) not in _ORDERS else _escape(sign)
+        for sign in text
+    )
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
 
 
 class CommandLineParser(argparse.ArgumentParser):

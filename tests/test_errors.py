@@ -12,6 +12,7 @@ from hierbert.errors import (
     HierBertError,
     ModelError,
     RunError,
+    printable,
     run_command,
 )
 
@@ -86,3 +87,24 @@ def test_a_reader_that_goes_away_is_no_error(lines: int) -> None:
         os.close(reader)
         _, said = process.communicate(b"go on\n", timeout=60)
     assert (process.returncode, said) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("a\x00\x7f\x9b", r"a\x00\x7f\x9b"),
+        ("half \ud83d", r"half \ud83d"),
+        ("grün 漢字 😀 \t.", "grün 漢字 😀 \t."),
+    ],
+)
+def test_an_error_gives_the_terminal_no_orders(said, shown) -> None:
+    assert printable(said) == shown
+
+
+def test_the_error_line_is_shown_without_orders(capsys) -> None:
+    def fail() -> None:
+        raise DataError("id 'a\x1b]0;title\x07' of \ud83d")
+
+    assert run_command(fail) == 2
+    assert capsys.readouterr().err == "error: id 'a\\x1b]0;title\\x07' of \\ud83d\n"

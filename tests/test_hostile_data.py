@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from commands import read_jsonl
-from hostile import NOTHING_READ, broken, check, line, read
+from hostile_data import NOTHING_READ, broken, check, line, read
 from inference import infer, save_model
 
 from hierbert.data import readers, streams, tables

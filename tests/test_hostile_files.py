@@ -9,7 +9,7 @@ import types
 from pathlib import Path
 
 import pytest
-from hostile import broken, check, line, read
+from hostile_data import broken, check, line, read
 
 from hierbert.data.broken import BrokenRow
 from hierbert.data.corpus import Columns, Example

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from hostile import line, read
+from hostile_data import line, read
 
 from hierbert.data import ids
 from hierbert.data.ids import SeenIds

@@ -340,7 +340,7 @@ def of_a_translator(folder: Path) -> None:
     [
         (without_weights, "no weights in a .safetensors file"),
         (pickled, "pytorch_model.bin is not read"),
-        (cut, "damaged or do not fit"),
+        (cut, "damaged or not whole"),
         (of_another_size, "damaged or do not fit"),
         (without_tokenizer, "no vocabulary"),
         (of_a_translator, "encoder-decoder"),
@@ -478,8 +478,10 @@ def test_a_few_documents_are_enough(arguments, tmp_path, count) -> None:
     assert main(more) == 0
 
 
-def test_one_document_and_empty_documents_train(arguments, tmp_path) -> None:
-    only = write_jsonl(tmp_path / "one.jsonl", [{"text": "", "summary": "The cat."}])
+def test_documents_without_anything_to_learn_from_train(arguments, tmp_path) -> None:
+    # Neither has anything to learn from: no sentence, no summary.
+    rows = [{"text": "", "summary": "The cat."}, {"text": "A dog.", "summary": None}]
+    only = write_jsonl(tmp_path / "one.jsonl", rows)
     more = [f"data.validation={tmp_path / 'train.jsonl'}", "data.label_column=null"]
     assert main(arguments(*more, train=only, summary=True)) == 0
     line = read_jsonl(tmp_path / "run/metrics.jsonl")[0]

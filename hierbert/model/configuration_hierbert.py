@@ -254,8 +254,10 @@ class HierBertConfig(PreTrainedConfig):
         _one_of(self, "summary_budget", SUMMARY_BUDGETS)
         _at_least(self, "summary_min_words_per_sentence", 0)
         _one_of(self, "summary_order", SUMMARY_ORDERS)
-        if not self.summary_limit > 0:
-            raise ValueError(f"summary_limit={self.summary_limit}: a number above 0 is needed")
+        if not 0 < self.summary_limit < math.inf:
+            raise ValueError(
+                f"summary_limit={self.summary_limit} is not allowed: a finite number above 0"
+            )
         if not 0 <= self.summary_redundancy <= 1:
             raise ValueError(f"summary_redundancy={self.summary_redundancy}: allowed is 0 to 1")
 

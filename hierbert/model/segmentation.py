@@ -268,7 +268,8 @@ class Segmenter:
             while last - cuts[-1] > self.room:
                 cuts.append(self._cut(text, cuts[-1], starts, ends))
             cuts.append(last)
-            edges = [start, *(starts[cut] for cut in cuts[1:-1]), end]
+            # White space around a sentence may be tokens too, and fill a piece of their own.
+            edges = [start, *(min(max(starts[cut], start), end) for cut in cuts[1:-1]), end]
             units += [
                 Unit(sentence, cuts[i], cuts[i + 1], (edges[i], edges[i + 1]))
                 for i in range(len(cuts) - 1)

@@ -18,7 +18,10 @@ def build_encoder(text_config: PreTrainedConfig) -> PreTrainedModel:
     Returns:
         The encoder, on the default device.
     """
-    return AutoModel.from_config(text_config, **encoder_arguments(text_config))
+    # Said, lest transformers ask at the terminal whether code may run.
+    return AutoModel.from_config(
+        text_config, trust_remote_code=False, **encoder_arguments(text_config)
+    )
 
 
 def encoder_arguments(text_config: PreTrainedConfig) -> dict[str, bool]:

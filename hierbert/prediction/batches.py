@@ -7,6 +7,7 @@ batch are held, however many texts there are.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from hierbert.data.messages import type_name
 from hierbert.errors import DataError
@@ -82,11 +83,17 @@ def count_characters(document: DocumentText) -> int:
     Raises:
         DataError: It is neither a string nor a list of strings or of lists of strings.
     """
-    if isinstance(document, str):
-        return len(document)
-    if not isinstance(document, list | tuple):
+    return _count(document, depth=2)
+
+
+def _count(part: Any, depth: int) -> int:
+    if isinstance(part, str):
+        return len(part)
+    is_list = isinstance(part, list | tuple)
+    if not is_list or not depth:
+        what = "lists within lists of lists" if is_list else type_name(part)
         raise DataError(
-            f"a document is {type_name(document)}; allowed is a string, a list of strings or a "
-            "list of lists of strings"
+            f"a document is {what}; allowed is a string, a list of strings or a list of lists of "
+            "strings"
         )
-    return sum(count_characters(part) for part in document)
+    return sum(_count(inner, depth - 1) for inner in part)

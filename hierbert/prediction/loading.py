@@ -1,24 +1,28 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hierbert.data.sources import near_paths_hint
-from hierbert.errors import ConfigError, ModelError
+from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model_files import (
+    CONFIG,
+    check_model_files,
+    check_repository,
+    read_json,
+)
 from hierbert.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.progress import say
+from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
 _LONGEST_REASON = 300
@@ -49,21 +53,31 @@ def load_model(
     if dtype == "int8" and place.type != "cpu":
         raise ConfigError(f"dtype int8 is for CPUs, not for {place}; choose bfloat16 or float16")
     name = os.path.expanduser(source)
-    if not _is_hub_id(name):
-        check_folder(Path(name))
+    # Said, lest transformers ask at the terminal whether code may run.
+    hub = {"trust_remote_code": False, **hub}
     try:
         with _no_conversion():
-            model, report = HierBertForDocuments.from_pretrained(
-                name,
-                dtype=FLOAT_DTYPES.get(dtype, torch.float32),
-                use_safetensors=True,
-                output_loading_info=True,
-                # They are refused below, by name.
-                ignore_mismatched_sizes=True,
-                **hub,
-            )
-        processor = HierBertProcessor.from_config(_load_tokenizer(name, hub), model.config)
-    except (OSError, ValueError, SafetensorError, RuntimeError, StrictDataclassError) as error:
+            if _is_hub_id(name):
+                sizes = check_repository(name, f"model {name}", **hub)
+            else:
+                check_folder(Path(name))
+                sizes = check_model_files(Path(name), f"model {name}")
+            with bounded_building(sizes, f"model {name}"):
+                model, report = HierBertForDocuments.from_pretrained(
+                    name,
+                    dtype=FLOAT_DTYPES.get(dtype, torch.float32),
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    # They are refused below, by name.
+                    ignore_mismatched_sizes=True,
+                    **hub,
+                )
+        tokenizer = _load_tokenizer(name, hub)
+        processor = HierBertProcessor.from_config(tokenizer, model.config)
+    except HierBertError:
+        raise
+    # The settings of a stranger fail anywhere in transformers, with anything.
+    except Exception as error:
         raise ModelError(f"model {name} cannot be loaded: {_reason(error)}") from error
     if lost := sorted(report["missing_keys"]):
         raise ModelError(f"model {name} lacks {len(lost)} weights, such as {lost[0]}")
@@ -73,7 +87,10 @@ def load_model(
             f"model {name} holds {len(wrong)} weights of another shape than its config.json says, "
             f"such as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
         )
+    refuse_not_finite(model, f"model {name}")
+    _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
+    _try_out(model, processor, name)
     encoder = model.hierbert.segment_encoder
     if dtype == "auto":
         dtype = probe_dtype(encoder.encoder, model.config.segment_tokens)
@@ -179,24 +196,52 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():
         raise ModelError(f"{folder} is no model folder but a file; name the folder that holds it")
-    config = folder / "config.json"
-    if not config.is_file():
+    if not (folder / CONFIG).exists():
         inside = folder / "model"
-        hint = f"; did you mean {str(inside)!r}?" if (inside / "config.json").is_file() else ""
-        raise ModelError(f"{folder} is no model folder: config.json is missing{hint}")
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{config} cannot be read: {_reason(error)}") from error
-    kind = values.get("model_type") if isinstance(values, dict) else None
+        hint = f"; did you mean {str(inside)!r}?" if (inside / CONFIG).is_file() else ""
+        raise ModelError(f"{folder} is no model folder: {CONFIG} is missing{hint}")
+    kind = read_json(folder / CONFIG, f"model {folder}").get("model_type")
     if kind != "hierbert":
         raise ModelError(
-            f"{config} is of a model of type {kind!r}; hierbert loads what train.py saved "
+            f"{folder / CONFIG} is of a model of type {kind!r}; hierbert loads what train.py saved "
             '(model_type "hierbert")'
         )
     if not list(folder.glob("*.safetensors")):
-        other = "".join(f"; {path.name} is not read" for path in sorted(folder.glob("*.bin")))
+        other = "".join(f"; {path.name} is not read" for path in _pickles(folder))
         raise ModelError(f"{folder} holds no weights: no .safetensors file is there{other}")
+
+
+def _pickles(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pkl"))
+
+
+def _check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, model: HierBertForDocuments, name: str
+) -> None:
+    """Refuse a tokenizer that loads without complaint and is not this model's."""
+    # Without its files a tokenizer is made of nothing but special tokens.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"the tokenizer of model {name} has no vocabulary: tokenizer.json is missing or empty"
+        )
+    largest = max(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).values())
+    known = model.get_input_embeddings().weight.shape[0]
+    if largest >= known:
+        raise ModelError(
+            f"the tokenizer of model {name} is of another model: it has a token {largest:,}, the "
+            f"model knows {known:,}"
+        )
+
+
+def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: str) -> None:
+    """One word through the model: settings that no weight shows fail here, not in a job."""
+    try:
+        with torch.inference_mode():
+            model(**processor("a").to(model.device))
+    except Exception as error:
+        raise ModelError(
+            f"model {name} is loaded and cannot be used: {type(error).__name__}: {_reason(error)}"
+        ) from error
 
 
 def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:
@@ -204,9 +249,10 @@ def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(name, **hub)
     # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
     except Exception as error:
-        raise ModelError(
-            f"the tokenizer of model {name} cannot be loaded: {_reason(error)}"
-        ) from error
+        why = _reason(error)
+        if "trust_remote_code" in str(error):
+            why = "it needs code of its own repository, which is not run"
+        raise ModelError(f"the tokenizer of model {name} cannot be loaded: {why}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -228,7 +228,7 @@ def _documents(source: CardSource) -> str:
     lengths = ((source.run.results if source.run else None) or {}).get("lengths")
     if not lengths:
         return _NO_LENGTHS
-    rows = [[name, *(f"{own[key]:,}" for key in _LENGTHS)] for name, own in lengths.items()]
+    rows = [[cell(name), *(f"{own[key]:,}" for key in _LENGTHS)] for name, own in lengths.items()]
     head = ["", "documents", "median", "90 % have at most", "longest", "all together"]
     return "Lengths in tokens of the segment encoder:\n\n" + table(head, rows)
 
@@ -263,7 +263,8 @@ def _training(source: CardSource) -> str:
         )
     if run is not None and run.results is not None:
         results = run.results
-        versions = ", ".join(f"{k} {v}" for k, v in results.get("environment", {}).items())
+        environment = results.get("environment", {})
+        versions = ", ".join(cell(f"{name} {value}") for name, value in environment.items())
         parts.append(
             f"{results['epochs']:,} epochs, {results['steps']:,} steps; the weights are those of "
             f"step {results['best_step']:,}, chosen on the validation documents."
@@ -304,7 +305,7 @@ def _speed(source: CardSource) -> str:
         note = "\n\nThe documents had been encoded before this run; that was not measured."
     processes = f"{took['processes']} process{'es' if took['processes'] > 1 else ''}"
     threads = f"{took['threads']} thread{'s' if took['threads'] > 1 else ''} each"
-    title = f"As measured in training, on {took['device']} ({processes}, {threads}):"
+    title = f"As measured in training, on {cell(took['device'])} ({processes}, {threads}):"
     return f"{title}\n\n{table(['measured', 'value'], rows)}{note}"
 
 

@@ -119,15 +119,15 @@ def _summary_parts(results: dict[str, Any]) -> list[str]:
             + (f" [{100 * row[kind]['low']:.1f}, {100 * row[kind]['high']:.1f}]" if own else "")
             for kind in ROUGE_TYPES
         ]
-        rows.append(["**this model**" if own else name, *cells])
-    limit = f"{budget['name']} = {budget['limit']:g}"
+        rows.append(["**this model**" if own else cell(name), *cells])
+    limit = f"{cell(budget['name'])} = {budget['limit']:g}"
     parts = [
         f"**Summaries**, every system with {limit} (F1 x 100, stemmed; 95 % intervals of the "
         "means in brackets; Oracle is the best extract that a search finds knowing the reference)",
         table(head, rows),
     ]
     gains = [
-        f"- {100 * gain['mean']:+.1f} ROUGE-1 over {name} "
+        f"- {100 * gain['mean']:+.1f} ROUGE-1 over {cell(name)} "
         f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
         for name, gain in summaries.get("gain", {}).items()
         if name != "Oracle"

@@ -4,17 +4,20 @@ import statistics
 from collections import Counter
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
-from hierbert.encoders import encoder_hint, lasting_name, resolve_encoder
-from hierbert.errors import ConfigError, ModelError
+from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
+from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.text_encoders import build_encoder
+from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 PROBLEM_TYPES = {
     "single_label": "single_label_classification",
@@ -22,6 +25,8 @@ PROBLEM_TYPES = {
     "regression": "regression",
 }
 LARGEST_CLASS_WEIGHT = 10.0
+# Said, lest transformers ask at the terminal whether code may run.
+_NO_CODE = {"trust_remote_code": False}
 
 
 def build_model(
@@ -44,32 +49,42 @@ def build_model(
     settings = config.model
     revision = settings.encoder_revision
     source = resolve_encoder(settings.encoder, revision)
+    place = f"model.encoder={settings.encoder}"
+    own = _model_settings(config, label_map, train)
     try:
-        # Said, lest transformers ask at the terminal whether code may run.
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=revision, trust_remote_code=False
-        )
-        model = HierBertForDocuments.from_encoder_pretrained(
-            source, revision=revision, **_model_settings(config, label_map, train)
-        )
+        sizes = check_encoder(source, settings.encoder, revision)
+        if sizes is not None:
+            # Without memory first: settings may say more than any machine has.
+            with torch.device("meta"), bounded_building(sizes, place):
+                build_encoder(AutoConfig.from_pretrained(source, revision=revision, **_NO_CODE))
+        model = HierBertForDocuments.from_encoder_pretrained(source, revision=revision, **own)
+        refuse_not_finite(model, place)
+    except HierBertError:
+        raise
     except OSError as error:
         raise ModelError(
-            f"model.encoder={settings.encoder} cannot be loaded: {_first_line(error)}; "
+            f"{place} cannot be loaded: {_first_line(error)}; "
             f"{encoder_hint(settings.encoder, revision)}"
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"model.encoder={settings.encoder} cannot be loaded: its weights are damaged or do "
+            f"{place} cannot be loaded: its weights are damaged or do "
             f"not fit its config.json ({_first_line(error)})"
         ) from error
     except (ValueError, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(
-                f"model.encoder={settings.encoder} needs code of its own repository, which is not "
+                f"{place} needs code of its own repository, which is not "
                 "run; choose an encoder that transformers knows by itself"
             ) from error
         raise ConfigError(_inner_message(error)) from error
-    _check_tokenizer(settings.encoder, tokenizer)
+    # The settings of a stranger fail anywhere in transformers, with anything.
+    except Exception as error:
+        raise ModelError(
+            f"{place} cannot be loaded: its files are damaged or do not go together "
+            f"({type(error).__name__}: {_first_line(error)})"
+        ) from error
+    tokenizer = _load_tokenizer(source, settings.encoder, revision)
     encoder = model.hierbert.segment_encoder
     if config.training.freeze_encoder or config.training.trained_encoder_layers is not None:
         try:
@@ -81,19 +96,35 @@ def build_model(
             "model.pooling=attention is learnt and its vectors cannot be cached: with "
             "training.freeze_encoder=true choose mean, cls or max"
         )
+    _forget_code(tokenizer, model.config.encoder_config)
     # Where these weights came from is a path of this machine; the name is what others know.
     model.config.encoder_config._name_or_path = lasting_name(settings.encoder)
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 
-def _check_tokenizer(name: str, tokenizer: Any) -> None:
-    """Refuse what loads without complaint and then reads nothing."""
+def _load_tokenizer(source: str, name: str, revision: str | None) -> Any:
+    """The encoder's tokenizer; what loads without complaint and then reads nothing is refused."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, **_NO_CODE)
+    # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
+    except Exception as error:
+        raise ModelError(
+            f"the tokenizer of model.encoder={name} cannot be loaded: {_first_line(error)}"
+        ) from error
     # Without its files a tokenizer is made of nothing but special tokens.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ModelError(
             f"model.encoder={name} has no vocabulary: its tokenizer files (tokenizer.json) are "
             "missing"
         )
+    return tokenizer
+
+
+def _forget_code(tokenizer: Any, text_config: Any) -> None:
+    """Take the names of a stranger's code out of what this model will be saved with."""
+    tokenizer.init_kwargs.pop("auto_map", None)
+    if hasattr(text_config, "auto_map"):
+        del text_config.auto_map
 
 
 def _model_settings(

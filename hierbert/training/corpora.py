@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Columns, Example, load_examples
+from hierbert.data.corpus import Columns, Example, Text, load_examples
 from hierbert.data.labels import LabelMap
 from hierbert.data.splits import split_validation
 from hierbert.errors import ConfigError, DataError
@@ -49,6 +49,11 @@ def load_corpora(config: RunConfig) -> Corpora:
     train = load(data.train, "train")
     validation = load(data.validation, "validation") if data.validation is not None else None
     test = load(data.test, "test") if data.test is not None else None
+    if all(_is_blank(example.text) for example in train):
+        raise DataError(
+            f"data.train: column {data.text_column!r} holds no text in any of {len(train):,} "
+            f"documents, from {train[0].location} on; data.text_column may name another"
+        )
     label_map = None
     if data.label_column is not None:
         label_map = LabelMap.learn(
@@ -96,7 +101,14 @@ def _report(
         without = sum(example.summary is None for example in examples)
         if without:
             notes.append(f"{without:,} without a summary")
-    empty = sum(not example.text for example in examples)
-    if empty:
-        notes.append(f"{empty:,} empty")
+    blank = sum(_is_blank(example.text) for example in examples)
+    if blank:
+        notes.append(f"{blank:,} without text")
     say(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def _is_blank(text: Text) -> bool:
+    """Whether there is nothing to read: no text, or nothing but white space."""
+    if isinstance(text, str):
+        return not text or text.isspace()
+    return all(_is_blank(part) for part in text)

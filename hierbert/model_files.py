@@ -1,0 +1,285 @@
+"""What the files of a model say of themselves, looked at before anything is built from them.
+
+A folder or a repository may come from a stranger: its settings can name files elsewhere, code on
+the Hub, or sizes that no machine has. Nothing is loaded, imported or allocated here. Invariant:
+what passes reads plain safetensors files of its own folder, runs no code of its own, and builds a
+model about as large as those files.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from transformers import CONFIG_MAPPING
+from transformers.utils import cached_file
+
+from hierbert.cache import reason
+from hierbert.errors import ModelError
+from hierbert.weight_sizes import WeightSizes, read_sizes
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+_HUB_ARGUMENTS = (
+    "revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder",
+)  # fmt: skip
+_LARGEST_JSON_BYTES = 64 << 20
+# Of this package's own choosing: above any text encoder's, and cheap to count up to.
+_MOST_LAYERS = 1000
+_LARGEST_SIZE = 1 << 21
+# Keys by which a configuration makes transformers read other files or fetch code.
+_FOREIGN = {
+    "transformers_weights": "names the file of its weights",
+    "quantization_config": "is of quantized weights",
+    "kernel_config": "names code on the Hub",
+    "use_kernels": "asks for code from the Hub",
+    "chunk_size_feed_forward": "asks for segments of certain lengths alone",
+    "distributed_config": "asks for several processes",
+    "_attn_implementation_internal": "sets what is not to be set",
+    "_experts_implementation_internal": "sets what is not to be set",
+}
+_ATTENTION = re.compile(r"_?(attn|experts)_implementation")
+_BUILT_IN_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+# Whole numbers that are no sizes.
+_NO_SIZE = re.compile(r"theta|base|seed|token|_id$|^id$|factor|version|step")
+_DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+
+
+def check_model_files(folder: Path, place: str) -> WeightSizes:
+    """Check a folder of weights and configuration.
+
+    Args:
+        folder: Holds config.json and model.safetensors, or its shards and their index.
+        place: What the messages begin with.
+
+    Returns:
+        How large its weights are.
+
+    Raises:
+        ModelError: A file is missing, damaged, no plain file or too large; or the configuration
+            asks for other files, for code, or for a model that these weights are not of.
+    """
+    if (folder / ADAPTER).exists():
+        _refuse_adapter(place)
+    # transformers takes these for the model's, whatever lies beside them.
+    for path in sorted(folder.iterdir()):
+        if _DISTRIBUTED.fullmatch(path.name):
+            raise ModelError(
+                f"{place}: {path.name} is of a distributed checkpoint, which is not read; save "
+                f"the model as {WEIGHTS}"
+            )
+    sizes = read_sizes([folder / name for name in weight_files(folder, place)], place)
+    check_config(read_json(folder / CONFIG, place), place, sizes)
+    return sizes
+
+
+def check_repository(name: str, place: str, **hub: Any) -> WeightSizes | None:
+    """The same checks of a repository of the Hub, whose files come into the cache one by one.
+
+    Args:
+        name: Its id.
+        place: What the messages begin with.
+        **hub: `revision`, `token` and the like; what `cached_file` does not know is passed over.
+
+    Returns:
+        How large its weights are; None where they are sharded.
+
+    Raises:
+        ModelError: As `check_model_files` does.
+        OSError: There is no such repository, or it cannot be reached.
+    """
+    given = {key: hub[key] for key in _HUB_ARGUMENTS if key in hub}
+
+    def find(file: str, needed: bool = False) -> Path | None:
+        path = cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **given)
+        return Path(path) if path is not None else None
+
+    config = find(CONFIG, needed=True)
+    assert config is not None  # it would have been an error
+    # Before the weights come, which take longer.
+    check_config(read_json(config, place), place)
+    if find(ADAPTER) is not None:
+        _refuse_adapter(place)
+    weights = find(WEIGHTS)
+    if weights is not None:
+        return check_model_files(weights.parent, place)
+    index = find(INDEX)
+    if index is not None:
+        check_index(read_json(index, place), place)
+    return None
+
+
+def _refuse_adapter(place: str) -> NoReturn:
+    raise ModelError(
+        f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
+        "model it was trained for"
+    )
+
+
+def read_json(path: Path, place: str) -> dict[str, Any]:
+    """A JSON object out of a plain file.
+
+    Args:
+        path: Of at most 64 MiB.
+        place: What the message begins with.
+
+    Returns:
+        The object.
+
+    Raises:
+        ModelError: It is no plain file, too large, not JSON, or not an object.
+    """
+    if not path.is_file():
+        # A pipe or a device would be read for ever.
+        what = "is no plain file" if path.exists() else "is missing"
+        raise ModelError(f"{place}: {path.name} {what}")
+    try:
+        if path.stat().st_size > _LARGEST_JSON_BYTES:
+            size = f"{path.stat().st_size:,} bytes"
+            raise ModelError(f"{place}: {path.name} has {size}, at most 64 MiB are read")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{place}: {path.name} cannot be read: {reason(error)}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{place}: {path.name} holds no JSON object")
+    return values
+
+
+def weight_files(folder: Path, place: str) -> list[str]:
+    """Names of the files that hold a folder's weights.
+
+    Args:
+        folder: The model's.
+        place: What the messages begin with.
+
+    Returns:
+        `WEIGHTS`, or the shards that the index names, sorted.
+
+    Raises:
+        ModelError: There is neither, or a shard is no safetensors file of this folder.
+    """
+    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
+        return [WEIGHTS]
+    return check_index(read_json(folder / INDEX, place), place)
+
+
+def check_index(index: dict[str, Any], place: str) -> list[str]:
+    """The shards that an index names.
+
+    Args:
+        index: The content of model.safetensors.index.json.
+        place: What the messages begin with.
+
+    Returns:
+        Their names, sorted.
+
+    Raises:
+        ModelError: A shard is no safetensors file of the same folder; transformers would unpickle
+            any other.
+    """
+    shards = index.get("weight_map")
+    names = list(shards.values()) if isinstance(shards, dict) else []
+    for name in names or [None]:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
+            raise ModelError(
+                f"{place}: {INDEX} names {name!r} for a file of weights; allowed are "
+                ".safetensors files of the same folder"
+            )
+    return sorted(set(names))
+
+
+def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
+    """Check a model's or an encoder's configuration.
+
+    Args:
+        values: The content of config.json.
+        place: What the messages begin with.
+        sizes: Of the weights it is for; None where they are not known.
+
+    Raises:
+        ModelError: It asks for other files or for code, is of no text encoder that transformers
+            knows, or is of a model that is larger than its weights.
+    """
+    nested = values.get("text_config") if values.get("model_type") == "hierbert" else None
+    if nested is not None:
+        if not isinstance(nested, dict):
+            raise ModelError(f"{place}: {CONFIG}: text_config must be an object")
+        _check_kind(nested.get("model_type", "bert"), place)
+    elif values.get("model_type") != "hierbert":
+        _check_kind(values.get("model_type"), place)
+    for path, value in _walk(values):
+        key = path.rpartition(".")[2]
+        if key in _FOREIGN and value:
+            raise ModelError(
+                f"{place}: {CONFIG}: {path} {_FOREIGN[key]}, which is not allowed; save the model "
+                "without it"
+            )
+        if _ATTENTION.fullmatch(key) and value is not None and value not in _BUILT_IN_ATTENTION:
+            raise ModelError(
+                f"{place}: {CONFIG}: {path}={_short(value)} is not allowed; choose from "
+                f"{', '.join(_BUILT_IN_ATTENTION)}"
+            )
+    _check_sizes(values if nested is None else nested, place, sizes)
+    if nested is not None:
+        own = {name: value for name, value in values.items() if name != "text_config"}
+        named = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
+        _check_sizes({name: own[name] for name in named if name in own}, place, sizes)
+
+
+def _check_kind(kind: Any, place: str) -> None:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{place}: {CONFIG}: its encoder's model_type {_short(kind)} is none that transformers "
+            "knows by itself; code of its own repository is not run"
+        )
+    if getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False):
+        raise ModelError(
+            f"{place}: {CONFIG}: its encoder is an encoder-decoder ({kind}); an encoder is needed, "
+            "such as bert"
+        )
+    if CONFIG_MAPPING[kind].sub_configs:
+        raise ModelError(
+            f"{place}: {CONFIG}: its encoder's model_type {kind!r} is made of several models; a "
+            "text encoder such as bert is needed"
+        )
+
+
+def _check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) -> None:
+    """Refuse numbers that would have to be counted up to before any weight is asked for."""
+    tensors = sizes.tensors if sizes else 0
+    dimension = sizes.largest_dimension if sizes else 0
+    for path, value in _walk(values):
+        key = path.rpartition(".")[2].lower()
+        if type(value) not in (int, float) or _NO_SIZE.search(key):
+            continue
+        most = max(_LARGEST_SIZE, dimension)
+        if "layer" in key and not key.endswith(("eps", "epsilon", "drop")):
+            most = max(_MOST_LAYERS, tensors)
+        elif key == "num_labels":
+            most = max(_LARGEST_SIZE // 2, dimension)
+        if value > most and value != math.inf:
+            raise ModelError(
+                f"{place}: {CONFIG}: {path}={_short(value)} is more than a model of these weights "
+                f"can have; at most {most:,}"
+            )
+
+
+def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every entry of nested objects and lists with its dotted path, however deep they are."""
+    waiting: list[tuple[str, Any]] = [("", values)]
+    while waiting:
+        prefix, inner = waiting.pop()
+        for name, value in inner.items() if isinstance(inner, dict) else enumerate(inner):
+            yield f"{prefix}{name}", value
+            # The names of labels are no settings.
+            if isinstance(value, (dict, list)) and name not in ("id2label", "label2id"):
+                waiting.append((f"{prefix}{name}.", value))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

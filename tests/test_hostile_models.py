@@ -1,0 +1,374 @@
+"""Models and encoders from strangers: one line each, nothing run, nothing built too large."""
+
+import json
+import math
+import os
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import refuse, write_jsonl
+from conftest import KINDS, make_rows
+from hostile import (
+    DAMAGED_WEIGHTS,
+    FOREIGN_CODE,
+    Damage,
+    edit,
+    every,
+    marker_of,
+    modules,
+    pickles,
+    write,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from inference import infer, save_model, the_error
+from safetensors.torch import load_file
+from test_model import build
+
+from hierbert import HierBertPredictor
+from hierbert.encoders import check_encoder
+from hierbert.errors import HierBertError
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.training.cli import main as train_main
+
+TEXTS = ["The court read the contract. The judge was good.", "A film."]
+
+
+@pytest.fixture(scope="module")
+def whole(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("whole"), encoders["bert"])
+
+
+@pytest.fixture(scope="module")
+def labels(whole: Path) -> list[float]:
+    return probabilities(whole)
+
+
+@pytest.fixture
+def model(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+@pytest.fixture
+def encoder(encoders: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(encoders["bert"], tmp_path / "encoder"))
+
+
+def probabilities(folder: Path) -> list[float]:
+    predictor = HierBertPredictor.from_pretrained(folder, device="cpu")
+    return [value for found in predictor.classify(TEXTS) for value in found.probabilities.values()]
+
+
+def _special_tokens_only(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["model"]["vocab"] = {
+        name: number for name, number in values["model"]["vocab"].items() if number < 5
+    }
+    path.write_text(json.dumps(values))
+
+
+def _another_vocabulary(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["model"]["vocab"] |= {f"more{number}": 10_000 + number for number in range(9)}
+    path.write_text(json.dumps(values))
+
+
+OWN_TOKENIZER = {
+    "tokenizer_class": "OwnTokenizer",
+    "auto_map": {"AutoTokenizer": ["own.Own", None]},
+}
+
+DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
+    **DAMAGED_WEIGHTS,
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+    "another kind of model": (edit(model_type="bert"), "a model of type 'bert'; hierbert loads"),
+    "a kind that is no text": (edit(model_type=["hierbert"]), r"of type \['hierbert'\]"),
+    "an encoder of its own code": (
+        every(
+            edit(text_config__model_type="own", text_config__auto_map=FOREIGN_CODE),
+            modules("own.py"),
+        ),
+        "model_type 'own' is none that transformers knows by itself; code of its own",
+    ),
+    "an encoder that is no object": (edit(text_config=[1]), "text_config must be an object"),
+    "an encoder without a kind that is text": (edit(text_config__model_type={}), "model_type {}"),
+    "an encoder of several models": (
+        edit(text_config__model_type="clip"),
+        "is made of several models; a text encoder such as bert is needed",
+    ),
+    "an encoder with a decoder": (
+        edit(text_config__model_type="t5"), r"is an encoder-decoder \(t5\); an encoder is needed",
+    ),
+    "itself as its encoder": (edit(text_config__model_type="hierbert"), "made of several models"),
+    "code of the Hub for the encoder": (
+        edit(text_config__attn_implementation="evil/kernel"),
+        r"text_config\.attn_implementation='evil/kernel' is not allowed",
+    ),
+    "hidden vectors of terabytes": (
+        edit(text_config__hidden_size=10**9),
+        "hidden_size=1000000000 is more than a model of these weights can have; at most",
+    ),
+    "a vocabulary of terabytes": (edit(text_config__vocab_size=10**12), "vocab_size=1000000000000"),
+    "numbers beyond any machine": (edit(text_config__intermediate_size=10**30), "intermediate_si"),
+    "a billion layers": (edit(text_config__num_hidden_layers=10**9), "hidden_layers=1000000000"),
+    "a billion layers above": (edit(aggregator_layers=10**9), "aggregator_layers=1000000000"),
+    "a billion labels": (edit(num_labels=10**9), "num_labels=1000000000"),
+    "a billion labels of the encoder": (edit(text_config__num_labels=10**9), "num_labels=1000000"),
+    "layers that no file holds": (
+        edit(text_config__intermediate_size=2_000_000),
+        r"config\.json is of a larger model than its weights: they hold [\d,]+ numbers in",
+    ),
+    "many layers that no file holds": (
+        edit(aggregator_layers=999), r"larger model than its weights|lacks [\d,]+ weights",
+    ),
+    "a few layers that no file holds": (edit(sentence_layers=3), "lacks [0-9]+ weights, such as"),
+    "a size that is text": (edit(text_config__hidden_size="32"), "hidden_size"),
+    "a size of nothing": (edit(text_config__hidden_size=0), "cannot be loaded"),
+    "a size below nothing": (edit(text_config__vocab_size=-5), "cannot be loaded"),
+    "a key of the class": (edit(encoder_config=1, heads=2), "cannot be loaded"),
+    "a method as a key": (edit(to_dict="x", validate_heads="y"), "cannot be loaded|validate_heads"),
+    "code for the tokenizer": (
+        every(write("tokenizer_config.json", json.dumps(OWN_TOKENIZER)), modules("own.py")),
+        "the tokenizer of model .* needs code of its own repository, which is not run",
+    ),
+    "code for the tokenizer, as it was written once": (
+        every(write("tokenizer_config.json", '{"auto_map": ["o.O", "o.O"]}'), modules("o.py")),
+        "the tokenizer of model .* needs code of its own repository, which is not run",
+    ),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "the tokenizer of model"),
+    "a tokenizer of zeros": (write("tokenizer.json", b"\x00" * 99), "the tokenizer of .* cannot"),
+    "a tokenizer without words": (_special_tokens_only, "has no vocabulary"),
+    "a tokenizer of another model": (_another_vocabulary, r"has a token 10,008, the model knows"),
+    "a tokenizer of lists in lists": (write("tokenizer.json", "[" * 50_000), "tokenizer"),
+    "settings of a tokenizer in lists": (write("tokenizer_config.json", "[" * 50_000), "tokenizer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGED_MODELS)
+def test_a_damaged_model_is_one_line_and_nothing_is_run(case, model, tmp_path, capsys) -> None:
+    damage, message = DAMAGED_MODELS[case]
+    damage(model)
+    documents = write_jsonl(tmp_path / "docs.jsonl", make_rows(2))
+    before = sorted(os.listdir(tmp_path))
+    capsys.readouterr()
+    code = infer(model, "--input", documents, "--output", tmp_path / "out.jsonl")
+    assert code == 2
+    line = the_error(capsys)
+    assert re.search(message, line) and str(model) in line and len(line) < 700, line
+    assert sorted(os.listdir(tmp_path)) == before, "neither output nor marker"
+
+
+@pytest.mark.parametrize(
+    "case", [name for name in DAMAGED_MODELS if "of terabytes" in name or "billion" in name]
+)
+def test_impossible_sizes_are_refused_before_anything_is_built(case, model, monkeypatch) -> None:
+    monkeypatch.setattr(
+        HierBertForDocuments, "from_pretrained", lambda *a, **k: pytest.fail("it is being built")
+    )
+    DAMAGED_MODELS[case][0](model)
+    with pytest.raises(HierBertError):
+        HierBertPredictor.from_pretrained(model)
+
+
+HARMLESS: dict[str, Damage] = {
+    "pickles beside the weights": pickles(
+        "pytorch_model.bin", "optimizer.pt", "vocab.pkl", "tokenizer.pkl", "training_args.bin"
+    ),
+    "code of a foreign repository": edit(auto_map=FOREIGN_CODE),
+    "the package's own files, changed": every(
+        modules("modeling_hierbert.py", "configuration_hierbert.py", "processing_hierbert.py"),
+        edit(
+            auto_map={
+                "AutoConfig": "configuration_hierbert.Own",
+                "AutoModel": "modeling_hierbert.Own",
+                "AutoModelForSequenceClassification": "modeling_hierbert.Own",
+            }
+        ),
+    ),
+    "code for the encoder": every(edit(text_config__auto_map=FOREIGN_CODE), modules("own.py")),
+    "classes of other names": edit(architectures=["os.system"], tokenizer_class="os.system"),
+    "a tokenizer of no class": write("tokenizer_config.json", '{"tokenizer_class": "os.system"}'),
+    "modules named like the libraries": modules("torch.py", "transformers.py", "hierbert.py"),
+    "processors of their own": every(
+        write("processor_config.json", '{"auto_map": {"AutoProcessor": "own.Own"}}'),
+        modules("own.py"),
+    ),
+    "links as in the Hub's cache": lambda folder: [
+        (path.rename(folder.parent / f"blob-{path.name}"), path.symlink_to(f"../blob-{path.name}"))
+        for path in list(folder.iterdir())
+    ],
+}
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+def test_what_is_not_needed_is_not_read(case, model, labels, monkeypatch) -> None:
+    HARMLESS[case](model)
+    monkeypatch.chdir(model)
+    # Special tokens that a tokenizer's settings no longer name do not stand in these texts.
+    assert probabilities(model) == pytest.approx(labels, abs=1e-6)
+    assert not marker_of(model).exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_honest_folders_pass(encoders, kind, tmp_path) -> None:
+    """Of every kind of encoder, whole and in shards: what is refused above is not refused there."""
+    model, processor = build(encoders[kind])
+    expected = HierBertPredictor(model, processor).classify(TEXTS)
+    for size in ("1GB", "40KB"):
+        model.save_pretrained(tmp_path / size, max_shard_size=size)
+        processor.save_pretrained(tmp_path / size)
+        found = HierBertPredictor.from_pretrained(tmp_path / size, device="cpu").classify(TEXTS)
+        for one, other in zip(found, expected, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+    assert len(list((tmp_path / "40KB").glob("model-*.safetensors"))) > 1
+    sizes = check_encoder(str(encoders[kind]), str(encoders[kind]))
+    tensors = load_file(encoders[kind] / "model.safetensors").values()
+    assert sizes is not None and sizes.tensors == len(tensors)
+    assert sizes.numbers == sum(tensor.numel() for tensor in tensors)
+
+
+def test_the_payloads_do_run_where_they_are_asked_to(model) -> None:
+    """Else the tests above could not fail."""
+    pickles("a.bin")(model)
+    pickle.loads((model / "a.bin").read_bytes())
+    marker_of(model).rmdir()
+    modules("own.py")(model)
+    exec((model / "own.py").read_text())
+    assert marker_of(model).exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "weights.pkl"])
+def test_weights_in_pickles_alone_are_refused_by_name(name, model, capsys, tmp_path) -> None:
+    (model / "model.safetensors").unlink()
+    pickles(name)(model)
+    documents = write_jsonl(tmp_path / "docs.jsonl", make_rows(1))
+    assert infer(model, "--input", documents, "--output", tmp_path / "o.jsonl") == 2
+    line = the_error(capsys)
+    assert line == f"{model} holds no weights: no .safetensors file is there; {name} is not read"
+    assert not marker_of(model).exists()
+
+
+def test_nobody_is_asked_at_the_terminal(model, tmp_path) -> None:
+    every(write("tokenizer_config.json", json.dumps(OWN_TOKENIZER)), modules("own.py"))(model)
+    documents = write_jsonl(tmp_path / "docs.jsonl", make_rows(1))
+    arguments = ("--model", model, "--input", documents, "--output", tmp_path / "o.jsonl")
+    # "yes" to whatever it may ask.
+    line = refuse("infer.py", *arguments, stdin="y\ny\ny\n")
+    assert "it needs code of its own repository, which is not run" in line
+    assert not marker_of(model).exists()
+
+
+# What an encoder's folder is refused for, beside what holds for any folder.
+DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
+    **{name: case for name, case in DAMAGED_WEIGHTS.items() if name != "a number of 5000 digits"},
+    "code of its own": (
+        every(edit(model_type="own", auto_map=FOREIGN_CODE), modules("own.py")),
+        "model_type 'own' is none that transformers knows by itself; code of its own repository",
+    ),
+    "no kind": (write("config.json", "{}"), "model_type None is none that"),
+    "a whole model": (edit(model_type="hierbert", text_config={}), "encoder"),
+    "several models": (edit(model_type="clip"), "made of several models"),
+    "hidden vectors of terabytes": (edit(hidden_size=10**9), "hidden_size=1000000000 is more than"),
+    "a vocabulary of terabytes": (edit(vocab_size=10**12), "vocab_size=1000000000000 is more than"),
+    "a billion layers": (edit(num_hidden_layers=10**9), "num_hidden_layers=1000000000 is more"),
+    "a billion labels": (edit(num_labels=10**9), "num_labels=1000000000 is more than"),
+    "layers that no file holds": (edit(intermediate_size=2_000_000), "is of a larger model than"),
+    "another shape": (edit(intermediate_size=65), "weights are damaged or do not fit"),
+    "a key of the class": (edit(use_return_dict=1), "model.encoder="),
+    "a tokenizer of zeros": (
+        write("tokenizer.json", b"\x00" * 99),
+        "the tokenizer of model.encoder=",
+    ),
+    "a tokenizer without words": (_special_tokens_only, "has no vocabulary"),
+    "only pickles": (
+        every(pickles("pytorch_model.bin"), lambda f: (f / "model.safetensors").unlink()),
+        "its pytorch_model.bin is not read, for it may run code",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED_ENCODERS)
+def test_a_damaged_encoder_is_one_line_and_nothing_is_run(case, encoder, tmp_path, capsys) -> None:
+    damage, message = DAMAGED_ENCODERS[case]
+    damage(encoder)
+    assert train_main(training(encoder, tmp_path)) == 2
+    line = the_error(capsys)
+    assert re.search(message, line) and "encoder" in line and len(line) < 800, line
+    assert not marker_of(encoder).exists() and not (tmp_path / "run").exists()
+
+
+def training(encoder: Path, folder: Path) -> list[str]:
+    rows = write_jsonl(folder / "train.jsonl", make_rows(8, seed=1))
+    return [
+        f"data.train={rows}", "data.label_column=label", f"model.encoder={encoder}",
+        f"run_dir={folder / 'run'}", "model.aggregator_layers=1", "training.epochs=1",
+        "segmentation.max_tokens_per_segment=32", "baselines=false",
+    ]  # fmt: skip
+
+
+def test_an_encoder_with_code_beside_it_trains_and_none_is_run(encoder, tmp_path, monkeypatch):
+    every(
+        edit(auto_map=FOREIGN_CODE),
+        pickles("pytorch_model.bin", "training_args.bin"),
+        write("tokenizer_config.json", json.dumps(OWN_TOKENIZER)),
+        modules("own.py", "torch.py"),
+    )(encoder)
+    monkeypatch.chdir(encoder)
+    assert train_main(training(encoder, tmp_path)) == 0
+    assert not marker_of(encoder).exists()
+    assert "auto_map" not in json.loads((tmp_path / "run/model/tokenizer_config.json").read_text())
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 70), st.sampled_from([10**6, 2**63, -(10**9)]),
+    st.floats(), st.text(max_size=5), st.just([]), st.just({}), st.just([None, -1]),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fuzzed(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(whole, tmp_path_factory.mktemp("fuzzed") / "model"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_any_settings_load_or_are_refused_in_one_line(whole, fuzzed, data) -> None:
+    config = json.loads((whole / "config.json").read_text())
+    for _ in range(data.draw(st.integers(1, 3))):
+        inner = data.draw(st.sampled_from([config, config["text_config"]]))
+        if isinstance(inner, dict):
+            inner[data.draw(st.sampled_from(sorted(inner)))] = data.draw(VALUES)
+        if not isinstance(config["text_config"], dict):
+            break
+    (fuzzed / "config.json").write_text(json.dumps(config))
+    try:
+        predictor = HierBertPredictor.from_pretrained(fuzzed, device="cpu")
+    except HierBertError as error:
+        assert "\n" not in str(error) and len(str(error)) < 700
+        return
+    try:
+        for found in predictor.predict(TEXTS, ("classify",)):
+            assert all(math.isfinite(value) for value in (found.probabilities or {}).values())
+    except HierBertError as error:
+        assert "\n" not in str(error)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 255)), min_size=1, max_size=4))
+def test_weights_with_any_byte_changed_load_or_are_refused(whole, fuzzed, changes) -> None:
+    shutil.copy(whole / "config.json", fuzzed / "config.json")
+    raw = bytearray((whole / "model.safetensors").read_bytes())
+    for place, value in changes:
+        raw[place] = value
+    (fuzzed / "model.safetensors").write_bytes(raw)
+    try:
+        HierBertPredictor.from_pretrained(fuzzed, device="cpu")
+    except HierBertError as error:
+        assert "\n" not in str(error)
+    finally:
+        shutil.copy(whole / "model.safetensors", fuzzed / "model.safetensors")

@@ -1,0 +1,156 @@
+"""Odd corpora at the training command: each trains, or is refused in one line that says why."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import run, succeed, write_jsonl
+from conftest import make_rows
+from inference import answer, the_error
+
+from hierbert.training.cli import main
+
+ROWS = make_rows(8, seed=1)
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+    def build(rows: Rows, *more: str, validation: Rows | None = None) -> list[str]:
+        found = [
+            f"data.train={write_jsonl(tmp_path / 'train.jsonl', rows)}",
+            f"run_dir={tmp_path / 'run'}", f"model.encoder={encoders['bert']}",
+            "data.label_column=label", "model.aggregator_layers=1", "training.epochs=1",
+            "segmentation.max_tokens_per_segment=32", "training.documents_per_batch=4",
+            *more,
+        ]  # fmt: skip
+        if validation is not None:
+            path = write_jsonl(tmp_path / "validation.jsonl", validation)
+            found.append(f"data.validation={path}")
+        return found
+
+    return build
+
+
+def labelled(*labels: Any) -> Rows:
+    """The rows with these labels, again and again."""
+    return [{**row, "label": labels[at % len(labels)]} for at, row in enumerate(ROWS)]
+
+
+def texts(*those: Any) -> Rows:
+    """The rows with these texts, again and again."""
+    return [{**row, "text": those[at % len(those)]} for at, row in enumerate(ROWS)]
+
+
+REFUSED: dict[str, tuple[Rows, str]] = {
+    "one class": (labelled("law"), r"has 1 label \('law'\); single_label needs at least 2"),
+    "one class beside nothing": (labelled("law", None), r"has 1 label \('law'\)"),
+    "one class beside blanks": (labelled("law", "  "), r"has 1 label \('law'\)"),
+    "one class in two spellings of a number": (labelled(1, 1.0), r"has 1 label \('1'\)"),
+    "numbers and text": (labelled(1, "1"), r"mixes types: .* line 1 has 1 \(a number\), .*line 2"),
+    "booleans and text": (labelled(True, "True"), r"mixes types: .* True \(a boolean\), "),
+    "lists and text": (labelled(["a"], "a"), r"mixes types: .* \(a list\), "),
+    "objects": (labelled({"a": 1}), r"line 1: column 'label' holds {'a': 1} \(an object\)"),
+    "no label at all": (labelled(None), "no document has a label in column 'label', from .* li"),
+    "lists without a label": (labelled([]), "has 0 labels; multi_label needs at least 1"),
+    "a class for each document": (
+        [{**row, "label": row["id"]} for row in ROWS],
+        "each of the 8 labels has one document, which training needs; give a validation corpus",
+    ),
+    "one document": (ROWS[:1], "has 1 label"),
+    "no text": (texts(""), "column 'text' holds no text in any of 8 documents, from .* line 1 on"),
+    "white space": (texts(" \n\t\u3000", "\u2028"), "holds no text in any of 8 documents"),
+    "lists without text": (texts([], [" ", ""]), "holds no text in any of 8 documents"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_learnt_from_is_one_line(case, arguments, tmp_path, capsys) -> None:
+    rows, message = REFUSED[case]
+    assert main(arguments(rows)) == 2
+    line = the_error(capsys)
+    assert re.search(message, line), line
+    assert not (tmp_path / "run").exists(), "nothing is begun"
+
+
+@pytest.mark.parametrize("unknown", ["zz", "a ", "A", "1"])
+def test_a_label_that_training_lacks_is_named_with_its_row(unknown, arguments, capsys) -> None:
+    validation = [{**ROWS[0], "label": "a"}, {**ROWS[1], "label": unknown}]
+    assert main(arguments(labelled("a", "b"), validation=validation)) == 2
+    said = f"validation.jsonl, line 2: column 'label' has the label '{unknown}', which the training"
+    line = the_error(capsys)
+    assert said in line and "; allowed are 'a', 'b'" in line
+
+
+TRAINED: dict[str, tuple[list[Any], set[str]]] = {
+    "whole numbers": ([0, 1], {"0", "1"}),
+    "numbers as text": (["1", "01"], {"1", "01"}),
+    "booleans": ([True, False], {"true", "false"}),
+    "words that YAML takes for booleans": (["yes", "no"], {"yes", "no"}),
+    "words that mean nothing": (["null", "nan"], {"null", "nan"}),
+    "dates": (["2024-01-01", "12:30"], {"2024-01-01", "12:30"}),
+    "markup": (["<script>alert(1)</script>", "| a |"], {"<script>alert(1)</script>", "| a |"}),
+    "paths": (["../../up", "/etc/passwd"], {"../../up", "/etc/passwd"}),
+    "half a character": (["\ud800", "b"], {"\ud800", "b"}),
+    "a label of 100,000 characters": (["x" * 100_000, "b"], {"x" * 100_000, "b"}),
+}
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_labels_are_kept_as_they_are_written(case, arguments, tmp_path) -> None:
+    labels, kept = TRAINED[case]
+    assert main(arguments(labelled(*labels), "baselines=false")) == 0
+    found = json.loads((tmp_path / "run/model/config.json").read_text())["id2label"]
+    assert set(found.values()) == kept
+    write_jsonl(tmp_path / "docs.jsonl", ROWS[:3])
+    answers = answer(tmp_path / "run/model", tmp_path / "docs.jsonl", tmp_path / "out.jsonl")
+    assert len(answers) == 3 and {row["label"] for row in answers} <= kept
+    assert sorted(os.listdir(tmp_path)) == ["docs.jsonl", "out.jsonl", "run", "train.jsonl"]
+
+
+def test_ids_with_separators_make_no_paths(arguments, tmp_path) -> None:
+    ids = ["../../x", "/etc/passwd", "a/b\\c", "C:\\x", "~", "..", "nul\x00byte", "-rf"]
+    rows = [{**row, "id": name} for row, name in zip(ROWS, ids, strict=True)]
+    before = set(tmp_path.parent.rglob("*"))
+    frozen = ("training.freeze_encoder=true", "data.summary_column=summary")
+    assert main(arguments(rows, *frozen, "baselines=false")) == 0
+    answers = answer(tmp_path / "run/model", tmp_path / "train.jsonl", tmp_path / "out.jsonl")
+    assert [row["id"] for row in answers] == ids
+    new = set(tmp_path.parent.rglob("*")) - before
+    # The cache of the tests lies beside the folder of this one.
+    places = [tmp_path / name for name in ("run", "train.jsonl", "out.jsonl")]
+    places.append(Path(os.environ["HIERBERT_CACHE"]))
+    assert not [path for path in new if not any(path.is_relative_to(place) for place in places)]
+
+
+def test_a_document_without_text_is_counted_and_trained_around(arguments, capsys) -> None:
+    rows = texts(ROWS[0]["text"], "", " \n", ROWS[3]["text"])
+    assert main(arguments(rows, "data.summary_column=summary", validation=ROWS[:2])) == 0
+    assert "train: 8 documents (4 without text)" in capsys.readouterr().err
+
+
+def test_one_document_for_validation_and_for_training(arguments, tmp_path) -> None:
+    assert main(arguments(labelled(["a"])[:1], validation=labelled(["a"])[:1])) == 0
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["documents"] == 1 and results["steps"] == 1
+
+
+def test_a_regression_of_equal_numbers_answers_with_them(arguments, tmp_path) -> None:
+    assert main(arguments(labelled(2.5), "data.label_type=regression")) == 0
+    answers = answer(tmp_path / "run/model", tmp_path / "train.jsonl", tmp_path / "out.jsonl")
+    assert all(abs(row["label"] - 2.5) < 5 for row in answers)
+
+
+@pytest.mark.slow
+def test_fewer_rows_than_processes(arguments, tmp_path) -> None:
+    rows = labelled(["a"])[:1]
+    succeed("train.py", *arguments(rows, "baselines=false", validation=rows), processes=2)
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["documents"] == 1 and results["steps"] == 1
+    done = run("train.py", *arguments(texts(""), f"run_dir={tmp_path / 'none'}"), processes=2)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode != 0 and len(lines) == 1 and "holds no text in any" in lines[0]

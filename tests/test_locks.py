@@ -1,0 +1,136 @@
+"""One live process in a folder; a dead one, however it died, holds nobody up."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commands import ROOT
+
+from hierbert import locks
+from hierbert.errors import RunError
+from hierbert.locks import LOCK, FolderLock
+
+HOLDER = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from hierbert.locks import FolderLock
+with FolderLock(Path(sys.argv[1]), "run_dir=there"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another live process that has the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "locked\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_process_is_refused_and_hears_who_is_there(tmp_path) -> None:
+    with holder(tmp_path) as process:
+        with pytest.raises(RunError) as caught, FolderLock(tmp_path, "run_dir=mine"):
+            pass
+        message = str(caught.value)
+        assert message.startswith("run_dir=mine is in use by process ")
+        assert f"process {process.pid};" in message
+        assert "\n" not in message
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path) -> None:
+    with holder(tmp_path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert (tmp_path / LOCK).is_file()  # what it left behind
+        with FolderLock(tmp_path, "run_dir=mine"):
+            assert (tmp_path / LOCK).read_text().split()[0] == str(os.getpid())
+
+
+def test_a_lock_that_is_over_can_be_taken_again_and_leaves_nothing(tmp_path) -> None:
+    folder = tmp_path / "made" / "here"
+    for _ in range(2):
+        with FolderLock(folder, "run_dir=mine"):
+            assert [path.name for path in folder.iterdir()] == [LOCK]
+        assert list(folder.iterdir()) == []
+
+
+def test_an_error_inside_releases_the_lock(tmp_path) -> None:
+    with pytest.raises(ValueError, match="inside"), FolderLock(tmp_path, "run_dir=mine"):
+        raise ValueError("inside")
+    with FolderLock(tmp_path, "run_dir=mine"):
+        pass
+
+
+def test_one_process_cannot_take_it_twice(tmp_path) -> None:
+    with FolderLock(tmp_path, "run_dir=mine"):
+        with (
+            pytest.raises(RunError, match=f"process {os.getpid()}"),
+            FolderLock(tmp_path, "run_dir=mine"),
+        ):
+            pass
+        # The refused one has not taken the first one's lock away.
+        with pytest.raises(RunError), FolderLock(tmp_path, "run_dir=mine"):
+            pass
+
+
+def test_a_file_that_its_last_owner_removed_is_not_mistaken_for_the_lock(
+    tmp_path, monkeypatch
+) -> None:
+    # Between our open and our lock the owner before us removes the file, and another process
+    # makes a new one: a lock on the removed file would keep nobody out.
+    path, flock, calls = tmp_path / LOCK, locks.fcntl.flock, []
+
+    def late_flock(handle: int, how: int) -> None:
+        if not calls:
+            path.unlink()
+            path.touch()
+        calls.append(handle)
+        flock(handle, how)
+
+    monkeypatch.setattr(locks.fcntl, "flock", late_flock)
+    with FolderLock(tmp_path, "run_dir=mine"):
+        monkeypatch.undo()
+        with pytest.raises(RunError), FolderLock(tmp_path, "run_dir=mine"):
+            pass
+    assert len(calls) == 2
+
+
+def test_without_locks_in_the_system_the_work_goes_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(locks, "fcntl", None)
+    with FolderLock(tmp_path, "one"), FolderLock(tmp_path, "two"):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(RunError, match=r"^run_dir=mine cannot be locked: Not a directory$"),
+        FolderLock(tmp_path / "file" / "folder", "run_dir=mine"),
+    ):
+        pass
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / LOCK).symlink_to(precious)
+    with pytest.raises(RunError, match="cannot be locked"), FolderLock(tmp_path, "run_dir=mine"):
+        pass
+    assert precious.read_text() == "mine"

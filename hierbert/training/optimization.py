@@ -63,3 +63,18 @@ def build_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: f
         return max(0.0, (steps - step) / max(1, steps - warmup))
 
     return LambdaLR(optimizer, factor)
+
+
+def set_learning_rates(schedule: LambdaLR, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    """Put a schedule where a run is, and the rates where it leaves them, to the last bit.
+
+    Args:
+        schedule: Of the optimizer.
+        optimizer: Its groups' rates are set.
+        steps: Steps that the schedule has followed.
+    """
+    schedule.last_epoch = steps
+    for group, peak, factor in zip(
+        optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
+    ):
+        group["lr"] = peak * factor(steps)

@@ -25,12 +25,7 @@ from hierbert.progress import Progress, say
 from hierbert.training.checkpoint_files import DamagedError, check_best
 from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
 from hierbert.training.nonfinite import culprits_text, decide, find_culprits, is_finite
-from hierbert.training.optimization import (
-    build_optimizer,
-    build_schedule,
-    set_learning_rates,
-    trained_weights,
-)
+from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import (
     Circumstances,
     ResumeOptions,
@@ -97,15 +92,12 @@ class Trainer:
         self.state = TrainerState(schedule_steps=self.steps_per_epoch * settings.epochs)
         self.superseded: list[Path] = []
         changed = self._resume(options) if options.resume else self._begin()
-        self.schedule = build_schedule(
-            self.optimizer, self.state.schedule_steps, settings.warmup_ratio
-        )
-        set_learning_rates(self.schedule, self.optimizer, self.state.updates)
+        total, done = self.state.schedule_steps, self.state.updates
+        self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
         if changed:
             # From now on the checkpoints say under what they were made.
             self._save()
-        tokens = sum(self.sizes) * settings.epochs
-        before = self._tokens_done()
+        tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
         with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
             if self.state.evaluation_due:
                 self._evaluate()

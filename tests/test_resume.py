@@ -149,6 +149,32 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
+def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
+    arguments, tmp_path, monkeypatch
+) -> None:
+    """What was not written yet is encoded in the batches in which it would have been."""
+    from hierbert.vectors import fill
+
+    monkeypatch.setattr(fill, "_TOKENS_PER_FILE", 1)  # a file for each batch
+    monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 400)
+    frozen = "training.freeze_encoder=true"
+    for name in ("whole", "run"):
+        cache = tmp_path / f"cache-{name}"
+        common = arguments(frozen, f"training.cache_dir={cache}", f"run_dir={tmp_path / name}")
+        if name == "run":
+            with monkeypatch.context() as patch:
+                dying(patch, (fill.VectorCache, "_write"), 2)
+                with pytest.raises(_KilledError):
+                    main(common)
+            # Of the files that were written, the first is lost.
+            files = sorted(cache.glob("vectors-*/*"), key=lambda path: path.stat().st_mtime_ns)
+            assert len(files) == 2
+            files[0].unlink()
+            common.append("--resume")
+        assert main(common) == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
 PLACES = {
     "before the best weights": (loop, "save_best"),
     "between the best weights and the line of metrics": (loop.Trackers, "log"),

@@ -93,7 +93,7 @@ def test_both_heads_learn_what_decides(corpus, encoders, tmp_path, capsys, freez
         "checkpoints",
         "model",
         "results.json",
-        *([] if freeze == "true" else ["probed.json"]),
+        "encoding.jsonl" if freeze == "true" else "probed.json",
     }
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
     assert lines[-1]["train.loss"] < lines[0]["train.loss"]

@@ -138,7 +138,9 @@ def _train(
         everything = [document for documents in splits.values() for document in documents]
         with encoding_time:
             encoded_tokens = vectors.fill(
-                [document.segmented for document in everything], accelerator
+                [document.segmented for document in everything],
+                accelerator,
+                folder / "encoding.jsonl",
             )
         say(f"vectors: {vectors.report()}")
 

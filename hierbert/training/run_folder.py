@@ -1,7 +1,7 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
-config.resolved.yaml  probed.json  documents.jsonl  metrics.jsonl  checkpoints/  model/
-results.json; changes.jsonl where a resume changed something; .lock while a process works in it
+config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
+are needed probed.json, encoding.jsonl, changes.jsonl; .lock while a process works in it
 """
 
 import contextlib
@@ -49,6 +49,7 @@ _REMAINS = (
     ".probed.json.*",
     ".results.json.*",
     ".documents.jsonl.*",
+    ".encoding.jsonl.*",
     f".{RESOLVED}.*",
     "checkpoints/.best_step_*",
     "checkpoints/.step_*",

@@ -22,6 +22,7 @@ from hierbert.training import checkpoint_files, checkpoints, loop
 from hierbert.training.checkpoint_files import find_checkpoints
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
+from hierbert.training.nonfinite import find_culprits
 from hierbert.training.signals import StopSignals
 
 STEPS = 6  # of a run of `arguments`
@@ -157,6 +158,13 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
 
     monkeypatch.setattr(fill, "_TOKENS_PER_FILE", 1)  # a file for each batch
     monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 400)
+    encode, companies = fill.VectorCache._encode, []
+
+    def noting(self: Any, documents: Any) -> Any:
+        companies.append(tuple(documents))
+        return encode(self, documents)
+
+    monkeypatch.setattr(fill.VectorCache, "_encode", noting)
     frozen = "training.freeze_encoder=true"
     for name in ("whole", "run"):
         cache = tmp_path / f"cache-{name}"
@@ -171,7 +179,13 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
             assert len(files) == 2
             files[0].unlink()
             common.append("--resume")
+            companies.clear()
         assert main(common) == 0
+        if name == "whole":
+            whole = list(companies)
+    # The vectors of a model this small do not depend on their company; those of others do.
+    assert len(whole) > 3 and all(len(company) > 1 for company in whole)
+    assert companies == [whole[0], *whole[2:]]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
@@ -396,6 +410,11 @@ def test_a_signal_does_not_wait_for_the_validation(
         if evaluation == 0:
             assert main([*arguments(), "--resume"]) == 143
             assert len(calls) == 2
+    # Killed when the line of metrics that was due is there and its checkpoint is not.
+    with monkeypatch.context() as patch:
+        dying(patch, (loop, "save_checkpoint"), 0)
+        with pytest.raises(_KilledError):
+            main([*arguments(), "--resume"])
     assert main([*arguments(), "--resume"]) == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -642,6 +661,18 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
     monkeypatch.setattr(Trainer, "_step", step)
     assert main([*broken, "--resume"]) == 0
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "run")
+
+
+def test_looking_for_the_documents_draws_no_random_number_of_the_run() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+
+    def loss_of(index: int) -> torch.Tensor:
+        return (weight * torch.rand(1) * (torch.inf if index == 2 else 1)).sum()
+
+    assert find_culprits([1, 2, 3], loss_of, [weight], contextlib.nullcontext) == [2]
+    assert torch.get_rng_state().equal(before) and weight.grad is None
 
 
 def test_ten_steps_in_a_row_that_are_not_finite_end_the_run(arguments, capsys, monkeypatch) -> None:

@@ -157,7 +157,15 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
     from hierbert.vectors import fill
 
     monkeypatch.setattr(fill, "_TOKENS_PER_FILE", 1)  # a file for each batch
-    monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 400)
+    monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 300)
+    # About 95, 245, 95, 95, ... tokens: the first two are alone in their batches, and beside the
+    # first there would be room for what follows the second.
+    rows = [
+        {"id": f"d{number}", "text": "court " * words + chr(97 + number), "label": number % 2}
+        for number, words in enumerate([90, 230, *[90] * 9])
+    ]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    write_jsonl(tmp_path / "validation.jsonl", [{**row, "text": "judge"} for row in rows[:2]])
     encode, companies = fill.VectorCache._encode, []
 
     def noting(self: Any, documents: Any) -> Any:
@@ -184,7 +192,7 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
         if name == "whole":
             whole = list(companies)
     # The vectors of a model this small do not depend on their company; those of others do.
-    assert len(whole) > 3 and all(len(company) > 1 for company in whole)
+    assert [len(company) for company in whole][:3] == [1, 1, 3]
     assert companies == [whole[0], *whole[2:]]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -262,8 +270,15 @@ def test_a_damaged_checkpoint_is_passed_over(
     older, newest = find_checkpoints(tmp_path / "run" / "checkpoints")
     damage(newest / file)
     capsys.readouterr()
-    assert main([*arguments(*extra), "--resume"]) == 0
+    with monkeypatch.context() as patch:
+        dying(patch, (Trainer, "_step"), 1)
+        with pytest.raises(_KilledError):
+            main([*arguments(*extra), "--resume"])
     said = capsys.readouterr().err
+    # Of the two that are kept, none is the damaged one.
+    left = [path.name for path in find_checkpoints(tmp_path / "run" / "checkpoints")]
+    assert left == [older.name, "step_00000005_2"]
+    assert main([*arguments(*extra), "--resume"]) == 0
     assert f"warning: {newest} is damaged and passed over: {why}" in said
     assert f"resuming from {older} " in said
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

@@ -15,6 +15,7 @@ import pytest
 from commands import ROOT, run, succeed, write_jsonl
 from conftest import make_rows
 
+from hierbert.locks import FolderLock
 from hierbert.training.checkpoint_files import find_checkpoints
 
 # Sends a signal at a step: to the process of a rank, or to its parent (torchrun).
@@ -185,3 +186,58 @@ def children(pid: int) -> list[int]:
             own = int(stat.parent.name)
             found += [own, *children(own)]
     return found
+
+
+# Lets the loss of one document be infinite, and notes the weights that each process ends with.
+POISON = f"""
+import hashlib, os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.training.cli import main
+from hierbert.training.loop import Trainer
+
+collate, forward, load_best = Trainer._collate, HierBertForDocuments.forward, Trainer._load_best
+poisoned = [False]
+
+def noting(self, documents, hide_labels):
+    poisoned[0] = not hide_labels and any(document.id == "d3" for document in documents)
+    return collate(self, documents, hide_labels)
+
+def broken(self, **inputs):
+    output = forward(self, **inputs)
+    if self.training and poisoned[0]:
+        output.loss = output.loss * float("inf")
+    return output
+
+def ended(self):
+    digest = hashlib.sha256()
+    for weight in self.model.parameters():
+        digest.update(weight.detach().numpy().tobytes())
+    print("WEIGHTS", digest.hexdigest(), self.state.nonfinite_steps, self.state.updates, flush=True)
+    load_best(self)
+
+Trainer._collate, HierBertForDocuments.forward, Trainer._load_best = noting, broken, ended
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_step_left_out_is_left_out_on_both_processes(arguments, tmp_path) -> None:
+    (tmp_path / "poison.py").write_text(POISON)
+    skip = "training.on_nonfinite_loss=skip"
+    done = succeed(tmp_path / "poison.py", *arguments(skip), processes=2)
+    ends = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("WEIGHTS")]
+    # Six steps, of which the one with the document is left out in each of two epochs.
+    assert len(ends) == 2 and ends[0] == ends[1] and ends[0][1:] == ["2", "4"]
+    # Whichever process had it, the first one names it, once an epoch.
+    assert done.stderr.count("left out: step") == 2
+    assert done.stderr.count("documents that do it alone: d3") == 2
+
+
+@pytest.mark.slow
+def test_two_processes_are_kept_out_of_a_live_runs_folder(arguments, tmp_path) -> None:
+    with FolderLock(tmp_path / "run", "another"):
+        done = run("train.py", *arguments(), processes=2)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and f"in use by process {os.getpid()}" in errors[0]

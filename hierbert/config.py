@@ -193,6 +193,12 @@ class TrainingConfig:
         "Write a checkpoint to resume from every so many steps, beside that of every evaluation.",
     )
     keep_checkpoints: int = setting(2, "Newest checkpoints kept, beside the best.")
+    on_nonfinite_loss: Literal["stop", "skip"] = setting(
+        "stop",
+        "What a loss or gradient that is not finite (nan, inf) does. Either way its documents are "
+        "named. stop ends the run; skip leaves the step out, without any change to the weights, "
+        "and ends the run after 10 such steps in a row.",
+    )
     calibrate: bool = setting(
         False,
         "Fit a temperature on the validation documents at the end, so that the model's "

@@ -33,7 +33,8 @@ class FolderLock:
     """Keeps other live processes out of a folder while a context lasts.
 
     Args:
-        path: The folder; it is made where there is none.
+        path: The folder; it is made where there is none, and removed in the end when it was made
+            here and nothing has come into it.
         what: How messages name it, such as ``run_dir=runs/mine``.
     """
 
@@ -41,6 +42,7 @@ class FolderLock:
         self.path = Path(path)
         self.what = what
         self._handle: int | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> "FolderLock":
         """Take the lock, without waiting for it.
@@ -50,11 +52,14 @@ class FolderLock:
         """
         if fcntl is None:
             return self
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            # Who had it before may remove the file between our open and our lock.
+            # Who had it before may remove the file, and the folder, between our open and our lock.
             while self._handle is None:
-                self._handle = self._open_and_lock()
+                self.path.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    self._handle = self._open_and_lock()
+            self._made = missing
         except OSError as error:
             raise RunError(f"{self.what} cannot be locked: {reason(error)}") from error
         return self
@@ -65,7 +70,7 @@ class FolderLock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Release the lock and remove its file."""
+        """Release the lock; remove its file, and the folder if it stayed empty."""
         if self._handle is None:
             return
         # While it is still ours: after the release the file may be another process's.
@@ -73,6 +78,9 @@ class FolderLock:
             (self.path / LOCK).unlink()
         os.close(self._handle)
         self._handle = None
+        with contextlib.suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
 
     def _open_and_lock(self) -> int | None:
         """The locked file, or None where it was removed meanwhile."""

@@ -68,7 +68,17 @@ def test_a_lock_that_is_over_can_be_taken_again_and_leaves_nothing(tmp_path) -> 
     for _ in range(2):
         with FolderLock(folder, "run_dir=mine"):
             assert [path.name for path in folder.iterdir()] == [LOCK]
-        assert list(folder.iterdir()) == []
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_or_was_filled_stays(tmp_path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in ("there", "filled"):
+        with FolderLock(tmp_path / name, "run_dir=mine"):
+            if name == "filled":
+                (tmp_path / name / "file").touch()
+    assert list((tmp_path / "there").iterdir()) == []
+    assert [path.name for path in (tmp_path / "filled").iterdir()] == ["file"]
 
 
 def test_an_error_inside_releases_the_lock(tmp_path) -> None:

@@ -380,14 +380,14 @@ def test_a_cache_that_cannot_be_written(arguments, tmp_path, capsys) -> None:
     assert main(arguments(cache, summary=True)) == 0
 
 
-@pytest.mark.parametrize("target", ["checkpoints/", "best.safetensors", "model", "metrics.jsonl"])
+@pytest.mark.parametrize("target", ["checkpoints/", "best_step_", "model", "metrics.jsonl"])
 def test_a_full_disk_is_one_line_and_the_run_resumes(
     arguments, tmp_path, capsys, monkeypatch, target
 ) -> None:
     """The real limit of the operating system on a file's size stands in for the full disk."""
     places = {
         "checkpoints/": (loop, "save_checkpoint"),
-        "best.safetensors": (loop, "_write_best"),
+        "best_step_": (loop, "save_best"),
         "model": (run_folder.HierBertForDocuments, "save_pretrained"),
         "metrics.jsonl": (loop.Trackers, "log"),
     }

@@ -15,8 +15,9 @@ from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
 from hierbert.data.plan import deal_all, fill_batches, plan_epoch
 from hierbert.errors import ConfigError, RunError
-from hierbert.training import checkpoints
+from hierbert.training import loop
 from hierbert.training.loop import Trainer
+from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 
 
@@ -87,11 +88,12 @@ def test_both_heads_learn_what_decides(corpus, encoders, tmp_path, capsys, freez
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.resolved.yaml",
+        "documents.jsonl",
         "metrics.jsonl",
         "checkpoints",
         "model",
         "results.json",
-        *([] if freeze == "true" else ["probed.json"]),
+        "encoding.jsonl" if freeze == "true" else "probed.json",
     }
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").open()]
     assert lines[-1]["train.loss"] < lines[0]["train.loss"]
@@ -217,13 +219,13 @@ def test_early_stopping_keeps_the_best_weights(corpus, encoders, tmp_path, monke
     def scripted(*_: object) -> float:
         return next(metrics)
 
-    save = checkpoints.save_weights
+    save = loop.save_best
     monkeypatch.setattr("hierbert.training.loop.choose_metric", scripted)
     monkeypatch.setattr(
-        "hierbert.training.loop.save_weights",
-        lambda model, path: (
+        "hierbert.training.loop.save_best",
+        lambda folder, model, *rest: (
             kept.append({n: w.detach().clone() for n, w in model.named_parameters()}),
-            save(model, path),
+            save(folder, model, *rest),
         ),
     )
     config = configure(
@@ -288,9 +290,9 @@ def test_frozen_and_cached_equals_frozen_in_the_loop(corpus, encoders, tmp_path)
     train(configure(corpus, encoders["bert"], tmp_path / "cached", *common))
     original = Trainer.run
 
-    def without_vectors(self: Trainer, resume: bool = False):
+    def without_vectors(self: Trainer, options: ResumeOptions):
         self.vectors = None
-        return original(self, resume)
+        return original(self, options)
 
     Trainer.run = without_vectors
     try:
@@ -312,7 +314,9 @@ def test_a_loss_that_is_not_finite_names_the_documents(
         return losses * torch.inf, labelled
 
     monkeypatch.setattr(SummarizationHead, "losses", broken)
-    with pytest.raises(RunError, match=r"not finite .* documents are d\d+"):
+    with pytest.raises(
+        RunError, match=r"step 1: its loss \(inf\) is not finite; documents .* alone: d\d+"
+    ):
         train(configure(corpus, encoders["bert"], tmp_path / "run"))
 
 

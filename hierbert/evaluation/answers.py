@@ -4,7 +4,7 @@ Documents are dealt to the processes by tokens and come back by their index, so 
 count, batch or padding can lose or double one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.progress import Progress
 
 _TOKENS_PER_BATCH = 16_384
+
+
+class StoppedError(Exception):
+    """The answers were not waited for, on any process, because one of them was asked to stop."""
 
 
 class Vectors(Protocol):
@@ -63,6 +67,7 @@ def answer_documents(
     rule: SummaryRule | None,
     vectors: Vectors | None = None,
     description: str = "evaluating",
+    stop: Callable[[], bool] | None = None,
 ) -> list[Answer]:
     """Run a model over a corpus.
 
@@ -74,9 +79,13 @@ def answer_documents(
         rule: How to summarize; None without a summarization head.
         vectors: Of a frozen encoder; None encodes tokens.
         description: What progress calls this.
+        stop: Asked after each batch whether to stop.
 
     Returns:
         One answer per document, in order, the same on every process.
+
+    Raises:
+        StoppedError: `stop` said so on some process.
     """
     sizes = [document.tokens for document in documents]
     mine = deal_all(range(len(documents)), sizes, accelerator.num_processes)
@@ -92,7 +101,12 @@ def answer_documents(
             batch = [documents[index] for index in indices]
             answers += _answer_batch(model, indices, batch, accelerator, label_map, rule, vectors)
             bar.advance(sum(document.tokens for document in batch))
-    model.train(was_training)
+            if stop is not None and stop():
+                break
+        model.train(was_training)
+        # Each process answers for itself; they agree here, where they meet anyway.
+        if stop is not None and any(gather_object([stop()])):
+            raise StoppedError
     rows = {answer.index: answer for answer in gather_object(answers)}
     return [rows[index] for index in range(len(documents))]
 

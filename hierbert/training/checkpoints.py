@@ -1,16 +1,13 @@
 """Checkpoints to resume from: trained weights, optimizer, random states, and where the run is.
 
 Tensors are in safetensors and the rest is JSON: nothing is ever unpickled. A checkpoint is written
-aside and renamed, so that one under its own name is whole. Weights that training does not change
-are not in it; they come from the encoder again.
+aside, synced and renamed, and knows the hashes of its files, so that one that is not whole is
+recognised. Weights that training does not change are not in it; they come from the encoder again.
 """
 
-import json
-import os
-import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,44 +16,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hierbert.cache import reason
+from hierbert.cache import reason, write_folder_whole
 from hierbert.errors import RunError
+from hierbert.training.checkpoint_files import (
+    DamagedError,
+    check_best,
+    find_checkpoints,
+    new_checkpoint,
+    prune,
+    read_sealed,
+    seal,
+    write_best,
+)
 from hierbert.training.optimization import trained_weights
-
-_PREFIX = "step_"
-
-
-@dataclass
-class TrainerState:
-    """Where a run is; everything in it is JSON.
-
-    Attributes:
-        epoch: Epochs finished.
-        step_in_epoch: Optimizer steps done in the current epoch.
-        step: Optimizer steps done in all.
-        best_metric: Best validation metric so far.
-        best_scores: All validation scores of that evaluation; its loss decides between equal
-            metrics.
-        best_step: Its step.
-        evaluations_without_gain: Since the best.
-        corpus: Fingerprint of the training documents.
-        losses: Sums of the losses since the last line of metrics, by name.
-        losses_steps: Steps in those sums.
-        skipped_steps: Steps of fp16 that overflowed and changed nothing, so that the schedule
-            waited.
-    """
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
-    best_metric: float | None = None
-    best_scores: dict[str, float] = field(default_factory=dict)
-    best_step: int = -1
-    evaluations_without_gain: int = 0
-    corpus: str = ""
-    losses: dict[str, float] = field(default_factory=dict)
-    losses_steps: int = 0
-    skipped_steps: int = 0
+from hierbert.training.state import TrainerState
 
 
 def save_checkpoint(
@@ -66,6 +39,7 @@ def save_checkpoint(
     state: TrainerState,
     accelerator: Accelerator,
     keep: int,
+    superseded: Sequence[Path] = (),
 ) -> None:
     """Write `folder`/step_N; every process takes part.
 
@@ -75,57 +49,89 @@ def save_checkpoint(
         optimizer: Over the model's trained weights.
         state: Where the run is.
         accelerator: The run's; the first process writes.
-        keep: Newest checkpoints that stay.
+        keep: Newest checkpoints that stay, with the best weights that they refer to.
+        superseded: Checkpoints that this one stands in for; they go.
 
     Raises:
-        RunError: The checkpoint cannot be written. Older ones are untouched.
+        RunError: The checkpoint cannot be written, on every process. Older ones are untouched.
     """
-    random_states = gather_object([_random_states()])
+    everyones = gather_object([random_states()])
+    problem = None
     if accelerator.is_main_process:
-        path = folder / f"{_PREFIX}{state.step:08d}"
-        aside = folder / f".{path.name}.{os.getpid()}"
-        try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
+        path = new_checkpoint(folder, state.step)
+
+        def write(aside: Path) -> None:
             save_weights(model, aside / "weights.safetensors")
-            tensors, scalars = _optimizer_tensors(model, optimizer)
-            for rank, states in enumerate(random_states):
+            tensors = _optimizer_tensors(model, optimizer)
+            for rank, states in enumerate(everyones):
                 tensors.update({f"random.{rank}.{name}": value for name, value in states.items()})
             save_file(tensors, aside / "optimizer.safetensors")
-            content = {
-                **asdict(state),
-                "optimizer": scalars,
-                "processes": accelerator.num_processes,
-            }
+            content = {"state": asdict(state), "processes": accelerator.num_processes}
             if accelerator.scaler is not None:
                 content["scaler"] = accelerator.scaler.state_dict()
-            (aside / "state.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-            for file in aside.iterdir():
-                with file.open("rb+") as handle:
-                    os.fsync(handle.fileno())
-            if path.exists():
-                shutil.rmtree(path)
-            aside.replace(path)
+            seal(aside, content)
+
+        try:
+            write_folder_whole(path, write)
+            prune(folder, path, keep, superseded)
         except (OSError, SafetensorError) as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise RunError(
+            problem = (
                 f"checkpoint {path} cannot be written: {reason(error)}; mend that and go on with "
                 "--resume"
-            ) from error
-        for old in find_checkpoints(folder)[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
+            )
+    raise_together(problem)
 
 
-def find_checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints of a run, oldest first."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.name.startswith(_PREFIX) and (path / "state.json").is_file()
-    )
+def save_best(
+    folder: Path, model: nn.Module, state: TrainerState, accelerator: Accelerator
+) -> None:
+    """Write the weights as the best so far and note their file in the state.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        model: The bare model.
+        state: Its best_step is theirs; best_file is set on every process.
+        accelerator: The run's; the first process writes.
+
+    Raises:
+        RunError: The file cannot be written, on every process.
+    """
+    problem, entry = None, None
+    if accelerator.is_main_process:
+        try:
+            entry = write_best(folder, state.best_step, lambda aside: save_weights(model, aside))
+        except (OSError, SafetensorError) as error:
+            name = f"best_step_{state.best_step:08d}.safetensors"
+            problem = (
+                f"{folder / name} cannot be written: {reason(error)}; mend that and go on with "
+                "--resume"
+            )
+    raise_together(problem)
+    state.best_file = gather_object([entry])[0]
+
+
+def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
+    """The checkpoint to resume from.
+
+    Args:
+        folder: The run's folder of checkpoints.
+
+    Returns:
+        The newest one that is as it was written, None where there is none, and the newer ones
+        that are not, each with what is wrong with it. The best weights it refers to are checked
+        too.
+    """
+    damaged = []
+    for path in reversed(find_checkpoints(folder)):
+        try:
+            state = TrainerState.from_json(read_sealed(path)["state"])
+            if state.best_step >= 0:
+                check_best(folder, state.best_file)
+        except (DamagedError, ValueError, KeyError) as error:
+            damaged.append((path, str(error)))
+            continue
+        return path, damaged
+    return None, damaged
 
 
 def load_checkpoint(
@@ -134,7 +140,8 @@ def load_checkpoint(
     """Put a model, its optimizer and the random states back to where a checkpoint was.
 
     Args:
-        path: A folder that `save_checkpoint` wrote.
+        path: What `newest_whole` found. Learning rates are not in it: they follow from the
+            schedule.
         model: The bare model.
         optimizer: Over the model's trained weights.
         accelerator: The run's.
@@ -146,8 +153,8 @@ def load_checkpoint(
         RunError: The checkpoint is damaged, or of another model or number of processes.
     """
     try:
-        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        processes = content.pop("processes")
+        content = read_sealed(path)
+        processes = content["processes"]
         if processes != accelerator.num_processes:
             raise RunError(
                 f"checkpoint {path} is of a run on {processes} process(es), this one has "
@@ -155,9 +162,10 @@ def load_checkpoint(
                 f"{processes}"
             )
         tensors = load_file(path / "optimizer.safetensors")
+        state = TrainerState.from_json(content["state"])
         load_weights(model, path / "weights.safetensors")
-        _load_optimizer(model, optimizer, tensors, content.pop("optimizer"))
-        scaler = content.pop("scaler", None)
+        _load_optimizer(model, optimizer, tensors)
+        scaler = content.get("scaler")
         if scaler is not None and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(scaler)
         prefix = f"random.{accelerator.process_index}."
@@ -166,12 +174,12 @@ def load_checkpoint(
             for name, value in tensors.items()
             if name.startswith(prefix)
         }
-        _set_random_states(states)
-        return TrainerState(**content)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        set_random_states(states)
+        return state
+    except (DamagedError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(
-            f"checkpoint {path} cannot be resumed from: {type(error).__name__} {error}; remove "
-            "its folder to go on from the one before"
+            f"checkpoint {path} cannot be resumed from: {type(error).__name__} "
+            f"{error}; remove its folder to go on from the one before"
         ) from error
 
 
@@ -181,36 +189,67 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read what `save_weights` wrote into a model.
+    """Read what `save_weights` wrote into a model; all of it or nothing.
 
     Raises:
-        KeyError: The file is of another model, or other weights were trained.
+        ValueError: The file is of another model, or other weights were trained.
     """
     weights = load_file(path)
     trained = dict(trained_weights(model))
-    if weights.keys() != trained.keys():
-        raise KeyError(f"weights differ: {sorted(weights.keys() ^ trained.keys())[:3]}")
+    differing = weights.keys() ^ trained.keys()
+    differing |= {
+        name
+        for name in trained.keys() & weights.keys()
+        if trained[name].shape != weights[name].shape
+    }
+    if differing:
+        shown = ", ".join(sorted(differing)[:3])
+        raise ValueError(f"it is of another model: {len(differing)} weights differ ({shown})")
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(weights[name])
 
 
-def _optimizer_tensors(
-    model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """AdamW's state by the names of weights, and the groups' plain numbers."""
+def raise_together(problem: str | None) -> None:
+    """Let what went wrong on one process end all of them, so that none waits for it.
+
+    Args:
+        problem: What went wrong here; None where nothing did.
+
+    Raises:
+        RunError: Something went wrong on some process.
+    """
+    problems = [text for text in gather_object([problem]) if text]
+    if problems:
+        raise RunError(problems[0])
+
+
+def random_states() -> dict[str, Tensor]:
+    """The states of torch's random generators on this process."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_states(states: dict[str, Tensor]) -> None:
+    """Put back what `random_states` returned."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's state by the names of weights."""
     tensors = {}
     for name, weight in trained_weights(model):
         for key, value in optimizer.state.get(weight, {}).items():
             tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value).detach().cpu()
-    return tensors, {"learning_rates": [group["lr"] for group in optimizer.param_groups]}
+    return tensors
 
 
 def _load_optimizer(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    tensors: dict[str, Tensor],
-    scalars: dict[str, Any],
+    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
 ) -> None:
     for name, weight in trained_weights(model):
         state = {}
@@ -221,18 +260,3 @@ def _load_optimizer(
         # A weight that has had no gradient yet has no state.
         if state:
             optimizer.state[weight] = state
-    for group, rate in zip(optimizer.param_groups, scalars["learning_rates"], strict=True):
-        group["lr"] = rate
-
-
-def _random_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _set_random_states(states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config, parse_command_line
-from hierbert.errors import run_command
+from hierbert.errors import ConfigError, run_command
 from hierbert.progress import say
+from hierbert.training.signals import StopSignals
 
 DESCRIPTION = """
 Train a hierarchical BERT on documents of any length: to classify them, to summarize them by
@@ -27,7 +28,8 @@ examples:
 """
 
 FLAGS = {
-    "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings."
+    "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings.",
+    "--allow-changes": "With --resume: with other settings or documents, as far as weights fit.",
 }
 
 
@@ -38,12 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the command's name; None takes those of the process.
 
     Returns:
-        The exit code: 0, 2 for a mistake in the input, 130 when interrupted.
+        The exit code: 0, 2 for a mistake in the input, 130 when interrupted, 143 when training
+        was ended by SIGTERM.
     """
-    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+    stop = StopSignals()
+    code = run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv), stop))
+    # What shells report of a process that a signal ended.
+    return 128 + stop.received if code == 130 and stop.received is not None else code
 
 
-def _main(argv: list[str]) -> None:
+def _main(argv: list[str], stop: StopSignals) -> None:
     command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, "train.py", FLAGS)
     if command is None:
         return
@@ -51,12 +57,14 @@ def _main(argv: list[str]) -> None:
     if command.print_config:
         print(dump_config(config, comments=True), end="")
         return
-    resume = "--resume" in command.flags
+    resume, allow_changes = (flag in command.flags for flag in ("--resume", "--allow-changes"))
+    if allow_changes and not resume:
+        raise ConfigError("--allow-changes is for --resume: give both, or neither")
     # Training's own imports (accelerate, the metrics) come after the checks that need none, so
     # that mistakes are answered sooner; `import hierbert` has loaded transformers by now.
     from hierbert.training.run_folder import RESOLVED, check_run_folder
 
-    check_run_folder(config, resume)
+    check_run_folder(config, resume, allow_changes)
     # A document may hold characters that the terminal's encoding lacks; they are shown escaped.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -67,7 +75,7 @@ def _main(argv: list[str]) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        train(config, resume)
+        train(config, resume, allow_changes, stop)
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():

@@ -1,7 +1,7 @@
 """The training loop: steps over a plan of the epoch, evaluation, the best weights, checkpoints."""
 
-import hashlib
-import json
+import math
+import signal
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -9,28 +9,32 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 
-from hierbert.cache import reason, write_whole
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import Step, plan_epoch
 from hierbert.errors import RunError
-from hierbert.evaluation.answers import answer_documents
+from hierbert.evaluation.answers import StoppedError, answer_documents
 from hierbert.evaluation.scores import choose_metric, score_answers
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import Progress, say
-from hierbert.training.checkpoints import (
-    TrainerState,
-    find_checkpoints,
-    load_checkpoint,
-    load_weights,
-    save_checkpoint,
-    save_weights,
-)
+from hierbert.training.checkpoint_files import DamagedError, check_best
+from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
+from hierbert.training.nonfinite import culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
+from hierbert.training.resuming import (
+    Circumstances,
+    ResumeOptions,
+    adapt_state,
+    keep_documents,
+    take_up,
+)
+from hierbert.training.signals import StopSignals
+from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers
 from hierbert.vectors.fill import VectorCache
 
@@ -50,6 +54,8 @@ class Trainer:
         vectors: Of a frozen encoder; None encodes tokens in every step.
         folder: The run's folder.
         trackers: Where metrics go.
+        circumstances: What the run's numbers follow from.
+        stop: Signals that came.
     """
 
     config: RunConfig
@@ -62,35 +68,46 @@ class Trainer:
     vectors: VectorCache | None
     folder: Path
     trackers: Trackers
+    circumstances: Circumstances
+    stop: StopSignals
 
-    def run(self, resume: bool = False) -> TrainerState:
+    def run(self, options: ResumeOptions) -> TrainerState:
         """Train to the end or to the last improvement, and leave the best weights in the model.
 
         Args:
-            resume: Go on from the newest checkpoint, if there is one.
+            options: Whether to go on from the newest whole checkpoint, if there is one.
 
         Returns:
             Where training ended.
 
         Raises:
             RunError: A checkpoint cannot be written or read, or the loss is not finite.
+            KeyboardInterrupt: A signal came; there is a checkpoint of the step it came in.
         """
         settings = self.config.training
         self.optimizer = build_optimizer(self.model, settings)
         self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
         self.sizes = [document.tokens for document in self.train]
-        steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
-        total = steps_per_epoch * settings.epochs
-        self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio)
-        self.state = TrainerState(corpus=_fingerprint(self.train))
-        if resume:
-            self._resume()
-        tokens = sum(self.sizes) * settings.epochs
-        before = self._tokens_done()
+        self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
+        self.state = TrainerState(schedule_steps=self.steps_per_epoch * settings.epochs)
+        self.superseded: list[Path] = []
+        changed = self._resume(options) if options.resume else self._begin()
+        total, done = self.state.schedule_steps, self.state.updates
+        self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
+        if changed:
+            # From now on the checkpoints say under what they were made.
+            self._save()
+        tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
         with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
+            if self.state.evaluation_due:
+                self._evaluate()
+                self._save()
             while self.state.epoch < settings.epochs and not self._is_over():
                 self._epoch(self._plan(self.state.epoch))
         self._load_best()
+        if self.stop.received is not None:
+            # Too late to be seen in a step; the last checkpoint holds the end of training.
+            raise KeyboardInterrupt
         return self.state
 
     def _plan(self, epoch: int) -> list[Step]:
@@ -121,6 +138,9 @@ class Trainer:
             # The weights of the end may be the best, whatever the rhythm of evaluations.
             ended = last and self.state.epoch == settings.epochs
             evaluated = ended or (self.state.step % every == 0 if every else last)
+            self.state.evaluation_due = evaluated
+            if self.stopping:
+                self._stop()
             if evaluated:
                 self._evaluate()
             often = settings.checkpoint_every_steps
@@ -137,6 +157,7 @@ class Trainer:
         summarized = sum(_has_sentence_labels(self.train[index]) for index in everyone)
         # A process without documents takes one that weighs nothing, so that it runs every
         # parameter and every exchange of gradients like the others.
+        own = [index for indices in passes for index in indices]
         idle = not passes
         if idle:
             passes = [[everyone[0]]]
@@ -161,14 +182,20 @@ class Trainer:
             self.config.training.max_gradient_norm,
         )
         totals = self._sum_over_processes(sums)
-        if not all(value == value and abs(value) != float("inf") for value in totals.values()):
-            ids = ", ".join(self.train[index].id for index in everyone)
-            raise RunError(
-                f"the loss is not finite ({totals['loss']}) in step {self.state.step + 1}; its "
-                f"documents are {ids}; a lower learning rate or mixed_precision=no may help"
-            )
+        gradient_norm = float(norm) if norm is not None else 0.0
+        self.bar.note(loss=totals["loss"])
+        self.bar.advance(sum(self.sizes[index] for index in everyone))
+        # With fp16, gradients that overflow are what its scaler is for.
+        scaled = self.accelerator.scaler is not None
+        if not is_finite(totals.values()) or not (scaled or math.isfinite(gradient_norm)):
+            what = f"loss ({totals['loss']:g})"
+            if is_finite(totals.values()):
+                what = f"gradient (norm {gradient_norm:g})"
+            self._leave_out(own, everyone, what, labelled, summarized)
+            return
         self.prepared.step()
         self.prepared.zero_grad()
+        self.state.nonfinite_in_a_row = 0
         if self.prepared.step_was_skipped:
             self.state.skipped_steps += 1
         else:
@@ -176,9 +203,40 @@ class Trainer:
         for name, value in totals.items():
             self.state.losses[name] = self.state.losses.get(name, 0.0) + value
         self.state.losses_steps += 1
-        self.bar.note(loss=totals["loss"])
-        self.bar.advance(sum(self.sizes[index] for index in everyone))
-        self.gradient_norm = float(norm) if norm is not None else 0.0
+        # JSON knows no infinity, which fp16 may give here.
+        self.state.gradient_norm = gradient_norm if math.isfinite(gradient_norm) else 0.0
+
+    def _leave_out(
+        self, own: list[int], everyone: list[int], what: str, labelled: int, summarized: int
+    ) -> None:
+        """Name the documents of a step that is not finite; go on without it, or end the run."""
+
+        def loss_alone(index: int) -> torch.Tensor:
+            output = self.model(
+                **self._collate([self.train[index]], False),
+                labelled_documents=float(labelled),
+                summarized_documents=float(summarized),
+            )
+            return output.loss
+
+        weights = [weight for _, weight in trained_weights(self.model)]
+        self.prepared.zero_grad()
+        found = find_culprits(own, loss_alone, weights, self.accelerator.autocast)
+        names = gather_object([self.train[index].id for index in found])
+        step, in_a_row = self.state.step + 1, self.state.nonfinite_in_a_row + 1
+        skip = self.config.training.on_nonfinite_loss == "skip"
+        line = decide(
+            f"step {step}: its {what}",
+            culprits_text(names, [self.train[index].id for index in everyone]),
+            in_a_row if skip else None,
+        )
+        say(line)
+        self.state.nonfinite_steps += 1
+        self.state.nonfinite_in_a_row = in_a_row
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            # It has seen this step's gradients and would refuse the next ones.
+            scaler.update(scaler.get_scale())
 
     def _collate(
         self, documents: Sequence[PreparedDocument], hide_labels: bool
@@ -192,30 +250,37 @@ class Trainer:
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _sum_over_processes(self, sums: dict[str, float]) -> dict[str, float]:
+        """Add up figures, and let all processes know of a signal that one of them received."""
+        received = self.stop.received
+        self.stopping = received is not None
         if self.accelerator.num_processes == 1:
             return sums
-        values = torch.tensor(list(sums.values()), device=self.accelerator.device)
-        return dict(zip(sums, self.accelerator.reduce(values, "sum").tolist(), strict=True))
+        signals = [float(received == signal.SIGINT), float(received == signal.SIGTERM)]
+        values = torch.tensor([*sums.values(), *signals], device=self.accelerator.device)
+        *totals, interrupted, terminated = self.accelerator.reduce(values, "sum").tolist()
+        self.stopping = interrupted + terminated > 0
+        if self.stopping and received is None:
+            self.stop.received = signal.SIGTERM if terminated else signal.SIGINT
+        return dict(zip(sums, totals, strict=True))
+
+    def _stop(self) -> None:
+        """End training by a signal; every process is here."""
+        self._save()
+        say(f"stopped after step {self.state.step}; its checkpoint is whole")
+        raise KeyboardInterrupt
 
     def _evaluate(self) -> None:
         """Score the validation documents, note the figures, keep the best weights."""
-        scores = self.scores(self.validation, "validating")
+        try:
+            scores = self.scores(self.validation, "validating")
+        except StoppedError:
+            self._stop()
         metric = choose_metric(
             self.config.training.metric, scores, self.label_map, self.rule is not None
         )
-        gain = self.state.best_metric is None or metric > self.state.best_metric
-        # Metrics of few documents are often equal; the loss still tells weights apart.
-        tie = metric == self.state.best_metric
-        better = gain or (tie and scores["loss"] < self.state.best_scores["loss"])
-        # Patience counts gains of the metric alone: a loss may creep down for ever.
-        without_gain = 0 if gain else self.state.evaluations_without_gain + 1
-        self.state.evaluations_without_gain = without_gain
+        better = self.state.note_scores(metric, scores)
         if better:
-            self.state.best_metric, self.state.best_step = metric, self.state.step
-            self.state.best_scores = scores
-            if self.accelerator.is_main_process:
-                best = self.folder / "checkpoints" / "best.safetensors"
-                _write_best(self.model, best)
+            save_best(self.folder / "checkpoints", self.model, self.state, self.accelerator)
         losses = {
             name: value / max(1, self.state.losses_steps)
             for name, value in self.state.losses.items()
@@ -223,20 +288,20 @@ class Trainer:
         self.state.losses, self.state.losses_steps = {}, 0
         line = {
             "step": self.state.step,
-            "epoch": round(
-                self.state.step / -(-len(self.train) // self.config.training.documents_per_batch), 4
-            ),
+            "epoch": round(self.state.epoch + self.state.step_in_epoch / self.steps_per_epoch, 4),
             **{f"train.{name}": value for name, value in losses.items()},
-            "train.gradient_norm": self.gradient_norm,
+            "train.gradient_norm": self.state.gradient_norm,
+            "train.nonfinite_steps": self.state.nonfinite_steps,
             "train.learning_rate": self.optimizer.param_groups[-1]["lr"],
             **{f"validation.{name}": value for name, value in scores.items()},
             "best": better,
         }
+        self.state.evaluation_due = False
         self.trackers.log(line)
         shown = [f"{name} {scores[name]:.4f}" for name in _SHOWN if name in scores]
         say(
             f"epoch {line['epoch']:g}, step {self.state.step}: train loss "
-            f"{losses.get('loss', 0.0):.4f}; validation {', '.join(shown)}"
+            f"{losses.get('loss', math.nan):.4f}; validation {', '.join(shown)}"
             + (" (best)" if better else "")
         )
 
@@ -250,6 +315,7 @@ class Trainer:
             self.rule,
             self.vectors,
             description,
+            stop=lambda: self.stop.received is not None,
         )
         weights = self.config.training
         return score_answers(
@@ -272,24 +338,39 @@ class Trainer:
             self.state,
             self.accelerator,
             self.config.training.keep_checkpoints,
+            self.superseded,
         )
+        self.superseded = []
 
-    def _resume(self) -> None:
-        found = find_checkpoints(self.folder / "checkpoints")
-        if not found:
-            say(f"no checkpoint in {self.folder}: starting from the beginning")
-            self.trackers.forget_after(0)
-            return
-        corpus = self.state.corpus
-        self.state = load_checkpoint(found[-1], self.model, self.optimizer, self.accelerator)
-        if self.state.corpus != corpus:
-            raise RunError(
-                f"{found[-1]} was trained on other documents than data.train holds now; put them "
-                "back, or start anew with another run_dir"
-            )
-        self.schedule.last_epoch = self.state.step - self.state.skipped_steps
-        self.trackers.forget_after(self.state.step)
-        say(f"resuming from {found[-1]} (epoch {self.state.epoch}, step {self.state.step})")
+    def _begin(self) -> bool:
+        """Start from the beginning; nothing is not as it was."""
+        self.circumstances.note_in(self.state)
+        self.trackers.forget_after(0)
+        keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
+        return False
+
+    def _resume(self, options: ResumeOptions) -> bool:
+        """Go on from a checkpoint; whether something is not as it was then."""
+        found = take_up(
+            self.config,
+            self.folder,
+            self.model,
+            self.optimizer,
+            self.accelerator,
+            self.circumstances,
+            options,
+        )
+        if found.state is None:
+            return self._begin()
+        self.state, self.superseded = found.state, found.superseded
+        # An evaluation that is due will write its line, maybe for the second time.
+        self.trackers.forget_after(self.state.step - self.state.evaluation_due)
+        if not found.changed:
+            return False
+        adapt_state(
+            self.state, self.circumstances, self.config.training.epochs, self.steps_per_epoch
+        )
+        return True
 
     def _tokens_done(self) -> int:
         done = self.state.epoch * sum(self.sizes)
@@ -300,9 +381,12 @@ class Trainer:
 
     def _load_best(self) -> None:
         self.accelerator.wait_for_everyone()
-        best = self.folder / "checkpoints" / "best.safetensors"
         if self.state.best_step >= 0 and self.state.best_step != self.state.step:
-            load_weights(self.model, best)
+            folder = self.folder / "checkpoints"
+            try:
+                load_weights(self.model, check_best(folder, self.state.best_file))
+            except (DamagedError, OSError, ValueError, SafetensorError) as error:
+                raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
         self.model.eval()
 
 
@@ -311,21 +395,3 @@ _SHOWN = ("loss", "accuracy", "macro_f1", "map", "mse", "rouge1", "rouge2", "rou
 
 def _has_sentence_labels(document: PreparedDocument) -> bool:
     return document.sentence_labels is not None and bool(document.segmented.sentence_spans)
-
-
-def _write_best(model: HierBertForDocuments, path: Path) -> None:
-    try:
-        write_whole(path, lambda aside: save_weights(model, aside))
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{path} cannot be written: {reason(error)}; mend that and go on with --resume"
-        ) from error
-
-
-def _fingerprint(documents: Sequence[PreparedDocument]) -> str:
-    """Hash of what training reads: tokens, labels and sentence labels, in order."""
-    digest = hashlib.sha256()
-    for document in documents:
-        digest.update(json.dumps([document.id, document.label, document.sentence_labels]).encode())
-        digest.update(document.segmented.input_ids.numpy().tobytes())
-    return digest.hexdigest()[:32]

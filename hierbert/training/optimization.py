@@ -44,13 +44,17 @@ def trained_weights(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
     return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float) -> LambdaLR:
+def build_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float, done: int = 0
+) -> LambdaLR:
     """Learning rates that rise linearly from 0 and then fall linearly to 0.
 
     Args:
         optimizer: Its groups' rates are the peaks.
         steps: Optimizer steps of the whole run.
         warmup_ratio: Part of them in which the rates rise.
+        done: Steps that are behind already; the rates are then what they would be after them,
+            to the last bit.
 
     Returns:
         The schedule, to be stepped after each optimizer step.
@@ -62,4 +66,8 @@ def build_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: f
             return (step + 1) / (warmup + 1)
         return max(0.0, (steps - step) / max(1, steps - warmup))
 
-    return LambdaLR(optimizer, factor)
+    schedule = LambdaLR(optimizer, factor)
+    schedule.last_epoch = done
+    for group, peak in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
+        group["lr"] = peak * factor(done)
+    return schedule

@@ -32,29 +32,49 @@ from hierbert.training.passes import choose_tokens_per_forward
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.resources import Stopwatch, resources
 from hierbert.training.results import environment, results_table, sample_answer, write_results
-from hierbert.training.run_folder import open_run_folder, save_model
+from hierbert.training.resuming import ResumeOptions, circumstances
+from hierbert.training.run_folder import open_run_folder, run_lock, save_model
+from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
 from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
 
 
-def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
+def train(
+    config: RunConfig,
+    resume: bool = False,
+    allow_changes: bool = False,
+    stop: StopSignals | None = None,
+) -> dict[str, Any]:
     """Train, evaluate and save a model.
 
     Args:
         config: All settings.
         resume: Go on with the run in `config.run_dir`.
+        allow_changes: Also where settings or documents are not what they were, as far as the
+            weights fit. They are noted in the run folder.
+        stop: Notes SIGINT and SIGTERM during the training steps and their evaluations, which then
+            end with a checkpoint; None leaves signals alone.
 
     Returns:
         What `results.json` holds.
 
     Raises:
         HierBertError: A mistake in the settings, the data or the run folder, in one line.
+        KeyboardInterrupt: Training was stopped by a signal.
     """
-    started = time.monotonic()
+    accelerator = _accelerator(config)
+    with run_lock(config, accelerator):
+        results = _train(config, accelerator, resume, allow_changes, stop or StopSignals())
+    if accelerator.is_main_process and config.publish.repo is not None:
+        push_run(Path(config.run_dir) / "model", config.publish)
+    return results
+
+
+def _accelerator(config: RunConfig) -> Accelerator:
+    """What spreads a run over processes, after the checks that need none."""
     require_installed(config.training.trackers)
-    allow_large_pages()
     if config.publish.repo is not None:
         check_push(config.publish)
     accelerator = Accelerator(
@@ -72,6 +92,18 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     )
     if config.training.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ConfigError("training.mixed_precision=fp16 needs a GPU; on a CPU choose no or bf16")
+    return accelerator
+
+
+def _train(
+    config: RunConfig,
+    accelerator: Accelerator,
+    resume: bool,
+    allow_changes: bool,
+    stop: StopSignals,
+) -> dict[str, Any]:
+    started = time.monotonic()
+    allow_large_pages()
     corpora = load_corpora(config)
     label_map, summarize = corpora.label_map, config.data.summary_column is not None
     check_metric(config.training.metric, label_map, summarize, corpora.validation)
@@ -84,7 +116,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     )
     if config.training.freeze_encoder:
         check_cache(kept)
-    folder = open_run_folder(config, accelerator, resume)
+    folder, changed = open_run_folder(config, accelerator, resume, allow_changes)
     model.to(accelerator.device)
     choose_tokens_per_forward(config, accelerator, model, folder)
 
@@ -106,7 +138,9 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         everything = [document for documents in splits.values() for document in documents]
         with encoding_time:
             encoded_tokens = vectors.fill(
-                [document.segmented for document in everything], accelerator
+                [document.segmented for document in everything],
+                accelerator,
+                folder / "encoding.jsonl",
             )
         say(f"vectors: {vectors.report()}")
 
@@ -125,11 +159,13 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         vectors=vectors,
         folder=folder,
         trackers=Trackers(folder / "metrics.jsonl", accelerator),
+        circumstances=circumstances(config, splits, label_map, model),
+        stop=stop,
     )
     # New weights and dropout follow from the seed, whatever was drawn before.
     set_seed(config.seed + 1 + accelerator.process_index)
-    with Stopwatch() as training_time:
-        state = trainer.run(resume)
+    with Stopwatch() as training_time, stop:
+        state = trainer.run(ResumeOptions(resume, allow_changes, changed))
 
     calibration = None
     if config.training.calibrate and label_map is not None:
@@ -167,6 +203,7 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         "epochs": state.epoch,
         "steps": state.step,
         "best_step": state.best_step,
+        "nonfinite_steps": state.nonfinite_steps,
         "scores": scores,
         # Of the weights that are in the model now.
         "validation": state.best_scores,
@@ -199,8 +236,6 @@ def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
         print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    if accelerator.is_main_process and config.publish.repo is not None:
-        push_run(folder / "model", config.publish)
     return results
 
 

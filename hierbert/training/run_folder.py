@@ -1,14 +1,16 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
-config.resolved.yaml  probed.json  metrics.jsonl  checkpoints/  model/  results.json
+config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
+are needed probed.json, encoding.jsonl, changes.jsonl; .lock while a process works in it
 """
 
 import contextlib
+import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,15 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import reason, sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import RunError
+from hierbert.locks import LOCK, FolderLock
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.publishing.checkpoint import complete_folder
+from hierbert.training.checkpoints import raise_together
 
 RESOLVED = "config.resolved.yaml"
 PROBED = "probed.json"
@@ -31,78 +35,144 @@ PROBED = "probed.json"
 _CHANGEABLE = re.compile(
     r"training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
 )
+# With these changed, the weights of a checkpoint would not fit, or mean something else.
+_FIXED = re.compile(
+    r"model\.(encoder|encoder_revision|pooling|aggregator_layers|sentence_layers|attention_heads)$|"
+    r"data\.label_type$|training\.(freeze_encoder|trained_encoder_layers)$"
+)
+# Naming another column is allowed; with none, a head is missing.
+_HEADS = ("data.label_column", "data.summary_column")
 # What is being written has the name it will get, and a dot before it.
 _REMAINS = (
     ".model.*",
     ".metrics.jsonl.*",
     ".probed.json.*",
     ".results.json.*",
-    "checkpoints/.best.safetensors.*",
+    ".documents.jsonl.*",
+    ".encoding.jsonl.*",
+    f".{RESOLVED}.*",
+    "checkpoints/.best_step_*",
     "checkpoints/.step_*",
 )
 
 
-def check_run_folder(config: RunConfig, resume: bool) -> None:
+def check_run_folder(
+    config: RunConfig, resume: bool, allow_changes: bool = False
+) -> dict[str, tuple[Any, Any]]:
     """Refuse a folder that holds something else, before anything costs time.
 
     Args:
         config: Names the folder.
         resume: Whether to go on in it.
+        allow_changes: Whether with other settings than it began with.
+
+    Returns:
+        Settings that are not what they were, by name: before and now.
 
     Raises:
-        RunError: It holds another run, or there is none to go on with.
+        RunError: It holds another run, there is none to go on with, or settings differ that must
+            not.
     """
     folder = Path(config.run_dir)
     saved = folder / RESOLVED
     if not resume:
         if folder.exists() and not folder.is_dir():
             raise RunError(f"run_dir={folder} is a file; name a new folder")
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and _holds_something(folder):
             hint = "go on with --resume, or " if saved.is_file() else ""
             raise RunError(
                 f"run_dir={folder} holds something already; {hint}name another folder "
                 f"(run_dir={folder}-2) or remove it"
             )
         _check_writable(folder)
-        return
+        return {}
     if not saved.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and _holds_something(folder):
             raise RunError(f"--resume: {folder} holds no run ({RESOLVED} is missing)")
         _check_writable(folder)
-        return
+        return {}
     before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
-    changed = [key for key in now if now[key] != before[key] and not _CHANGEABLE.match(key)]
-    if changed:
-        shown = "; ".join(f"{key}: {before[key]} -> {now[key]}" for key in changed)
+    changed = {
+        key: (before[key], now[key])
+        for key in now
+        if now[key] != before[key] and not _CHANGEABLE.match(key)
+    }
+    fixed = {
+        key: values
+        for key, values in changed.items()
+        if _FIXED.match(key) or (key in _HEADS and None in values)
+    }
+    if fixed and allow_changes:
         raise RunError(
-            f"--resume: settings differ from those of {folder}: {shown}; put them back (or give "
-            f"--config {saved} alone), or start anew with another run_dir"
+            f"--allow-changes: the weights in {folder} would not fit: {_shown(fixed)}; put that "
+            "back, or start anew with another run_dir"
         )
+    if changed and not allow_changes:
+        raise RunError(
+            f"--resume: settings differ from those of {folder}: {_shown(changed)}; put them back "
+            f"(or give --config {saved} alone), go on with them all the same by --resume "
+            "--allow-changes, or start anew with another run_dir"
+        )
+    return changed
 
 
-def open_run_folder(config: RunConfig, accelerator: Accelerator, resume: bool) -> Path:
+def settings_print(config: RunConfig) -> str:
+    """Hash of the settings that a run's numbers may depend on."""
+    values = {k: v for k, v in _flat(asdict(config)).items() if not _CHANGEABLE.match(k)}
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@contextlib.contextmanager
+def run_lock(config: RunConfig, accelerator: Accelerator) -> Iterator[None]:
+    """Keep other live runs out of the folder; the first process holds the lock for all.
+
+    Args:
+        config: Names the folder.
+        accelerator: The run's.
+
+    Raises:
+        RunError: Another live process works there, on every process.
+    """
+    problem = None
+    with contextlib.ExitStack() as stack:
+        if accelerator.is_main_process:
+            lock = FolderLock(Path(config.run_dir), f"run_dir={config.run_dir}")
+            try:
+                stack.enter_context(lock)
+            except RunError as error:
+                problem = str(error)
+        raise_together(problem)
+        yield
+
+
+def open_run_folder(
+    config: RunConfig, accelerator: Accelerator, resume: bool, allow_changes: bool = False
+) -> tuple[Path, dict[str, tuple[Any, Any]]]:
     """Make the folder and write the settings into it.
 
     Args:
         config: All settings.
         accelerator: The first process writes.
         resume: Whether to go on in it.
+        allow_changes: Whether with other settings than it began with.
 
     Returns:
-        The folder.
+        The folder, and the settings that are not what they were, by name: before and now.
 
     Raises:
         RunError: It cannot be used or written.
     """
     folder = Path(config.run_dir)
     # Each process looks before the first one writes.
-    check_run_folder(config, resume)
+    changed = check_run_folder(config, resume, allow_changes)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not (folder / RESOLVED).is_file():
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             settings = dump_config(config)
             write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
+            sync_folder(folder.parent)
         except OSError as error:
             for made in (folder / "checkpoints", folder):
                 with contextlib.suppress(OSError):
@@ -111,7 +181,7 @@ def open_run_folder(config: RunConfig, accelerator: Accelerator, resume: bool) -
     if accelerator.is_main_process and resume:
         _remove_remains(folder)
     accelerator.wait_for_everyone()
-    return folder
+    return folder, changed
 
 
 def read_probed(folder: Path) -> dict[str, int]:
@@ -185,18 +255,16 @@ def save_model(
         RunError: It cannot be written.
     """
     target = folder / "model"
-    aside = folder / f".model.{os.getpid()}"
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
+
+    def write(aside: Path) -> None:
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
         complete_folder(aside)
-        if target.exists():
-            shutil.rmtree(target)
-        aside.replace(target)
+
+    try:
+        write_folder_whole(target, write)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise RunError(
             f"{target} cannot be written: {reason(error)}; mend that and go on with --resume"
         ) from error
@@ -211,6 +279,15 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
+
+
+def _shown(changed: dict[str, tuple[Any, Any]]) -> str:
+    return "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in changed.items())
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is more in a folder than the lock of a process that was killed at once."""
+    return any(path.name != LOCK for path in folder.iterdir())
 
 
 def _check_writable(folder: Path) -> None:

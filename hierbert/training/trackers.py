@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ class Trackers:
             try:
                 with self.path.open("a", encoding="utf-8", newline="\n") as file:
                     file.write(json.dumps(values) + "\n")
+                    file.flush()
+                    # A checkpoint that follows must not outlast it in a power cut.
+                    os.fsync(file.fileno())
             except OSError as error:
                 raise self._not_writable(error) from error
         numbers = {name: value for name, value in values.items() if name != "step"}

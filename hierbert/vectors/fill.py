@@ -29,6 +29,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.progress import Progress, say
 from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
+from hierbert.vectors.rounds import encoding_rounds
 from hierbert.vectors.store import Entry, VectorStore
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -174,12 +175,19 @@ class VectorCache:
             self._keeps = False
         self._waiting, self._waiting_tokens = {}, 0
 
-    def fill(self, documents: Sequence[SegmentedDocument], accelerator: Accelerator) -> int:
+    def fill(
+        self,
+        documents: Sequence[SegmentedDocument],
+        accelerator: Accelerator,
+        rounds: Path | None = None,
+    ) -> int:
         """Encode what is not in the cache; each process takes a share and waits for the others.
 
         Args:
             documents: All documents that will be asked for, the same on every process.
             accelerator: The run's.
+            rounds: A file of the run that keeps which documents were encoded together, so that
+                a resumed run has the same numbers to the last bit; None keeps nothing.
 
         Returns:
             Tokens that were encoded here.
@@ -196,14 +204,22 @@ class VectorCache:
         found = len(wanted) - len(todo)
         if found:
             say(f"vectors: {found:,} documents from {self.folder}, {len(todo):,} to encode")
-        sizes = [len(wanted[key].input_ids) for key in todo]
-        shares = deal_all(range(len(todo)), sizes, accelerator.num_processes)
-        mine = [todo[index] for index in shares[accelerator.process_index]]
-        problem = None
+        lists, problem = encoding_rounds(rounds, list(wanted), gaps, accelerator)
+        batches = []
+        for keys in lists:
+            sizes = [len(wanted[key].input_ids) for key in keys]
+            mine = deal_all(range(len(keys)), sizes, accelerator.num_processes)
+            own = mine[accelerator.process_index]
+            for places in fill_batches([sizes[index] for index in own], _TOKENS_PER_BATCH):
+                batch = {keys[own[place]]: wanted[keys[own[place]]] for place in places}
+                # What is there already is encoded again only beside what is not.
+                if not gaps.isdisjoint(batch):
+                    batches.append(batch)
         written: list[Path] = []
         tokens = 0
         try:
-            written, tokens = self._fill({key: wanted[key] for key in mine})
+            if problem is None:
+                written, tokens = self._fill(batches, gaps)
         except RunError as error:
             problem = str(error)
         # What goes wrong on one process stops all, and the first one says so.
@@ -230,19 +246,19 @@ class VectorCache:
             f"{_size(used_bytes(self.root))} of at most {_size(self.limit)}"
         )
 
-    def _fill(self, documents: dict[bytes, SegmentedDocument]) -> tuple[list[Path], int]:
-        """Encode and write documents: the files, and the tokens that were encoded."""
-        keys = list(documents)
-        sizes = [len(documents[key].input_ids) for key in keys]
+    def _fill(
+        self, batches: list[dict[bytes, SegmentedDocument]], gaps: set[bytes]
+    ) -> tuple[list[Path], int]:
+        """Encode batches and write what was missing: the files, and the tokens encoded."""
         written: list[Path] = []
-        if not keys:
+        if not batches:
             return written, 0
+        sizes = [sum(len(document.input_ids) for document in b.values()) for b in batches]
         done = 0
         with Progress(sum(sizes), "encoding", unit="tokens") as bar:
-            for indices in fill_batches(sizes, _TOKENS_PER_BATCH):
-                batch = {keys[index]: documents[keys[index]] for index in indices}
-                self._wait_for_more(self._encode(batch), batch.values())
-                tokens = sum(sizes[index] for index in indices)
+            for batch, tokens in zip(batches, sizes, strict=True):
+                new = [entry for entry in self._encode(batch) if entry.key in gaps]
+                self._wait_for_more(new, [batch[entry.key] for entry in new])
                 done += tokens
                 bar.advance(tokens)
                 if self._waiting_tokens >= _TOKENS_PER_FILE:

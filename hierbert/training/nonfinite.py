@@ -1,0 +1,104 @@
+"""Which documents make a loss or a gradient that is not finite.
+
+Asked after it has happened, document by document, without any effect on the run: weights,
+gradients and random states stay as they were. What to do about it is the loop's decision.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from hierbert.errors import RunError
+from hierbert.training.checkpoints import random_states, set_random_states
+
+MOST_IN_A_ROW = 10
+"""So many steps in a row that are not finite end a run that skips them: it is not the documents."""
+_NAMED = 8
+
+
+def is_finite(numbers: Iterable[float]) -> bool:
+    """Whether all numbers are finite."""
+    return all(math.isfinite(number) for number in numbers)
+
+
+def find_culprits(
+    indices: Sequence[int],
+    loss_of: Callable[[int], Tensor],
+    weights: Sequence[nn.Parameter],
+    precision: Callable[[], AbstractContextManager[object]],
+) -> list[int]:
+    """Documents whose loss, or whose gradient, is not finite when they are alone.
+
+    Args:
+        indices: Of the documents to try.
+        loss_of: The loss of one document by its index, with its graph.
+        weights: Those that are trained.
+        precision: Makes the context that training computes in.
+
+    Returns:
+        The indices of those documents, in order.
+    """
+    before = random_states()
+    found = []
+    for index in indices:
+        with precision():
+            loss = loss_of(index)
+        if not math.isfinite(float(loss.detach())) or not _has_finite_gradient(loss, weights):
+            found.append(index)
+    set_random_states(before)
+    return found
+
+
+def culprits_text(culprits: Sequence[str], everyone: Sequence[str]) -> str:
+    """Who did it, in words.
+
+    Args:
+        culprits: Ids of the documents that did it alone, over all processes.
+        everyone: Ids of all documents of the step.
+
+    Returns:
+        A part of a sentence.
+    """
+    if culprits:
+        return f"documents that do it alone: {_list(culprits)}"
+    return f"none of its documents does it alone; they are {_list(everyone)}"
+
+
+def decide(what: str, who: str, in_a_row: int | None) -> str:
+    """What to say of a step that is left out, or the end of the run.
+
+    Args:
+        what: What is not finite.
+        who: As `culprits_text` says it.
+        in_a_row: How many such steps came one after the other, this one included; None where
+            one is enough.
+
+    Returns:
+        A line, where the run goes on.
+
+    Raises:
+        RunError: It does not.
+    """
+    line = f"{what} is not finite; {who}"
+    help_ = "a lower learning rate or mixed_precision=no may help"
+    if in_a_row is None:
+        raise RunError(f"{line}; {help_}, and training.on_nonfinite_loss=skip leaves it out")
+    if in_a_row >= MOST_IN_A_ROW:
+        raise RunError(f"{line}; it is the last of {in_a_row} such steps in a row; {help_}")
+    return f"left out: {line}"
+
+
+def _has_finite_gradient(loss: Tensor, weights: Sequence[nn.Parameter]) -> bool:
+    if not loss.requires_grad:
+        return True
+    # Unlike backward, this leaves the weights' own gradients alone, and tells no other process.
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    return all(bool(value.isfinite().all()) for value in gradients if value is not None)
+
+
+def _list(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return ", ".join(ids[:_NAMED]) + more

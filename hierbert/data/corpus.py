@@ -133,6 +133,7 @@ def read_one_source(
     *,
     encoding: str = "utf-8",
     setting: Setting = config_setting,
+    **more: Any,
 ) -> Iterator[Example]:
     """Stream the examples of one of several sources, with the ids they have among all of them.
 
@@ -145,11 +146,12 @@ def read_one_source(
         columns: Which column holds what.
         encoding: Of text files.
         setting: How the user writes the settings that messages advise to change.
+        **more: What `read_examples` takes besides.
 
     Returns:
         An iterator over its examples, in order; errors are those of `read_examples`.
     """
-    return _read_sources(sources, columns, encoding, setting, index)
+    return _read_sources(sources, columns, encoding, setting, only=index, **more)
 
 
 def _read_sources(

@@ -18,7 +18,7 @@ from inference import answer, save_model
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.ray_actor import Answering, PartPredictor, mistake_of, model_fingerprint
+from hierbert.prediction.ray_actor import Answering, PartPredictor, folder_fingerprint, mistake_of
 from hierbert.prediction.ray_input import Item, Reading, pack, unpack
 from hierbert.prediction.ray_output import PartFolder
 from hierbert.prediction.ray_plan import (
@@ -194,18 +194,18 @@ def test_a_part_is_done_when_its_marker_and_its_file_agree(tmp_path) -> None:
     assert set(folder.done()) == {0, 1, 2}
     (folder.path / "part-00001.jsonl").write_text("{", encoding="utf-8")
     assert set(folder.done()) == {0, 2}
-    marker = folder.work / "done-2.json"
+    marker = folder.unfinished / "done-2.json"
     marker.write_text(marker.read_text()[:20])
     assert set(folder.done()) == {0}
     with pytest.raises(RunError, match="lacks 2 of 3 parts"):
         folder.finish({"model": "m"}, plan)
-    assert not folder.read_manifest()["finished"]
+    assert not folder.read_manifest()["complete"]
     for number in (1, 2):
         folder.write(number, iter([{"id": str(number)}]), [], 5)
     values = folder.finish({"model": "m"}, plan)
-    assert values["rows"] == 3 and values["finished"]
+    assert values["answers"] == 3 and values["complete"]
     files = sorted(path.name for path in folder.path.iterdir())
-    assert files == ["errors.jsonl", "manifest.json", *(f"part-0000{n}.jsonl" for n in range(3))]
+    assert files == ["manifest.json", *(f"part-0000{n}.jsonl" for n in range(3))]
 
 
 def test_a_part_that_fails_halfway_leaves_nothing(tmp_path) -> None:
@@ -218,7 +218,7 @@ def test_a_part_that_fails_halfway_leaves_nothing(tmp_path) -> None:
     with pytest.raises(RunError):
         folder.write(0, rows(), [], 5)
     assert not folder.done() and not list(folder.path.glob("part-*"))
-    assert [path.name for path in folder.work.iterdir()] == ["plan.json"]
+    assert [path.name for path in folder.unfinished.iterdir()] == ["plan.json"]
 
 
 def test_errors_come_in_the_order_of_the_input(tmp_path) -> None:
@@ -228,7 +228,7 @@ def test_errors_come_in_the_order_of_the_input(tmp_path) -> None:
         folder.write(number, iter([]), [errors[number]], 0)
     values = folder.finish({"model": "m"}, plan)
     assert read_jsonl(folder.path / "errors.jsonl") == errors
-    assert values["errors"] == 3 and values["parts"] == []
+    assert values["errors"] == 3 and all(part["file"] is None for part in values["parts"])
 
 
 def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touched(
@@ -236,12 +236,12 @@ def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touche
 ) -> None:
     folder, plan = started(tmp_path)
     folder.write(0, iter([{"id": "a"}]), [], 5)
-    (folder.work / "aside-1-xyz").write_text("torn", encoding="utf-8")
+    (folder.unfinished / "aside-1-xyz").write_text("torn", encoding="utf-8")
     with pytest.raises(RunError, match="--resume goes on with it, --overwrite starts anew"):
         folder.check(False, False)
     assert folder.check(True, False) is True
     assert folder.go_on() == plan and set(folder.done()) == {0}
-    assert not list(folder.work.glob("aside-*"))
+    assert not list(folder.unfinished.glob("aside-*"))
     (folder.path / "part-of-mine.txt").write_text("mine", encoding="utf-8")
     assert folder.check(False, True) is False
     folder.start({"model": "m"}, plan)
@@ -310,7 +310,7 @@ def actor_of(model: Path, folder: PartFolder, **more: Any) -> PartPredictor:
     predictor = HierBertPredictor.from_pretrained(model, device="cpu")
     answering = Answering(
         str(model),
-        model_fingerprint(model),
+        folder_fingerprint(model),
         predictor.check_tasks(None),
         predictor.summary_rule(),
         **more,
@@ -356,7 +356,7 @@ def test_a_broken_row_becomes_an_error_with_its_number(model, tmp_path) -> None:
     items[1] = Item(None, "docs, line 2", None, "broken JSON")
     done = work(actor_of(model, folder), 0, items, first=41)
     expected = {"row": 42, "location": "docs, line 2", "id": None, "reason": "broken JSON"}
-    assert done["errors"] == [expected] and done["rows"] == 2
+    assert done["errors"] == [expected] and done["answers"] == 2
     assert [row["id"] for row in read_jsonl(folder.path / "part-00000.jsonl")] == ["d0", "d2"]
 
 
@@ -381,7 +381,7 @@ def test_a_document_that_cannot_be_answered_is_found_and_left_out(
     poisoned(actor, monkeypatch, RunError("too little memory"))
     done = work(actor, 0, items_of(ROWS))
     assert [error["row"] for error in done["errors"]] == [2]
-    assert done["errors"][0]["reason"] == "too little memory" and done["rows"] == len(ROWS) - 1
+    assert done["errors"][0]["reason"] == "too little memory" and done["answers"] == len(ROWS) - 1
     monkeypatch.undo()
     local = answer(model, write_jsonl(tmp_path / "d.jsonl", ROWS), tmp_path / "local.jsonl")
     del local[1]
@@ -420,15 +420,15 @@ def test_a_document_that_ends_its_process_again_and_again_is_given_up(
     # Three times together, twice alone.
     assert killed_at(actor, monkeypatch, items_of(ROWS)) == 5
     done = folder.done()[0]
-    assert done.rows == len(ROWS) - 1
+    assert done.answers == len(ROWS) - 1
     assert [error["id"] for error in done.errors] == ["d1"]
     assert "2 processes were ended from outside" in done.errors[0]["reason"]
-    assert not list(folder.work.glob("tries-*"))
+    assert not list(folder.unfinished.glob("tries-*"))
 
 
 def test_a_process_that_is_lost_by_chance_blames_no_document(model, tmp_path) -> None:
     folder, _ = started(tmp_path)
-    (folder.work / "tries-0").write_text("all\nall\nall\n1\n1 done\n2\n", encoding="utf-8")
+    (folder.unfinished / "tries-0").write_text("all\nall\nall\n1\n1 done\n2\n", encoding="utf-8")
     done = work(actor_of(model, folder), 0, items_of(ROWS))
     assert done["rows"] == len(ROWS) and not done["errors"]
 
@@ -446,9 +446,9 @@ def test_a_wrong_model_or_version_on_a_machine_is_told(model, tmp_path) -> None:
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(model, tmp_path) -> None:
     folder, _ = started(tmp_path)
     actor = actor_of(model, folder)
-    for path in folder.work.iterdir():
+    for path in folder.unfinished.iterdir():
         path.unlink()
-    folder.work.rmdir()
+    folder.unfinished.rmdir()
     mistake = mistake_of(work(actor, 0, items_of(ROWS[:1])))
     assert isinstance(mistake, RunError)
     assert "cannot be written: No such file or directory; --resume goes on" in str(mistake)
@@ -459,16 +459,16 @@ def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> No
     copy.mkdir()
     for path in model.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    before = model_fingerprint(copy)
-    assert before == model_fingerprint(model)
+    before = folder_fingerprint(copy)
+    assert before == folder_fingerprint(model)
     (copy / "README.md").write_text("about", encoding="utf-8")
-    assert model_fingerprint(copy) == before
+    assert folder_fingerprint(copy) == before
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         content = bytearray((copy / name).read_bytes())
         content[-1] ^= 1
         (copy / name).write_bytes(content)
-        assert model_fingerprint(copy) != before
-        before = model_fingerprint(copy)
+        assert folder_fingerprint(copy) != before
+        before = folder_fingerprint(copy)
 
 
 def test_without_ray_a_line_says_how_to_get_it(monkeypatch) -> None:
@@ -515,3 +515,10 @@ def test_the_order_of_sources_is_that_of_the_input(tmp_path) -> None:
     plan, _ = plan_of(Reading.of(files, Columns()), PartLimits(2, 1000))
     assert plan.first_parts() == [0, 2, 4, 6, 8] and plan.first_rows() == [0, 3, 6, 9, 12]
     assert [source.name for source in plan.sources] == files
+
+
+def test_an_output_that_holds_the_input_is_refused(tmp_path) -> None:
+    folder = PartFolder(tmp_path, "jsonl")
+    for source in (tmp_path / "part-00000.jsonl", tmp_path):
+        with pytest.raises(RunError, match="holds the input"):
+            folder.check(False, True, [source])

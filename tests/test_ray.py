@@ -78,16 +78,16 @@ def test_answers_and_ids_are_those_of_the_local_job_in_every_format(
     report = run_on_ray(
         str(model), [str(tmp_path / "in")], str(tmp_path / "out"), cluster=TWO, rows_per_part=4
     )
-    assert (report.rows, report.errors, report.rows_before) == (30, 0, 0)
+    assert (report.answers, report.errors, report.rows_before) == (30, 0, 0)
     # Three files of ten rows, four rows a part.
     assert report.parts == 9
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     parts = [f"part-0000{number}.jsonl" for number in range(9)]
-    assert found == ["errors.jsonl", "manifest.json", *parts]
+    assert found == ["manifest.json", *parts]
     assert_equal_rows(parts_of(tmp_path / "out"), local)
     manifest = json.loads((tmp_path / "out/manifest.json").read_text(encoding="utf-8"))
-    assert manifest["finished"] and manifest["rows"] == 30
-    assert [source["rows"] for source in manifest["inputs"]] == [10, 10, 10]
+    assert manifest["complete"] and manifest["rows_done"] == manifest["answers"] == 30
+    assert [source["rows"] for source in manifest["sources"]] == [10, 10, 10]
     assert ray.is_initialized()
 
 
@@ -173,7 +173,7 @@ def start(model: Path, docs: Path, output: Path, how: str = "new") -> "subproces
 
 def wait_for_parts(job: "subprocess.Popen[str]", output: Path, count: int) -> list[str]:
     """The parts that are done once there are so many."""
-    while len(done := list((output / ".work").glob("done-*.json"))) < count:
+    while len(done := list((output / ".unfinished").glob("done-*.json"))) < count:
         assert job.poll() is None, job.communicate()[0]
         time.sleep(0.01)
     return [path.name for path in done]
@@ -222,11 +222,11 @@ def test_a_killed_driver_and_killed_actors_lose_and_double_no_row(model, tmp_pat
     wait_until_gone(below)
     done = {path.name: path.stat().st_ino for path in output.glob("part-*.jsonl")}
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
-    assert not manifest["finished"]
+    assert not manifest["complete"]
     assert 3 <= len(done) < 40
 
     job = start(model, docs, output, "resume")
-    before = len(list((output / ".work").glob("done-*.json")))
+    before = len(list((output / ".unfinished").glob("done-*.json")))
     wait_for_parts(job, output, before + 3)
     actors = [pid for pid, name in descendants(job.pid).items() if "PartPredictor" in name]
     assert len(actors) == 2
@@ -234,13 +234,13 @@ def test_a_killed_driver_and_killed_actors_lose_and_double_no_row(model, tmp_pat
     printed = job.communicate()[0]
     assert job.returncode == 0, printed
     assert f"resuming: {before} of 40 parts are done" in printed
-    assert f"rows=200, errors=0, rows_before={5 * before}," in printed
+    assert f"answers=200, errors=0, rows_before={5 * before}," in printed
 
     assert_equal_rows(parts_of(output), local)
     # What was done before was not done again.
     kept = {path.name: path.stat().st_ino for path in output.glob("part-*.jsonl")}
     assert sum(kept[name] == inode for name, inode in done.items()) >= before
-    assert not (output / ".work").exists()
+    assert not (output / ".unfinished").exists()
 
     job = start(model, docs, output, "resume")
     assert "is complete, there is nothing to go on with" in job.communicate()[0]

@@ -86,7 +86,7 @@ class PartPredictor:
                     f"a machine has hierbert {hierbert.__version__}, where the job was started "
                     f"with {answering.version}; install the same on all"
                 )
-            if model_fingerprint(answering.model) != answering.fingerprint:
+            if folder_fingerprint(answering.model) != answering.fingerprint:
                 raise ModelError(f"model {answering.model} is another one on one of the machines")
             self._predictor = HierBertPredictor.from_pretrained(
                 answering.model, **answering.options
@@ -125,7 +125,7 @@ class PartPredictor:
             )
 
     def _write(self, number: int, first_row: int, items: list[Item]) -> Any:
-        tries = _Tries(self._folder.work / f"tries-{number}")
+        tries = _Tries(self._folder.unfinished / f"tries-{number}")
         errors: list[dict[str, Any]] = []
         characters = sum(count_characters(item.text) for item in items if item.text is not None)
         rows = self._rows(tries, first_row, items, errors)
@@ -217,7 +217,7 @@ class _Tries:
         self._path.unlink(missing_ok=True)
 
 
-def model_fingerprint(source: str | os.PathLike[str]) -> str:
+def folder_fingerprint(source: str | os.PathLike[str]) -> str:
     """What tells a model from another: a digest of its weights, settings and tokenizer.
 
     Args:

@@ -23,7 +23,7 @@ from hierbert.errors import ConfigError, RunError
 from hierbert.locks import FolderLock
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.ray_actor import Answering, model_fingerprint
+from hierbert.prediction.ray_actor import Answering, folder_fingerprint
 from hierbert.prediction.ray_input import Reading
 from hierbert.prediction.ray_job import Cluster, RayJob, ray_session
 from hierbert.prediction.ray_output import PartFolder
@@ -33,6 +33,9 @@ from hierbert.progress import say
 __all__ = ["Cluster", "RayReport", "run_on_ray"]
 
 _LEAST_DIGITS = 5
+# A part of a few seconds on a GPU, of some minutes on a core.
+_CHARACTERS_ON_CORES = 8_000_000
+_CHARACTERS_ON_GPUS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,15 @@ class RayReport:
     """What a job did.
 
     Attributes:
-        rows: Documents that were answered, those of the job before included.
+        answers: Documents that were answered, those of the job before included.
         errors: Rows in errors.jsonl.
-        rows_before: How many documents had been answered before it was resumed.
-        parts: Files in the folder.
+        rows_before: How many rows had been dealt with before it was resumed.
+        parts: How many parts there are; one without answers has no file.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many segments it took.
     """
 
-    rows: int
+    answers: int
     errors: int
     rows_before: int
     parts: int
@@ -75,7 +78,7 @@ def run_on_ray(
     resume: bool = False,
     overwrite: bool = False,
     rows_per_part: int = 10_000,
-    characters_per_part: int = 8_000_000,
+    characters_per_part: int | None = None,
 ) -> RayReport:
     """Answer every document of the input, into a folder of parts.
 
@@ -83,7 +86,7 @@ def run_on_ray(
         model: A model's folder, or a Hub id.
         sources: Paths, globs, folders or Hub ids: as for `infer.py`, but for standard input.
         output: The folder; it gets part-00000 and so on in the order of the input, errors.jsonl
-            and, when all is there, a manifest.json that says so.
+            where there are errors, and a manifest.json that says what is there.
         cluster: Who works; None for one process on one core.
         columns: Which column holds what; None for `text`, and `id` where there is one.
         encoding: Of text files.
@@ -99,8 +102,9 @@ def run_on_ray(
         resume: Go on with an interrupted job of the same settings and input.
         overwrite: Replace a job that is there.
         rows_per_part: Most rows of a part.
-        characters_per_part: Most characters of a part, but for a longer document. Killing a job
-            loses at most a part of each actor; small inputs get smaller parts.
+        characters_per_part: Most characters of a part, but for a longer document; None for 8
+            million, and 64 million on GPUs. Killing a job loses at most a part of each actor;
+            small inputs get smaller parts.
 
     Returns:
         What was done.
@@ -113,12 +117,16 @@ def run_on_ray(
     """
     cluster = cluster or Cluster()
     options = dict(options or {})
+    if characters_per_part is None:
+        on_gpus = cluster.gpus_per_actor > 0
+        characters_per_part = _CHARACTERS_ON_GPUS if on_gpus else _CHARACTERS_ON_CORES
     _check_settings(on_error, output_format, options, rows_per_part, characters_per_part)
     ray = _import_ray()
     keep_broken = on_error == "skip"
     reading = Reading.of(sources, columns or Columns(), encoding, keep_broken)
     folder = PartFolder(Path(output).expanduser().absolute(), output_format)
-    goes_on = folder.check(resume, overwrite)
+    paths = [source.path for source in reading.sources if source.path is not None]
+    goes_on = folder.check(resume, overwrite, paths)
     answering = _answering(
         model, tasks, budget, order, redundancy, segment_vectors, options, keep_broken, cluster
     )
@@ -148,7 +156,7 @@ def run_on_ray(
             raise
         values = folder.finish(settings, plan)
     return RayReport(
-        values["rows"],
+        values["answers"],
         values["errors"],
         sum(part.rows for part in before.values()),
         len(values["parts"]),
@@ -208,7 +216,7 @@ def _answering(
     asked = predictor.tasks if tasks == "all" else tasks
     folder = os.path.expanduser(model)
     path = os.path.abspath(folder) if os.path.isdir(folder) else model
-    fingerprint = model_fingerprint(path)
+    fingerprint = folder_fingerprint(path)
     if path == model and (commit := getattr(predictor.model.config, "_commit_hash", None)):
         # A Hub id: all processes take the same commit.
         options = {**options, "revision": commit}

@@ -1,9 +1,10 @@
 """A folder of parts: each is there whole or not at all, and is done once a marker says so.
 
-Parts are written aside in `.work`, synced and renamed; then a marker with what the part holds is
-written in the same way. Which parts are done is what markers say, not what a process remembers, so
-a killed job goes on without losing or doubling a row, and a part that is written twice is the same
-file. Invariant: only files of these names are made, replaced or removed; ids never become paths.
+Parts are written aside in `.unfinished`, synced and renamed; then a marker with what the part holds
+is written in the same way. Which parts are done is what markers say, not what a process remembers,
+so a killed job goes on without losing or doubling a row, and a part that is written twice is the
+same file. Invariant: only files of these names are made, replaced or removed; ids never become
+paths.
 """
 
 import contextlib
@@ -23,8 +24,8 @@ from hierbert.prediction.ray_plan import Plan
 
 MANIFEST = "manifest.json"
 ERRORS = "errors.jsonl"
-_WORK = ".work"
-_FORMAT = "hierbert parts 1"
+_UNFINISHED = ".unfinished"
+_FORMAT = "ray 1"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class DonePart:
 
     Attributes:
         file: Its name; None when it has no rows.
-        rows: Documents that were answered.
-        size: Bytes of the file.
+        rows: Rows of the input.
+        answers: Documents that were answered.
+        bytes: Of the file.
         characters: Of its documents.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many segments it took.
@@ -43,7 +45,8 @@ class DonePart:
 
     file: str | None
     rows: int
-    size: int
+    answers: int
+    bytes: int
     characters: int
     shortened: int = 0
     omitted_segments: int = 0
@@ -65,14 +68,15 @@ class PartFolder:
     digits: int = 5
 
     @property
-    def work(self) -> Path:
+    def unfinished(self) -> Path:
         """Where the plan, markers and unfinished files lie until the job is finished."""
-        return self.path / _WORK
+        return self.path / _UNFINISHED
 
-    def check(self, resume: bool, overwrite: bool) -> bool:
+    def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> bool:
         """Whether the folder may be written to; writes nothing.
 
         Args:
+            inputs: Files and folders that are read, so that none is in the folder.
             resume: Go on with what is there.
             overwrite: Replace what is there.
 
@@ -84,6 +88,12 @@ class PartFolder:
         """
         if not self.path.parent.is_dir():
             raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
+        here = self.path.resolve()
+        for source in inputs:
+            if here in (source.resolve(), *source.resolve().parents):
+                raise RunError(
+                    f"--output {self.path} holds the input {source}; name another folder"
+                )
         if not self.path.exists():
             return False
         if not self.path.is_dir():
@@ -99,7 +109,7 @@ class PartFolder:
         values = self.read_manifest()
         if overwrite and not resume:
             return False
-        if values["finished"]:
+        if values["complete"]:
             if resume:
                 raise RunError(f"--resume: {self.path} is complete, there is nothing to go on with")
             raise RunError(f"--output {self.path} exists; name another folder or --overwrite it")
@@ -121,7 +131,7 @@ class PartFolder:
             values = json.loads(path.read_text(encoding="utf-8"))
             if values["format"] != _FORMAT or not isinstance(values["settings"], dict):
                 raise ValueError(f"it is not of the format {_FORMAT!r}")
-            values["finished"] = bool(values["finished"])
+            values["complete"] = bool(values["complete"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {_words(error)}") from error
         return dict(values)
@@ -139,16 +149,16 @@ class PartFolder:
         with self._writing():
             self.path.mkdir(exist_ok=True)
             # In this order, so that a job killed in here is never taken for one to go on with.
-            (self.work / "plan.json").unlink(missing_ok=True)
-            self._write_manifest(settings, plan, finished=False)
-            shutil.rmtree(self.work, ignore_errors=True)
+            (self.unfinished / "plan.json").unlink(missing_ok=True)
+            self._write_manifest(settings, plan, complete=False)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
             (self.path / ERRORS).unlink(missing_ok=True)
             for path in self.path.glob("part-*"):
                 if path.suffix in (".jsonl", ".csv", ".parquet") and path.is_file():
                     path.unlink()
-            self.work.mkdir(mode=0o700)
+            self.unfinished.mkdir(mode=0o700)
             _sync_folder(self.path)
-            _write_json(self.work / "plan.json", plan.to_json())
+            _write_json(self.unfinished / "plan.json", plan.to_json())
 
     def go_on(self) -> Plan:
         """The plan of the job to go on with; what was left unfinished is removed.
@@ -156,7 +166,7 @@ class PartFolder:
         Raises:
             RunError: It cannot be read.
         """
-        path = self.work / "plan.json"
+        path = self.unfinished / "plan.json"
         try:
             plan = Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -164,7 +174,7 @@ class PartFolder:
                 f"--resume: {path} cannot be read: {_words(error)}; --overwrite starts anew"
             ) from error
         with self._writing():
-            for aside in self.work.glob("aside-*"):
+            for aside in self.unfinished.glob("aside-*"):
                 aside.unlink(missing_ok=True)
         return plan
 
@@ -174,10 +184,10 @@ class PartFolder:
         A part whose marker is broken, or whose file is missing or of another size, is not done.
         """
         found = {}
-        for path in self.work.glob("done-*.json"):
+        for path in self.unfinished.glob("done-*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError):
                 part = DonePart(**json.loads(path.read_text(encoding="utf-8")))
-                if part.file is None or (self.path / part.file).stat().st_size == part.size:
+                if part.file is None or (self.path / part.file).stat().st_size == part.bytes:
                     found[int(path.stem.removeprefix("done-"))] = part
         return found
 
@@ -202,7 +212,7 @@ class PartFolder:
         Raises:
             OSError: It cannot be written.
         """
-        handle, name = tempfile.mkstemp(prefix=f"aside-{number}-", dir=self.work)
+        handle, name = tempfile.mkstemp(prefix=f"aside-{number}-", dir=self.unfinished)
         aside = Path(name)
         count = shortened = omitted = 0
         try:
@@ -223,6 +233,7 @@ class PartFolder:
             aside.unlink(missing_ok=True)
         part = DonePart(
             target.name if target else None,
+            count + len(errors),
             count,
             target.stat().st_size if target else 0,
             characters,
@@ -230,7 +241,7 @@ class PartFolder:
             omitted,
             errors,
         )
-        _write_json(self.work / f"done-{number}.json", vars(part))
+        _write_json(self.unfinished / f"done-{number}.json", vars(part))
         return part
 
     def finish(self, settings: dict[str, Any], plan: Plan) -> dict[str, Any]:
@@ -254,34 +265,35 @@ class PartFolder:
             )
         with self._writing():
             ordered = [done[number] for number in range(plan.parts)]
-            lines = (encode_line(error) for part in ordered for error in part.errors)
-            write_whole(self.path / ERRORS, lambda aside: _write_lines(aside, lines))
-            values = self._write_manifest(settings, plan, finished=True, parts=ordered)
+            if any(part.errors for part in ordered):
+                lines = (encode_line(error) for part in ordered for error in part.errors)
+                write_whole(self.path / ERRORS, lambda aside: _write_lines(aside, lines))
+            values = self._write_manifest(settings, plan, complete=True, parts=ordered)
             _sync_folder(self.path)
-            shutil.rmtree(self.work, ignore_errors=True)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
         return values
 
     def _write_manifest(
         self,
         settings: dict[str, Any],
         plan: Plan,
-        finished: bool,
+        complete: bool,
         parts: list[DonePart] | None = None,
     ) -> dict[str, Any]:
         parts = parts or []
         values: dict[str, Any] = {
             "format": _FORMAT,
-            "finished": finished,
-            "settings": settings,
-            "inputs": [vars(source) for source in plan.sources],
-            "rows": sum(part.rows for part in parts),
+            "complete": complete,
+            "rows_done": sum(part.rows for part in parts),
+            "answers": sum(part.answers for part in parts),
             "errors": sum(len(part.errors) for part in parts),
             "shortened": sum(part.shortened for part in parts),
             "omitted_segments": sum(part.omitted_segments for part in parts),
+            "settings": settings,
+            "sources": [vars(source) for source in plan.sources],
             "parts": [
-                {"file": part.file, "rows": part.rows, "size": part.size}
-                for part in parts
-                if part.file is not None
+                {**vars(part), "part": number, "errors": len(part.errors)}
+                for number, part in enumerate(parts)
             ],
         }
         _write_json(self.path / MANIFEST, values)

@@ -122,13 +122,15 @@ def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data)
     _, hashes = plan_of(reading, PartLimits(5, 100))
     wanted = repeated_hashes(hashes)
     assert len(wanted) == len(shared)
-    repeated = repeated_ids({n: list(find_rows(reading, n, wanted)) for n in range(2)})
+    found = {n: list(find_rows(reading, n, wanted)) for n in range(2)}
+    repeated = repeated_ids(found, keep_broken=False)
     expected = {row for row, name in enumerate(second) if name in shared}
     assert set(repeated) == ({1} if shared else set())
     assert set(repeated.get(1, {})) == expected
     for row, reason in repeated.get(1, {}).items():
         assert f"{files[0]}, line {first.index(second[row]) + 1}" in reason
         assert f"{files[1]}, line {row + 1}" in reason
+    assert all("first in" in reason for reason in repeated_ids(found, True).get(1, {}).values())
 
 
 def test_input_that_changes_while_a_job_runs_is_told(tmp_path) -> None:
@@ -397,6 +399,18 @@ def test_a_document_that_cannot_be_answered_stops_the_job_by_name(
     mistake = mistake_of(work(actor, 0, items_of(ROWS)))
     assert isinstance(mistake, RunError)
     assert str(mistake) == "--input: docs, line 2: too little memory"
+    assert not folder.done()
+
+
+def test_a_model_that_answers_nothing_stops_the_job_though_errors_are_skipped(
+    model, tmp_path, monkeypatch
+) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder, skip_errors=True)
+    poisoned(actor, monkeypatch, RunError("no finite numbers"))
+    rows = [{"id": str(number), "text": ROWS[1]["text"]} for number in range(120)]
+    mistake = mistake_of(work(actor, 0, items_of(rows)))
+    assert "none of the first 100 documents could be answered" in str(mistake)
     assert not folder.done()
 
 

@@ -32,6 +32,8 @@ from hierbert.prediction.ray_output import PartFolder
 # A machine may be lost more than once without any document's fault.
 _TRIES_TOGETHER = 3
 _TRIES_ALONE = 2
+# When so many documents could not be answered and none could, it is not the documents.
+_HOPELESS = 100
 _MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
@@ -79,6 +81,7 @@ class PartPredictor:
         self._answering = answering
         self._folder = folder
         self._mistake: HierBertError | None = None
+        self._answered = self._failed = 0
         torch.set_num_threads(answering.threads)
         try:
             if hierbert.__version__ != answering.version:
@@ -152,6 +155,7 @@ class PartPredictor:
                     answerable, self._predict([text for _, _, text in answerable]), strict=True
                 ):
                     answers.append(to_row(item.id or "", prediction))
+                self._answered += len(answers)
             except HierBertError:
                 # Which document it was shows when they are taken one by one.
                 together, answers = False, []
@@ -179,8 +183,15 @@ class PartPredictor:
             except HierBertError as error:
                 if not self._answering.skip_errors:
                     raise type(error)(f"--input: {item.location}: {error}") from error
+                self._failed += 1
+                if not self._answered and self._failed >= _HOPELESS:
+                    raise RunError(
+                        f"none of the first {self._failed} documents could be answered; the last, "
+                        f"{item.location}: {error}"
+                    ) from error
                 errors.append(_error_row(row, item, str(error)))
             else:
+                self._answered += 1
                 yield to_row(item.id or "", prediction)
             tries.note(f"{row} done")
 
@@ -247,7 +258,9 @@ def _error_row(row: int, item: Item, why: str) -> dict[str, Any]:
 
 def as_bytes(error: HierBertError) -> bytes:
     """A mistake as bytes that `mistake_of` reads."""
-    return json.dumps({"mistake": type(error).__name__, "message": str(error)}).encode()
+    # A kind of DataError that only the readers know is a DataError.
+    kind = next(c for c in type(error).__mro__ if c.__module__ == HierBertError.__module__)
+    return json.dumps({"mistake": kind.__name__, "message": str(error)}).encode()
 
 
 def mistake_of(values: dict[str, Any]) -> HierBertError | None:

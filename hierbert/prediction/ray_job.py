@@ -316,8 +316,8 @@ class RayJob:
                 self._map_sources(find, [i for i, w in enumerate(holds) if w.any()], None)
             )
         }
-        repeated = repeated_ids(rows)
-        if repeated and not self.reading.keep_broken:
+        repeated = repeated_ids(rows, reading.keep_broken)
+        if repeated and not reading.keep_broken:
             first = repeated[min(repeated)]
             raise DataError(f"--input: {first[min(first)]}")
         return repeated

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hierbert.data.messages import shown
 from hierbert.data.sources import Source
 from hierbert.errors import RunError
 from hierbert.prediction.batches import count_characters
@@ -238,11 +239,14 @@ def find_rows(reading: Reading, index: int, wanted: np.ndarray) -> Iterator[tupl
             yield number, item.id, item.location
 
 
-def repeated_ids(rows: Mapping[int, list[tuple[int, str, str]]]) -> dict[int, dict[int, str]]:
+def repeated_ids(
+    rows: Mapping[int, list[tuple[int, str, str]]], keep_broken: bool
+) -> dict[int, dict[int, str]]:
     """Which rows have an id that a row before has.
 
     Args:
         rows: Of each source what `find_rows` gave.
+        keep_broken: Whether these will be errors with a place of their own.
 
     Returns:
         Of each source the rows to leave out, each with the reason.
@@ -254,10 +258,11 @@ def repeated_ids(rows: Mapping[int, list[tuple[int, str, str]]]) -> dict[int, di
             if document_id not in first:
                 first[document_id] = location
                 continue
+            before = first[document_id]
+            places = f", first in {before}" if keep_broken else f": {before}, and {location}"
             repeated.setdefault(index, {})[number] = (
-                f"the id {document_id!r} occurs twice: {first[document_id]}, and {location}; ids "
-                "must differ: set --id-column to another column, or to an empty string to have "
-                "ids made"
+                f"the id {shown(document_id)} occurs twice{places}; ids must differ: set "
+                "--id-column to another column, or to an empty string to have ids made"
             )
     return repeated
 

@@ -375,15 +375,22 @@ def poisoned(actor: PartPredictor, monkeypatch: pytest.MonkeyPatch, error: Excep
     monkeypatch.setattr(HierBertPredictor, "predict", fail)
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RunError("too little memory"), "too little memory"),
+        (ValueError("what a tokenizer says"), "ValueError: what a tokenizer says"),
+    ],
+)
 def test_a_document_that_cannot_be_answered_is_found_and_left_out(
-    model, tmp_path, monkeypatch
+    model, tmp_path, monkeypatch, error, reason
 ) -> None:
     folder, _ = started(tmp_path)
     actor = actor_of(model, folder, skip_errors=True)
-    poisoned(actor, monkeypatch, RunError("too little memory"))
+    poisoned(actor, monkeypatch, error)
     done = work(actor, 0, items_of(ROWS))
     assert [error["row"] for error in done["errors"]] == [2]
-    assert done["errors"][0]["reason"] == "too little memory" and done["answers"] == len(ROWS) - 1
+    assert done["errors"][0]["reason"] == reason and done["answers"] == len(ROWS) - 1
     monkeypatch.undo()
     local = answer(model, write_jsonl(tmp_path / "d.jsonl", ROWS), tmp_path / "local.jsonl")
     del local[1]

@@ -156,7 +156,10 @@ class PartPredictor:
                 ):
                     answers.append(to_row(item.id or "", prediction))
                 self._answered += len(answers)
-            except HierBertError:
+            except OSError:
+                raise
+            # A tokenizer's own failures have no common class.
+            except Exception:
                 # Which document it was shows when they are taken one by one.
                 together, answers = False, []
         if not together:
@@ -180,16 +183,22 @@ class PartPredictor:
                     )
                 tries.note(str(row))
                 (prediction,) = self._predict([text])
-            except HierBertError as error:
+            except OSError:
+                raise
+            except Exception as error:
+                known = isinstance(error, HierBertError)
                 if not self._answering.skip_errors:
+                    if not known:
+                        raise
                     raise type(error)(f"--input: {item.location}: {error}") from error
+                why = str(error) if known else f"{type(error).__name__}: {error}"
                 self._failed += 1
                 if not self._answered and self._failed >= _HOPELESS:
                     raise RunError(
                         f"none of the first {self._failed} documents could be answered; the last, "
-                        f"{item.location}: {error}"
+                        f"{item.location}: {why}"
                     ) from error
-                errors.append(_error_row(row, item, str(error)))
+                errors.append(_error_row(row, item, why))
             else:
                 self._answered += 1
                 yield to_row(item.id or "", prediction)

@@ -134,6 +134,34 @@ def load_examples(
     )
 
 
+def read_one_source(
+    sources: list[Source],
+    index: int,
+    columns: Columns,
+    *,
+    encoding: str = "utf-8",
+    setting: Setting = config_setting,
+    keep_broken: bool = False,
+) -> Iterator[Example | BrokenRow]:
+    """Stream the examples of one of several sources, with the ids they have among all of them.
+
+    So that several processes can share the sources; who does must look for himself for ids that
+    occur in two of them.
+
+    Args:
+        sources: What `resolve_sources` returned.
+        index: Which of them to read.
+        columns: Which column holds what.
+        encoding: Of text files.
+        setting: How the user writes the settings that messages advise to change.
+        keep_broken: See `read_examples`.
+
+    Returns:
+        An iterator over its examples, in order; errors are those of `read_examples`.
+    """
+    return _Corpus(sources, columns, encoding, setting, keep_broken).one_source(index)
+
+
 class _Corpus:
     """Sources that are read as one."""
 
@@ -158,6 +186,10 @@ class _Corpus:
         seen = SeenIds()
         for place in range(len(self._sources)):
             yield from self._source_examples(place, seen)
+
+    def one_source(self, place: int) -> Iterator[Example | BrokenRow]:
+        """Give the items of one source, and each id once."""
+        return self._source_examples(place, SeenIds())
 
     def _source_examples(self, place: int, seen: SeenIds | None) -> Iterator[Example | BrokenRow]:
         source, columns, setting = self._sources[place], self._columns, self._setting

@@ -7,7 +7,7 @@ import hierbert
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_help import walk
-from hierbert.prediction.cli import build_parser
+from hierbert.prediction.options import build_parser
 from hierbert.publishing.cli import build_parser as push_parser
 from hierbert.training.cli import FLAGS
 

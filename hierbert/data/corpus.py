@@ -158,17 +158,48 @@ def load_examples(
     )
 
 
+def read_one_source(
+    sources: list[Source],
+    index: int,
+    columns: Columns,
+    *,
+    encoding: str = "utf-8",
+    setting: Setting = config_setting,
+    keep_broken: bool = False,
+) -> Iterator[Example | BrokenRow]:
+    """Stream the examples of one of several sources, with the ids they have among all of them.
+
+    So that several processes can share the sources; who does must look for himself for ids that
+    occur in two of them.
+
+    Args:
+        sources: What `resolve_sources` returned.
+        index: Which of them to read.
+        columns: Which column holds what.
+        encoding: Of text files.
+        setting: How the user writes the settings that messages advise to change.
+        keep_broken: As for `read_examples`.
+
+    Returns:
+        An iterator over its examples, in order; errors are those of `read_examples`.
+    """
+    return _read_sources(sources, columns, encoding, setting, keep_broken, only=index)
+
+
 def _read_sources(
     sources: list[Source],
     columns: Columns,
     encoding: str,
     setting: Setting,
     keep_broken: bool,
+    only: int | None = None,
 ) -> Iterator[Example | BrokenRow]:
     names = _names_for_ids(sources)
     several_folders = sum(source.format == "folder" for source in sources) > 1
     places: dict[int, int] = {}  # hash of an id -> source's index and row's number, in one integer
     for index, source in enumerate(sources):
+        if only not in (None, index):
+            continue
         seen_columns: dict[str, None] = {}
         row: Row | BrokenRow | None = None
         for row in read_rows(source, encoding, setting=setting, keep_broken=keep_broken):

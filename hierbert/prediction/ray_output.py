@@ -1,0 +1,331 @@
+"""A folder of parts: each is there whole or not at all, and is done once a marker says so.
+
+Parts are written aside in `.unfinished`, synced and renamed; then a marker with what the part holds
+is written in the same way. Which parts are done is what markers say, not what a process remembers,
+so a killed job goes on without losing or doubling a row, and a part that is written twice is the
+same file. Invariant: only files of these names are made, replaced or removed; ids never become
+paths.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hierbert.cache import reason, write_whole
+from hierbert.errors import RunError
+from hierbert.prediction.outputs import encode_line, write_rows
+from hierbert.prediction.ray_plan import Plan
+
+MANIFEST = "manifest.json"
+ERRORS = "errors.jsonl"
+_UNFINISHED = ".unfinished"
+_FORMAT = "ray 1"
+
+
+@dataclass(frozen=True)
+class DonePart:
+    """What a finished part holds.
+
+    Attributes:
+        file: Its name; None when it has no rows.
+        rows: Rows of the input.
+        answers: Documents that were answered.
+        bytes: Of the file.
+        characters: Of its documents.
+        shortened: Documents that `max_segments` took something from.
+        omitted_segments: How many segments it took.
+        errors: Rows of errors.jsonl.
+    """
+
+    file: str | None
+    rows: int
+    answers: int
+    bytes: int
+    characters: int
+    shortened: int = 0
+    omitted_segments: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PartFolder:
+    """The output of a job.
+
+    Attributes:
+        path: The folder, on storage that all machines share.
+        kind: "jsonl", "csv" or "parquet".
+        digits: Of the numbers in the parts' names.
+    """
+
+    path: Path
+    kind: str
+    digits: int = 5
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the plan, markers and unfinished files lie until the job is finished."""
+        return self.path / _UNFINISHED
+
+    def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> bool:
+        """Whether the folder may be written to; writes nothing.
+
+        Args:
+            inputs: Files and folders that are read, so that none is in the folder.
+            resume: Go on with what is there.
+            overwrite: Replace what is there.
+
+        Returns:
+            Whether there is a job to go on with.
+
+        Raises:
+            RunError: It may not be, or there is nothing to go on with.
+        """
+        if not self.path.parent.is_dir():
+            raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
+        here = self.path.resolve()
+        for source in inputs:
+            if here in (source.resolve(), *source.resolve().parents):
+                raise RunError(
+                    f"--output {self.path} holds the input {source}; name another folder"
+                )
+        if not self.path.exists():
+            return False
+        if not self.path.is_dir():
+            raise RunError(f"--output {self.path} is a file; --engine ray writes a folder of parts")
+        names = [name for name in os.listdir(self.path) if name != ".lock"]
+        if not names:
+            return False
+        manifest = self.path / MANIFEST
+        if not manifest.is_file():
+            raise RunError(
+                f"--output {self.path} holds other files and no {MANIFEST}; name another folder"
+            )
+        values = self.read_manifest()
+        if overwrite and not resume:
+            return False
+        if values["complete"]:
+            if resume:
+                raise RunError(f"--resume: {self.path} is complete, there is nothing to go on with")
+            raise RunError(f"--output {self.path} exists; name another folder or --overwrite it")
+        if not resume:
+            raise RunError(
+                f"--output {self.path} is of an interrupted job: --resume goes on with it, "
+                "--overwrite starts anew"
+            )
+        return True
+
+    def read_manifest(self) -> dict[str, Any]:
+        """What the job is.
+
+        Raises:
+            RunError: It cannot be read, or is of another kind of job.
+        """
+        path = self.path / MANIFEST
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != _FORMAT or not isinstance(values["settings"], dict):
+                raise ValueError(f"it is not of the format {_FORMAT!r}")
+            values["complete"] = bool(values["complete"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RunError(f"{path} cannot be read: {_words(error)}") from error
+        return dict(values)
+
+    def start(self, settings: dict[str, Any], plan: Plan) -> None:
+        """Make the folder ready for a new job; parts of another are removed.
+
+        Args:
+            settings: All that answers depend on.
+            plan: The input.
+
+        Raises:
+            RunError: It cannot be written.
+        """
+        with self._writing():
+            self.path.mkdir(exist_ok=True)
+            # In this order, so that a job killed in here is never taken for one to go on with.
+            (self.unfinished / "plan.json").unlink(missing_ok=True)
+            self._write_manifest(settings, plan, complete=False)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            (self.path / ERRORS).unlink(missing_ok=True)
+            for path in self.path.glob("part-*"):
+                if path.suffix in (".jsonl", ".csv", ".parquet") and path.is_file():
+                    path.unlink()
+            self.unfinished.mkdir(mode=0o700)
+            _sync_folder(self.path)
+            _write_json(self.unfinished / "plan.json", plan.to_json())
+
+    def go_on(self) -> Plan:
+        """The plan of the job to go on with; what was left unfinished is removed.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        path = self.unfinished / "plan.json"
+        try:
+            plan = Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"--resume: {path} cannot be read: {_words(error)}; --overwrite starts anew"
+            ) from error
+        with self._writing():
+            for aside in self.unfinished.glob("aside-*"):
+                aside.unlink(missing_ok=True)
+        return plan
+
+    def done(self) -> dict[int, DonePart]:
+        """The parts that are done, by their numbers.
+
+        A part whose marker is broken, or whose file is missing or of another size, is not done.
+        """
+        found = {}
+        for path in self.unfinished.glob("done-*.json"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                part = DonePart(**json.loads(path.read_text(encoding="utf-8")))
+                if part.file is None or (self.path / part.file).stat().st_size == part.bytes:
+                    found[int(path.stem.removeprefix("done-"))] = part
+        return found
+
+    def write(
+        self,
+        number: int,
+        rows: Iterable[dict[str, Any]],
+        errors: list[dict[str, Any]],
+        characters: int,
+    ) -> DonePart:
+        """Write a part, then its marker.
+
+        Args:
+            number: The part's.
+            rows: Answers; consumed before anything gets its name.
+            errors: Rows of errors.jsonl; may be filled while `rows` is consumed.
+            characters: Of the part's documents.
+
+        Returns:
+            What the part holds.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        handle, name = tempfile.mkstemp(prefix=f"aside-{number}-", dir=self.unfinished)
+        aside = Path(name)
+        count = shortened = omitted = 0
+        try:
+            with open(handle, "w", encoding="utf-8", newline="\n") as file:
+                for row in rows:
+                    file.write(encode_line(row))
+                    count += 1
+                    if omission := row.get("omission"):
+                        shortened += 1
+                        omitted += omission["segments"]
+            target = None
+            if count:
+                target = self.path / f"part-{number:0{self.digits}d}.{self.kind}"
+                write_rows([aside], target, self.kind)
+                _sync_folder(self.path)
+        finally:
+            aside.unlink(missing_ok=True)
+        part = DonePart(
+            target.name if target else None,
+            count + len(errors),
+            count,
+            target.stat().st_size if target else 0,
+            characters,
+            shortened,
+            omitted,
+            errors,
+        )
+        _write_json(self.unfinished / f"done-{number}.json", vars(part))
+        return part
+
+    def finish(self, settings: dict[str, Any], plan: Plan) -> dict[str, Any]:
+        """Say in the manifest that all is there, with the errors beside it.
+
+        Args:
+            settings: Those of `start`.
+            plan: The input; every part of it is done.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            RunError: A part is missing, or it cannot be written.
+        """
+        done = self.done()
+        if missing := [number for number in range(plan.parts) if number not in done]:
+            raise RunError(
+                f"{self.path} lacks {len(missing)} of {plan.parts} parts, such as part "
+                f"{missing[0]}; --resume makes them"
+            )
+        with self._writing():
+            ordered = [done[number] for number in range(plan.parts)]
+            if any(part.errors for part in ordered):
+                lines = (encode_line(error) for part in ordered for error in part.errors)
+                write_whole(self.path / ERRORS, lambda aside: _write_lines(aside, lines))
+            values = self._write_manifest(settings, plan, complete=True, parts=ordered)
+            _sync_folder(self.path)
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+        return values
+
+    def _write_manifest(
+        self,
+        settings: dict[str, Any],
+        plan: Plan,
+        complete: bool,
+        parts: list[DonePart] | None = None,
+    ) -> dict[str, Any]:
+        parts = parts or []
+        values: dict[str, Any] = {
+            "format": _FORMAT,
+            "complete": complete,
+            "rows_done": sum(part.rows for part in parts),
+            "answers": sum(part.answers for part in parts),
+            "errors": sum(len(part.errors) for part in parts),
+            "shortened": sum(part.shortened for part in parts),
+            "omitted_segments": sum(part.omitted_segments for part in parts),
+            "settings": settings,
+            "sources": [vars(source) for source in plan.sources],
+            "parts": [
+                {**vars(part), "part": number, "errors": len(part.errors)}
+                for number, part in enumerate(parts)
+            ],
+        }
+        _write_json(self.path / MANIFEST, values)
+        return values
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"--output {self.path} cannot be written: {reason(error)}") from error
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    text = json.dumps(values, indent=1)
+    write_whole(path, lambda aside: _write_lines(aside, [text, "\n"]))
+    _sync_folder(path.parent)
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make renames in a folder last, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _words(error: Exception) -> str:
+    return " ".join(reason(error).split()) or type(error).__name__

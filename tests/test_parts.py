@@ -1,0 +1,570 @@
+"""The parts of a job of several machines: cut, written and answered without Ray."""
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import read_jsonl, write_jsonl
+from conftest import make_rows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inference import answer, save_model, the_error
+
+from hierbert.data.corpus import Columns, read_examples
+from hierbert.errors import ConfigError, DataError, RunError
+from hierbert.prediction.cli import main
+from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.ray_actor import Answering, PartPredictor, folder_fingerprint, mistake_of
+from hierbert.prediction.ray_input import Item, Reading, pack, unpack
+from hierbert.prediction.ray_output import PartFolder
+from hierbert.prediction.ray_plan import (
+    PartLimits,
+    Plan,
+    SourcePlan,
+    check_source,
+    find_rows,
+    part_limits,
+    read_parts,
+    repeated_hashes,
+    repeated_ids,
+)
+
+ROWS = make_rows(12, seed=4)
+ROWS[3]["text"] = ""
+ROWS[4]["text"] = "这部电影很好。 Half \ud83d a pair.\r\nThe\x00 end."
+
+
+@pytest.fixture(scope="module")
+def model(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = {0: "art", 1: "law", 2: "a.b"}
+    return save_model(tmp_path_factory.mktemp("model"), encoders["bert"], id2label=names)
+
+
+def plan_of(reading: Reading, limits: PartLimits) -> tuple[Plan, list[np.ndarray]]:
+    """What checking every source in turn gives."""
+    plans: list[SourcePlan] = []
+    hashes = []
+    for index in range(len(reading.sources)):
+        *pieces, plan = check_source(reading, limits, index)
+        assert isinstance(plan, SourcePlan)
+        plans.append(plan)
+        hashes.append(np.concatenate(pieces))
+    return Plan(limits, plans), hashes
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=12), min_size=1, max_size=4),
+    st.integers(1, 6),
+    st.integers(1, 100),
+    st.randoms(use_true_random=False),
+)
+def test_every_row_is_in_one_part_and_a_part_is_the_same_whatever_is_done(
+    tmp_path_factory, lengths, rows, characters, chance
+) -> None:
+    folder = tmp_path_factory.mktemp("parts")
+    files = [
+        str(write_jsonl(folder / f"f{n}.jsonl", [{"text": "x" * size} for size in sizes]))
+        for n, sizes in enumerate(lengths)
+    ]
+    reading = Reading.of(files, Columns())
+    plan, _ = plan_of(reading, PartLimits(rows, characters))
+    for index, sizes in enumerate(lengths):
+        parts = list(read_parts(reading, plan, index, lambda part: False))
+        assert [number for number, _, _ in parts] == list(range(plan.sources[index].parts))
+        read = [item for _, _, items in parts for item in items]
+        assert [len(item.text) for item in read] == sizes
+        assert [item.location.rsplit(" ", 1)[1] for item in read] == [
+            str(n + 1) for n in range(len(sizes))
+        ]
+        for _, first, items in parts:
+            lengths_of_part = [len(item.text) for item in items]
+            assert lengths_of_part == sizes[first : first + len(items)]
+            # Without its last row a part is not full yet.
+            assert len(items) - 1 < rows and sum(lengths_of_part[:-1]) < characters
+        done = {number for number, _, _ in parts if chance.random() < 0.5}
+        again = list(read_parts(reading, plan, index, done.__contains__))
+        assert again == [part for part in parts if part[0] not in done]
+    assert plan.characters == sum(map(sum, lengths))
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_ids_are_those_of_the_local_job_also_where_files_share_a_name(tmp_path) -> None:
+    for name in ("a/docs.jsonl", "b/docs.jsonl", "c/other.csv"):
+        (tmp_path / name).parent.mkdir()
+    write_jsonl(tmp_path / "a/docs.jsonl", [{"text": "x"}, {"text": "y", "id": 7}])
+    write_jsonl(tmp_path / "b/docs.jsonl", [{"text": "x"}])
+    (tmp_path / "c/other.csv").write_text("text\nx\n", encoding="utf-8")
+    files = [str(path) for path in sorted(tmp_path.glob("*/*"))]
+    reading = Reading.of(files, Columns())
+    ids = [item.id for index in range(3) for item in reading.items(index)]
+    local = read_examples(files, Columns(), field="--input", role="input")
+    assert ids == [example.id for example in local]
+    assert ids[0] == f"{files[0]}-1" and ids[1] == "7" and len(set(ids)) == 4
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.sampled_from("abcdef"), max_size=6, unique=True).map(sorted), st.data())
+def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data) -> None:
+    folder = tmp_path_factory.mktemp("ids")
+    others = [f"{n}{letter}" for n in range(2) for letter in "uvw"]
+    first = data.draw(st.permutations([*shared, *others[:3]]))
+    second = data.draw(st.permutations([*shared, *others[3:]]))
+    files = [
+        str(write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in ids]))
+        for n, ids in enumerate((first, second))
+    ]
+    reading = Reading.of(files, Columns())
+    _, hashes = plan_of(reading, PartLimits(5, 100))
+    wanted = repeated_hashes(hashes)
+    assert len(wanted) == len(shared)
+    found = {n: list(find_rows(reading, n, wanted)) for n in range(2)}
+    repeated = repeated_ids(found, keep_broken=False)
+    expected = {row for row, name in enumerate(second) if name in shared}
+    assert set(repeated) == ({1} if shared else set())
+    assert set(repeated.get(1, {})) == expected
+    for row, reason in repeated.get(1, {}).items():
+        assert f"{files[0]}, line {first.index(second[row]) + 1}" in reason
+        assert f"{files[1]}, line {row + 1}" in reason
+    assert all("first in" in reason for reason in repeated_ids(found, True).get(1, {}).values())
+
+
+def test_input_that_changes_while_a_job_runs_is_told(tmp_path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 3)
+    reading = Reading.of([str(path)], Columns())
+    plan, _ = plan_of(reading, PartLimits(1, 10))
+    parts = read_parts(reading, plan, 0, lambda part: False)
+    next(parts)
+    write_jsonl(path, [{"text": "x"}] * 4)
+    with pytest.raises(RunError, match=r"a\.jsonl has changed since it was checked"):
+        list(parts)
+
+
+def test_a_pipe_is_refused(tmp_path) -> None:
+    os.mkfifo(tmp_path / "docs.jsonl")
+    for spec in ("-", str(tmp_path / "docs.jsonl")):
+        with pytest.raises(DataError, match="can be read only once"):
+            Reading.of([spec], Columns())
+
+
+def test_small_inputs_are_cut_so_that_every_actor_has_work(tmp_path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x" * 1000}] * 3000)
+    reading = Reading.of([str(path)], Columns())
+    limits = part_limits(reading, 2, 10_000, 8_000_000)
+    plan, _ = plan_of(reading, limits)
+    assert limits.rows == 10_000 and plan.parts >= 4
+    assert part_limits(reading, 2, 10_000, 9).characters == 9
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.builds(
+            Item,
+            st.none() | st.text(),
+            st.text(),
+            st.none() | st.text(st.characters(exclude_categories=())) | st.lists(st.text()),
+            st.none() | st.text(),
+        )
+    ),
+    st.integers(1),
+)
+def test_what_is_packed_comes_back(items, first) -> None:
+    assert unpack(pack(first, items)) == (first, items)
+
+
+# The folder of parts.
+
+
+def started(tmp_path: Path, parts: int = 3) -> tuple[PartFolder, Plan]:
+    folder = PartFolder(tmp_path / "out", "jsonl")
+    limits = PartLimits(2, 100)
+    plan = Plan(limits, [SourcePlan("a.jsonl", 2 * parts, 10, parts, "d", 1, 1)])
+    assert folder.check(False, False) is False
+    folder.start({"model": "m"}, plan)
+    return folder, plan
+
+
+def test_a_part_is_done_when_its_marker_and_its_file_agree(tmp_path) -> None:
+    folder, plan = started(tmp_path)
+    for number in range(3):
+        folder.write(number, iter([{"id": str(number)}]), [], 5)
+    assert set(folder.done()) == {0, 1, 2}
+    (folder.path / "part-00001.jsonl").write_text("{", encoding="utf-8")
+    assert set(folder.done()) == {0, 2}
+    marker = folder.unfinished / "done-2.json"
+    marker.write_text(marker.read_text()[:20])
+    assert set(folder.done()) == {0}
+    with pytest.raises(RunError, match="lacks 2 of 3 parts"):
+        folder.finish({"model": "m"}, plan)
+    assert not folder.read_manifest()["complete"]
+    for number in (1, 2):
+        folder.write(number, iter([{"id": str(number)}]), [], 5)
+    values = folder.finish({"model": "m"}, plan)
+    assert values["answers"] == 3 and values["complete"]
+    files = sorted(path.name for path in folder.path.iterdir())
+    assert files == ["manifest.json", *(f"part-0000{n}.jsonl" for n in range(3))]
+
+
+def test_a_part_that_fails_halfway_leaves_nothing(tmp_path) -> None:
+    folder, _ = started(tmp_path)
+
+    def rows() -> Any:
+        yield {"id": "a"}
+        raise RunError("no")
+
+    with pytest.raises(RunError):
+        folder.write(0, rows(), [], 5)
+    assert not folder.done() and not list(folder.path.glob("part-*"))
+    assert [path.name for path in folder.unfinished.iterdir()] == ["plan.json"]
+
+
+def test_errors_come_in_the_order_of_the_input(tmp_path) -> None:
+    folder, plan = started(tmp_path)
+    errors = [{"row": n, "location": f"line {n}", "id": None, "reason": "no"} for n in (1, 4, 6)]
+    for number in (2, 0, 1):
+        folder.write(number, iter([]), [errors[number]], 0)
+    values = folder.finish({"model": "m"}, plan)
+    assert read_jsonl(folder.path / "errors.jsonl") == errors
+    assert values["errors"] == 3 and all(part["file"] is None for part in values["parts"])
+
+
+def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touched(
+    tmp_path,
+) -> None:
+    folder, plan = started(tmp_path)
+    folder.write(0, iter([{"id": "a"}]), [], 5)
+    (folder.unfinished / "aside-1-xyz").write_text("torn", encoding="utf-8")
+    with pytest.raises(RunError, match="--resume goes on with it, --overwrite starts anew"):
+        folder.check(False, False)
+    assert folder.check(True, False) is True
+    assert folder.go_on() == plan and set(folder.done()) == {0}
+    assert not list(folder.unfinished.glob("aside-*"))
+    (folder.path / "part-of-mine.txt").write_text("mine", encoding="utf-8")
+    assert folder.check(False, True) is False
+    folder.start({"model": "m"}, plan)
+    assert not folder.done() and not (folder.path / "part-00000.jsonl").exists()
+    assert (folder.path / "part-of-mine.txt").read_text() == "mine"
+    for number in range(3):
+        folder.write(number, iter([]), [], 0)
+    folder.finish({"model": "m"}, plan)
+    with pytest.raises(RunError, match="is complete, there is nothing to go on with"):
+        folder.check(True, False)
+    with pytest.raises(RunError, match="exists; name another folder or --overwrite it"):
+        folder.check(False, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ('{"format": "other"}', "is not of the format"),
+        ("[" * 100_000, "cannot be read"),
+        ("null", "cannot be read"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(tmp_path, content, message) -> None:
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    for resume, overwrite in ((False, False), (True, False), (False, True)):
+        with pytest.raises(RunError, match=message):
+            PartFolder(tmp_path, "jsonl").check(resume, overwrite)
+
+
+def test_a_folder_of_other_things_is_refused_even_to_overwrite(tmp_path) -> None:
+    (tmp_path / "thesis.txt").write_text("dear", encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds other files and no manifest\.json"):
+        PartFolder(tmp_path, "jsonl").check(False, True)
+    with pytest.raises(RunError, match="is a file"):
+        PartFolder(tmp_path / "thesis.txt", "jsonl").check(False, True)
+
+
+@pytest.mark.parametrize("kill_at", ["manifest.json", "plan.json"])
+def test_a_start_that_is_killed_is_no_job_to_go_on_with(tmp_path, monkeypatch, kill_at) -> None:
+    folder, plan = started(tmp_path)
+    folder.write(0, iter([{"id": "a"}]), [], 5)
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.name == kill_at:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.start({"model": "other"}, plan)
+    assert folder.check(True, False) is True
+    with pytest.raises(RunError, match="--overwrite starts anew"):
+        folder.go_on()
+    assert folder.check(False, True) is False
+    folder.start({"model": "other"}, plan)
+    assert folder.go_on() == plan and not folder.done()
+
+
+# What an actor does.
+
+
+def actor_of(model: Path, folder: PartFolder, **more: Any) -> PartPredictor:
+    predictor = HierBertPredictor.from_pretrained(model, device="cpu")
+    answering = Answering(
+        str(model),
+        folder_fingerprint(model),
+        predictor.check_tasks(None),
+        predictor.summary_rule(),
+        **more,
+    )
+    return PartPredictor(answering, folder)
+
+
+def items_of(rows: list[dict[str, Any]]) -> list[Item]:
+    return [Item(row["id"], f"docs, line {n}", row["text"]) for n, row in enumerate(rows, 1)]
+
+
+def work(actor: PartPredictor, number: int, items: list[Item], first: int = 1) -> dict[str, Any]:
+    data = np.array([pack(first, items)], dtype=object)
+    return dict(json.loads(actor({"part": np.array([number]), "data": data})["data"][0]))
+
+
+def close(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what rounding may change, which is compared by itself."""
+    row = {**row, "sentences": [{**s, "score": 0} for s in row["sentences"]]}
+    return {**row, "probabilities": list(row["probabilities"])}
+
+
+def assert_equal_rows(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
+    assert [close(row) for row in rows] == [close(row) for row in others]
+    for row, other in zip(rows, others, strict=True):
+        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+        scores = [[s["score"] for s in r["sentences"]] for r in (row, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_an_actor_answers_as_the_local_job_does(model, tmp_path) -> None:
+    folder, _ = started(tmp_path)
+    done = work(actor_of(model, folder), 0, items_of(ROWS))
+    assert done["rows"] == len(ROWS) and done["errors"] == []
+    assert done["characters"] == sum(len(str(row["text"])) for row in ROWS)
+    local = answer(model, write_jsonl(tmp_path / "d.jsonl", ROWS), tmp_path / "local.jsonl")
+    assert_equal_rows(read_jsonl(folder.path / "part-00000.jsonl"), local)
+
+
+def test_a_broken_row_becomes_an_error_with_its_number(model, tmp_path) -> None:
+    folder, _ = started(tmp_path)
+    items = items_of(ROWS[:3])
+    items[1] = Item(None, "docs, line 2", None, "broken JSON")
+    done = work(actor_of(model, folder), 0, items, first=41)
+    expected = {"row": 42, "location": "docs, line 2", "id": None, "reason": "broken JSON"}
+    assert done["errors"] == [expected] and done["answers"] == 2
+    assert [row["id"] for row in read_jsonl(folder.path / "part-00000.jsonl")] == ["d0", "d2"]
+
+
+def poisoned(actor: PartPredictor, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """One document that the model cannot answer, alone or with others."""
+    predict = HierBertPredictor.predict
+
+    def fail(self: Any, texts: Any, *rest: Any) -> Any:
+        texts = list(texts)
+        if ROWS[1]["text"] in texts:
+            raise error
+        return predict(self, texts, *rest)
+
+    monkeypatch.setattr(HierBertPredictor, "predict", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RunError("too little memory"), "too little memory"),
+        (ValueError("what a tokenizer says"), "ValueError: what a tokenizer says"),
+    ],
+)
+def test_a_document_that_cannot_be_answered_is_found_and_left_out(
+    model, tmp_path, monkeypatch, error, reason
+) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder, skip_errors=True)
+    poisoned(actor, monkeypatch, error)
+    done = work(actor, 0, items_of(ROWS))
+    assert [error["row"] for error in done["errors"]] == [2]
+    assert done["errors"][0]["reason"] == reason and done["answers"] == len(ROWS) - 1
+    monkeypatch.undo()
+    local = answer(model, write_jsonl(tmp_path / "d.jsonl", ROWS), tmp_path / "local.jsonl")
+    del local[1]
+    assert_equal_rows(read_jsonl(folder.path / "part-00000.jsonl"), local)
+
+
+def test_a_document_that_cannot_be_answered_stops_the_job_by_name(
+    model, tmp_path, monkeypatch
+) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder)
+    poisoned(actor, monkeypatch, RunError("too little memory"))
+    mistake = mistake_of(work(actor, 0, items_of(ROWS)))
+    assert isinstance(mistake, RunError)
+    assert str(mistake) == "--input: docs, line 2: too little memory"
+    assert not folder.done()
+
+
+def test_a_model_that_answers_nothing_stops_the_job_though_errors_are_skipped(
+    model, tmp_path, monkeypatch
+) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder, skip_errors=True)
+    poisoned(actor, monkeypatch, RunError("no finite numbers"))
+    rows = [{"id": str(number), "text": ROWS[1]["text"]} for number in range(120)]
+    mistake = mistake_of(work(actor, 0, items_of(rows)))
+    assert "none of the first 100 documents could be answered" in str(mistake)
+    assert not folder.done()
+
+
+def killed_at(actor: PartPredictor, monkeypatch: pytest.MonkeyPatch, items: list[Item]) -> int:
+    """How often a part is tried in vain when a document ends every process that reads it."""
+    poisoned(actor, monkeypatch, KeyboardInterrupt())
+    for tries in range(20):
+        try:
+            work(actor, 0, items)
+        except KeyboardInterrupt:
+            continue
+        return tries
+    raise AssertionError("it is never given up")
+
+
+def test_a_document_that_ends_its_process_again_and_again_is_given_up(
+    model, tmp_path, monkeypatch
+) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder, skip_errors=True)
+    # Three times together, twice alone.
+    assert killed_at(actor, monkeypatch, items_of(ROWS)) == 5
+    done = folder.done()[0]
+    assert done.answers == len(ROWS) - 1
+    assert [error["id"] for error in done.errors] == ["d1"]
+    assert "2 processes were ended from outside" in done.errors[0]["reason"]
+    assert not list(folder.unfinished.glob("tries-*"))
+
+
+def test_a_process_that_is_lost_by_chance_blames_no_document(model, tmp_path) -> None:
+    folder, _ = started(tmp_path)
+    (folder.unfinished / "tries-0").write_text("all\nall\nall\n1\n1 done\n2\n", encoding="utf-8")
+    done = work(actor_of(model, folder), 0, items_of(ROWS))
+    assert done["rows"] == len(ROWS) and not done["errors"]
+
+
+def test_a_wrong_model_or_version_on_a_machine_is_told(model, tmp_path) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder, version="0.0.1")
+    mistake = mistake_of(work(actor, 0, items_of(ROWS[:1])))
+    assert "install the same on all" in str(mistake)
+    answering = Answering(str(model), "0" * 32, ("classify",), None)  # type: ignore[arg-type]
+    mistake = mistake_of(work(PartPredictor(answering, folder), 0, items_of(ROWS[:1])))
+    assert "is another one on one of the machines" in str(mistake)
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(model, tmp_path) -> None:
+    folder, _ = started(tmp_path)
+    actor = actor_of(model, folder)
+    for path in folder.unfinished.iterdir():
+        path.unlink()
+    folder.unfinished.rmdir()
+    mistake = mistake_of(work(actor, 0, items_of(ROWS[:1])))
+    assert isinstance(mistake, RunError)
+    assert "cannot be written: No such file or directory; --resume goes on" in str(mistake)
+
+
+def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in model.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    before = folder_fingerprint(copy)
+    assert before == folder_fingerprint(model)
+    (copy / "README.md").write_text("about", encoding="utf-8")
+    assert folder_fingerprint(copy) == before
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        content = bytearray((copy / name).read_bytes())
+        content[-1] ^= 1
+        (copy / name).write_bytes(content)
+        assert folder_fingerprint(copy) != before
+        before = folder_fingerprint(copy)
+
+
+def test_without_ray_a_line_says_how_to_get_it(monkeypatch) -> None:
+    from hierbert.prediction.ray_engine import run_on_ray
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'hierbert\[ray\]'"):
+        run_on_ray("model", ["docs"], "out")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"on_error": "ignore"}, "--on-error 'ignore' is not allowed; choose from stop, skip"),
+        ({"output_format": "xml"}, "--output-format 'xml' is not allowed"),
+        ({"rows_per_part": 0}, "--rows-per-part 0 is not allowed: at least 1"),
+        ({"options": {"dtype": "auto"}}, "--dtype auto is not allowed with --engine ray"),
+    ],
+)
+def test_settings_are_checked_before_anything_starts(given, message) -> None:
+    from hierbert.prediction.ray_engine import run_on_ray
+
+    with pytest.raises(ConfigError) as caught:
+        run_on_ray("model", ["docs"], "out", **given)
+    assert message in str(caught.value)
+
+
+def test_a_cluster_of_nobody_is_refused() -> None:
+    from hierbert.prediction.ray_engine import Cluster
+
+    for wrong, message in (
+        ({"actors": 0}, "--actors 0 is not allowed: at least 1"),
+        ({"cpus_per_actor": -1}, "--cpus-per-actor -1 is not allowed: 0 or more"),
+        ({"gpus_per_actor": float("nan")}, "--gpus-per-actor nan is not allowed"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Cluster(**wrong)
+
+
+def test_the_order_of_sources_is_that_of_the_input(tmp_path) -> None:
+    chance = random.Random(0)
+    names = [f"{chance.random()}.jsonl" for _ in range(5)]
+    files = [str(write_jsonl(tmp_path / name, [{"text": name}] * 3)) for name in names]
+    plan, _ = plan_of(Reading.of(files, Columns()), PartLimits(2, 1000))
+    assert plan.first_parts() == [0, 2, 4, 6, 8] and plan.first_rows() == [0, 3, 6, 9, 12]
+    assert [source.name for source in plan.sources] == files
+
+
+def test_an_output_that_holds_the_input_is_refused(tmp_path) -> None:
+    folder = PartFolder(tmp_path, "jsonl")
+    for source in (tmp_path / "part-00000.jsonl", tmp_path):
+        with pytest.raises(RunError, match="holds the input"):
+            folder.check(False, True, [source])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--actors", "2"], "--actors needs --engine ray"),
+        (["--ray-address", "auto"], "--ray-address needs --engine ray"),
+        (["--engine", "ray", "--no-check"], "--no-check is not allowed with --engine ray"),
+        (["--engine", "ray", "--output", "x.jsonl"], "--engine ray makes a folder"),
+        (["--engine", "ray", "--output", "-"], "--engine ray makes a folder"),
+        (["--engine", "ray", "--actors", "0"], "--actors 0 is not allowed: at least 1"),
+        (["--engine", "ray", "--dtype", "auto"], "--dtype auto is not allowed with --engine ray"),
+    ],
+)
+def test_the_command_refuses_what_does_not_go_with_ray(more, message, capsys) -> None:
+    assert main(["--model", "m", "--input", "docs", "--output", "out", *more]) == 2
+    assert message in the_error(capsys)
+
+
+def test_the_command_refuses_ray_within_torchrun(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    command = ["--model", "m", "--input", "docs", "--output", "out", "--engine", "ray"]
+    assert main(command) == 2
+    assert "start it without torchrun" in the_error(capsys)

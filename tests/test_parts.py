@@ -568,3 +568,16 @@ def test_the_command_refuses_ray_within_torchrun(monkeypatch, capsys) -> None:
     command = ["--model", "m", "--input", "docs", "--output", "out", "--engine", "ray"]
     assert main(command) == 2
     assert "start it without torchrun" in the_error(capsys)
+
+
+def test_rows_whose_ids_were_read_before_are_left_out_of_their_part(tmp_path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{"id": i, "text": "xy"} for i in range(4)])
+    reading = Reading.of([str(path)], Columns())
+    plan, _ = plan_of(reading, PartLimits(2, 1000))
+    plan.repeated[0] = {2: "occurs twice"}
+    (_, _, first), (_, _, second) = read_parts(reading, plan, 0, lambda part: False)
+    assert [item.text for item in first] == ["xy", "xy"]
+    assert [(item.id, item.text, item.reason) for item in second] == [
+        ("2", None, "occurs twice"),
+        ("3", "xy", None),
+    ]

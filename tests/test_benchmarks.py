@@ -98,6 +98,8 @@ def test_every_target_of_the_issue_is_in_the_table() -> None:
             *((1.5, True), (1.25, True), (4.0, True), (0.68, True), (0.02, False)),
             # sentence-transformers as it comes, and tuned.
             *((1.25, True), (1.25, True)),
+            # One file and shards have a target each.
+            *((1.1, False), (1.1, False)),
             *((1.5, True), (1.1, False), (1.4, False), (1.3, False), (1.5, False), (0.05, False)),
         ]
     )

@@ -172,6 +172,20 @@ TARGETS = {
             unit=" GiB",
         ),
         Target(
+            "job_memory_file",
+            "peak memory of a batch job into one file, ten times the documents / them",
+            1.1,
+            False,
+            timed=False,
+        ),
+        Target(
+            "job_memory_shards",
+            "peak memory of a batch job into shards, ten times the documents / them",
+            1.1,
+            False,
+            timed=False,
+        ),
+        Target(
             "linear_time",
             "time per 1,000 tokens, inference, 1,048,576 / 4,096 tokens",
             1.3,

@@ -1,0 +1,1 @@
+"""Killing things at random and looking at what is left."""

@@ -13,10 +13,11 @@ from commands import read_jsonl, write_jsonl
 from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference import answer, save_model
+from inference import answer, save_model, the_error
 
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
+from hierbert.prediction.cli import main
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.ray_actor import Answering, PartPredictor, folder_fingerprint, mistake_of
 from hierbert.prediction.ray_input import Item, Reading, pack, unpack
@@ -543,3 +544,40 @@ def test_an_output_that_holds_the_input_is_refused(tmp_path) -> None:
     for source in (tmp_path / "part-00000.jsonl", tmp_path):
         with pytest.raises(RunError, match="holds the input"):
             folder.check(False, True, [source])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--actors", "2"], "--actors needs --engine ray"),
+        (["--ray-address", "auto"], "--ray-address needs --engine ray"),
+        (["--engine", "ray", "--no-check"], "--no-check is not allowed with --engine ray"),
+        (["--engine", "ray", "--output", "x.jsonl"], "--engine ray makes a folder"),
+        (["--engine", "ray", "--output", "-"], "--engine ray makes a folder"),
+        (["--engine", "ray", "--actors", "0"], "--actors 0 is not allowed: at least 1"),
+        (["--engine", "ray", "--dtype", "auto"], "--dtype auto is not allowed with --engine ray"),
+    ],
+)
+def test_the_command_refuses_what_does_not_go_with_ray(more, message, capsys) -> None:
+    assert main(["--model", "m", "--input", "docs", "--output", "out", *more]) == 2
+    assert message in the_error(capsys)
+
+
+def test_the_command_refuses_ray_within_torchrun(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    command = ["--model", "m", "--input", "docs", "--output", "out", "--engine", "ray"]
+    assert main(command) == 2
+    assert "start it without torchrun" in the_error(capsys)
+
+
+def test_rows_whose_ids_were_read_before_are_left_out_of_their_part(tmp_path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{"id": i, "text": "xy"} for i in range(4)])
+    reading = Reading.of([str(path)], Columns())
+    plan, _ = plan_of(reading, PartLimits(2, 1000))
+    plan.repeated[0] = {2: "occurs twice"}
+    (_, _, first), (_, _, second) = read_parts(reading, plan, 0, lambda part: False)
+    assert [item.text for item in first] == ["xy", "xy"]
+    assert [(item.id, item.text, item.reason) for item in second] == [
+        ("2", None, "occurs twice"),
+        ("3", "xy", None),
+    ]

@@ -147,6 +147,35 @@ def test_more_actors_than_cores_and_a_wrong_dtype_are_told(model, two_cores, tmp
         run_on_ray(str(model), [docs], str(tmp_path / "out"), options={"dtype": "float8"})
 
 
+@pytest.mark.slow
+def test_the_command_skips_what_the_local_job_skips(model, two_cores, tmp_path, capsys) -> None:
+    rows = save_mixed(tmp_path / "in")
+    with (tmp_path / "in/a.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"id": "x1", "text": 5}\n{"id": "x2"\n{"id": "x3", "text": "fine"}\n')
+    # Of the second file, whose ids have been read before.
+    write_jsonl(tmp_path / "in/d.jsonl", [{"id": "d2", "text": "x"}, {"id": "y", "text": "y"}])
+    command = ["--model", model, "--input", tmp_path / "in", "--on-error", "skip"]
+    job = [*command, "--rows-per-shard", 7, "--output"]
+    assert main([str(argument) for argument in [*job, tmp_path / "local"]]) == 3
+    more = ["--engine", "ray", "--actors", 2]
+    capsys.readouterr()
+    assert main([str(argument) for argument in [*job, tmp_path / "ray", *more]]) == 3
+    *_, last = capsys.readouterr().err.splitlines()
+    see = tmp_path / "ray/errors.jsonl"
+    assert last == f"32 documents -> {tmp_path / 'ray'}; 3 rows could not be answered (see {see})"
+    assert_equal_rows(parts_of(tmp_path / "ray"), parts_of(tmp_path / "local"))
+    assert len(parts_of(tmp_path / "ray")) == len(rows) + 2
+    errors = read_jsonl(tmp_path / "ray/errors.jsonl")
+    assert errors == read_jsonl(tmp_path / "local/errors.jsonl")
+    assert [error["row"] for error in errors] == [11, 12, 34]
+    manifests = [
+        json.loads((tmp_path / name / "manifest.json").read_text(encoding="utf-8"))
+        for name in ("local", "ray")
+    ]
+    for name in ("complete", "rows_done", "answers", "errors"):
+        assert manifests[0][name] == manifests[1][name]
+
+
 SCRIPT = """
 import sys
 from hierbert.errors import run_command

@@ -35,10 +35,14 @@ def _main(argv: list[str]) -> int:
     options = parse_options(argv)
     from transformers.utils import logging
 
-    from hierbert.prediction.run import Run
-
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if options.engine == "ray":
+        from hierbert.prediction.ray_command import execute
+
+        return execute(options)
+    from hierbert.prediction.run import Run
+
     return Run(options).execute()
 
 

@@ -39,6 +39,7 @@ exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a m
 
 BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 _NUMBERS = ("batch_tokens", "rows_per_shard", *BUDGETS[:4])
+RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 PROBED = ("dtype", "tokens_per_forward")
 _NOT_IN_ROWS = (
     # Rows and the model are known by their fingerprints, wherever they lie.
@@ -60,6 +61,8 @@ _NOT_IN_ROWS = (
     "compile",
     "cache_dir",
     "cache_limit_gib",
+    "engine",
+    *RAY,
 )
 
 
@@ -173,6 +176,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="read all input once before the first document, so that broken rows are told at "
         "once and the time left is known (default: yes)",
     )
+    add_ray = parser.add_argument_group(
+        "Ray (many machines; see the README): --output is a folder of parts"
+    ).add_argument
+    add_ray("--engine", choices=("local", "ray"), default="local", help="default: local")
+    add_ray("--actors", type=int, metavar="N", help="processes that hold the model (default: 1)")
+    add_ray("--cpus-per-actor", type=float, metavar="C", help="default: 1")
+    add_ray("--gpus-per-actor", type=float, metavar="G", help="0.25 lets four share one; default 0")
+    add_ray("--ray-address", metavar="A", help="of a running Ray, or auto; default: start one")
     add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
     add("--overwrite", action="store_true", help="replace an output that exists")
     return parser
@@ -198,6 +209,9 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f"{flag_setting(name)} {value} is not allowed: at least 1")
+    for name in RAY:
+        if options.engine != "ray" and getattr(options, name) is not None:
+            raise ConfigError(f"{flag_setting(name)} needs --engine ray")
     return options
 
 

@@ -12,6 +12,7 @@ lie under the same paths on every machine. Invariant: a part is done when its ma
 
 import json
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from hierbert.data.corpus import Columns
 from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError, RunError
 from hierbert.locks import FolderLock
+from hierbert.prediction.options import BUDGETS, refuse_idle_flags
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.ray_actor import Answering, folder_fingerprint
@@ -213,7 +215,9 @@ def _answering(
     """Load the model once here, so that what is wrong with it is told before anything starts."""
     # Where it will run, and how fast, is for the machines of the actors.
     predictor = HierBertPredictor.from_pretrained(model, device="cpu", compile=False)
-    asked = predictor.tasks if tasks == "all" else tasks
+    asked = predictor.check_tasks(predictor.tasks if tasks == "all" else tasks)
+    given = {**dict.fromkeys(BUDGETS), **(budget or {}), "order": order, "redundancy": redundancy}
+    refuse_idle_flags(Namespace(**given, segment_vectors=segment_vectors), asked)
     folder = os.path.expanduser(model)
     path = os.path.abspath(folder) if os.path.isdir(folder) else model
     fingerprint = folder_fingerprint(path)
@@ -223,7 +227,7 @@ def _answering(
     return Answering(
         path,
         fingerprint,
-        predictor.check_tasks(asked),
+        asked,
         predictor.summary_rule(budget, order, redundancy),
         segment_vectors,
         options,

@@ -86,14 +86,13 @@ class Reading:
         Raises:
             DataError: The source, or without `keep_broken` a row, cannot be read.
         """
-        more = {"keep_broken": True} if self.keep_broken else {}
         read = read_one_source(
             self.sources,
             index,
             self.columns,
             encoding=self.encoding,
             setting=flag_setting,
-            **more,
+            keep_broken=self.keep_broken,
         )
         for found in read:
             if isinstance(found, Example):

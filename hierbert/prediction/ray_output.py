@@ -19,7 +19,7 @@ from typing import Any
 
 from hierbert.cache import reason, write_whole
 from hierbert.errors import RunError
-from hierbert.prediction.outputs import encode_line, finish
+from hierbert.prediction.outputs import encode_line, write_rows
 from hierbert.prediction.ray_plan import Plan
 
 MANIFEST = "manifest.json"
@@ -226,8 +226,7 @@ class PartFolder:
             target = None
             if count:
                 target = self.path / f"part-{number:0{self.digits}d}.{self.kind}"
-                aside.chmod(0o666 & ~_umask())
-                finish(aside, target, self.kind)
+                write_rows([aside], target, self.kind)
                 _sync_folder(self.path)
         finally:
             aside.unlink(missing_ok=True)
@@ -326,12 +325,6 @@ def _sync_folder(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _words(error: Exception) -> str:

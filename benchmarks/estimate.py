@@ -3,9 +3,9 @@
     python benchmarks/estimate.py --documents 100_000_000 --tokens-per-document 5_000
 
 Nothing is measured here. The speed of a core is that of the last run of `speed.py`, which this
-script reads, or `--tokens-per-second-per-core`; a GPU's is its published peak times the part of it
-that is assumed to be reached, over the operations of a token. Every input is an option, and every
-table says what it rests on.
+script reads, or `--tokens-per-second-per-core`; that of segmentation is of `segmenting.py`; a GPU's
+is its published peak times the part of it that is assumed to be reached, over the operations of a
+token. Every input is an option, and every table says what it rests on.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--tokens-per-document", type=float, default=5_000)
     add("--tokens-per-segment", type=int, default=512)
     add("--tokens-per-sentence", type=float, default=30, help="for the room of sentence vectors")
-    add("--characters-per-token", type=float, default=4.66)
+    add("--characters-per-token", type=float, default=4.77, help="as segmenting.py measured")
     add("--times-gzipped", type=float, default=3.0, help="how much gzip shrinks text")
     add("--answer-bytes", type=float, default=2_000, help="of a row of jsonl, without vectors")
     add(
@@ -101,7 +101,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         help=f"that {ENCODERS[0].name} encodes; default: from results/speed.json",
     )
-    add("--segmentation-tokens-per-second", type=float, default=450_000, help="of one core")
+    add(
+        "--segmentation-tokens-per-second",
+        type=float,
+        default=441_000,
+        help="of one core, as segmenting.py measured",
+    )
     add("--dollars-per-core-hour", type=float, default=0.05)
     add("--gpus", type=int, default=8, help="for the time on the clock")
     add("--cores", type=int, default=256, help="for the time on the clock")
@@ -266,8 +271,8 @@ def report(options: argparse.Namespace) -> list[str]:
         f"- Operations of a token (millions, segments of {options.tokens_per_segment}): {flops}.",
         f"- GPUs: published dense bfloat16 peak in TFLOP/s and assumed dollars an hour: {gpus}.",
         f"- The part of the peak that is reached is assumed: {mfus}.",
-        f"- One core segments {number(options.segmentation_tokens_per_second)} tokens/s; that many "
-        "cores a GPU needs beside it.",
+        f"- One core segments {number(options.segmentation_tokens_per_second)} tokens/s "
+        "(benchmarks/segmenting.py); that many cores a GPU needs beside it.",
         "",
         *compute_table(options, tokens),
         "",

@@ -13,6 +13,7 @@ from benchmarks import estimate
 GIVEN = [
     *("--documents", "1000000", "--tokens-per-document", "1000"),
     *("--tokens-per-second-per-core", "1000", "--cores", "10", "--gpus", "2"),
+    *("--segmentation-tokens-per-second", "450000", "--characters-per-token", "4.66"),
     *("--dollars-per-core-hour", "0.1", "--dollars-per-gpu-hour", "2", "--mfu", "0.5"),
 ]
 

@@ -1,0 +1,64 @@
+"""How many tokens a second one core segments: what has to feed an encoder.
+
+    python benchmarks/segmenting.py --data FOLDER
+
+Processor time of this process, so that neighbours on the machine count little; one thread. The
+documents are those of speed.py. benchmarks/estimate.py takes the figure as an option.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common.figures import Spread
+from benchmarks.common.machine import machine_facts, show_machine
+from benchmarks.common.models import DEFAULT_ENCODER, load_tokenizer
+from benchmarks.common.report import RESULTS, finish
+from benchmarks.common.sample import draw, read_corpora
+from hierbert.model.processing_hierbert import HierBertProcessor
+
+_CHARACTERS = 4_000_000
+_ROUNDS = 5
+_DOCUMENTS_PER_CALL = 32
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Segment the sample some times and print the rate."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", help="folder of the corpora; see benchmarks/README.md")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="JSON file")
+    options = parser.parse_args(argv)
+    sample = draw(*read_corpora(options.data)[:1], _CHARACTERS, options.seed)
+    processor = HierBertProcessor(load_tokenizer(DEFAULT_ENCODER), max_tokens_per_segment=512)
+    rates, tokens = [], 0
+    for _ in range(_ROUNDS):
+        started, tokens = time.process_time(), 0
+        for first in range(0, len(sample.texts), _DOCUMENTS_PER_CALL):
+            documents = processor.segment(sample.texts[first : first + _DOCUMENTS_PER_CALL])
+            tokens += sum(len(document.input_ids) for document in documents)
+        rates.append(tokens / (time.process_time() - started))
+    facts, characters = machine_facts(), sum(map(len, sample.texts))
+    lines = [
+        f"Segmenting: {show_machine(facts)}.",
+        "",
+        f"One core segments {Spread.of(rates).show(0)} tokens/s ({_ROUNDS} rounds over "
+        f"{len(sample.texts):,} documents, {tokens:,} tokens, {characters / tokens:.2f} characters "
+        f"a token; sample {sample.hash}; processor time).",
+    ]
+    values = {
+        "machine": facts,
+        "tokens_per_second": rates,
+        "characters_per_token": characters / tokens,
+    }
+    finish("segmenting", True, lines, values, options.output or str(RESULTS / "segmenting.json"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

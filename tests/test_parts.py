@@ -148,7 +148,7 @@ def test_input_that_changes_while_a_job_runs_is_told(tmp_path) -> None:
 def test_a_pipe_is_refused(tmp_path) -> None:
     os.mkfifo(tmp_path / "docs.jsonl")
     for spec in ("-", str(tmp_path / "docs.jsonl")):
-        with pytest.raises(DataError, match="can be read only once"):
+        with pytest.raises(DataError, match=r"can be read only once|is no file but a pipe"):
             Reading.of([spec], Columns())
 
 

@@ -36,6 +36,7 @@ from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
 from hierbert.training import passes
 from hierbert.training.loop import Trainer
+from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
@@ -441,11 +442,11 @@ def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, mo
     config = load_config(RunConfig, None, settings_)
     real = Trainer.run
 
-    def stopped(self: Trainer, resume: bool = False) -> Any:
+    def stopped(self: Trainer, options: ResumeOptions) -> Any:
         used.append(self.model.hierbert.segment_encoder.tokens_per_forward)
-        if not resume:
+        if not options.resume:
             raise KeyboardInterrupt
-        return real(self, resume)
+        return real(self, options)
 
     monkeypatch.setattr(Trainer, "run", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -715,11 +715,11 @@ def test_the_command_encodes_nothing_the_second_time(encoders, tmp_path, encoded
     encoded.clear()
     second = answer(folder, docs, tmp_path / "second.jsonl", *cache)
     answer(folder, docs, tmp_path / "third.jsonl", *cache, "--task", "summarize", "--max-words=7")
-    assert encoded == []
+    assert encoded == [1, 1], "loading tries one word, and nothing else was encoded"
     assert "vectors: 14 documents found, 0 encoded" in capsys.readouterr().err
     assert plain == first == second
     half = answer(folder, docs, tmp_path / "half.jsonl", *cache, "--cache-dtype", "float16")
-    assert encoded != []
+    assert len(encoded) > 3
     for one, other in zip(half, plain, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=5e-3)
 
@@ -732,7 +732,7 @@ def test_inference_finds_what_training_has_encoded(encoders, tmp_path, encoded) 
     encoded.clear()
     docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": text} for text in TEXTS])
     answer(folder, docs, tmp_path / "a.jsonl", "--cache-dir", str(tmp_path / "cache"))
-    assert encoded == []
+    assert encoded == [1], "loading tries one word, and nothing else was encoded"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hierbert.data.corpus import Columns, Example, Text, read_one_source
 from hierbert.data.messages import flag_setting
@@ -71,7 +70,7 @@ class Reading:
         sources = []
         for source in resolve_sources(spec, "--input", "input"):
             path = source.path
-            if source.name == "standard input" or (path is not None and _is_pipe(path)):
+            if source.is_stream:
                 raise DataError(
                     f"--input {source.name}: it can be read only once, and --engine ray reads it "
                     "more often; write it into a file first"
@@ -99,10 +98,6 @@ class Reading:
                 yield Item(found.id, found.location, found.text)
             else:
                 yield Item(found.id, found.location, None, found.reason)
-
-
-def _is_pipe(path: Path) -> bool:
-    return not (path.is_file() or path.is_dir())
 
 
 def stamp(source: Source) -> tuple[int, int]:

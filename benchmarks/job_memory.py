@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.common.cells import answer, free_memory_gib, run_cell
 from benchmarks.common.figures import Finding
 from benchmarks.common.machine import machine_facts, peak_rss_bytes, show_machine
+from benchmarks.common.models import save_model
 from benchmarks.common.report import NO_VERDICT, findings_table, finish, table
 from benchmarks.common.rounds import say
-from benchmarks.common.tiny import make_text, save_tiny_model
+from benchmarks.common.tiny import make_encoder, make_text
 
 SHORT_WORDS = 30
 LONG_WORDS = 100_000
@@ -72,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     full = not options.quick and options.seed == 0
     cells: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        model = save_tiny_model(Path(scratch), options.seed)
+        encoder = make_encoder(Path(scratch) / "encoder", options.seed)
+        model = save_model(str(encoder), Path(scratch) / "model", options.seed, summarization=False)
         for part in (10, 1):
             short, long = sizes["short"] // part, sizes["long"] // part
             corpus = Path(scratch) / f"docs-{part}.jsonl"

@@ -1,69 +1,93 @@
-"""A BERT so small that reading costs less than starting a process, made here from a seed.
+"""An encoder of two small layers and documents of its words, made from a seed and nothing else."""
 
-For benchmarks of what is lost, doubled or held, not of speed or answers.
-"""
-
+import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-from benchmarks.common.models import save_model
-
-_WORDS = [f"{first}{second}{third}" for first in "bdklmnprst" for second in "aeiou" for third in
-          ("", "n", "r", "s", "t")]  # fmt: skip
-_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ","]
-_HIDDEN = 32
+HIDDEN = 32
+TOPICS = {
+    "law": ("court", "judge", "contract", "clause", "party"),
+    "film": ("actor", "plot", "scene", "camera", "story"),
+}
+COMMON = ("the", "a", "of", "and", "to", "in", "was", "it", "for", "on", "that", "with", "river")
 
 
-def save_tiny_encoder(folder: Path, seed: int) -> Path:
-    """A BERT of one layer with a tokenizer that knows the words of `make_text`."""
-    vocabulary = {word: number for number, word in enumerate([*_SPECIAL, *_WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
+def make_encoder(folder: Path, seed: int) -> Path:
+    """Save a BERT of two layers at random weights, with dropout, and its tokenizer.
+
+    Args:
+        folder: It is made.
+        seed: Of the weights.
+
+    Returns:
+        The folder.
+    """
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({*COMMON, *(word for topic in TOPICS.values() for word in topic), ".", "id"})
+    digits = [*"0123456789", *(f"##{digit}" for digit in range(10))]
+    vocabulary = {piece: number for number, piece in enumerate([*special, *words, *digits])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    ends = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=ends
+        single="[CLS] $A [SEP]",
+        special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
     )
+    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=_HIDDEN,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=2 * _HIDDEN,
-        max_position_embeddings=128,
+    encoder = BertModel(
+        BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=HIDDEN,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=2 * HIDDEN,
+            max_position_embeddings=128,
+        )
     )
-    BertModel(config).save_pretrained(folder)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
-    fast.save_pretrained(folder)
+    encoder.save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{f"{name}_token": token for name, token in names.items()}
+    ).save_pretrained(folder)
     return folder
 
 
-def save_tiny_model(folder: Path, seed: int) -> Path:
-    """A classifier around such an encoder, as `HierBertPredictor` reads it."""
-    encoder = save_tiny_encoder(folder / "encoder", seed)
-    return save_model(str(encoder), folder / "model", seed, summarization=False)
+def make_documents(path: Path, count: int, seed: int, longest_sentences: int = 12) -> Path:
+    """Write labelled documents of very different lengths, one JSON object a line.
+
+    Args:
+        path: The file.
+        count: Documents.
+        seed: Of their words.
+        longest_sentences: Most sentences of a document; one of twenty has four times as many.
+
+    Returns:
+        The file.
+    """
+    chance = random.Random(f"documents {seed}")
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for number in range(count):
+            label = chance.choice(sorted(TOPICS))
+            most = longest_sentences * (4 if number % 20 == 7 else 1)
+            sentences = [f"Id {number}."]
+            for _ in range(chance.randint(1, most)):
+                words = chance.choices([*COMMON, *TOPICS[label]], k=chance.randint(3, 12))
+                sentences.append(" ".join(words).capitalize() + ".")
+            row = {"id": f"d{number}", "text": " ".join(sentences), "label": label}
+            file.write(json.dumps(row) + "\n")
+    return path
 
 
 def make_text(chance: random.Random, words: int) -> str:
-    """So many words, in sentences of about a dozen."""
-    return " ".join(_sentences(chance, words))
-
-
-def _sentences(chance: random.Random, words: int) -> Iterator[str]:
+    """So many words of the encoder's, in sentences of about a dozen."""
+    every = [*COMMON, *(word for topic in TOPICS.values() for word in topic)]
+    sentences = []
     while words > 0:
         length = min(words, chance.randint(6, 18))
-        yield " ".join(chance.choices(_WORDS, k=length)).capitalize() + "."
+        sentences.append(" ".join(chance.choices(every, k=length)).capitalize() + ".")
         words -= length
+    return " ".join(sentences)

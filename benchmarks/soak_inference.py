@@ -1,0 +1,239 @@
+"""The inference half of the soak test: batch jobs that are killed again and again.
+
+A job writes shards of a generated corpus, some rows of which are broken, on two processes (on one
+or three at times when it is resumed). It is killed at random and resumed until it ends; then its
+output is held, row by row, against that of a job of one process that nobody touched, and against
+the corpus itself. When a job comes to its end before all kills are spent, another begins.
+"""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.common.kills import SoakError, kill_all, kill_one, start
+from benchmarks.common.models import save_model
+from benchmarks.common.report import table
+from benchmarks.common.tiny import make_encoder, make_text
+
+ROWS = 1_500
+_BROKEN_EVERY = 97
+_LONG_EVERY = 301
+_WORDS, _LONG_WORDS = 900, 30_000
+_ROWS_PER_SHARD = 100
+_PROCESSES = (2, 2, 2, 1, 3)
+# Of the kills on several processes: one of them alone.
+_SHARE_OF_ONE_WORKER = 0.4
+_LONGEST_LIFE_SECONDS = 2.5
+_LONGEST_SECONDS = 600
+_POLL_SECONDS = 0.005
+# Float32 sums of another batch differ by this at most (README, "How it works").
+_TOLERANCE = 1e-5
+
+
+@dataclass
+class Found:
+    """What came of the kills.
+
+    Attributes:
+        kills: By what was killed.
+        jobs: Jobs that were killed and came to their end.
+        rows: Rows that these had to deal with.
+        lost: Rows that are in no output.
+        doubled: Rows that are there more than once.
+        wrong: Rows that differ from the untouched job's, or are out of order.
+        seconds: From first to last.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    jobs: int = 0
+    rows: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: int = 0
+    seconds: float = 0.0
+
+
+def soak_inference(
+    folder: Path, kills: int, seed: int, say: Callable[[str], None]
+) -> tuple[list[str], dict[str, Any], bool]:
+    """Kill batch jobs, and see whether every row is there once.
+
+    Args:
+        folder: An empty one to work in.
+        kills: How many.
+        seed: Of the documents, the model and the moments of the kills.
+        say: Takes lines on how far it is.
+
+    Returns:
+        Lines of Markdown, everything that was seen, and whether no row was lost, doubled or wrong.
+
+    Raises:
+        SoakError: A job failed by itself.
+    """
+    encoder = make_encoder(folder / "encoder", seed)
+    save_model(str(encoder), folder / "model", seed, summarization=False)
+    write_corpus(folder / "docs.jsonl", seed)
+    found = _Soak(folder, kills, seed, say).run()
+    good = not (found.lost or found.doubled or found.wrong)
+    header = ["batch jobs", "kills", "of one worker", "jobs", "rows", "lost", "doubled", "wrong"]
+    total, alone = sum(found.kills.values()), found.kills["one worker"]
+    counts = (total, alone, found.jobs, found.rows, found.lost, found.doubled, found.wrong)
+    row = [f"{ROWS:,} rows in shards, 1 to 3 processes", *(f"{count:,}" for count in counts)]
+    return table(header, [row]), {**vars(found), "kills": dict(found.kills)}, good
+
+
+def write_corpus(path: Path, seed: int) -> None:
+    """Documents of very different length, and broken rows among them."""
+    chance = random.Random(f"corpus {seed}")
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for number in range(ROWS):
+            if _is_broken(number):
+                file.write('{"id": "broken", "text": \n')
+                continue
+            words = _LONG_WORDS if number % _LONG_EVERY == 0 else chance.randint(0, _WORDS)
+            text = make_text(chance, words)
+            file.write(json.dumps({"id": f"d{number}", "text": text}) + "\n")
+
+
+def _is_broken(number: int) -> bool:
+    return number % _BROKEN_EVERY == _BROKEN_EVERY - 1
+
+
+class _Soak:
+    """Jobs under kills."""
+
+    def __init__(self, folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> None:
+        self.folder, self.kills, self.say = folder, kills, say
+        self.chance = random.Random(f"kills of jobs {seed}")
+        self.found = Found()
+
+    def run(self) -> Found:
+        started = time.monotonic()
+        untouched = self.folder / "untouched"
+        process = self._start(untouched, 1)
+        try:
+            process.wait(_LONGEST_SECONDS)
+        finally:
+            kill_all(process)
+        expected = self._read(untouched)
+        while sum(self.found.kills.values()) < self.kills:
+            job = self.folder / f"job-{self.found.jobs}"
+            while not self._live_and_die(job):
+                pass
+            self.found.jobs += 1
+            compare(self._read(job), expected, self.found)
+        self.found.seconds = round(time.monotonic() - started, 1)
+        return self.found
+
+    def _start(self, output: Path, processes: int) -> psutil.Popen:
+        arguments = [
+            *("infer.py", "--model", str(self.folder / "model")),
+            *("--input", str(self.folder / "docs.jsonl"), "--output", str(output)),
+            *("--rows-per-shard", str(_ROWS_PER_SHARD), "--batch-tokens", "4000"),
+            *("--on-error", "skip", "--resume"),
+        ]
+        return start(arguments, processes, self.folder / f"{output.name}.log")
+
+    def _live_and_die(self, job: Path) -> bool:
+        """Start a job, or go on with it, and kill it at a random moment; whether it ended first."""
+        processes = self.chance.choice(_PROCESSES)
+        one_worker = processes > 1 and self.chance.random() < _SHARE_OF_ONE_WORKER
+        life = self.chance.uniform(0, _LONGEST_LIFE_SECONDS)
+        dying = sum(self.found.kills.values()) < self.kills
+        process, before, moment = self._start(job, processes), _written(job), None
+        deadline = time.monotonic() + _LONGEST_SECONDS
+        try:
+            while process.poll() is None:
+                now = time.monotonic()
+                if now > deadline:
+                    raise SoakError(f"{job.name} did not end in {_LONGEST_SECONDS} s")
+                # The clock starts when rows are written: before, libraries are loaded.
+                if moment is None and dying and _written(job) > before:
+                    moment = now + life
+                if moment is not None and now >= moment:
+                    break
+                time.sleep(_POLL_SECONDS)
+            if process.poll() is not None:
+                return True
+            if one_worker:
+                kill_one(process, self.chance.randrange(processes), _LONGEST_SECONDS)
+            else:
+                kill_all(process)
+        finally:
+            kill_all(process)
+        self.found.kills["one worker" if one_worker else "all"] += 1
+        self.say(
+            f"batch job: kill {sum(self.found.kills.values())} of {self.kills} "
+            f"({'one' if one_worker else 'all'} of {processes} processes)"
+        )
+        return False
+
+    def _read(self, output: Path) -> dict[str, list[dict[str, Any]]]:
+        """Answers and errors of a job that is whole.
+
+        Raises:
+            SoakError: It is not.
+        """
+        manifest = output / "manifest.json"
+        content = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+        if not content.get("complete"):
+            log = self.folder / f"{output.name}.log"
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise SoakError(f"{output.name} ended before its end: {' | '.join(lines[-5:])}")
+        names = [part["file"] for part in content["parts"] if part["file"]]
+        return {
+            "answers": [row for name in names for row in _rows(output / name)],
+            "errors": _rows(output / "errors.jsonl"),
+        }
+
+
+def _written(job: Path) -> int:
+    """When rows were last written, in nanoseconds; 0 before the first."""
+    newest = 0
+    for path in (job / ".unfinished").glob("*.log"):
+        try:
+            newest = max(newest, path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            continue
+    return newest
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def compare(
+    made: dict[str, list[dict[str, Any]]],
+    expected: dict[str, list[dict[str, Any]]],
+    found: Found,
+) -> None:
+    """Count rows that are lost, doubled, out of order or different.
+
+    Args:
+        made: Answers and errors of the killed job.
+        expected: Of the untouched one.
+        found: The counts are added to it.
+    """
+    # Ids by the corpus itself, so that a fault of the untouched job shows too.
+    numbers = {f"d{number}" for number in range(ROWS) if not _is_broken(number)}
+    broken = {number + 1 for number in range(ROWS) if _is_broken(number)}
+    there = Counter(row["id"] for row in made["answers"])
+    failed = Counter(row["row"] for row in made["errors"])
+    found.rows += ROWS
+    found.lost += len(numbers - there.keys()) + len(broken - failed.keys())
+    found.doubled += sum(count - 1 for count in (*there.values(), *failed.values()))
+    found.wrong += len(there.keys() - numbers) + len(failed.keys() - broken)
+    found.wrong += made["errors"] != expected["errors"]
+    for row, wanted in zip(made["answers"], expected["answers"], strict=False):
+        same = row["id"] == wanted["id"] and all(
+            abs(row["probabilities"][name] - value) <= _TOLERANCE
+            for name, value in wanted["probabilities"].items()
+        )
+        found.wrong += not same

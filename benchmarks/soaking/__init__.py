@@ -1,1 +1,0 @@
-"""Killing things at random and looking at what is left."""

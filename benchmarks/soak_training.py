@@ -1,0 +1,300 @@
+"""The training half of the soak test: runs that are killed again and again, and end as if not.
+
+Each kind of run is trained once without a kill. Then it is trained again and killed at random
+moments, resumed after each, and in the end held against the first: weights, metrics and results
+must be equal to the last bit. When it comes to its end before all kills are spent, another begins.
+"""
+
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from benchmarks.common.kills import kill_all, kill_one, start
+from benchmarks.common.report import table
+from benchmarks.common.tiny import make_documents, make_encoder
+
+TRAIN_DOCUMENTS, VALIDATION_DOCUMENTS = 60, 16
+_LONGEST_SECONDS = 300
+_POLL_SECONDS = 0.002
+# Of the kills: at any moment since the start, most of which goes into loading libraries. The others
+# come soon after the run has written something.
+_SHARE_OF_ANY_MOMENT = 0.2
+_MEAN_DELAY_SECONDS = 0.15
+# Of the kills on several processes: one of them alone.
+_SHARE_OF_ONE_WORKER = 0.3
+_CLOCK = ("seconds", "resources", "environment")
+
+COMMON_SETTINGS = (
+    "data.label_column=label",
+    "model.aggregator_layers=1",
+    "segmentation.max_tokens_per_segment=64",
+    "training.documents_per_batch=8",
+    "training.epochs=3",
+    "training.head_learning_rate=5e-3",
+    "training.encoder_learning_rate=5e-4",
+    "training.checkpoint_every_steps=1",
+    "training.eval_every_steps=5",
+    "baselines=false",
+    "show_sample=false",
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of run.
+
+    Attributes:
+        name: For the table.
+        processes: How many.
+        settings: Beside the common ones.
+    """
+
+    name: str
+    processes: int
+    settings: tuple[str, ...]
+
+
+KINDS = (
+    Kind("all weights, dropout, accumulation", 1, ("training.accumulation_steps=2",)),
+    Kind("frozen encoder, cached vectors", 1, ("training.freeze_encoder=true",)),
+    Kind("all weights, graphs computed again", 2, ("training.memory=recompute",)),
+)
+
+
+class SoakError(Exception):
+    """A run failed by itself; the message holds the end of what it printed."""
+
+
+@dataclass
+class Soaked:
+    """What came of one kind of run.
+
+    Attributes:
+        kind: Which.
+        steps: Of a whole run.
+        kills: How many, by what the run was doing.
+        seconds: From first to last.
+        runs: Runs that were killed and came to their end.
+        differences: What was not as in the run without kills.
+    """
+
+    kind: Kind
+    steps: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    runs: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """For the JSON."""
+        return {
+            "kind": self.kind.name,
+            "processes": self.kind.processes,
+            "settings": list(self.kind.settings),
+            "steps": self.steps,
+            "kills": dict(self.kills),
+            "seconds": round(self.seconds, 1),
+            "runs": self.runs,
+            "differences": self.differences,
+        }
+
+
+def soak_training(
+    folder: Path, kills: int, seed: int, say: Callable[[str], None]
+) -> tuple[list[str], dict[str, Any], bool]:
+    """Kill training, and see whether it ends as if it had not been.
+
+    Args:
+        folder: An empty one to work in.
+        kills: How many, over all kinds of runs; each gets its share.
+        seed: Of the documents, the encoder and the moments of the kills.
+        say: Takes lines on how far it is.
+
+    Returns:
+        Lines of Markdown, everything that was seen, and whether all runs were equal.
+
+    Raises:
+        SoakError: A run failed by itself.
+    """
+    make_encoder(folder / "encoder", seed)
+    make_documents(folder / "train.jsonl", TRAIN_DOCUMENTS, seed)
+    make_documents(folder / "validation.jsonl", VALIDATION_DOCUMENTS, seed + 1)
+    found = []
+    for number, kind in enumerate(KINDS):
+        share = kills // len(KINDS) + (number < kills % len(KINDS))
+        if share:
+            soak = _Soak(folder, kind, number, seed, say)
+            found.append(soak.run(share))
+    return _lines(found), {"kinds": [one.record() for one in found]}, _is_equal(found)
+
+
+class _Soak:
+    """One kind of run under kills."""
+
+    def __init__(
+        self, folder: Path, kind: Kind, number: int, seed: int, say: Callable[[str], None]
+    ) -> None:
+        self.folder, self.kind, self.say = folder, kind, say
+        self.name = f"{number}"
+        self.chance = random.Random(f"kills {seed} {number}")
+        self.soaked = Soaked(kind)
+
+    def run(self, kills: int) -> Soaked:
+        started = time.monotonic()
+        whole = self.folder / f"whole-{self.name}"
+        took = time.monotonic()
+        self._finish(whole)
+        took = time.monotonic() - took
+        expected = outcome(whole)
+        self.soaked.steps = expected["results"]["steps"]
+        while sum(self.soaked.kills.values()) < kills:
+            run = self.folder / f"killed-{self.name}-{self.soaked.runs}"
+            ended = False
+            while not ended and sum(self.soaked.kills.values()) < kills:
+                ended = self._live_and_die(run, took)
+            if not ended:
+                self._finish(run)
+            self.soaked.runs += 1
+            self.soaked.differences += differences(expected, outcome(run), run.name)
+        self.soaked.seconds = time.monotonic() - started
+        return self.soaked
+
+    def _start(self, run: Path) -> psutil.Popen:
+        settings = [
+            f"data.train={self.folder / 'train.jsonl'}",
+            f"data.validation={self.folder / 'validation.jsonl'}",
+            f"model.encoder={self.folder / 'encoder'}",
+            f"run_dir={run}",
+            # Each run has a cache of its own, which the kills hit too.
+            f"training.cache_dir={run}-cache",
+            *COMMON_SETTINGS,
+            *self.kind.settings,
+        ]
+        log = self.folder / f"{run.name}.log"
+        return start(["train.py", *settings, "--resume"], self.kind.processes, log)
+
+    def _finish(self, run: Path) -> None:
+        """Let a run go on to its end."""
+        process = self._start(run)
+        try:
+            code = process.wait(_LONGEST_SECONDS)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired) as error:
+            raise SoakError(f"{run.name} did not end in {_LONGEST_SECONDS} s") from error
+        finally:
+            kill_all(process)
+        self._check(code, run)
+
+    def _live_and_die(self, run: Path, took: float) -> bool:
+        """Start a run, or go on with it, and kill it at a random moment; whether it ended first."""
+        process = self._start(run)
+        any_moment = self.chance.random() < _SHARE_OF_ANY_MOMENT
+        delay = self.chance.expovariate(1 / _MEAN_DELAY_SECONDS)
+        moment = time.monotonic() + self.chance.uniform(0, took) if any_moment else None
+        one_worker = self.kind.processes > 1 and self.chance.random() < _SHARE_OF_ONE_WORKER
+        before = written(run)
+        deadline = time.monotonic() + _LONGEST_SECONDS
+        try:
+            while process.poll() is None:
+                now = time.monotonic()
+                if now > deadline:
+                    raise SoakError(f"{run.name} did not end in {_LONGEST_SECONDS} s")
+                if moment is None and written(run) != before:
+                    moment = now + delay
+                if moment is not None and now >= moment:
+                    break
+                time.sleep(_POLL_SECONDS)
+            if process.poll() is not None:
+                self._check(process.returncode, run)
+                return True
+            if one_worker:
+                kill_one(process, self.chance.randrange(self.kind.processes), _LONGEST_SECONDS)
+            else:
+                kill_all(process)
+        finally:
+            kill_all(process)
+        self.soaked.kills[doing(run)] += 1
+        total = sum(self.soaked.kills.values())
+        self.say(f"training, {self.kind.name}: kill {total} while {doing(run)}")
+        return False
+
+    def _check(self, code: int, run: Path) -> None:
+        if code != 0:
+            log = self.folder / f"{run.name}.log"
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise SoakError(f"{run.name} ended with {code}: {' | '.join(lines[-5:])}")
+
+
+def written(run: Path) -> tuple[int, ...]:
+    """Something that changes when a run goes on, and whenever it writes a checkpoint or its end."""
+    paths = (run / "checkpoints", run / "metrics.jsonl", run / "model")
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+
+
+def doing(run: Path) -> str:
+    """What a killed run was doing, by what it left behind."""
+    checkpoints = run / "checkpoints"
+    if list(checkpoints.glob(".step_*")):
+        return "writing a checkpoint"
+    if list(checkpoints.glob(".best_step_*")):
+        return "writing the best weights"
+    if list(run.glob(".model.*")):
+        return "writing the model"
+    if not list(checkpoints.glob("step_*")):
+        return "before the first checkpoint"
+    if (run / "model").exists():
+        return "after the model was written"
+    return "between two checkpoints, or starting"
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """What must not depend on kills: weights, metrics, and results but for the clock."""
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    for name in _CLOCK:
+        results.pop(name)
+    return {
+        "weights": (run / "model" / "model.safetensors").read_bytes(),
+        "metrics": (run / "metrics.jsonl").read_bytes(),
+        "results": results,
+    }
+
+
+def differences(expected: dict[str, Any], found: dict[str, Any], name: str) -> list[str]:
+    """Names of what is not equal, with that of the run."""
+    return [f"{name}: {part}" for part in expected if expected[part] != found[part]]
+
+
+def _is_equal(found: list[Soaked]) -> bool:
+    return bool(found) and not any(one.differences for one in found)
+
+
+def _lines(found: list[Soaked]) -> list[str]:
+    rows = []
+    for one in found:
+        total, writing = (
+            sum(one.kills.values()),
+            sum(count for what, count in one.kills.items() if what.startswith("writing")),
+        )
+        parts = {part for line in one.differences for part in [line.rpartition(": ")[2]]}
+        verdicts = ["differ" if part in parts else "equal" for part in ("weights", "metrics")]
+        verdicts.append("differ" if "results" in parts else "equal")
+        rows.append(
+            [
+                one.kind.name,
+                str(one.kind.processes),
+                str(one.steps),
+                str(total),
+                str(writing),
+                str(one.runs),
+                *verdicts,
+            ]
+        )
+    header = ["training", "processes", "steps of a run", "kills", "while a file was written"]
+    return table([*header, "runs", "weights, bit for bit", "metrics", "results"], rows)

@@ -7,6 +7,7 @@ must be equal to the last bit. When it comes to its end before all kills are spe
 
 import json
 import random
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from benchmarks.common.report import table
 from benchmarks.common.tiny import make_documents, make_encoder
 
 TRAIN_DOCUMENTS, VALIDATION_DOCUMENTS = 60, 16
-_LONGEST_SECONDS = 600
+_LONGEST_SECONDS = 300
 _POLL_SECONDS = 0.002
 # Of the kills: at any moment since the start, most of which goes into loading libraries. The others
 # come soon after the run has written something.
@@ -181,6 +182,8 @@ class _Soak:
         process = self._start(run)
         try:
             code = process.wait(_LONGEST_SECONDS)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired) as error:
+            raise SoakError(f"{run.name} did not end in {_LONGEST_SECONDS} s") from error
         finally:
             kill_all(process)
         self._check(code, run)

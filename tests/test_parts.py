@@ -18,11 +18,15 @@ from inference import answer, save_model, the_error
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
 from hierbert.prediction.cli import main
-from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.ray_actor import Answering, PartPredictor, folder_fingerprint, mistake_of
-from hierbert.prediction.ray_input import Item, Reading, pack, unpack
-from hierbert.prediction.ray_output import PartFolder
-from hierbert.prediction.ray_plan import (
+from hierbert.prediction.on_ray.actor import (
+    Answering,
+    PartPredictor,
+    folder_fingerprint,
+    mistake_of,
+)
+from hierbert.prediction.on_ray.input import Item, Reading, pack, unpack
+from hierbert.prediction.on_ray.output import PartFolder
+from hierbert.prediction.on_ray.plan import (
     PartLimits,
     Plan,
     SourcePlan,
@@ -33,6 +37,7 @@ from hierbert.prediction.ray_plan import (
     repeated_hashes,
     repeated_ids,
 )
+from hierbert.prediction.predictor import HierBertPredictor
 
 ROWS = make_rows(12, seed=4)
 ROWS[3]["text"] = ""
@@ -494,7 +499,7 @@ def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> No
 
 
 def test_without_ray_a_line_says_how_to_get_it(monkeypatch) -> None:
-    from hierbert.prediction.ray_engine import run_on_ray
+    from hierbert.prediction.on_ray.engine import run_on_ray
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'hierbert\[ray\]'"):
@@ -511,7 +516,7 @@ def test_without_ray_a_line_says_how_to_get_it(monkeypatch) -> None:
     ],
 )
 def test_settings_are_checked_before_anything_starts(given, message) -> None:
-    from hierbert.prediction.ray_engine import run_on_ray
+    from hierbert.prediction.on_ray.engine import run_on_ray
 
     with pytest.raises(ConfigError) as caught:
         run_on_ray("model", ["docs"], "out", **given)
@@ -519,7 +524,7 @@ def test_settings_are_checked_before_anything_starts(given, message) -> None:
 
 
 def test_a_cluster_of_nobody_is_refused() -> None:
-    from hierbert.prediction.ray_engine import Cluster
+    from hierbert.prediction.on_ray.engine import Cluster
 
     for wrong, message in (
         ({"actors": 0}, "--actors 0 is not allowed: at least 1"),

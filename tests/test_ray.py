@@ -24,7 +24,7 @@ ray = pytest.importorskip("ray")
 
 from hierbert.errors import ConfigError, DataError, RunError  # noqa: E402
 from hierbert.prediction.cli import main  # noqa: E402
-from hierbert.prediction.ray_engine import Cluster, run_on_ray  # noqa: E402
+from hierbert.prediction.on_ray.engine import Cluster, run_on_ray  # noqa: E402
 
 TWO = Cluster(actors=2)
 
@@ -179,7 +179,7 @@ def test_the_command_skips_what_the_local_job_skips(model, two_cores, tmp_path, 
 SCRIPT = """
 import sys
 from hierbert.errors import run_command
-from hierbert.prediction.ray_engine import Cluster, run_on_ray
+from hierbert.prediction.on_ray.engine import Cluster, run_on_ray
 
 model, docs, output, resume = sys.argv[1:]
 sys.exit(run_command(lambda: print(run_on_ray(

@@ -22,7 +22,8 @@ def test_every_setting_in_the_readme_exists() -> None:
     )
     # `model.` also begins a file's name in Python examples.
     assert len(named) > 15
-    assert named - known == set()
+    # A file of weights has such a name too.
+    assert named - known == {"model.safetensors"}
 
 
 def test_every_flag_in_the_readme_exists() -> None:

@@ -24,10 +24,10 @@ from hierbert.data.corpus import Text
 from hierbert.errors import HierBertError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
+from hierbert.prediction.on_ray.input import Item, unpack
+from hierbert.prediction.on_ray.output import PartFolder
 from hierbert.prediction.outputs import to_row
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.ray_input import Item, unpack
-from hierbert.prediction.ray_output import PartFolder
 
 # A machine may be lost more than once without any document's fault.
 _TRIES_TOGETHER = 3

@@ -19,8 +19,8 @@ from typing import Any
 
 from hierbert.cache import reason, write_whole
 from hierbert.errors import RunError
+from hierbert.prediction.on_ray.plan import Plan
 from hierbert.prediction.outputs import encode_line, write_rows
-from hierbert.prediction.ray_plan import Plan
 
 MANIFEST = "manifest.json"
 ERRORS = "errors.jsonl"

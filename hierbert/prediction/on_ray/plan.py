@@ -18,7 +18,7 @@ from hierbert.data.messages import shown
 from hierbert.data.sources import Source
 from hierbert.errors import RunError
 from hierbert.prediction.batches import count_characters
-from hierbert.prediction.ray_input import Item, Reading, stamp
+from hierbert.prediction.on_ray.input import Item, Reading, stamp
 
 _IDS_PER_PIECE = 250_000
 # How much larger documents are than the file that holds them, roughly.

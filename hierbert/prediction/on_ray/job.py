@@ -20,10 +20,10 @@ import numpy as np
 import hierbert
 from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError, DataError, HierBertError, RunError
-from hierbert.prediction.ray_actor import Answering, PartPredictor, as_bytes, mistake_of
-from hierbert.prediction.ray_input import Reading, pack, stamp
-from hierbert.prediction.ray_output import PartFolder
-from hierbert.prediction.ray_plan import (
+from hierbert.prediction.on_ray.actor import Answering, PartPredictor, as_bytes, mistake_of
+from hierbert.prediction.on_ray.input import Reading, pack, stamp
+from hierbert.prediction.on_ray.output import PartFolder
+from hierbert.prediction.on_ray.plan import (
     PartLimits,
     Plan,
     SourcePlan,

@@ -7,7 +7,7 @@ parts, and `map_batches` hands each part to one of the actors, which hold the mo
 part's file; only what a part holds comes back. Ray's back pressure bounds what is read ahead, and
 Ray repeats what a dead process or machine was at. It works on files: input, model and output must
 lie under the same paths on every machine. Invariant: a part is done when its marker is there, see
-`ray_output`, and is done once.
+`output`, and is done once.
 """
 
 import json
@@ -22,14 +22,14 @@ from hierbert.data.corpus import Columns
 from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError, RunError
 from hierbert.locks import FolderLock
+from hierbert.prediction.on_ray.actor import Answering, folder_fingerprint
+from hierbert.prediction.on_ray.input import Reading
+from hierbert.prediction.on_ray.job import Cluster, RayJob, ray_session
+from hierbert.prediction.on_ray.output import PartFolder
+from hierbert.prediction.on_ray.plan import part_limits
 from hierbert.prediction.options import BUDGETS, refuse_idle_flags
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.ray_actor import Answering, folder_fingerprint
-from hierbert.prediction.ray_input import Reading
-from hierbert.prediction.ray_job import Cluster, RayJob, ray_session
-from hierbert.prediction.ray_output import PartFolder
-from hierbert.prediction.ray_plan import part_limits
 from hierbert.progress import say
 
 __all__ = ["Cluster", "RayReport", "run_on_ray"]

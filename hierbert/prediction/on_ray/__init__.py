@@ -1,0 +1,1 @@
+"""The batch job on Ray Data: many machines, that come and go."""

@@ -21,13 +21,16 @@ from benchmarks.common.kills import SoakError, kill_all, kill_one, start
 from benchmarks.common.report import table
 from benchmarks.common.tiny import make_documents, make_encoder
 
-TRAIN_DOCUMENTS, VALIDATION_DOCUMENTS = 60, 16
+TRAIN_DOCUMENTS, VALIDATION_DOCUMENTS = 240, 16
 _LONGEST_SECONDS = 300
 _POLL_SECONDS = 0.002
 # Of the kills: at any moment since the start, most of which goes into loading libraries. The others
 # come soon after the run has written something.
 _SHARE_OF_ANY_MOMENT = 0.2
-_MEAN_DELAY_SECONDS = 0.15
+_MEAN_DELAY_SECONDS = 0.4
+# Of those, the ones that wait until a file is being written; it is there for some milliseconds.
+_SHARE_OF_WRITES = 0.5
+_LONGEST_WRITE_SECONDS = 0.02
 # Of the kills on several processes: one of them alone.
 _SHARE_OF_ONE_WORKER = 0.3
 _CLOCK = ("seconds", "resources", "environment")
@@ -37,11 +40,11 @@ COMMON_SETTINGS = (
     "model.aggregator_layers=1",
     "segmentation.max_tokens_per_segment=64",
     "training.documents_per_batch=8",
-    "training.epochs=3",
+    "training.epochs=4",
     "training.head_learning_rate=5e-3",
     "training.encoder_learning_rate=5e-4",
     "training.checkpoint_every_steps=1",
-    "training.eval_every_steps=5",
+    "training.eval_every_steps=7",
     "baselines=false",
     "show_sample=false",
 )
@@ -195,6 +198,8 @@ class _Soak:
         delay = self.chance.expovariate(1 / _MEAN_DELAY_SECONDS)
         moment = time.monotonic() + self.chance.uniform(0, took) if any_moment else None
         one_worker = self.kind.processes > 1 and self.chance.random() < _SHARE_OF_ONE_WORKER
+        in_a_write = not any_moment and self.chance.random() < _SHARE_OF_WRITES
+        into_it = self.chance.uniform(0, _LONGEST_WRITE_SECONDS)
         before = written(run)
         deadline = time.monotonic() + _LONGEST_SECONDS
         try:
@@ -204,7 +209,10 @@ class _Soak:
                     raise SoakError(f"{run.name} did not end in {_LONGEST_SECONDS} s")
                 if moment is None and written(run) != before:
                     moment = now + delay
-                if moment is not None and now >= moment:
+                is_time = moment is not None and now >= moment
+                if is_time and (not in_a_write or writes(run)):
+                    if in_a_write:
+                        time.sleep(into_it)
                     break
                 time.sleep(_POLL_SECONDS)
             if process.poll() is not None:
@@ -234,9 +242,15 @@ def written(run: Path) -> tuple[int, ...]:
     return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
+def writes(run: Path) -> bool:
+    """Whether a checkpoint, the best weights or the model is being written."""
+    return doing(run).startswith("writing")
+
+
 def doing(run: Path) -> str:
     """What a killed run was doing, by what it left behind."""
     checkpoints = run / "checkpoints"
+    # What is being written has a dot before its name.
     if list(checkpoints.glob(".step_*")):
         return "writing a checkpoint"
     if list(checkpoints.glob(".best_step_*")):

@@ -1,5 +1,6 @@
 """One training run from settings to results: the table of contents of `hierbert.training`."""
 
+import gc
 import math
 import sys
 import time
@@ -235,8 +236,20 @@ def _train(
         say(f"run folder: {folder} ({format_seconds(results['seconds'])})")
         print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
+    _let_go(trainer)
     accelerator.end_training()
     return results
+
+
+def _let_go(trainer: Trainer) -> None:
+    """Drop the wrapper for several processes before their connection is taken down.
+
+    Left to the end of this process, its C++ part closes the connection while it holds Python's
+    lock. Now and then a thread of gloo waits for that lock just then, and the process never ends.
+    """
+    del trainer.wrapped, trainer.prepared
+    trainer.accelerator.free_memory()
+    gc.collect()
 
 
 def _compare(

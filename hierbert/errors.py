@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
 
+from hierbert.progress import is_first_process
+
 # Control characters, lone surrogates, and the separators of lines and paragraphs.
 _ORDERS = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
@@ -56,12 +58,14 @@ def run_command(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except HierBertError as error:
-        # Every process of a distributed run meets the same mistake; the first says so, and has the
-        # time to: its launcher ends all processes when any of them has failed.
-        if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        line = printable(" ".join(str(error).split()))
+        if is_first_process():
+            print(f"error: {line}", file=sys.stderr)
         else:
+            # What all meet the first says, and the launcher then ends the others in this time.
+            # What one meets alone it says itself.
             time.sleep(_FIRST_SPEAKS_SECONDS)
+            print(f"error: process {os.environ.get('RANK')}: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

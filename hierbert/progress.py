@@ -1,8 +1,9 @@
 """Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere.
 
 Standard output is left alone, for it may carry data. Only the process of rank 0 (environment
-variable RANK) says anything. Time left follows from the units done, so count what the cost grows
-with: tokens rather than documents. Invariant: progress never changes or fails the work it shows.
+variables WORLD_SIZE, RANK) says anything. Time left follows from the units done, so count what the
+cost grows with: tokens rather than documents. Invariant: progress never changes or fails the work
+it shows.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ _FIRST_LINE_SECONDS = 5.0
 
 def is_first_process() -> bool:
     """Whether this process is the one that speaks: rank 0, or no distributed run at all."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def say(message: str, stream: TextIO | None = None) -> None:

@@ -27,6 +27,7 @@ def raiser(error: BaseException) -> Callable[[], None]:
 @pytest.fixture(autouse=True)
 def first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
 
 
 def test_a_command_that_works_gives_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,12 +45,24 @@ def test_a_mistake_is_one_line_without_a_traceback(
     assert (captured.out, captured.err) == ("", "error: a.csv, row 3: no label\n")
 
 
-def test_other_ranks_leave_the_word_to_the_first(
+def test_other_ranks_leave_the_first_time_to_speak_and_then_tell_their_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
     assert run_command(raiser(DataError("a.csv is empty"))) == 2
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "error: process 1: a.csv is empty\n" and sum(waited) > 1
+
+
+def test_a_rank_without_other_processes_is_no_rank(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank in ("1", "abc", "-1"):
+        monkeypatch.setenv("RANK", rank)
+        assert run_command(raiser(DataError("a.csv is empty"))) == 2
+        assert capsys.readouterr().err == "error: a.csv is empty\n"
 
 
 def test_an_interrupt_gives_130(capsys: pytest.CaptureFixture[str]) -> None:

@@ -208,6 +208,30 @@ def test_what_is_wrong_with_all_documents_stops_the_job(model, tmp_path, fail_on
     assert line.startswith("none of the first 20 documents could be answered; the last, ")
 
 
+def test_a_device_that_fails_for_good_costs_no_document(
+    model, docs, tmp_path, capsys, monkeypatch
+) -> None:
+    """After a fault of a GPU, every call fails: that is told, and no row is given up for it."""
+    forward, calls = HierBertPredictor._forward, []
+
+    def faulty(self: HierBertPredictor, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 3:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(HierBertPredictor, "_forward", faulty)
+    output = tmp_path / "o.jsonl"
+    arguments = ("--input", docs, "--output", output, "--on-error", "skip", "--batch-tokens", "150")
+    assert infer(model, *arguments) == 2
+    assert "since then nothing can: RuntimeError: CUDA error" in the_error(capsys)
+    before = len(kept_rows(output))
+    assert 0 < before < 11
+    monkeypatch.undo()
+    assert infer(model, *arguments, "--resume") == 0
+    assert len(read_jsonl(output)) == 11
+
+
 def test_a_disk_that_fills_up_is_no_fault_of_a_document(
     model, docs, tmp_path, fail_on, capsys
 ) -> None:

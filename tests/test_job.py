@@ -376,3 +376,109 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path) -> None:
     path.write_text(json.dumps(manifest))
     with pytest.raises(RunError, match=r"part file '../precious' is outside the folder"):
         run(target, make_input([1] * 9), resume=True)
+
+
+def test_an_input_that_ends_with_a_part_now_is_refused_too(tmp_path) -> None:
+    """All parts that are met are equal, and those that are not were done before."""
+    target = Target(tmp_path / "out", "jsonl", 3)
+    given = make_input([1] * 10)
+    assert not run(target, given, steps=18)
+    assert (target.path / "part-00001.jsonl").exists()
+    for rows in (3, 6):
+        with pytest.raises(RunError, match="it has fewer rows now"):
+            run(target, given[:rows], resume=True)
+    assert run(target, given, resume=True)
+    check_output(target, [1] * 10, set())
+
+
+def test_a_worker_that_outlives_its_job_cannot_touch_the_next_one(tmp_path) -> None:
+    target = Target(tmp_path / "out", "jsonl", 4)
+    given = make_input([1] * 12)
+    orphan = JobFolder(target, 2, 1)
+    first = JobFolder(target, 2, 0)
+    first.begin(Manifest(settings={"ratio": 0.5}, model="m", sources=[]), False)
+    orphan.open()
+    rows = [row for row in number_rows(given, 4) if isinstance(row, InputRow)]
+    orphan.answer(rows[1], answer_to(rows[1]))
+    # Its job is over and goes on without it; what it had written is taken up.
+    job = work(target, given, 2, True)
+    for _ in range(4):
+        next(job)
+    ends = [item for item in number_rows(given, 4) if isinstance(item, PartEnd)]
+    with pytest.raises(RunError):
+        orphan.end_part(ends[0])
+    # It may go on to parts of its own reckoning, with answers of another kind.
+    orphan._log = None
+    orphan.answer(rows[5], {"id": "d5", "label": "the orphan's"})
+    for _ in job:
+        pass
+    check_output(target, [1] * 12, set())
+
+
+def test_an_orphan_of_an_overwritten_job_is_not_taken_up(tmp_path) -> None:
+    target = Target(tmp_path / "out", "jsonl", 4)
+    given = make_input([1] * 12)
+    orphan = JobFolder(target, 2, 1)
+    JobFolder(target, 2, 0).begin(Manifest(settings={"ratio": 0.5}, model="m", sources=[]), False)
+    orphan.open()
+    rows = [row for row in number_rows(given, 4) if isinstance(row, InputRow)]
+    assert not run(target, given, steps=3)
+    orphan.answer(rows[5], {"id": "d5", "label": "another model's"})
+    assert run(target, given, resume=True)
+    check_output(target, [1] * 12, set())
+
+
+def test_what_was_being_written_when_it_was_killed_does_not_stay(tmp_path) -> None:
+    target = Target(tmp_path / "out", "jsonl", 4)
+    given = make_input([1] * 12)
+    assert not run(target, given, steps=12)
+    for name in (".manifest.json.abc", ".part-00001.jsonl.abc", ".unfinished/.00002.kept.abc"):
+        (target.path / name).write_text("torn")
+    assert run(target, given, resume=True)
+    check_output(target, [1] * 12, set())
+
+
+def test_the_input_cannot_lie_where_work_is_removed(tmp_path) -> None:
+    folder = tmp_path / "in.jsonl.partial"
+    folder.mkdir()
+    source = folder / "part-00000.jsonl"
+    source.write_text("precious")
+    target = Target(tmp_path / "in.jsonl", "jsonl")
+    with pytest.raises(RunError, match="holds the input"):
+        target.check(resume=False, overwrite=True, inputs=[source])
+
+
+def test_a_manifest_of_something_else_is_no_job(tmp_path) -> None:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"name": "my web app"}')
+    (folder / "part-00000.parquet").write_text("precious")
+    target = Target(folder, "jsonl", 3)
+    with pytest.raises(RunError, match="which is no output of a job"):
+        target.check(resume=False, overwrite=True, inputs=[])
+    target.clear()
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_names_that_no_file_can_have_and_links_that_lead_nowhere(tmp_path) -> None:
+    with pytest.raises(RunError, match="cannot be written: File name too long"):
+        Target(tmp_path / ("a" * 300 + ".jsonl"), "jsonl").check(
+            resume=False, overwrite=False, inputs=[]
+        )
+    (tmp_path / "o.jsonl").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="exists"):
+        Target(tmp_path / "o.jsonl", "jsonl").check(resume=False, overwrite=False, inputs=[])
+    (tmp_path / "x.jsonl.partial").symlink_to(tmp_path)
+    with pytest.raises(RunError, match="is in the way"):
+        Target(tmp_path / "x.jsonl", "jsonl").check(resume=False, overwrite=True, inputs=[])
+
+
+def test_a_broken_row_is_known_by_its_place_without_the_folder() -> None:
+    def broken_at(location: str) -> BrokenRow:
+        return BrokenRow(id=None, location=location, reason="broken")
+
+    one, same, other = (
+        fingerprints(broken_at(place))
+        for place in ("a/x.csv, row 3", "/b/x.csv, row 3", "x.csv, row 4")
+    )
+    assert one == same != other

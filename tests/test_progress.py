@@ -22,6 +22,7 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
 
 
 def test_lines_come_after_five_seconds_then_every_interval_and_at_the_end() -> None:
@@ -130,6 +131,7 @@ def test_say_writes_a_whole_line_above_an_open_bar() -> None:
 def test_other_ranks_are_silent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert not is_first_process()
     clock = Clock()
@@ -149,6 +151,7 @@ def test_shown_decides_whatever_the_rank(monkeypatch: pytest.MonkeyPatch) -> Non
     with Progress(2, "encoding", shown=False, stream=stream):
         pass
     assert stream.getvalue() == ""
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     with Progress(2, "encoding", shown=True, stream=stream):
         pass

@@ -22,8 +22,9 @@ from hierbert.prediction.rows import InputRow, PartEnd
 from hierbert.prediction.sharing import Passed
 from hierbert.progress import Progress
 
+_WORD = "a"
 # When so many documents could not be answered and none could, it is not the documents.
-_HOPELESS = 20
+HOPELESS = 20
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,9 @@ class Job:
             except Exception as error:
                 if not _is_of_a_document(error):
                     raise
+                self._refuse_a_failed_device(row, error)
                 self._failed += 1
-                if not self._answered and self._failed >= _HOPELESS:
+                if not self._answered and self._failed >= HOPELESS:
                     raise RunError(
                         f"none of the first {self._failed} documents could be answered; the last, "
                         f"{row.location}: {_why(error)}"
@@ -158,6 +160,17 @@ class Job:
                 self._sink.fail(row, _why(error))
                 continue
             self._answer(row, prediction)
+
+    def _refuse_a_failed_device(self, row: InputRow, error: Exception) -> None:
+        """When not even a word is answered any more, the document is not what failed."""
+        try:
+            list(self._question.predict(self._predictor, [_WORD]))
+        except Exception as second:
+            if not _is_of_a_document(second):
+                raise
+            raise RunError(
+                f"{row.location} could not be answered, and since then nothing can: {_why(error)}"
+            ) from error
 
     def _answer(self, row: InputRow, prediction: Prediction) -> None:
         assert row.id is not None

@@ -15,27 +15,37 @@ import contextlib
 import heapq
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hierbert.cache import reason, write_whole
-from hierbert.data.messages import flag_setting
+from hierbert.cache import reason, sync_folder
 from hierbert.errors import RunError
 from hierbert.locks import FolderLock
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows
-from hierbert.prediction.records import Kind, Record, RecordLog, read_records
+from hierbert.prediction.records import (
+    Kind,
+    Record,
+    RecordLog,
+    read_records,
+)
+from hierbert.prediction.resuming import refuse_other_job, take_up
 from hierbert.prediction.rows import InputRow, PartEnd, PartFingerprint
 from hierbert.prediction.target import Target
 from hierbert.progress import say
+
+_POLL_SECONDS = 0.1
+_SAY_SECONDS = 10.0
 
 
 class JobFolder:
     """One process's view of a job on disk.
 
-    The first process calls `begin` alone, before any makes a log; `finish` alone, after all have
-    closed theirs.
+    The first process alone calls `begin`, before any makes a log, and `finish`, which waits for the
+    others.
 
     Args:
         target: Where the output goes; checked.
@@ -60,6 +70,7 @@ class JobFolder:
         self._kept: dict[int, str] = {}
         # Parts that this process has read whole and that are not merged yet.
         self._ends: dict[int, PartEnd] = {}
+        self._last_part = -1
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -95,48 +106,23 @@ class JobFolder:
             RunError: It cannot be written, or the job to resume is another one.
         """
         try:
+            session = secrets.token_hex(4)
             if resume and self.target.begun:
                 before = Manifest.load(self.target.folder)
-                _refuse_other_job(before, manifest)
-                self._gather(before)
+                refuse_other_job(before, manifest)
+                self.before = take_up(self.target, before)
                 before.complete = False
+                before.sessions.append(session)
                 before.save(self.target.folder)
                 return
             self.target.clear()
             self.target.unfinished.mkdir(parents=True)
             # Documents' texts are in there, and nothing of it is for others yet.
             self.target.unfinished.chmod(0o700)
+            manifest.sessions = [session]
             manifest.save(self.target.folder)
         except OSError as error:
             raise self.cannot_write(error) from error
-
-    def _gather(self, manifest: Manifest) -> None:
-        """Put all that is readable of the logs of each part into one, whoever wrote them."""
-        self.target.unfinished.mkdir(exist_ok=True)
-        for number, part in list(manifest.parts.items()):
-            file = self.target.folder / (part.file or ".")
-            whole = not part.file or (file.is_file() and file.stat().st_size == part.bytes)
-            if not whole or (part.errors and not self._aside(number, "errors").is_file()):
-                say(f"part {number} is not what the job wrote: its rows are answered again")
-                del manifest.parts[number]
-        logs: dict[int, list[Path]] = {}
-        for path in sorted(self.target.unfinished.glob("[0-9]*.*")):
-            logs.setdefault(int(path.name.split(".")[0]), []).append(path)
-        for number, paths in logs.items():
-            if number not in manifest.parts:
-                found = {r.number: r for path in paths for r in read_records(path)}
-                write_whole(
-                    self._kept_path(number),
-                    lambda aside, found=found: aside.write_bytes(  # type: ignore[misc]
-                        b"".join(found[row].to_line() for row in sorted(found))
-                    ),
-                )
-                self.before += len(found)
-            for path in paths:
-                if number in manifest.parts or path != self._kept_path(number):
-                    path.unlink()
-        self.before += manifest.total("rows")
-        say(f"resuming after {self.before:,} rows")
 
     # Every process.
 
@@ -159,7 +145,7 @@ class JobFolder:
             return True
         if part != self._kept_part:
             self._kept_part = part
-            kept = read_records(self._kept_path(part))
+            kept = read_records(self.target.kept_path(part))
             self._kept = {record.number: record.fingerprint for record in kept}
         before = self._kept.get(row.number)
         if before is not None and before != row.fingerprint:
@@ -206,6 +192,7 @@ class JobFolder:
         Raises:
             RunError: The disk is full or gone, or the input is not what it was.
         """
+        self._last_part = end.part
         done = self._manifest.parts.get(end.part)
         if done is not None:
             if (done.rows, done.input) != (end.rows, end.fingerprint):
@@ -257,11 +244,14 @@ class JobFolder:
 
     def _logs(self, part: int) -> list[Path]:
         own = [self._own_path(part, "rows", index) for index in range(self.processes)]
-        return [self._kept_path(part), *own]
+        return [self.target.kept_path(part), *own]
 
     def _merge(self, end: PartEnd) -> None:
         """Make a part of its logs, note it in the manifest, and only then remove the logs."""
-        answers, errors = self._aside(end.part, "answers"), self._aside(end.part, "errors")
+        answers, errors = (
+            self.target.aside(end.part, "answers"),
+            self.target.aside(end.part, "errors"),
+        )
         part = {"answers": 0, "errors": 0, "shortened": 0, "omitted_segments": 0}
         with answers.open("wb") as answered, errors.open("wb") as failed:
             for record in self._all_rows(end):
@@ -276,11 +266,15 @@ class JobFolder:
                     omission = json.loads(record.content).get("omission")
                     part["shortened"] += bool(omission)
                     part["omitted_segments"] += omission["segments"] if omission else 0
+            _sync(answered)
             _sync(failed)
         name = self.target.part_name(end.part) if part["answers"] else None
-        if name is not None:
-            write_rows([answers], self.target.folder / name, self.target.part_kind)
-        answers.unlink()
+        if name is not None and self.target.part_kind == "jsonl":
+            answers.replace(self.target.folder / name)
+            sync_folder(self.target.folder)
+        elif name is not None:
+            self._publish([answers], self.target.folder / name, self.target.part_kind)
+        answers.unlink(missing_ok=True)
         if not part["errors"]:
             errors.unlink()
         size = (self.target.folder / name).stat().st_size if name else 0
@@ -290,6 +284,13 @@ class JobFolder:
         self._manifest.save(self.target.folder)
         for log in self._logs(end.part):
             log.unlink(missing_ok=True)
+
+    def _publish(self, rows: list[Path], path: Path, kind: str) -> None:
+        """Make a file of rows where nothing is left behind by a kill, and give it its name."""
+        aside = self.target.unfinished / f"new-{path.name}"
+        write_rows(rows, aside, kind)
+        aside.replace(path)
+        sync_folder(path.parent)
 
     def _all_rows(self, end: PartEnd) -> Iterator[Record]:
         """The records of a part in order, each there once."""
@@ -305,34 +306,31 @@ class JobFolder:
         if count != end.rows or digest.value() != end.fingerprint:
             raise RunError(
                 f"{self.target.folder}: row {first + count + 1} is not there once, or was read "
-                "differently by two processes; did the input change? --overwrite starts anew"
+                "differently by two processes; all rows are kept, and the same command with "
+                "--resume goes on; if the input has changed, --overwrite starts anew"
             )
 
     def finish(self) -> Manifest:
-        """Make the output, when every process has ended its last part.
+        """Make the output, as soon as every process has ended its last part.
 
         Returns:
             What was done.
 
         Raises:
-            RunError: It cannot be written, or a process's rows are not here; all rows stay.
+            RunError: It cannot be written, or the input is shorter than before; all rows stay.
         """
         try:
-            self._merge_what_is_whole()
-            if self._ends:
-                raise RunError(
-                    f"{self.target.unfinished} lacks rows of a process: the processes of a job "
-                    "must see the same folder; --resume goes on"
-                )
+            self._refuse_shorter_input()
+            self._wait_for_others()
             parts = [self._manifest.parts[number] for number in sorted(self._manifest.parts)]
-            errors = [self._aside(part.part, "errors") for part in parts if part.errors]
+            errors = [self.target.aside(part.part, "errors") for part in parts if part.errors]
             if errors:
-                write_rows(errors, self.target.errors, "jsonl")
+                self._publish(errors, self.target.errors, "jsonl")
             else:
                 self.target.errors.unlink(missing_ok=True)
             if self.target.rows_per_shard is None:
                 files = [self.target.folder / part.file for part in parts if part.file]
-                write_rows(files, self.target.path, self.target.kind)
+                self._publish(files, self.target.path, self.target.kind)
                 self.target.clear()
             else:
                 self._manifest.complete = True
@@ -341,6 +339,27 @@ class JobFolder:
         except OSError as error:
             raise self.cannot_write(error) from error
         return self._manifest
+
+    def _refuse_shorter_input(self) -> None:
+        there = [int(path.name.split(".")[0]) for path in self.target.unfinished.glob("*.kept")]
+        if max([*there, *self._manifest.parts], default=-1) > self._last_part:
+            raise self._changed("it has fewer rows now")
+
+    def _wait_for_others(self) -> None:
+        """Until the logs of all processes are merged: in short steps, so that signals are heard."""
+        self._merge_what_is_whole()
+        said = time.monotonic()
+        while self._ends:
+            time.sleep(_POLL_SECONDS)
+            self._merge_what_is_whole()
+            if self._ends and time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                part = next(iter(self._ends))
+                waiting = sum(
+                    not self._own_path(part, "rows", index).exists()
+                    for index in range(self.processes)
+                )
+                say(f"waiting for {waiting} of {self.processes} processes")
 
     def _remove_unfinished(self) -> None:
         for path in self.target.unfinished.iterdir():
@@ -354,32 +373,12 @@ class JobFolder:
     def _changed(self, how: str) -> RunError:
         return RunError(f"--resume: the input has changed: {how}; --overwrite starts anew")
 
-    def _kept_path(self, part: int) -> Path:
-        return self.target.unfinished / f"{part:05d}.kept"
-
     def _own_path(self, part: int, ending: str, index: int | None = None) -> Path:
         process = self.index if index is None else index
-        return self.target.unfinished / f"{part:05d}.{process:05d}.{ending}"
-
-    def _aside(self, part: int, what: str) -> Path:
-        return self.target.unfinished / f"{what}-{part:05d}.jsonl"
+        session = self._manifest.session
+        return self.target.unfinished / f"{part:05d}.{process:05d}.{session}.{ending}"
 
 
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _refuse_other_job(before: Manifest, now: Manifest) -> None:
-    settings = json.loads(json.dumps(now.settings))
-    changed = [
-        f"{flag_setting(name)} was {before.settings.get(name)!r} and is {settings.get(name)!r}"
-        for name in {**before.settings, **settings}
-        if settings.get(name) != before.settings.get(name)
-    ]
-    if before.model != now.model:
-        changed.append("--model is another model")
-    if changed:
-        raise RunError(
-            f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
-        )

@@ -55,6 +55,8 @@ class Manifest:
         probed: What the job measured for itself.
         parts: What is done, by number.
         complete: Whether all of the input is done.
+        sessions: A name for each time that the job was started or resumed, the last one now: logs
+            of no other are taken for its own.
     """
 
     settings: dict[str, Any]
@@ -63,6 +65,12 @@ class Manifest:
     probed: dict[str, Any] = field(default_factory=dict)
     parts: dict[int, Part] = field(default_factory=dict)
     complete: bool = False
+    sessions: list[str] = field(default_factory=list)
+
+    @property
+    def session(self) -> str:
+        """The name of this start."""
+        return self.sessions[-1]
 
     def total(self, name: str) -> int:
         """The sum of a number of `Part` over all parts."""
@@ -85,6 +93,7 @@ class Manifest:
             "settings": self.settings,
             "probed": self.probed,
             "sources": self.sources,
+            "sessions": self.sessions,
             "parts": [asdict(self.parts[number]) for number in sorted(self.parts)],
         }
         text = json.dumps(content, indent=1) + "\n"
@@ -113,12 +122,22 @@ class Manifest:
                 probed=dict(content["probed"]),
                 parts={part.part: part for part in parts},
                 complete=bool(content["complete"]),
+                sessions=[str(name) for name in content["sessions"]],
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(
                 f"--resume: {path} cannot be read ({type(error).__name__}: {error}); --overwrite "
                 "starts anew"
             ) from error
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is the manifest of a job, of this version or another, on any engine."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"hierbert", "format", "parts"} <= content.keys()
 
 
 def _write(path: Path, text: str) -> None:

@@ -209,6 +209,8 @@ def parse_options(argv: Sequence[str]) -> argparse.Namespace:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f"{flag_setting(name)} {value} is not allowed: at least 1")
+    if options.resume and options.overwrite:
+        raise ConfigError("--resume goes on with what is there, --overwrite starts anew: give one")
     for name in RAY:
         if options.engine != "ray" and getattr(options, name) is not None:
             raise ConfigError(f"{flag_setting(name)} needs --engine ray")

@@ -1,12 +1,14 @@
 """The processes of one job, as torchrun and `accelerate launch` start them.
 
-They hardly talk: the first process checks and begins, the others wait; each works by itself; all
-wait for the last. So any network that carries a few bytes will do, with or without GPUs. Invariant:
-what one process refuses, all refuse, with the same message.
+They hardly talk: the first process checks and begins, the others look from time to time whether it
+has; then each works by itself. A store of keys carries what they say, so that every wait can be
+interrupted. Invariant: what the first process refuses, all refuse, with the same message.
 """
 
 import contextlib
+import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,14 +17,14 @@ from typing import Any, TypeVar
 import torch
 
 from hierbert import errors
-from hierbert.errors import ConfigError, HierBertError
+from hierbert.errors import ConfigError, HierBertError, RunError
 
 T = TypeVar("T")
-# One process may have hours of work left when another has none.
-_LONGEST_WAIT = timedelta(days=30)
+_RENDEZVOUS = timedelta(minutes=10)
+_POLL_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Processes:
     """How many processes share a job, and which one this is.
 
@@ -35,6 +37,8 @@ class Processes:
     count: int = 1
     index: int = 0
     local_index: int = 0
+    _store: Any = None
+    _said: int = 0
 
     @classmethod
     def from_environment(cls) -> "Processes":
@@ -45,11 +49,15 @@ class Processes:
         """
         names = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
         values = [os.environ.get(name, default) for name, default in zip(names, "100", strict=True)]
+        shown = ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
         try:
             count, index, local_index = map(int, values)
         except ValueError as error:
-            shown = ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
             raise ConfigError(f"the environment of the launcher is broken: {shown}") from error
+        if count == 1:
+            return cls()
+        if not 0 <= index < count or local_index < 0:
+            raise ConfigError(f"the environment of the launcher is broken: {shown}")
         return cls(count, index, local_index)
 
     @contextlib.contextmanager
@@ -63,7 +71,8 @@ class Processes:
             yield
             return
         try:
-            torch.distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
+            rendezvous = torch.distributed.rendezvous("env://", timeout=_RENDEZVOUS)
+            self._store, _, _ = next(iter(rendezvous))
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"WORLD_SIZE is {self.count}, but the processes cannot reach each other ({error}); "
@@ -72,7 +81,7 @@ class Processes:
         try:
             yield
         finally:
-            torch.distributed.destroy_process_group()
+            self._store = None
 
     def first(self, work: Callable[[], T]) -> T:
         """Let the first process do something, and all have what came of it.
@@ -81,32 +90,39 @@ class Processes:
             work: Called on the first process alone.
 
         Returns:
-            What it returned: plain values, for they travel.
+            What it returned: plain values, for they travel as JSON.
 
         Raises:
             HierBertError: What the work raised, on every process.
         """
         if self.count == 1:
             return work()
-        outcome: list[Any] = [None]
+        self._said += 1
+        key = f"hierbert/first/{self._said}"
         if self.index == 0:
             try:
-                outcome = [("value", work())]
+                value = work()
             except HierBertError as error:
                 # A class of its own elsewhere travels as the general one that it is.
                 kinds = (kind.__name__ for kind in type(error).__mro__)
-                outcome = [(next(name for name in kinds if hasattr(errors, name)), str(error))]
-        torch.distributed.broadcast_object_list(outcome)
-        kind, value = outcome[0]
-        if kind == "value":
-            result: T = value
+                name = next(name for name in kinds if hasattr(errors, name))
+                self._store.set(key, json.dumps([name, str(error)]))
+                raise
+            self._store.set(key, json.dumps([None, value]))
+            return value
+        kind, told = json.loads(self._hear(key))
+        if kind is None:
+            result: T = told
             return result
-        raise getattr(errors, kind)(value)
+        raise getattr(errors, kind)(told)
 
-    def wait(self) -> None:
-        """Wait until every process has come here."""
-        if self.count > 1:
-            torch.distributed.barrier()
+    def _hear(self, key: str) -> bytes:
+        try:
+            while not self._store.check([key]):
+                time.sleep(_POLL_SECONDS)
+            return bytes(self._store.get(key))
+        except RuntimeError as error:
+            raise RunError(f"the first process of the job is gone: {error}") from error
 
     def device(self, name: str) -> str:
         """The device of this process: where "auto" finds GPUs, each process takes its own."""

@@ -5,9 +5,10 @@ Invariant: a log is readable up to its first line that is torn or damaged, whate
 process or the disk, and what follows that line counts as never written.
 """
 
+import contextlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -67,6 +68,38 @@ def read_records(path: Path, *, whole: bool = False) -> Iterator[Record]:
             yield record
 
 
+def gather_records(logs: Sequence[Path], output: BinaryIO) -> int:
+    """Put what is readable of some logs into one, in the order of the rows, each row once.
+
+    Args:
+        logs: Of the same rows; in any order, torn or not.
+        output: Takes the lines.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        OSError: A log cannot be read, or the output not be written.
+    """
+    # Where each row's line lies: answers may be long, and are not held.
+    places: dict[int, tuple[int, int, int]] = {}
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("rb")) for path in logs]
+        for index, file in enumerate(files):
+            offset = 0
+            for line in file:
+                record = _parse(line)
+                if record is None:
+                    break
+                places[record.number] = (index, offset, len(line))
+                offset += len(line)
+        for number in sorted(places):
+            index, offset, length = places[number]
+            files[index].seek(offset)
+            output.write(files[index].read(length))
+    return len(places)
+
+
 def _parse(line: bytes) -> Record | None:
     parts = line.removesuffix(b"\n").split(b" ", 4)
     if not line.endswith(b"\n") or len(parts) != 5:
@@ -85,12 +118,12 @@ class RecordLog:
         path: The file, which is made.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be made, or is there.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO = path.open("wb")
+        self._file: BinaryIO = path.open("xb")
 
     def write(self, record: Record) -> None:
         """Write a record and hand it to the system, so that killing the process loses nothing.

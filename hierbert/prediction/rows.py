@@ -22,8 +22,8 @@ class InputRow:
         id: Of the document; None where the row is so broken that it has none.
         text: The document; None of a broken row.
         broken: Why it cannot be read; None of a document.
-        fingerprint: 16 hexadecimal digits that follow from the id and the text, or from the place
-            of a broken row.
+        fingerprint: 16 hexadecimal digits that follow from the id and the text; of a broken row,
+            from its place without the folder.
         size: Of the text, in UTF-8 bytes: what its tokens are estimated by, in any script.
     """
 
@@ -93,7 +93,9 @@ class PartFingerprint:
 
 def _to_row(number: int, item: Example | BrokenRow) -> InputRow:
     if isinstance(item, BrokenRow):
-        digest = _digest("broken", item.location.encode("utf-8", "surrogatepass"))
+        # The file's name and the line, for the folder may be another one when a job is resumed.
+        place = item.location.replace("\\", "/").rpartition("/")[2]
+        digest = _digest("broken", place.encode("utf-8", "surrogatepass"))
         return InputRow(number, item.location, item.id, None, item.reason, digest, 0)
     text = item.text if isinstance(item.text, str) else json.dumps(item.text)
     content = text.encode("utf-8", "surrogatepass")

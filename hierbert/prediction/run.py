@@ -2,13 +2,12 @@
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from hierbert.data.corpus import Columns
 from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.errors import ConfigError
 from hierbert.fingerprints import model_fingerprint
 from hierbert.prediction.inputs import Inputs, check_inputs
 from hierbert.prediction.job import Job, Question
@@ -162,17 +161,17 @@ class Run:
             rows = self.inputs.rows(target.rows_per_part)
             share = own_share(rows, folder.is_done, self.processes.count, self.processes.index)
             Job(predictor, question, share, folder, self.skip, self.processes.count).run(size)
-        except BaseException as error:
+        except BaseException:
             folder.abandon()
-            # The first process speaks for all; what another meets alone it says itself.
-            if self.processes.index and isinstance(error, RunError | ModelError):
-                print(f"process {self.processes.index}: {error}", file=sys.stderr)
             raise
         self._say_vectors(predictor)
-        self.processes.wait()
         if self.processes.index:
             return 0
-        done = folder.finish()
+        try:
+            done = folder.finish()
+        except BaseException:
+            folder.abandon()
+            raise
         return self._report(
             done.total("answers"),
             done.total("errors"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hierbert.cache import reason
 from hierbert.errors import RunError
 from hierbert.locks import LOCK
 from hierbert.prediction import manifest
@@ -67,7 +68,9 @@ class Target:
         """Where rows go that cannot be answered."""
         if self.rows_per_shard is not None:
             return self.path / ERRORS
-        return self.path.with_name(f"{self.path.stem}.{ERRORS}")
+        # Of a jsonl file the ending would be there twice.
+        name = self.path.stem if self.path.suffix == ".jsonl" else self.path.name
+        return self.path.with_name(f"{name}.{ERRORS}")
 
     @property
     def part_kind(self) -> str:
@@ -78,10 +81,19 @@ class Target:
         """The name of a part's file."""
         return f"part-{part:05d}.{self.part_kind}"
 
+    def kept_path(self, part: int) -> Path:
+        """Rows of a part that were done before the job was resumed."""
+        return self.unfinished / f"{part:05d}.kept"
+
+    def aside(self, part: int, what: str) -> Path:
+        """Lines of a part, "answers" or "errors", until they are in a file of their own."""
+        return self.unfinished / f"{what}-{part:05d}.jsonl"
+
     @property
     def begun(self) -> bool:
         """Whether a job has left something to go on with."""
-        return (self.folder / manifest.NAME).is_file()
+        path = self.folder / manifest.NAME
+        return path.is_file() and (self.unfinished.is_dir() or manifest.is_manifest(path))
 
     def check(self, *, resume: bool, overwrite: bool, inputs: Iterable[Path]) -> None:
         """Refuse what exists, and what cannot be.
@@ -94,13 +106,16 @@ class Target:
         Raises:
             RunError: The output exists, cannot be made there, or cannot be resumed.
         """
-        if not self.path.parent.is_dir():
-            raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
-        sources = [source.resolve() for source in inputs]
-        if self.rows_per_shard is not None:
-            self._check_folder(resume, overwrite, sources)
-        else:
-            self._check_file(resume, overwrite, sources)
+        try:
+            if not self.path.parent.is_dir():
+                raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
+            sources = [source.resolve() for source in inputs]
+            if self.rows_per_shard is not None:
+                self._check_folder(resume, overwrite, sources)
+            else:
+                self._check_file(resume, overwrite, sources)
+        except OSError as error:
+            raise RunError(f"--output {self.path} cannot be written: {reason(error)}") from error
 
     def _check_file(self, resume: bool, overwrite: bool, sources: list[Path]) -> None:
         path = self.path
@@ -112,15 +127,14 @@ class Target:
         for made in (path, self.errors):
             if made.resolve() in sources:
                 raise RunError(f"--output {made} is one of the inputs; name another file")
-        if self.folder.exists() and not self.folder.is_dir():
-            raise RunError(
-                f"{self.folder} is in the way, a file: remove it, or name another output"
-            )
+        self._refuse_inputs(sources)
+        if _is_there(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
+            raise RunError(f"{self.folder} is in the way: remove it, or name another output")
         goes_on = resume and self.begun
         if path.exists() and not goes_on and resume:
             raise RunError(f"--resume: {path} is complete, there is nothing to go on with")
         for made in (path, self.errors):
-            if made.exists() and not overwrite and not goes_on:
+            if _is_there(made) and not overwrite and not goes_on:
                 raise RunError(f"--output {made} exists; name another file or --overwrite it")
         self._refuse_other_things()
         if self.begun and not goes_on and not overwrite:
@@ -130,14 +144,9 @@ class Target:
             )
 
     def _check_folder(self, resume: bool, overwrite: bool, sources: list[Path]) -> None:
-        if self.path.exists() and not self.path.is_dir():
+        if _is_there(self.path) and not self.path.is_dir():
             raise RunError(f"--output {self.path} is a file; --rows-per-shard needs a folder")
-        here = self.path.resolve()
-        for source in sources:
-            if source == here or here in source.parents:
-                raise RunError(
-                    f"--output {self.path} holds the input {source}; name another folder"
-                )
+        self._refuse_inputs(sources)
         self._refuse_other_things()
         if not self.begun or overwrite:
             return
@@ -149,6 +158,16 @@ class Target:
             raise RunError(
                 f"--output {self.path} {state}; --overwrite starts anew, or name another folder"
             )
+
+    def _refuse_inputs(self, sources: list[Path]) -> None:
+        """What is read must not lie where work is kept and removed."""
+        here = self.folder.resolve()
+        for source in sources:
+            if source == here or here in source.parents:
+                raise RunError(
+                    f"--output {self.path}: {self.folder} holds the input {source}; name another "
+                    "output"
+                )
 
     def _refuse_other_things(self) -> None:
         """A folder that holds what no job made is left alone."""
@@ -185,3 +204,8 @@ class Target:
                 path.unlink(missing_ok=True)
         if self.unfinished.is_dir():
             self.unfinished.rmdir()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a name is taken, by a link that leads nowhere too."""
+    return path.exists() or path.is_symlink()

@@ -238,7 +238,7 @@ def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     output = tmp_path / "o.jsonl"
     logs = tmp_path / "o.jsonl.partial" / ".unfinished"
 
-    def rows() -> int:
+    def written() -> int:
         return sum(log.read_bytes().count(b"\n") for log in logs.glob("00000.00000.*.log"))
 
     arguments = ("--input", "-", "--output", output, "--batch-tokens", "100", "--resume")
@@ -248,11 +248,11 @@ def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     assert process.stdin is not None
     process.stdin.write(b"".join(lines[:320]))
     process.stdin.flush()
-    while process.poll() is None and rows() <= 5:
+    while process.poll() is None and written() <= 5:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = rows()
+    done = written()
     (log,) = logs.glob("00000.00000.*.log")
     assert 5 < done < 400 and not output.exists()
     with log.open("ab") as file:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.report import RESULTS, ROOT
 
-NAMES = ("speed", "memory", "scaling", "soak", "job_memory")
+NAMES = ("speed", "memory", "scaling", "soak_training", "soak_inference", "job_memory")
 
 
 def fill(text: str, name: str, lines: list[str]) -> str:

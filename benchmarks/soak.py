@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.kills import SoakError
 from benchmarks.common.machine import machine_facts, show_machine
-from benchmarks.common.report import finish
+from benchmarks.common.report import RESULTS, finish
 from benchmarks.common.rounds import say
 from benchmarks.soak_inference import soak_inference
 from benchmarks.soak_training import soak_training
@@ -35,26 +35,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=FULL_KILLS, help="in each half")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=tuple(HALVES), help="one half alone")
-    parser.add_argument("--output", help="JSON file; benchmarks/results/soak.json without it")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON files")
     return parser
 
 
 def measure(options: argparse.Namespace) -> bool:
     """Run the halves and write what was seen; whether nothing differed."""
-    facts = machine_facts()
-    halves = [options.only] if options.only else list(HALVES)
-    lines = [show_machine(facts), ""]
-    values: dict[str, Any] = {"machine": facts, "seed": options.seed, "kills": options.kills}
-    good = True
-    for name in halves:
+    facts, good = machine_facts(), True
+    full = options.kills >= FULL_KILLS
+    for name in [options.only] if options.only else list(HALVES):
         with tempfile.TemporaryDirectory() as scratch:
             shown, record, fine = HALVES[name](Path(scratch), options.kills, options.seed, say)
         good = good and fine
-        values[name] = {**record, "good": fine}
-        lines += [*shown, ""]
-    lines.append("Nothing differed." if good else "**Something differed.**")
-    full = options.kills >= FULL_KILLS and options.only is None
-    finish("soak", full, lines, values, options.output)
+        verdict = "Nothing differed." if fine else "**Something differed.**"
+        values = {"machine": facts, "seed": options.seed, "kills": options.kills, "good": fine}
+        output = options.output / f"soak_{name}{'' if full else '-quick'}.json"
+        lines = [f"{show_machine(facts)}.", "", *shown, "", verdict]
+        finish(f"soak_{name}", full, lines, {**values, name: record}, str(output))
     return good
 
 

@@ -120,10 +120,10 @@ def test_the_command_refuses_and_reports(monkeypatch, tmp_path, capsys) -> None:
         return ["a line"], {"kinds": []}, kills != 3
 
     monkeypatch.setitem(soak.HALVES, "training", half)
-    output = ["--only", "training", "--output", str(tmp_path / "soak.json")]
+    output = ["--only", "training", "--output", str(tmp_path)]
     assert soak.main(["--kills", "4", "--seed", "5", *output]) == 0
-    made = json.loads((tmp_path / "soak.json").read_text())
-    assert made["training"]["good"] and not made["full"] and "a line" in made["lines"]
+    made = json.loads((tmp_path / "soak_training-quick.json").read_text())
+    assert made["good"] and not made["full"] and "a line" in made["lines"]
     assert soak.main(["--kills", "3", *output]) == 1
     assert "**Something differed.**" in capsys.readouterr().out
     assert said == [(True, 4, 5), (True, 3, 0)]
@@ -140,7 +140,7 @@ def test_three_kills_of_training(tmp_path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--kills", "3"),
-            *("--only", "training", "--output", str(tmp_path / "soak.json")),
+            *("--only", "training", "--output", str(tmp_path)),
         ],
         capture_output=True,
         text=True,
@@ -148,7 +148,7 @@ def test_three_kills_of_training(tmp_path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    kinds = json.loads((tmp_path / "soak.json").read_text())["training"]["kinds"]
+    kinds = json.loads((tmp_path / "soak_training-quick.json").read_text())["training"]["kinds"]
     assert [sum(kind["kills"].values()) for kind in kinds] == [1, 1, 1]
     assert [kind["processes"] for kind in kinds] == [1, 1, 2]
     assert all(kind["runs"] >= 1 and kind["differences"] == [] for kind in kinds)

@@ -21,6 +21,7 @@ from hierbert.prediction.predictions import Prediction
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP = 1_000
 _CHARACTERS_PER_GROUP = 10_000_000
+_CSV_END = "\r\n"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -81,6 +82,20 @@ def encode_line(row: dict[str, Any]) -> str:
     return line + "\n"
 
 
+class _PlainEnds:
+    """A stream for `csv`, which quotes those line ends alone that are its own.
+
+    It is told that rows end in both, so that a field with either is quoted; they end in a newline.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        """Write one row, which `csv` gives whole."""
+        self._stream.write(row.removesuffix(_CSV_END) + "\n")
+
+
 class StreamWriter:
     """Writes rows to an open stream as they come.
 
@@ -102,7 +117,10 @@ class StreamWriter:
         if self._csv is None:
             # Whether a document lost something is known per row; the columns must be fixed.
             self._csv = csv.DictWriter(
-                self._stream, list({**row, "omission": None}), restval="", lineterminator="\n"
+                _PlainEnds(self._stream),
+                list({**row, "omission": None}),
+                restval="",
+                lineterminator=_CSV_END,
             )
             self._csv.writeheader()
         self._csv.writerow({name: _cell(_replace_surrogates(row[name])) for name in row})

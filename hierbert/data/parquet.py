@@ -32,7 +32,9 @@ _BYTES_PER_INDEX = 4
 _LIST_EXPANSION = 100
 # Longer than what common writers put into a dictionary.
 _LONG_BYTES = 2**20
-_GROUPS_PER_RUN = 64
+# Of a column that is only begun to be read.
+_PROBE_BYTES = 2**16
+_GROUPS_PER_RUN = 1_000
 _DICTIONARIES = {"PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 _SHARED_STARTS = "DELTA_BYTE_ARRAY"
 
@@ -151,11 +153,12 @@ def _after(batches: Iterator[Any], rows: int) -> Iterator[Any]:
 
 def _runs(file: Any, path: Path, unpacked: _Unpacked) -> Iterator[tuple[_Way, list[int]]]:
     """Give row groups, those together that are read alike: a reader takes a while to make."""
+    columns, metadata = _Columns(file.schema), file.metadata
     run: list[int] = []
     last: _Way | None = None
     for group in range(file.num_row_groups):
         try:
-            way = _way(file, path, group, unpacked)
+            way = _way(columns, metadata, path, group, unpacked)
         except Exception:
             # Looking ahead must not cost the rows before.
             if last is not None and run:
@@ -170,25 +173,36 @@ def _runs(file: Any, path: Path, unpacked: _Unpacked) -> Iterator[tuple[_Way, li
         yield last, run
 
 
-def _way(file: Any, path: Path, group: int, unpacked: _Unpacked) -> _Way:
+class _Columns:
+    """The leaves of a file's schema.
+
+    Attributes:
+        columns: As pyarrow gives them.
+        nested: Whether a row may hold more than one value of a column.
+        width: Bytes of a row's numbers and bytes of a fixed length.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        self.columns = [schema.column(number) for number in range(len(schema))]
+        self.nested = any(column.max_repetition_level for column in self.columns)
+        self.width = max(1, sum(max(_BYTES_PER_NUMBER, column.length) for column in self.columns))
+
+
+def _way(columns: _Columns, metadata: Any, path: Path, group: int, unpacked: _Unpacked) -> _Way:
     """Decide how to read a row group.
 
     Raises:
         DataError: It holds more than is allowed.
     """
-    schema, footer = file.schema, file.metadata.row_group(group)
-    columns = [schema.column(number) for number in range(len(schema))]
-    nested = any(column.max_repetition_level for column in columns)
+    footer = metadata.row_group(group)
     rows = max(1, footer.num_rows)
-    # Of numbers and of bytes of a fixed length, for a row.
-    width = sum(max(_BYTES_PER_NUMBER, column.length) for column in columns)
-    rows_per_batch = max(1, min(_ROWS_PER_BATCH, _BYTES_PER_BATCH // width))
+    rows_per_batch = max(1, min(_ROWS_PER_BATCH, _BYTES_PER_BATCH // columns.width))
     # A value is no longer than its column.
-    if not nested and rows_per_batch * footer.total_byte_size <= _BYTES_PER_BATCH:
+    if not columns.nested and rows_per_batch * footer.total_byte_size <= _BYTES_PER_BATCH:
         return _Way(rows_per_batch)
     packed_bytes = plain_bytes = 0
     suspects: dict[str, int] = {}
-    for number, column in enumerate(columns):
+    for number, column in enumerate(columns.columns):
         held = footer.column(number)
         packed_bytes += held.total_compressed_size
         plain_bytes += held.total_uncompressed_size
@@ -205,7 +219,8 @@ def _way(file: Any, path: Path, group: int, unpacked: _Unpacked) -> _Way:
         if in_a_batch * held.total_uncompressed_size <= allowed:
             continue
         if not _DICTIONARIES.isdisjoint(held.encodings):
-            suspects[held.path_in_schema] = allowed // in_a_batch
+            if in_a_batch * _dictionary_bytes(path, held) > allowed:
+                suspects[held.path_in_schema] = allowed // in_a_batch
         elif _SHARED_STARTS in held.encodings:
             rows_per_batch = 1
     unpacked.check(plain_bytes)
@@ -219,13 +234,38 @@ def _way(file: Any, path: Path, group: int, unpacked: _Unpacked) -> _Way:
     return _Way(rows_per_batch, bombs, only_so)
 
 
+def _dictionary_bytes(path: Path, held: Any) -> int:
+    """Give the size of a column's dictionary as its page's header says, which decoding goes by.
+
+    No value is longer. It is that of the whole column where it does not begin with a dictionary.
+    """
+    start = held.dictionary_page_offset if held.has_dictionary_page else None
+    if start is None or not 0 < start < held.data_page_offset:
+        return int(held.total_uncompressed_size)
+    with path.open("rb") as raw:
+        raw.seek(start)
+        header = raw.read(12)
+    # In Thrift's compact protocol: field 1 is the type of the page, field 2 its unpacked size.
+    if header[:3] != b"\x15\x04\x15":
+        return int(held.total_uncompressed_size)
+    zigzag = shift = 0
+    for byte in header[3:]:
+        zigzag |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    return zigzag >> 1
+
+
 def _longest_texts(path: Path, group: int, names: list[str]) -> dict[str, int]:
     """Give bytes of the longest text in each column's dictionary."""
     import pyarrow.parquet
 
     longest = {}
     for name in names:
-        with pyarrow.parquet.ParquetFile(path, read_dictionary=[name]) as file:
+        with pyarrow.parquet.ParquetFile(
+            path, read_dictionary=[name], buffer_size=_PROBE_BYTES
+        ) as file:
             # The first row brings the whole dictionary.
             row = next(file.iter_batches(1, row_groups=[group], columns=[name]), None)
         columns = [] if row is None else row.columns

@@ -23,7 +23,7 @@ from hierbert.prediction.sharing import Passed
 from hierbert.progress import Progress
 
 # When so many documents could not be answered and none could, it is not the documents.
-_HOPELESS = 20
+HOPELESS = 20
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Job:
                 if not _is_of_a_document(error):
                     raise
                 self._failed += 1
-                if not self._answered and self._failed >= _HOPELESS:
+                if not self._answered and self._failed >= HOPELESS:
                     raise RunError(
                         f"none of the first {self._failed} documents could be answered; the last, "
                         f"{row.location}: {_why(error)}"

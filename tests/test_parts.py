@@ -18,6 +18,7 @@ from inference import answer, save_model, the_error
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
 from hierbert.prediction.cli import main
+from hierbert.prediction.on_ray import engine
 from hierbert.prediction.on_ray.actor import (
     Answering,
     PartPredictor,
@@ -423,7 +424,7 @@ def test_a_model_that_answers_nothing_stops_the_job_though_errors_are_skipped(
     poisoned(actor, monkeypatch, RunError("no finite numbers"))
     rows = [{"id": str(number), "text": ROWS[1]["text"]} for number in range(120)]
     mistake = mistake_of(work(actor, 0, items_of(rows)))
-    assert "none of the first 100 documents could be answered" in str(mistake)
+    assert "none of the first 20 documents could be answered" in str(mistake)
     assert not folder.done()
 
 
@@ -586,3 +587,23 @@ def test_rows_whose_ids_were_read_before_are_left_out_of_their_part(tmp_path) ->
         ("2", None, "occurs twice"),
         ("3", "xy", None),
     ]
+
+
+def test_a_job_goes_on_with_another_way_to_deal_with_errors_and_no_other_model() -> None:
+    now = {"model": "a", "task": ["classify"]}
+    engine._check_same({**now, "on_error": "stop"}, now)
+    engine._check_same(now, dict(now))
+    with pytest.raises(RunError, match="--model was 'b' and is 'a'"):
+        engine._check_same({**now, "model": "b"}, now)
+
+
+def test_what_is_done_with_errors_is_no_setting_that_rows_depend_on(model, tmp_path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"id": "x", "text": "y"}])
+    found = []
+    for skip in (False, True):
+        answering = engine._answering(
+            str(model), "all", None, None, None, False, {}, skip, engine.Cluster()
+        )
+        reading = Reading.of([str(tmp_path / "a.jsonl")], Columns(), "utf-8", skip)
+        found.append(engine._settings(answering, reading, "jsonl"))
+    assert found[0] == found[1]

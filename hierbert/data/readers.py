@@ -15,6 +15,7 @@ from typing import Any, Literal, cast, overload
 from hierbert.data.aclsum import read_aclsum
 from hierbert.data.broken import BrokenRow
 from hierbert.data.messages import Setting, config_setting, listed, shown, type_name
+from hierbert.data.parquet import read_parquet
 from hierbert.data.rows import Reading, Row, broken_rest, one_line
 from hierbert.data.sources import Source, folder_labels, near_paths_hint, text_files
 from hierbert.data.streams import (
@@ -27,7 +28,7 @@ from hierbert.data.streams import (
     text_pieces,
     whole_text,
 )
-from hierbert.data.tables import read_csv, read_parquet
+from hierbert.data.tables import read_csv
 from hierbert.errors import DataError
 
 _MAX_COLUMNS_SHOWN = 20

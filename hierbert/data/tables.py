@@ -1,4 +1,4 @@
-"""Rows out of csv, tsv and parquet files, whose rows all have the same columns.
+"""Rows out of csv and tsv files, whose rows all have the same columns.
 
 It knows nothing of what columns mean. Invariant: no two columns share a name, and every row that is
 given has exactly the header's columns.
@@ -6,11 +6,10 @@ given has exactly the header's columns.
 
 import csv
 from collections.abc import Iterator
-from typing import Any
 
 from hierbert.data.broken import BrokenRow
 from hierbert.data.messages import listed, shown
-from hierbert.data.rows import Reading, Row, one_line
+from hierbert.data.rows import Reading, Row
 from hierbert.data.sources import Source
 from hierbert.data.streams import (
     MAX_ROW_CHARACTERS,
@@ -20,8 +19,6 @@ from hierbert.data.streams import (
     text_pieces,
 )
 from hierbert.errors import DataError
-
-_ROWS_PER_BATCH = 32
 
 
 class _Watch:
@@ -88,7 +85,7 @@ def read_csv(reading: Reading) -> Iterator[Row | BrokenRow]:
         if header is None:
             if bad is not None:
                 reading.refuse(f", the header {reading.not_text(bad)}")
-            header = _checked_header(fields, source)
+            header = checked_header(fields, source)
             continue
         number += 1
         if bad is not None:
@@ -105,7 +102,12 @@ def _line_span(first: int, last: int) -> str:
     return f"line {last}" if first >= last else f"lines {first} to {last}"
 
 
-def _checked_header(names: list[str], source: Source) -> list[str]:
+def checked_header(names: list[str], source: Source) -> list[str]:
+    """Give the names of a table's columns, each of which there is once.
+
+    Raises:
+        DataError: One is empty, or there twice.
+    """
     seen = set()
     for place, name in enumerate(names):
         if not name.strip():
@@ -119,48 +121,3 @@ def _checked_header(names: list[str], source: Source) -> list[str]:
             )
         seen.add(name)
     return names
-
-
-def read_parquet(reading: Reading) -> Iterator[Row | BrokenRow]:
-    """Stream the rows of a parquet file, a few at a time: see `readers.read_rows`."""
-    import pyarrow
-    import pyarrow.parquet
-
-    source = reading.source
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(source.path) as file:
-            _checked_header(file.schema_arrow.names, source)
-            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH):
-                for values in _python_rows(batch):
-                    number += 1
-                    if isinstance(values, dict):
-                        yield Row(values, source.name, number, "row")
-                    else:
-                        detail = f": cannot read a value: {one_line(values)}"
-                        yield reading.broken(number, detail, values)
-    except (pyarrow.lib.ArrowException, OSError, ValueError) as error:
-        place = f"after row {number} " if number else ""
-        raise DataError(
-            f"{source.field}: {source.name!r} cannot be read {place}as parquet: {one_line(error)}"
-        ) from error
-
-
-def _python_rows(batch: Any) -> Iterator[dict[str, Any] | Exception]:
-    """Give a record batch's rows; for one with a value that Python cannot hold, why it cannot."""
-    # Text that is not UTF-8, a date past the year 9999, an unknown time zone: each its own error.
-    failures = (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError)
-    try:
-        rows = batch.to_pylist()
-    except failures:
-        rows = [_python_row(batch, place, failures) for place in range(batch.num_rows)]
-    yield from rows
-
-
-def _python_row(
-    batch: Any, place: int, failures: tuple[type[Exception], ...]
-) -> dict[str, Any] | Exception:
-    try:
-        return batch.slice(place, 1).to_pylist()[0]
-    except failures as error:
-        return error

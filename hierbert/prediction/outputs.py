@@ -2,7 +2,8 @@
 
 A job keeps its rows as JSON lines, whatever the format; files of any format are made of them, each
 in one rename. Invariant: all formats hold the same content, but for halves of surrogate pairs: only
-JSON can write them, csv and parquet hold U+FFFD in their place.
+JSON can write them, csv and parquet hold U+FFFD in their place, and a number behind labels that
+would otherwise become the same.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from hierbert.prediction.predictions import Prediction
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP = 1_000
 _CHARACTERS_PER_GROUP = 10_000_000
+_CSV_END = "\r\n"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -81,6 +83,20 @@ def encode_line(row: dict[str, Any]) -> str:
     return line + "\n"
 
 
+class _PlainEnds:
+    """A stream for `csv`, which quotes those line ends alone that are its own.
+
+    It is told that rows end in both, so that a field with either is quoted; they end in a newline.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        """Write one row, which `csv` gives whole."""
+        self._stream.write(row.removesuffix(_CSV_END) + "\n")
+
+
 class StreamWriter:
     """Writes rows to an open stream as they come.
 
@@ -102,10 +118,13 @@ class StreamWriter:
         if self._csv is None:
             # Whether a document lost something is known per row; the columns must be fixed.
             self._csv = csv.DictWriter(
-                self._stream, list({**row, "omission": None}), restval="", lineterminator="\n"
+                _PlainEnds(self._stream),
+                list({**row, "omission": None}),
+                restval="",
+                lineterminator=_CSV_END,
             )
             self._csv.writeheader()
-        self._csv.writerow({name: _cell(_replace_surrogates(row[name])) for name in row})
+        self._csv.writerow({name: _cell(value) for name, value in _encodable(row).items()})
 
 
 def write_rows(parts: Sequence[Path], output: Path, kind: str) -> None:
@@ -166,7 +185,7 @@ def _groups(lines: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
     characters = 0
     for line in lines:
         row = json.loads(line)
-        group.append(_replace_surrogates({**row, "omission": row.get("omission")}))
+        group.append(_encodable({**row, "omission": row.get("omission")}))
         characters += len(line)
         if len(group) == _ROWS_PER_GROUP or characters >= _CHARACTERS_PER_GROUP:
             yield group
@@ -203,14 +222,46 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
     return pa.schema(columns)
 
 
-def _replace_surrogates(value: Any) -> Any:
-    """Halves of surrogate pairs, which UTF-8 cannot hold, become U+FFFD; lengths stay."""
+def _encodable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without halves of surrogate pairs, which UTF-8 cannot hold: each becomes U+FFFD.
+
+    Labels that would become the same are numbered, wherever they stand.
+    """
+    labels = row.get("probabilities") or {}
+    names = _distinct_names(labels)
+    clean = {
+        column: _replace_surrogates(value, names if column in ("label", "labels") else {})
+        for column, value in row.items()
+    }
+    if labels:
+        clean["probabilities"] = {names[label]: value for label, value in labels.items()}
+    return clean
+
+
+def _distinct_names(labels: Iterable[str]) -> dict[str, str]:
+    """What each label is called where UTF-8 is all there is."""
+    names = {label: _SURROGATES.sub("\ufffd", label) for label in labels}
+    # Those that UTF-8 can hold keep their names, and are the first to have them.
+    taken = {label for label, name in names.items() if label == name}
+    for label, name in names.items():
+        if label == name:
+            continue
+        number = 1
+        while (numbered := name if number == 1 else f"{name} ({number})") in taken:
+            number += 1
+        names[label] = numbered
+        taken.add(numbered)
+    return names
+
+
+def _replace_surrogates(value: Any, names: dict[str, str]) -> Any:
+    """The same with clean texts of the same lengths; what is in `names` is called so."""
     if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
+        return names.get(value) or _SURROGATES.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_replace_surrogates(item) for item in value]
+        return [_replace_surrogates(item, names) for item in value]
     if isinstance(value, dict):
-        return {name: _replace_surrogates(item) for name, item in value.items()}
+        return {name: _replace_surrogates(item, names) for name, item in value.items()}
     return value
 
 

@@ -24,6 +24,7 @@ from hierbert.data.corpus import Text
 from hierbert.errors import HierBertError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
+from hierbert.prediction.job import HOPELESS
 from hierbert.prediction.on_ray.input import Item, unpack
 from hierbert.prediction.on_ray.output import PartFolder
 from hierbert.prediction.outputs import to_row
@@ -32,8 +33,6 @@ from hierbert.prediction.predictor import HierBertPredictor
 # A machine may be lost more than once without any document's fault.
 _TRIES_TOGETHER = 3
 _TRIES_ALONE = 2
-# When so many documents could not be answered and none could, it is not the documents.
-_HOPELESS = 100
 _MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
@@ -193,7 +192,7 @@ class PartPredictor:
                     raise type(error)(f"--input: {item.location}: {error}") from error
                 why = str(error) if known else f"{type(error).__name__}: {error}"
                 self._failed += 1
-                if not self._answered and self._failed >= _HOPELESS:
+                if not self._answered and self._failed >= HOPELESS:
                     raise RunError(
                         f"none of the first {self._failed} documents could be answered; the last, "
                         f"{item.location}: {why}"

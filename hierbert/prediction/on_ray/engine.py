@@ -250,7 +250,6 @@ def _settings(answering: Answering, reading: Reading, kind: str) -> dict[str, An
         "id_column": reading.columns.id,
         "encoding": reading.encoding,
         "output_format": kind,
-        "on_error": "skip" if reading.keep_broken else "stop",
         "hierbert": answering.version,
     }
     return dict(json.loads(json.dumps(values)))
@@ -260,7 +259,8 @@ def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [
         f"{flag_setting(name)} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in {**before, **now}
-        if now.get(name) != before.get(name)
+        # Rows that failed stay failed, and others may be skipped from now on.
+        if name != "on_error" and now.get(name) != before.get(name)
     ]
     if changed:
         raise RunError(

@@ -1,0 +1,162 @@
+"""Parquet files that hold far more than their size: what is refused, and what is read."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hierbert.data import parquet, streams
+from hierbert.data.broken import BrokenRow
+from hierbert.data.readers import read_rows
+from hierbert.data.rows import Row
+from hierbert.data.sources import Source
+from hierbert.errors import DataError
+
+TOO_MUCH = "unpacks to more than is allowed"
+PEAK = """
+import resource, sys
+from pathlib import Path
+from hierbert.data.readers import read_rows
+from hierbert.data.sources import Source
+import pyarrow.parquet, pyarrow.compute
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    items = 0
+    for item in read_rows(Source(path, "parquet", "f", Path(path)), keep_broken=True):
+        items += 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(items, peak, getattr(item, "reason", ""))
+"""
+BOMBS = ("texts", "lists", "packed well", "numbers", "long texts")
+
+
+def read(path: Path, keep_broken: bool = True) -> list[Row | BrokenRow]:
+    return list(read_rows(Source(str(path), "parquet", "f", path), keep_broken=keep_broken))
+
+
+def repeated(text: str, rows: int) -> pa.Array:
+    """A column that says the same in all rows, and takes the room of one."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+
+
+def write(path: Path, columns: dict[str, Any], **more: Any) -> Path:
+    pq.write_table(pa.table(columns), path, **{"compression": "zstd", **more})
+    return path
+
+
+def bomb(path: Path, name: str) -> Path:
+    texts = repeated("x" * 9_000_000, 2_000)
+    if name == "texts":
+        return write(path, {"id": pa.array(range(2_000)).cast(pa.string()), "text": texts})
+    if name == "lists":
+        return write(path, {"text": pa.ListArray.from_arrays(pa.array([0, 1_000, 2_000]), texts)})
+    if name == "long texts":
+        return write(path, {"text": repeated("y" * 180_000_000, 64)})
+    if name == "packed well":
+        return write(path, {"text": ["x" * 20_000_000] * 10}, use_dictionary=False)
+    zeros = pa.array(np.zeros(30_000_000, np.int64))
+    return write(
+        path, {"text": pa.ListArray.from_arrays(pa.array([0, 10_000_000, 30_000_000]), zeros)}
+    )
+
+
+def test_parquet_bombs_are_refused_in_bounded_memory(tmp_path) -> None:
+    paths = [bomb(tmp_path / f"{name}.parquet", name) for name in BOMBS]
+    assert all(path.stat().st_size < 50_000 for path in paths)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(BOMBS)
+    for name, line in zip(BOMBS, lines, strict=True):
+        items, kib, reason = line.split(" ", 2)
+        assert TOO_MUCH in reason, name
+        # What the first 100 MB hold is read; the 2,000 rows would hold 18 GB.
+        assert int(items) <= 13 and int(kib) < 1.3 * 2**20, name
+
+
+def test_a_bomb_ends_a_strict_reading(tmp_path) -> None:
+    path = write(tmp_path / "a.parquet", {"text": repeated("x" * 9_000_000, 500)})
+    with pytest.raises(DataError, match=f"{TOO_MUCH} .*write it as JSON Lines"):
+        read(path, keep_broken=False)
+
+
+def test_rows_before_the_limit_are_read(tmp_path, monkeypatch) -> None:
+    path = write(tmp_path / "a.parquet", {"text": repeated("x" * 10_000, 400)})
+    assert len(read(path)) == 400
+    monkeypatch.setattr(streams, "MAX_DECOMPRESSED_BYTES", 2_000_000)
+    monkeypatch.setattr(parquet, "_BYTES_AT_ONCE", 1)
+    monkeypatch.setattr(parquet, "_BYTES_PER_BATCH", 1)
+    *rows, rest = read(path)
+    assert len(rows) == 200 and all(isinstance(row, Row) for row in rows)
+    assert isinstance(rest, BrokenRow)
+    assert TOO_MUCH in rest.reason and "the rest of the file after row 200" in rest.reason
+
+
+def test_what_honestly_repeats_is_read(tmp_path) -> None:
+    n = 10_000
+    columns = {"id": range(n), "text": ["the same short text " * 20] * n, "label": ["a"] * n}
+    path = write(tmp_path / "a.parquet", {name: list(values) for name, values in columns.items()})
+    assert path.stat().st_size * 50 < n * 400
+    rows = read(path)
+    assert len(rows) == n
+    assert rows[-1] == Row(
+        {"id": n - 1, "text": "the same short text " * 20, "label": "a"}, str(path), n, "row"
+    )
+
+
+@pytest.mark.parametrize("characters", ["x", "é"])
+@pytest.mark.parametrize("in_list", [False, True])
+@pytest.mark.parametrize("use_dictionary", [False, True])
+def test_a_row_of_too_many_characters_is_broken(
+    tmp_path, monkeypatch, characters, in_list, use_dictionary
+) -> None:
+    monkeypatch.setattr(streams, "MAX_ROW_CHARACTERS", 1_000)
+    texts = [characters * length for length in (1, 1_000, 1_001, 2)]
+    values = [[text[:500], text[500:]] for text in texts] if in_list else texts
+    path = write(tmp_path / "a.parquet", {"text": values}, use_dictionary=use_dictionary)
+    first, second, broken, last = read(path)
+    assert isinstance(first, Row) and isinstance(last, Row) and isinstance(second, Row)
+    assert second.values == {"text": values[1]}
+    assert broken == BrokenRow(None, f"{path}, row 3", "has more than 1,000 characters")
+    with pytest.raises(DataError, match="row 3 has more than 1,000 characters"):
+        read(path, keep_broken=False)
+
+
+@pytest.mark.parametrize("group", [7, 100, 1_000])
+@pytest.mark.parametrize("bytes_per_batch", [1, 2_000, 2**28])
+def test_rows_are_the_same_however_they_are_read(
+    tmp_path, monkeypatch, group, bytes_per_batch
+) -> None:
+    draw = random.Random(1)
+    words = ["a", "long " * 60, None, "é", ""]
+    rows = [
+        {
+            "id": number,
+            "text": draw.choice(words),
+            "list": draw.choices(words, k=draw.randrange(4)),
+            "deep": {"a": [{"b": draw.choice(words)}], "c": 1.5},
+            "bytes": b"ab" * draw.randrange(3),
+        }
+        for number in range(500)
+    ]
+    pairs = pa.array([[("k", "v")]] * 500, pa.map_("string", "string"))
+    table = pa.Table.from_pylist(rows)
+    large = table.schema.field("text").with_type(pa.large_string())
+    table = table.set_column(1, large, table["text"].cast(pa.large_string()))
+    kinds = table["text"].cast(pa.string()).dictionary_encode()
+    table = table.append_column("category", kinds)
+    table = table.append_column("pairs", pairs)
+    pq.write_table(
+        table, tmp_path / "a.parquet", row_group_size=group, dictionary_pagesize_limit=50
+    )
+    monkeypatch.setattr(parquet, "_BYTES_PER_BATCH", bytes_per_batch)
+    monkeypatch.setattr(parquet, "_LIST_EXPANSION", 0)
+    found = read(tmp_path / "a.parquet", keep_broken=False)
+    assert [row.values for row in found if isinstance(row, Row)] == table.to_pylist()

@@ -17,7 +17,7 @@ from typing import Any
 from hierbert.cache import reason, write_whole
 
 STATE = "state.json"
-_FORMAT = 2
+_FORMAT = 3
 _NAME = re.compile(r"step_(\d{8,})(?:_(\d+))?")
 _BEST = "best_step_{:08d}.safetensors"
 

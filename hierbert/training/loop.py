@@ -344,7 +344,7 @@ class Trainer:
 
     def _begin(self) -> bool:
         """Start from the beginning; nothing is not as it was."""
-        self.circumstances.note_in(self.state)
+        self.circumstances.begin_in(self.state)
         self.trackers.forget_after(0)
         keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
         return False

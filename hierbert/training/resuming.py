@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
 
 from hierbert.cache import reason, write_whole
 from hierbert.config import RunConfig
@@ -22,6 +21,7 @@ from hierbert.config_loading import dump_config
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
 from hierbert.training.checkpoints import load_checkpoint, newest_whole, raise_together
 from hierbert.training.fingerprints import (
@@ -67,6 +67,7 @@ class Circumstances:
         plan: As `plan_print` gives it.
         judged_by: As `judge_print` gives it.
         frozen: As `frozen_print` gives it.
+        unit: Mean and scale of a regression's labels, which the weights of this start would learn.
     """
 
     corpora: Mapping[str, CorpusPrint]
@@ -75,6 +76,7 @@ class Circumstances:
     plan: str
     judged_by: str
     frozen: str
+    unit: tuple[float, float]
 
     def note_in(self, state: TrainerState) -> None:
         """Write them into a state."""
@@ -82,12 +84,17 @@ class Circumstances:
         state.settings, state.plan = self.settings, self.plan
         state.judged_by, state.frozen = self.judged_by, self.frozen
 
+    def begin_in(self, state: TrainerState) -> None:
+        """Write them into the state of a run that begins, with what stays as long as it lasts."""
+        self.note_in(state)
+        state.label_mean, state.label_scale = self.unit
+
 
 def circumstances(
     config: RunConfig,
     splits: Mapping[str, Sequence[PreparedDocument]],
     label_map: LabelMap | None,
-    model: nn.Module,
+    model: HierBertForDocuments,
 ) -> Circumstances:
     """What a run's numbers follow from.
 
@@ -105,6 +112,7 @@ def circumstances(
         plan=plan_print(config, [document.tokens for document in splits["train"]]),
         judged_by=judge_print(config, corpora["validation"]),
         frozen=frozen_print(model),
+        unit=(model.config.label_mean, model.config.label_scale),
     )
 
 
@@ -126,7 +134,7 @@ class Found:
 def take_up(
     config: RunConfig,
     folder: Path,
-    model: nn.Module,
+    model: HierBertForDocuments,
     optimizer: torch.optim.Optimizer,
     accelerator: Accelerator,
     now: Circumstances,
@@ -173,11 +181,26 @@ def take_up(
     else:
         state = load_checkpoint(path, model, optimizer, accelerator)
         say(f"resuming from {path} (epoch {state.epoch}, step {state.step})")
+    kept_unit = _keep_unit(state, model, now) if state is not None else []
     if differences or options.settings:
-        _note(config, folder, accelerator, now, differences, options, state)
+        _note(config, folder, accelerator, now, differences + kept_unit, options, state)
     # The settings may have been noted by a start that was killed before it saved a checkpoint.
     changed = state is not None and (bool(differences) or state.settings != now.settings)
     return Found(state, superseded, changed)
+
+
+def _keep_unit(state: TrainerState, model: HierBertForDocuments, now: Circumstances) -> list[str]:
+    """Let a regression go on in the unit that its weights have learnt; what to say about it."""
+    before = (state.label_mean, state.label_scale)
+    if before == now.unit:
+        return []
+    for place in (model.config, model.classifier):
+        if place is not None:
+            place.label_mean, place.label_scale = before
+    return [
+        f"the labels' mean {before[0]:g} and spread {before[1]:g} stay, which the weights have "
+        f"learnt (the training documents have {now.unit[0]:g} and {now.unit[1]:g} now)"
+    ]
 
 
 def adapt_state(state: TrainerState, now: Circumstances, epochs: int, steps_per_epoch: int) -> None:

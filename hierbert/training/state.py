@@ -35,6 +35,8 @@ class TrainerState:
         frozen: Fingerprint of the weights that training does not change.
         corpora: Fingerprints of the documents of each split.
         labels: Names of the labels.
+        label_mean: Of a regression: where the weights take the labels' numbers to lie.
+        label_scale: And how far apart.
     """
 
     epoch: int = 0
@@ -59,6 +61,8 @@ class TrainerState:
     frozen: str = ""
     corpora: dict[str, str] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    label_mean: float = 0.0
+    label_scale: float = 1.0
 
     @property
     def updates(self) -> int:

@@ -1,14 +1,15 @@
 """Runs that go on as another machine, another hand or an accident left them."""
 
 import json
-import shutil
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from commands import read_jsonl, write_jsonl
+from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows
 
 from hierbert.prediction.predictor import HierBertPredictor
@@ -101,3 +102,90 @@ def test_a_regression_goes_on_in_the_unit_that_its_weights_have_learnt(
     assert [one.label for one in again] == [one.label for one in answered]
     (note,) = read_jsonl(tmp_path / "run/changes.jsonl")
     assert "mean 100.5 and spread 0.5 stay" in note["documents"][-1]
+
+
+# Opens the run folder in a process that is killed before the N-th thing it does to files there,
+# and then once more, with or without --resume; for every N there is.
+KILLER = f"""
+import os, signal, sys, traceback
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from accelerate import Accelerator
+from hierbert.config import RunConfig
+from hierbert.config_loading import load_config
+from hierbert.errors import RunError
+from hierbert.training.run_folder import check_run_folder, open_run_folder, run_lock
+
+root, seen, last = sys.argv[1], [0], [0]
+settings = ["data.train=t", "data.label_column=l"]
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+def watch(event, values):
+    if event not in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod"):
+        return
+    path, watched = values[0], isinstance(values[0], (str, os.PathLike))
+    if watched and str(path).startswith(root) and (event != "open" or values[2] & WRITES):
+        seen[0] += 1
+        if seen[0] == last[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def start(folder, resume, kill):
+    child = os.fork()
+    if child == 0:
+        last[0] = kill
+        sys.addaudithook(watch)
+        code = 1
+        try:
+            config = load_config(RunConfig, None, settings + [f"run_dir={{folder}}"])
+            check_run_folder(config, resume)
+            with run_lock(config, accelerator):
+                open_run_folder(config, accelerator, resume)
+            code = 0
+        except RunError as error:
+            code = 3 if "go on with --resume" in str(error) else 2
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+accelerator = Accelerator(cpu=True)
+kill, killed = 1, True
+while killed:
+    for resume in (False, True):
+        folder = Path(root) / f"run{{kill}}{{resume}}"
+        killed = start(folder, False, kill) == -signal.SIGKILL
+        whole = (folder / "config.resolved.yaml").is_file()
+        again = start(folder, resume, 0)
+        assert again == (3 if whole and not resume else 0), (kill, resume, again)
+        left = sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+        assert again or left == [], (kill, resume, left)
+    kill += 1
+print("KILLS", kill - 2)
+"""
+
+
+def test_a_run_killed_at_any_file_it_makes_in_its_new_folder_can_be_started_again(
+    tmp_path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # The folder, its lock, the settings: made, written, renamed.
+    assert int(done.stdout.split()[-1]) >= 6, done.stdout
+
+
+def test_a_new_folder_with_empty_checkpoints_counts_as_empty(arguments, tmp_path, capsys) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / ".config.resolved.yaml.abc").write_text("data:")
+    (run / "checkpoints/mine").touch()
+    assert "holds something already" in error_of(capsys, arguments())
+    (run / "checkpoints/mine").unlink()
+    assert main(arguments("training.epochs=1")) == 0
+    assert not (run / ".config.resolved.yaml.abc").exists()

@@ -5,6 +5,7 @@ are needed probed.json, encoding.jsonl, changes.jsonl; .lock while a process wor
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import re
@@ -169,16 +170,15 @@ def open_run_folder(
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not (folder / RESOLVED).is_file():
         try:
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             settings = dump_config(config)
+            # First of all: from here on the folder is a run's, which --resume goes on with.
             write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
             sync_folder(folder.parent)
         except OSError as error:
-            for made in (folder / "checkpoints", folder):
-                with contextlib.suppress(OSError):
-                    made.rmdir()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
             raise RunError(f"run_dir={folder} cannot be written: {reason(error)}") from error
-    if accelerator.is_main_process and resume:
+    if accelerator.is_main_process:
         _remove_remains(folder)
     accelerator.wait_for_everyone()
     return folder, changed
@@ -286,8 +286,13 @@ def _shown(changed: dict[str, tuple[Any, Any]]) -> str:
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether there is more in a folder than the lock of a process that was killed at once."""
-    return any(path.name != LOCK for path in folder.iterdir())
+    """Whether there is more in a folder than a process leaves that was killed at once."""
+    return any(
+        path.name != LOCK
+        and not fnmatch.fnmatchcase(path.name, f".{RESOLVED}.*")
+        and not (path.name == "checkpoints" and path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )
 
 
 def _check_writable(folder: Path) -> None:

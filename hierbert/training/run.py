@@ -14,7 +14,7 @@ from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, RunError
 from hierbert.evaluation.answers import Answer, answer_documents
 from hierbert.evaluation.calibration import fit_temperature
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
@@ -36,6 +36,7 @@ from hierbert.training.resuming import ResumeOptions, circumstances
 from hierbert.training.run_folder import open_run_folder, run_lock, save_model
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
+from hierbert.training.validation import not_finite
 from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
@@ -196,6 +197,9 @@ def _train(
     scores = score_answers(
         answers, splits[split], label_map, model.config.decision_threshold, weights
     )
+    problem = not_finite(f"scoring {split}", scores, answers, splits[split])
+    if problem is not None:
+        raise RunError(f"{problem} (training itself is done, see {folder / 'metrics.jsonl'})")
     results: dict[str, Any] = {
         "split": split,
         "documents": len(splits[split]),

@@ -1,6 +1,5 @@
 """Where a training run is: plain numbers and words that go into a checkpoint as JSON."""
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -73,15 +72,15 @@ class TrainerState:
         """Take note of an evaluation.
 
         Args:
-            metric: What decides, greater is better.
-            scores: All figures; of equal metrics the one with the lower loss is better.
+            metric: What decides, greater is better; finite.
+            scores: All figures, with a finite loss; of equal metrics the one with the lower loss is
+                better.
 
         Returns:
             Whether these weights are the best so far; they are then noted as such.
         """
         best = self.best_metric
-        # A correlation of equal numbers is not a number: anything is better.
-        gain = best is None or metric > best or (math.isnan(best) and not math.isnan(metric))
+        gain = best is None or metric > best
         # Metrics of few documents are often equal; the loss still tells weights apart.
         better = gain or (metric == best and scores["loss"] < self.best_scores["loss"])
         # Patience counts gains of the metric alone: a loss may creep down for ever.

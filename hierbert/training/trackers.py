@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ class Trackers:
         """Append a line, and tell the other trackers.
 
         Args:
-            values: Figures by name; "step" is the optimizer step.
+            values: Figures by name; "step" is the optimizer step. What is not finite becomes null,
+                and the other trackers do not hear of it.
 
         Raises:
             RunError: The line cannot be written.
         """
+        # JSON has no word for them.
+        values = {name: value if _is_finite(value) else None for name, value in values.items()}
         if self.accelerator.is_main_process:
             try:
                 with self.path.open("a", encoding="utf-8", newline="\n") as file:
@@ -42,7 +46,9 @@ class Trackers:
                     os.fsync(file.fileno())
             except OSError as error:
                 raise self._not_writable(error) from error
-        numbers = {name: value for name, value in values.items() if name != "step"}
+        numbers = {
+            name: value for name, value in values.items() if name != "step" and value is not None
+        }
         self.accelerator.log(numbers, step=values.get("step"))
 
     def forget_after(self, step: int) -> None:
@@ -88,6 +94,10 @@ def require_installed(trackers: list[str]) -> None:
             raise ConfigError(
                 f"training.trackers has {name}, which is not installed: pip install {name}"
             )
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _write_text(path: Path, text: str) -> None:

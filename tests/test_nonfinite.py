@@ -171,3 +171,27 @@ def test_a_better_metric_is_told_from_a_worse_one() -> None:
     assert state.note_scores(0.5, {"loss": 1.0}) and not state.note_scores(0.5, {"loss": 1.0})
     assert state.note_scores(0.5, {"loss": 0.5}) and state.evaluations_without_gain == 2
     assert state.note_scores(0.6, {"loss": 9.0}) and state.evaluations_without_gain == 0
+
+
+@pytest.mark.parametrize(
+    ("split", "numbers", "culprit", "allowed"),
+    [
+        ("train", [7, 8, 1e300, 7], "d2", "-3.40282e+38 to 3.40282e+38"),
+        ("validation", [7, 8, 7, -1e39], "d3", "-3.40282e+38 to 3.40282e+38"),
+        # Finite alone, but not from each other, or not in the unit of the others.
+        ("train", [3e38, -3e38, 3.1e38, 3e38], "d1", "in another unit"),
+        ("validation", [7, 1e30, 8, 7], "d1", "plus or minus at most 1e19 times"),
+        ("train", [1e-320, 3e-320, 1e-320, 3e-320], "d", "at least 1e-37"),
+    ],
+)
+def test_a_number_that_no_model_can_learn_is_named(
+    arguments, tmp_path, capsys, split, numbers, culprit, allowed
+) -> None:
+    rows = [{**row, "number": n} for row, n in zip(make_rows(4, 3), numbers, strict=True)]
+    path = write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    code, said = run(capsys, arguments(*KINDS["regression"]))
+    (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert code == 2 and "Traceback" not in said
+    assert str(path) in error and "'number'" in error and allowed in error
+    assert f"id {culprit}" in error.replace("'", "")
+    assert not (tmp_path / "run").exists()

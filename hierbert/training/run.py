@@ -24,7 +24,7 @@ from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
-from hierbert.training.building import build_model
+from hierbert.training.building import build_model, check_numbers
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.memory import bound_memory
@@ -110,6 +110,9 @@ def _train(
     check_metric(config.training.metric, label_map, summarize, corpora.validation)
     set_seed(config.seed)
     model, processor = build_model(config, label_map, corpora.train)
+    if label_map is not None and label_map.problem_type == "regression":
+        read = {name: getattr(corpora, name) for name in ("train", "validation", "test")}
+        check_numbers(label_map, read, model.config.label_mean, model.config.label_scale)
     rule = SummaryRule.from_config(model.config) if summarize else None
     cache = cache_folder(config.training.cache_dir)
     kept = CacheOptions(

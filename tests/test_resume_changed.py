@@ -13,6 +13,7 @@ from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows
 
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.training import loop
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
@@ -189,3 +190,38 @@ def test_a_new_folder_with_empty_checkpoints_counts_as_empty(arguments, tmp_path
     (run / "checkpoints/mine").unlink()
     assert main(arguments("training.epochs=1")) == 0
     assert not (run / ".config.resolved.yaml.abc").exists()
+
+
+CHOSEN_ANEW = [
+    ("training.class_weights=balanced", []),
+    ("training.label_smoothing=0.1", []),
+    ("training.mixed_precision=bf16", []),
+    ("training.cache_dtype=float16", ["training.freeze_encoder=true"]),
+    ("model.sentence_reach=3", ["data.summary_column=summary"]),
+    ("summary.max_words=20", ["data.summary_column=summary"]),
+]
+
+
+@pytest.mark.parametrize(("change", "more"), CHOSEN_ANEW)
+def test_best_weights_are_chosen_anew_when_the_figures_are_others(
+    arguments, tmp_path, capsys, monkeypatch, change, more
+) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path / "cache"))
+    write_jsonl(tmp_path / "train.jsonl", make_rows(9, seed=1))  # of which 5 have one label
+    run = arguments(*more, "training.metric=loss")
+    assert main(run) == 0
+    # The best so far by a figure that no evaluation of the changed run can reach.
+    capsys.readouterr()
+    assert main([*run, change, "--resume", "--allow-changes"]) == 0
+    assert "best weights are chosen anew" in capsys.readouterr().err
+    # Training was over, so the weights of the end are the only ones, and their figures are new.
+    results = results_of(tmp_path / "run")
+    assert results["best_step"] == results["steps"] and results["validation"] == results["scores"]
+
+
+@pytest.mark.parametrize("change", ["model.dropout=0.3", "training.weight_decay=0.1"])
+def test_best_weights_stay_when_their_figures_do(arguments, capsys, change) -> None:
+    assert main(arguments("training.metric=loss")) == 0
+    capsys.readouterr()
+    assert main([*arguments("training.metric=loss"), change, "--resume", "--allow-changes"]) == 0
+    assert "chosen anew" not in capsys.readouterr().err

@@ -105,13 +105,14 @@ def circumstances(
         model: With the weights it begins with.
     """
     corpora = {name: corpus_print(documents, label_map) for name, documents in splits.items()}
+    frozen = frozen_print(model)
     return Circumstances(
         corpora=corpora,
         labels=list(label_map.names) if label_map is not None else [],
         settings=settings_print(config),
         plan=plan_print(config, [document.tokens for document in splits["train"]]),
-        judged_by=judge_print(config, corpora["validation"]),
-        frozen=frozen_print(model),
+        judged_by=judge_print(config, model, corpora["validation"], frozen),
+        frozen=frozen,
         unit=(model.config.label_mean, model.config.label_scale),
     )
 

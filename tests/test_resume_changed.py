@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate.state import AcceleratorState
 from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows
 
@@ -210,13 +211,15 @@ def test_best_weights_are_chosen_anew_when_the_figures_are_others(
     write_jsonl(tmp_path / "train.jsonl", make_rows(9, seed=1))  # of which 5 have one label
     run = arguments(*more, "training.metric=loss")
     assert main(run) == 0
-    # The best so far by a figure that no evaluation of the changed run can reach.
+    # Its precision outlives a run in one process.
+    AcceleratorState._reset_state(reset_partial_state=True)
     capsys.readouterr()
     assert main([*run, change, "--resume", "--allow-changes"]) == 0
     assert "best weights are chosen anew" in capsys.readouterr().err
     # Training was over, so the weights of the end are the only ones, and their figures are new.
     results = results_of(tmp_path / "run")
     assert results["best_step"] == results["steps"] and results["validation"] == results["scores"]
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.parametrize("change", ["model.dropout=0.3", "training.weight_decay=0.1"])
@@ -225,3 +228,79 @@ def test_best_weights_stay_when_their_figures_do(arguments, capsys, change) -> N
     capsys.readouterr()
     assert main([*arguments("training.metric=loss"), change, "--resume", "--allow-changes"]) == 0
     assert "chosen anew" not in capsys.readouterr().err
+
+
+def test_fewer_epochs_than_are_done_end_with_an_evaluation(
+    arguments, tmp_path, monkeypatch
+) -> None:
+    rhythm = ["training.eval_every_steps=100", "training.checkpoint_every_steps=1"]
+    with monkeypatch.context() as patch:
+        dies_before_step(patch, 5)
+        with pytest.raises(_KilledError):
+            main(arguments(*rhythm, "training.epochs=9"))
+    fewer = arguments(*rhythm, "training.epochs=1")
+    for number in range(2):
+        assert main([*fewer, "--resume", *(["--allow-changes"] if number == 0 else [])]) == 0
+        results = results_of(tmp_path / "run")
+        assert results["best_step"] == results["steps"] == 5
+        assert results["validation"] == results["scores"]
+        assert [line["step"] for line in read_jsonl(tmp_path / "run/metrics.jsonl")] == [5]
+    # Nor does patience end a run unevaluated.
+    less = [*arguments(*rhythm, "training.epochs=1", "training.patience=1")]
+    assert main([*less, "--resume", "--allow-changes"]) == 0
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_evaluation_of_a_step_does_not_cost_the_first_its_line(
+    arguments, tmp_path, monkeypatch, killed
+) -> None:
+    assert main(arguments()) == 0
+    lines = read_jsonl(tmp_path / "run/metrics.jsonl")
+    changed = [*arguments("training.metric=loss"), "--resume"]
+    if killed:
+        # Between the line of the new evaluation and the checkpoint that knows of it.
+        log = loop.Trackers.log
+
+        def last(self: Any, values: Any) -> None:
+            log(self, values)
+            raise _KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Trackers, "log", last)
+            with pytest.raises(_KilledError):
+                main([*changed, "--allow-changes"])
+        assert len(read_jsonl(tmp_path / "run/metrics.jsonl")) == len(lines) + 1
+    assert main([*changed, *([] if killed else ["--allow-changes"])]) == 0
+    after = read_jsonl(tmp_path / "run/metrics.jsonl")
+    assert after[:-1] == lines and after[-1]["step"] == lines[-1]["step"]
+
+
+DAMAGES = {
+    "no UTF-8 at its end": (lambda lines: [*lines, b"\xff\xfe\x80garbage"], 0),
+    "a number": (lambda lines: [lines[0], b"123\n"], 1),
+    "no UTF-8": (lambda lines: [b"\xff\n", lines[1]], 1),
+    "zeros of a power cut": (lambda lines: [lines[0], b"\0" * 40 + b"\n"], 1),
+    "a step that is a word": (lambda lines: [b'{"step": "x"}\n', lines[1]], 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_lines_of_metrics_are_passed_over(arguments, tmp_path, capsys, damage) -> None:
+    assert main(arguments()) == 0
+    path = tmp_path / "run/metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    change, damaged = DAMAGES[damage]
+    path.write_bytes(b"".join(change(lines)))
+    for warnings in (damaged, 0):
+        capsys.readouterr()
+        assert main([*arguments(), "--resume"]) == 0
+        assert capsys.readouterr().err.count(f"warning: {path}") == warnings
+        kept = path.read_bytes().splitlines(keepends=True)
+        assert set(kept) <= set(lines) and len(kept) == len(lines) - damaged
+
+
+def test_metrics_that_cannot_be_read_end_in_one_line(arguments, tmp_path, capsys) -> None:
+    assert main(arguments()) == 0
+    (tmp_path / "run/metrics.jsonl").unlink()
+    (tmp_path / "run/metrics.jsonl").mkdir()
+    assert "metrics.jsonl cannot be" in error_of(capsys, [*arguments(), "--resume"])

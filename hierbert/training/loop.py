@@ -303,7 +303,8 @@ class Trainer:
         if problem is not None:
             self.state.evaluations_without_gain += 1
             say(f"never the best: {problem}")
-        self.state.evaluation_due = False
+        self.state.evaluation_due, self.state.evaluated_step = False, self.state.step
+        self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
         say(in_words(line))
 
@@ -339,7 +340,7 @@ class Trainer:
     def _begin(self) -> bool:
         """Start from the beginning; nothing is not as it was."""
         self.circumstances.begin_in(self.state)
-        self.trackers.forget_after(0)
+        self.trackers.keep(0, 0)
         keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
         return False
 
@@ -357,14 +358,14 @@ class Trainer:
         if found.state is None:
             return self._begin()
         self.state, self.superseded = found.state, found.superseded
-        # An evaluation that is due will write its line, maybe for the second time.
-        self.trackers.forget_after(self.state.step - self.state.evaluation_due)
-        if not found.changed:
-            return False
-        adapt_state(
-            self.state, self.circumstances, self.config.training.epochs, self.steps_per_epoch
-        )
-        return True
+        self.state.metrics_lines = self.trackers.keep(self.state.metrics_lines, self.state.step)
+        epochs = self.config.training.epochs
+        if found.changed:
+            adapt_state(self.state, self.circumstances, epochs, self.steps_per_epoch)
+        # Fewer epochs, or less patience, may end a run where nothing was evaluated.
+        if self.state.epoch >= epochs or self._is_over():
+            self.state.evaluation_due |= self.state.evaluated_step != self.state.step
+        return found.changed
 
     def _tokens_done(self) -> int:
         done = self.state.epoch * sum(self.sizes)

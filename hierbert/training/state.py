@@ -14,6 +14,8 @@ class TrainerState:
         step: Optimizer steps done in all, those that changed nothing included.
         evaluation_due: Whether the weights are to be evaluated before the next step: a signal
             came first.
+        evaluated_step: Of the last evaluation; -1 before the first.
+        metrics_lines: Lines of metrics.jsonl that were written so far.
         best_metric: Best validation metric so far.
         best_scores: All validation scores of that evaluation; its loss decides between equal
             metrics.
@@ -42,6 +44,8 @@ class TrainerState:
     step_in_epoch: int = 0
     step: int = 0
     evaluation_due: bool = False
+    evaluated_step: int = -1
+    metrics_lines: int = 0
     best_metric: float | None = None
     best_scores: dict[str, float] = field(default_factory=dict)
     best_step: int = -1

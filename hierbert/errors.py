@@ -58,10 +58,13 @@ def run_command(command: Callable[[], None]) -> int:
     except HierBertError as error:
         # Every process of a distributed run meets the same mistake; the first says so, and has the
         # time to: its launcher ends all processes when any of them has failed.
-        if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        rank, line = int(os.environ.get("RANK", "0")), printable(" ".join(str(error).split()))
+        if rank == 0:
+            print(f"error: {line}", file=sys.stderr)
         else:
             time.sleep(_FIRST_SPEAKS_SECONDS)
+            # Still here: the first process has not met it, and would never say so.
+            print(f"process {rank}: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -18,7 +18,7 @@ from conftest import make_rows
 from safetensors.torch import load_file
 
 from hierbert.locks import FolderLock
-from hierbert.training import checkpoint_files, checkpoints, loop
+from hierbert.training import checkpoint_files, checkpoints, loop, validation
 from hierbert.training.checkpoint_files import find_checkpoints
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
@@ -222,7 +222,7 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
         evaluate(self)
 
     monkeypatch.setattr(Trainer, "_evaluate", noting)
-    monkeypatch.setattr(loop, "choose_metric", lambda *_: scripted[now[0]])
+    monkeypatch.setattr(validation, "choose_metric", lambda *_: scripted[now[0]])
     assert main(arguments(*extra, f"run_dir={tmp_path / 'whole'}")) == 0
     for deaths, after in enumerate((1, 2, 1, 0)):
         with monkeypatch.context() as patch:

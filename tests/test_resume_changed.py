@@ -304,3 +304,50 @@ def test_metrics_that_cannot_be_read_end_in_one_line(arguments, tmp_path, capsys
     (tmp_path / "run/metrics.jsonl").unlink()
     (tmp_path / "run/metrics.jsonl").mkdir()
     assert "metrics.jsonl cannot be" in error_of(capsys, [*arguments(), "--resume"])
+
+
+def test_a_run_folder_that_was_moved_goes_on_where_it_is(arguments, tmp_path, capsys) -> None:
+    assert main(arguments("training.epochs=1")) == 0
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = ["--config", str(tmp_path / "moved/config.resolved.yaml"), "--resume"]
+    for number, command in enumerate((moved, [*moved, f"run_dir={tmp_path / 'moved'}"])):
+        (tmp_path / "moved/results.json").unlink()
+        capsys.readouterr()
+        assert main(command) == 0
+        said = capsys.readouterr().err
+        assert f"resuming from {tmp_path / 'moved/checkpoints'}" in said and "changed" not in said
+        assert ("not in " in said) == (number == 0)
+        assert (tmp_path / "moved/results.json").is_file() and not (tmp_path / "run").exists()
+    # Another folder on purpose, where no run is.
+    capsys.readouterr()
+    assert main([*moved, f"run_dir={tmp_path / 'new'}"]) == 0
+    assert f"no run in {tmp_path / 'new'} yet: starting a new run" in capsys.readouterr().err
+
+
+def test_a_copy_of_the_settings_outside_a_run_folder_names_the_run(
+    arguments, tmp_path, capsys
+) -> None:
+    assert main(arguments("training.epochs=1")) == 0
+    (tmp_path / "config.resolved.yaml").write_bytes(
+        (tmp_path / "run/config.resolved.yaml").read_bytes()
+    )
+    assert main(["--config", str(tmp_path / "config.resolved.yaml"), "--resume"]) == 0
+    assert f"resuming from {tmp_path / 'run'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.9, 0.999])
+def test_damaged_settings_of_a_run_are_said_to_be(arguments, tmp_path, capsys, part) -> None:
+    settings = arguments("training.epochs=1")
+    whole = tmp_path / "run/config.resolved.yaml"
+    if part == 0:
+        whole.parent.mkdir()
+    else:
+        assert main([*settings, "--print-config"]) == 0
+        text = capsys.readouterr().out
+        whole.parent.mkdir()
+        whole.write_text(text[: int(part * len(text))])
+    whole.touch()
+    for command in (settings, ["--config", str(whole)]):
+        error = error_of(capsys, [*command, "--resume"])
+        assert f"{whole} is damaged: " in error and "--print-config" in error
+        assert "start anew with another run_dir" in error

@@ -35,7 +35,8 @@ from hierbert.training.fingerprints import (
     read_documents,
     save_documents,
 )
-from hierbert.training.run_folder import RESOLVED, settings_print
+from hierbert.training.resolved import RESOLVED
+from hierbert.training.run_folder import settings_print
 from hierbert.training.state import TrainerState
 
 CHANGES = "changes.jsonl"

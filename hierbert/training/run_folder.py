@@ -21,20 +21,21 @@ from safetensors import SafetensorError
 
 from hierbert.cache import reason, sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config
+from hierbert.config_loading import dump_config
 from hierbert.errors import RunError
 from hierbert.locks import LOCK, FolderLock
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.progress import say
 from hierbert.publishing.checkpoint import complete_folder
 from hierbert.training.checkpoints import raise_together
+from hierbert.training.resolved import RESOLVED, read_resolved
 
-RESOLVED = "config.resolved.yaml"
 PROBED = "probed.json"
-# No number of a run depends on where its cache is, on how much memory it takes (a full disk, or a
-# run that was ended for its memory, may ask for other values), or on where its model goes.
+# No number of a run depends on where it or its cache is, on how much memory it takes (a full disk,
+# or a run that was ended for its memory, may ask for other values), or on where its model goes.
 _CHANGEABLE = re.compile(
-    r"training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
+    r"run_dir$|training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
 )
 # With these changed, the weights of a checkpoint would not fit, or mean something else.
 _FIXED = re.compile(
@@ -71,8 +72,8 @@ def check_run_folder(
         Settings that are not what they were, by name: before and now.
 
     Raises:
-        RunError: It holds another run, there is none to go on with, or settings differ that must
-            not.
+        RunError: It holds another run, there is none to go on with, the settings there are
+            damaged, or settings differ that must not.
     """
     folder = Path(config.run_dir)
     saved = folder / RESOLVED
@@ -92,7 +93,7 @@ def check_run_folder(
             raise RunError(f"--resume: {folder} holds no run ({RESOLVED} is missing)")
         _check_writable(folder)
         return {}
-    before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
+    before, now = _flat(asdict(read_resolved(saved))), _flat(asdict(config))
     changed = {
         key: (before[key], now[key])
         for key in now
@@ -169,6 +170,8 @@ def open_run_folder(
     changed = check_run_folder(config, resume, allow_changes)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not (folder / RESOLVED).is_file():
+        if resume:
+            say(f"--resume: there is no run in {folder} yet: starting a new run there")
         try:
             settings = dump_config(config)
             # First of all: from here on the folder is a run's, which --resume goes on with.

@@ -14,7 +14,7 @@ from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows
 
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.training import loop
+from hierbert.training import loop, validation
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
@@ -351,3 +351,32 @@ def test_damaged_settings_of_a_run_are_said_to_be(arguments, tmp_path, capsys, p
         error = error_of(capsys, [*command, "--resume"])
         assert f"{whole} is damaged: " in error and "--print-config" in error
         assert "start anew with another run_dir" in error
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
+    arguments, tmp_path, monkeypatch, capsys, lost
+) -> None:
+    monkeypatch.setattr(validation, "choose_metric", lambda *_: 0.5)
+    monkeypatch.setattr(validation, "score_answers", lambda *_: {"loss": 1.0})
+    # The first evaluation is the best, and the second checkpoint refers to its weights.
+    assert main(arguments()) == 0
+    checkpoints = tmp_path / "run/checkpoints"
+    (best,) = checkpoints.glob("best_*")
+    model, content = (tmp_path / "run/model/model.safetensors").read_bytes(), best.read_bytes()
+    assert best.name == "best_step_00000002.safetensors"
+    if lost:
+        best.unlink()
+    else:
+        best.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    capsys.readouterr()
+    assert main([*arguments(), "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert f"written anew from {checkpoints / 'step_00000002'}," in said
+    assert f"resuming from {checkpoints / 'step_00000004'} " in said
+    assert best.read_bytes() == content
+    assert (tmp_path / "run/model/model.safetensors").read_bytes() == model
+    # Where no checkpoint holds them any more, they cannot be had.
+    best.unlink()
+    (checkpoints / "step_00000002/weights.safetensors").unlink()
+    assert f"{best.name} is missing" in error_of(capsys, [*arguments(), "--resume"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from accelerate.state import AcceleratorState
 from commands import ROOT, read_jsonl, write_jsonl
-from conftest import make_rows
+from conftest import make_rows, save_encoder
 
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.training import loop, validation
@@ -380,3 +381,24 @@ def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
     best.unlink()
     (checkpoints / "step_00000002/weights.safetensors").unlink()
     assert f"{best.name} is missing" in error_of(capsys, [*arguments(), "--resume"])
+
+
+@pytest.mark.parametrize("frozen", ["false", "true"])
+def test_an_encoder_may_move_but_not_be_another(
+    arguments, encoders, tmp_path, monkeypatch, capsys, frozen
+) -> None:
+    more = [f"training.freeze_encoder={frozen}"]
+    assert main(arguments(*more)) == 0
+    before = results_of(tmp_path / "run")
+    moved, other = tmp_path / "encoder", tmp_path / "other"
+    shutil.copytree(encoders["bert"], moved)
+    save_encoder(other, "bert", seed=1)
+    error = error_of(capsys, [*arguments(*more, f"model.encoder={moved}"), "--resume"])
+    assert "model.encoder: " in error and "--allow-changes" in error
+    allowed = ["--resume", "--allow-changes"]
+    error = error_of(capsys, [*arguments(*more, f"model.encoder={other}"), *allowed])
+    assert "would not fit: model.encoder: " in error and "another encoder" in error
+    assert main([*arguments(*more, f"model.encoder={moved}"), *allowed]) == 0
+    assert "chosen anew" not in capsys.readouterr().err
+    assert results_of(tmp_path / "run")["scores"] == before["scores"]
+    assert main([*arguments(*more, f"model.encoder={moved}"), "--resume"]) == 0

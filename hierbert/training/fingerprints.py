@@ -21,7 +21,7 @@ from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
-from hierbert.fingerprints import plain_config
+from hierbert.fingerprints import add_settings, add_weights, plain_config
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 
 DOCUMENTS = "documents.jsonl"
@@ -122,6 +122,18 @@ def frozen_print(model: nn.Module) -> str:
             digest.update(name.encode())
             flat = value.detach().cpu().contiguous().flatten()
             digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def encoder_print(model: HierBertForDocuments) -> str:
+    """Hash of a pretrained encoder, wherever it lies: its settings and all its weights.
+
+    Args:
+        model: Just built, before any step.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    add_settings(digest, plain_config(model.config.encoder_config))
+    add_weights(digest, model.hierbert.segment_encoder)
     return digest.hexdigest()
 
 

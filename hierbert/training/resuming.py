@@ -28,6 +28,7 @@ from hierbert.training.fingerprints import (
     CorpusPrint,
     corpus_differences,
     corpus_print,
+    encoder_print,
     frozen_print,
     judge_print,
     known_by_state,
@@ -40,6 +41,7 @@ from hierbert.training.run_folder import settings_print
 from hierbert.training.state import TrainerState
 
 CHANGES = "changes.jsonl"
+_ENCODER = ("model.encoder", "model.encoder_revision")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Circumstances:
         plan: As `plan_print` gives it.
         judged_by: As `judge_print` gives it.
         frozen: As `frozen_print` gives it.
+        encoder: As `encoder_print` gives it.
         unit: Mean and scale of a regression's labels, which the weights of this start would learn.
     """
 
@@ -77,6 +80,7 @@ class Circumstances:
     plan: str
     judged_by: str
     frozen: str
+    encoder: str
     unit: tuple[float, float]
 
     def note_in(self, state: TrainerState) -> None:
@@ -88,6 +92,7 @@ class Circumstances:
     def begin_in(self, state: TrainerState) -> None:
         """Write them into the state of a run that begins, with what stays as long as it lasts."""
         self.note_in(state)
+        state.encoder = self.encoder
         state.label_mean, state.label_scale = self.unit
 
 
@@ -114,6 +119,7 @@ def circumstances(
         plan=plan_print(config, [document.tokens for document in splits["train"]]),
         judged_by=judge_print(config, model, corpora["validation"], frozen),
         frozen=frozen,
+        encoder=encoder_print(model),
         unit=(model.config.label_mean, model.config.label_scale),
     )
 
@@ -166,6 +172,13 @@ def take_up(
             f"--resume: the labels are others than those of {path}: {_words(before.labels)} -> "
             f"{_words(now.labels)}; its classification head does not know them, start anew with "
             "another run_dir"
+        )
+    moved = [key for key in _ENCODER if key in options.settings]
+    if before and moved and before.encoder != now.encoder:
+        shown = "; ".join(f"{key}: {' -> '.join(map(str, options.settings[key]))}" for key in moved)
+        raise RunError(
+            f"--allow-changes: the weights in {folder} would not fit: {shown} is another encoder, "
+            "not the same in another place; put that back, or start anew with another run_dir"
         )
     if before and before.frozen != now.frozen:
         differences.append(

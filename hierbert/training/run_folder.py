@@ -37,9 +37,10 @@ PROBED = "probed.json"
 _CHANGEABLE = re.compile(
     r"run_dir$|training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
 )
-# With these changed, the weights of a checkpoint would not fit, or mean something else.
+# With these changed, the weights of a checkpoint would not fit, or mean something else. Whether an
+# encoder of another name is another one is known when it has been read.
 _FIXED = re.compile(
-    r"model\.(encoder|encoder_revision|pooling|aggregator_layers|sentence_layers|attention_heads)$|"
+    r"model\.(pooling|aggregator_layers|sentence_layers|attention_heads)$|"
     r"data\.label_type$|training\.(freeze_encoder|trained_encoder_layers)$"
 )
 # Naming another column is allowed; with none, a head is missing.

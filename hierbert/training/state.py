@@ -34,6 +34,7 @@ class TrainerState:
         plan: Fingerprint of what the order of documents follows from.
         judged_by: Fingerprint of what the best weights are chosen by.
         frozen: Fingerprint of the weights that training does not change.
+        encoder: Fingerprint of the pretrained encoder, as it was when the run began.
         corpora: Fingerprints of the documents of each split.
         labels: Names of the labels.
         label_mean: Of a regression: where the weights take the labels' numbers to lie.
@@ -62,6 +63,7 @@ class TrainerState:
     plan: str = ""
     judged_by: str = ""
     frozen: str = ""
+    encoder: str = ""
     corpora: dict[str, str] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     label_mean: float = 0.0

@@ -15,7 +15,7 @@ from typing import NoReturn
 # Control characters, lone surrogates, and the separators of lines and paragraphs.
 _ORDERS = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
-_FIRST_SPEAKS_SECONDS = 3.0
+_FIRST_SPEAKS_SECONDS = 10.0
 
 
 class HierBertError(Exception):
@@ -63,7 +63,7 @@ def run_command(command: Callable[[], None]) -> int:
             print(f"error: {line}", file=sys.stderr)
         else:
             time.sleep(_FIRST_SPEAKS_SECONDS)
-            # Still here: the first process has not met it, and would never say so.
+            # Still here: the first process seems not to have met it, and would never say so.
             print(f"process {rank}: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -48,6 +48,7 @@ def test_other_ranks_give_the_first_time_to_speak_and_then_do_themselves(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("hierbert.errors._FIRST_SPEAKS_SECONDS", 0.0)
     assert run_command(raiser(DataError("a.csv is empty"))) == 2
     # The launcher ends a process long before when the first one has met the same.
     assert capsys.readouterr().err == "process 1: a.csv is empty\n"

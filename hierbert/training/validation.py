@@ -73,7 +73,8 @@ def not_finite(
     if ids:
         who = f"{len(ids):,} of {len(documents):,} documents have answers that are not: "
         who += list_ids(ids)
-    return f"{what}: its {' and '.join(wrong)} is not finite; {who}; {HELP}"
+    verb = "is" if len(wrong) == 1 else "are"
+    return f"{what}: its {' and '.join(wrong)} {verb} not finite; {who}; {HELP}"
 
 
 def in_words(line: Mapping[str, Any]) -> str:

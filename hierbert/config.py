@@ -195,9 +195,9 @@ class TrainingConfig:
     keep_checkpoints: int = setting(2, "Newest checkpoints kept, beside the best.")
     on_nonfinite_loss: Literal["stop", "skip"] = setting(
         "stop",
-        "What a loss or gradient that is not finite (nan, inf) does. Either way its documents are "
-        "named. stop ends the run; skip leaves the step out, without any change to the weights, "
-        "and ends the run after 10 such steps in a row.",
+        "What a loss or gradient that is not finite (nan, inf) does; its documents are named. stop "
+        "ends the run; skip leaves the step out, which changes no weights, up to 10 in a row. Of a "
+        "validation: stop ends the run, skip goes on; its weights are never the best.",
     )
     calibrate: bool = setting(
         False,

@@ -17,7 +17,7 @@ from hierbert.progress import is_first_process
 # Control characters, lone surrogates, and the separators of lines and paragraphs.
 _ORDERS = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
-_FIRST_SPEAKS_SECONDS = 3.0
+_FIRST_SPEAKS_SECONDS = 10.0
 
 
 class HierBertError(Exception):
@@ -65,7 +65,7 @@ def run_command(command: Callable[[], None]) -> int:
             # What all meet the first says, and the launcher then ends the others in this time.
             # What one meets alone it says itself.
             time.sleep(_FIRST_SPEAKS_SECONDS)
-            print(f"error: process {os.environ.get('RANK')}: {line}", file=sys.stderr)
+            print(f"process {os.environ.get('RANK')}: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

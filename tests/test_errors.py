@@ -53,7 +53,7 @@ def test_other_ranks_leave_the_first_time_to_speak_and_then_tell_their_own(
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
     assert run_command(raiser(DataError("a.csv is empty"))) == 2
-    assert capsys.readouterr().err == "error: process 1: a.csv is empty\n" and sum(waited) > 1
+    assert capsys.readouterr().err == "process 1: a.csv is empty\n" and sum(waited) > 1
 
 
 def test_a_rank_without_other_processes_is_no_rank(

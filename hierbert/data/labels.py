@@ -20,6 +20,8 @@ from hierbert.data.messages import (
 )
 from hierbert.errors import ConfigError, DataError
 
+LARGEST_NUMBER = 3.4028234663852886e38
+"""Of a regression's labels: the largest number of 32 bits, in which models calculate."""
 PROBLEM_TYPES = ("single_label", "multi_label", "regression")
 
 
@@ -142,7 +144,7 @@ class LabelMap:
 
         Raises:
             DataError: A label that is not among `names`, a list where one label is allowed, a
-                value that is no finite number for regression.
+                value that is no finite 32-bit number for regression.
         """
         if example.label is None:
             return None
@@ -205,6 +207,12 @@ class LabelMap:
             raise DataError(
                 f"{example.location}: column {self.field!r} holds {shown(label)} "
                 f"({type_name(label)}); regression allows finite numbers"
+            )
+        if abs(value) > LARGEST_NUMBER:
+            raise DataError(
+                f"{example.location}, id {shown(example.id)}: column {self.field!r} holds "
+                f"{shown(label)}; regression allows numbers from {-LARGEST_NUMBER:g} to "
+                f"{LARGEST_NUMBER:g}, the 32-bit ones"
             )
         return value
 

@@ -4,6 +4,7 @@ Documents are dealt to the processes by tokens and come back by their index, so 
 count, batch or padding can lose or double one.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from torch import Tensor
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
-from hierbert.evaluation.rouge import rouge_scores
+from hierbert.evaluation.rouge import ROUGE_TYPES, rouge_scores
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
@@ -49,6 +50,8 @@ class Answer:
         rouge: ROUGE of the summary by type; None without a reference.
         classification_loss: None without a label.
         summarization_loss: None without a reference.
+        finite: Whether every number behind it is; where a sentence's score is not, no sentence is
+            selected and ROUGE is nan.
     """
 
     index: int
@@ -57,6 +60,7 @@ class Answer:
     rouge: dict[str, float] | None = None
     classification_loss: float | None = None
     summarization_loss: float | None = None
+    finite: bool = True
 
 
 def answer_documents(
@@ -127,6 +131,7 @@ def _answer_batch(
         output = model(**inputs)
     counts = inputs["sentences_per_document"].tolist()
     fields: list[dict[str, Any]] = [{"index": index} for index in indices]
+    finite = [True] * len(fields)
     if model.classifier is not None and label_map is not None:
         losses, counted = model.classifier.losses(output.logits, inputs["labels"])
         said = output.logits.float()
@@ -135,6 +140,7 @@ def _answer_batch(
         for row, logits in enumerate(said.tolist()):
             fields[row]["logits"] = logits
             fields[row]["classification_loss"] = float(losses[row]) if counted[row] else None
+            finite[row] = all(map(math.isfinite, [*logits, float(losses[row])]))
     if model.summarizer is not None and rule is not None:
         losses, counted = model.summarizer.losses(
             output.sentence_scores, inputs["sentence_labels"], inputs["sentences_per_document"]
@@ -142,12 +148,22 @@ def _answer_batch(
         scores = output.sentence_scores.float().cpu().split(counts)
         sentence_vectors = output.sentence_vectors.cpu().split(counts)
         for row, document in enumerate(documents):
-            selected = rule.select(document.segmented, scores[row].tolist(), sentence_vectors[row])
+            selectable = all(bool(v[row].isfinite().all()) for v in (scores, sentence_vectors))
+            finite[row] &= selectable and math.isfinite(losses[row])
+            selected = []
+            if selectable:
+                selected = rule.select(
+                    document.segmented, scores[row].tolist(), sentence_vectors[row]
+                )
             fields[row]["selected"] = selected
             fields[row]["summarization_loss"] = float(losses[row]) if counted[row] else None
             if document.summary is not None:
-                fields[row]["rouge"] = score_summary(document, selected)
-    return [Answer(**values) for values in fields]
+                fields[row]["rouge"] = (
+                    score_summary(document, selected)
+                    if selectable
+                    else dict.fromkeys(ROUGE_TYPES, math.nan)
+                )
+    return [Answer(**values, finite=each) for values, each in zip(fields, finite, strict=True)]
 
 
 def score_summary(document: PreparedDocument, selected: Sequence[int]) -> dict[str, float]:

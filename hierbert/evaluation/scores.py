@@ -1,5 +1,6 @@
 """Answers to figures: the metrics of both tasks and the one that chooses checkpoints."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,8 @@ def score_answers(
 
     Returns:
         Each metric by its name, 0 to 1 (losses and errors: 0 and above). A task whose labels
-        no document has is absent. Both losses are there beside their weighted sum.
+        no document has is absent; figures of answers that are not finite are nan. Both losses are
+        there beside their weighted sum.
     """
     scores: dict[str, float] = {}
     losses = [0.0, 0.0]
@@ -71,6 +73,8 @@ def _classification(
 ) -> dict[str, float]:
     logits = _logits(answers, labelled)
     labels = [documents[i].label for i in labelled]
+    if not np.isfinite(logits).all():
+        return dict.fromkeys(_LABEL_METRICS[label_map.problem_type], math.nan)
     if label_map.problem_type == "single_label":
         return SingleLabel().compute(predictions=logits.argmax(1), references=labels)
     if label_map.problem_type == "regression":

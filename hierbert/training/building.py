@@ -2,6 +2,7 @@
 
 import statistics
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
 from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
-from hierbert.errors import ConfigError, HierBertError, ModelError
+from hierbert.errors import ConfigError, DataError, HierBertError, ModelError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.text_encoders import build_encoder
@@ -186,6 +187,38 @@ def label_statistics(label_map: LabelMap, examples: list[Example]) -> tuple[floa
     if not values:
         return 0.0, 1.0
     return statistics.fmean(values), statistics.pstdev(values) or 1.0
+
+
+def check_numbers(
+    label_map: LabelMap, splits: Mapping[str, list[Example] | None], mean: float, scale: float
+) -> None:
+    """Refuse numbers that a model's 32-bit arithmetic turns into infinity, before it meets them.
+
+    Args:
+        label_map: Regression.
+        splits: Documents by the split's name.
+        mean: Of the training documents' labels.
+        scale: Their standard deviation.
+
+    Raises:
+        DataError: Names the number that is farthest from the mean.
+    """
+    for name, examples in splits.items():
+        labelled = [(label_map.encode(example), example) for example in examples or []]
+        values = [(float(v), one) for v, one in labelled if isinstance(v, (int, float))]
+        if not values:
+            continue
+        # As the classification head learns them.
+        errors = (torch.tensor([value for value, _ in values]) - mean) / scale
+        if not (errors * errors).isfinite().all():
+            value, example = max(values, key=lambda pair: abs(pair[0] - mean))
+            raise DataError(
+                f"data.{name}: {example.location}, id {example.id}: column {label_map.field!r} "
+                f"holds {value:g}; the training documents have the mean {mean:g} and the spread "
+                f"{scale:g}, and 32-bit numbers allow {mean:g} plus or minus at most 1e19 times "
+                "that spread, which must be at least 1e-37: mend that label, or give all of them "
+                "in another unit"
+            )
 
 
 def balanced_weights(label_map: LabelMap, examples: list[Example]) -> list[float]:

@@ -11,15 +11,18 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hierbert.cache import reason, write_whole
 
 STATE = "state.json"
-_FORMAT = 2
+WEIGHTS = "weights.safetensors"
+_FORMAT = 3
 _NAME = re.compile(r"step_(\d{8,})(?:_(\d+))?")
 _BEST = "best_step_{:08d}.safetensors"
+_BEST_NAME = re.compile(r"best_step_\d{8,}\.safetensors")
 
 
 class DamagedError(Exception):
@@ -82,10 +85,35 @@ def check_best(folder: Path, entry: dict[str, Any]) -> Path:
         DamagedError: It is not there, or not as it was written.
     """
     name = entry.get("name")
-    if not isinstance(name, str) or not re.fullmatch(r"best_step_\d{8,}\.safetensors", name):
+    if not isinstance(name, str) or not _BEST_NAME.fullmatch(name):
         raise DamagedError(f"it names no file of best weights, but {name!r:.60}")
     _check_file(folder / name, entry)
     return folder / name
+
+
+def mend_best(folder: Path, entry: dict[str, Any]) -> Path | None:
+    """Write a file of best weights anew, from a checkpoint that holds the same weights.
+
+    Args:
+        folder: Of the checkpoints.
+        entry: What `write_best` returned.
+
+    Returns:
+        The checkpoint; None where there is none with those weights, to the last bit, or the file
+        cannot be written.
+    """
+    name = entry.get("name")
+    if not isinstance(name, str) or not _BEST_NAME.fullmatch(name):
+        return None
+    for path in find_checkpoints(folder):
+        try:
+            weights = path / WEIGHTS
+            _check_file(weights, entry)
+            write_whole(folder / name, partial(_copy, weights))
+        except (DamagedError, OSError, KeyError):
+            continue
+        return path
+    return None
 
 
 def seal(folder: Path, content: dict[str, Any]) -> None:
@@ -160,6 +188,10 @@ def prune(folder: Path, newest: Path, keep: int, superseded: Iterable[Path]) -> 
     for best in folder.glob("best_step_*.safetensors"):
         if best.name not in needed:
             best.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
 
 
 def _known(path: Path) -> dict[str, Any]:

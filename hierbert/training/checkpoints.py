@@ -8,6 +8,7 @@ recognised. Weights that training does not change are not in it; they come from 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,10 +19,13 @@ from torch import Tensor, nn
 
 from hierbert.cache import reason, write_folder_whole
 from hierbert.errors import RunError
+from hierbert.progress import say
 from hierbert.training.checkpoint_files import (
+    WEIGHTS,
     DamagedError,
     check_best,
     find_checkpoints,
+    mend_best,
     new_checkpoint,
     prune,
     read_sealed,
@@ -61,7 +65,7 @@ def save_checkpoint(
         path = new_checkpoint(folder, state.step)
 
         def write(aside: Path) -> None:
-            save_weights(model, aside / "weights.safetensors")
+            save_weights(model, aside / WEIGHTS)
             tensors = _optimizer_tensors(model, optimizer)
             for rank, states in enumerate(everyones):
                 tensors.update({f"random.{rank}.{name}": value for name, value in states.items()})
@@ -119,19 +123,29 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
     Returns:
         The newest one that is as it was written, None where there is none, and the newer ones
         that are not, each with what is wrong with it. The best weights it refers to are checked
-        too.
+        too; where a checkpoint holds the same, a damaged file of them is written anew.
     """
     damaged = []
     for path in reversed(find_checkpoints(folder)):
         try:
             state = TrainerState.from_json(read_sealed(path)["state"])
             if state.best_step >= 0:
-                check_best(folder, state.best_file)
+                _check_or_mend(folder, state.best_file)
         except (DamagedError, ValueError, KeyError) as error:
             damaged.append((path, str(error)))
             continue
         return path, damaged
     return None, damaged
+
+
+def _check_or_mend(folder: Path, entry: dict[str, Any]) -> None:
+    try:
+        check_best(folder, entry)
+    except DamagedError as error:
+        source = mend_best(folder, entry)
+        if source is None:
+            raise
+        say(f"warning: {error}; it is written anew from {source}, which has the same weights")
 
 
 def load_checkpoint(
@@ -163,7 +177,7 @@ def load_checkpoint(
             )
         tensors = load_file(path / "optimizer.safetensors")
         state = TrainerState.from_json(content["state"])
-        load_weights(model, path / "weights.safetensors")
+        load_weights(model, path / WEIGHTS)
         _load_optimizer(model, optimizer, tensors)
         scaler = content.get("scaler")
         if scaler is not None and accelerator.scaler is not None:

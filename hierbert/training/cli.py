@@ -53,16 +53,22 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, "train.py", FLAGS)
     if command is None:
         return
-    config = load_config(RunConfig, command.config, command.overrides)
+    resume, allow_changes = (flag in command.flags for flag in ("--resume", "--allow-changes"))
+    if resume:
+        from hierbert.training.resolved import load_resumed
+
+        config = load_resumed(command.config, command.overrides)
+    else:
+        config = load_config(RunConfig, command.config, command.overrides)
     if command.print_config:
         print(dump_config(config, comments=True), end="")
         return
-    resume, allow_changes = (flag in command.flags for flag in ("--resume", "--allow-changes"))
     if allow_changes and not resume:
         raise ConfigError("--allow-changes is for --resume: give both, or neither")
     # Training's own imports (accelerate, the metrics) come after the checks that need none, so
     # that mistakes are answered sooner; `import hierbert` has loaded transformers by now.
-    from hierbert.training.run_folder import RESOLVED, check_run_folder
+    from hierbert.training.resolved import RESOLVED
+    from hierbert.training.run_folder import check_run_folder
 
     check_run_folder(config, resume, allow_changes)
     # A document may hold characters that the terminal's encoding lacks; they are shown escaped.

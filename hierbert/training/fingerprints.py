@@ -21,6 +21,8 @@ from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
+from hierbert.fingerprints import add_settings, add_weights, plain_config
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 
 DOCUMENTS = "documents.jsonl"
 _NAMED = 5
@@ -90,18 +92,26 @@ def plan_print(config: RunConfig, sizes: Sequence[int]) -> str:
     return _hash([config.seed, settings.documents_per_batch, settings.group_by_length, list(sizes)])
 
 
-def judge_print(config: RunConfig, validation: CorpusPrint) -> str:
-    """Hash of what the best weights are chosen by: the metric, its settings, the documents."""
-    settings, summary = config.training, config.summary
-    rule = (summary.limit, summary.order, summary.min_words_per_sentence, summary.redundancy)
-    factors = (
-        settings.classification_loss_weight,
-        settings.summarization_loss_weight,
-        settings.listwise_loss_weight,
-        settings.label_smoothing,
-        config.model.decision_threshold,
-    )
-    return _hash([settings.metric, rule, factors, validation.whole, validation.read])
+def judge_print(
+    config: RunConfig, model: HierBertForDocuments, validation: CorpusPrint, frozen: str
+) -> str:
+    """Hash of what the best weights are chosen by: all that an evaluation reads but for them.
+
+    Args:
+        config: Of the run.
+        model: Its configuration decides how answers and losses are made of weights.
+        validation: The documents.
+        frozen: As `frozen_print` gives it.
+    """
+    settings = config.training
+    made = plain_config(model.config)
+    # Dropout is off in an evaluation, and the labels' unit is the checkpoint's.
+    for name in ("dropout", "label_mean", "label_scale"):
+        made.pop(name, None)
+    how = [settings.metric, settings.mixed_precision, made, frozen]
+    if settings.freeze_encoder:
+        how.append(settings.cache_dtype)
+    return _hash([how, validation.whole, validation.read])
 
 
 def frozen_print(model: nn.Module) -> str:
@@ -112,6 +122,18 @@ def frozen_print(model: nn.Module) -> str:
             digest.update(name.encode())
             flat = value.detach().cpu().contiguous().flatten()
             digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def encoder_print(model: HierBertForDocuments) -> str:
+    """Hash of a pretrained encoder, wherever it lies: its settings and all its weights.
+
+    Args:
+        model: Just built, before any step.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    add_settings(digest, plain_config(model.config.encoder_config))
+    add_weights(digest, model.hierbert.segment_encoder)
     return digest.hexdigest()
 
 
@@ -220,4 +242,6 @@ def _whole(documents: list[tuple[str, str]]) -> str:
 
 def _hash(value: Any) -> str:
     # ASCII escapes, so that lone surrogates of a text do no harm.
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16
+    ).hexdigest()

@@ -17,14 +17,13 @@ from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import Step, plan_epoch
 from hierbert.errors import RunError
-from hierbert.evaluation.answers import StoppedError, answer_documents
-from hierbert.evaluation.scores import choose_metric, score_answers
+from hierbert.evaluation.answers import Answer, StoppedError, answer_documents
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import Progress, say
 from hierbert.training.checkpoint_files import DamagedError, check_best
 from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
-from hierbert.training.nonfinite import culprits_text, decide, find_culprits, is_finite
+from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import (
     Circumstances,
@@ -36,6 +35,7 @@ from hierbert.training.resuming import (
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers
+from hierbert.training.validation import in_words, judge
 from hierbert.vectors.fill import VectorCache
 
 
@@ -272,20 +272,19 @@ class Trainer:
     def _evaluate(self) -> None:
         """Score the validation documents, note the figures, keep the best weights."""
         try:
-            scores = self.scores(self.validation, "validating")
+            answers = self._answers(self.validation, "validating")
         except StoppedError:
             self._stop()
-        metric = choose_metric(
-            self.config.training.metric, scores, self.label_map, self.rule is not None
+        scores, metric, problem = judge(
+            self.config, answers, self.validation, self.label_map, self.state.step
         )
-        better = self.state.note_scores(metric, scores)
+        better = problem is None and self.state.note_scores(metric, scores)
         if better:
             save_best(self.folder / "checkpoints", self.model, self.state, self.accelerator)
         losses = {
             name: value / max(1, self.state.losses_steps)
             for name, value in self.state.losses.items()
         }
-        self.state.losses, self.state.losses_steps = {}, 0
         line = {
             "step": self.state.step,
             "epoch": round(self.state.epoch + self.state.step_in_epoch / self.steps_per_epoch, 4),
@@ -296,18 +295,22 @@ class Trainer:
             **{f"validation.{name}": value for name, value in scores.items()},
             "best": better,
         }
-        self.state.evaluation_due = False
         self.trackers.log(line)
-        shown = [f"{name} {scores[name]:.4f}" for name in _SHOWN if name in scores]
-        say(
-            f"epoch {line['epoch']:g}, step {self.state.step}: train loss "
-            f"{losses.get('loss', math.nan):.4f}; validation {', '.join(shown)}"
-            + (" (best)" if better else "")
-        )
+        if problem is not None and self.config.training.on_nonfinite_loss == "stop":
+            # The evaluation stays due: a resume, maybe with other settings, tries it again.
+            self._save()
+            raise RunError(f"{problem}, and training.on_nonfinite_loss=skip goes on without it")
+        if problem is not None:
+            self.state.evaluations_without_gain += 1
+            say(f"never the best: {problem}")
+        self.state.evaluation_due, self.state.evaluated_step = False, self.state.step
+        self.state.metrics_lines += 1
+        self.state.losses, self.state.losses_steps = {}, 0
+        say(in_words(line))
 
-    def scores(self, documents: list[PreparedDocument], description: str) -> dict[str, float]:
-        """Every metric of the model, as it is, on a corpus."""
-        answers = answer_documents(
+    def _answers(self, documents: list[PreparedDocument], description: str) -> list[Answer]:
+        """What the model, as it is, says about a corpus, unless it is asked to stop."""
+        return answer_documents(
             self.model,
             documents,
             self.accelerator,
@@ -316,14 +319,6 @@ class Trainer:
             self.vectors,
             description,
             stop=lambda: self.stop.received is not None,
-        )
-        weights = self.config.training
-        return score_answers(
-            answers,
-            documents,
-            self.label_map,
-            self.model.config.decision_threshold,
-            (weights.classification_loss_weight, weights.summarization_loss_weight),
         )
 
     def _is_over(self) -> bool:
@@ -344,8 +339,8 @@ class Trainer:
 
     def _begin(self) -> bool:
         """Start from the beginning; nothing is not as it was."""
-        self.circumstances.note_in(self.state)
-        self.trackers.forget_after(0)
+        self.circumstances.begin_in(self.state)
+        self.trackers.keep(0, 0)
         keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
         return False
 
@@ -363,14 +358,14 @@ class Trainer:
         if found.state is None:
             return self._begin()
         self.state, self.superseded = found.state, found.superseded
-        # An evaluation that is due will write its line, maybe for the second time.
-        self.trackers.forget_after(self.state.step - self.state.evaluation_due)
-        if not found.changed:
-            return False
-        adapt_state(
-            self.state, self.circumstances, self.config.training.epochs, self.steps_per_epoch
-        )
-        return True
+        self.state.metrics_lines = self.trackers.keep(self.state.metrics_lines, self.state.step)
+        epochs = self.config.training.epochs
+        if found.changed:
+            adapt_state(self.state, self.circumstances, epochs, self.steps_per_epoch)
+        # Fewer epochs, or less patience, may end a run where nothing was evaluated.
+        if self.state.epoch >= epochs or self._is_over():
+            self.state.evaluation_due |= self.state.evaluated_step != self.state.step
+        return found.changed
 
     def _tokens_done(self) -> int:
         done = self.state.epoch * sum(self.sizes)
@@ -381,16 +376,18 @@ class Trainer:
 
     def _load_best(self) -> None:
         self.accelerator.wait_for_everyone()
-        if self.state.best_step >= 0 and self.state.best_step != self.state.step:
+        if self.state.best_step < 0:
+            raise RunError(
+                f"no validation of this run was finite, so that no weights can be the best; {HELP} "
+                "(start anew with another run_dir)"
+            )
+        if self.state.best_step != self.state.step:
             folder = self.folder / "checkpoints"
             try:
                 load_weights(self.model, check_best(folder, self.state.best_file))
             except (DamagedError, OSError, ValueError, SafetensorError) as error:
                 raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
         self.model.eval()
-
-
-_SHOWN = ("loss", "accuracy", "macro_f1", "map", "mse", "rouge1", "rouge2", "rougeLsum")
 
 
 def _has_sentence_labels(document: PreparedDocument) -> bool:

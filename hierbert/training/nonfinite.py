@@ -16,6 +16,7 @@ from hierbert.training.checkpoints import random_states, set_random_states
 
 MOST_IN_A_ROW = 10
 """So many steps in a row that are not finite end a run that skips them: it is not the documents."""
+HELP = "a lower learning rate or mixed_precision=no may help"
 _NAMED = 8
 
 
@@ -63,8 +64,8 @@ def culprits_text(culprits: Sequence[str], everyone: Sequence[str]) -> str:
         A part of a sentence.
     """
     if culprits:
-        return f"documents that do it alone: {_list(culprits)}"
-    return f"none of its documents does it alone; they are {_list(everyone)}"
+        return f"documents that do it alone: {list_ids(culprits)}"
+    return f"none of its documents does it alone; they are {list_ids(everyone)}"
 
 
 def decide(what: str, who: str, in_a_row: int | None) -> str:
@@ -83,11 +84,10 @@ def decide(what: str, who: str, in_a_row: int | None) -> str:
         RunError: It does not.
     """
     line = f"{what} is not finite; {who}"
-    help_ = "a lower learning rate or mixed_precision=no may help"
     if in_a_row is None:
-        raise RunError(f"{line}; {help_}, and training.on_nonfinite_loss=skip leaves it out")
+        raise RunError(f"{line}; {HELP}, and training.on_nonfinite_loss=skip leaves it out")
     if in_a_row >= MOST_IN_A_ROW:
-        raise RunError(f"{line}; it is the last of {in_a_row} such steps in a row; {help_}")
+        raise RunError(f"{line}; it is the last of {in_a_row} such steps in a row; {HELP}")
     return f"left out: {line}"
 
 
@@ -99,6 +99,7 @@ def _has_finite_gradient(loss: Tensor, weights: Sequence[nn.Parameter]) -> bool:
     return all(bool(value.isfinite().all()) for value in gradients if value is not None)
 
 
-def _list(ids: Sequence[str]) -> str:
+def list_ids(ids: Sequence[str]) -> str:
+    """Some ids, and how many more there are."""
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return ", ".join(ids[:_NAMED]) + more

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
 
 from hierbert.cache import reason, write_whole
 from hierbert.config import RunConfig
@@ -22,12 +21,14 @@ from hierbert.config_loading import dump_config
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
 from hierbert.training.checkpoints import load_checkpoint, newest_whole, raise_together
 from hierbert.training.fingerprints import (
     CorpusPrint,
     corpus_differences,
     corpus_print,
+    encoder_print,
     frozen_print,
     judge_print,
     known_by_state,
@@ -35,10 +36,12 @@ from hierbert.training.fingerprints import (
     read_documents,
     save_documents,
 )
-from hierbert.training.run_folder import RESOLVED, settings_print
+from hierbert.training.resolved import RESOLVED
+from hierbert.training.run_folder import settings_print
 from hierbert.training.state import TrainerState
 
 CHANGES = "changes.jsonl"
+_ENCODER = ("model.encoder", "model.encoder_revision")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Circumstances:
         plan: As `plan_print` gives it.
         judged_by: As `judge_print` gives it.
         frozen: As `frozen_print` gives it.
+        encoder: As `encoder_print` gives it.
+        unit: Mean and scale of a regression's labels, which the weights of this start would learn.
     """
 
     corpora: Mapping[str, CorpusPrint]
@@ -75,6 +80,8 @@ class Circumstances:
     plan: str
     judged_by: str
     frozen: str
+    encoder: str
+    unit: tuple[float, float]
 
     def note_in(self, state: TrainerState) -> None:
         """Write them into a state."""
@@ -82,12 +89,18 @@ class Circumstances:
         state.settings, state.plan = self.settings, self.plan
         state.judged_by, state.frozen = self.judged_by, self.frozen
 
+    def begin_in(self, state: TrainerState) -> None:
+        """Write them into the state of a run that begins, with what stays as long as it lasts."""
+        self.note_in(state)
+        state.encoder = self.encoder
+        state.label_mean, state.label_scale = self.unit
+
 
 def circumstances(
     config: RunConfig,
     splits: Mapping[str, Sequence[PreparedDocument]],
     label_map: LabelMap | None,
-    model: nn.Module,
+    model: HierBertForDocuments,
 ) -> Circumstances:
     """What a run's numbers follow from.
 
@@ -98,13 +111,16 @@ def circumstances(
         model: With the weights it begins with.
     """
     corpora = {name: corpus_print(documents, label_map) for name, documents in splits.items()}
+    frozen = frozen_print(model)
     return Circumstances(
         corpora=corpora,
         labels=list(label_map.names) if label_map is not None else [],
         settings=settings_print(config),
         plan=plan_print(config, [document.tokens for document in splits["train"]]),
-        judged_by=judge_print(config, corpora["validation"]),
-        frozen=frozen_print(model),
+        judged_by=judge_print(config, model, corpora["validation"], frozen),
+        frozen=frozen,
+        encoder=encoder_print(model),
+        unit=(model.config.label_mean, model.config.label_scale),
     )
 
 
@@ -126,7 +142,7 @@ class Found:
 def take_up(
     config: RunConfig,
     folder: Path,
-    model: nn.Module,
+    model: HierBertForDocuments,
     optimizer: torch.optim.Optimizer,
     accelerator: Accelerator,
     now: Circumstances,
@@ -157,6 +173,13 @@ def take_up(
             f"{_words(now.labels)}; its classification head does not know them, start anew with "
             "another run_dir"
         )
+    moved = [key for key in _ENCODER if key in options.settings]
+    if before and moved and before.encoder != now.encoder:
+        shown = "; ".join(f"{key}: {' -> '.join(map(str, options.settings[key]))}" for key in moved)
+        raise RunError(
+            f"--allow-changes: the weights in {folder} would not fit: {shown} is another encoder, "
+            "not the same in another place; put that back, or start anew with another run_dir"
+        )
     if before and before.frozen != now.frozen:
         differences.append(
             f"model.encoder={config.model.encoder}: the weights that are not trained are others"
@@ -173,11 +196,26 @@ def take_up(
     else:
         state = load_checkpoint(path, model, optimizer, accelerator)
         say(f"resuming from {path} (epoch {state.epoch}, step {state.step})")
+    kept_unit = _keep_unit(state, model, now) if state is not None else []
     if differences or options.settings:
-        _note(config, folder, accelerator, now, differences, options, state)
+        _note(config, folder, accelerator, now, differences + kept_unit, options, state)
     # The settings may have been noted by a start that was killed before it saved a checkpoint.
     changed = state is not None and (bool(differences) or state.settings != now.settings)
     return Found(state, superseded, changed)
+
+
+def _keep_unit(state: TrainerState, model: HierBertForDocuments, now: Circumstances) -> list[str]:
+    """Let a regression go on in the unit that its weights have learnt; what to say about it."""
+    before = (state.label_mean, state.label_scale)
+    if before == now.unit:
+        return []
+    for place in (model.config, model.classifier):
+        if place is not None:
+            place.label_mean, place.label_scale = before
+    return [
+        f"the labels' mean {before[0]:g} and spread {before[1]:g} stay, which the weights have "
+        f"learnt (the training documents have {now.unit[0]:g} and {now.unit[1]:g} now)"
+    ]
 
 
 def adapt_state(state: TrainerState, now: Circumstances, epochs: int, steps_per_epoch: int) -> None:

@@ -15,7 +15,7 @@ from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, RunError
 from hierbert.evaluation.answers import Answer, answer_documents
 from hierbert.evaluation.calibration import fit_temperature
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
@@ -25,7 +25,7 @@ from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
-from hierbert.training.building import build_model
+from hierbert.training.building import build_model, check_numbers
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.memory import bound_memory
@@ -37,6 +37,7 @@ from hierbert.training.resuming import ResumeOptions, circumstances
 from hierbert.training.run_folder import open_run_folder, run_lock, save_model
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
+from hierbert.training.validation import not_finite
 from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
@@ -110,6 +111,9 @@ def _train(
     check_metric(config.training.metric, label_map, summarize, corpora.validation)
     set_seed(config.seed)
     model, processor = build_model(config, label_map, corpora.train)
+    if label_map is not None and label_map.problem_type == "regression":
+        read = {name: getattr(corpora, name) for name in ("train", "validation", "test")}
+        check_numbers(label_map, read, model.config.label_mean, model.config.label_scale)
     rule = SummaryRule.from_config(model.config) if summarize else None
     cache = cache_folder(config.training.cache_dir)
     kept = CacheOptions(
@@ -197,6 +201,9 @@ def _train(
     scores = score_answers(
         answers, splits[split], label_map, model.config.decision_threshold, weights
     )
+    problem = not_finite(f"scoring {split}", scores, answers, splits[split])
+    if problem is not None:
+        raise RunError(f"{problem} (training itself is done, see {folder / 'metrics.jsonl'})")
     results: dict[str, Any] = {
         "split": split,
         "documents": len(splits[split]),

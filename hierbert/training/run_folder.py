@@ -5,6 +5,7 @@ are needed probed.json, encoding.jsonl, changes.jsonl; .lock while a process wor
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import re
@@ -20,24 +21,26 @@ from safetensors import SafetensorError
 
 from hierbert.cache import reason, sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config
+from hierbert.config_loading import dump_config
 from hierbert.errors import RunError
 from hierbert.locks import LOCK, FolderLock
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.progress import say
 from hierbert.publishing.checkpoint import complete_folder
 from hierbert.training.checkpoints import raise_together
+from hierbert.training.resolved import RESOLVED, read_resolved
 
-RESOLVED = "config.resolved.yaml"
 PROBED = "probed.json"
-# No number of a run depends on where its cache is, on how much memory it takes (a full disk, or a
-# run that was ended for its memory, may ask for other values), or on where its model goes.
+# No number of a run depends on where it or its cache is, on how much memory it takes (a full disk,
+# or a run that was ended for its memory, may ask for other values), or on where its model goes.
 _CHANGEABLE = re.compile(
-    r"training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
+    r"run_dir$|training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
 )
-# With these changed, the weights of a checkpoint would not fit, or mean something else.
+# With these changed, the weights of a checkpoint would not fit, or mean something else. Whether an
+# encoder of another name is another one is known when it has been read.
 _FIXED = re.compile(
-    r"model\.(encoder|encoder_revision|pooling|aggregator_layers|sentence_layers|attention_heads)$|"
+    r"model\.(pooling|aggregator_layers|sentence_layers|attention_heads)$|"
     r"data\.label_type$|training\.(freeze_encoder|trained_encoder_layers)$"
 )
 # Naming another column is allowed; with none, a head is missing.
@@ -70,8 +73,8 @@ def check_run_folder(
         Settings that are not what they were, by name: before and now.
 
     Raises:
-        RunError: It holds another run, there is none to go on with, or settings differ that must
-            not.
+        RunError: It holds another run, there is none to go on with, the settings there are
+            damaged, or settings differ that must not.
     """
     folder = Path(config.run_dir)
     saved = folder / RESOLVED
@@ -91,7 +94,7 @@ def check_run_folder(
             raise RunError(f"--resume: {folder} holds no run ({RESOLVED} is missing)")
         _check_writable(folder)
         return {}
-    before, now = _flat(asdict(load_config(RunConfig, saved))), _flat(asdict(config))
+    before, now = _flat(asdict(read_resolved(saved))), _flat(asdict(config))
     changed = {
         key: (before[key], now[key])
         for key in now
@@ -168,17 +171,18 @@ def open_run_folder(
     changed = check_run_folder(config, resume, allow_changes)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not (folder / RESOLVED).is_file():
+        if resume:
+            say(f"--resume: there is no run in {folder} yet: starting a new run there")
         try:
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             settings = dump_config(config)
+            # First of all: from here on the folder is a run's, which --resume goes on with.
             write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
             sync_folder(folder.parent)
         except OSError as error:
-            for made in (folder / "checkpoints", folder):
-                with contextlib.suppress(OSError):
-                    made.rmdir()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
             raise RunError(f"run_dir={folder} cannot be written: {reason(error)}") from error
-    if accelerator.is_main_process and resume:
+    if accelerator.is_main_process:
         _remove_remains(folder)
     accelerator.wait_for_everyone()
     return folder, changed
@@ -286,8 +290,13 @@ def _shown(changed: dict[str, tuple[Any, Any]]) -> str:
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether there is more in a folder than the lock of a process that was killed at once."""
-    return any(path.name != LOCK for path in folder.iterdir())
+    """Whether there is more in a folder than a process leaves that was killed at once."""
+    return any(
+        path.name != LOCK
+        and not fnmatch.fnmatchcase(path.name, f".{RESOLVED}.*")
+        and not (path.name == "checkpoints" and path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )
 
 
 def _check_writable(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Where a training run is: plain numbers and words that go into a checkpoint as JSON."""
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,6 +14,8 @@ class TrainerState:
         step: Optimizer steps done in all, those that changed nothing included.
         evaluation_due: Whether the weights are to be evaluated before the next step: a signal
             came first.
+        evaluated_step: Of the last evaluation; -1 before the first.
+        metrics_lines: Lines of metrics.jsonl that were written so far.
         best_metric: Best validation metric so far.
         best_scores: All validation scores of that evaluation; its loss decides between equal
             metrics.
@@ -33,14 +34,19 @@ class TrainerState:
         plan: Fingerprint of what the order of documents follows from.
         judged_by: Fingerprint of what the best weights are chosen by.
         frozen: Fingerprint of the weights that training does not change.
+        encoder: Fingerprint of the pretrained encoder, as it was when the run began.
         corpora: Fingerprints of the documents of each split.
         labels: Names of the labels.
+        label_mean: Of a regression: where the weights take the labels' numbers to lie.
+        label_scale: And how far apart.
     """
 
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
     evaluation_due: bool = False
+    evaluated_step: int = -1
+    metrics_lines: int = 0
     best_metric: float | None = None
     best_scores: dict[str, float] = field(default_factory=dict)
     best_step: int = -1
@@ -57,8 +63,11 @@ class TrainerState:
     plan: str = ""
     judged_by: str = ""
     frozen: str = ""
+    encoder: str = ""
     corpora: dict[str, str] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    label_mean: float = 0.0
+    label_scale: float = 1.0
 
     @property
     def updates(self) -> int:
@@ -69,15 +78,15 @@ class TrainerState:
         """Take note of an evaluation.
 
         Args:
-            metric: What decides, greater is better.
-            scores: All figures; of equal metrics the one with the lower loss is better.
+            metric: What decides, greater is better; finite.
+            scores: All figures, with a finite loss; of equal metrics the one with the lower loss is
+                better.
 
         Returns:
             Whether these weights are the best so far; they are then noted as such.
         """
         best = self.best_metric
-        # A correlation of equal numbers is not a number: anything is better.
-        gain = best is None or metric > best or (math.isnan(best) and not math.isnan(metric))
+        gain = best is None or metric > best
         # Metrics of few documents are often equal; the loss still tells weights apart.
         better = gain or (metric == best and scores["loss"] < self.best_scores["loss"])
         # Patience counts gains of the metric alone: a loss may creep down for ever.

@@ -2,14 +2,18 @@
 
 import importlib.util
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from hierbert.cache import reason, write_whole
 from hierbert.errors import ConfigError, RunError
+from hierbert.progress import say
+from hierbert.training.checkpoints import raise_together
 
 
 class Trackers:
@@ -28,11 +32,14 @@ class Trackers:
         """Append a line, and tell the other trackers.
 
         Args:
-            values: Figures by name; "step" is the optimizer step.
+            values: Figures by name; "step" is the optimizer step. What is not finite becomes null,
+                and the other trackers do not hear of it.
 
         Raises:
             RunError: The line cannot be written.
         """
+        # JSON has no word for them.
+        values = {name: value if _is_finite(value) else None for name, value in values.items()}
         if self.accelerator.is_main_process:
             try:
                 with self.path.open("a", encoding="utf-8", newline="\n") as file:
@@ -42,33 +49,40 @@ class Trackers:
                     os.fsync(file.fileno())
             except OSError as error:
                 raise self._not_writable(error) from error
-        numbers = {name: value for name, value in values.items() if name != "step"}
+        numbers = {
+            name: value for name, value in values.items() if name != "step" and value is not None
+        }
         self.accelerator.log(numbers, step=values.get("step"))
 
-    def forget_after(self, step: int) -> None:
-        """Drop lines of steps that are about to be done again.
+    def keep(self, lines: int, step: int) -> int:
+        """Drop the lines of what is about to be done again; every process takes part.
 
         Args:
-            step: The last step that counts.
+            lines: How many there were when the state was saved that the run goes on from.
+            step: Of that state.
+
+        Returns:
+            How many there are now: those of them that are whole. Others are said and dropped.
 
         Raises:
-            RunError: The file cannot be written.
+            RunError: The file cannot be read or written, on every process.
         """
-        if not self.accelerator.is_main_process or not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        kept, problem = [], None
+        if self.accelerator.is_main_process and self.path.exists():
             try:
-                if json.loads(line).get("step", 0) <= step:
-                    kept.append(line)
-            except ValueError:
-                # The line that was being written when the run was killed.
-                continue
-        text = "".join(line + "\n" for line in kept)
-        try:
-            write_whole(self.path, lambda aside: _write_text(aside, text))
-        except OSError as error:
-            raise self._not_writable(error) from error
+                for line in self.path.read_bytes().split(b"\n")[:lines]:
+                    if _is_whole(line):
+                        # A file that was shortened by damage may go on with a line too late.
+                        if json.loads(line)["step"] <= step:
+                            kept.append(line)
+                    elif line:
+                        say(f"warning: {self.path}: a damaged line is dropped: {line!r:.60}")
+                text = b"".join(line + b"\n" for line in kept)
+                write_whole(self.path, lambda aside: _write_bytes(aside, text))
+            except OSError as error:
+                problem = str(self._not_writable(error))
+        raise_together(problem)
+        return gather_object([len(kept)])[0]
 
     def _not_writable(self, error: OSError) -> RunError:
         return RunError(
@@ -90,5 +104,17 @@ def require_installed(trackers: list[str]) -> None:
             )
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and type(values.get("step")) is int
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,197 @@
+"""Validations whose figures are not finite, and numbers that no model can learn."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import write_jsonl
+from conftest import make_rows
+
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.training.checkpoint_files import find_checkpoints, read_sealed
+from hierbert.training.cli import main
+from hierbert.training.loop import Trainer
+from hierbert.training.state import TrainerState
+
+KINDS = {
+    "regression": ["data.label_column=number", "data.label_type=regression"],
+    "one label": ["data.label_column=label"],
+    "several labels": ["data.label_column=label", "data.label_type=multi_label"],
+    "summary": ["data.summary_column=summary"],
+}
+
+
+@pytest.fixture
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+    """Arguments of a run of 4 steps, each of which is evaluated; to the folder `run`."""
+    for name, count, seed in (("train", 8, 1), ("validation", 4, 2)):
+        rows = [{**row, "number": 7 + i % 2} for i, row in enumerate(make_rows(count, seed))]
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+
+    def build(*more: str) -> list[str]:
+        return [
+            f"data.train={tmp_path / 'train.jsonl'}",
+            f"data.validation={tmp_path / 'validation.jsonl'}",
+            f"model.encoder={encoders['bert']}",
+            f"run_dir={tmp_path / 'run'}",
+            "model.aggregator_layers=1",
+            "segmentation.max_tokens_per_segment=32",
+            "training.documents_per_batch=4",
+            "training.epochs=2",
+            "training.eval_every_steps=1",
+            "baselines=false",
+            "show_sample=false",
+            *more,
+        ]
+
+    return build
+
+
+def metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines, read as JSON is defined: without NaN and Infinity."""
+
+    def refuse(word: str) -> Any:
+        raise AssertionError(f"{word} is no JSON")
+
+    text = (run_dir / "metrics.jsonl").read_text()
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def run(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str]:
+    capsys.readouterr()
+    code = main(arguments)
+    return code, capsys.readouterr().err
+
+
+def break_answers(
+    monkeypatch: pytest.MonkeyPatch, steps: set[int], value: float, rows: int = 1
+) -> None:
+    """Spoils the first documents' answers in the validations after some steps."""
+    forward, evaluate, now = HierBertForDocuments.forward, Trainer._evaluate, [0]
+
+    def noting(self: Trainer) -> None:
+        now[0] = self.state.step
+        evaluate(self)
+        now[0] = -1
+
+    def broken(self: HierBertForDocuments, **inputs: Any) -> Any:
+        output = forward(self, **inputs)
+        if not self.training and now[0] in steps:
+            if output.logits is not None:
+                output.logits[:rows] = value
+            if output.sentence_scores is not None:
+                output.sentence_scores[: inputs["sentences_per_document"][:rows].sum()] = value
+        return output
+
+    monkeypatch.setattr(Trainer, "_evaluate", noting)
+    monkeypatch.setattr(HierBertForDocuments, "forward", broken)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_validation_that_is_not_finite_stops_after_its_checkpoint(
+    arguments, tmp_path, monkeypatch, capsys, kind
+) -> None:
+    with monkeypatch.context() as patch:
+        break_answers(patch, {2}, torch.nan)
+        code, said = run(capsys, arguments(*KINDS[kind]))
+        assert code == 2 and "Traceback" not in said
+        (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert "validation after step 2: its loss (nan)" in error
+        assert "1 of 4 documents have answers that are not: d" in error
+        assert "training.on_nonfinite_loss=skip" in error
+        newest = find_checkpoints(tmp_path / "run/checkpoints")[-1]
+        assert newest.name == "step_00000002" and read_sealed(newest)["state"]["best_step"] == 1
+        first, second = metrics(tmp_path / "run")
+        assert first["best"] and not second["best"] and second["validation.loss"] is None
+        # Nothing has changed: the same again.
+        code, again = run(capsys, [*arguments(*KINDS[kind]), "--resume"])
+        assert code == 2 and error in again and len(metrics(tmp_path / "run")) == 2
+    # The trouble has gone: the evaluation is made up for.
+    assert main([*arguments(*KINDS[kind]), "--resume"]) == 0
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3, 4]
+    assert all(line["validation.loss"] is not None for line in metrics(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_validation_that_is_not_finite_is_skipped_and_never_the_best(
+    arguments, tmp_path, monkeypatch, capsys, kind
+) -> None:
+    # The first validation of all would be the best by any rule but this one.
+    break_answers(monkeypatch, {1, 3}, torch.inf, rows=2)
+    metric = ["training.metric=loss", "training.on_nonfinite_loss=skip"]
+    code, said = run(capsys, arguments(*KINDS[kind], *metric))
+    assert code == 0
+    assert said.count("never the best: validation after step ") == 2
+    assert "2 of 4 documents" in said
+    lines = metrics(tmp_path / "run")
+    assert [line["validation.loss"] is None for line in lines] == [True, False, True, False]
+    assert [line["best"] for line in lines[:3]] == [False, True, False]
+    assert json.loads((tmp_path / "run/results.json").read_text())["best_step"] in (2, 4)
+
+
+def test_validations_that_are_not_finite_count_for_patience(
+    arguments, tmp_path, monkeypatch, capsys
+) -> None:
+    break_answers(monkeypatch, {2, 3, 4}, torch.nan)
+    more = ["training.on_nonfinite_loss=skip", "training.patience=2"]
+    assert run(capsys, arguments(*KINDS["one label"], *more))[0] == 0
+    assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_a_run_without_any_finite_validation_delivers_no_model(arguments, tmp_path, capsys) -> None:
+    # Nothing is faked here: the first step blows the weights up.
+    more = ["training.head_learning_rate=1e30", "training.warmup_ratio=0"]
+    more += ["training.on_nonfinite_loss=skip"]
+    code, said = run(capsys, arguments(*KINDS["regression"], *more))
+    assert code == 2 and "Traceback" not in said
+    assert "error: no validation of this run was finite" in said
+    assert not (tmp_path / "run/model").exists()
+    assert [line["best"] for line in metrics(tmp_path / "run")] == [False] * 4
+
+
+def test_test_documents_whose_answers_are_not_finite_end_the_run_in_one_line(
+    arguments, tmp_path, monkeypatch, capsys
+) -> None:
+    evaluate = Trainer._load_best
+
+    def then_break(self: Trainer) -> None:
+        evaluate(self)
+        self.model.classifier.output.weight.data.fill_(torch.nan)
+
+    monkeypatch.setattr(Trainer, "_load_best", then_break)
+    code, said = run(capsys, arguments(*KINDS["regression"]))
+    assert code == 2 and "error: scoring validation: its " in said and "4 of 4 documents" in said
+
+
+def test_a_better_metric_is_told_from_a_worse_one() -> None:
+    state = TrainerState(step=1)
+    assert state.note_scores(0.5, {"loss": 1.0}) and not state.note_scores(0.5, {"loss": 1.0})
+    assert state.note_scores(0.5, {"loss": 0.5}) and state.evaluations_without_gain == 2
+    assert state.note_scores(0.6, {"loss": 9.0}) and state.evaluations_without_gain == 0
+
+
+@pytest.mark.parametrize(
+    ("split", "numbers", "culprit", "allowed"),
+    [
+        ("train", [7, 8, 1e300, 7], "d2", "-3.40282e+38 to 3.40282e+38"),
+        ("validation", [7, 8, 7, -1e39], "d3", "-3.40282e+38 to 3.40282e+38"),
+        # Finite alone, but not from each other, or not in the unit of the others.
+        ("train", [3e38, -3e38, 3.1e38, 3e38], "d1", "in another unit"),
+        ("validation", [7, 1e30, 8, 7], "d1", "plus or minus at most 1e19 times"),
+        ("train", [1e-320, 3e-320, 1e-320, 3e-320], "d", "at least 1e-37"),
+    ],
+)
+def test_a_number_that_no_model_can_learn_is_named(
+    arguments, tmp_path, capsys, split, numbers, culprit, allowed
+) -> None:
+    rows = [{**row, "number": n} for row, n in zip(make_rows(4, 3), numbers, strict=True)]
+    path = write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    code, said = run(capsys, arguments(*KINDS["regression"]))
+    (error,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert code == 2 and "Traceback" not in said
+    assert str(path) in error and "'number'" in error and allowed in error
+    assert f"id {culprit}" in error.replace("'", "")
+    assert not (tmp_path / "run").exists()

@@ -6,10 +6,10 @@ file is whole and under its final name.
 
 import json
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import hierbert
 from hierbert.cache import write_whole
 from hierbert.errors import RunError
 
@@ -84,7 +84,7 @@ class Manifest:
         """
         content = {
             "format": _FORMAT,
-            "hierbert": _version(),
+            "hierbert": hierbert.__version__,
             "complete": self.complete,
             "rows_done": self.total("rows"),
             "answers": self.total("answers"),
@@ -142,10 +142,3 @@ def is_manifest(path: Path) -> bool:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _version() -> str:
-    try:
-        return version("hierbert")
-    except PackageNotFoundError:
-        return "not installed"

@@ -1,7 +1,6 @@
 """The soak test itself: it kills all it started, and sees what is not equal."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
-from commands import ROOT
 from safetensors.torch import load_file, save_file
 
 from benchmarks import soak, soak_inference, soak_training
@@ -133,25 +130,6 @@ def test_the_command_refuses_and_reports(monkeypatch, tmp_path, capsys) -> None:
 
     monkeypatch.setitem(soak.HALVES, "training", failing)
     assert soak.main(output) == 1 and "run ended with 2" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_three_kills_of_training(tmp_path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--kills", "3"),
-            *("--only", "training", "--output", str(tmp_path)),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    kinds = json.loads((tmp_path / "soak_training-quick.json").read_text())["training"]["kinds"]
-    assert [sum(kind["kills"].values()) for kind in kinds] == [1, 1, 1]
-    assert [kind["processes"] for kind in kinds] == [1, 1, 2]
-    assert all(kind["runs"] >= 1 and kind["differences"] == [] for kind in kinds)
 
 
 def job_output(numbers: range, broken: set[int]) -> dict[str, list[dict[str, Any]]]:

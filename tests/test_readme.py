@@ -36,6 +36,7 @@ def test_every_flag_in_the_readme_exists() -> None:
         "--num_processes",
         "--cpu",
         "--index-url",
+        "--shutdown-timeout",
         "--seeds",
         "--name",
         "--data",

@@ -31,6 +31,7 @@ from hierbert.training import run
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.results import sample_answer
+from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 from hierbert.vectors import fill
 
@@ -121,16 +122,16 @@ def test_the_help_names_exactly_the_metrics_there_are() -> None:
 def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, monkeypatch) -> None:
     figures = iter([(0.5, 3.0), (0.5, 2.0), (0.5, 2.5), (0.4, 1.0)])
 
-    def scripted(self: Trainer, *_: object) -> dict[str, float]:
+    def scripted(*_: object) -> tuple[dict[str, float], float, None]:
         metric, loss = next(figures, (0.0, 9.0))
-        return {"accuracy": metric, "loss": loss}
+        return {"accuracy": metric, "loss": loss}, metric, None
 
-    monkeypatch.setattr(Trainer, "scores", scripted)
+    monkeypatch.setattr("hierbert.training.loop.judge", scripted)
     states = []
     original = Trainer.run
 
-    def kept(self: Trainer, resume: bool = False):
-        states.append(original(self, resume))
+    def kept(self: Trainer, options: ResumeOptions):
+        states.append(original(self, options))
         return states[-1]
 
     monkeypatch.setattr(Trainer, "run", kept)

@@ -20,7 +20,12 @@ from inference import answer, infer, kept_rows, save_model, the_error
 
 from hierbert.errors import ModelError, RunError
 from hierbert.model.segmentation import SegmentedDocument
+from hierbert.prediction.job_folder import JobFolder
+from hierbert.prediction.manifest import Manifest
+from hierbert.prediction.options import parse_options
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.run import Run
+from hierbert.prediction.target import Target
 
 ROWS = make_rows(11, seed=5)
 POISON = "poison " * 3
@@ -329,3 +334,34 @@ def test_sigterm_ends_the_job_so_that_it_can_go_on(model, tmp_path) -> None:
     assert "400 documents" in finished.stderr
     found = [row["id"] for n in range(200) for row in read_jsonl(output / f"part-{n:05d}.jsonl")]
     assert found == [row["id"] for row in rows]
+
+
+def test_a_process_that_comes_late_does_not_look_at_what_the_first_has_begun(
+    model, docs, tmp_path, monkeypatch
+) -> None:
+    """The first process may be at work before another has read its options."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    begun = Target(tmp_path / "o", "jsonl", 4)
+    JobFolder(begun, 2, 0).begin(Manifest(settings={}, model="m", sources=[]), False)
+    arguments = ["--model", str(model), "--input", str(docs), "--output", str(begun.path)]
+    Run(parse_options([*arguments, "--rows-per-shard", "4"]))
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(RunError, match="is of an interrupted job"):
+        Run(parse_options([*arguments, "--rows-per-shard", "4"]))
+
+
+@pytest.mark.slow
+def test_two_processes_finish_what_was_all_but_finished(model, docs, tmp_path, monkeypatch) -> None:
+    """Every part is whole and only the file is missing: the first has nothing to wait for."""
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    output = tmp_path / "o.csv"
+    monkeypatch.setattr("hierbert.prediction.outputs._write_csv", fail)
+    assert infer(model, "--input", docs, "--output", output) == 2
+    monkeypatch.undo()
+    arguments = ("infer.py", "--model", model, "--input", docs, "--output", output)
+    succeed(*arguments, "--resume", processes=2)
+    assert sorted(os.listdir(tmp_path)) == ["docs.jsonl", "o.csv"]

@@ -18,10 +18,12 @@ import torch
 
 from hierbert import errors
 from hierbert.errors import ConfigError, HierBertError, RunError
+from hierbert.progress import say
 
 T = TypeVar("T")
 _RENDEZVOUS = timedelta(minutes=10)
 _POLL_SECONDS = 0.1
+_SAY_SECONDS = 10.0
 
 
 @dataclass
@@ -115,6 +117,30 @@ class Processes:
             result: T = told
             return result
         raise getattr(errors, kind)(told)
+
+    def end(self) -> None:
+        """Say that this process has done its share; the first waits until all have.
+
+        Raises:
+            RunError: The store of keys is gone, as its machine or its process.
+        """
+        if self.count == 1:
+            return
+        try:
+            self._store.set(f"hierbert/ended/{self.index}", "yes")
+            if self.index:
+                return
+            said = time.monotonic()
+            while waiting := [i for i in range(self.count) if not self._has_ended(i)]:
+                time.sleep(_POLL_SECONDS)
+                if time.monotonic() - said > _SAY_SECONDS:
+                    said = time.monotonic()
+                    say(f"waiting for {len(waiting)} of {self.count} processes")
+        except RuntimeError as error:
+            raise RunError(f"the other processes of the job cannot be heard: {error}") from error
+
+    def _has_ended(self, index: int) -> bool:
+        return bool(self._store.check([f"hierbert/ended/{index}"]))
 
     def _hear(self, key: str) -> bytes:
         try:

@@ -61,13 +61,16 @@ class Run:
                 "--input - and --output - are for one process; start it without torchrun, or name "
                 "files that every process can read"
             )
-        self._check_target()
+        # Every process must see the input; the output is looked at by the first alone, for when
+        # another comes to it the first may have begun.
+        self._paths = self.inputs.paths()
+        if self.processes.count == 1:
+            self._check_target()
 
     def _check_target(self) -> None:
-        paths = self.inputs.paths()
         if self.target is not None:
             self.target.check(
-                resume=self.options.resume, overwrite=self.options.overwrite, inputs=paths
+                resume=self.options.resume, overwrite=self.options.overwrite, inputs=self._paths
             )
 
     def execute(self) -> int:
@@ -81,6 +84,7 @@ class Run:
                 written. What was done is kept.
         """
         with self.processes.connected(), contextlib.ExitStack() as stack:
+            self.processes.first(self._check_target)
             size = self.processes.first(self._check_rows) if self.options.check else None
             predictor, probed = self._load()
             tasks = predictor.check_tasks(asked_tasks(self.options.task, predictor.tasks))
@@ -165,9 +169,10 @@ class Run:
             folder.abandon()
             raise
         self._say_vectors(predictor)
-        if self.processes.index:
-            return 0
         try:
+            self.processes.end()
+            if self.processes.index:
+                return 0
             done = folder.finish()
         except BaseException:
             folder.abandon()

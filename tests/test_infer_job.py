@@ -348,7 +348,7 @@ def test_a_process_that_comes_late_does_not_look_at_what_the_first_has_begun(
     Run(parse_options([*arguments, "--rows-per-shard", "4"]))
     monkeypatch.setenv("WORLD_SIZE", "1")
     with pytest.raises(RunError, match="is of an interrupted job"):
-        Run(parse_options([*arguments, "--rows-per-shard", "4"]))
+        Run(parse_options([*arguments, "--rows-per-shard", "4"])).execute()
 
 
 @pytest.mark.slow

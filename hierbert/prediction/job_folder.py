@@ -5,8 +5,8 @@
     .unfinished/            logs of the parts under way, errors, the lock
 
 A process writes the rows that it answers to a log of its own for each part. When all processes have
-closed theirs, the first process merges them into the part, in the order of the input. Processes
-hear of each other by these files alone. Invariant: a row is in a part exactly once, for merging
+closed theirs, the first process merges them into the part, in the order of the input. Who merges
+learns by these files alone that a part is whole. Invariant: a row is in a part exactly once, for merging
 compares numbers and fingerprints with what was read; a kill at any moment loses at most the row
 that was being written.
 """
@@ -26,12 +26,7 @@ from hierbert.errors import RunError
 from hierbert.locks import FolderLock
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows
-from hierbert.prediction.records import (
-    Kind,
-    Record,
-    RecordLog,
-    read_records,
-)
+from hierbert.prediction.records import Kind, Record, RecordLog, read_records
 from hierbert.prediction.resuming import refuse_other_job, take_up
 from hierbert.prediction.rows import InputRow, PartEnd, PartFingerprint
 from hierbert.prediction.target import Target
@@ -248,10 +243,8 @@ class JobFolder:
 
     def _merge(self, end: PartEnd) -> None:
         """Make a part of its logs, note it in the manifest, and only then remove the logs."""
-        answers, errors = (
-            self.target.aside(end.part, "answers"),
-            self.target.aside(end.part, "errors"),
-        )
+        answers = self.target.aside(end.part, "answers")
+        errors = self.target.aside(end.part, "errors")
         part = {"answers": 0, "errors": 0, "shortened": 0, "omitted_segments": 0}
         with answers.open("wb") as answered, errors.open("wb") as failed:
             for record in self._all_rows(end):

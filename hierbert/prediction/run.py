@@ -61,11 +61,8 @@ class Run:
                 "--input - and --output - are for one process; start it without torchrun, or name "
                 "files that every process can read"
             )
-        # Every process must see the input; the output is looked at by the first alone, for when
-        # another comes to it the first may have begun.
+        # Every process must see the input.
         self._paths = self.inputs.paths()
-        if self.processes.count == 1:
-            self._check_target()
 
     def _check_target(self) -> None:
         if self.target is not None:
@@ -84,6 +81,7 @@ class Run:
                 written. What was done is kept.
         """
         with self.processes.connected(), contextlib.ExitStack() as stack:
+            # By the first alone: when another comes to it, the first may have begun.
             self.processes.first(self._check_target)
             size = self.processes.first(self._check_rows) if self.options.check else None
             predictor, probed = self._load()

@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import reason, sync_folder, write_whole
 from hierbert.errors import RunError
+from hierbert.prediction.manifest import NAME as MANIFEST
 from hierbert.prediction.on_ray.plan import Plan
 from hierbert.prediction.outputs import encode_line, write_rows
+from hierbert.prediction.target import ERRORS, UNFINISHED
 
-MANIFEST = "manifest.json"
-ERRORS = "errors.jsonl"
-_UNFINISHED = ".unfinished"
 _FORMAT = "ray 1"
 
 
@@ -70,7 +69,7 @@ class PartFolder:
     @property
     def unfinished(self) -> Path:
         """Where the plan, markers and unfinished files lie until the job is finished."""
-        return self.path / _UNFINISHED
+        return self.path / UNFINISHED
 
     def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> bool:
         """Whether the folder may be written to; writes nothing.
@@ -157,7 +156,7 @@ class PartFolder:
                 if path.suffix in (".jsonl", ".csv", ".parquet") and path.is_file():
                     path.unlink()
             self.unfinished.mkdir(mode=0o700)
-            _sync_folder(self.path)
+            sync_folder(self.path)
             _write_json(self.unfinished / "plan.json", plan.to_json())
 
     def go_on(self) -> Plan:
@@ -227,7 +226,6 @@ class PartFolder:
             if count:
                 target = self.path / f"part-{number:0{self.digits}d}.{self.kind}"
                 write_rows([aside], target, self.kind)
-                _sync_folder(self.path)
         finally:
             aside.unlink(missing_ok=True)
         part = DonePart(
@@ -268,7 +266,6 @@ class PartFolder:
                 lines = (encode_line(error) for part in ordered for error in part.errors)
                 write_whole(self.path / ERRORS, lambda aside: _write_lines(aside, lines))
             values = self._write_manifest(settings, plan, complete=True, parts=ordered)
-            _sync_folder(self.path)
             shutil.rmtree(self.unfinished, ignore_errors=True)
         return values
 
@@ -309,22 +306,11 @@ class PartFolder:
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     text = json.dumps(values, indent=1)
     write_whole(path, lambda aside: _write_lines(aside, [text, "\n"]))
-    _sync_folder(path.parent)
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(lines)
-
-
-def _sync_folder(path: Path) -> None:
-    """Make renames in a folder last, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _words(error: Exception) -> str:

@@ -6,9 +6,9 @@
 
 A process writes the rows that it answers to a log of its own for each part. When all processes have
 closed theirs, the first process merges them into the part, in the order of the input. Who merges
-learns by these files alone that a part is whole. Invariant: a row is in a part exactly once, for merging
-compares numbers and fingerprints with what was read; a kill at any moment loses at most the row
-that was being written.
+learns by these files alone that a part is whole. Invariant: a row is in a part exactly once, for
+merging compares numbers and fingerprints with what was read; a kill at any moment loses at most the
+row that was being written.
 """
 
 import contextlib

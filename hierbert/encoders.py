@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
-from hierbert.model_files import check_model_files, check_repository
-from hierbert.weight_sizes import WeightSizes
+from hierbert.model_files import CheckedFiles, check_model_files, check_repository
 
 FOLDER_MARK = "./"
 
@@ -80,7 +79,7 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
     return name
 
 
-def check_encoder(source: str, name: str, revision: str | None = None) -> WeightSizes | None:
+def check_encoder(source: str, name: str, revision: str | None = None) -> CheckedFiles:
     """Check an encoder's files before it is built: see `hierbert.model_files`.
 
     Args:
@@ -89,7 +88,7 @@ def check_encoder(source: str, name: str, revision: str | None = None) -> Weight
         revision: Branch, tag or commit on the Hub.
 
     Returns:
-        How large its weights are; None where they are sharded on the Hub.
+        What was found, and at which commit of the Hub.
 
     Raises:
         ModelError: They are damaged, or ask for what an encoder may not.
@@ -97,7 +96,7 @@ def check_encoder(source: str, name: str, revision: str | None = None) -> Weight
     """
     place = f"model.encoder={name}"
     if Path(source).is_dir():
-        return check_model_files(Path(source), place)
+        return CheckedFiles(check_model_files(Path(source), place))
     return check_repository(source, place, revision=revision)
 
 

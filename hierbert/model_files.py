@@ -10,11 +10,13 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
 
 from hierbert.cache import reason
 from hierbert.errors import ModelError
@@ -49,6 +51,20 @@ _NO_SIZE = re.compile(r"theta|base|seed|token|_id$|^id$|factor|version|step")
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 
 
+@dataclass(frozen=True)
+class CheckedFiles:
+    """What the checks of a model's files found.
+
+    Attributes:
+        sizes: How large its weights are; None where they are sharded on the Hub.
+        revision: Of the Hub: the commit that was checked, so that the same is loaded although its
+            branch may have moved on; None of a folder.
+    """
+
+    sizes: WeightSizes | None
+    revision: str | None = None
+
+
 def check_model_files(folder: Path, place: str) -> WeightSizes:
     """Check a folder of weights and configuration.
 
@@ -77,7 +93,7 @@ def check_model_files(folder: Path, place: str) -> WeightSizes:
     return sizes
 
 
-def check_repository(name: str, place: str, **hub: Any) -> WeightSizes | None:
+def check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
     """The same checks of a repository of the Hub, whose files come into the cache one by one.
 
     Args:
@@ -86,7 +102,7 @@ def check_repository(name: str, place: str, **hub: Any) -> WeightSizes | None:
         **hub: `revision`, `token` and the like; what `cached_file` does not know is passed over.
 
     Returns:
-        How large its weights are; None where they are sharded.
+        What was found, and at which commit.
 
     Raises:
         ModelError: As `check_model_files` does.
@@ -100,17 +116,20 @@ def check_repository(name: str, place: str, **hub: Any) -> WeightSizes | None:
 
     config = find(CONFIG, needed=True)
     assert config is not None  # it would have been an error
+    commit = extract_commit_hash(str(config), None)
+    if commit is not None:
+        given["revision"] = commit
     # Before the weights come, which take longer.
     check_config(read_json(config, place), place)
     if find(ADAPTER) is not None:
         _refuse_adapter(place)
     weights = find(WEIGHTS)
     if weights is not None:
-        return check_model_files(weights.parent, place)
+        return CheckedFiles(check_model_files(weights.parent, place), commit)
     index = find(INDEX)
     if index is not None:
         check_index(read_json(index, place), place)
-    return None
+    return CheckedFiles(None, commit)
 
 
 def _refuse_adapter(place: str) -> NoReturn:

@@ -84,6 +84,7 @@ class LocalHub:
         lfs_from_bytes: Size from which a file is large; None keeps all of them regular.
         before_store: Called with the number of large files stored so far, before the next one is;
             what it raises breaks the connection off.
+        on_resolve: Called with repository, revision and path of a file that is asked for, first.
     """
 
     def __init__(
@@ -91,10 +92,12 @@ class LocalHub:
         users: dict[str, str],
         lfs_from_bytes: int | None = None,
         before_store: Callable[[int], None] | None = None,
+        on_resolve: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.users = users
         self.lfs_from_bytes = lfs_from_bytes
         self.before_store = before_store
+        self.on_resolve = on_resolve
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         self.stored = 0
@@ -444,6 +447,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         commit = self._at(name, revision)
+        if self.hub.on_resolve is not None:
+            self.hub.on_resolve(name, revision, path)
         blob = commit.files.get(path)
         headers = {"X-Repo-Commit": commit.oid}
         if blob is None:

@@ -424,6 +424,40 @@ except ModelError as error:
     assert said.startswith("model bob/pickled cannot be loaded") and "safetensors" in said
 
 
+def test_what_was_checked_is_what_is_loaded(hub, author, copy, monkeypatch) -> None:
+    """A branch that moves on between the check of a file and its use."""
+    files = {path.name: path.read_bytes() for path in copy.iterdir()}
+    config = json.loads(files["config.json"])
+    bad = json.dumps({**config, "summary_limit": 9.0, "attn_implementation": "bob/kernel"})
+
+    def move(name: str, revision: str, path: str) -> None:
+        if name == "bob/moves" and path != "config.json" and len(hub.commits(name)) == 1:
+            hub.add(name, {"config.json": bad.encode()})
+
+    first = hub.add("bob/moves", files)
+    monkeypatch.setattr(hub, "on_resolve", move)
+    code = """
+from hierbert import HierBertPredictor
+predictor = HierBertPredictor.from_pretrained("bob/moves")
+result = [predictor.model.config.summary_limit, predictor.commit]
+"""
+    before = len(hub.requests)
+    assert author.run(code).result == [3.0, first.oid]
+    assert len(hub.commits("bob/moves")) == 2
+    asked = [line for line in hub.requests[before:] if "bob/moves/resolve/main" in line]
+    assert asked and all(line.endswith("/config.json") for line in asked)
+    # A job on Ray has all its processes load that commit.
+    code = """
+from hierbert.prediction.on_ray.engine import Cluster, _answering
+of_job = _answering(
+    "bob/moves", None, None, None, None, False, {"revision": revision}, False, Cluster()
+)
+result = of_job.options
+"""
+    found = author.run(code, revision=first.oid).result
+    assert found == {"revision": first.oid}
+
+
 def test_the_dtype_asked_for_is_the_dtype_given(hub, author, stranger, copy) -> None:
     half = HierBertForDocuments.from_pretrained(copy, dtype=torch.bfloat16)
     half.save_pretrained(copy)

@@ -190,6 +190,15 @@ def test_the_sample_shows_labels_from_the_threshold_on() -> None:
     assert sample_answer(document, answer, LABELS, "test", 0.6).endswith("labels: c (0.70)")
 
 
+def test_the_sample_commands_no_terminal() -> None:
+    document = PreparedDocument.__new__(PreparedDocument)
+    object.__setattr__(document, "id", "a\x1b[2Jb\nc")
+    answer = Answer.__new__(Answer)
+    for name in ("logits", "selected"):
+        object.__setattr__(answer, name, None)
+    assert sample_answer(document, answer, None, "test") == "One test document: a\\x1b[2Jb\\nc"
+
+
 def test_a_summary_rule_that_cannot_be_leaves_no_run_folder(small, tmp_path, monkeypatch) -> None:
     def refuse(config: object) -> SummaryRule:
         raise ConfigError("no such rule")

@@ -16,6 +16,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model_files import (
     CONFIG,
+    CheckedFiles,
     check_model_files,
     check_repository,
     read_json,
@@ -30,7 +31,7 @@ _LONGEST_REASON = 300
 
 def load_model(
     source: str | os.PathLike[str], device: str = "auto", dtype: str = "float32", **hub: Any
-) -> tuple[HierBertForDocuments, HierBertProcessor]:
+) -> tuple[HierBertForDocuments, HierBertProcessor, str | None]:
     """Load a model that hierbert saved, with its processor.
 
     Args:
@@ -41,7 +42,7 @@ def load_model(
         **hub: `revision`, `token`, `cache_dir` and the like for a Hub id.
 
     Returns:
-        The model in evaluation mode, and its processor.
+        The model in evaluation mode, its processor, and of a Hub id the commit they are of.
 
     Raises:
         ConfigError: There is no such device or dtype.
@@ -58,11 +59,13 @@ def load_model(
     try:
         with _no_conversion():
             if _is_hub_id(name):
-                sizes = check_repository(name, f"model {name}", **hub)
+                checked = check_repository(name, f"model {name}", **hub)
+                if checked.revision is not None:
+                    hub["revision"] = checked.revision
             else:
                 check_folder(Path(name))
-                sizes = check_model_files(Path(name), f"model {name}")
-            with bounded_building(sizes, f"model {name}"):
+                checked = CheckedFiles(check_model_files(Path(name), f"model {name}"))
+            with bounded_building(checked.sizes, f"model {name}"):
                 model, report = HierBertForDocuments.from_pretrained(
                     name,
                     dtype=FLOAT_DTYPES.get(dtype, torch.float32),
@@ -100,7 +103,7 @@ def load_model(
             encoder.quantize(model.config.segment_tokens)
         except ValueError as error:
             raise ConfigError(f"dtype int8: {error}") from error
-    return model, processor
+    return model, processor, checked.revision
 
 
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:

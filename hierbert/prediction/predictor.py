@@ -56,6 +56,7 @@ class HierBertPredictor:
         tokens_per_forward: What was chosen.
         dtype: What the encoder computes in.
         tokens_read: Tokens of all documents answered so far.
+        commit: Of the Hub, which the model was loaded from; None of a folder.
 
     Raises:
         ConfigError: A number is below 1, nothing can be compiled here, or an option of the cache
@@ -96,6 +97,7 @@ class HierBertPredictor:
         self.tokens_per_forward = encoder.tokens_of_a_pass(model.device)
         self.batch_tokens = batch_tokens or _PASSES_PER_BATCH * self.tokens_per_forward
         self.tokens_read = 0
+        self.commit: str | None = None
         self.vectors = None
         if vector_cache is not None:
             self.vectors = VectorCache(vector_cache, model.hierbert, self.dtype)
@@ -134,8 +136,10 @@ class HierBertPredictor:
             ModelError: There is no such model, or it is incomplete.
             RunError: The cache cannot be written.
         """
-        model, processor = load_model(source, device, dtype, **hub)
-        return cls(model, processor, batch_tokens, tokens_per_forward, compile, vector_cache)
+        model, processor, commit = load_model(source, device, dtype, **hub)
+        made = cls(model, processor, batch_tokens, tokens_per_forward, compile, vector_cache)
+        made.commit = commit
+        return made
 
     @property
     def tasks(self) -> tuple[str, ...]:

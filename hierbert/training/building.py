@@ -48,15 +48,16 @@ def build_model(
         ModelError: There is no such encoder, or it is not whole.
     """
     settings = config.model
-    revision = settings.encoder_revision
-    source = resolve_encoder(settings.encoder, revision)
+    asked = settings.encoder_revision
+    source = resolve_encoder(settings.encoder, asked)
     place = f"model.encoder={settings.encoder}"
     own = _model_settings(config, label_map, train)
     try:
-        sizes = check_encoder(source, settings.encoder, revision)
-        if sizes is not None:
+        checked = check_encoder(source, settings.encoder, asked)
+        revision = checked.revision or asked
+        if checked.sizes is not None:
             # Without memory first: settings may say more than any machine has.
-            with torch.device("meta"), bounded_building(sizes, place):
+            with torch.device("meta"), bounded_building(checked.sizes, place):
                 build_encoder(AutoConfig.from_pretrained(source, revision=revision, **_NO_CODE))
         model = HierBertForDocuments.from_encoder_pretrained(source, revision=revision, **own)
         refuse_not_finite(model, place)
@@ -65,7 +66,7 @@ def build_model(
     except OSError as error:
         raise ModelError(
             f"{place} cannot be loaded: {_first_line(error)}; "
-            f"{encoder_hint(settings.encoder, revision)}"
+            f"{encoder_hint(settings.encoder, asked)}"
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(

@@ -11,7 +11,7 @@ import transformers
 from hierbert.cache import reason, write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
-from hierbert.errors import RunError
+from hierbert.errors import RunError, printable
 from hierbert.evaluation.answers import Answer
 from hierbert.evaluation.rouge import ROUGE_TYPES
 from hierbert.model.decoding import summary_text
@@ -113,7 +113,8 @@ def sample_answer(
         lines += [
             f"    [{start}:{end}] {text}" for (start, end), text in zip(spans, texts, strict=True)
         ]
-    return "\n".join(lines)
+    # They quote what stands in a stranger's document.
+    return "\n".join(printable(line) for line in lines)
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:

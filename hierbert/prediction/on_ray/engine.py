@@ -214,16 +214,19 @@ def _answering(
 ) -> Answering:
     """Load the model once here, so that what is wrong with it is told before anything starts."""
     # Where it will run, and how fast, is for the machines of the actors.
-    predictor = HierBertPredictor.from_pretrained(model, device="cpu", compile=False)
+    here = {"device": "cpu", "dtype": "float32", "tokens_per_forward": None, "compile": False}
+    predictor = HierBertPredictor.from_pretrained(
+        model, **{**options, **here, "vector_cache": None}
+    )
     asked = predictor.check_tasks(predictor.tasks if tasks == "all" else tasks)
     given = {**dict.fromkeys(BUDGETS), **(budget or {}), "order": order, "redundancy": redundancy}
     refuse_idle_flags(Namespace(**given, segment_vectors=segment_vectors), asked)
     folder = os.path.expanduser(model)
     path = os.path.abspath(folder) if os.path.isdir(folder) else model
     fingerprint = folder_fingerprint(path)
-    if path == model and (commit := getattr(predictor.model.config, "_commit_hash", None)):
+    if predictor.commit is not None:
         # A Hub id: all processes take the same commit.
-        options = {**options, "revision": commit}
+        options = {**options, "revision": predictor.commit}
     return Answering(
         path,
         fingerprint,

@@ -41,6 +41,7 @@ def test_every_flag_in_the_readme_exists() -> None:
         "--name",
         "--data",
         "--label-column",
+        "--hypothesis-profile",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", TEXT))
     assert len(named) > 10

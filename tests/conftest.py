@@ -1,5 +1,6 @@
 """Tiny encoders and corpora, made in memory; nothing here needs the network."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -30,6 +31,14 @@ torch.set_num_threads(1)
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile("fixed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect_only_what_is_new() -> None:
+    """Training collects garbage at its end: a second each time, were the libraries looked at."""
+    gc.collect()
+    gc.freeze()
+
 
 WORDS = [
     "the",

@@ -340,7 +340,7 @@ class Trainer:
     def _begin(self) -> bool:
         """Start from the beginning; nothing is not as it was."""
         self.circumstances.begin_in(self.state)
-        self.trackers.keep(0, 0)
+        self.trackers.begin(0, 0)
         keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
         return False
 
@@ -358,7 +358,7 @@ class Trainer:
         if found.state is None:
             return self._begin()
         self.state, self.superseded = found.state, found.superseded
-        self.state.metrics_lines = self.trackers.keep(self.state.metrics_lines, self.state.step)
+        self.state.metrics_lines = self.trackers.begin(self.state.metrics_lines, self.state.step)
         epochs = self.config.training.epochs
         if found.changed:
             adapt_state(self.state, self.circumstances, epochs, self.steps_per_epoch)

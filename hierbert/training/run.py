@@ -151,8 +151,6 @@ def _train(
 
     bound_memory(config, accelerator, model, splits["train"], folder)
 
-    if config.training.trackers:
-        accelerator.init_trackers("hierbert")
     trainer = Trainer(
         config=config,
         accelerator=accelerator,

@@ -35,7 +35,7 @@ PROBED = "probed.json"
 # No number of a run depends on where it or its cache is, on how much memory it takes (a full disk,
 # or a run that was ended for its memory, may ask for other values), or on where its model goes.
 _CHANGEABLE = re.compile(
-    r"run_dir$|training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib)$|publish\."
+    r"run_dir$|training\.(cache_dir|cache_limit_gib|memory|memory_budget_gib|trackers)$|publish\."
 )
 # With these changed, the weights of a checkpoint would not fit, or mean something else. Whether an
 # encoder of another name is another one is known when it has been read.
@@ -49,6 +49,7 @@ _HEADS = ("data.label_column", "data.summary_column")
 _REMAINS = (
     ".model.*",
     ".metrics.jsonl.*",
+    ".wandb_id.txt.*",
     ".probed.json.*",
     ".results.json.*",
     ".documents.jsonl.*",

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from hierbert.errors import ConfigError, RunError
 from hierbert.progress import say
 from hierbert.training.checkpoints import raise_together
 
+_PROJECT = "hierbert"
+_WANDB_ID = "wandb_id.txt"
+
 
 class Trackers:
     """Writes figures on the first process only.
 
     Args:
         path: The run's metrics.jsonl; lines are appended.
-        accelerator: With the other trackers initialized.
+        accelerator: Knows which other trackers there are; `begin` starts them.
     """
 
     def __init__(self, path: Path, accelerator: Accelerator) -> None:
@@ -54,8 +58,11 @@ class Trackers:
         }
         self.accelerator.log(numbers, step=values.get("step"))
 
-    def keep(self, lines: int, step: int) -> int:
-        """Drop the lines of what is about to be done again; every process takes part.
+    def begin(self, lines: int, step: int) -> int:
+        """Drop the lines of what is about to be done again, and start the other trackers.
+
+        TensorBoard hides what it has of later steps, W&B goes on with the run of this folder.
+        Every process takes part.
 
         Args:
             lines: How many there were when the state was saved that the run goes on from.
@@ -65,9 +72,11 @@ class Trackers:
             How many there are now: those of them that are whole. Others are said and dropped.
 
         Raises:
-            RunError: The file cannot be read or written, on every process.
+            RunError: The file cannot be read or written, or another tracker does not start; on
+                every process.
         """
-        kept, problem = [], None
+        kept: list[bytes] = []
+        problem = None
         if self.accelerator.is_main_process and self.path.exists():
             try:
                 for line in self.path.read_bytes().split(b"\n")[:lines]:
@@ -81,8 +90,38 @@ class Trackers:
                 write_whole(self.path, lambda aside: _write_bytes(aside, text))
             except OSError as error:
                 problem = str(self._not_writable(error))
+        if self.accelerator.is_main_process and self.accelerator.log_with and problem is None:
+            problem = self._start_others(step)
         raise_together(problem)
         return gather_object([len(kept)])[0]
+
+    def _start_others(self, step: int) -> str | None:
+        """Start them; the line that says what failed, if something did."""
+        names = [str(getattr(kind, "value", kind)) for kind in self.accelerator.log_with]
+        try:
+            options: dict[str, dict[str, Any]] = {
+                "tensorboard": {"purge_step": step + 1},
+            }
+            if "wandb" in names:
+                options["wandb"] = {
+                    "id": self._wandb_id(),
+                    "resume": "allow",
+                    "name": self.path.parent.resolve().name,
+                    "dir": str(self.path.parent),
+                }
+            self.accelerator.init_trackers(_PROJECT, init_kwargs=options)
+        # What their libraries fail with has no common class.
+        except Exception as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            return f"training.trackers={', '.join(names)} cannot be started: {why}"
+        return None
+
+    def _wandb_id(self) -> str:
+        """By which W&B knows the run of this folder, the same after a resume."""
+        path = self.path.with_name(_WANDB_ID)
+        if not path.is_file():
+            write_whole(path, lambda aside: _write_bytes(aside, uuid.uuid4().hex[:8].encode()))
+        return path.read_text(encoding="utf-8").strip()
 
     def _not_writable(self, error: OSError) -> RunError:
         return RunError(

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import answer, infer, save_model, the_error
 from safetensors.torch import load_file, save_file
-from test_model import build
+from small_models import build
 
 from hierbert import HierBertForDocuments, HierBertPredictor
 from hierbert.errors import ConfigError, RunError
@@ -516,7 +516,7 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import conftest, json, random
 from pathlib import Path
 from accelerate import Accelerator
-from test_model import build
+from small_models import build
 from hierbert.vectors import fill, store
 
 encoder, killed, shared, texts = sys.argv[1:]

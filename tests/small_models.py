@@ -11,6 +11,7 @@ from hierbert import HierBertForDocuments, HierBertProcessor
 def build(
     folder: Path, seed: int = 0, **settings_
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
+    """A model and its processor, of the encoder in a folder."""
     torch.manual_seed(seed)
     model = HierBertForDocuments.from_encoder_pretrained(
         str(folder),

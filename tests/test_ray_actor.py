@@ -1,4 +1,4 @@
-"""What an actor of a job on Ray makes of its parts: answers, errors, lost processes; without Ray."""
+"""What an actor of a job on Ray makes of its parts, without Ray: answers, errors, lost work."""
 
 import json
 from pathlib import Path

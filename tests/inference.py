@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from commands import read_jsonl
-from test_model import build
+from small_models import build
 
 from hierbert.prediction.cli import main
 

@@ -12,7 +12,7 @@ from commands import write_jsonl
 from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_model import build
+from small_models import build
 from torch.nn import functional as F
 
 from hierbert import HierBertPredictor

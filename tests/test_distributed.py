@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from commands import ROOT, read_jsonl, refuse, run, succeed, write_jsonl
 from conftest import make_rows, save_encoder
 from safetensors.torch import load_file
+from training import weights
 
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
@@ -179,10 +179,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     notes = [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
     yield Runs(folder, arguments, notes, done.stderr)
     shutil.rmtree(folder)
-
-
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    return load_file(run_dir / "model" / "model.safetensors")
 
 
 def largest_difference(first: Path, second: Path) -> float:

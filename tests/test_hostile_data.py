@@ -7,31 +7,17 @@ Without keeping them the same file gives rows from before the first broken one, 
 import codecs
 import csv
 import gzip
-import io
 import json
 import os
-import random
-import re
 import tracemalloc
-import zlib
-from collections import Counter
-from pathlib import Path
 
 import pytest
 from commands import read_jsonl
-from hostile_data import NOTHING_READ, broken, check, line, read
+from hostile_data import NOTHING_READ, broken, check, line
 from inference import infer, save_model
 
 from hierbert.data import readers, streams, tables
-from hierbert.data.broken import BrokenRow
-from hierbert.data.corpus import Columns, Example
-from hierbert.data.labels import LabelMap
 from hierbert.data.sources import resolve_sources
-from hierbert.errors import DataError
-
-pyarrow = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
-
 
 A, B, C = line("a"), line("b"), line("c")
 DEEP = b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
@@ -348,51 +334,6 @@ def test_one_bad_line_costs_one_line_in_every_encoding(tmp_path, encoding) -> No
     check(path, expected, encoding=encoding)
 
 
-def test_truncated_and_damaged_gzip_cost_the_rest_of_their_file_only(tmp_path) -> None:
-    chance = random.Random(0)
-    text = b"".join(line(f"{number} {chance.randbytes(500).hex()}") for number in range(1000))
-    whole = bytearray(gzip.compress(text))
-    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    whole[-8] ^= 0xFF  # of the checksum
-    (tmp_path / "b.jsonl.gz").write_bytes(whole)
-    (tmp_path / "c.jsonl.gz").write_bytes(b"no gzip at all")
-    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(A) + b"rubbish behind the end")
-    (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(A) + gzip.compress(B))
-    items = list(read(tmp_path))
-    assert items == list(read(tmp_path))
-    lost = {Path(item.location).name[0]: item for item in items if isinstance(item, BrokenRow)}
-    rows = [item for item in items if isinstance(item, Example)]
-    assert list(lost) == ["a", "b", "c", "d"] and len(rows) + 4 == len(items)
-    counts = Counter(row.id[0] for row in rows)
-    assert 400 < counts["a"] < 500 and counts["b"] == 1000  # half of the file, and all of it
-    for row in rows[:-3]:
-        assert row.text.startswith(f"{int(row.id.split('-')[1]) - 1} ")
-    for name in "abd":
-        assert f"the rest of the file after line {counts[name]} was not read" in lost[name].reason
-    assert "what was read of it may be wrong too" in lost["b"].reason
-    assert re.search("damaged or not gzip data.*" + NOTHING_READ, lost["c"].reason)
-    assert [row.id for row in rows[-3:]] == ["d-1", "e-1", "e-2"]
-
-
-@pytest.mark.parametrize("name", ["bomb.jsonl.gz", "bomb.csv.gz", "bomb.json.gz"])
-def test_a_gzip_bomb_is_stopped_early_and_in_small_memory(tmp_path, monkeypatch, name) -> None:
-    zipper = zlib.compressobj(9, zlib.DEFLATED, 31)
-    zeros = bytes(1 << 20)
-    path = tmp_path / name
-    path.write_bytes(b"".join(zipper.compress(zeros) for _ in range(100)) + zipper.flush())
-    assert path.stat().st_size < 150_000  # 100 MB unpacked
-    monkeypatch.setattr(streams, "EXPANSION_FREE_BYTES", 10**6)
-    monkeypatch.setattr(streams, "MAX_EXPANSION", 100)
-    tracemalloc.start()
-    (item,) = read(path)
-    peak_bytes = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert "unpacks to more than is allowed" in item.reason
-    assert peak_bytes < 60 * 2**20
-    with pytest.raises(DataError, match="unpacks to more than is allowed"):
-        list(read(path, keep_broken=False))
-
-
 def test_a_line_without_end_is_never_held_whole(tmp_path, monkeypatch) -> None:
     # The default of the argument was bound when the function was made.
     monkeypatch.setattr(streams.lines, "__defaults__", (100_000,))
@@ -421,111 +362,6 @@ def test_a_line_of_the_longest_length_is_read() -> None:
     pieces = ["ab", "c\nab", "cd\n", "abcd"]
     assert list(streams.lines(pieces, 4)) == ["abc\n", "abcd\n", "abcd"]
     assert [len(cut) for cut in streams.lines(["abcde" * 3, "x" * 50, "\n", "y"], 4)] == [16, 1]
-
-
-def test_parquet_of_wrong_types(tmp_path) -> None:
-    texts = pyarrow.array([b"caf\xe9", b"fine"], pyarrow.binary()).view(pyarrow.string())
-    far = pyarrow.array([2**31 - 1, 0], pyarrow.int32()).view(pyarrow.date32())
-    cases = {
-        "numbers": (
-            [1, 2],
-            [broken("holds 1 .a number", "row 1", "f-1"), broken("holds 2", "row 2", "f-2")],
-        ),
-        "bytes": ([b"a", b"b"], [broken("bytes", "row 1", "f-1"), broken("bytes", "row 2", "f-2")]),
-        "nulls": ([None, "b"], [broken("null", "row 1", "f-1"), ("f-2", "b")]),
-        "not UTF-8": (texts, [broken("cannot read a value: .*utf-8", "row 1"), ("f-2", "fine")]),
-        "structs": (
-            [{"a": 1}, {"a": 2}],
-            [broken("an object", "row 1", "f-1"), broken("an obj", "row 2", "f-2")],
-        ),
-        "lists": ([["a"], [None]], [("f-1", ["a"]), broken("a list", "row 2", "f-2")]),
-    }
-    path = tmp_path / "f.parquet"
-    for column, expected in cases.values():
-        parquet.write_table(pyarrow.table({"text": column}), path)
-        check(path, expected)
-    parquet.write_table(pyarrow.table({"text": ["a", "b"], "day": far}), path)
-    check(path, [broken("cannot read a value", "row 1"), ("f-2", "b")])
-    parquet.write_table(pyarrow.table({"txt": ["a"]}), path)
-    check(path, [broken("no column 'text'.*mean 'txt'.*" + NOTHING_READ)])
-    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), path)
-    check(path, [broken("^holds no rows$")])
-    whole = io.BytesIO()
-    parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), whole)
-    for cut in (0, 3, 4, 100, len(whole.getvalue()) - 1):
-        path.write_bytes(whole.getvalue()[:cut])
-        check(path, [broken("cannot be read as parquet.*" + NOTHING_READ)])
-
-
-def test_parquet_damaged_in_the_middle_costs_its_rest(tmp_path) -> None:
-    path = tmp_path / "f.parquet"
-    table = pyarrow.table({"text": [f"document {number}" * 50 for number in range(200)]})
-    parquet.write_table(table, path, row_group_size=100, compression="none", use_dictionary=False)
-    column = parquet.ParquetFile(path).metadata.row_group(1).column(0)
-    data = bytearray(path.read_bytes())
-    data[column.data_page_offset : column.data_page_offset + 50] = b"\xff" * 50
-    path.write_bytes(data)
-    *rows, rest = read(path)
-    assert [row.id for row in rows] == [f"f-{number}" for number in range(1, len(rows) + 1)]
-    assert 64 <= len(rows) <= 100
-    assert f"the rest of the file after row {len(rows)} was not read" in rest.reason
-
-
-# Labels, from the file to the number.
-
-
-@pytest.mark.parametrize(
-    ("labels", "names"),
-    [
-        (["1", "0", "1"], ["0", "1"]),
-        ([1, 0, -0.0], ["0", "1"]),
-        (["true", "false"], ["false", "true"]),
-        ([True, False], ["false", "true"]),
-        (["null", "nan", "None"], ["None", "nan", "null"]),
-        (["1e5", "100000", "0x10"], ["0x10", "100000", "1e5"]),
-        ([10**400, 1], ["1", "1" + "0" * 400]),
-        (["a", "a "], ["a", "a "]),
-        (["<script>", "a|b", "../x"], ["../x", "<script>", "a|b"]),
-        (["no", "yes", "\ud800"], ["no", "yes", "\ud800"]),
-    ],
-)
-def test_labels_that_look_like_something_else_are_names(tmp_path, labels, names) -> None:
-    path = tmp_path / "f.jsonl"
-    path.write_bytes(b"".join(line("a", label=label) for label in labels))
-    examples = list(read(path, keep_broken=False, columns=Columns(label="label")))
-    learned = LabelMap.learn(examples)
-    assert learned.names == names
-    assert {learned.encode(example) for example in examples} == set(range(len(names)))
-
-
-@pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        ([True, 1], "mixes types: .*line 1 has True .*line 2 has 1"),
-        (["1", 1], "mixes types"),
-        ([0.5, 1], "set data.label_type to regression"),
-        (["a", "a"], r"has 1 label \('a'\); single_label needs at least 2"),
-        ([None, ""], "no document has a label"),
-        ([{"a": 1}, "b"], "holds {'a': 1}"),
-    ],
-)
-def test_labels_that_cannot_be_classes(tmp_path, labels, reason) -> None:
-    path = tmp_path / "f.jsonl"
-    path.write_bytes(b"".join(line("a", label=label) for label in labels))
-    with pytest.raises(DataError, match=reason):
-        LabelMap.learn(read(path, keep_broken=False, columns=Columns(label="label")))
-
-
-@pytest.mark.parametrize("name", ["new", "A", "x" * 1_000_000, "\ud800", 3])
-def test_unknown_labels_name_the_row_and_what_is_known(tmp_path, name) -> None:
-    path = tmp_path / "validation.jsonl"
-    path.write_bytes(line("a", label="a") + line("b", label=name))
-    _, odd = read(path, keep_broken=False, columns=Columns(label="label"))
-    with pytest.raises(DataError) as caught:
-        LabelMap(["a", "b"], "single_label").encode(odd)
-    message = str(caught.value)
-    assert f"{path}, line 2" in message and "allowed are 'a', 'b'" in message
-    assert len(message) < len(str(path)) + 300
 
 
 # Through the model.

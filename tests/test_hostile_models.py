@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inference import infer, save_model, the_error
 from safetensors.torch import load_file
-from test_model import build
+from small_models import build
 
 from hierbert import HierBertPredictor
 from hierbert.encoders import check_encoder

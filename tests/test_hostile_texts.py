@@ -10,7 +10,7 @@ import pytest
 from conftest import KINDS, make_tokenizer
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from test_model import build
+from small_models import build
 
 from hierbert.errors import HierBertError
 from hierbert.model.segmentation import DocumentText, SegmentedDocument, Segmenter

@@ -14,7 +14,7 @@ from commands import ROOT, succeed, write_jsonl
 from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from training import weights
 from transformers import BertConfig
 
 from hierbert import HierBertConfig, HierBertForDocuments
@@ -294,10 +294,6 @@ def small(encoders: dict[str, Path], tmp_path: Path) -> list[str]:
         "baselines=false",
         "show_sample=false",
     ]
-
-
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    return load_file(run_dir / "model" / "model.safetensors")
 
 
 def equal_weights(first: Path, second: Path) -> bool:

@@ -3,13 +3,13 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import KINDS, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import build
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 import hierbert
@@ -27,22 +27,6 @@ TEXTS = [
     "漢字。 😀 \x00 The cat.",
     make_text(random.Random(2), 80),
 ]
-
-
-def build(
-    folder: Path, seed: int = 0, **settings_
-) -> tuple[HierBertForDocuments, HierBertProcessor]:
-    torch.manual_seed(seed)
-    model = HierBertForDocuments.from_encoder_pretrained(
-        str(folder),
-        **{"num_labels": 3, "summarization": True, "max_tokens_per_segment": 48, **settings_},
-    )
-    # Fresh weights are small and zero in places; these make every part count.
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if not name.startswith("hierbert.segment_encoder.encoder") and weight.dim() > 1:
-                weight.normal_(std=0.2)
-    return model, HierBertProcessor.from_config(AutoTokenizer.from_pretrained(folder), model.config)
 
 
 def answers(model: HierBertForDocuments, inputs) -> list[tuple[torch.Tensor, torch.Tensor]]:

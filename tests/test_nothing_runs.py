@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cards import RESULTS, card_of
 from commands import ROOT, run, write_jsonl
 from conftest import make_rows
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import infer, save_model, the_error
-from test_publishing import RESULTS, card_of
 
 from hierbert import HierBertPredictor
 from hierbert.cache import write_whole

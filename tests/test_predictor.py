@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import make_text
 from inference import save_model
-from test_model import build
+from small_models import build
 
 from hierbert import HierBertPredictor
 from hierbert.errors import ConfigError, DataError, ModelError, RunError

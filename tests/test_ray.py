@@ -18,7 +18,7 @@ import pytest
 from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows
 from inference import answer, save_model, the_error
-from test_parts import assert_equal_rows
+from parts import assert_equal_rows
 
 ray = pytest.importorskip("ray")
 

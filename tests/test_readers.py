@@ -1,3 +1,5 @@
+"""The readers: each format gives back what was written, or one line says where it is broken."""
+
 import codecs
 import csv
 import gzip
@@ -5,12 +7,11 @@ import io
 import itertools
 import json
 import os
-import sys
-import types
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import error_of, rows_of, values_of
 
 from hierbert.data import streams
 from hierbert.data.messages import flag_setting
@@ -35,23 +36,6 @@ NASTY = [
 # Text a UTF-8 file can hold: everything but the lone halves of surrogate pairs.
 utf8_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(NASTY)
 any_text = st.text(max_size=30) | st.just("half \ud800 pair")
-
-
-def rows_of(spec, field="data.train", role="train", **kwargs):
-    sources = resolve_sources(spec if isinstance(spec, list) else str(spec), field, role)
-    return [row for source in sources for row in read_rows(source, **kwargs)]
-
-
-def values_of(spec, **kwargs):
-    return [row.values for row in rows_of(spec, **kwargs)]
-
-
-def error_of(spec, kind=DataError, **kwargs):
-    with pytest.raises(kind) as caught:
-        rows_of(spec, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def write_table(path, header, rows, delimiter=","):
@@ -116,45 +100,6 @@ def test_single_text_is_one_document_with_its_own_line_ends(tmp_path):
     (row,) = rows_of(path)
     assert row.values == {"text": "a\r\nb\rc\n"}
     assert row.location == str(path)
-
-
-def test_labelled_text_folder(tmp_path):
-    for name, text in [("pos/2.txt", "x"), ("neg/a/1.txt", ""), ("pos/10.txt", "z")]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / ".hidden").mkdir()
-    (tmp_path / ".hidden" / "x.txt").write_text("never")
-    (tmp_path / "pos" / ".x.txt").write_text("never")
-    (tmp_path / "metadata.json").write_text("{}")
-    assert values_of(tmp_path) == [
-        {"text": "", "label": "neg", "id": "neg/a/1"},
-        {"text": "z", "label": "pos", "id": "pos/10"},
-        {"text": "x", "label": "pos", "id": "pos/2"},
-    ]
-    assert [row.location for row in rows_of(tmp_path)][2] == str(tmp_path / "pos" / "2.txt")
-
-
-def test_text_folder_with_a_text_at_its_top_has_no_labels(tmp_path):
-    (tmp_path / "pos").mkdir()
-    (tmp_path / "pos" / "1.txt").write_text("x")
-    (tmp_path / "0.txt").write_text("y")
-    assert values_of(tmp_path) == [{"text": "y", "id": "0"}, {"text": "x", "id": "pos/1"}]
-
-
-def test_folder_of_data_files_glob_and_list_come_in_order(tmp_path):
-    for name in ("b", "a", "c"):
-        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": name}))
-    (tmp_path / "notes.md").write_text("not data")
-    assert [v["text"] for v in values_of(tmp_path)] == ["a", "b", "c"]
-    assert [v["text"] for v in values_of(tmp_path / "[ab].jsonl")] == ["a", "b"]
-    listed = [str(tmp_path / "c.jsonl"), str(tmp_path / "a*")]
-    assert [v["text"] for v in values_of(listed)] == ["c", "a"]
-
-
-def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
-    (tmp_path / "a[1].jsonl").write_text('{"text": "bracket"}')
-    (tmp_path / "a1.jsonl").write_text('{"text": "plain"}')
-    assert values_of(tmp_path / "a[1].jsonl") == [{"text": "bracket"}]
 
 
 @settings(deadline=None, max_examples=60)
@@ -382,217 +327,7 @@ def test_files_that_may_not_be_read(tmp_path, monkeypatch):
     assert f"data.train: cannot read {str(path)!r}: Permission denied" in error_of(path)
 
 
-def test_a_folder_named_like_a_file_is_a_folder(tmp_path):
-    (tmp_path / "docs.jsonl").mkdir()
-    assert "holds no .txt file" in error_of(tmp_path / "docs.jsonl")
-
-
-# Names that lead nowhere.
-
-
-def test_path_not_found_names_the_near_ones(tmp_path):
-    (tmp_path / "corpus").mkdir()
-    (tmp_path / "corpus" / "train.jsonl").write_text("{}")
-    wrong = tmp_path / "corpus" / "trian.jsonl"
-    message = error_of(wrong)
-    assert f"data.train: there is no file or folder {str(wrong)!r}" in message
-    assert f"did you mean {str(tmp_path / 'corpus' / 'train.jsonl')!r}" in message
-    message = error_of(tmp_path / "corpsu" / "train.jsonl")
-    assert f"did you mean {str(tmp_path / 'corpus' / 'train.jsonl')!r}" in message
-
-
-def test_unknown_ending_lists_the_allowed_ones(tmp_path):
-    for name in ("docs.xlsx", "docs", "docs.parquet.gz", "docs.txt.gz", ".csv"):
-        (tmp_path / name).write_text("x")
-        message = error_of(tmp_path / name)
-        assert f"{str(tmp_path / name)!r} has no known ending" in message
-        assert ".jsonl" in message
-        assert ".parquet" in message
-
-
-def test_glob_without_matches(tmp_path):
-    assert f"no file matches {str(tmp_path / '*.csv')!r}" in error_of(tmp_path / "*.csv")
-
-
-@pytest.mark.parametrize("spec", [[], "", [""], ["a.csv", " "]])
-def test_empty_setting(spec):
-    with pytest.raises(ConfigError, match=r"data.train is empty"):
-        resolve_sources(spec, "data.train", "train")
-
-
-@pytest.mark.parametrize("spec", [3, None, {"a": 1}, [3]])
-def test_setting_of_the_wrong_type(spec):
-    with pytest.raises(ConfigError, match="is not a path, a glob, or a list"):
-        resolve_sources(spec, "data.train", "train")
-
-
-def test_the_same_file_twice_by_any_name(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text("{}")
-    (tmp_path / "link.jsonl").symlink_to(path)
-    for other in (tmp_path / "*.jsonl", tmp_path / "." / "a.jsonl", tmp_path / "link.jsonl"):
-        assert "twice" in error_of([str(path), str(other)])
-
-
-def test_links_inside_a_folder_are_refused_and_named_ones_read(tmp_path):
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "secret.txt").write_text("secret")
-    (outside / "more.jsonl").write_text('{"text": "more"}')
-    for place, (link, target) in enumerate(
-        [("x.txt", "secret.txt"), ("sub", "."), ("x.jsonl", "more.jsonl")]
-    ):
-        folder = tmp_path / f"folder{place}"
-        folder.mkdir()
-        (folder / "own.txt").write_text("own") if place < 2 else None
-        (folder / link).symlink_to(outside / target)
-        message = error_of(folder)
-        assert f"{str(folder / link)!r} is a symbolic link" in message
-    assert values_of(tmp_path / "folder0" / "x.txt") == [{"text": "secret"}]
-
-
-def test_folders_that_mix_splits_or_kinds_are_refused(tmp_path):
-    for name in ("train.jsonl", "test.jsonl"):
-        (tmp_path / name).write_text('{"text": "a"}')
-    assert "several splits ('test.jsonl', 'train.jsonl')" in error_of(tmp_path)
-    (tmp_path / "readme.txt").write_text("x")
-    message = error_of(tmp_path)
-    assert "both .txt files ('readme.txt') and data files ('test.jsonl')" in message
-    for name in ("train/pos", "test/pos"):
-        (tmp_path / "imdb" / name).mkdir(parents=True)
-        (tmp_path / "imdb" / name / "1.txt").write_text("x")
-    assert "several splits ('test', 'train')" in error_of(tmp_path / "imdb")
-
-
-def test_folder_with_nothing_to_read(tmp_path):
-    message = error_of(tmp_path)
-    assert f"folder {str(tmp_path)!r} holds no .txt file" in message
-    assert ".jsonl" in message
-
-
-@pytest.mark.parametrize(
-    "spec", ["package://nothing/train", "package://aclsum/dev", "hub://no-slash", "hub://a/b/c"]
-)
-def test_unknown_packages_and_malformed_hub_names(spec):
-    with pytest.raises(DataError, match=r"allowed are package|form hub://user/name"):
-        resolve_sources(spec, "data.train", "train")
-
-
-# The Hub, without a network.
-
-
-@pytest.mark.parametrize(
-    ("spec", "role", "expected"),
-    [
-        ("user/name", "validation", ("user/name", None, "validation")),
-        ("hub://user/name", "input", ("user/name", None, "train")),
-        ("hub://user/name:en#dev[:10]", "train", ("user/name", "en", "dev[:10]")),
-        ("user/na-me.v2#test", "train", ("user/na-me.v2", None, "test")),
-    ],
-)
-def test_hub_names(tmp_path, monkeypatch, spec, role, expected):
-    monkeypatch.chdir(tmp_path)
-    (source,) = resolve_sources(spec, "data.train", role)
-    assert (source.format, source.dataset, source.config, source.split) == ("hub", *expected)
-
-
-def test_paths_win_over_the_hub(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "user").mkdir()
-    with pytest.raises(DataError, match=r"there is no file or folder 'user/name'.*hub://user/name"):
-        resolve_sources("user/name", "data.train", "train")
-    with pytest.raises(DataError, match=r"there is no file or folder 'other/name.csv'"):
-        resolve_sources("other/name.csv", "data.train", "train")
-    (tmp_path / "user" / "name").mkdir()
-    (tmp_path / "user" / "name" / "a.txt").write_text("a")
-    assert resolve_sources("user/name", "data.train", "train")[0].format == "folder"
-
-
-def test_hub_rows_have_the_names_of_their_labels(monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    names = datasets.ClassLabel(names=["neg", "pos"])
-    features = datasets.Features(
-        {"text": datasets.Value("string"), "label": names, "tags": datasets.List(names)}
-    )
-    columns = {"text": ["a", "b", "c"], "label": [1, -1, 0], "tags": [[0, 1], [], [1]]}
-    asked = []
-
-    def load_dataset(name, config, *, split):
-        asked.append((name, config, split))
-        return datasets.Dataset.from_dict(columns, features=features)
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    rows = rows_of("hub://user/name:en#dev")
-    assert asked == [("user/name", "en", "dev")]
-    assert [row.values for row in rows] == [
-        {"text": "a", "label": "pos", "tags": ["neg", "pos"]},
-        {"text": "b", "label": None, "tags": []},
-        {"text": "c", "label": "neg", "tags": ["pos"]},
-    ]
-    assert rows[1].location == "hub://user/name:en#dev, row 2"
-
-
-def test_hub_failures_are_one_line(monkeypatch):
-    datasets = pytest.importorskip("datasets")
-
-    def load_dataset(name, config, *, split):
-        raise ConnectionError("no\nnetwork")
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    message = error_of("hub://user/name")
-    assert "data.train: 'user/name'" in message
-    assert "split 'train'" in message
-    assert "no network" in message
-
-
 # Streaming: a reader that has given one row has not read the rest.
-
-
-class EndlessInput:
-    """Standard input that never ends and counts what was taken from it."""
-
-    def __init__(self, start, line):
-        self.buffer = self
-        self.data = itertools.chain([start], itertools.repeat(line))
-        self.bytes_read = 0
-
-    def read1(self, size):
-        piece = next(self.data)
-        self.bytes_read += len(piece)
-        return piece
-
-
-@pytest.mark.parametrize(
-    ("input_format", "start", "line"),
-    [
-        ("jsonl", b"", b'{"text": "a"}\n'),
-        ("csv", b"text,label\n", b'"a\n",1\n'),
-        ("tsv", b"text\tlabel\n", b"a\t1\n"),
-    ],
-)
-def test_standard_input_is_answered_row_by_row(monkeypatch, input_format, start, line):
-    endless = EndlessInput(start or line, line)
-    monkeypatch.setattr(sys, "stdin", endless)
-    (source,) = resolve_sources("-", "--input", "input", input_format=input_format)
-    rows = list(itertools.islice(read_rows(source), 3))
-    assert [row.values["text"].strip() for row in rows] == ["a"] * 3
-    assert endless.bytes_read <= len(start) + 5 * len(line)
-    unit = "line" if input_format == "jsonl" else "row"
-    assert rows[1].location == f"standard input, {unit} 2"
-
-
-def test_standard_input_is_for_input_only_and_of_a_known_format(monkeypatch):
-    with pytest.raises(DataError, match=r"data.train: standard input"):
-        resolve_sources("-", "data.train", "train")
-    with pytest.raises(ConfigError, match="'parquet'; allowed are jsonl"):
-        resolve_sources("-", "--input", "input", input_format="parquet")
-    monkeypatch.setattr(sys, "stdin", None)
-    (source,) = resolve_sources("-", "--input", "input")
-    with pytest.raises(DataError, match="standard input is closed"):
-        next(read_rows(source))
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"all of it")))
-    (source,) = resolve_sources("-", "--input", "input", input_format="txt")
-    assert [row.values for row in read_rows(source)] == [{"text": "all of it"}]
 
 
 @pytest.mark.parametrize("name", ["docs.jsonl", "docs.csv", "docs.jsonl.gz", "docs.csv.gz"])

@@ -13,6 +13,8 @@ import pytest
 from accelerate.state import AcceleratorState
 from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows, save_encoder
+from resuming import _KilledError, small_run
+from training import error_of
 
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.training import loop, validation
@@ -20,34 +22,10 @@ from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
 
-class _KilledError(Exception):
-    """Stands in for kill -9: nothing of the run's own catches it."""
-
-
 @pytest.fixture
 def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
     """Arguments of a run of 4 steps in 2 epochs; to the folder `run`."""
-    write_jsonl(tmp_path / "train.jsonl", make_rows(8, seed=1))
-    write_jsonl(tmp_path / "validation.jsonl", make_rows(4, seed=2))
-
-    def build(*more: str) -> list[str]:
-        return [
-            f"data.train={tmp_path / 'train.jsonl'}",
-            f"data.validation={tmp_path / 'validation.jsonl'}",
-            "data.label_column=label",
-            f"model.encoder={encoders['bert']}",
-            f"run_dir={tmp_path / 'run'}",
-            "model.aggregator_layers=1",
-            "segmentation.max_tokens_per_segment=32",
-            "training.documents_per_batch=4",
-            "training.epochs=2",
-            "training.head_learning_rate=1e-2",
-            "baselines=false",
-            "show_sample=false",
-            *more,
-        ]
-
-    return build
+    return small_run(tmp_path, encoders["bert"], 8)
 
 
 def numbers(count: int, seed: int, offset: float, prefix: str) -> list[dict[str, Any]]:
@@ -60,14 +38,6 @@ def numbers(count: int, seed: int, offset: float, prefix: str) -> list[dict[str,
 
 def results_of(run_dir: Path) -> dict[str, Any]:
     return json.loads((run_dir / "results.json").read_text())
-
-
-def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    capsys.readouterr()
-    assert main(arguments) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def dies_before_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ROOT, run, succeed, write_jsonl
-from conftest import make_rows
+from commands import ROOT, run, succeed
+from resuming import small_run
 
 from hierbert.locks import FolderLock
 from hierbert.training.checkpoint_files import find_checkpoints
@@ -53,29 +53,8 @@ raise SystemExit(main(sys.argv[5:]))
 @pytest.fixture
 def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
     """Arguments of a run of 6 steps; one document more than 2 processes share evenly."""
-    write_jsonl(tmp_path / "train.jsonl", make_rows(11, seed=1))
-    write_jsonl(tmp_path / "validation.jsonl", make_rows(4, seed=2))
     (tmp_path / "worker.py").write_text(WORKER)
-
-    def build(*more: str) -> list[str]:
-        return [
-            f"data.train={tmp_path / 'train.jsonl'}",
-            f"data.validation={tmp_path / 'validation.jsonl'}",
-            "data.label_column=label",
-            f"model.encoder={encoders['bert']}",
-            f"run_dir={tmp_path / 'run'}",
-            "model.aggregator_layers=1",
-            "segmentation.max_tokens_per_segment=32",
-            "training.documents_per_batch=4",
-            "training.accumulation_steps=2",
-            "training.epochs=2",
-            "training.head_learning_rate=1e-2",
-            "baselines=false",
-            "show_sample=false",
-            *more,
-        ]
-
-    return build
+    return small_run(tmp_path, encoders["bert"], 11, "training.accumulation_steps=2")
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from conftest import make_rows, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import infer, save_model, the_error
-from test_model import build
+from small_models import build
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel

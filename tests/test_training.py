@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands import write_jsonl
 from conftest import make_rows
-from safetensors.torch import load_file
+from training import weights
 
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
@@ -51,10 +51,6 @@ def configure(corpus: dict[str, Path], encoder: Path, run_dir: Path, *overrides:
             *overrides,
         ],
     )
-
-
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    return load_file(run_dir / "model" / "model.safetensors")
 
 
 def largest_difference(first: Path, second: Path) -> float:

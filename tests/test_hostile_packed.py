@@ -1,0 +1,116 @@
+"""Damaged gzip and Parquet files: what they cost, and how early a bomb is stopped."""
+
+import gzip
+import io
+import random
+import re
+import tracemalloc
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hostile_data import NOTHING_READ, broken, check, line, read
+
+from hierbert.data import streams
+from hierbert.data.broken import BrokenRow
+from hierbert.data.corpus import Example
+from hierbert.errors import DataError
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+A, B = line("a"), line("b")
+
+
+def test_truncated_and_damaged_gzip_cost_the_rest_of_their_file_only(tmp_path) -> None:
+    chance = random.Random(0)
+    text = b"".join(line(f"{number} {chance.randbytes(500).hex()}") for number in range(1000))
+    whole = bytearray(gzip.compress(text))
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    whole[-8] ^= 0xFF  # of the checksum
+    (tmp_path / "b.jsonl.gz").write_bytes(whole)
+    (tmp_path / "c.jsonl.gz").write_bytes(b"no gzip at all")
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(A) + b"rubbish behind the end")
+    (tmp_path / "e.jsonl.gz").write_bytes(gzip.compress(A) + gzip.compress(B))
+    items = list(read(tmp_path))
+    assert items == list(read(tmp_path))
+    lost = {Path(item.location).name[0]: item for item in items if isinstance(item, BrokenRow)}
+    rows = [item for item in items if isinstance(item, Example)]
+    assert list(lost) == ["a", "b", "c", "d"] and len(rows) + 4 == len(items)
+    counts = Counter(row.id[0] for row in rows)
+    assert 400 < counts["a"] < 500 and counts["b"] == 1000  # half of the file, and all of it
+    for row in rows[:-3]:
+        assert row.text.startswith(f"{int(row.id.split('-')[1]) - 1} ")
+    for name in "abd":
+        assert f"the rest of the file after line {counts[name]} was not read" in lost[name].reason
+    assert "what was read of it may be wrong too" in lost["b"].reason
+    assert re.search("damaged or not gzip data.*" + NOTHING_READ, lost["c"].reason)
+    assert [row.id for row in rows[-3:]] == ["d-1", "e-1", "e-2"]
+
+
+@pytest.mark.parametrize("name", ["bomb.jsonl.gz", "bomb.csv.gz", "bomb.json.gz"])
+def test_a_gzip_bomb_is_stopped_early_and_in_small_memory(tmp_path, monkeypatch, name) -> None:
+    zipper = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    path = tmp_path / name
+    path.write_bytes(b"".join(zipper.compress(zeros) for _ in range(100)) + zipper.flush())
+    assert path.stat().st_size < 150_000  # 100 MB unpacked
+    monkeypatch.setattr(streams, "EXPANSION_FREE_BYTES", 10**6)
+    monkeypatch.setattr(streams, "MAX_EXPANSION", 100)
+    tracemalloc.start()
+    (item,) = read(path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "unpacks to more than is allowed" in item.reason
+    assert peak_bytes < 60 * 2**20
+    with pytest.raises(DataError, match="unpacks to more than is allowed"):
+        list(read(path, keep_broken=False))
+
+
+def test_parquet_of_wrong_types(tmp_path) -> None:
+    texts = pyarrow.array([b"caf\xe9", b"fine"], pyarrow.binary()).view(pyarrow.string())
+    far = pyarrow.array([2**31 - 1, 0], pyarrow.int32()).view(pyarrow.date32())
+    cases = {
+        "numbers": (
+            [1, 2],
+            [broken("holds 1 .a number", "row 1", "f-1"), broken("holds 2", "row 2", "f-2")],
+        ),
+        "bytes": ([b"a", b"b"], [broken("bytes", "row 1", "f-1"), broken("bytes", "row 2", "f-2")]),
+        "nulls": ([None, "b"], [broken("null", "row 1", "f-1"), ("f-2", "b")]),
+        "not UTF-8": (texts, [broken("cannot read a value: .*utf-8", "row 1"), ("f-2", "fine")]),
+        "structs": (
+            [{"a": 1}, {"a": 2}],
+            [broken("an object", "row 1", "f-1"), broken("an obj", "row 2", "f-2")],
+        ),
+        "lists": ([["a"], [None]], [("f-1", ["a"]), broken("a list", "row 2", "f-2")]),
+    }
+    path = tmp_path / "f.parquet"
+    for column, expected in cases.values():
+        parquet.write_table(pyarrow.table({"text": column}), path)
+        check(path, expected)
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], "day": far}), path)
+    check(path, [broken("cannot read a value", "row 1"), ("f-2", "b")])
+    parquet.write_table(pyarrow.table({"txt": ["a"]}), path)
+    check(path, [broken("no column 'text'.*mean 'txt'.*" + NOTHING_READ)])
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), path)
+    check(path, [broken("^holds no rows$")])
+    whole = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), whole)
+    for cut in (0, 3, 4, 100, len(whole.getvalue()) - 1):
+        path.write_bytes(whole.getvalue()[:cut])
+        check(path, [broken("cannot be read as parquet.*" + NOTHING_READ)])
+
+
+def test_parquet_damaged_in_the_middle_costs_its_rest(tmp_path) -> None:
+    path = tmp_path / "f.parquet"
+    table = pyarrow.table({"text": [f"document {number}" * 50 for number in range(200)]})
+    parquet.write_table(table, path, row_group_size=100, compression="none", use_dictionary=False)
+    column = parquet.ParquetFile(path).metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset : column.data_page_offset + 50] = b"\xff" * 50
+    path.write_bytes(data)
+    *rows, rest = read(path)
+    assert [row.id for row in rows] == [f"f-{number}" for number in range(1, len(rows) + 1)]
+    assert 64 <= len(rows) <= 100
+    assert f"the rest of the file after row {len(rows)} was not read" in rest.reason

@@ -1,0 +1,112 @@
+"""Signals: training stops with a checkpoint of its step, and goes on from it to the same bits."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from resuming import _KilledError, dying, outcome, six_steps
+
+from hierbert.training import loop
+from hierbert.training.checkpoint_files import find_checkpoints
+from hierbert.training.cli import main
+from hierbert.training.loop import Trainer
+from hierbert.training.signals import StopSignals
+
+
+@pytest.fixture
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+    """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
+    return six_steps(tmp_path, encoders["bert"])
+
+
+def test_a_signal_ends_training_with_a_checkpoint_of_its_step(
+    arguments, tmp_path, monkeypatch, capfd
+) -> None:
+    assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
+    for number, code, at in ((signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 4)):
+        step = Trainer._step
+
+        def signalled(
+            self: Trainer, plan: Any, number: int = number, at: int = at, step: Any = step
+        ) -> None:
+            if self.state.step == at:
+                os.kill(os.getpid(), number)
+            step(self, plan)
+
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_step", signalled)
+            assert main([*arguments(), *(["--resume"] if at > 1 else [])]) == code
+        said = capfd.readouterr().err
+        assert "stopping after this step" in said and f"stopped after step {at + 1};" in said
+        assert f"go on with: train.py --config {tmp_path / 'run' / 'config.resolved.yaml'}" in said
+        newest = find_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+        assert newest.name == f"step_{at + 1:08d}"
+    assert main([*arguments(), "--resume"]) == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    # The signals do again what they did before.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("evaluation", [0, 1])
+def test_a_signal_does_not_wait_for_the_validation(
+    arguments, tmp_path, monkeypatch, capfd, evaluation
+) -> None:
+    from hierbert.evaluation import answers
+
+    # A batch for each document, so that there is something to wait for.
+    monkeypatch.setattr(answers, "_TOKENS_PER_BATCH", 1)
+    assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
+    answer, calls = answers._answer_batch, []
+
+    def signalled(*given: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 4 * evaluation + 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return answer(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers, "_answer_batch", signalled)
+        assert main(arguments()) == 143
+    assert len(calls) == 4 * evaluation + 2  # not one document more
+    # Interrupted again, in the evaluation that is made up for.
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(answers, "_answer_batch", signalled)
+        if evaluation == 0:
+            assert main([*arguments(), "--resume"]) == 143
+            assert len(calls) == 2
+    # Killed when the line of metrics that was due is there and its checkpoint is not.
+    with monkeypatch.context() as patch:
+        dying(patch, (loop, "save_checkpoint"), 0)
+        with pytest.raises(_KilledError):
+            main([*arguments(), "--resume"])
+    assert main([*arguments(), "--resume"]) == 0
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_a_second_interrupt_stops_at_once() -> None:
+    stop = StopSignals()
+    with stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_interrupt_ends_the_step_it_comes_in(arguments, tmp_path, monkeypatch) -> None:
+    def twice(self: Trainer, plan: Any) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("still there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", twice)
+        assert main(arguments()) == 130
+    assert find_checkpoints(tmp_path / "run" / "checkpoints") == []

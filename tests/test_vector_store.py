@@ -1,0 +1,203 @@
+"""The store of vectors on disk: files, their index, merging, and room in the folder."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from vectors import LONG_AGO, old_file, vector_files
+
+from hierbert.vectors.limit import make_room, used_bytes
+from hierbert.vectors.store import Entry, VectorStore
+
+
+def make_entries(counts: list[tuple[int, int]], dtype: torch.dtype = torch.float32) -> list[Entry]:
+    return [
+        Entry(
+            number.to_bytes(16, "big"),
+            torch.full((segments, 3), 0.1 + number).to(dtype),
+            torch.arange(sentences * 3.0).view(-1, 3).to(dtype) - number,
+        )
+        for number, (segments, sentences) in enumerate(counts)
+    ]
+
+
+def equal(one: Entry, other: Entry) -> bool:
+    pairs = (
+        (one.segment_vectors, other.segment_vectors),
+        (one.sentence_vectors, other.sentence_vectors),
+    )
+    return one.key == other.key and all(a.dtype == b.dtype and a.equal(b) for a, b in pairs)
+
+
+def reopened(folder: Path) -> VectorStore:
+    store = VectorStore(folder)
+    store.refresh()
+    return store
+
+
+# The files.
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 5), st.sampled_from(["float32", "float16"])),
+        max_size=8,
+    ),
+    st.integers(1, 4),
+)
+def test_what_was_added_comes_back(tmp_path_factory, sizes, per_file) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    entries = []
+    for number, (segments, sentences, dtype) in enumerate(sizes):
+        made = make_entries([(segments, sentences)], getattr(torch, dtype))[0]
+        entries.append(Entry(bytes([number] * 16), made.segment_vectors, made.sentence_vectors))
+    store = VectorStore(folder)
+    for first in range(0, len(entries), per_file):
+        store.add(entries[first : first + per_file])
+    for there in (store, reopened(folder)):
+        assert there.find([entry.key for entry in entries]) == {entry.key for entry in entries}
+        assert all(equal(there.get(entry.key), entry) for entry in entries)
+        assert there.find([b"another document"]) == set()
+        with pytest.raises(KeyError):
+            there.get(b"another document")
+
+
+ENTRIES = make_entries([(1, 2), (2, 0), (1, 3)])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_file_cut_anywhere_is_removed_and_made_anew(tmp_path_factory, part) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    (path,) = VectorStore(folder).add(ENTRIES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * len(whole))])
+    store = reopened(folder)
+    assert store.find([entry.key for entry in ENTRIES]) == set()
+    assert not path.exists()
+    assert store.add(ENTRIES) == [path]
+    assert path.read_bytes() == whole
+    assert all(equal(store.get(entry.key), entry) for entry in ENTRIES)
+
+
+def test_no_flipped_bit_gives_other_vectors(tmp_path) -> None:
+    (path,) = VectorStore(tmp_path).add(ENTRIES)
+    whole = path.read_bytes()
+    lost = 0
+    for place in range(len(whole)):
+        path.unlink(missing_ok=True)
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        store = reopened(tmp_path)
+        for entry in ENTRIES:
+            try:
+                assert equal(store.get(entry.key), entry), place
+            except KeyError:
+                lost += 1
+    # Blanks of the header and the names of keys no one asks for may change unseen.
+    assert lost > len(whole) / 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"not vectors at all", None])
+def test_what_is_no_file_of_vectors_is_passed_over(tmp_path, capsys, content) -> None:
+    entry = make_entries([(2, 2)])[0]
+    VectorStore(tmp_path).add([entry])
+    path = tmp_path / "0000.safetensors"
+    if content is None:
+        save_file({"weight": torch.zeros(3)}, path)
+    else:
+        path.write_bytes(content)
+    (tmp_path / "folder.safetensors").mkdir()
+    store = reopened(tmp_path)
+    assert equal(store.get(entry.key), entry)
+    said = capsys.readouterr().err
+    assert f"{path} is damaged" in said and "folder.safetensors cannot be read" in said
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("counts", torch.tensor([[1, 2], [2, 0], [1, 4]])),
+        ("counts", torch.tensor([[5, 2], [-2, 0], [1, 3]])),
+        ("keys", torch.zeros(3, 8, dtype=torch.uint8)),
+        ("segment_vectors", torch.zeros(4, 3, dtype=torch.int32)),
+    ],
+)
+def test_an_index_that_does_not_fit_is_told_when_a_file_is_opened(
+    tmp_path, capsys, name, value
+) -> None:
+    (path,) = VectorStore(tmp_path).add(ENTRIES)
+    tensors = {**{key: value.clone() for key, value in load_file(path).items()}, name: value}
+    path.unlink()
+    save_file(tensors, path)
+    assert reopened(tmp_path).find([entry.key for entry in ENTRIES]) == set()
+    assert f"{path} is damaged" in capsys.readouterr().err and not path.exists()
+
+
+def test_a_file_that_was_removed_stays_readable_for_who_has_opened_it(tmp_path) -> None:
+    (path,) = VectorStore(tmp_path).add(ENTRIES)
+    reader = reopened(tmp_path)
+    path.unlink()
+    assert all(equal(reader.get(entry.key), entry) for entry in ENTRIES)
+
+
+def test_a_file_that_vanishes_while_the_folder_is_read(tmp_path, monkeypatch) -> None:
+    (first,) = VectorStore(tmp_path).add(ENTRIES[:1])
+    (second,) = VectorStore(tmp_path).add(ENTRIES[1:])
+    opened = VectorStore.open
+
+    def removing(self: VectorStore, path: Path) -> bool:
+        first.unlink(missing_ok=True)
+        return opened(self, path)
+
+    monkeypatch.setattr(VectorStore, "open", removing)
+    assert set(reopened(tmp_path)._files) == {second.name}
+
+
+def test_many_small_files_become_one_and_readers_go_on(tmp_path) -> None:
+    entries = make_entries([(1, number % 3) for number in range(150)])
+    writer = VectorStore(tmp_path)
+    reader = None
+    for number, entry in enumerate(entries):
+        writer.add([entry])
+        writer.merge_small_files()
+        if number == 60:
+            reader = reopened(tmp_path)
+    assert reader is not None
+    assert 1 < len(vector_files(tmp_path)) < 64
+    for store, count in ((writer, 150), (reopened(tmp_path), 150), (reader, 61)):
+        assert all(equal(store.get(entry.key), entry) for entry in entries[:count])
+    reader.refresh()
+    assert all(equal(reader.get(entry.key), entry) for entry in entries)
+
+
+# The limit.
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path) -> None:
+    files = [old_file(tmp_path, f"{n}.safetensors", 100, LONG_AGO + n) for n in (2, 0, 1)]
+    (tmp_path / "sentence-labels-0.json").write_text("[]" * 1000)
+    assert used_bytes(tmp_path) == 300
+    assert make_room(tmp_path, 100, 400, LONG_AGO + 9) == 100
+    assert all(path.exists() for path in files)
+    assert make_room(tmp_path, 150, 400, LONG_AGO + 9) == 200
+    assert [path.exists() for path in files] == [True, False, True]
+    # What is in use stays, and there is less room than wanted.
+    assert make_room(tmp_path, 400, 400, LONG_AGO + 2) == 300
+    assert [path.exists() for path in files] == [True, False, False]
+    assert (tmp_path / "sentence-labels-0.json").exists()
+
+
+def test_what_a_killed_run_was_writing_goes_after_an_hour(tmp_path) -> None:
+    now = time.time()
+    abandoned = old_file(tmp_path, ".a.safetensors.x1", 100, now - 4000)
+    at_work = old_file(tmp_path, ".b.safetensors.x2", 100, now - 60)
+    assert make_room(tmp_path, 1, 1000, now + 10) == 900
+    assert at_work.exists() and not abandoned.exists()

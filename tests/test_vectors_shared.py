@@ -1,0 +1,277 @@
+"""Vectors that processes, predictors and the command find in one folder, killed or at once."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+from commands import ROOT, write_jsonl
+from conftest import make_rows, make_text
+from inference import answer, infer, save_model, the_error
+from small_models import build
+from vectors import LONG_AGO, count_passes, direct, same
+
+from hierbert import HierBertForDocuments, HierBertPredictor
+from hierbert.vectors.fill import VectorCache
+
+
+@pytest.fixture(scope="module")
+def model(encoders: dict[str, Path]) -> HierBertForDocuments:
+    return build(encoders["bert"])[0].eval()
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    return count_passes(monkeypatch)
+
+
+# Kill -9 and other processes.
+
+WORKER = f"""
+import os, signal, sys, traceback
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+import conftest, json, random
+from pathlib import Path
+from accelerate import Accelerator
+from small_models import build
+from hierbert.vectors import fill, store
+
+encoder, killed, shared, texts = sys.argv[1:]
+model, processor = build(Path(encoder))
+documents = processor.segment(json.loads(Path(texts).read_text()))
+accelerator = Accelerator()
+fill._TOKENS_PER_BATCH, fill._TOKENS_PER_FILE = 100, 200  # many files
+written = []
+save = store.save_file
+
+def killed_in_the_middle(tensors, path):
+    save(tensors, path)
+    written.append(path)
+    if len(written) == 3:
+        path.write_bytes(path.read_bytes()[:300])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def child(action):
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        action()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+def killed_run():
+    store.save_file = killed_in_the_middle
+    fill.VectorCache(killed, model.hierbert).fill(documents, accelerator)
+
+ready, go = os.pipe(), os.pipe()
+
+def one_of_three(order, limit_gib=None):
+    options = fill.CacheOptions(shared, limit_gib=limit_gib)
+    cache = fill.VectorCache(options, model.hierbert)
+    if limit_gib:
+        cache._started = float("inf")  # as if nothing in the folder were in use
+    os.write(ready[1], b"r")
+    os.read(go[0], 1)
+    for _ in range(2):
+        assert cache.fill(documents[::order], accelerator) >= 0
+        found = cache.batch(documents)
+        with fill.torch.no_grad():
+            expected = model(**fill.collate(documents))
+        for one, other in zip(found, (expected.segment_vectors, expected.sentence_vectors)):
+            fill.torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+def ends(*pids):
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+print(ends(child(killed_run)))
+# Three fill one folder; one of them has so little room that it removes files of the others.
+three = [child(lambda: one_of_three(1)), child(lambda: one_of_three(-1)),
+         child(lambda: one_of_three(1, 2e-5))]
+for _ in three:
+    os.read(ready[0], 1)
+os.write(go[1], b"ggg")
+print(ends(*three))
+"""
+
+
+@pytest.fixture(scope="module")
+def after_the_worker(
+    encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, list[str], list[str]]:
+    """What processes left that were killed, or worked at once."""
+    folder = tmp_path_factory.mktemp("worker")
+    chance = random.Random(6)
+    texts = [make_text(chance, chance.randint(1, 9)) for _ in range(25)]
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "texts.json").write_text(json.dumps(texts))
+    killed, shared = folder / "killed", folder / "shared"
+    command = [sys.executable, folder / "worker.py", encoders["bert"], killed, shared]
+    done = subprocess.run(
+        [*command, folder / "texts.json"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return killed, shared, texts, [*done.stdout.split("\n")[:2], done.stderr]
+
+
+def test_what_a_killed_run_has_written_is_found(after_the_worker, model, encoders) -> None:
+    killed, _, texts, (code, _, _) = after_the_worker
+    assert code == f"[{-signal.SIGKILL}]"
+    (half,) = killed.glob("vectors-*/.*")
+    assert half.stat().st_size == 300
+    documents = build(encoders["bert"])[1].segment(texts)
+    total = sum(len(document.input_ids) for document in documents)
+    rerun = VectorCache(killed, model.hierbert)
+    encoded = rerun.fill(documents, Accelerator())
+    # Two files of at least 200 tokens were whole.
+    assert 0 < encoded <= total - 400
+    assert same(rerun.batch(documents), direct(model, documents)) and rerun.encoded == 0
+    assert VectorCache(killed, model.hierbert).fill(documents, Accelerator()) == 0
+    os.utime(half, (LONG_AGO, LONG_AGO))
+    rerun.batch(build(encoders["bert"])[1].segment(["One more."]))
+    rerun.flush()
+    assert not half.exists()
+
+
+def test_processes_that_fill_a_folder_at_once_all_get_the_right_vectors(
+    after_the_worker, model, encoders
+) -> None:
+    _, shared, texts, (_, codes, stderr) = after_the_worker
+    assert codes == "[0, 0, 0]", stderr[-2000:]
+    assert "damaged" not in stderr
+    later = VectorCache(shared, model.hierbert)
+    documents = build(encoders["bert"])[1].segment(texts)
+    later.refresh()
+    assert same(later.batch(documents), direct(model, documents))
+    assert not list(shared.glob("vectors-*/.*"))
+
+
+# Inference.
+
+TEXTS = [str(row["text"]) for row in make_rows(12, seed=9)] + ["", "One."]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention", "cls"])
+def test_a_predictor_with_a_cache_answers_like_one_without(encoders, tmp_path, pooling) -> None:
+    model, processor = build(encoders["bert"], pooling=pooling)
+    plain = HierBertPredictor(model, processor, batch_tokens=300)
+    tasks = ("classify", "summarize", "embed")
+    expected = list(plain.predict(TEXTS, tasks, segment_vectors=True))
+    for part in (5, len(TEXTS)):  # at first some, then the others too
+        kept = HierBertPredictor(model, processor, batch_tokens=300, vector_cache=tmp_path)
+        given = list(kept.predict(TEXTS[:part], tasks, segment_vectors=True))
+        for one, other in zip(given, expected, strict=False):
+            assert (one.label, one.summary, one.omission) == (
+                other.label,
+                other.summary,
+                other.omission,
+            )
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+            assert one.document_vector == pytest.approx(other.document_vector, abs=1e-5)
+            assert one.segment_spans == other.segment_spans
+            for vector, its in zip(one.segment_vectors, other.segment_vectors, strict=True):
+                assert vector == pytest.approx(its, abs=1e-5)
+            for sentence, its in zip(one.sentences, other.sentences, strict=True):
+                assert (sentence.start, sentence.end) == (its.start, its.end)
+                assert sentence.score == pytest.approx(its.score, abs=1e-4)
+        assert kept.vectors is not None
+    assert (kept.vectors.found, kept.vectors.encoded) == (5, len(TEXTS) - 5)
+
+
+def test_another_task_or_budget_encodes_nothing(encoders, tmp_path, encoded) -> None:
+    model, processor = build(encoders["bert"])
+    predictor = HierBertPredictor(model, processor, vector_cache=tmp_path)
+    predictor.classify(TEXTS)
+    assert sum(encoded) > 0
+    encoded.clear()
+    predictor.summarize(TEXTS, max_sentences=2)
+    predictor.embed(TEXTS[3])
+    HierBertPredictor(model, processor, vector_cache=tmp_path).summarize(TEXTS, max_words=9)
+    assert encoded == []
+    predictor.classify(["Another one.", TEXTS[0], "Another one."])
+    assert encoded == [1]
+
+
+def test_what_was_encoded_is_kept_when_no_more_is_taken(encoders, tmp_path) -> None:
+    model, processor = build(encoders["bert"])
+    predictor = HierBertPredictor(model, processor, batch_tokens=1, vector_cache=tmp_path)
+    answers = predictor.predict(TEXTS)
+    next(answers)
+    next(answers)
+    answers.close()
+    later = HierBertPredictor(model, processor, vector_cache=tmp_path)
+    later.classify(TEXTS[:2])
+    assert later.vectors is not None
+    assert (later.vectors.found, later.vectors.encoded) == (2, 0)
+
+
+def test_another_dtype_of_the_model_finds_nothing(encoders, tmp_path) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"])
+    for dtype, found in (("float32", 0), ("bfloat16", 0), ("bfloat16", 14), ("float32", 14)):
+        predictor = HierBertPredictor.from_pretrained(
+            folder, device="cpu", dtype=dtype, vector_cache=tmp_path / "cache"
+        )
+        given = [answer.probabilities for answer in predictor.classify(TEXTS)]
+        plain = HierBertPredictor.from_pretrained(folder, device="cpu", dtype=dtype)
+        tolerance = 1e-5 if dtype == "float32" else 2e-2
+        for one, other in zip(given, plain.classify(TEXTS), strict=True):
+            assert one == pytest.approx(other.probabilities, abs=tolerance)
+        assert predictor.vectors is not None and predictor.vectors.found == found
+
+
+def test_the_command_encodes_nothing_the_second_time(encoders, tmp_path, encoded, capsys) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"])
+    docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": text} for text in TEXTS])
+    cache = ("--cache-dir", str(tmp_path / "cache"))
+    plain = answer(folder, docs, tmp_path / "plain.jsonl")
+    first = answer(folder, docs, tmp_path / "first.jsonl", *cache)
+    said = capsys.readouterr().err
+    assert "vectors: 0 documents found, 14 encoded" in said and " MiB of at most " in said
+    encoded.clear()
+    second = answer(folder, docs, tmp_path / "second.jsonl", *cache)
+    answer(folder, docs, tmp_path / "third.jsonl", *cache, "--task", "summarize", "--max-words=7")
+    assert encoded == [1, 1], "loading tries one word, and nothing else was encoded"
+    assert "vectors: 14 documents found, 0 encoded" in capsys.readouterr().err
+    assert plain == first == second
+    half = answer(folder, docs, tmp_path / "half.jsonl", *cache, "--cache-dtype", "float16")
+    assert len(encoded) > 3
+    for one, other in zip(half, plain, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=5e-3)
+
+
+def test_inference_finds_what_training_has_encoded(encoders, tmp_path, encoded) -> None:
+    """The same encoder before it was saved and after it was loaded is one encoder."""
+    folder = save_model(tmp_path / "model", encoders["bert"])
+    model, processor = build(encoders["bert"])
+    VectorCache(tmp_path / "cache", model.hierbert).fill(processor.segment(TEXTS), Accelerator())
+    encoded.clear()
+    docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": text} for text in TEXTS])
+    answer(folder, docs, tmp_path / "a.jsonl", "--cache-dir", str(tmp_path / "cache"))
+    assert encoded == [1], "loading tries one word, and nothing else was encoded"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--cache-dtype", "float16"], "--cache-dtype needs --cache-dir"),
+        (["--cache-limit-gib", "2"], "--cache-limit-gib needs --cache-dir"),
+        (["--cache-dir", "DIR", "--cache-limit-gib", "-1"], "--cache-limit-gib=-1.0 is not"),
+        (["--cache-dir", "FILE/cache"], "FILE/cache cannot be written: Not a directory"),
+    ],
+)
+def test_mistakes_of_the_command(encoders, tmp_path, capsys, flags, message) -> None:
+    folder = save_model(tmp_path / "model", encoders["bert"])
+    (tmp_path / "FILE").write_text("")
+    docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": "One."}])
+    flags = [flag.replace("FILE", f"{tmp_path}/FILE") for flag in flags]
+    out = tmp_path / "out.jsonl"
+    assert infer(folder, "--input", docs, "--output", out, *flags) == 2
+    assert message.replace("FILE", f"{tmp_path}/FILE") in the_error(capsys)
+    assert not out.exists()

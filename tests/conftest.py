@@ -3,6 +3,8 @@
 import gc
 import os
 import random
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -207,7 +209,16 @@ def make_rows(count: int, seed: int = 0, sentences: int = 8) -> list[dict[str, o
     return rows
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing here reads or fills the user's cache."""
+    caches = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIERBERT_CACHE", str(caches / "of_modules"))
+        yield caches
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's cache."""
-    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def _own_cache(_cache_of_the_tests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another has cached: the order of tests is nobody's business."""
+    monkeypatch.setenv("HIERBERT_CACHE", str(_cache_of_the_tests / uuid.uuid4().hex))

@@ -42,6 +42,7 @@ def test_every_flag_in_the_readme_exists() -> None:
         "--data",
         "--label-column",
         "--hypothesis-profile",
+        "--logdir",
     }
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", TEXT))
     assert len(named) > 10

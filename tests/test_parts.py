@@ -18,11 +18,11 @@ from inference import answer, save_model, the_error
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
 from hierbert.prediction.cli import main
+from hierbert.fingerprints import folder_fingerprint
 from hierbert.prediction.on_ray import engine
 from hierbert.prediction.on_ray.actor import (
     Answering,
     PartPredictor,
-    folder_fingerprint,
     mistake_of,
 )
 from hierbert.prediction.on_ray.input import Item, Reading, pack, unpack

@@ -7,7 +7,6 @@ to be taken one by one), so it does not matter whether a part is done twice.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import hierbert
 from hierbert import errors as error_classes
 from hierbert.data.corpus import Text
 from hierbert.errors import HierBertError, ModelError, RunError
+from hierbert.fingerprints import folder_fingerprint
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
 from hierbert.prediction.job import HOPELESS
@@ -33,7 +33,6 @@ from hierbert.prediction.predictor import HierBertPredictor
 # A machine may be lost more than once without any document's fault.
 _TRIES_TOGETHER = 3
 _TRIES_ALONE = 2
-_MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
 @dataclass(frozen=True)
@@ -234,30 +233,6 @@ class _Tries:
     def forget(self) -> None:
         """All is done."""
         self._path.unlink(missing_ok=True)
-
-
-def folder_fingerprint(source: str | os.PathLike[str]) -> str:
-    """What tells a model from another: a digest of its weights, settings and tokenizer.
-
-    Args:
-        source: A model's folder; anything else is taken for a Hub id.
-
-    Returns:
-        32 hexadecimal digits; of a Hub id, the id.
-
-    Raises:
-        OSError: A file cannot be read.
-    """
-    folder = Path(os.path.expanduser(source))
-    if not folder.is_dir():
-        return str(source)
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _MODEL_FILES and path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _error_row(row: int, item: Item, why: str) -> dict[str, Any]:

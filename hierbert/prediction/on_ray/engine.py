@@ -22,7 +22,8 @@ from hierbert.data.corpus import Columns
 from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError, RunError
 from hierbert.locks import FolderLock
-from hierbert.prediction.on_ray.actor import Answering, folder_fingerprint
+from hierbert.fingerprints import folder_fingerprint
+from hierbert.prediction.on_ray.actor import Answering
 from hierbert.prediction.on_ray.input import Reading
 from hierbert.prediction.on_ray.job import Cluster, RayJob, ray_session
 from hierbert.prediction.on_ray.output import PartFolder

@@ -24,7 +24,7 @@ from hierbert.errors import HierBertError, ModelError, RunError
 from hierbert.fingerprints import folder_fingerprint
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
-from hierbert.prediction.job import HOPELESS
+from hierbert.prediction.failures import Failures
 from hierbert.prediction.on_ray.input import Item, unpack
 from hierbert.prediction.on_ray.output import PartFolder
 from hierbert.prediction.outputs import to_row
@@ -79,7 +79,7 @@ class PartPredictor:
         self._answering = answering
         self._folder = folder
         self._mistake: HierBertError | None = None
-        self._answered = self._failed = 0
+        self._failures = Failures()
         torch.set_num_threads(answering.threads)
         try:
             if hierbert.__version__ != answering.version:
@@ -153,7 +153,7 @@ class PartPredictor:
                     answerable, self._predict([text for _, _, text in answerable]), strict=True
                 ):
                     answers.append(to_row(item.id or "", prediction))
-                self._answered += len(answers)
+                self._failures.answered(len(answers))
             except OSError:
                 raise
             # A tokenizer's own failures have no common class.
@@ -184,21 +184,14 @@ class PartPredictor:
             except OSError:
                 raise
             except Exception as error:
-                known = isinstance(error, HierBertError)
                 if not self._answering.skip_errors:
-                    if not known:
+                    if not isinstance(error, HierBertError):
                         raise
                     raise type(error)(f"--input: {item.location}: {error}") from error
-                why = str(error) if known else f"{type(error).__name__}: {error}"
-                self._failed += 1
-                if not self._answered and self._failed >= HOPELESS:
-                    raise RunError(
-                        f"none of the first {self._failed} documents could be answered; the last, "
-                        f"{item.location}: {why}"
-                    ) from error
+                why = self._failures.failed(item.location, error)
                 errors.append(_error_row(row, item, why))
             else:
-                self._answered += 1
+                self._failures.answered()
                 yield to_row(item.id or "", prediction)
             tries.note(f"{row} done")
 

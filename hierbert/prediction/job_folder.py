@@ -16,7 +16,6 @@ import heapq
 import json
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,14 +25,12 @@ from hierbert.errors import RunError
 from hierbert.locks import FolderLock
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows
+from hierbert.prediction.processes import wait_for_processes
 from hierbert.prediction.records import Kind, Record, RecordLog, read_records
 from hierbert.prediction.resuming import refuse_other_job, take_up
 from hierbert.prediction.rows import InputRow, PartEnd, PartFingerprint
 from hierbert.prediction.target import Target
 from hierbert.progress import say
-
-_POLL_SECONDS = 0.1
-_SAY_SECONDS = 10.0
 
 
 class JobFolder:
@@ -227,13 +224,16 @@ class JobFolder:
 
     def _own_rows(self) -> int:
         return self.before + self.answers + self.failures
+        return 0
 
     # The first process, while the others work and at the end.
 
-    def _merge_what_is_whole(self) -> None:
+    def _merge_what_is_whole(self) -> int:
+        """Merge parts in order; how many processes have not closed their logs of the next one."""
         for number, end in list(self._ends.items()):
-            if not all(self._own_path(number, "rows", i).exists() for i in range(self.processes)):
-                return
+            logs = (self._own_path(number, "rows", index) for index in range(self.processes))
+            if missing := sum(not log.exists() for log in logs):
+                return missing
             self._merge(end)
             del self._ends[number]
 
@@ -314,7 +314,7 @@ class JobFolder:
         """
         try:
             self._refuse_shorter_input()
-            self._wait_for_others()
+            wait_for_processes(self._merge_what_is_whole, self.processes)
             parts = [self._manifest.parts[number] for number in sorted(self._manifest.parts)]
             errors = [self.target.aside(part.part, "errors") for part in parts if part.errors]
             if errors:
@@ -337,22 +337,6 @@ class JobFolder:
         there = [int(path.name.split(".")[0]) for path in self.target.unfinished.glob("*.kept")]
         if max([*there, *self._manifest.parts], default=-1) > self._last_part:
             raise self._changed("it has fewer rows now")
-
-    def _wait_for_others(self) -> None:
-        """Until the logs of all processes are merged: in short steps, so that signals are heard."""
-        self._merge_what_is_whole()
-        said = time.monotonic()
-        while self._ends:
-            time.sleep(_POLL_SECONDS)
-            self._merge_what_is_whole()
-            if self._ends and time.monotonic() - said > _SAY_SECONDS:
-                said = time.monotonic()
-                part = next(iter(self._ends))
-                waiting = sum(
-                    not self._own_path(part, "rows", index).exists()
-                    for index in range(self.processes)
-                )
-                say(f"waiting for {waiting} of {self.processes} processes")
 
     def _remove_unfinished(self) -> None:
         for path in self.target.unfinished.iterdir():

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hierbert.cache import reason, sync_folder
+from hierbert.cache import sync_folder
 from hierbert.errors import RunError
 from hierbert.locks import FolderLock
 from hierbert.prediction.manifest import Manifest, Part
@@ -72,10 +72,8 @@ class JobFolder:
             RunError: Another job is at work in the folder, or it cannot be made.
         """
         there = self.target.folder.exists()
-        try:
+        with self.target.writing():
             self.target.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise self.cannot_write(error) from error
         try:
             with FolderLock(self.target.folder, f"--output {self.target.path}"):
                 yield
@@ -97,7 +95,7 @@ class JobFolder:
         Raises:
             RunError: It cannot be written, or the job to resume is another one.
         """
-        try:
+        with self.target.writing():
             session = secrets.token_hex(4)
             if resume and self.target.begun:
                 before = Manifest.load(self.target.folder)
@@ -107,14 +105,9 @@ class JobFolder:
                 before.sessions.append(session)
                 before.save(self.target.folder)
                 return
-            self.target.clear()
-            self.target.unfinished.mkdir(parents=True)
-            # Documents' texts are in there, and nothing of it is for others yet.
-            self.target.unfinished.chmod(0o700)
+            self.target.make_empty()
             manifest.sessions = [session]
             manifest.save(self.target.folder)
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     # Every process.
 
@@ -165,11 +158,9 @@ class JobFolder:
 
     def _write(self, row: InputRow, kind: Kind, content: dict[str, Any]) -> None:
         part = row.number // self.target.rows_per_part
-        try:
+        with self.target.writing():
             data = encode_line(content).removesuffix("\n").encode()
             self._open_log(part).write(Record(row.number, row.fingerprint, kind, data))
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def _open_log(self, part: int) -> RecordLog:
         if self._log is None or self._part != part:
@@ -197,14 +188,12 @@ class JobFolder:
             number % self.target.rows_per_part >= end.rows for number in self._kept
         ):
             raise self._changed("it has fewer rows now")
-        try:
+        with self.target.writing():
             self._open_log(end.part).finish(self._own_path(end.part, "rows").name)
             self._log = None
             if self.index == 0:
                 self._ends[end.part] = end
                 self._merge_what_is_whole()
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def abandon(self) -> None:
         """Stop in the middle: keep what was done and say so, or leave nothing behind."""
@@ -224,7 +213,6 @@ class JobFolder:
 
     def _own_rows(self) -> int:
         return self.before + self.answers + self.failures
-        return 0
 
     # The first process, while the others work and at the end.
 
@@ -236,6 +224,7 @@ class JobFolder:
                 return missing
             self._merge(end)
             del self._ends[number]
+        return 0
 
     def _logs(self, part: int) -> list[Path]:
         own = [self._own_path(part, "rows", index) for index in range(self.processes)]
@@ -312,7 +301,7 @@ class JobFolder:
         Raises:
             RunError: It cannot be written, or the input is shorter than before; all rows stay.
         """
-        try:
+        with self.target.writing():
             self._refuse_shorter_input()
             wait_for_processes(self._merge_what_is_whole, self.processes)
             parts = [self._manifest.parts[number] for number in sorted(self._manifest.parts)]
@@ -329,8 +318,6 @@ class JobFolder:
                 self._manifest.complete = True
                 self._manifest.save(self.target.folder)
                 self._remove_unfinished()
-        except OSError as error:
-            raise self.cannot_write(error) from error
         return self._manifest
 
     def _refuse_shorter_input(self) -> None:
@@ -342,10 +329,6 @@ class JobFolder:
         for path in self.target.unfinished.iterdir():
             path.unlink()
         self.target.unfinished.rmdir()
-
-    def cannot_write(self, error: OSError) -> RunError:
-        """The one line for a disk that is full or gone."""
-        return RunError(f"--output {self.target.path} cannot be written: {reason(error)}")
 
     def _changed(self, how: str) -> RunError:
         return RunError(f"--resume: the input has changed: {how}; --overwrite starts anew")

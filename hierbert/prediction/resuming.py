@@ -12,7 +12,7 @@ from hierbert.data.messages import flag_setting
 from hierbert.errors import RunError
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.records import gather_records
-from hierbert.prediction.target import UNFINISHED, Target
+from hierbert.prediction.target import Target
 from hierbert.progress import say
 
 
@@ -56,10 +56,7 @@ def take_up(target: Target, manifest: Manifest) -> int:
         if not whole or (part.errors and not target.aside(number, "errors").is_file()):
             say(f"part {number} is not what the job wrote: its rows are answered again")
             del manifest.parts[number]
-    # What was being written when the process was killed.
-    for pattern in (".manifest.json.*", ".part-*", f"{UNFINISHED}/.*", f"{UNFINISHED}/new-*"):
-        for path in target.folder.glob(pattern):
-            path.unlink()
+    target.remove_torn()
     rows = 0
     for number, paths in _logs(target, manifest).items():
         if number not in manifest.parts:

@@ -120,10 +120,7 @@ class PartPredictor:
         except HierBertError as error:
             return as_bytes(error)
         except OSError as error:
-            why = error.strerror or str(error)
-            return as_bytes(
-                RunError(f"--output {self._folder.path} cannot be written: {why}; --resume goes on")
-            )
+            return as_bytes(RunError(f"{self._folder.cannot_write(error)}; --resume goes on"))
 
     def _write(self, number: int, first_row: int, items: list[Item]) -> Any:
         tries = _Tries(self._folder.unfinished / f"tries-{number}")

@@ -10,6 +10,7 @@ lie under the same paths on every machine. Invariant: a part is done when its ma
 `output`, and is done once.
 """
 
+import contextlib
 import json
 import os
 from argparse import Namespace
@@ -21,8 +22,8 @@ from typing import Any, Literal
 from hierbert.data.corpus import Columns
 from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError, RunError
-from hierbert.locks import FolderLock
 from hierbert.fingerprints import folder_fingerprint
+from hierbert.locks import FolderLock
 from hierbert.prediction.on_ray.actor import Answering
 from hierbert.prediction.on_ray.input import Reading
 from hierbert.prediction.on_ray.job import Cluster, RayJob, ray_session
@@ -129,14 +130,18 @@ def run_on_ray(
     reading = Reading.of(sources, columns or Columns(), encoding, keep_broken)
     folder = PartFolder(Path(output).expanduser().absolute(), output_format)
     paths = [source.path for source in reading.sources if source.path is not None]
-    goes_on = folder.check(resume, overwrite, paths)
+    folder.check(resume, overwrite, paths)
     answering = _answering(
         model, tasks, budget, order, redundancy, segment_vectors, options, keep_broken, cluster
     )
     settings = _settings(answering, reading, output_format)
-    if goes_on:
-        _check_same(folder.read_manifest()["settings"], settings)
-    with FolderLock(folder.path, f"--output {folder.path}"), ray_session(ray, cluster):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(FolderLock(folder.path, f"--output {folder.path}"))
+        # Another job may have ended since the first look.
+        goes_on = folder.check(resume, overwrite, paths)
+        if goes_on:
+            _check_same(folder.read_manifest()["settings"], settings)
+        stack.enter_context(ray_session(ray, cluster))
         job = RayJob(ray, cluster, reading)
         if goes_on:
             plan = folder.go_on()

@@ -41,6 +41,7 @@ from hierbert.prediction.on_ray.plan import (
     repeated_ids,
 )
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.resuming import refuse_other_settings
 from hierbert.prediction.target import Target
 
 ROWS = make_rows(12, seed=4)
@@ -531,7 +532,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(model, tmp_path) -> N
     folder.unfinished.rmdir()
     mistake = mistake_of(work(actor, 0, items_of(ROWS[:1])))
     assert isinstance(mistake, RunError)
-    assert "cannot be written: No such file or directory; --resume goes on" in str(mistake)
+    assert "cannot be written: No such file or directory" in str(mistake)
 
 
 def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> None:
@@ -641,12 +642,12 @@ def test_rows_whose_ids_were_read_before_are_left_out_of_their_part(tmp_path) ->
     ]
 
 
-def test_a_job_goes_on_with_another_way_to_deal_with_errors_and_no_other_model() -> None:
+def test_a_job_goes_on_with_no_other_model_or_task() -> None:
     now = {"model": "a", "task": ["classify"]}
-    engine._check_same({**now, "on_error": "stop"}, now)
-    engine._check_same(now, dict(now))
-    with pytest.raises(RunError, match="--model was 'b' and is 'a'"):
-        engine._check_same({**now, "model": "b"}, now)
+    refuse_other_settings(now, dict(now))
+    message = r"changed: --model is another model; --task was \['embed'\] and is \['classify'\];"
+    with pytest.raises(RunError, match=message):
+        refuse_other_settings({"model": "b", "task": ["embed"]}, now)
 
 
 def test_what_is_done_with_errors_is_no_setting_that_rows_depend_on(model, tmp_path) -> None:

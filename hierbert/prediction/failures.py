@@ -20,14 +20,7 @@ class Failures:
         self._answered += documents
 
     def failed(self, location: str, error: Exception) -> str:
-        """A document could not.
-
-        Args:
-            location: Of its row.
-            error: What happened.
-
-        Returns:
-            Why, in a line.
+        """A document, of the row at a location, could not; why not, in a line.
 
         Raises:
             RunError: Many could not, and none could.

@@ -16,6 +16,7 @@ import heapq
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -317,18 +318,13 @@ class JobFolder:
             else:
                 self._manifest.complete = True
                 self._manifest.save(self.target.folder)
-                self._remove_unfinished()
+                shutil.rmtree(self.target.unfinished)
         return self._manifest
 
     def _refuse_shorter_input(self) -> None:
         there = [int(path.name.split(".")[0]) for path in self.target.unfinished.glob("*.kept")]
         if max([*there, *self._manifest.parts], default=-1) > self._last_part:
             raise self._changed("it has fewer rows now")
-
-    def _remove_unfinished(self) -> None:
-        for path in self.target.unfinished.iterdir():
-            path.unlink()
-        self.target.unfinished.rmdir()
 
     def _changed(self, how: str) -> RunError:
         return RunError(f"--resume: the input has changed: {how}; --overwrite starts anew")

@@ -17,8 +17,8 @@ NAME = "manifest.json"
 _FORMAT = 1
 # What the manifests of all engines and versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-# JSON may be nested deeper than its reader goes.
-_UNREADABLE = (OSError, ValueError, RecursionError)
+UNREADABLE = (OSError, ValueError, RecursionError)
+"""What reading JSON raises; it may be nested deeper than its reader goes."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Manifest:
                 complete=bool(content["complete"]),
                 sessions=[str(name) for name in content["sessions"]],
             )
-        except (*_UNREADABLE, TypeError, KeyError, AttributeError) as error:
+        except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
             raise RunError(
                 f"--resume: {path} cannot be read ({type(error).__name__}: {error}); --overwrite "
                 "starts anew"
@@ -139,7 +139,7 @@ def is_manifest(path: Path) -> bool:
     """Whether a file is the manifest of a job, of this version or another, on any engine."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return isinstance(content, dict) and content.keys() >= _OF_ANY
 

@@ -66,12 +66,8 @@ class OutputFolder(ABC):
         return path.is_file() and (self.unfinished.is_dir() or manifest.is_manifest(path))
 
     @abstractmethod
-    def is_complete(self) -> bool:
-        """Whether the job that was begun is complete.
-
-        Raises:
-            RunError: Its manifest cannot be read, or is another engine's.
-        """
+    def _is_complete(self) -> bool:
+        """What the manifest says; a RunError where it cannot be read, or is another engine's."""
 
     def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> bool:
         """Refuse what exists, and what cannot be.
@@ -101,7 +97,7 @@ class OutputFolder(ABC):
         self._refuse_other_things()
         if not self.begun or overwrite:
             return
-        complete = self.is_complete()
+        complete = self._is_complete()
         if resume and complete:
             raise RunError(f"--resume: {self.path} is complete, there is nothing to go on with")
         if not resume:
@@ -143,18 +139,15 @@ class OutputFolder(ABC):
         Raises:
             OSError: Something cannot be removed.
         """
-        own = self._own()
-        if not own:
+        if not self._own():
             return
         self.unfinished.mkdir(exist_ok=True)
         # The manifest first: without it, nothing here counts as done.
-        for path in own:
+        for path in self._own():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        if self.unfinished.is_dir():
-            self.unfinished.rmdir()
 
     def make_empty(self) -> None:
         """Make the folder of the work for a new job, which is begun once its manifest is there.
@@ -187,11 +180,7 @@ class OutputFolder(ABC):
         try:
             yield
         except OSError as error:
-            raise self.cannot_write(error) from error
-
-    def cannot_write(self, error: OSError) -> RunError:
-        """The one line for a disk that is full or gone."""
-        return RunError(f"--output {self.path} cannot be written: {reason(error)}")
+            raise RunError(f"--output {self.path} cannot be written: {reason(error)}") from error
 
 
 def is_there(path: Path) -> bool:

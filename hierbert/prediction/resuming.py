@@ -6,6 +6,7 @@ setting are never taken up.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hierbert.cache import write_whole
 from hierbert.data.messages import flag_setting
@@ -23,13 +24,24 @@ def refuse_other_job(before: Manifest, now: Manifest) -> None:
         RunError: It is one; the message says what differs.
     """
     settings = json.loads(json.dumps(now.settings))
+    refuse_other_settings(
+        {**before.settings, "model": before.model}, {**settings, "model": now.model}
+    )
+
+
+def refuse_other_settings(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a job of other settings, "model" being the model's fingerprint.
+
+    Raises:
+        RunError: They differ; the message says how.
+    """
     changed = [
-        f"{flag_setting(name)} was {before.settings.get(name)!r} and is {settings.get(name)!r}"
-        for name in {**before.settings, **settings}
-        if settings.get(name) != before.settings.get(name)
+        "--model is another model"
+        if name == "model"
+        else f"{flag_setting(name)} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in {**before, **now}
+        if now.get(name) != before.get(name)
     ]
-    if before.model != now.model:
-        changed.append("--model is another model")
     if changed:
         raise RunError(
             f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"

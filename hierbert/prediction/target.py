@@ -64,12 +64,7 @@ class Target(OutputFolder):
         """Lines of a part, "answers" or "errors", until they are in a file of their own."""
         return self.unfinished / f"{what}-{part:05d}.jsonl"
 
-    def is_complete(self) -> bool:
-        """Whether the job that was begun is complete.
-
-        Raises:
-            RunError: Its manifest cannot be read.
-        """
+    def _is_complete(self) -> bool:
         return Manifest.load(self.folder).complete
 
     def _check(self, resume: bool, overwrite: bool, sources: list[Path]) -> None:

@@ -116,11 +116,10 @@ class PartPredictor:
         try:
             if self._mistake is not None:
                 raise self._mistake
-            return json.dumps(vars(self._write(number, *unpack(data)))).encode()
+            with self._folder.writing():
+                return json.dumps(vars(self._write(number, *unpack(data)))).encode()
         except HierBertError as error:
             return as_bytes(error)
-        except OSError as error:
-            return as_bytes(RunError(f"{self._folder.cannot_write(error)}; --resume goes on"))
 
     def _write(self, number: int, first_row: int, items: list[Item]) -> Any:
         tries = _Tries(self._folder.unfinished / f"tries-{number}")

@@ -19,6 +19,7 @@ from typing import Any
 from hierbert.cache import reason, sync_folder, write_whole
 from hierbert.errors import RunError
 from hierbert.prediction.manifest import NAME as MANIFEST
+from hierbert.prediction.manifest import UNREADABLE
 from hierbert.prediction.on_ray.plan import Plan
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.outputs import encode_line, write_rows
@@ -63,12 +64,7 @@ class PartFolder(OutputFolder):
 
     digits: int = 5
 
-    def is_complete(self) -> bool:
-        """Whether the job that was begun is complete.
-
-        Raises:
-            RunError: Its manifest cannot be read, or is another engine's.
-        """
+    def _is_complete(self) -> bool:
         return bool(self.read_manifest()["complete"])
 
     def read_manifest(self) -> dict[str, Any]:
@@ -83,7 +79,7 @@ class PartFolder(OutputFolder):
             if values["format"] != _FORMAT or not isinstance(values["settings"], dict):
                 raise ValueError(f"it is not of the format {_FORMAT!r}")
             values["complete"] = bool(values["complete"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (*UNREADABLE, KeyError, TypeError) as error:
             raise RunError(
                 f"{path} cannot be read: {_words(error)}; --overwrite starts anew"
             ) from error
@@ -115,7 +111,7 @@ class PartFolder(OutputFolder):
         path = self.unfinished / "plan.json"
         try:
             plan = Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"--resume: {path} cannot be read: {_words(error)}; --overwrite starts anew"
             ) from error
@@ -130,7 +126,7 @@ class PartFolder(OutputFolder):
         """
         found = {}
         for path in self.unfinished.glob("done-*.json"):
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(*UNREADABLE, TypeError):
                 part = DonePart(**json.loads(path.read_text(encoding="utf-8")))
                 if part.file is None or (self.path / part.file).stat().st_size == part.bytes:
                     found[int(path.stem.removeprefix("done-"))] = part

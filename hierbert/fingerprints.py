@@ -1,12 +1,14 @@
-"""Hashes of what numbers depend on: configurations and weights.
+"""Hashes of what numbers depend on: configurations and weights, or the files that hold them.
 
-Invariant: whatever changes an answer changes the hash; where a model lies, and which versions wrote
-it, does not.
+Invariant: whatever changes an answer changes the hash; where a model lies does not, nor, but for
+that of files, which versions wrote it.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +20,7 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 
 # Of a configuration; they change no number.
 _UNIMPORTANT = ("_name_or_path", "transformers_version", "dtype", "architectures")
+_MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
 class Digest(Protocol):
@@ -53,6 +56,34 @@ def model_fingerprint(
     add_settings(digest, tokenizer)
     add_weights(digest, model)
     return digest.hexdigest()[:24]
+
+
+def folder_fingerprint(source: str | os.PathLike[str]) -> str:
+    """Hash of a model's files: its weights, settings and tokenizer as they are on disk.
+
+    It loads nothing, so each machine can tell at little cost whether it has the same model. Unlike
+    `model_fingerprint`, it differs where two files hold the same model in other bytes, and says
+    nothing of how the model computes.
+
+    Args:
+        source: A model's folder; anything else is taken for a Hub id.
+
+    Returns:
+        32 hexadecimal digits; of a Hub id, the id.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    folder = Path(os.path.expanduser(source))
+    if not folder.is_dir():
+        return str(source)
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _MODEL_FILES and path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name}\0{content}\n".encode())
+    return digest.hexdigest()
 
 
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def test_a_job_goes_on_only_with_the_same_settings_and_input(
     docs.write_text(everything)
     settings = tmp_path / "o.csv.partial" / "manifest.json"
     kept = settings.read_text()
-    for broken in ("{", "[1]"):
+    for broken in ("{", "[1]", "[" * 100_000):
         settings.write_text(broken)
         assert "cannot be read" in refused(capsys, model, *arguments, "--resume")
     settings.write_text(kept)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from hierbert.data.corpus import BrokenRow, Example
 from hierbert.errors import RunError
+from hierbert.prediction import processes
 from hierbert.prediction.job_folder import JobFolder
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.records import Record, RecordLog, read_records
@@ -482,3 +483,13 @@ def test_a_broken_row_is_known_by_its_place_without_the_folder() -> None:
         for place in ("a/x.csv, row 3", "/b/x.csv, row 3", "x.csv, row 4")
     )
     assert one == same != other
+
+
+def test_who_waits_for_processes_says_for_how_many(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(processes, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(processes, "_SAY_SECONDS", -1)
+    waiting = iter([2, 1, 0, 9])
+    processes.wait_for_processes(lambda: next(waiting), 3)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["waiting for 2 of 3 processes", "waiting for 1 of 3 processes"]
+    assert next(waiting) == 9

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from parts import started
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
 from hierbert.prediction.cli import main
-from hierbert.prediction.on_ray import engine
+from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.on_ray.input import Item, Reading, pack, unpack
 from hierbert.prediction.on_ray.output import PartFolder
 from hierbert.prediction.on_ray.plan import (
@@ -32,6 +33,8 @@ from hierbert.prediction.on_ray.plan import (
     repeated_hashes,
     repeated_ids,
 )
+from hierbert.prediction.resuming import refuse_other_settings
+from hierbert.prediction.target import Target
 
 
 def plan_of(reading: Reading, limits: PartLimits) -> tuple[Plan, list[np.ndarray]]:
@@ -219,23 +222,32 @@ def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touche
 ) -> None:
     folder, plan = started(tmp_path)
     folder.write(0, iter([{"id": "a"}]), [], 5)
-    (folder.unfinished / "aside-1-xyz").write_text("torn", encoding="utf-8")
-    with pytest.raises(RunError, match="--resume goes on with it, --overwrite starts anew"):
+    for name in ("new-1-xyz", ".done-1.json.xyz", "../.part-00001.jsonl.xyz"):
+        (folder.unfinished / name).write_text("torn", encoding="utf-8")
+    with pytest.raises(RunError, match="--resume goes on with it; --overwrite starts anew"):
         folder.check(False, False)
     assert folder.check(True, False) is True
     assert folder.go_on() == plan and set(folder.done()) == {0}
-    assert not list(folder.unfinished.glob("aside-*"))
-    (folder.path / "part-of-mine.txt").write_text("mine", encoding="utf-8")
-    assert folder.check(False, True) is False
+    there = {path.name for path in folder.path.rglob("*")} - {".unfinished"}
+    assert there == {"manifest.json", "plan.json", "done-0.json", "part-00000.jsonl"}
+    mine = [folder.path / name for name in ("part-of-mine.txt", "part-of-mine.csv")]
+    for path in mine:
+        path.write_text("mine", encoding="utf-8")
+        for resume, overwrite in ((False, False), (True, False), (False, True)):
+            with pytest.raises(RunError, match=f"holds '{path.name}', which is no output of a job"):
+                folder.check(resume, overwrite)
     folder.start({"model": "m"}, plan)
     assert not folder.done() and not (folder.path / "part-00000.jsonl").exists()
-    assert (folder.path / "part-of-mine.txt").read_text() == "mine"
+    assert [path.read_text() for path in mine] == ["mine", "mine"]
+    for path in mine:
+        path.unlink()
+    assert folder.check(False, True) is False
     for number in range(3):
         folder.write(number, iter([]), [], 0)
     folder.finish({"model": "m"}, plan)
     with pytest.raises(RunError, match="is complete, there is nothing to go on with"):
         folder.check(True, False)
-    with pytest.raises(RunError, match="exists; name another folder or --overwrite it"):
+    with pytest.raises(RunError, match="exists; --overwrite starts anew, or name another folder"):
         folder.check(False, False)
 
 
@@ -249,18 +261,59 @@ def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touche
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(tmp_path, content, message) -> None:
+    folder = PartFolder(tmp_path, "jsonl")
     (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
     for resume, overwrite in ((False, False), (True, False), (False, True)):
-        with pytest.raises(RunError, match=message):
-            PartFolder(tmp_path, "jsonl").check(resume, overwrite)
+        with pytest.raises(RunError, match=r"holds 'manifest\.json', which is no output of a job"):
+            folder.check(resume, overwrite)
+    # Beside what a job left it is one that was damaged.
+    folder.unfinished.mkdir()
+    for resume in (False, True):
+        with pytest.raises(RunError, match=f"{message}.*; --overwrite starts anew"):
+            folder.check(resume, False)
+    assert folder.check(False, True) is False
 
 
 def test_a_folder_of_other_things_is_refused_even_to_overwrite(tmp_path) -> None:
     (tmp_path / "thesis.txt").write_text("dear", encoding="utf-8")
-    with pytest.raises(RunError, match=r"holds other files and no manifest\.json"):
+    with pytest.raises(RunError, match=r"holds 'thesis\.txt', which is no output of a job"):
         PartFolder(tmp_path, "jsonl").check(False, True)
     with pytest.raises(RunError, match="is a file"):
         PartFolder(tmp_path / "thesis.txt", "jsonl").check(False, True)
+
+
+def test_rows_that_no_job_made_are_never_removed(tmp_path) -> None:
+    folder, plan = started(tmp_path)
+    shutil.rmtree(folder.path)
+    folder.path.mkdir()
+    (folder.path / "part-00000.jsonl").write_text("precious", encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds 'part-00000\.jsonl', which is no output of a job"):
+        folder.check(False, True)
+    # To start removes none by itself.
+    folder.start({"model": "m"}, plan)
+    assert (folder.path / "part-00000.jsonl").read_text(encoding="utf-8") == "precious"
+
+
+def test_the_engines_know_and_replace_each_others_jobs_and_go_on_with_none(tmp_path) -> None:
+    folder, plan = started(tmp_path, 1)
+    local = Target(folder.path, "jsonl", 3)
+    folder.write(0, iter([{"id": "a"}]), [], 5)
+    folder.finish({"model": "m"}, plan)
+    with pytest.raises(RunError, match="format 'ray 1' is of another hierbert"):
+        local.check(True, False)
+    assert local.check(False, True) is False
+    local.clear()
+    assert list(folder.path.iterdir()) == []
+    local.make_empty()
+    Manifest(settings={}, model="m", sources=[], complete=True).save(folder.path)
+    with pytest.raises(RunError, match="is not of the format 'ray 1'"):
+        folder.check(True, False)
+    assert folder.check(False, True) is False
+
+
+def test_a_name_that_no_file_can_have_is_told_in_a_line(tmp_path) -> None:
+    with pytest.raises(RunError, match="cannot be written: File name too long"):
+        PartFolder(tmp_path / ("a" * 300), "jsonl").check(False, False)
 
 
 @pytest.mark.parametrize("kill_at", ["manifest.json", "plan.json"])
@@ -278,11 +331,10 @@ def test_a_start_that_is_killed_is_no_job_to_go_on_with(tmp_path, monkeypatch, k
         patch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             folder.start({"model": "other"}, plan)
-    assert folder.check(True, False) is True
-    with pytest.raises(RunError, match="--overwrite starts anew"):
-        folder.go_on()
-    assert folder.check(False, True) is False
+    for resume, overwrite in ((False, False), (True, False), (False, True)):
+        assert folder.check(resume, overwrite) is False
     folder.start({"model": "other"}, plan)
+    assert folder.check(True, False) is True
     assert folder.go_on() == plan and not folder.done()
 
 
@@ -379,9 +431,9 @@ def test_rows_whose_ids_were_read_before_are_left_out_of_their_part(tmp_path) ->
     ]
 
 
-def test_a_job_goes_on_with_another_way_to_deal_with_errors_and_no_other_model() -> None:
+def test_a_job_goes_on_with_no_other_model_or_task() -> None:
     now = {"model": "a", "task": ["classify"]}
-    engine._check_same({**now, "on_error": "stop"}, now)
-    engine._check_same(now, dict(now))
-    with pytest.raises(RunError, match="--model was 'b' and is 'a'"):
-        engine._check_same({**now, "model": "b"}, now)
+    refuse_other_settings(now, dict(now))
+    message = r"changed: --model is another model; --task was \['embed'\] and is \['classify'\];"
+    with pytest.raises(RunError, match=message):
+        refuse_other_settings({"model": "b", "task": ["embed"]}, now)

@@ -13,11 +13,11 @@ from parts import assert_equal_rows, started
 
 from hierbert.data.corpus import Columns
 from hierbert.errors import RunError
+from hierbert.fingerprints import folder_fingerprint
 from hierbert.prediction.on_ray import engine
 from hierbert.prediction.on_ray.actor import (
     Answering,
     PartPredictor,
-    folder_fingerprint,
     mistake_of,
 )
 from hierbert.prediction.on_ray.input import Item, Reading, pack
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(model, tmp_path) -> N
     folder.unfinished.rmdir()
     mistake = mistake_of(work(actor, 0, items_of(ROWS[:1])))
     assert isinstance(mistake, RunError)
-    assert "cannot be written: No such file or directory; --resume goes on" in str(mistake)
+    assert "cannot be written: No such file or directory" in str(mistake)
 
 
 def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> None:
@@ -215,3 +215,22 @@ def test_what_is_done_with_errors_is_no_setting_that_rows_depend_on(model, tmp_p
         reading = Reading.of([str(tmp_path / "a.jsonl")], Columns(), "utf-8", skip)
         found.append(engine._settings(answering, reading, "jsonl"))
     assert found[0] == found[1]
+
+
+def test_a_job_that_ended_while_the_model_was_loaded_is_not_replaced(
+    model, tmp_path, monkeypatch
+) -> None:
+    docs = write_jsonl(tmp_path / "a.jsonl", [{"id": "x", "text": "y"}])
+    monkeypatch.setattr(engine, "_import_ray", lambda: None)
+    load = engine._answering
+
+    def overtaken(*given: Any) -> Answering:
+        folder, plan = started(tmp_path, 1)
+        folder.write(0, iter([{"id": "a"}]), [], 5)
+        folder.finish({"model": "m"}, plan)
+        return load(*given)
+
+    monkeypatch.setattr(engine, "_answering", overtaken)
+    with pytest.raises(RunError, match="exists; --overwrite starts anew"):
+        engine.run_on_ray(str(model), [str(docs)], tmp_path / "out")
+    assert (tmp_path / "out" / "part-00000.jsonl").exists()

@@ -15,6 +15,7 @@ import torch
 from hierbert.data.corpus import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule
+from hierbert.prediction.failures import Failures, why_of
 from hierbert.prediction.outputs import to_row
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
@@ -23,8 +24,6 @@ from hierbert.prediction.sharing import Passed
 from hierbert.progress import Progress
 
 _WORD = "a"
-# When so many documents could not be answered and none could, it is not the documents.
-HOPELESS = 20
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Job:
         # Taken from the items and not yet dealt with, in order.
         self._waiting: deque[InputRow | PartEnd | Passed] = deque()
         self._broken: HierBertError | None = None
-        self._answered = self._failed = 0
+        self._failures = Failures()
         self._rows = 0
 
     def run(self, size: int | None) -> None:
@@ -151,13 +150,7 @@ class Job:
                 if not _is_of_a_document(error):
                     raise
                 self._refuse_a_failed_device(row, error)
-                self._failed += 1
-                if not self._answered and self._failed >= HOPELESS:
-                    raise RunError(
-                        f"none of the first {self._failed} documents could be answered; the last, "
-                        f"{row.location}: {_why(error)}"
-                    ) from error
-                self._sink.fail(row, _why(error))
+                self._sink.fail(row, self._failures.failed(row.location, error))
                 continue
             self._answer(row, prediction)
 
@@ -169,13 +162,13 @@ class Job:
             if not _is_of_a_document(second):
                 raise
             raise RunError(
-                f"{row.location} could not be answered, and since then nothing can: {_why(error)}"
+                f"{row.location} could not be answered, and since then nothing can: {why_of(error)}"
             ) from error
 
     def _answer(self, row: InputRow, prediction: Prediction) -> None:
         assert row.id is not None
         self._sink.answer(row, to_row(row.id, prediction))
-        self._answered += 1
+        self._failures.answered()
 
     def _pass_markers(self) -> None:
         """Deal with what stands before the next document."""
@@ -208,8 +201,3 @@ def _is_of_a_document(error: Exception) -> bool:
         return isinstance(error.__cause__, torch.OutOfMemoryError)
     # A tokenizer's own failures have no common class.
     return isinstance(error, DataError | ModelError) or not isinstance(error, HierBertError)
-
-
-def _why(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, HierBertError) else f"{type(error).__name__}: {text}"

@@ -16,24 +16,22 @@ import heapq
 import json
 import os
 import secrets
-import time
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hierbert.cache import reason, sync_folder
+from hierbert.cache import sync_folder
 from hierbert.errors import RunError
 from hierbert.locks import FolderLock
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows
+from hierbert.prediction.processes import wait_for_processes
 from hierbert.prediction.records import Kind, Record, RecordLog, read_records
 from hierbert.prediction.resuming import refuse_other_job, take_up
 from hierbert.prediction.rows import InputRow, PartEnd, PartFingerprint
 from hierbert.prediction.target import Target
 from hierbert.progress import say
-
-_POLL_SECONDS = 0.1
-_SAY_SECONDS = 10.0
 
 
 class JobFolder:
@@ -75,10 +73,8 @@ class JobFolder:
             RunError: Another job is at work in the folder, or it cannot be made.
         """
         there = self.target.folder.exists()
-        try:
+        with self.target.writing():
             self.target.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise self.cannot_write(error) from error
         try:
             with FolderLock(self.target.folder, f"--output {self.target.path}"):
                 yield
@@ -100,7 +96,7 @@ class JobFolder:
         Raises:
             RunError: It cannot be written, or the job to resume is another one.
         """
-        try:
+        with self.target.writing():
             session = secrets.token_hex(4)
             if resume and self.target.begun:
                 before = Manifest.load(self.target.folder)
@@ -110,14 +106,9 @@ class JobFolder:
                 before.sessions.append(session)
                 before.save(self.target.folder)
                 return
-            self.target.clear()
-            self.target.unfinished.mkdir(parents=True)
-            # Documents' texts are in there, and nothing of it is for others yet.
-            self.target.unfinished.chmod(0o700)
+            self.target.make_empty()
             manifest.sessions = [session]
             manifest.save(self.target.folder)
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     # Every process.
 
@@ -168,11 +159,9 @@ class JobFolder:
 
     def _write(self, row: InputRow, kind: Kind, content: dict[str, Any]) -> None:
         part = row.number // self.target.rows_per_part
-        try:
+        with self.target.writing():
             data = encode_line(content).removesuffix("\n").encode()
             self._open_log(part).write(Record(row.number, row.fingerprint, kind, data))
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def _open_log(self, part: int) -> RecordLog:
         if self._log is None or self._part != part:
@@ -200,14 +189,12 @@ class JobFolder:
             number % self.target.rows_per_part >= end.rows for number in self._kept
         ):
             raise self._changed("it has fewer rows now")
-        try:
+        with self.target.writing():
             self._open_log(end.part).finish(self._own_path(end.part, "rows").name)
             self._log = None
             if self.index == 0:
                 self._ends[end.part] = end
                 self._merge_what_is_whole()
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def abandon(self) -> None:
         """Stop in the middle: keep what was done and say so, or leave nothing behind."""
@@ -230,12 +217,15 @@ class JobFolder:
 
     # The first process, while the others work and at the end.
 
-    def _merge_what_is_whole(self) -> None:
+    def _merge_what_is_whole(self) -> int:
+        """Merge parts in order; how many processes have not closed their logs of the next one."""
         for number, end in list(self._ends.items()):
-            if not all(self._own_path(number, "rows", i).exists() for i in range(self.processes)):
-                return
+            logs = (self._own_path(number, "rows", index) for index in range(self.processes))
+            if missing := sum(not log.exists() for log in logs):
+                return missing
             self._merge(end)
             del self._ends[number]
+        return 0
 
     def _logs(self, part: int) -> list[Path]:
         own = [self._own_path(part, "rows", index) for index in range(self.processes)]
@@ -312,9 +302,9 @@ class JobFolder:
         Raises:
             RunError: It cannot be written, or the input is shorter than before; all rows stay.
         """
-        try:
+        with self.target.writing():
             self._refuse_shorter_input()
-            self._wait_for_others()
+            wait_for_processes(self._merge_what_is_whole, self.processes)
             parts = [self._manifest.parts[number] for number in sorted(self._manifest.parts)]
             errors = [self.target.aside(part.part, "errors") for part in parts if part.errors]
             if errors:
@@ -328,40 +318,13 @@ class JobFolder:
             else:
                 self._manifest.complete = True
                 self._manifest.save(self.target.folder)
-                self._remove_unfinished()
-        except OSError as error:
-            raise self.cannot_write(error) from error
+                shutil.rmtree(self.target.unfinished)
         return self._manifest
 
     def _refuse_shorter_input(self) -> None:
         there = [int(path.name.split(".")[0]) for path in self.target.unfinished.glob("*.kept")]
         if max([*there, *self._manifest.parts], default=-1) > self._last_part:
             raise self._changed("it has fewer rows now")
-
-    def _wait_for_others(self) -> None:
-        """Until the logs of all processes are merged: in short steps, so that signals are heard."""
-        self._merge_what_is_whole()
-        said = time.monotonic()
-        while self._ends:
-            time.sleep(_POLL_SECONDS)
-            self._merge_what_is_whole()
-            if self._ends and time.monotonic() - said > _SAY_SECONDS:
-                said = time.monotonic()
-                part = next(iter(self._ends))
-                waiting = sum(
-                    not self._own_path(part, "rows", index).exists()
-                    for index in range(self.processes)
-                )
-                say(f"waiting for {waiting} of {self.processes} processes")
-
-    def _remove_unfinished(self) -> None:
-        for path in self.target.unfinished.iterdir():
-            path.unlink()
-        self.target.unfinished.rmdir()
-
-    def cannot_write(self, error: OSError) -> RunError:
-        """The one line for a disk that is full or gone."""
-        return RunError(f"--output {self.target.path} cannot be written: {reason(error)}")
 
     def _changed(self, how: str) -> RunError:
         return RunError(f"--resume: the input has changed: {how}; --overwrite starts anew")

@@ -15,6 +15,10 @@ from hierbert.errors import RunError
 
 NAME = "manifest.json"
 _FORMAT = 1
+# What the manifests of all engines and versions have.
+_OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
+UNREADABLE = (OSError, ValueError, RecursionError)
+"""What reading JSON raises; it may be nested deeper than its reader goes."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class Manifest:
                 complete=bool(content["complete"]),
                 sessions=[str(name) for name in content["sessions"]],
             )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
             raise RunError(
                 f"--resume: {path} cannot be read ({type(error).__name__}: {error}); --overwrite "
                 "starts anew"
@@ -135,9 +139,9 @@ def is_manifest(path: Path) -> bool:
     """Whether a file is the manifest of a job, of this version or another, on any engine."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except UNREADABLE:
         return False
-    return isinstance(content, dict) and {"hierbert", "format", "parts"} <= content.keys()
+    return isinstance(content, dict) and content.keys() >= _OF_ANY
 
 
 def _write(path: Path, text: str) -> None:

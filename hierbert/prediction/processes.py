@@ -130,17 +130,12 @@ class Processes:
             self._store.set(f"hierbert/ended/{self.index}", "yes")
             if self.index:
                 return
-            said = time.monotonic()
-            while waiting := [i for i in range(self.count) if not self._has_ended(i)]:
-                time.sleep(_POLL_SECONDS)
-                if time.monotonic() - said > _SAY_SECONDS:
-                    said = time.monotonic()
-                    say(f"waiting for {len(waiting)} of {self.count} processes")
+            wait_for_processes(self._not_ended, self.count)
         except RuntimeError as error:
             raise RunError(f"the other processes of the job cannot be heard: {error}") from error
 
-    def _has_ended(self, index: int) -> bool:
-        return bool(self._store.check([f"hierbert/ended/{index}"]))
+    def _not_ended(self) -> int:
+        return sum(not self._store.check([f"hierbert/ended/{i}"]) for i in range(self.count))
 
     def _hear(self, key: str) -> bytes:
         try:
@@ -155,3 +150,18 @@ class Processes:
         if name == "auto" and self.count > 1 and torch.cuda.is_available():
             return f"cuda:{self.local_index % torch.cuda.device_count()}"
         return name
+
+
+def wait_for_processes(waiting: Callable[[], int], count: int) -> None:
+    """Wait in short steps, so that signals are heard, and say now and then for how many.
+
+    Args:
+        waiting: How many processes are waited for now; 0 ends it.
+        count: How many there are.
+    """
+    said = time.monotonic()
+    while missing := waiting():
+        time.sleep(_POLL_SECONDS)
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            say(f"waiting for {missing} of {count} processes")

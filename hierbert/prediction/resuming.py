@@ -6,13 +6,14 @@ setting are never taken up.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hierbert.cache import write_whole
 from hierbert.data.messages import flag_setting
 from hierbert.errors import RunError
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.records import gather_records
-from hierbert.prediction.target import UNFINISHED, Target
+from hierbert.prediction.target import Target
 from hierbert.progress import say
 
 
@@ -23,13 +24,24 @@ def refuse_other_job(before: Manifest, now: Manifest) -> None:
         RunError: It is one; the message says what differs.
     """
     settings = json.loads(json.dumps(now.settings))
+    refuse_other_settings(
+        {**before.settings, "model": before.model}, {**settings, "model": now.model}
+    )
+
+
+def refuse_other_settings(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a job of other settings, "model" being the model's fingerprint.
+
+    Raises:
+        RunError: They differ; the message says how.
+    """
     changed = [
-        f"{flag_setting(name)} was {before.settings.get(name)!r} and is {settings.get(name)!r}"
-        for name in {**before.settings, **settings}
-        if settings.get(name) != before.settings.get(name)
+        "--model is another model"
+        if name == "model"
+        else f"{flag_setting(name)} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in {**before, **now}
+        if now.get(name) != before.get(name)
     ]
-    if before.model != now.model:
-        changed.append("--model is another model")
     if changed:
         raise RunError(
             f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
@@ -56,10 +68,7 @@ def take_up(target: Target, manifest: Manifest) -> int:
         if not whole or (part.errors and not target.aside(number, "errors").is_file()):
             say(f"part {number} is not what the job wrote: its rows are answered again")
             del manifest.parts[number]
-    # What was being written when the process was killed.
-    for pattern in (".manifest.json.*", ".part-*", f"{UNFINISHED}/.*", f"{UNFINISHED}/new-*"):
-        for path in target.folder.glob(pattern):
-            path.unlink()
+    target.remove_torn()
     rows = 0
     for number, paths in _logs(target, manifest).items():
         if number not in manifest.parts:

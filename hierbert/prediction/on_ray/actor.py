@@ -7,7 +7,6 @@ to be taken one by one), so it does not matter whether a part is done twice.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -22,9 +21,10 @@ import hierbert
 from hierbert import errors as error_classes
 from hierbert.data.corpus import Text
 from hierbert.errors import HierBertError, ModelError, RunError
+from hierbert.fingerprints import folder_fingerprint
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
-from hierbert.prediction.job import HOPELESS
+from hierbert.prediction.failures import Failures
 from hierbert.prediction.on_ray.input import Item, unpack
 from hierbert.prediction.on_ray.output import PartFolder
 from hierbert.prediction.outputs import to_row
@@ -33,7 +33,6 @@ from hierbert.prediction.predictor import HierBertPredictor
 # A machine may be lost more than once without any document's fault.
 _TRIES_TOGETHER = 3
 _TRIES_ALONE = 2
-_MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class PartPredictor:
         self._answering = answering
         self._folder = folder
         self._mistake: HierBertError | None = None
-        self._answered = self._failed = 0
+        self._failures = Failures()
         torch.set_num_threads(answering.threads)
         try:
             if hierbert.__version__ != answering.version:
@@ -117,14 +116,10 @@ class PartPredictor:
         try:
             if self._mistake is not None:
                 raise self._mistake
-            return json.dumps(vars(self._write(number, *unpack(data)))).encode()
+            with self._folder.writing():
+                return json.dumps(vars(self._write(number, *unpack(data)))).encode()
         except HierBertError as error:
             return as_bytes(error)
-        except OSError as error:
-            why = error.strerror or str(error)
-            return as_bytes(
-                RunError(f"--output {self._folder.path} cannot be written: {why}; --resume goes on")
-            )
 
     def _write(self, number: int, first_row: int, items: list[Item]) -> Any:
         tries = _Tries(self._folder.unfinished / f"tries-{number}")
@@ -154,7 +149,7 @@ class PartPredictor:
                     answerable, self._predict([text for _, _, text in answerable]), strict=True
                 ):
                     answers.append(to_row(item.id or "", prediction))
-                self._answered += len(answers)
+                self._failures.answered(len(answers))
             except OSError:
                 raise
             # A tokenizer's own failures have no common class.
@@ -185,21 +180,14 @@ class PartPredictor:
             except OSError:
                 raise
             except Exception as error:
-                known = isinstance(error, HierBertError)
                 if not self._answering.skip_errors:
-                    if not known:
+                    if not isinstance(error, HierBertError):
                         raise
                     raise type(error)(f"--input: {item.location}: {error}") from error
-                why = str(error) if known else f"{type(error).__name__}: {error}"
-                self._failed += 1
-                if not self._answered and self._failed >= HOPELESS:
-                    raise RunError(
-                        f"none of the first {self._failed} documents could be answered; the last, "
-                        f"{item.location}: {why}"
-                    ) from error
+                why = self._failures.failed(item.location, error)
                 errors.append(_error_row(row, item, why))
             else:
-                self._answered += 1
+                self._failures.answered()
                 yield to_row(item.id or "", prediction)
             tries.note(f"{row} done")
 
@@ -234,30 +222,6 @@ class _Tries:
     def forget(self) -> None:
         """All is done."""
         self._path.unlink(missing_ok=True)
-
-
-def folder_fingerprint(source: str | os.PathLike[str]) -> str:
-    """What tells a model from another: a digest of its weights, settings and tokenizer.
-
-    Args:
-        source: A model's folder; anything else is taken for a Hub id.
-
-    Returns:
-        32 hexadecimal digits; of a Hub id, the id.
-
-    Raises:
-        OSError: A file cannot be read.
-    """
-    folder = Path(os.path.expanduser(source))
-    if not folder.is_dir():
-        return str(source)
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _MODEL_FILES and path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _error_row(row: int, item: Item, why: str) -> dict[str, Any]:

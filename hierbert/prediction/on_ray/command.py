@@ -9,9 +9,9 @@ from hierbert.data.messages import flag_setting
 from hierbert.errors import ConfigError
 from hierbert.prediction.on_ray.engine import Cluster, RayReport, run_on_ray
 from hierbert.prediction.options import BUDGETS, cache_options
+from hierbert.prediction.output_folder import ERRORS
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.run import WITH_ERRORS
-from hierbert.prediction.target import ERRORS
 from hierbert.progress import say
 
 _ROWS_PER_PART = 10_000

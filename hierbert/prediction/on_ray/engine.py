@@ -10,6 +10,7 @@ lie under the same paths on every machine. Invariant: a part is done when its ma
 `output`, and is done once.
 """
 
+import contextlib
 import json
 import os
 from argparse import Namespace
@@ -20,9 +21,10 @@ from typing import Any, Literal
 
 from hierbert.data.corpus import Columns
 from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError, RunError
+from hierbert.errors import ConfigError
+from hierbert.fingerprints import folder_fingerprint
 from hierbert.locks import FolderLock
-from hierbert.prediction.on_ray.actor import Answering, folder_fingerprint
+from hierbert.prediction.on_ray.actor import Answering
 from hierbert.prediction.on_ray.input import Reading
 from hierbert.prediction.on_ray.job import Cluster, RayJob, ray_session
 from hierbert.prediction.on_ray.output import PartFolder
@@ -30,6 +32,7 @@ from hierbert.prediction.on_ray.plan import part_limits
 from hierbert.prediction.options import BUDGETS, refuse_idle_flags
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.resuming import refuse_other_settings
 from hierbert.progress import say
 
 __all__ = ["Cluster", "RayReport", "run_on_ray"]
@@ -128,14 +131,18 @@ def run_on_ray(
     reading = Reading.of(sources, columns or Columns(), encoding, keep_broken)
     folder = PartFolder(Path(output).expanduser().absolute(), output_format)
     paths = [source.path for source in reading.sources if source.path is not None]
-    goes_on = folder.check(resume, overwrite, paths)
+    folder.check(resume, overwrite, paths)
     answering = _answering(
         model, tasks, budget, order, redundancy, segment_vectors, options, keep_broken, cluster
     )
     settings = _settings(answering, reading, output_format)
-    if goes_on:
-        _check_same(folder.read_manifest()["settings"], settings)
-    with FolderLock(folder.path, f"--output {folder.path}"), ray_session(ray, cluster):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(FolderLock(folder.path, f"--output {folder.path}"))
+        # Another job may have ended since the first look.
+        goes_on = folder.check(resume, overwrite, paths)
+        if goes_on:
+            refuse_other_settings(folder.read_manifest()["settings"], settings)
+        stack.enter_context(ray_session(ray, cluster))
         job = RayJob(ray, cluster, reading)
         if goes_on:
             plan = folder.go_on()
@@ -256,16 +263,3 @@ def _settings(answering: Answering, reading: Reading, kind: str) -> dict[str, An
         "hierbert": answering.version,
     }
     return dict(json.loads(json.dumps(values)))
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    changed = [
-        f"{flag_setting(name)} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in {**before, **now}
-        # Rows that failed stay failed, and others may be skipped from now on.
-        if name != "on_error" and now.get(name) != before.get(name)
-    ]
-    if changed:
-        raise RunError(
-            f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
-        )

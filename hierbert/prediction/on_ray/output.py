@@ -9,10 +9,9 @@ paths.
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from typing import Any
 from hierbert.cache import reason, sync_folder, write_whole
 from hierbert.errors import RunError
 from hierbert.prediction.manifest import NAME as MANIFEST
+from hierbert.prediction.manifest import UNREADABLE
 from hierbert.prediction.on_ray.plan import Plan
+from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.outputs import encode_line, write_rows
-from hierbert.prediction.target import ERRORS, UNFINISHED
 
 _FORMAT = "ray 1"
 
@@ -53,7 +53,7 @@ class DonePart:
 
 
 @dataclass(frozen=True)
-class PartFolder:
+class PartFolder(OutputFolder):
     """The output of a job.
 
     Attributes:
@@ -62,62 +62,10 @@ class PartFolder:
         digits: Of the numbers in the parts' names.
     """
 
-    path: Path
-    kind: str
     digits: int = 5
 
-    @property
-    def unfinished(self) -> Path:
-        """Where the plan, markers and unfinished files lie until the job is finished."""
-        return self.path / UNFINISHED
-
-    def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> bool:
-        """Whether the folder may be written to; writes nothing.
-
-        Args:
-            inputs: Files and folders that are read, so that none is in the folder.
-            resume: Go on with what is there.
-            overwrite: Replace what is there.
-
-        Returns:
-            Whether there is a job to go on with.
-
-        Raises:
-            RunError: It may not be, or there is nothing to go on with.
-        """
-        if not self.path.parent.is_dir():
-            raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
-        here = self.path.resolve()
-        for source in inputs:
-            if here in (source.resolve(), *source.resolve().parents):
-                raise RunError(
-                    f"--output {self.path} holds the input {source}; name another folder"
-                )
-        if not self.path.exists():
-            return False
-        if not self.path.is_dir():
-            raise RunError(f"--output {self.path} is a file; --engine ray writes a folder of parts")
-        names = [name for name in os.listdir(self.path) if name != ".lock"]
-        if not names:
-            return False
-        manifest = self.path / MANIFEST
-        if not manifest.is_file():
-            raise RunError(
-                f"--output {self.path} holds other files and no {MANIFEST}; name another folder"
-            )
-        values = self.read_manifest()
-        if overwrite and not resume:
-            return False
-        if values["complete"]:
-            if resume:
-                raise RunError(f"--resume: {self.path} is complete, there is nothing to go on with")
-            raise RunError(f"--output {self.path} exists; name another folder or --overwrite it")
-        if not resume:
-            raise RunError(
-                f"--output {self.path} is of an interrupted job: --resume goes on with it, "
-                "--overwrite starts anew"
-            )
-        return True
+    def _is_complete(self) -> bool:
+        return bool(self.read_manifest()["complete"])
 
     def read_manifest(self) -> dict[str, Any]:
         """What the job is.
@@ -131,8 +79,10 @@ class PartFolder:
             if values["format"] != _FORMAT or not isinstance(values["settings"], dict):
                 raise ValueError(f"it is not of the format {_FORMAT!r}")
             values["complete"] = bool(values["complete"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunError(f"{path} cannot be read: {_words(error)}") from error
+        except (*UNREADABLE, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path} cannot be read: {_words(error)}; --overwrite starts anew"
+            ) from error
         return dict(values)
 
     def start(self, settings: dict[str, Any], plan: Plan) -> None:
@@ -145,19 +95,12 @@ class PartFolder:
         Raises:
             RunError: It cannot be written.
         """
-        with self._writing():
-            self.path.mkdir(exist_ok=True)
-            # In this order, so that a job killed in here is never taken for one to go on with.
-            (self.unfinished / "plan.json").unlink(missing_ok=True)
-            self._write_manifest(settings, plan, complete=False)
-            shutil.rmtree(self.unfinished, ignore_errors=True)
-            (self.path / ERRORS).unlink(missing_ok=True)
-            for path in self.path.glob("part-*"):
-                if path.suffix in (".jsonl", ".csv", ".parquet") and path.is_file():
-                    path.unlink()
-            self.unfinished.mkdir(mode=0o700)
+        with self.writing():
+            self.make_empty()
             sync_folder(self.path)
+            # In this order, so that a job killed in here is never taken for one to go on with.
             _write_json(self.unfinished / "plan.json", plan.to_json())
+            self._write_manifest(settings, plan, complete=False)
 
     def go_on(self) -> Plan:
         """The plan of the job to go on with; what was left unfinished is removed.
@@ -168,13 +111,12 @@ class PartFolder:
         path = self.unfinished / "plan.json"
         try:
             plan = Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 f"--resume: {path} cannot be read: {_words(error)}; --overwrite starts anew"
             ) from error
-        with self._writing():
-            for aside in self.unfinished.glob("aside-*"):
-                aside.unlink(missing_ok=True)
+        with self.writing():
+            self.remove_torn()
         return plan
 
     def done(self) -> dict[int, DonePart]:
@@ -184,7 +126,7 @@ class PartFolder:
         """
         found = {}
         for path in self.unfinished.glob("done-*.json"):
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(*UNREADABLE, TypeError):
                 part = DonePart(**json.loads(path.read_text(encoding="utf-8")))
                 if part.file is None or (self.path / part.file).stat().st_size == part.bytes:
                     found[int(path.stem.removeprefix("done-"))] = part
@@ -211,7 +153,7 @@ class PartFolder:
         Raises:
             OSError: It cannot be written.
         """
-        handle, name = tempfile.mkstemp(prefix=f"aside-{number}-", dir=self.unfinished)
+        handle, name = tempfile.mkstemp(prefix=f"new-{number}-", dir=self.unfinished)
         aside = Path(name)
         count = shortened = omitted = 0
         try:
@@ -260,11 +202,11 @@ class PartFolder:
                 f"{self.path} lacks {len(missing)} of {plan.parts} parts, such as part "
                 f"{missing[0]}; --resume makes them"
             )
-        with self._writing():
+        with self.writing():
             ordered = [done[number] for number in range(plan.parts)]
             if any(part.errors for part in ordered):
                 lines = (encode_line(error) for part in ordered for error in part.errors)
-                write_whole(self.path / ERRORS, lambda aside: _write_lines(aside, lines))
+                write_whole(self.errors, lambda aside: _write_lines(aside, lines))
             values = self._write_manifest(settings, plan, complete=True, parts=ordered)
             shutil.rmtree(self.unfinished, ignore_errors=True)
         return values
@@ -294,13 +236,6 @@ class PartFolder:
         }
         _write_json(self.path / MANIFEST, values)
         return values
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(f"--output {self.path} cannot be written: {reason(error)}") from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

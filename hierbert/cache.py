@@ -23,12 +23,12 @@ def cache_folder(configured: str | None = None) -> Path:
         The folder, which may not exist yet.
     """
     if configured:
-        return Path(configured).expanduser()
+        return Path(os.path.expanduser(configured))
     named = os.environ.get("HIERBERT_CACHE")
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "hierbert"
+    return Path(os.path.expanduser(home)) / "hierbert"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

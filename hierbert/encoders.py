@@ -6,6 +6,7 @@ what a stranger's files ask for is looked at before anything is built of them.
 
 import hashlib
 import importlib.util
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def lasting_name(name: str) -> str:
         The name itself where it is not a folder; of a folder ``./`` and its last part, which names
         no folder of this machine, and is never taken for a name on the Hub.
     """
-    return f"{FOLDER_MARK}{last_part(name)}" if Path(name).expanduser().is_dir() else name
+    return f"{FOLDER_MARK}{last_part(name)}" if Path(os.path.expanduser(name)).is_dir() else name
 
 
 def encoder_hint(name: str, revision: str | None = None) -> str:

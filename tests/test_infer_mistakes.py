@@ -280,3 +280,10 @@ def test_settings_kept_beside_the_rows_name_all_that_rows_depend_on(
     settings = kept["settings"]
     assert settings["ratio"] == 0.5 and settings["task"] == ["classify", "summarize"]
     assert not {"output", "device", "batch_tokens", "resume"} & set(settings)
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there(model, docs, capsys) -> None:
+    for given in ("~nobody-of-that-name/o.jsonl", "~nobody-of-that-name/o"):
+        more = [] if given.endswith("jsonl") else ["--rows-per-shard", "2"]
+        line = refused(capsys, model, "--input", docs, "--output", given, *more)
+        assert line == f"--output {given}: there is no folder ~nobody-of-that-name"

@@ -449,6 +449,35 @@ def test_the_input_cannot_lie_where_work_is_removed(tmp_path) -> None:
         target.check(resume=False, overwrite=True, inputs=[source])
 
 
+def test_the_output_of_a_job_that_is_named_like_errors_is_never_removed(tmp_path) -> None:
+    other, target = (Target(tmp_path / name, "jsonl") for name in ("a.errors.jsonl", "a.jsonl"))
+    assert run(other, make_input([1] * 2))
+    rows = other.path.read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match=r"a\.errors\.jsonl"):
+            target.check(resume=False, overwrite=overwrite, inputs=[])
+    assert other.path.read_bytes() == rows
+
+
+def test_unfinished_work_behind_a_link_is_refused(tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".unfinished").symlink_to(tmp_path / "mine")
+    for resume, overwrite in ((False, False), (True, False), (False, True)):
+        with pytest.raises(RunError, match=r"\.unfinished is a link; remove it"):
+            Target(tmp_path / "out", "jsonl", 3).check(
+                resume=resume, overwrite=overwrite, inputs=[]
+            )
+
+
+def test_a_name_of_almost_the_longest_length_is_written(tmp_path) -> None:
+    # With .partial behind it it has the 255 bytes that a name may have.
+    target = Target(tmp_path / f"{'a' * 241}.jsonl", "jsonl")
+    target.check(resume=False, overwrite=False, inputs=[])
+    assert run(target, make_input([1] * 2))
+    check_output(target, [1] * 2, set())
+
+
 def test_a_manifest_of_something_else_is_no_job(tmp_path) -> None:
     folder = tmp_path / "web"
     folder.mkdir()

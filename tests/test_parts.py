@@ -230,15 +230,27 @@ def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touche
     assert folder.go_on() == plan and set(folder.done()) == {0}
     there = {path.name for path in folder.path.rglob("*")} - {".unfinished"}
     assert there == {"manifest.json", "plan.json", "done-0.json", "part-00000.jsonl"}
-    mine = [folder.path / name for name in ("part-of-mine.txt", "part-of-mine.csv")]
+    mine = [
+        folder.path / name
+        for name in ("part-of-mine.txt", "part-of-mine.csv", "part-00000.cleaned.jsonl")
+    ]
     for path in mine:
         path.write_text("mine", encoding="utf-8")
-        for resume, overwrite in ((False, False), (True, False), (False, True)):
+        # What is gone on with removes nothing.
+        assert folder.check(True, False) is True
+        for overwrite in (False, True):
             with pytest.raises(RunError, match=f"holds '{path.name}', which is no output of a job"):
-                folder.check(resume, overwrite)
+                folder.check(False, overwrite)
+        path.rename(tmp_path / path.name)
+    for path in mine:
+        (tmp_path / path.name).rename(path)
+    (folder.path / "part-00001.parquet").mkdir()
+    with pytest.raises(RunError, match="which is no output of a job"):
+        folder.check(False, True)
     folder.start({"model": "m"}, plan)
     assert not folder.done() and not (folder.path / "part-00000.jsonl").exists()
-    assert [path.read_text() for path in mine] == ["mine", "mine"]
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    (folder.path / "part-00001.parquet").rmdir()
     for path in mine:
         path.unlink()
     assert folder.check(False, True) is False
@@ -278,7 +290,7 @@ def test_a_folder_of_other_things_is_refused_even_to_overwrite(tmp_path) -> None
     (tmp_path / "thesis.txt").write_text("dear", encoding="utf-8")
     with pytest.raises(RunError, match=r"holds 'thesis\.txt', which is no output of a job"):
         PartFolder(tmp_path, "jsonl").check(False, True)
-    with pytest.raises(RunError, match="is a file"):
+    with pytest.raises(RunError, match="is no folder"):
         PartFolder(tmp_path / "thesis.txt", "jsonl").check(False, True)
 
 
@@ -299,14 +311,14 @@ def test_the_engines_know_and_replace_each_others_jobs_and_go_on_with_none(tmp_p
     local = Target(folder.path, "jsonl", 3)
     folder.write(0, iter([{"id": "a"}]), [], 5)
     folder.finish({"model": "m"}, plan)
-    with pytest.raises(RunError, match="format 'ray 1' is of another hierbert"):
+    with pytest.raises(RunError, match="holds a complete job of another engine or version of"):
         local.check(True, False)
     assert local.check(False, True) is False
     local.clear()
     assert list(folder.path.iterdir()) == []
     local.make_empty()
     Manifest(settings={}, model="m", sources=[], complete=True).save(folder.path)
-    with pytest.raises(RunError, match="is not of the format 'ray 1'"):
+    with pytest.raises(RunError, match="holds a complete job of another engine or version of"):
         folder.check(True, False)
     assert folder.check(False, True) is False
 

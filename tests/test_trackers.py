@@ -82,6 +82,28 @@ def test_steps_that_are_done_again_are_shown_once(arguments, tmp_path, monkeypat
     assert shown(tmp_path / "run") == written(tmp_path / "run")
 
 
+def test_an_evaluation_that_is_done_again_is_shown_once(arguments, tmp_path, monkeypatch) -> None:
+    """One that came too late for a checkpoint which says that it is due."""
+    evaluate = Trainer._evaluate
+
+    def dying(self: Trainer) -> None:
+        if self.state.step == 2:
+            self.state.evaluation_due = True
+            self._save()
+            evaluate(self)
+            raise _KilledError
+        evaluate(self)
+
+    tracked = [*arguments, "training.trackers=[tensorboard]"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_evaluate", dying)
+        with pytest.raises(_KilledError):
+            main(tracked)
+    assert main([*tracked, "--resume"]) == 0
+    assert shown(tmp_path / "run") == written(tmp_path / "run")
+    assert [step for step, _ in shown(tmp_path / "run")["validation.loss"]] == [*range(1, 10)]
+
+
 @pytest.fixture
 def begun(arguments, tmp_path, monkeypatch) -> list[str]:
     """Arguments of a run that was killed after its first epoch of 3 steps."""

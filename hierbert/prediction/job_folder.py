@@ -270,7 +270,7 @@ class JobFolder:
 
     def _publish(self, rows: list[Path], path: Path, kind: str) -> None:
         """Make a file of rows where nothing is left behind by a kill, and give it its name."""
-        aside = self.target.unfinished / f"new-{path.name}"
+        aside = self.target.unfinished / "new-output"
         write_rows(rows, aside, kind)
         aside.replace(path)
         sync_folder(path.parent)
@@ -318,7 +318,7 @@ class JobFolder:
             else:
                 self._manifest.complete = True
                 self._manifest.save(self.target.folder)
-                shutil.rmtree(self.target.unfinished)
+                shutil.rmtree(self.target.unfinished, ignore_errors=True)
         return self._manifest
 
     def _refuse_shorter_input(self) -> None:

@@ -14,7 +14,7 @@ from hierbert.cache import write_whole
 from hierbert.errors import RunError
 
 NAME = "manifest.json"
-_FORMAT = 1
+FORMAT = 1
 # What the manifests of all engines and versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
 UNREADABLE = (OSError, ValueError, RecursionError)
@@ -87,7 +87,7 @@ class Manifest:
             OSError: It cannot be written; the one before stays.
         """
         content = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "hierbert": hierbert.__version__,
             "complete": self.complete,
             "rows_done": self.total("rows"),
@@ -113,7 +113,7 @@ class Manifest:
         path = folder / NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
+            if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r} is of another hierbert")
             parts = [Part(**values) for values in content["parts"]]
             for part in parts:
@@ -130,18 +130,17 @@ class Manifest:
             )
         except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
             raise RunError(
-                f"--resume: {path} cannot be read ({type(error).__name__}: {error}); --overwrite "
-                "starts anew"
+                f"{path} cannot be read ({type(error).__name__}: {error}); --overwrite starts anew"
             ) from error
 
 
-def is_manifest(path: Path) -> bool:
-    """Whether a file is the manifest of a job, of this version or another, on any engine."""
+def read_any(path: Path) -> dict[str, Any] | None:
+    """A job's manifest, of this version or another, on any engine; None of any other file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except UNREADABLE:
-        return False
-    return isinstance(content, dict) and content.keys() >= _OF_ANY
+        return None
+    return content if isinstance(content, dict) and content.keys() >= _OF_ANY else None
 
 
 def _write(path: Path, text: str) -> None:

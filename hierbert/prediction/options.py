@@ -4,6 +4,7 @@ Invariant: what is refused here costs nothing: no model is loaded and no documen
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,7 +224,7 @@ def find_target(options: argparse.Namespace) -> Target | None:
     Raises:
         ConfigError: The options do not go together.
     """
-    path = Path(options.output).expanduser()
+    path = Path(os.path.expanduser(options.output))
     if options.output == "-":
         for name in ("resume", "overwrite", "rows_per_shard"):
             if getattr(options, name):

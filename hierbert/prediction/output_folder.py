@@ -5,11 +5,13 @@ nothing that a job did not make is ever removed.
 """
 
 import contextlib
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from hierbert.cache import reason
 from hierbert.errors import RunError
@@ -20,16 +22,7 @@ ERRORS = "errors.jsonl"
 UNFINISHED = ".unfinished"
 # What was being written when a process was killed.
 _TORN = (f".{manifest.NAME}.*", ".part-[0-9]*", f".{ERRORS}.*")
-# UNFINISHED comes last: by it, or by the manifest, a folder is known as a job's.
-_OWN = (
-    manifest.NAME,
-    "part-[0-9]*.jsonl",
-    "part-[0-9]*.csv",
-    "part-[0-9]*.parquet",
-    ERRORS,
-    *_TORN,
-    UNFINISHED,
-)
+_PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,8 @@ class OutputFolder(ABC):
 
     path: Path
     kind: str
+    format: ClassVar[Any]
+    """Of the manifests that it can go on with."""
 
     @property
     def folder(self) -> Path:
@@ -63,7 +58,7 @@ class OutputFolder(ABC):
     def begun(self) -> bool:
         """Whether a job has left something to go on with, or is complete."""
         path = self.folder / manifest.NAME
-        return path.is_file() and (self.unfinished.is_dir() or manifest.is_manifest(path))
+        return path.is_file() and (self.unfinished.is_dir() or manifest.read_any(path) is not None)
 
     @abstractmethod
     def _is_complete(self) -> bool:
@@ -92,11 +87,18 @@ class OutputFolder(ABC):
 
     def _check(self, resume: bool, overwrite: bool, sources: list[Path]) -> None:
         if is_there(self.path) and not self.path.is_dir():
-            raise RunError(f"--output {self.path} is a file; name a folder for the parts")
+            raise RunError(f"--output {self.path} is no folder; name one for the parts")
         self._refuse_inputs(sources)
-        self._refuse_other_things()
+        self._refuse_other_things(resume)
         if not self.begun or overwrite:
             return
+        found = manifest.read_any(self.folder / manifest.NAME)
+        if found is not None and found["format"] != self.format:
+            state = "a complete" if found["complete"] else "an interrupted"
+            raise RunError(
+                f"--output {self.path} holds {state} job of another engine or version of hierbert; "
+                "--overwrite starts anew, or name another folder"
+            )
         complete = self._is_complete()
         if resume and complete:
             raise RunError(f"--resume: {self.path} is complete, there is nothing to go on with")
@@ -116,22 +118,29 @@ class OutputFolder(ABC):
                     "output"
                 )
 
-    def _refuse_other_things(self) -> None:
-        """A folder that holds what no job made is left alone."""
-        if not self.folder.is_dir():
+    def _refuse_other_things(self, resume: bool) -> None:
+        """A folder that holds what no job made is left alone; to go on, nothing is in the way."""
+        if self.unfinished.is_symlink():
+            raise RunError(f"--output: {self.unfinished} is a link; remove it")
+        if not self.folder.is_dir() or (resume and self.begun):
             return
         other = sorted(set(self.folder.iterdir()) - set(self._own()) - {self.folder / LOCK})
         if other:
             raise RunError(
                 f"--output: {self.folder} holds {other[0].name!r}, which is no output of a job; "
-                "name another folder"
+                "move it away, or name another folder"
             )
 
     def _own(self) -> list[Path]:
         """What jobs made in the folder of the work."""
         if not self.begun and not self.unfinished.is_dir():
             return []
-        return [path for pattern in _OWN for path in self.folder.glob(pattern)]
+        torn = [path for pattern in _TORN for path in self.folder.glob(pattern)]
+        parts = [path for path in self.folder.glob("part-*") if _PART.fullmatch(path.name)]
+        files = [self.folder / manifest.NAME, *parts, self.folder / ERRORS, *torn]
+        found = [path for path in files if path.is_file() or path.is_symlink()]
+        # It comes last: by it, or by the manifest, a folder is known as a job's.
+        return [*found, self.unfinished] if self.unfinished.is_dir() else found
 
     def clear(self) -> None:
         """Remove what jobs made in the folder of the work.
@@ -144,7 +153,7 @@ class OutputFolder(ABC):
         self.unfinished.mkdir(exist_ok=True)
         # The manifest first: without it, nothing here counts as done.
         for path in self._own():
-            if path.is_dir() and not path.is_symlink():
+            if path == self.unfinished:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)

@@ -16,6 +16,13 @@ from hierbert.prediction.records import gather_records
 from hierbert.prediction.target import Target
 from hierbert.progress import say
 
+# Of what answers depend on, what no flag says.
+_NOT_FLAGS = {
+    "revision": "the model's commit on the Hub",
+    "summary": "the rule of summaries",
+    "hierbert": "hierbert's version",
+}
+
 
 def refuse_other_job(before: Manifest, now: Manifest) -> None:
     """Refuse to go on with a job of another model or other settings.
@@ -38,7 +45,8 @@ def refuse_other_settings(before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [
         "--model is another model"
         if name == "model"
-        else f"{flag_setting(name)} was {before.get(name)!r} and is {now.get(name)!r}"
+        else f"{_NOT_FLAGS.get(name) or flag_setting(name)} was {before.get(name)!r} and is "
+        f"{now.get(name)!r}"
         for name in {**before, **now}
         if now.get(name) != before.get(name)
     ]

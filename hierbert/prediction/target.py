@@ -3,15 +3,17 @@
 Of one file, the work is kept in a folder beside it. Invariant: that of `output_folder`.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import RunError
-from hierbert.prediction.manifest import Manifest
+from hierbert.prediction.manifest import FORMAT, UNREADABLE, Manifest
 from hierbert.prediction.output_folder import ERRORS, OutputFolder, is_there
 
 # Of one file, rows are kept in parts too, until the file is made of them.
 _ROWS_PER_PART = 10_000
+_LONGEST_ERROR_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Target(OutputFolder):
     """
 
     rows_per_shard: int | None = None
+    format = FORMAT
 
     @property
     def rows_per_part(self) -> int:
@@ -92,9 +95,22 @@ class Target(OutputFolder):
         for made in (path, self.errors):
             if is_there(made) and not overwrite and not goes_on:
                 raise RunError(f"--output {made} exists; name another file or --overwrite it")
-        self._refuse_other_things()
+        if self.errors.is_file() and not self.errors.is_symlink() and not _of_errors(self.errors):
+            raise RunError(f"--output: {self.errors} holds no errors of a job; move it away")
+        self._refuse_other_things(resume=False)
         if self.begun and not goes_on and not overwrite:
             raise RunError(
                 f"{self.folder} is of an interrupted job: --resume goes on with it, "
                 "--overwrite starts anew"
             )
+
+
+def _of_errors(path: Path) -> bool:
+    """Whether a file is what a job keeps its errors in, by its first line."""
+    with path.open("rb") as file:
+        first = file.readline(_LONGEST_ERROR_BYTES)
+    try:
+        row = json.loads(first)
+    except UNREADABLE:
+        return not first
+    return isinstance(row, dict) and row.keys() == {"row", "location", "id", "reason"}

@@ -358,7 +358,9 @@ class Trainer:
         if found.state is None:
             return self._begin()
         self.state, self.superseded = found.state, found.superseded
-        self.state.metrics_lines = self.trackers.begin(self.state.metrics_lines, self.state.step)
+        self.state.metrics_lines = self.trackers.begin(
+            self.state.metrics_lines, self.state.step, self.state.evaluation_due
+        )
         epochs = self.config.training.epochs
         if found.changed:
             adapt_state(self.state, self.circumstances, epochs, self.steps_per_epoch)

@@ -58,7 +58,7 @@ class Trackers:
         }
         self.accelerator.log(numbers, step=values.get("step"))
 
-    def begin(self, lines: int, step: int) -> int:
+    def begin(self, lines: int, step: int, evaluation_due: bool = False) -> int:
         """Drop the lines of what is about to be done again, and start the other trackers.
 
         TensorBoard hides what it has of later steps, W&B goes on with the run of this folder.
@@ -67,6 +67,7 @@ class Trackers:
         Args:
             lines: How many there were when the state was saved that the run goes on from.
             step: Of that state.
+            evaluation_due: Whether that state is yet to be evaluated at its step.
 
         Returns:
             How many there are now: those of them that are whole. Others are said and dropped.
@@ -91,16 +92,16 @@ class Trackers:
             except OSError as error:
                 problem = str(self._not_writable(error))
         if self.accelerator.is_main_process and self.accelerator.log_with and problem is None:
-            problem = self._start_others(step)
+            problem = self._start_others(step if evaluation_due else step + 1)
         raise_together(problem)
         return gather_object([len(kept)])[0]
 
     def _start_others(self, step: int) -> str | None:
-        """Start them; the line that says what failed, if something did."""
+        """Start them for what comes from a step on; what failed, in a line, if something did."""
         names = [str(getattr(kind, "value", kind)) for kind in self.accelerator.log_with]
         try:
             options: dict[str, dict[str, Any]] = {
-                "tensorboard": {"purge_step": step + 1},
+                "tensorboard": {"purge_step": step},
             }
             if "wandb" in names:
                 options["wandb"] = {
@@ -113,7 +114,10 @@ class Trackers:
         # What their libraries fail with has no common class.
         except Exception as error:
             why = " ".join(str(error).split()) or type(error).__name__
-            return f"training.trackers={', '.join(names)} cannot be started: {why}"
+            line = f"training.trackers={', '.join(names)} cannot be started: {why}"
+            if "wandb" in names:
+                line += f"; W&B begins a new run where {self.path.with_name(_WANDB_ID)} is removed"
+            return line
         return None
 
     def _wandb_id(self) -> str:

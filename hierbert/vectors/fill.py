@@ -367,7 +367,7 @@ def _size(size_bytes: int) -> str:
 
 
 def _root(options: CacheOptions) -> Path:
-    return Path(options.folder).expanduser()
+    return Path(os.path.expanduser(options.folder))
 
 
 def _not_writable(options: CacheOptions, error: Exception) -> RunError:

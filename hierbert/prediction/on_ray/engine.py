@@ -129,9 +129,13 @@ def run_on_ray(
     ray = _import_ray()
     keep_broken = on_error == "skip"
     reading = Reading.of(sources, columns or Columns(), encoding, keep_broken)
-    folder = PartFolder(Path(output).expanduser().absolute(), output_format)
+    folder = PartFolder(Path(os.path.expanduser(output)).absolute(), output_format)
     paths = [source.path for source in reading.sources if source.path is not None]
-    folder.check(resume, overwrite, paths)
+    if folder.check(resume, overwrite, paths):
+        # Of a Hub id, the job goes on with the commit it has begun with.
+        commit = folder.read_manifest()["settings"].get("revision")
+        if commit is not None and not os.path.isdir(os.path.expanduser(model)):
+            options.setdefault("revision", commit)
     answering = _answering(
         model, tasks, budget, order, redundancy, segment_vectors, options, keep_broken, cluster
     )

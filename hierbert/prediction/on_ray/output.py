@@ -63,6 +63,7 @@ class PartFolder(OutputFolder):
     """
 
     digits: int = 5
+    format = _FORMAT
 
     def _is_complete(self) -> bool:
         return bool(self.read_manifest()["complete"])

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import write_jsonl
-from conftest import make_rows
+from resuming import _KilledError, small_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hierbert.training.cli import main
@@ -15,27 +14,13 @@ from hierbert.training.loop import Trainer
 from hierbert.training.trackers import Trackers
 
 
-class _KilledError(Exception):
-    """Stands in for kill -9."""
-
-
 @pytest.fixture
 def arguments(encoders: dict[str, Path], tmp_path: Path) -> list[str]:
-    write_jsonl(tmp_path / "train.jsonl", make_rows(12, seed=1))
-    write_jsonl(tmp_path / "validation.jsonl", make_rows(4, seed=2))
-    return [
-        f"data.train={tmp_path / 'train.jsonl'}",
-        f"data.validation={tmp_path / 'validation.jsonl'}",
-        "data.label_column=label",
-        f"model.encoder={encoders['bert']}",
-        f"run_dir={tmp_path / 'run'}",
-        "training.documents_per_batch=4",
-        "training.epochs=3",
-        "training.eval_every_steps=1",
-        "training.checkpoint_every_steps=2",
-        "baselines=false",
-        "show_sample=false",
-    ]
+    # Three epochs of three steps.
+    build = small_run(tmp_path, encoders["bert"], 12)
+    return build(
+        "training.epochs=3", "training.eval_every_steps=1", "training.checkpoint_every_steps=2"
+    )
 
 
 def shown(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
@@ -58,6 +43,20 @@ def written(run_dir: Path) -> dict[str, list[tuple[int, Any]]]:
     return found
 
 
+def die_in(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    dying: Callable[..., Any],
+    arguments: list[str],
+) -> None:
+    """Train until a method in the place of another dies."""
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, dying)
+        with pytest.raises(_KilledError):
+            main(arguments)
+
+
 def test_tensorboard_shows_what_metrics_jsonl_holds(arguments, tmp_path) -> None:
     assert main([*arguments, "training.trackers=[tensorboard]"]) == 0
     assert shown(tmp_path / "run") == written(tmp_path / "run")
@@ -74,10 +73,7 @@ def test_steps_that_are_done_again_are_shown_once(arguments, tmp_path, monkeypat
             raise _KilledError
 
     tracked = [*arguments, "training.trackers=[tensorboard]"]
-    with monkeypatch.context() as patch:
-        patch.setattr(Trackers, "log", dying)
-        with pytest.raises(_KilledError):
-            main(tracked)
+    die_in(monkeypatch, Trackers, "log", dying, tracked)
     assert main([*tracked, "--resume"]) == 0
     assert shown(tmp_path / "run") == written(tmp_path / "run")
 
@@ -95,10 +91,7 @@ def test_an_evaluation_that_is_done_again_is_shown_once(arguments, tmp_path, mon
         evaluate(self)
 
     tracked = [*arguments, "training.trackers=[tensorboard]"]
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_evaluate", dying)
-        with pytest.raises(_KilledError):
-            main(tracked)
+    die_in(monkeypatch, Trainer, "_evaluate", dying, tracked)
     assert main([*tracked, "--resume"]) == 0
     assert shown(tmp_path / "run") == written(tmp_path / "run")
     assert [step for step, _ in shown(tmp_path / "run")["validation.loss"]] == [*range(1, 10)]
@@ -114,10 +107,7 @@ def begun(arguments, tmp_path, monkeypatch) -> list[str]:
             raise _KilledError
         return epoch(self, *given, **named)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_epoch", dying)
-        with pytest.raises(_KilledError):
-            main(arguments)
+    die_in(monkeypatch, Trainer, "_epoch", dying, arguments)
     return arguments
 
 

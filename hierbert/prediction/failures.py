@@ -3,6 +3,8 @@
 Invariant: a model that answers nothing stops the job, also where errors are skipped.
 """
 
+from typing import Any
+
 from hierbert.errors import HierBertError, RunError
 
 # When so many documents could not be answered and none could, it is not the documents.
@@ -33,6 +35,23 @@ class Failures:
                 f"{location}: {why}"
             ) from error
         return why
+
+
+def error_row(row: int, location: str, document_id: str | None, why: str) -> dict[str, Any]:
+    """A row of errors.jsonl.
+
+    Args:
+        row: Of the input, from 1.
+        location: Where it stands.
+        document_id: Its id; None where it has none.
+        why: The reason, in a line.
+    """
+    return {"row": row, "location": location, "id": document_id, "reason": why}
+
+
+def is_error_row(values: Any) -> bool:
+    """Whether something that was read is a row of errors.jsonl."""
+    return isinstance(values, dict) and values.keys() == error_row(1, "", None, "").keys()
 
 
 def why_of(error: Exception) -> str:

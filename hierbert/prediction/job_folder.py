@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 from hierbert.cache import sync_folder
 from hierbert.errors import RunError
 from hierbert.locks import FolderLock
+from hierbert.prediction.failures import error_row
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows
 from hierbert.prediction.processes import wait_for_processes
@@ -153,7 +154,7 @@ class JobFolder:
         Raises:
             RunError: The disk is full or gone; rows before are kept.
         """
-        content = {"row": row.number + 1, "location": row.location, "id": row.id, "reason": why}
+        content = error_row(row.number + 1, row.location, row.id, why)
         self._write(row, "failure", content)
         self.failures += 1
 

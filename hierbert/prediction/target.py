@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import RunError
+from hierbert.prediction.failures import is_error_row
 from hierbert.prediction.manifest import FORMAT, UNREADABLE, Manifest
 from hierbert.prediction.output_folder import ERRORS, OutputFolder, is_there
 
@@ -110,7 +111,6 @@ def _of_errors(path: Path) -> bool:
     with path.open("rb") as file:
         first = file.readline(_LONGEST_ERROR_BYTES)
     try:
-        row = json.loads(first)
+        return is_error_row(json.loads(first))
     except UNREADABLE:
         return not first
-    return isinstance(row, dict) and row.keys() == {"row", "location", "id", "reason"}

@@ -24,7 +24,7 @@ from hierbert.errors import HierBertError, ModelError, RunError
 from hierbert.fingerprints import folder_fingerprint
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
-from hierbert.prediction.failures import Failures
+from hierbert.prediction.failures import Failures, error_row
 from hierbert.prediction.on_ray.input import Item, unpack
 from hierbert.prediction.on_ray.output import PartFolder
 from hierbert.prediction.outputs import to_row
@@ -139,7 +139,7 @@ class PartPredictor:
             if item.text is not None:
                 answerable.append((row, item, item.text))
             else:
-                errors.append(_error_row(row, item, item.reason or "no document"))
+                errors.append(error_row(row, item.location, item.id, item.reason or "no document"))
         together = tries.count("all") < _TRIES_TOGETHER
         answers: list[dict[str, Any]] = []
         if together:
@@ -185,7 +185,7 @@ class PartPredictor:
                         raise
                     raise type(error)(f"--input: {item.location}: {error}") from error
                 why = self._failures.failed(item.location, error)
-                errors.append(_error_row(row, item, why))
+                errors.append(error_row(row, item.location, item.id, why))
             else:
                 self._failures.answered()
                 yield to_row(item.id or "", prediction)
@@ -222,10 +222,6 @@ class _Tries:
     def forget(self) -> None:
         """All is done."""
         self._path.unlink(missing_ok=True)
-
-
-def _error_row(row: int, item: Item, why: str) -> dict[str, Any]:
-    return {"row": row, "location": item.location, "id": item.id, "reason": why}
 
 
 def as_bytes(error: HierBertError) -> bytes:

@@ -11,7 +11,7 @@ from hierbert.prediction.options import build_parser
 from hierbert.publishing.cli import build_parser as push_parser
 from hierbert.training.cli import FLAGS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

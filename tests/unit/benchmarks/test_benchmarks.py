@@ -37,7 +37,7 @@ from hierbert.data.plan import plan_epoch
 from hierbert.errors import DataError
 from tests.conftest import make_text as known_text
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def test_ratios_are_taken_within_a_round() -> None:

@@ -34,7 +34,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 WORKER = f"""
 import os, signal, sys, traceback
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}, {str(ROOT / "tests" / "support")!r}]
 import conftest, json, random
 from pathlib import Path
 from accelerate import Accelerator

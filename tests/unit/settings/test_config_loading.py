@@ -328,7 +328,7 @@ def test_a_schema_that_cannot_be_read_is_a_defect() -> None:
 
 
 def test_the_loader_knows_no_settings_of_its_own() -> None:
-    root = Path(__file__).parent.parent / "hierbert"
+    root = Path(__file__).parents[3] / "hierbert"
     for name in ("config_loading.py", "config_help.py", "config_command_line.py"):
         tree = ast.parse((root / name).read_text())
         modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

@@ -1,20 +1,39 @@
 """Runs the command lines as a user does: as processes, with files."""
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(
-    *arguments: str | Path, processes: int = 1, stdin: str | bytes | None = None, **environment: str
+    *arguments: str | Path,
+    processes: int = 1,
+    stdin: str | bytes | None = None,
+    here: bool = False,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``train.py`` or ``infer.py`` (the first argument) and keep what it prints."""
+    """Run ``train.py`` or ``infer.py`` (the first argument) and keep what it prints.
+
+    Args:
+        arguments: The script, from the root of the repository, and its arguments.
+        processes: More than one are started by torchrun.
+        stdin: What the command reads from its standard input.
+        here: Run the script in this process, which saves the start of an interpreter.
+        environment: Variables set for the command.
+    """
     script, *rest = map(str, arguments)
+    if here:
+        return _run_here(script, rest, stdin, environment)
     launch = [sys.executable]
     if processes > 1:
         launch += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
@@ -27,6 +46,38 @@ def run(
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
     )
+
+
+def _run_here(
+    script: str, arguments: list[str], stdin: str | bytes | None, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The script as ``__main__`` of this process, with streams and arguments of its own."""
+    data = stdin.encode("utf-8") if isinstance(stdin, str) else stdin or b""
+    out, err = io.BytesIO(), io.BytesIO()
+    streams = {
+        "stdin": io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"),
+        "stdout": io.TextIOWrapper(out, encoding="utf-8", write_through=True),
+        "stderr": io.TextIOWrapper(err, encoding="utf-8", write_through=True),
+    }
+    env = {"ACCELERATE_USE_CPU": "true", **environment}
+    code: Any = 0
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, env))
+        stack.enter_context(mock.patch.object(sys, "argv", [script, *arguments]))
+        for name, stream in streams.items():
+            stack.enter_context(mock.patch.object(sys, name, stream))
+        try:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        except SystemExit as stop:
+            code = stop.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+        except BaseException:  # As Python itself ends a script.
+            traceback.print_exc()
+            code = 1
+    texts = [stream.getvalue().decode("utf-8") for stream in (out, err)]
+    code = code if isinstance(code, int) else int(code is not None)
+    return subprocess.CompletedProcess([script, *arguments], code, *texts)
 
 
 def succeed(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
@@ -23,7 +23,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
 from hierbert.training.checkpoints import load_checkpoint, newest_whole
 from hierbert.training.processes import on_first_process
-from hierbert.training.run_folder import DOCUMENTS, other_ways
+from hierbert.training.run_folder import DOCUMENTS, not_written, other_ways
 from hierbert.training.state import TrainerState
 
 _NAMED = 5
@@ -68,10 +68,7 @@ class RunIdentity:
             try:
                 write_whole(folder / DOCUMENTS, write)
             except OSError as error:
-                raise RunError(
-                    f"{folder / DOCUMENTS} cannot be written: {reason(error)}; mend that and go "
-                    "on with --resume"
-                ) from error
+                raise not_written(folder / DOCUMENTS, error) from error
 
         on_first_process(accelerator, save)
 

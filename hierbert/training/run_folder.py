@@ -15,10 +15,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.cache import reason, sync_folder, write_folder_whole, write_whole
+from hierbert.cache import sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
-from hierbert.errors import ConfigError, RunError
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.locks import LOCK, FolderLock
 from hierbert.progress import say
 from hierbert.training.processes import on_first_process
@@ -156,6 +156,12 @@ def other_ways(folder: Path) -> str:
     )
 
 
+def not_written(place: Path | str, error: Exception) -> RunError:
+    """What to raise where a file of a run cannot be written."""
+    why = error_text(error)
+    return RunError(f"{place} cannot be written: {why}; mend that and go on with --resume")
+
+
 def _read_resolved(path: Path) -> RunConfig:
     """The settings that a run has written, to the last section.
 
@@ -170,7 +176,7 @@ def _read_resolved(path: Path) -> RunConfig:
             return load_config(RunConfig, path)
         why = "its end is missing" if text.strip() else "it is empty"
     except (OSError, UnicodeDecodeError, ConfigError) as error:
-        why = reason(error)
+        why = error_text(error)
     raise RunError(
         f"{path} is damaged: {why}; put the settings back that the run began with (train.py with "
         "those settings and --print-config prints such a file), or start anew with another run_dir"
@@ -229,7 +235,7 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
             except OSError as error:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-                raise RunError(f"run_dir={folder} cannot be written: {reason(error)}") from error
+                raise not_written(f"run_dir={folder}", error) from error
         _remove_remains(folder)
 
     on_first_process(accelerator, make)
@@ -254,7 +260,7 @@ def read_probed(folder: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _not_probed(path, reason(error)) from error
+        raise _not_probed(path, error_text(error)) from error
     if not isinstance(content, dict):
         raise _not_probed(path, "it holds no names and numbers")
     for name, value in content.items():
@@ -277,10 +283,7 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
     try:
         write_whole(folder / PROBED, lambda aside: _write_text(aside, text))
     except OSError as error:
-        raise RunError(
-            f"{folder / PROBED} cannot be written: {reason(error)}; mend that and go on with "
-            "--resume"
-        ) from error
+        raise not_written(folder / PROBED, error) from error
 
 
 def _not_probed(path: Path, why: str) -> RunError:
@@ -321,9 +324,7 @@ def save_model(
     try:
         write_folder_whole(target, write)
     except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"{target} cannot be written: {reason(error)}; mend that and go on with --resume"
-        ) from error
+        raise not_written(target, error) from error
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -357,7 +358,7 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise RunError(
-            f"run_dir={folder} cannot be written: {there}: {reason(error)}; name another folder"
+            f"run_dir={folder} cannot be written: {there}: {error_text(error)}; name another folder"
         ) from error
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from hierbert.cache import write_whole
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError, error_text
+from hierbert.files import write_text
 from hierbert.fingerprints import add_settings, add_weights, plain_config
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 
@@ -147,16 +147,14 @@ def save_documents(folder: Path, prints: Mapping[str, CorpusPrint]) -> None:
     Raises:
         RunError: The file cannot be written.
     """
-
-    def write(aside: Path) -> None:
-        with aside.open("w", encoding="utf-8", newline="\n") as file:
-            for name, split in prints.items():
-                for identity, known in split.documents:
-                    file.write(json.dumps([name, identity, known]) + "\n")
-
     path = folder / DOCUMENTS
+    lines = [
+        json.dumps([name, identity, known]) + "\n"
+        for name, split in prints.items()
+        for identity, known in split.documents
+    ]
     try:
-        write_whole(path, write)
+        write_text(path, "".join(lines))
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"

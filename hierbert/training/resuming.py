@@ -15,12 +15,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.cache import write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError, error_text
+from hierbert.files import write_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
 from hierbert.training.checkpoints import load_checkpoint, newest_whole, raise_together
@@ -317,8 +317,7 @@ def _note(
         try:
             with (folder / CHANGES).open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(row) + "\n")
-            text = dump_config(config)
-            write_whole(folder / RESOLVED, lambda aside: _write_text(aside, text))
+            write_text(folder / RESOLVED, dump_config(config))
         except OSError as error:
             why = error_text(error)
             problem = f"{folder} cannot be written: {why}; mend that and go on with --resume"
@@ -329,7 +328,3 @@ def _note(
 def _words(labels: list[str]) -> str:
     shown = ", ".join(labels[:8])
     return f"{shown}, ... ({len(labels)})" if len(labels) > 8 else shown or "none"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -19,11 +19,17 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from hierbert.cache import sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config
 from hierbert.errors import RunError, error_text
-from hierbert.locks import LOCK, FolderLock
+from hierbert.files import (
+    LOCK,
+    FolderLock,
+    sync_folder,
+    write_folder_whole,
+    write_json,
+    write_text,
+)
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import say
@@ -177,7 +183,7 @@ def open_run_folder(
         try:
             settings = dump_config(config)
             # First of all: from here on the folder is a run's, which --resume goes on with.
-            write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
+            write_text(folder / RESOLVED, settings)
             sync_folder(folder.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -226,9 +232,8 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
     Raises:
         RunError: The file cannot be read or written.
     """
-    text = json.dumps({**read_probed(folder), **found}, indent=1) + "\n"
     try:
-        write_whole(folder / PROBED, lambda aside: _write_text(aside, text))
+        write_json(folder / PROBED, {**read_probed(folder), **found})
     except OSError as error:
         raise RunError(
             f"{folder / PROBED} cannot be written: {error_text(error)}; mend that and go on with "
@@ -322,10 +327,3 @@ def _remove_remains(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(
-        text,
-        encoding="utf-8",
-    )

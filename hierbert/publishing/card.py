@@ -16,11 +16,12 @@ from jinja2 import Environment, StrictUndefined
 from hierbert.config_loading import dump_config
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
-from hierbert.publishing.figures import METRICS, results_section
+from hierbert.publishing.figures import results_section
 from hierbert.publishing.markdown import cell, code_block, table
 from hierbert.publishing.names import is_hub_id
 from hierbert.publishing.runs import Run, corpus_name, dataset_id, public_encoder, public_settings
 from hierbert.publishing.snippets import snippets
+from hierbert.scoring import shown_metrics
 
 _PROBLEMS = {
     "single_label_classification": "single_label",
@@ -132,20 +133,21 @@ def _eval_results(source: CardSource) -> list[EvalResult]:
         data = run.config.data
         spec = {"test": data.test, "validation": data.validation}.get(split) or data.train
     found = []
-    for key, (title, task, metric, factor) in METRICS.items():
-        wanted = source.config.summarization if task == "summarization" else True
-        # Of one label a document, micro-F1 is the accuracy once more.
-        again = key == "micro_f1" and "accuracy" in scores
-        if key in scores and wanted and not again:
+    for metric in shown_metrics(scores):
+        summary = "summary" in metric.problem_types
+        if metric.hub_type is not None and (source.config.summarization or not summary):
             found.append(
                 EvalResult(
-                    task_type=task,
+                    task_type="summarization" if summary else "text-classification",
                     dataset_type=dataset_id(spec) or "unpublished",
                     dataset_name=corpus_name(spec),
                     dataset_split=split,
-                    metric_type=metric,
-                    metric_name=title,
-                    metric_value=round(factor * scores[key], 2 if factor == 100 else 4),
+                    metric_type=metric.hub_type,
+                    metric_name=metric.title,
+                    metric_value=round(
+                        metric.hub_factor * scores[metric.name],
+                        2 if metric.hub_factor == 100 else 4,
+                    ),
                 )
             )
     return found

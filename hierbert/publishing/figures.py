@@ -2,27 +2,11 @@
 
 from typing import Any
 
-from hierbert.evaluation.rouge import ROUGE_TYPES
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.markdown import cell, table
+from hierbert.scoring import metrics_of, shown_metrics
+from hierbert.scoring.baselines import LABEL_BASELINES
 
-# Key in the results: title, the Hub's task and metric, and the factor people read it with.
-METRICS = {
-    "accuracy": ("Accuracy", "text-classification", "accuracy", 1),
-    "macro_f1": ("Macro-F1", "text-classification", "f1", 1),
-    "micro_f1": ("Micro-F1", "text-classification", "f1", 1),
-    "weighted_f1": ("Weighted F1", "text-classification", "f1", 1),
-    "map": ("Mean average precision", "text-classification", "map", 1),
-    "mse": ("Mean squared error", "text-classification", "mse", 1),
-    "mae": ("Mean absolute error", "text-classification", "mae", 1),
-    "r2": ("R²", "text-classification", "r_squared", 1),
-    "pearson": ("Pearson correlation", "text-classification", "pearsonr", 1),
-    "spearman": ("Spearman correlation", "text-classification", "spearmanr", 1),
-    "rouge1": ("ROUGE-1", "summarization", "rouge", 100),
-    "rouge2": ("ROUGE-2", "summarization", "rouge", 100),
-    "rougeL": ("ROUGE-L", "summarization", "rouge", 100),
-    "rougeLsum": ("ROUGE-Lsum", "summarization", "rouge", 100),
-}
 _MOST_CONFUSED = 20
 _MOST_LABELS = 100
 
@@ -56,22 +40,27 @@ def _warning(split: str) -> str:
 
 def _label_parts(results: dict[str, Any], config: HierBertConfig) -> list[str]:
     scores, intervals = results["scores"], results.get("intervals") or {}
-    baseline = results.get("majority") or {}
     regression = config.problem_type == "regression"
-    keys = [key for key in METRICS if key in scores and key not in ROUGE_TYPES]
-    if "accuracy" in scores:
-        # Of one label a document, micro-F1 is the accuracy once more.
-        keys = [key for key in keys if key != "micro_f1"]
-    if not keys:
+    metrics = [
+        metric
+        for metric in shown_metrics(scores)
+        if metric.hub_type is not None and "summary" not in metric.problem_types
+    ]
+    if not metrics:
         return []
-    head = ["", "this model", "95 % interval"]
-    title = "always the mean" if regression else "always the commonest label"
-    head += [title] if baseline else []
+    baselines = {
+        baseline.title: results[baseline.name]
+        for baseline in LABEL_BASELINES
+        if config.problem_type in baseline.problem_types and results.get(baseline.name)
+    }
+    head = ["", "this model", "95 % interval", *baselines]
     rows = []
-    for key in keys:
-        row = [METRICS[key][0], _figure(scores[key], regression)]
-        row.append(_interval(intervals.get(key), regression))
-        row += [_figure(baseline[key], regression) if key in baseline else ""] if baseline else []
+    for metric in metrics:
+        row = [metric.title, _figure(scores[metric.name], regression)]
+        row.append(_interval(intervals.get(metric.name), regression))
+        for figures in baselines.values():
+            known = metric.name in figures
+            row.append(_figure(figures[metric.name], regression) if known else "")
         rows.append(row)
     unit = "" if regression else " (x 100)"
     parts = ["**Numbers**" if regression else f"**Labels**{unit}", table(head, rows)]
@@ -110,14 +99,15 @@ def _summary_parts(results: dict[str, Any]) -> list[str]:
     summaries, budget = results.get("summaries"), results.get("budget")
     if not summaries or not budget:
         return []
-    head = ["", *(METRICS[kind][0] for kind in ROUGE_TYPES)]
+    metrics = metrics_of("summary")
+    head = ["", *(metric.title for metric in metrics)]
     rows = []
     for name, row in summaries["systems"].items():
         own = name == "hierbert"
         cells = [
-            f"{100 * row[kind]['mean']:.1f}"
-            + (f" [{100 * row[kind]['low']:.1f}, {100 * row[kind]['high']:.1f}]" if own else "")
-            for kind in ROUGE_TYPES
+            f"{100 * figures['mean']:.1f}"
+            + (f" [{100 * figures['low']:.1f}, {100 * figures['high']:.1f}]" if own else "")
+            for figures in (row[metric.name] for metric in metrics)
         ]
         rows.append(["**this model**" if own else cell(name), *cells])
     limit = f"{cell(budget['name'])} = {budget['limit']:g}"

@@ -14,11 +14,20 @@ from hierbert.errors import ConfigError, ModelError
 from hierbert.files import read_json
 from hierbert.progress import say
 from hierbert.publishing.names import is_hub_id
+from hierbert.scoring.baselines import LABEL_BASELINES
 
 _NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
 
 _PARTS = (
-    *("majority", "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *(
+        *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES),
+        "intervals",
+        "per_label",
+        "budget",
+        "summaries",
+        "label_counts",
+        "lengths",
+    ),
     *("resources", "environment"),
 )
 

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import regression_values
 from hierbert.model.heads import MISSING_LABEL
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.scoring.baselines import label_baselines
+from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
-from hierbert.scoring.metric import metrics_of
+from hierbert.scoring.metric import metrics_of, shown_metrics
 from hierbert.scoring.tables import figure, grid
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
@@ -58,6 +58,14 @@ class Classification(Task):
         """Of a regression, r2."""
         return "r2" if self.problem_type == "regression" else self.auto_metric
 
+    @property
+    def stratifies(self) -> bool:
+        """Single labels do: numbers and lists held as strings (csv) look like class names.
+
+        Each that occurs once would stay in training.
+        """
+        return self.problem_type == "single_label"
+
     @classmethod
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification | None":
         """See `Task.learn`; there are labels where `data.label_column` is set."""
@@ -84,6 +92,8 @@ class Classification(Task):
         names = self.label_map.names or ["value"]
         values: dict[str, Any] = {
             "classification": True,
+            "classification_loss_weight": config.training.classification_loss_weight,
+            "decision_threshold": config.model.decision_threshold,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
@@ -100,7 +110,7 @@ class Classification(Task):
         """See `LabelMap.encode`."""
         return self.label_map.encode(example)
 
-    def check(self, splits: dict[str, Sequence[Example]], config: HierBertConfig) -> None:
+    def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
         """Refuse numbers that a model's 32-bit arithmetic turns into infinity."""
         if self.problem_type == "regression":
             check_numbers(self.label_map, splits, config.label_mean, config.label_scale)
@@ -205,19 +215,28 @@ class Classification(Task):
 
     def tables(self, results: dict[str, Any]) -> Iterable[str]:
         """Figures beside those of the baseline."""
-        shown = [metric for metric in metrics_of(self.problem_type, shown=True) if metric.headline]
-        scores, baseline = results["scores"], results.get("majority") or {}
-        if any(metric.name not in scores for metric in shown):
+        scores = results["scores"]
+        shown = [
+            metric
+            for metric in shown_metrics([name for name in self.metrics() if name in scores])
+            if metric.headline
+        ]
+        if not shown:
             return
-        regression = self.problem_type == "regression"
         rows = [["", *(metric.title for metric in shown)]]
-        named = (("Mean" if regression else "Majority class", baseline), ("hierbert", scores))
-        for name, figures in named:
+        systems = {
+            baseline.title: results.get(baseline.name)
+            for baseline in LABEL_BASELINES
+            if self.problem_type in baseline.problem_types
+        }
+        for title, figures in {**systems, "hierbert": scores}.items():
             if figures:
-                rows.append([name, *(figure(metric, figures[metric.name]) for metric in shown)])
-        what, unit = ("Numbers", "") if regression else ("Labels", " (x 100)")
-        yield f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n" + (
-            grid(rows)
+                rows.append([title, *(figure(metric, figures[metric.name]) for metric in shown)])
+        what = "Numbers" if self.problem_type == "regression" else "Labels"
+        unit = " (x 100)" if shown[0].percent else ""
+        yield (
+            f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n"
+            + grid(rows)
         )
 
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
@@ -290,7 +309,7 @@ def label_statistics(label_map: LabelMap, examples: Iterable[Example]) -> tuple[
 
 
 def check_numbers(
-    label_map: LabelMap, splits: dict[str, Sequence[Example]], mean: float, scale: float
+    label_map: LabelMap, splits: Mapping[str, Sequence[Example]], mean: float, scale: float
 ) -> None:
     """Refuse numbers that a model's 32-bit arithmetic turns into infinity, before it meets them.
 

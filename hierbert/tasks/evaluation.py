@@ -4,7 +4,6 @@ Documents are assigned to the processes by tokens and come back by their index, 
 of processes, batch or padding can lose or double one.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,12 +17,11 @@ from torch import Tensor
 from hierbert.data.corpus import Example
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.errors import ConfigError
-from hierbert.log import Progress
 from hierbert.model.answering import answer_batch
-from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import TOKENS_PER_BATCH
 from hierbert.model.segmentation import SegmentedDocument
+from hierbert.progress import Progress
 from hierbert.scoring.metric import METRICS
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task

@@ -17,16 +17,16 @@ from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.errors import DataError
 from hierbert.files import write_json
-from hierbert.log import Progress
 from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule, summary_text
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection import sentence_costs
+from hierbert.progress import Progress
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
-from hierbert.scoring.metric import METRICS
-from hierbert.scoring.rouge import ROUGE_TYPES, rouge_scores
+from hierbert.scoring.metric import metrics_of
+from hierbert.scoring.rouge import summary_scores
 from hierbert.scoring.tables import figure, grid
 from hierbert.tasks.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.tasks.prepared import PreparedDocument
@@ -55,12 +55,12 @@ class Extract:
 
     Attributes:
         selected: Sentences, in the summary's order; none where a score is not finite.
-        rouge: ROUGE of the summary by type, nan where a score is not finite; None without a
+        scores: Of the summary by metric, nan where a score is not finite; None without a
             reference.
     """
 
     selected: list[int]
-    rouge: dict[str, float] | None
+    scores: dict[str, float] | None
 
 
 @register_task
@@ -100,6 +100,7 @@ class Summarization(Task):
         budget, limit = config.summary.limit
         return {
             "summarization": True,
+            "summarization_loss_weight": config.training.summarization_loss_weight,
             "listwise_loss_weight": config.training.listwise_loss_weight,
             "summary_budget": budget,
             "summary_limit": float(limit),
@@ -183,28 +184,28 @@ class Summarization(Task):
         if target is None:
             return Extract(selected, None)
         if not finite:
-            return Extract([], dict.fromkeys(ROUGE_TYPES, math.nan))
+            return Extract([], dict.fromkeys(self.metrics(), math.nan))
         return Extract(selected, score_extract(document.segmented, selected, target.summary))
 
     def metrics(self) -> list[str]:
         """See `Task.metrics`."""
-        return list(ROUGE_TYPES)
+        return [metric.name for metric in metrics_of("summary")]
 
     def score(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
     ) -> dict[str, float]:
-        """Means of ROUGE."""
-        rouge = [extract.rouge for extract in kept if extract.rouge is not None]
-        if not rouge:
+        """Means over the documents."""
+        scores = [extract.scores for extract in kept if extract.scores is not None]
+        if not scores:
             return {}
-        return {kind: float(np.mean([one[kind] for one in rouge])) for kind in ROUGE_TYPES}
+        return {name: float(np.mean([one[name] for one in scores])) for name in self.metrics()}
 
     def report(self, scored: Scored) -> dict[str, Any]:
         """The baselines and the oracle at the model's budget, and what the model gains."""
         referenced = [
             (document, extract)
             for document, extract in zip(scored.documents, scored.kept, strict=True)
-            if extract.rouge is not None
+            if extract.scores is not None
         ]
         if not referenced:
             return {}
@@ -213,7 +214,7 @@ class Summarization(Task):
         if scored.baselines:
             documents = [document for document, _ in referenced]
             baselines = self._baselines(documents, rule, scored.seed)
-        own = {kind: [extract.rouge[kind] for _, extract in referenced] for kind in ROUGE_TYPES}
+        own = {kind: [one.scores[kind] for _, one in referenced] for kind in self.metrics()}
         # The upper bound comes last.
         systems = {**baselines, "hierbert": own}
         if "Oracle" in baselines:
@@ -246,7 +247,7 @@ class Summarization(Task):
         # Without redundancy, which is the model's own.
         plain = replace(rule, redundancy=0.0)
         rows: dict[str, dict[str, list[float]]] = {
-            name: {kind: [] for kind in ROUGE_TYPES} for name in [*SUMMARY_BASELINES, "Oracle"]
+            name: {kind: [] for kind in self.metrics()} for name in [*SUMMARY_BASELINES, "Oracle"]
         }
         with Progress(len(documents), "baselines") as bar:
             for document in documents:
@@ -277,7 +278,7 @@ class Summarization(Task):
         if "summaries" not in results:
             return
         budget, summaries = results["budget"], results["summaries"]
-        shown = [METRICS[kind] for kind in ROUGE_TYPES]
+        shown = [metric for metric in metrics_of("summary") if metric.headline]
         rows = [["", *(metric.title for metric in shown)]]
         for name, row in summaries["systems"].items():
             rows.append([name, *(figure(metric, row[metric.name]["mean"]) for metric in shown)])
@@ -299,23 +300,23 @@ class Summarization(Task):
         segmented, selected = document.segmented, kept.selected
         texts = summary_text(segmented, selected).splitlines()
         spans = [segmented.sentence_spans[index] for index in selected]
-        return [
-            f"  summary ({len(selected)} of {len(segmented.sentence_spans)} sentences):",
-            *(f"    [{start}:{end}] {text}" for (start, end), text in zip(spans, texts, strict=True)),
-        ]
+        lines = [f"  summary ({len(selected)} of {len(segmented.sentence_spans)} sentences):"]
+        for (start, end), text in zip(spans, texts, strict=True):
+            lines.append(f"    [{start}:{end}] {text}")
+        return lines
 
 
 def score_extract(
     document: SegmentedDocument, selected: Sequence[int], reference: str
 ) -> dict[str, float]:
-    """ROUGE F1 of an extract, 0 to 1, by type.
+    """Every metric of summaries for an extract, such as ROUGE F1 from 0 to 1.
 
     Args:
         document: Of N sentences.
         selected: Those in the extract.
         reference: The summary to compare it with.
     """
-    scores = rouge_scores([summary_text(document, selected)], [reference])
+    scores = summary_scores([summary_text(document, selected)], [reference])
     return {name: float(values[0]) for name, values in scores.items()}
 
 

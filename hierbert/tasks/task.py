@@ -4,7 +4,7 @@ A task is one file in this folder, called as its head is; nothing else names it.
 and settings, and leaves what must travel with a model to the model's config. See docs/extend.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -59,8 +59,13 @@ class Task:
 
     @property
     def bounded_metric(self) -> str:
-        """What stands for `auto_metric` in a mean with other tasks: at most 1, greater is better."""
+        """In place of `auto_metric` in a mean with other tasks: at most 1, greater is better."""
         return self.auto_metric
+
+    @property
+    def stratifies(self) -> bool:
+        """Whether a validation split may be drawn label by label."""
+        return True
 
     # From settings and documents to what is learnt.
 
@@ -107,7 +112,7 @@ class Task:
         """
         raise NotImplementedError
 
-    def check(self, splits: dict[str, Sequence[Example]], config: HierBertConfig) -> None:
+    def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
         """Refuse documents that the model cannot learn; by default none is.
 
         Args:

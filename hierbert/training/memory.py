@@ -14,11 +14,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from hierbert.config import RunConfig
-from hierbert.data.documents import PreparedDocument
 from hierbert.data.plan import plan_epoch
 from hierbert.heap import keep_heap_flat
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
+from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training.device_memory import safe_budget_bytes
 from hierbert.training.graph_bytes import GraphBytes, measure_graph_bytes
 from hierbert.training.optimization import trained_weights

@@ -3,11 +3,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hierbert.evaluation import baselines
+from hierbert.evaluation.baselines import lead, lexrank, majority_class, random, tail, textrank
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.evaluation import baselines
-from hierbert.evaluation.baselines import lead, lexrank, majority_class, random, tail, textrank
 from hierbert.model.selection import Budget, select_within
 
 fast = settings(deadline=None, max_examples=100)

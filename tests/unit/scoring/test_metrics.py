@@ -4,12 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
-from scipy import stats
-from sklearn import metrics
-
 from hierbert.evaluation.bootstrap import mean_interval, paired_difference
 from hierbert.evaluation.classification import (
     MultiLabel,
@@ -22,6 +16,11 @@ from hierbert.evaluation.classification import (
     single_label_scores,
 )
 from hierbert.evaluation.rouge import ROUGE_TYPES, Rouge, rouge_scores
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from scipy import stats
+from sklearn import metrics
 
 fast = settings(deadline=None, max_examples=60)
 ascii_summaries = st.one_of(

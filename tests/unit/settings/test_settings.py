@@ -14,19 +14,19 @@ from accelerate import Accelerator
 from accelerate.state import GradientState
 from commands import write_jsonl
 from conftest import make_rows
+from hierbert.evaluation import scores
+from hierbert.evaluation.rouge import ROUGE_TYPES
 
 from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.config_loading import load_config
 from hierbert.data.corpus import Example
-from hierbert.data.documents import PreparedDocument
-from hierbert.data.labels import LabelMap
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
-from hierbert.evaluation import scores
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.rouge import ROUGE_TYPES
 from hierbert.model.decoding import SummaryRule
+from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training import run
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer

@@ -10,6 +10,7 @@ import pytest
 import torch
 from commands import write_jsonl
 from conftest import make_rows
+from hierbert.evaluation.calibration import Calibration, fit_temperature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import build
@@ -18,10 +19,9 @@ from torch.nn import functional as F
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.calibration import Calibration, fit_temperature
+from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.labels import LabelMap
 from hierbert.training.run import train
 
 NAMES = ["a", "b", "c"]

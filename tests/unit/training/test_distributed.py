@@ -23,7 +23,7 @@ WORKER = f"""
 import json, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from accelerate import Accelerator
-from hierbert.evaluation import answers
+from hierbert.tasks import evaluation as answers
 from hierbert.vectors import store
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from hierbert.evaluation.bootstrap import mean_interval
+from hierbert.evaluation.intervals import label_intervals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.data.documents import PreparedDocument
-from hierbert.data.labels import LabelMap
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.bootstrap import mean_interval
-from hierbert.evaluation.intervals import label_intervals
+from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training.resources import Stopwatch, peak_memory_mib, resources
 
 NAMES = ["a", "b", "c"]

@@ -22,7 +22,7 @@ from hierbert.training.checkpoint_files import find_checkpoints
 WORKER = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from hierbert.evaluation import answers
+from hierbert.tasks import evaluation as answers
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 

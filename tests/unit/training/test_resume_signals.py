@@ -56,7 +56,7 @@ def test_a_signal_ends_training_with_a_checkpoint_of_its_step(
 def test_a_signal_does_not_wait_for_the_validation(
     arguments, tmp_path, monkeypatch, capfd, evaluation
 ) -> None:
-    from hierbert.evaluation import answers
+    from hierbert.tasks import evaluation as answers
 
     # A batch for each document, so that there is something to wait for.
     monkeypatch.setattr(answers, "_TOKENS_PER_BATCH", 1)

@@ -86,7 +86,6 @@ def answer_documents(
     own = deal_all(range(len(documents)), sizes, accelerator.num_processes)[
         accelerator.process_index
     ]
-    names = [task.name for task in tasks]
     answers: list[Answer] = []
     was_training = model.training
     model.eval()
@@ -96,15 +95,7 @@ def answer_documents(
         for places in fill_batches([sizes[index] for index in own], TOKENS_PER_BATCH):
             indices = [own[place] for place in places]
             batch = [documents[index] for index in indices]
-            segmented = [document.segmented for document in batch]
-            cached = None if vectors is None else vectors.batch(segmented)
-            with accelerator.autocast():
-                answered = answer_batch(
-                    model, segmented, names, cached, collate_targets(batch, tasks)
-                )
-            for index, document, one in zip(indices, batch, answered, strict=True):
-                kept = {task.name: task.keep(one, document, model.config) for task in tasks}
-                answers.append(Answer(index, kept, one.losses, all(one.finite.values())))
+            answers += _answer_batch(model, indices, batch, accelerator, tasks, vectors)
             bar.advance(sum(document.tokens for document in batch))
             if stop is not None and stop():
                 break
@@ -114,6 +105,30 @@ def answer_documents(
             raise StoppedError
     rows = {answer.index: answer for answer in gather_object(answers)}
     return [rows[index] for index in range(len(documents))]
+
+
+def _answer_batch(
+    model: HierBertForDocuments,
+    indices: list[int],
+    documents: list[PreparedDocument],
+    accelerator: Accelerator,
+    tasks: Sequence[Task],
+    vectors: VectorSource | None,
+) -> list[Answer]:
+    segmented = [document.segmented for document in documents]
+    cached = None if vectors is None else vectors.batch(segmented)
+    targets = collate_targets(documents, tasks)
+    with accelerator.autocast():
+        answered = answer_batch(model, segmented, list(targets), cached, targets)
+    return [
+        Answer(
+            index,
+            {task.name: task.keep(one, document, model.config) for task in tasks},
+            one.losses,
+            all(one.finite.values()),
+        )
+        for index, document, one in zip(indices, documents, answered, strict=True)
+    ]
 
 
 def score_answers(

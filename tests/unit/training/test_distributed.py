@@ -33,10 +33,10 @@ trained, answered, codes = {{}}, {{}}, {{}}
 collate, step, answer_batch = Trainer._collate, Trainer._step, answers._answer_batch
 write_whole = store.write_whole
 
-def noting_collate(self, documents, hide_labels):
-    if not hide_labels:
+def noting_collate(self, documents, hide_targets):
+    if not hide_targets:
         trained[name].append([self.state.epoch, [document.id for document in documents]])
-    return collate(self, documents, hide_labels)
+    return collate(self, documents, hide_targets)
 
 def noting_answers(model, indices, documents, *rest):
     answered[name].append([len(answered[name]), documents[0].id, indices])

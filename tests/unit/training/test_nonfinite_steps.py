@@ -32,7 +32,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str], kind: str) -> None:
 
     def noting(self: Trainer, documents: Any, hide_labels: bool) -> Any:
         poisoned[:] = [any(document.id in ids for document in documents)]
-        return collate(self, documents, hide_labels)
+        return collate(self, documents, hide_targets)
 
     def broken(self: Any, **inputs: Any) -> Any:
         output = forward(self, **inputs)

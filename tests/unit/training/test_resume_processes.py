@@ -45,7 +45,7 @@ def in_validation(*given):
     return answer(*given)
 
 Trainer._step, answers._answer_batch = signalled, in_validation
-answers._TOKENS_PER_BATCH = 1
+answers.TOKENS_PER_BATCH = 1
 raise SystemExit(main(sys.argv[5:]))
 """
 
@@ -182,7 +182,7 @@ poisoned = [False]
 
 def noting(self, documents, hide_labels):
     poisoned[0] = not hide_labels and any(document.id == "d3" for document in documents)
-    return collate(self, documents, hide_labels)
+    return collate(self, documents, hide_targets)
 
 def broken(self, **inputs):
     output = forward(self, **inputs)

@@ -118,11 +118,11 @@ def compare_labels(
     kind, count = label_map.problem_type, len(label_map.names)
     known = [document for document in train if document.label is not None]
     asked = [document for document in documents if document.label is not None]
-    labels, references = ([document.label for document in part] for part in (known, asked))
+    labels: list[Any] = [[document.label for document in part] for part in (known, asked)]
     if kind == "multi_label":
-        labels, references = (indicators(part, count) for part in (labels, references))
+        labels = [indicators(part, count) for part in labels]
     texts, asked_texts = ([each.segmented.text for each in part] for part in (known, asked))
-    return label_baselines(kind, texts, labels, asked_texts, references)
+    return label_baselines(kind, texts, labels[0], asked_texts, labels[1])
 
 
 def _interval(values: list[float], seed: int) -> dict[str, float]:

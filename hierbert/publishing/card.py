@@ -21,6 +21,7 @@ from hierbert.publishing.markdown import cell, code_block, table
 from hierbert.publishing.names import is_hub_id
 from hierbert.publishing.runs import Run, corpus_name, dataset_id, public_encoder, public_settings
 from hierbert.publishing.snippets import snippets
+from hierbert.scoring import shown_metrics
 
 _PROBLEMS = {
     "single_label_classification": "single_label",

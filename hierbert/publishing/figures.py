@@ -48,10 +48,11 @@ def _label_parts(results: dict[str, Any], config: HierBertConfig) -> list[str]:
     ]
     if not metrics:
         return []
+    kind = (config.problem_type or "single_label").removesuffix("_classification")
     baselines = {
         baseline.title: results[baseline.name]
         for baseline in LABEL_BASELINES
-        if config.problem_type in baseline.problem_types and results.get(baseline.name)
+        if kind in baseline.problem_types and results.get(baseline.name)
     }
     head = ["", "this model", "95 % interval", *baselines]
     rows = []
@@ -99,10 +100,16 @@ def _summary_parts(results: dict[str, Any]) -> list[str]:
     summaries, budget = results.get("summaries"), results.get("budget")
     if not summaries or not budget:
         return []
-    metrics = metrics_of("summary")
+    systems = summaries["systems"]
+    # A run of an older version knows fewer.
+    metrics = [
+        metric
+        for metric in metrics_of("summary")
+        if all(metric.name in row for row in systems.values())
+    ]
     head = ["", *(metric.title for metric in metrics)]
     rows = []
-    for name, row in summaries["systems"].items():
+    for name, row in systems.items():
         own = name == "hierbert"
         cells = [
             f"{100 * figures['mean']:.1f}"

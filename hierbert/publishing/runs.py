@@ -19,7 +19,8 @@ from hierbert.scoring.baselines import LABEL_BASELINES
 _NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
 
 _PARTS = (
-    *(*dict.fromkeys(baseline.name for baseline in LABEL_BASELINES), "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *{baseline.name for baseline in LABEL_BASELINES},
+    *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
 )
 

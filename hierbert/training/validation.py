@@ -16,7 +16,6 @@ from hierbert.scoring import shown_metrics
 from hierbert.training.nonfinite import HELP, is_finite, list_ids
 
 
-
 def judge(
     config: RunConfig,
     answers: Sequence[Answer],

@@ -110,6 +110,7 @@ def test_what_cannot_be_pushed_is_refused_in_one_line(copy, tmp_path, monkeypatc
     assert "tokenizer.json" in refuse("hierbert-push", copy, *whole, here=True)
 
 
+@pytest.mark.slow
 def test_a_push_is_one_commit_and_the_same_again_is_none(hub, author, copy, tmp_path) -> None:
     missing = author.push(copy, "--repo", "alice/page", token=None)
     assert missing.result == 2 and "error: " in missing.stderr

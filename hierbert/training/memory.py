@@ -20,11 +20,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from hierbert.cache import write_whole
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.plan import plan_epoch
 from hierbert.errors import RunError, error_text
+from hierbert.files import write_json
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.probing import probe_tokens_per_forward
 from hierbert.progress import say
@@ -434,9 +434,9 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
     Raises:
         RunError: The file cannot be read or written.
     """
-    text = json.dumps({**read_probed(folder), **found}, indent=1) + "\n"
+    values = {**read_probed(folder), **found}
     try:
-        write_whole(folder / PROBED, lambda aside: _write_text(aside, text))
+        write_json(folder / PROBED, values)
     except OSError as error:
         raise not_written(folder / PROBED, error) from error
 
@@ -467,7 +467,3 @@ def _choice(kept: int, most: int) -> str:
         f"the graphs of {kept:,} tokens a pass are kept, those of the others (a pass has up to "
         f"{most:,}) are computed again"
     )
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -14,11 +14,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.cache import sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.locks import LOCK, FolderLock
+from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_text
 from hierbert.progress import say
 from hierbert.training.processes import on_first_process
 
@@ -229,7 +228,7 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
             try:
                 settings = dump_config(config)
                 # First of all: from here on the folder is a run's, which --resume goes on with.
-                write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
+                write_text(folder / RESOLVED, settings)
                 sync_folder(folder.parent)
             except OSError as error:
                 with contextlib.suppress(OSError):
@@ -321,7 +320,3 @@ def _remove_remains(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

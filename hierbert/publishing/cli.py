@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hierbert.cache import reason, write_whole
 from hierbert.errors import CommandLineParser, ConfigError, run_command
+from hierbert.hub_names import check_hub_name
 from hierbert.progress import say
-from hierbert.publishing.names import check_branch, check_license, check_repo
 
 EXAMPLES = """examples:
   python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> None:
     options = build_parser().parse_args(argv)
-    check_repo(options.repo, "--repo")
-    check_branch(options.revision, "--revision")
-    if options.license is not None:
-        check_license(options.license, "--license")
+    for kind in ("repo", "revision", "license"):
+        if (name := getattr(options, kind)) is not None:
+            check_hub_name(kind, name, f"--{kind}")
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     from hierbert.publishing.publish import (
@@ -76,6 +76,7 @@ def _main(argv: list[str]) -> None:
     if not options.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     request = Request(
         model=options.model,

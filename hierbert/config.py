@@ -331,7 +331,7 @@ class PublishConfig:
         """Refuse names that the Hub does not allow, long before anything is pushed."""
         for kind in ("repo", "revision", "license"):
             if (name := getattr(self, kind)) is not None:
-                check_hub_name(kind, name, f"publish.{kind}")
+                check_hub_name(kind, name)
         if self.repo is None and (self.private or self.revision or self.license):
             raise ConfigError(
                 "publish.private, publish.revision and publish.license need publish.repo=user/name"

@@ -29,20 +29,19 @@ _ALLOWED = {
 }
 
 
-def check_hub_name(kind: str, name: str, field: str) -> None:
+def check_hub_name(kind: str, name: str) -> None:
     """Refuse what cannot be a model's name, a branch or a licence on the Hub.
 
     Args:
-        kind: "repo", "revision" or "license".
+        kind: "repo", "revision" or "license", as the setting of `publish` that holds it.
         name: As the user wrote it.
-        field: The setting or flag that holds it, for the message.
 
     Raises:
-        ConfigError: The Hub does not allow it; the message says what it allows.
+        ConfigError: The Hub does not allow it.
     """
     pattern, allowed = _ALLOWED[kind]
     if not pattern.fullmatch(name):
-        raise ConfigError(f"{field}={name!r} is not allowed: {allowed}")
+        raise ConfigError("is not allowed", setting=f"publish.{kind}", value=name, allowed=allowed)
 
 
 def is_hub_id(name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.card_tasks import CARD_TASKS, percent
@@ -131,10 +132,10 @@ def card_facts(source: CardSource) -> dict[str, Any]:
 
 
 def _evaluated(
-    tasks: list[dict[str, Any]], settings: Any, results: dict[str, Any]
+    tasks: list[dict[str, Any]], settings: RunConfig | None, results: dict[str, Any]
 ) -> list[EvalResult]:
     """The figures as the Hub's `model-index` wants them."""
-    split, spec = results.get("split"), None
+    split, spec = results.get("split", ""), None
     if settings is not None:
         data = settings.data
         spec = {"test": data.test, "validation": data.validation}.get(split) or data.train

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.cache import reason, write_whole
-from hierbert.errors import CommandLineParser, ConfigError, run_command
+from hierbert.cache import write_whole
+from hierbert.errors import CommandLineParser, ConfigError, error_text, flag_setting, run_command
 from hierbert.hub_names import check_hub_name
 from hierbert.progress import say
 
@@ -54,14 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
     """
-    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+    words = sys.argv[1:] if argv is None else list(argv)
+    return run_command(lambda: _main(words), flag_setting)
 
 
 def _main(argv: list[str]) -> None:
     options = build_parser().parse_args(argv)
     for kind in ("repo", "revision", "license"):
         if (name := getattr(options, kind)) is not None:
-            check_hub_name(kind, name, f"--{kind}")
+            check_hub_name(kind, name)
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
@@ -106,7 +107,7 @@ def _write_card(path: Path, card: str) -> None:
     try:
         write_whole(path, lambda aside: _write(aside, card))
     except OSError as error:
-        raise ConfigError(f"--card-out {path} cannot be written: {reason(error)}") from error
+        raise ConfigError(f"--card-out {path} cannot be written: {error_text(error)}") from error
     say(f"card: {path}")
 
 

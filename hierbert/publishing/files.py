@@ -10,9 +10,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from hierbert.cache import reason
 from hierbert.config_loading import dump_config
-from hierbert.errors import ModelError
+from hierbert.errors import ModelError, error_text
 from hierbert.prediction.loading import check_folder, load_model
 from hierbert.publishing.checkpoint import completed_files
 from hierbert.publishing.runs import Run, public_settings
@@ -134,18 +133,8 @@ def _is_pickle(path: Path) -> bool:
             with safe_open(path, "pt"):
                 return False
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {reason(error)}") from error
+        raise ModelError(f"{path} cannot be read: {error_text(error)}") from error
     except SafetensorError:
         pass
     # Zip archives are how torch wraps its pickles.
     return start.startswith(_PICKLE_STARTS) or start == b"PK\x03\x04"
-
-
-def format_bytes(count: int) -> str:
-    """A size in words: ``812 B``, ``44.1 kB``, ``90.9 MB``."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 999.95:
-            break
-        value, unit = value / 1000, larger
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"

@@ -11,13 +11,14 @@ from huggingface_hub import HfApi, metadata_load, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from jinja2 import TemplateError
 from safetensors import safe_open
+from tqdm import tqdm
 
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.progress import say
 from hierbert.publishing.card import CardSource, render_card
-from hierbert.publishing.files import CARD, Upload, card_bytes, format_bytes, plan_upload
+from hierbert.publishing.files import CARD, Upload, card_bytes, plan_upload
 from hierbert.publishing.runs import base_model, find_run
 from hierbert.publishing.upload import Pushed, Target, push, require_token
 
@@ -119,8 +120,8 @@ def describe(upload: Upload, card: str) -> Iterator[str]:
     }
     width = max(map(len, sizes))
     for path, size in sizes.items():
-        yield f"  {path:<{width}}  {format_bytes(size):>9}"
-    yield f"  {len(sizes)} files, {format_bytes(sum(sizes.values()))} together"
+        yield f"  {path:<{width}}  {tqdm.format_sizeof(size, 'B'):>7}"
+    yield f"  {len(sizes)} files, {tqdm.format_sizeof(sum(sizes.values()), 'B')} together"
     if upload.left_out:
         yield f"  left out, for it is no part of the model: {', '.join(upload.left_out)}"
     if CARD in upload.left_out:

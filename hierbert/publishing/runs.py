@@ -78,9 +78,9 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
 
 def _check_results(results: dict[str, Any], path: Path) -> None:
     """Refuse values that no run writes, of which a card cannot be made."""
-    for key in _NEEDED.keys() - results.keys():
+    if lacking := [key for key in _NEEDED if key not in results]:
         raise ModelError(
-            f"{path} is of no run of hierbert's: {key} is missing; name the run's folder with "
+            f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder with "
             "--run, or move that file"
         )
     parts = dict.fromkeys((key for key in OPTIONAL_RESULTS if results.get(key) is not None), dict)

@@ -1,25 +1,50 @@
 """Runs the command lines as a user does: as processes, with files."""
 
+import argparse
+import contextlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
+import tomllib
+import traceback
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(
-    *arguments: str | Path, processes: int = 1, stdin: str | bytes | None = None, **environment: str
+    *arguments: str | Path,
+    processes: int = 1,
+    stdin: str | bytes | io.RawIOBase | None = None,
+    here: bool = False,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``train.py`` or ``infer.py`` (the first argument) and keep what it prints."""
+    """Run ``train.py`` or ``infer.py`` (the first argument) and keep what it prints.
+
+    Args:
+        arguments: The script, from the root of the repository, and its arguments; in this process
+            also an installed command.
+        processes: More than one are started by torchrun.
+        stdin: What the command reads from its standard input; a stream in this process alone.
+        here: Run the script in this process, which saves the start of an interpreter.
+        environment: Variables set for the command.
+    """
     script, *rest = map(str, arguments)
+    if here:
+        return _run_here(script, rest, stdin, environment)
     launch = [sys.executable]
     if processes > 1:
         launch += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
         launch += ["--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
+    assert not isinstance(stdin, io.RawIOBase), "only a command of this process reads a stream"
     data = stdin.encode("utf-8") if isinstance(stdin, str) else stdin
     done = subprocess.run(
         [*launch, str(ROOT / script), *rest], input=data, capture_output=True, env=env, check=False
@@ -27,6 +52,66 @@ def run(
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
     )
+
+
+def _run_here(
+    script: str,
+    arguments: list[str],
+    stdin: str | bytes | io.RawIOBase | None,
+    environment: dict[str, str],
+) -> subprocess.CompletedProcess[str]:
+    """The script as ``__main__`` of this process, with streams and arguments of its own."""
+    data = stdin.encode("utf-8") if isinstance(stdin, str) else stdin or b""
+    raw = io.BufferedReader(data if isinstance(data, io.RawIOBase) else io.BytesIO(data))
+    out, err = io.BytesIO(), io.BytesIO()
+    streams = {
+        "stdin": io.TextIOWrapper(raw, encoding="utf-8"),
+        "stdout": io.TextIOWrapper(out, encoding="utf-8", write_through=True),
+        "stderr": io.TextIOWrapper(err, encoding="utf-8", write_through=True),
+    }
+    env = {"ACCELERATE_USE_CPU": "true", **environment}
+    code: Any = 0
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, env))
+        stack.enter_context(mock.patch.object(sys, "argv", [script, *arguments]))
+        for name, stream in streams.items():
+            stack.enter_context(mock.patch.object(sys, name, stream))
+        try:
+            if script.endswith(".py"):
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+            else:
+                sys.exit(installed(script)())
+        except SystemExit as stop:
+            code = stop.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+        except BaseException:  # As Python itself ends a script.
+            traceback.print_exc()
+            code = 1
+    texts = [stream.getvalue().decode("utf-8") for stream in (out, err)]
+    code = code if isinstance(code, int) else int(code is not None)
+    return subprocess.CompletedProcess([script, *arguments], code, *texts)
+
+
+def installed(command: str) -> Callable[[], int]:
+    """What an installed command such as ``hierbert-push`` calls."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, name = project["scripts"][command].split(":")
+    return getattr(import_module(module), name)
+
+
+def flags(command: str) -> dict[str, argparse.Action]:
+    """The flags of a command, each with what its parser knows of it."""
+    parsers: list[argparse.ArgumentParser] = []
+    parse = argparse.ArgumentParser.parse_known_args
+
+    def record(self: argparse.ArgumentParser, *given: Any, **more: Any) -> Any:
+        parsers.append(self)
+        return parse(self, *given, **more)
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_known_args", record):
+        succeed(command, "--help", here=True)
+    return {flag: action for action in parsers[-1]._actions for flag in action.option_strings}
 
 
 def succeed(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -11,10 +11,10 @@ from hierbert.config import PublishConfig, RunConfig
 from hierbert.config_loading import load_config
 from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
+from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.progress import say
-from hierbert.publishing.checkpoint import read_json
 
 _NEEDED = {
     **{"split": str, "scores": dict},
@@ -67,7 +67,7 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
         encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
         config = replace(config, model=replace(config.model, encoder=encoder))
     if path.is_file():
-        results = read_json(path)
+        results = read_json(path, ModelError)
         _check_results(results, path)
     if config is None and results is None:
         if folder is not None:
@@ -80,8 +80,8 @@ def _check_results(results: dict[str, Any], path: Path) -> None:
     """Refuse values that no run writes, of which a card cannot be made."""
     if lacking := [key for key in _NEEDED if key not in results]:
         raise ModelError(
-            f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder with "
-            "--run, or move that file"
+            f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder "
+            "with --run, or move that file"
         )
     parts = dict.fromkeys((key for key in OPTIONAL_RESULTS if results.get(key) is not None), dict)
     for key, kind in (_NEEDED | parts).items():
@@ -169,7 +169,7 @@ def _public(spec: Any) -> Any:
 def _was_folder(model: Path) -> bool:
     """Whether the configuration of a model remembers that its encoder was a folder."""
     try:
-        found = read_json(model / "config.json").get("text_config")
+        found = read_json(model / "config.json", ModelError).get("text_config")
     # What is wrong with it is told where the model itself is checked.
     except ModelError:
         return False

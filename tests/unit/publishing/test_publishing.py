@@ -331,7 +331,7 @@ def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
     with pytest.raises(ModelError, match=r"results\.json holds no JSON object"):
         find_run(copy)
     (tmp_path / "results.json").write_text('{"split": "test", "loss": 1}')
-    with pytest.raises(ModelError, match="results.json is of no run of hierbert's: scores is missing"):
+    with pytest.raises(ModelError, match="of no run of hierbert's: scores is missing"):
         find_run(copy)
 
 

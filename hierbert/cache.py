@@ -124,11 +124,6 @@ def _sync_all(folder: Path) -> None:
         sync_folder(Path(root))
 
 
-def reason(error: Exception) -> str:
-    """Why something could not be written or read, without the number and the file's name."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -1,27 +1,116 @@
 """What a user can mend: every error here is one line that names the place and what is allowed.
 
 The command lines print these without a traceback and exit with code 2. Anything else that is
-raised is a defect of hierbert and keeps its traceback.
+raised is a defect of hierbert and keeps its traceback. The helpers that word values, names and
+other libraries' errors never fail, whatever they are given.
 """
 
 import argparse
+import difflib
+import itertools
 import os
+import re
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from hierbert.progress import is_first_process
 
+Setting = Callable[[str], str]
+"""Turns a setting's plain name (``text_column``) into what the user writes."""
+
+
+class UNSET:
+    """Stands for no value, where None is a value."""
+
+
 # Control characters, lone surrogates, and the separators of lines and paragraphs.
-_ORDERS = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_CONTROL_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
 _FIRST_SPEAKS_SECONDS = 10.0
+_MAX_VALUE_CHARS = 60
+_MAX_NAMES = 20
+_MAX_NAMES_COMPARED = 1000
+_MAX_ERROR_CHARS = 300
+_MENTION = re.compile("\0([^\0]*)\0")
+
+
+def config_setting(name: str) -> str:
+    """Name a setting as train.py's config does: ``data.text_column``."""
+    return name if "." in name else f"data.{name}"
+
+
+def flag_setting(name: str) -> str:
+    """Name a setting as infer.py's command line does: ``--text-column``."""
+    return "--" + name.rpartition(".")[2].replace("_", "-")
+
+
+def setting_name(name: str) -> str:
+    """Mention a setting inside an error's message, to be worded where the error is printed.
+
+    Args:
+        name: The plain name, such as ``text_column``, or ``train.lr`` outside the data section.
+
+    Returns:
+        A mark that `HierBertError.worded` replaces.
+    """
+    return f"\0{name}\0"
 
 
 class HierBertError(Exception):
-    """A mistake in what was handed in: a setting, a file, a model folder, a run folder."""
+    """A mistake in what was given: a setting, a file, a model folder, a run folder.
+
+    Its line is ``place: setting=value message; allowed: ...``. A setting, a value or what is
+    allowed that the message says itself is not said twice.
+
+    Args:
+        message: What is wrong. It may mention settings by `setting_name`.
+        place: The file, row and field, such as ``docs.csv, row 3, column 'label'``.
+        setting: Plain name of the setting at fault, such as ``text_column``.
+        value: What was given.
+        allowed: What would be right, in words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        place: str | None = None,
+        setting: str | None = None,
+        value: Any = UNSET,
+        allowed: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.setting = setting
+        self.value = value
+        self.allowed = allowed
+
+    def worded(self, name_of: Setting = config_setting) -> str:
+        """The whole line, settings named as the user writes them.
+
+        Args:
+            name_of: `config_setting` for train.py and Python, `flag_setting` for infer.py.
+        """
+        text = self.message
+        subject = []
+        if self.setting is not None and setting_name(self.setting) not in text:
+            subject.append(name_of(self.setting))
+        if self.value is not UNSET and (value := quote(self.value)) not in text:
+            subject.append(value)
+        if subject:
+            text = f"{'='.join(subject)} {text}"
+        if self.place is not None:
+            text = f"{self.place}: {text}"
+        if self.allowed is not None and self.allowed not in self.message:
+            text = f"{text}; allowed: {self.allowed}"
+        return _MENTION.sub(lambda mention: name_of(mention[1]), text)
+
+    def __str__(self) -> str:
+        return self.worded()
 
 
 class ConfigError(HierBertError):
@@ -44,11 +133,12 @@ class HubError(HierBertError):
     """What the Hugging Face Hub refused, or that it cannot be reached."""
 
 
-def run_command(command: Callable[[], None]) -> int:
+def run_command(command: Callable[[], None], name_of: Setting = config_setting) -> int:
     """Run a command line's body and turn a user's mistake into one line on standard error.
 
     Args:
         command: The body. Its `HierBertError`s become one line, everything else passes through.
+        name_of: How this command line names settings.
 
     Returns:
         The exit code: 0, 2 for a mistake in the input, 130 when interrupted, and 0 when the
@@ -58,7 +148,7 @@ def run_command(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except HierBertError as error:
-        line = printable(" ".join(str(error).split()))
+        line = printable(" ".join(error.worded(name_of).split()))
         if is_first_process():
             print(f"error: {line}", file=sys.stderr)
         else:
@@ -87,13 +177,83 @@ def printable(text: str) -> str:
         The text on one line.
     """
     return "".join(
-        sign if sign == "\t" or unicodedata.category(sign) not in _ORDERS else _escape(sign)
-        for sign in text
+        character
+        if character == "\t" or unicodedata.category(character) not in _CONTROL_CATEGORIES
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
     )
 
 
-def _escape(sign: str) -> str:
-    return sign.encode("unicode_escape").decode("ascii")
+def error_text(error: object, secret: str = "") -> str:
+    """What another library's or the system's error says: one line of at most 300 characters.
+
+    Args:
+        error: The error. A system's is given without its number and its file's name, one without
+            words by its type's name.
+        secret: A text that is shown as ``***``, such as a token.
+    """
+    text = " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
+    if not text or isinstance(error, KeyError):
+        text = f"{type(error).__name__} {text}".strip()
+    if secret:
+        text = text.replace(secret, "***")
+    return text if len(text) <= _MAX_ERROR_CHARS else f"{text[:_MAX_ERROR_CHARS].rstrip()}..."
+
+
+def quote(value: object) -> str:
+    """Give a value's repr, cut to 60 characters."""
+    # Slicing first: the repr of a whole document would be built only to be thrown away.
+    try:
+        text = repr(value[:_MAX_VALUE_CHARS] if isinstance(value, str | bytes | list) else value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return "a value too large to show"
+    cut = isinstance(value, str | bytes | list) and len(value) > _MAX_VALUE_CHARS
+    if cut or len(text) > _MAX_VALUE_CHARS:
+        return text[:_MAX_VALUE_CHARS].rstrip() + "..."
+    return text
+
+
+def quote_all(names: Iterable[str]) -> str:
+    """List names in quotes, the first 20 of them."""
+    all_names = list(names)
+    text = ", ".join(quote(name) for name in all_names[:_MAX_NAMES])
+    more = len(all_names) - _MAX_NAMES
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def type_name(value: object) -> str:
+    """Name a value's type as someone who writes JSON would."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    names = {"str": "a string", "list": "a list", "dict": "an object", "bytes": "bytes"}
+    name = type(value).__name__
+    return names.get(name, f"a {name}")
+
+
+def nearest(name: str, options: Iterable[str], count: int = 1) -> list[str]:
+    """The options spelt most like a name that is none of them, upper and lower case alike.
+
+    Args:
+        name: What was given.
+        options: What there is; the first 1000 are compared.
+        count: At most so many are given.
+    """
+    if len(name) > _MAX_VALUE_CHARS:
+        return []
+    by_lower: dict[str, str] = {}
+    for option in itertools.islice(options, _MAX_NAMES_COMPARED):
+        if len(option) <= 2 * _MAX_VALUE_CHARS:
+            by_lower.setdefault(option.lower(), option)
+    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=count)]
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Give ``; did you mean 'x'?`` for the nearest option, or nothing when none is near."""
+    return "".join(f"; did you mean {near!r}?" for near in nearest(name, options))
 
 
 class CommandLineParser(argparse.ArgumentParser):

@@ -15,8 +15,7 @@ import socket
 from pathlib import Path
 from types import TracebackType
 
-from hierbert.cache import reason
-from hierbert.errors import RunError
+from hierbert.errors import RunError, error_text
 
 try:
     import fcntl
@@ -61,7 +60,7 @@ class FolderLock:
                     self._handle = self._open_and_lock()
             self._made = missing
         except OSError as error:
-            raise RunError(f"{self.what} cannot be locked: {reason(error)}") from error
+            raise RunError(f"{self.what} cannot be locked: {error_text(error)}") from error
         return self
 
     def __exit__(

@@ -18,8 +18,7 @@ from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from hierbert.cache import reason
-from hierbert.errors import ModelError
+from hierbert.errors import ModelError, error_text
 from hierbert.weight_sizes import WeightSizes, read_sizes
 
 CONFIG = "config.json"
@@ -162,7 +161,7 @@ def read_json(path: Path, place: str) -> dict[str, Any]:
             raise ModelError(f"{place}: {path.name} has {size}, at most 64 MiB are read")
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{place}: {path.name} cannot be read: {reason(error)}") from error
+        raise ModelError(f"{place}: {path.name} cannot be read: {error_text(error)}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{place}: {path.name} holds no JSON object")
     return values

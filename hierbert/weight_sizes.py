@@ -20,8 +20,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from hierbert.cache import reason
-from hierbert.errors import ModelError
+from hierbert.errors import ModelError, error_text
 
 # The format's own limit on its header.
 _LARGEST_HEADER_BYTES = 100_000_000
@@ -83,7 +82,7 @@ def _shapes(path: Path, place: str) -> Iterator[list[int]]:
                 raise ModelError(f"{damaged} ({size:,} bytes, of which {length:,} of header)")
             header = json.loads(file.read(length))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{damaged} ({reason(error)})") from error
+        raise ModelError(f"{damaged} ({error_text(error)})") from error
     there = size - 8 - length
     end = 0
     for name, entry in header.items() if isinstance(header, dict) else [("", None)]:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hierbert.data.broken import BrokenRow, RowError
-from hierbert.data.messages import Setting, did_you_mean, listed, shown, type_name
 from hierbert.data.rows import Row
 from hierbert.data.sources import Source
-from hierbert.errors import DataError
+from hierbert.errors import DataError, Setting, did_you_mean, quote, quote_all, type_name
 
 Text = str | list[str] | list[list[str]]
 
@@ -109,7 +108,7 @@ def _missing(
         source.field,
         place,
         f" has no column {column!r}; its columns are "
-        f"{listed(there) or 'none'}; set {setting(name)} to one of them{near}",
+        f"{quote_all(there) or 'none'}; set {setting(name)} to one of them{near}",
     )
 
 
@@ -195,7 +194,7 @@ class RowParser:
         return RowError(
             self._source.field,
             self._row.location,
-            f": column {column!r} holds {shown(value)} ({type_name(value)}); allowed is {allowed}",
+            f": column {column!r} holds {quote(value)} ({type_name(value)}); allowed is {allowed}",
         )
 
 

@@ -20,10 +20,10 @@ from hierbert.data.columns import (
     missing_in_all,
 )
 from hierbert.data.ids import SeenIds
-from hierbert.data.messages import Setting, config_setting, shown
 from hierbert.data.readers import read_rows
 from hierbert.data.rows import Row, broken_rest
 from hierbert.data.sources import Source, file_format, resolve_sources
+from hierbert.errors import Setting, config_setting, quote
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class _Corpus:
             if place == example.location:
                 return  # the hash is another id's
             first = place
-        twice = f"the id {shown(example.id)} occurs twice"
+        twice = f"the id {quote(example.id)} occurs twice"
         advice = (
             f"ids must differ: set {self._setting('id_column')} to another column, or to an empty "
             "string to have ids made"

@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from hierbert.data.corpus import Example
-from hierbert.data.messages import (
+from hierbert.errors import (
+    ConfigError,
+    DataError,
     Setting,
     config_setting,
     did_you_mean,
-    listed,
-    shown,
+    quote,
+    quote_all,
     type_name,
 )
-from hierbert.errors import ConfigError, DataError
 
 LARGEST_NUMBER = 3.4028234663852886e38
 """Of a regression's labels: the largest number of 32 bits, in which models calculate."""
@@ -63,7 +64,7 @@ class LabelMap:
                 "and at least one character"
             )
         if len(set(self.names)) != len(self.names):
-            raise ConfigError(f"label names repeat: {listed(self.names)}")
+            raise ConfigError(f"label names repeat: {quote_all(self.names)}")
         self._number_of = {name: number for number, name in enumerate(self.names)}
 
     @classmethod
@@ -113,7 +114,7 @@ class LabelMap:
         if kind == "list" and problem_type != "multi_label":
             raise DataError(
                 f"{labelled[0].location}: column {field!r} holds the list "
-                f"{shown(labelled[0].label)}, which {problem_type} does not allow; "
+                f"{quote(labelled[0].label)}, which {problem_type} does not allow; "
                 f"set {setting('label_type')} to multi_label"
             )
         learned = cls([], problem_type, separator, field=field)
@@ -127,7 +128,7 @@ class LabelMap:
             raise DataError(
                 f"column {field!r} of the training documents has {len(names)} "
                 f"label{'' if len(names) == 1 else 's'}"
-                f"{' (' + listed(names) + ')' if names else ''}; {problem_type} needs at least "
+                f"{' (' + quote_all(names) + ')' if names else ''}; {problem_type} needs at least "
                 f"{needed} (see {labelled[0].location})"
             )
         return cls(_sorted(names), problem_type, separator, field=field)
@@ -154,8 +155,8 @@ class LabelMap:
         for name in self._names_of(example):
             if name not in self._number_of:
                 raise DataError(
-                    f"{example.location}: column {self.field!r} has the label {shown(name)}, which "
-                    f"the training documents do not have; allowed are {listed(self.names)}"
+                    f"{example.location}: column {self.field!r} has the label {quote(name)}, which "
+                    f"the training documents do not have; allowed are {quote_all(self.names)}"
                     f"{did_you_mean(name, self.names)}"
                 )
             numbers.append(self._number_of[name])
@@ -187,7 +188,7 @@ class LabelMap:
         if isinstance(label, list):
             if self.problem_type != "multi_label":
                 raise DataError(
-                    f"{example.location}: column {self.field!r} holds the list {shown(label)}, "
+                    f"{example.location}: column {self.field!r} holds the list {quote(label)}, "
                     f"but the model's labels are {self.problem_type}: allowed is one label"
                 )
             labels = label
@@ -205,13 +206,13 @@ class LabelMap:
             value = math.nan
         if not math.isfinite(value):
             raise DataError(
-                f"{example.location}: column {self.field!r} holds {shown(label)} "
+                f"{example.location}: column {self.field!r} holds {quote(label)} "
                 f"({type_name(label)}); regression allows finite numbers"
             )
         if abs(value) > LARGEST_NUMBER:
             raise DataError(
-                f"{example.location}, id {shown(example.id)}: column {self.field!r} holds "
-                f"{shown(label)}; regression allows numbers from {-LARGEST_NUMBER:g} to "
+                f"{example.location}, id {quote(example.id)}: column {self.field!r} holds "
+                f"{quote(label)}; regression allows numbers from {-LARGEST_NUMBER:g} to "
                 f"{LARGEST_NUMBER:g}, the 32-bit ones"
             )
         return value
@@ -237,8 +238,8 @@ def _common_kind(examples: list[Example], field: str) -> str:
         if len(found) > 1:
             (kind_a, a), (kind_b, b) = list(found.items())[:2]
             raise DataError(
-                f"column {field!r} mixes types: {a.location} has {shown(a.label)} "
-                f"({kind_a}{inside}), {b.location} has {shown(b.label)} ({kind_b}{inside}); "
+                f"column {field!r} mixes types: {a.location} has {quote(a.label)} "
+                f"({kind_a}{inside}), {b.location} has {quote(b.label)} ({kind_b}{inside}); "
                 "all labels must be of one type"
             )
     return "list" if "a list" in kinds else "scalar"
@@ -259,7 +260,7 @@ def _refuse_fractions(examples: list[Example], field: str, setting: Setting) -> 
     if fraction is not None:
         raise DataError(
             f"{fraction.location}: column {field!r} holds numbers with fractions, such as "
-            f"{shown(fraction.label)}; set {setting('label_type')} to regression, or to "
+            f"{quote(fraction.label)}; set {setting('label_type')} to regression, or to "
             "single_label if they are names of classes"
         )
 

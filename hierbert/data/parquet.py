@@ -14,10 +14,10 @@ from typing import Any
 
 from hierbert.data import streams
 from hierbert.data.broken import BrokenRow
-from hierbert.data.rows import Reading, Row, one_line
+from hierbert.data.rows import Reading, Row
 from hierbert.data.sources import Source
 from hierbert.data.tables import checked_header
-from hierbert.errors import DataError
+from hierbert.errors import DataError, error_text
 
 _ROWS_PER_BATCH = 32
 # What a batch may hold for certain; above it, it is found out what the batch does hold.
@@ -111,12 +111,12 @@ def read_parquet(reading: Reading) -> Iterator[Row | BrokenRow]:
                     elif isinstance(values, _TooMuchError):
                         yield reading.broken(number, f" {values}")
                     else:
-                        detail = f": cannot read a value: {one_line(values)}"
+                        detail = f": cannot read a value: {error_text(values)}"
                         yield reading.broken(number, detail, values)
     except (pyarrow.lib.ArrowException, OSError, ValueError) as error:
         place = f"after row {number} " if number else ""
         raise DataError(
-            f"{source.field}: {source.name!r} cannot be read {place}as parquet: {one_line(error)}"
+            f"{source.field}: {source.name!r} cannot be read {place}as parquet: {error_text(error)}"
         ) from error
 
 

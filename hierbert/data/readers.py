@@ -14,9 +14,8 @@ from typing import Any, Literal, cast, overload
 
 from hierbert.data.aclsum import read_aclsum
 from hierbert.data.broken import BrokenRow
-from hierbert.data.messages import Setting, config_setting, listed, shown, type_name
 from hierbert.data.parquet import read_parquet
-from hierbert.data.rows import Reading, Row, broken_rest, one_line
+from hierbert.data.rows import Reading, Row, broken_rest
 from hierbert.data.sources import Source, folder_labels, near_paths_hint, text_files
 from hierbert.data.streams import (
     MAX_JSON_CHARACTERS,
@@ -29,7 +28,15 @@ from hierbert.data.streams import (
     whole_text,
 )
 from hierbert.data.tables import read_csv
-from hierbert.errors import DataError
+from hierbert.errors import (
+    DataError,
+    Setting,
+    config_setting,
+    error_text,
+    quote,
+    quote_all,
+    type_name,
+)
 
 _MAX_COLUMNS_SHOWN = 20
 _FILES = ("csv", "tsv", "jsonl", "json", "parquet", "txt", "folder")
@@ -121,7 +128,7 @@ def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         # The last one would win, and a text be lost without a word.
         keys = Counter(key for key, _ in pairs)
-        raise ValueError(f"an object has the key {shown(keys.most_common(1)[0][0])} twice")
+        raise ValueError(f"an object has the key {quote(keys.most_common(1)[0][0])} twice")
     return values
 
 
@@ -192,12 +199,12 @@ def _json_rows(document: Any, reading: Reading) -> Iterator[Any]:
         reading.refuse(
             " must be an array of objects, or an object of columns (arrays of one length); "
             f"it is {type_name(document)}"
-            + (f" with the keys {listed(document)}" if isinstance(document, dict) else "")
+            + (f" with the keys {quote_all(document)}" if isinstance(document, dict) else "")
         )
     lengths = {name: len(column) for name, column in document.items()}
     if len(set(lengths.values())) > 1:
         some = dict(itertools.islice(lengths.items(), _MAX_COLUMNS_SHOWN))
-        shown_lengths = ", ".join(f"{shown(name)} {length}" for name, length in some.items())
+        shown_lengths = ", ".join(f"{quote(name)} {length}" for name, length in some.items())
         reading.refuse(f": the columns differ in length: {shown_lengths}")
     names = list(document)
     return (dict(zip(names, row, strict=True)) for row in zip(*document.values(), strict=True))
@@ -241,7 +248,7 @@ def _read_hub(reading: Reading) -> Iterator[Row | BrokenRow]:
     except Exception as error:
         raise DataError(
             f"{source.field}: {source.dataset!r} is no file or folder here and cannot be loaded "
-            f"from the Hugging Face Hub (split {source.split!r}): {one_line(error)}"
+            f"from the Hugging Face Hub (split {source.split!r}): {error_text(error)}"
             f"{near_paths_hint(source.dataset)}"
         ) from error
     named = {name: f for name, f in dataset.features.items() if _class_names(f) is not None}

@@ -3,15 +3,13 @@
 It opens nothing. Invariant: a row's place is said the same way, whether it was read or not.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from hierbert.data.broken import BrokenRow, RowError
-from hierbert.data.messages import Setting
 from hierbert.data.sources import Source
 from hierbert.data.streams import bad_byte_reason
-from hierbert.errors import DataError
+from hierbert.errors import DataError, Setting
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,3 @@ def broken_rest(error: DataError, source: Source, last: int) -> BrokenRow:
 
 def _unit(source: Source) -> str:
     return "line" if source.format == "jsonl" else "row"
-
-
-def one_line(error: Exception) -> str:
-    """Give an error's own words in one line, and its type's name when it has none."""
-    return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__

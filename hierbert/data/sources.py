@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from hierbert.data.messages import listed, shown
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import ConfigError, DataError, quote, quote_all
 
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet", "txt", "folder", "hub", "package"]
 
@@ -125,7 +124,7 @@ def resolve_sources(
         raise ValueError(f"role {role!r} is none of {_ROLES}")
     items = [spec] if isinstance(spec, str) else spec
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"{field}: {shown(spec)} is not a path, a glob, or a list of those")
+        raise ConfigError(f"{field}: {quote(spec)} is not a path, a glob, or a list of those")
     if not items or not all(item.strip() for item in items):
         raise ConfigError(f"{field} is empty: name a file, a folder, a glob or a Hub dataset")
     sources: list[Source] = []
@@ -339,7 +338,7 @@ def _refuse_several_splits(path: str, field: str, names: list[str]) -> None:
     splits = {match[1].lower() for name in names if (match := _SPLIT_NAME.match(name))}
     if len(splits) > 1:
         raise DataError(
-            f"{field}: folder {path!r} holds several splits ({listed(sorted(set(names)))}); "
+            f"{field}: folder {path!r} holds several splits ({quote_all(sorted(set(names)))}); "
             "name the one that is meant"
         )
 

@@ -13,9 +13,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from hierbert.data.messages import Setting, config_setting
 from hierbert.data.sources import Source
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import ConfigError, DataError, Setting, config_setting
 
 MAX_DECOMPRESSED_BYTES = 64 * 2**30
 """A gzipped file that unpacks to more than this is refused."""

@@ -8,7 +8,6 @@ import csv
 from collections.abc import Iterator
 
 from hierbert.data.broken import BrokenRow
-from hierbert.data.messages import listed, shown
 from hierbert.data.rows import Reading, Row
 from hierbert.data.sources import Source
 from hierbert.data.streams import (
@@ -18,7 +17,7 @@ from hierbert.data.streams import (
     lines_of_any_end,
     text_pieces,
 )
-from hierbert.errors import DataError
+from hierbert.errors import DataError, quote, quote_all
 
 
 class _Watch:
@@ -91,7 +90,7 @@ def read_csv(reading: Reading) -> Iterator[Row | BrokenRow]:
         if bad is not None:
             yield reading.broken(number, f" {reading.not_text(bad)}")
         elif len(fields) != len(header):
-            detail = f"{len(fields)} fields, but the header has {len(header)} ({listed(header)})"
+            detail = f"{len(fields)} fields, but the header has {len(header)} ({quote_all(header)})"
             place = _line_span(first_line, last_line)
             yield reading.broken(number, f" ({place}) has {detail}")
         else:
@@ -113,11 +112,11 @@ def checked_header(names: list[str], source: Source) -> list[str]:
         if not name.strip():
             raise DataError(
                 f"{source.field}: {source.name}: the header's column {place + 1} has no name; "
-                f"the header is {listed(names)}"
+                f"the header is {quote_all(names)}"
             )
         if name in seen:
             raise DataError(
-                f"{source.field}: {source.name}: the header names the column {shown(name)} twice"
+                f"{source.field}: {source.name}: the header names the column {quote(name)} twice"
             )
         seen.add(name)
     return names

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from hierbert.data.messages import type_name
-from hierbert.errors import DataError
+from hierbert.errors import DataError, type_name
 from hierbert.model.processing_hierbert import HierBertProcessor, batches_by_tokens
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 

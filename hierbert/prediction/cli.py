@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from hierbert.errors import run_command
+from hierbert.errors import flag_setting, run_command
 from hierbert.prediction.options import parse_options
 
 _TERMINATED = 143
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     codes: list[int] = []
     given = sys.argv[1:] if argv is None else list(argv)
     with _termination():
-        code = run_command(lambda: codes.append(_main(given)))
+        code = run_command(lambda: codes.append(_main(given)), flag_setting)
     return code or sum(codes)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hierbert.data.corpus import BrokenRow, Columns, Example, read_examples
-from hierbert.data.messages import flag_setting
 from hierbert.data.sources import resolve_sources
+from hierbert.errors import flag_setting
 from hierbert.prediction.rows import InputRow, PartEnd, number_rows
 from hierbert.progress import Progress, say
 

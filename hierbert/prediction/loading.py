@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hierbert.data.sources import near_paths_hint
-from hierbert.errors import ConfigError, HierBertError, ModelError
+from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -26,7 +26,6 @@ from hierbert.progress import say
 from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
-_LONGEST_REASON = 300
 
 
 def load_model(
@@ -81,7 +80,7 @@ def load_model(
         raise
     # The settings of a stranger fail anywhere in transformers, with anything.
     except Exception as error:
-        raise ModelError(f"model {name} cannot be loaded: {_reason(error)}") from error
+        raise ModelError(f"model {name} cannot be loaded: {error_text(error)}") from error
     if lost := sorted(report["missing_keys"]):
         raise ModelError(f"model {name} lacks {len(lost)} weights, such as {lost[0]}")
     if wrong := sorted(report["mismatched_keys"]):
@@ -126,8 +125,8 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
     except Exception as error:
         encoder.compile_layers(False)
         why = (
-            f"the encoder cannot be compiled here ({_reason(error)}); on a CPU a C++ compiler such "
-            "as g++ is needed"
+            f"the encoder cannot be compiled here ({error_text(error)}); on a CPU a C++ compiler "
+            "such as g++ is needed"
         )
         if needed:
             raise ConfigError(f"compile: {why}") from error
@@ -174,7 +173,7 @@ def find_device(name: str) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"device {name!r} cannot be used here: {_reason(error)}; allowed are auto, cpu, and "
+            f"device {name!r} cannot be used here: {error_text(error)}; allowed are auto, cpu, and "
             "the accelerators of this machine, such as cuda or cuda:1"
         ) from error
     return device
@@ -243,7 +242,8 @@ def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: st
             model(**processor("a").to(model.device))
     except Exception as error:
         raise ModelError(
-            f"model {name} is loaded and cannot be used: {type(error).__name__}: {_reason(error)}"
+            f"model {name} is loaded and cannot be used: {type(error).__name__}: "
+            f"{error_text(error)}"
         ) from error
 
 
@@ -252,15 +252,7 @@ def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(name, **hub)
     # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
     except Exception as error:
-        why = _reason(error)
+        why = error_text(error)
         if "trust_remote_code" in str(error):
             why = "it needs code of its own repository, which is not run"
         raise ModelError(f"the tokenizer of model {name} cannot be loaded: {why}") from error
-
-
-def _reason(error: Exception) -> str:
-    """What an error says, on one line of bounded length."""
-    text = " ".join(str(error).split())
-    if not text or isinstance(error, KeyError):
-        text = f"{type(error).__name__} {text}".strip()
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON].rstrip()}..."

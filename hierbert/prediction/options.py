@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.data.messages import flag_setting
-from hierbert.errors import CommandLineParser, ConfigError
+from hierbert.errors import CommandLineParser, ConfigError, flag_setting
 from hierbert.prediction.outputs import FORMATS, output_format
 from hierbert.prediction.target import Target
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hierbert.cache import reason
-from hierbert.errors import RunError
+from hierbert.errors import RunError, error_text
 from hierbert.locks import LOCK
 from hierbert.prediction import manifest
 
@@ -189,7 +188,9 @@ class OutputFolder(ABC):
         try:
             yield
         except OSError as error:
-            raise RunError(f"--output {self.path} cannot be written: {reason(error)}") from error
+            raise RunError(
+                f"--output {self.path} cannot be written: {error_text(error)}"
+            ) from error
 
 
 def is_there(path: Path) -> bool:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hierbert.cache import write_whole
-from hierbert.data.messages import flag_setting
-from hierbert.errors import RunError
+from hierbert.errors import RunError, flag_setting
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.records import gather_records
 from hierbert.prediction.target import Target

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hierbert.data.corpus import Columns
-from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.fingerprints import model_fingerprint
 from hierbert.prediction.inputs import Inputs, check_inputs
 from hierbert.prediction.job import Job, Question

@@ -4,8 +4,7 @@ import os
 import sys
 from typing import Any
 
-from hierbert.cache import reason
-from hierbert.errors import RunError
+from hierbert.errors import RunError, error_text
 from hierbert.prediction.outputs import StreamWriter
 from hierbert.prediction.rows import InputRow, PartEnd
 from hierbert.progress import say
@@ -50,7 +49,7 @@ class StandardOutput:
         except OSError as error:
             # Python flushes standard output once more at exit; give it somewhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise RunError(f"--output - cannot be written: {reason(error)}") from error
+            raise RunError(f"--output - cannot be written: {error_text(error)}") from error
         self.answers += 1
         if omission := answer.get("omission"):
             self.shortened += 1

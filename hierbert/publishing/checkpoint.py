@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import hierbert.model
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
 from hierbert.encoders import FOLDER_MARK, last_part
-from hierbert.errors import ModelError
+from hierbert.errors import ModelError, error_text
 from hierbert.publishing.names import is_hub_id
 
 ENTRY_MODULES = ("modeling_hierbert", "processing_hierbert", "pipeline_hierbert")
@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {reason(error)}") from error
+        raise ModelError(f"{path} cannot be read: {error_text(error)}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} holds no JSON object")
     return values

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from hierbert.cache import reason
 from hierbert.config_loading import dump_config
-from hierbert.errors import ModelError
+from hierbert.errors import ModelError, error_text
 from hierbert.prediction.loading import check_folder, load_model
 from hierbert.publishing.checkpoint import completed_files
 from hierbert.publishing.runs import Run, public_settings
@@ -171,7 +170,7 @@ def _is_pickle(path: Path) -> bool:
             with safe_open(path, "pt"):
                 return False
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {reason(error)}") from error
+        raise ModelError(f"{path} cannot be read: {error_text(error)}") from error
     except SafetensorError:
         pass
     # Zip archives are how torch wraps its pickles.

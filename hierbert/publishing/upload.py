@@ -23,13 +23,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from hierbert.errors import HierBertError, HubError
+from hierbert.errors import HierBertError, HubError, error_text
 from hierbert.progress import say
 from hierbert.publishing.files import CARD, Upload, UploadFile, card_bytes, is_replaced
 from hierbert.publishing.merging import merge_cards
 
 _MAIN = "main"
-_LONGEST_REASON = 300
 _UNREACHABLE = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
@@ -238,7 +237,7 @@ def _explained(error: BaseException, what: str, token: str) -> HubError:
     answered = next((e for e in chain if isinstance(e, HfHubHTTPError)), None)
     if answered is not None and answered.response is not None:
         status = answered.response.status_code
-        reason = _reason(answered.server_message or answered, token)
+        reason = error_text(answered.server_message or answered, token)
         if status == 401:
             return HubError(
                 "the Hub refuses this token (401): it is wrong or has ended; run "
@@ -261,12 +260,6 @@ def _explained(error: BaseException, what: str, token: str) -> HubError:
     if unreachable is not None:
         return Unreachable(
             f"{place} cannot be reached, or the connection broke off "
-            f"({_reason(unreachable, token)}); what was uploaded stays: the same command goes on"
+            f"({error_text(unreachable, token)}); what was uploaded stays: the same command goes on"
         )
-    return HubError(f"{what} cannot be pushed: {_reason(error, token)}")
-
-
-def _reason(error: object, token: str) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = text.replace(token, "***")
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON].rstrip()}..."
+    return HubError(f"{what} cannot be pushed: {error_text(error, token)}")

@@ -14,7 +14,7 @@ from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
 from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
-from hierbert.errors import ConfigError, DataError, HierBertError, ModelError
+from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, error_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.text_encoders import build_encoder
@@ -65,13 +65,13 @@ def build_model(
         raise
     except OSError as error:
         raise ModelError(
-            f"{place} cannot be loaded: {_first_line(error)}; "
+            f"{place} cannot be loaded: {error_text(error)}; "
             f"{encoder_hint(settings.encoder, asked)}"
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{place} cannot be loaded: its weights are damaged or do "
-            f"not fit its config.json ({_first_line(error)})"
+            f"not fit its config.json ({error_text(error)})"
         ) from error
     except (ValueError, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
@@ -84,7 +84,7 @@ def build_model(
     except Exception as error:
         raise ModelError(
             f"{place} cannot be loaded: its files are damaged or do not go together "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {error_text(error)})"
         ) from error
     tokenizer = _load_tokenizer(source, settings.encoder, revision)
     encoder = model.hierbert.segment_encoder
@@ -111,7 +111,7 @@ def _load_tokenizer(source: str, name: str, revision: str | None) -> Any:
     # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
     except Exception as error:
         raise ModelError(
-            f"the tokenizer of model.encoder={name} cannot be loaded: {_first_line(error)}"
+            f"the tokenizer of model.encoder={name} cannot be loaded: {error_text(error)}"
         ) from error
     # Without its files a tokenizer is made of nothing but special tokens.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
@@ -250,10 +250,6 @@ def balanced_weights(label_map: LabelMap, examples: list[Example]) -> list[float
             weight = (total - count) / count
         weights.append(min(LARGEST_CLASS_WEIGHT, max(1 / LARGEST_CLASS_WEIGHT, weight)))
     return weights
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else repr(error)
 
 
 def _inner_message(error: BaseException) -> str:

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
+from hierbert.errors import error_text
 
 STATE = "state.json"
 WEIGHTS = "weights.safetensors"
@@ -149,7 +150,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DamagedError(f"{STATE} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedError(f"{STATE} cannot be read: {_first_line(error)}") from error
+        raise DamagedError(f"{STATE} cannot be read: {error_text(error)}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise DamagedError(f"{STATE} is not of this version of hierbert")
     if content.pop("sha256", None) != _hash_of_json(content):
@@ -210,12 +211,8 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
     except FileNotFoundError as error:
         raise DamagedError(f"{path.name} is missing") from error
     except OSError as error:
-        raise DamagedError(f"{path.name} cannot be read: {reason(error)}") from error
+        raise DamagedError(f"{path.name} cannot be read: {error_text(error)}") from error
 
 
 def _hash_of_json(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hierbert.cache import reason, write_folder_whole
-from hierbert.errors import RunError
+from hierbert.cache import write_folder_whole
+from hierbert.errors import RunError, error_text
 from hierbert.progress import say
 from hierbert.training.checkpoint_files import (
     WEIGHTS,
@@ -80,8 +80,8 @@ def save_checkpoint(
             prune(folder, path, keep, superseded)
         except (OSError, SafetensorError) as error:
             problem = (
-                f"checkpoint {path} cannot be written: {reason(error)}; mend that and go on with "
-                "--resume"
+                f"checkpoint {path} cannot be written: {error_text(error)}; mend that and go on "
+                "with --resume"
             )
     raise_together(problem)
 
@@ -107,7 +107,7 @@ def save_best(
         except (OSError, SafetensorError) as error:
             name = f"best_step_{state.best_step:08d}.safetensors"
             problem = (
-                f"{folder / name} cannot be written: {reason(error)}; mend that and go on with "
+                f"{folder / name} cannot be written: {error_text(error)}; mend that and go on with "
                 "--resume"
             )
     raise_together(problem)

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
-from hierbert.errors import RunError
+from hierbert.errors import RunError, error_text
 from hierbert.fingerprints import add_settings, add_weights, plain_config
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 
@@ -159,7 +159,7 @@ def save_documents(folder: Path, prints: Mapping[str, CorpusPrint]) -> None:
         write_whole(path, write)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be written: {reason(error)}; mend that and go on with --resume"
+            f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"
         ) from error
 
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from hierbert.cache import reason
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.errors import ConfigError, RunError
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.progress import say
 
 RESOLVED = "config.resolved.yaml"
@@ -39,7 +38,7 @@ def read_resolved(path: Path) -> RunConfig:
             raise _damaged(path, "its end is missing" if text.strip() else "it is empty")
         return load_config(RunConfig, path)
     except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise _damaged(path, reason(error)) from error
+        raise _damaged(path, error_text(error)) from error
 
 
 def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import transformers
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
-from hierbert.errors import RunError, printable
+from hierbert.errors import RunError, error_text, printable
 from hierbert.evaluation.answers import Answer
 from hierbert.evaluation.rouge import ROUGE_TYPES
 from hierbert.model.decoding import summary_text
@@ -133,7 +133,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
         write_whole(path, write)
     except OSError as error:
         raise RunError(
-            f"{path} cannot be written: {reason(error)}; mend that and go on with --resume"
+            f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"
         ) from error
 
 

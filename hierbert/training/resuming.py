@@ -15,12 +15,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
-from hierbert.errors import RunError
+from hierbert.errors import RunError, error_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
 from hierbert.training.checkpoints import load_checkpoint, newest_whole, raise_together
@@ -320,9 +320,8 @@ def _note(
             text = dump_config(config)
             write_whole(folder / RESOLVED, lambda aside: _write_text(aside, text))
         except OSError as error:
-            problem = (
-                f"{folder} cannot be written: {reason(error)}; mend that and go on with --resume"
-            )
+            why = error_text(error)
+            problem = f"{folder} cannot be written: {why}; mend that and go on with --resume"
     raise_together(problem)
     keep_documents(folder, now.corpora, accelerator)
 

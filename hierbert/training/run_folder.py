@@ -19,10 +19,10 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from hierbert.cache import reason, sync_folder, write_folder_whole, write_whole
+from hierbert.cache import sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config
-from hierbert.errors import RunError
+from hierbert.errors import RunError, error_text
 from hierbert.locks import LOCK, FolderLock
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -182,7 +182,7 @@ def open_run_folder(
         except OSError as error:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-            raise RunError(f"run_dir={folder} cannot be written: {reason(error)}") from error
+            raise RunError(f"run_dir={folder} cannot be written: {error_text(error)}") from error
     if accelerator.is_main_process:
         _remove_remains(folder)
     accelerator.wait_for_everyone()
@@ -207,7 +207,7 @@ def read_probed(folder: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _not_probed(path, reason(error)) from error
+        raise _not_probed(path, error_text(error)) from error
     if not isinstance(content, dict):
         raise _not_probed(path, "it holds no names and numbers")
     for name, value in content.items():
@@ -231,7 +231,7 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
         write_whole(folder / PROBED, lambda aside: _write_text(aside, text))
     except OSError as error:
         raise RunError(
-            f"{folder / PROBED} cannot be written: {reason(error)}; mend that and go on with "
+            f"{folder / PROBED} cannot be written: {error_text(error)}; mend that and go on with "
             "--resume"
         ) from error
 
@@ -271,7 +271,7 @@ def save_model(
         write_folder_whole(target, write)
     except (OSError, SafetensorError) as error:
         raise RunError(
-            f"{target} cannot be written: {reason(error)}; mend that and go on with --resume"
+            f"{target} cannot be written: {error_text(error)}; mend that and go on with --resume"
         ) from error
 
 
@@ -310,7 +310,7 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise RunError(
-            f"run_dir={folder} cannot be written: {there}: {reason(error)}; name another folder"
+            f"run_dir={folder} cannot be written: {there}: {error_text(error)}; name another folder"
         ) from error
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.cache import reason, write_whole
-from hierbert.errors import ConfigError, RunError
+from hierbert.cache import write_whole
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.progress import say
 from hierbert.training.checkpoints import raise_together
 
@@ -129,7 +129,7 @@ class Trackers:
 
     def _not_writable(self, error: OSError) -> RunError:
         return RunError(
-            f"{self.path} cannot be written: {reason(error)}; mend that and go on with --resume"
+            f"{self.path} cannot be written: {error_text(error)}; mend that and go on with --resume"
         )
 
 

@@ -20,9 +20,8 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.cache import reason
 from hierbert.data.plan import deal_all, fill_batches
-from hierbert.errors import ConfigError, RunError
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.segmentation import SegmentedDocument
@@ -372,7 +371,7 @@ def _root(options: CacheOptions) -> Path:
 
 def _not_writable(options: CacheOptions, error: Exception) -> RunError:
     return RunError(
-        f"the vector cache {_root(options)} cannot be written: {reason(error)}; free some room "
+        f"the vector cache {_root(options)} cannot be written: {error_text(error)}; free some room "
         f"there, or name another folder as {options.name('dir')}"
     )
 

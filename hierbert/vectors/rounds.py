@@ -13,7 +13,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.cache import reason, write_whole
+from hierbert.cache import write_whole
+from hierbert.errors import error_text
 
 
 def encoding_rounds(
@@ -46,9 +47,8 @@ def encoding_rounds(
             try:
                 write_whole(path, lambda aside: _write_text(aside, text))
             except OSError as error:
-                problem = (
-                    f"{path} cannot be written: {reason(error)}; mend that and go on with --resume"
-                )
+                why = error_text(error)
+                problem = f"{path} cannot be written: {why}; mend that and go on with --resume"
     there = set(wanted)
     rounds = [[key for key in keys if key in there] for keys in known]
     return [keys for keys in rounds if any(key in gaps for key in keys)], problem

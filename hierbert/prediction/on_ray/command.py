@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 
 from hierbert.data.corpus import Columns
-from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.prediction.on_ray.engine import Cluster, RayReport, run_on_ray
 from hierbert.prediction.options import BUDGETS, cache_options
 from hierbert.prediction.output_folder import ERRORS

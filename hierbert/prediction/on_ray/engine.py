@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hierbert.data.corpus import Columns
-from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.fingerprints import folder_fingerprint
 from hierbert.locks import FolderLock
 from hierbert.prediction.on_ray.actor import Answering

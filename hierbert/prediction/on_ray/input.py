@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from hierbert.data.corpus import Columns, Example, Text, read_one_source
-from hierbert.data.messages import flag_setting
 from hierbert.data.sources import Source, resolve_sources, text_files
-from hierbert.errors import DataError
+from hierbert.errors import DataError, flag_setting
 
 
 @dataclass(frozen=True)

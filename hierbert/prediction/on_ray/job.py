@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 import hierbert
-from hierbert.data.messages import flag_setting
-from hierbert.errors import ConfigError, DataError, HierBertError, RunError
+from hierbert.errors import ConfigError, DataError, HierBertError, RunError, flag_setting
 from hierbert.prediction.on_ray.actor import Answering, PartPredictor, as_bytes, mistake_of
 from hierbert.prediction.on_ray.input import Reading, pack, stamp
 from hierbert.prediction.on_ray.output import PartFolder

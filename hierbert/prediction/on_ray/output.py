@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierbert.cache import reason, sync_folder, write_whole
-from hierbert.errors import RunError
+from hierbert.cache import sync_folder, write_whole
+from hierbert.errors import RunError, error_text
 from hierbert.prediction.manifest import NAME as MANIFEST
 from hierbert.prediction.manifest import UNREADABLE
 from hierbert.prediction.on_ray.plan import Plan
@@ -82,7 +82,7 @@ class PartFolder(OutputFolder):
             values["complete"] = bool(values["complete"])
         except (*UNREADABLE, KeyError, TypeError) as error:
             raise RunError(
-                f"{path} cannot be read: {_words(error)}; --overwrite starts anew"
+                f"{path} cannot be read: {error_text(error)}; --overwrite starts anew"
             ) from error
         return dict(values)
 
@@ -114,7 +114,7 @@ class PartFolder(OutputFolder):
             plan = Plan.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
             raise RunError(
-                f"--resume: {path} cannot be read: {_words(error)}; --overwrite starts anew"
+                f"--resume: {path} cannot be read: {error_text(error)}; --overwrite starts anew"
             ) from error
         with self.writing():
             self.remove_torn()
@@ -247,7 +247,3 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(lines)
-
-
-def _words(error: Exception) -> str:
-    return " ".join(reason(error).split()) or type(error).__name__

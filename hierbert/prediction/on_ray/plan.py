@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hierbert.data.messages import shown
 from hierbert.data.sources import Source
-from hierbert.errors import RunError
+from hierbert.errors import RunError, quote
 from hierbert.prediction.batches import count_characters
 from hierbert.prediction.on_ray.input import Item, Reading, stamp
 
@@ -261,7 +260,7 @@ def repeated_ids(
             before = first[document_id]
             places = f", first in {before}" if keep_broken else f": {before}, and {location}"
             repeated.setdefault(index, {})[number] = (
-                f"the id {shown(document_id)} occurs twice{places}; ids must differ: set "
+                f"the id {quote(document_id)} occurs twice{places}; ids must differ: set "
                 "--id-column to another column, or to an empty string to have ids made"
             )
     return repeated

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from hierbert.data.aclsum import era_of
 from hierbert.data.corpus import Columns, Example, load_examples, read_examples
-from hierbert.data.messages import flag_setting
-from hierbert.errors import DataError
+from hierbert.errors import DataError, flag_setting
 
 needs_aclsum = pytest.mark.skipif(
     importlib.util.find_spec("aclsum") is None, reason="the package aclsum is not installed"

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from reading import error_of, rows_of, values_of
 
 from hierbert.data import streams
-from hierbert.data.messages import flag_setting
 from hierbert.data.readers import read_rows
 from hierbert.data.sources import resolve_sources
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import ConfigError, DataError, flag_setting
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

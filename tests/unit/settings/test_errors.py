@@ -1,4 +1,5 @@
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,12 @@ from hierbert.errors import (
     HierBertError,
     ModelError,
     RunError,
+    did_you_mean,
+    error_text,
+    flag_setting,
     printable,
     run_command,
+    setting_name,
 )
 
 
@@ -121,3 +126,63 @@ def test_the_error_line_is_shown_without_orders(capsys) -> None:
 
     assert run_command(fail) == 2
     assert capsys.readouterr().err == "error: id 'a\\x1b]0;title\\x07' of \\ud83d\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "in_train", "in_infer"),
+    [
+        (DataError("a.csv is empty"), "a.csv is empty", "a.csv is empty"),
+        (
+            DataError(
+                "is no number",
+                place="a.csv, row 3",
+                setting="label_column",
+                value="x",
+                allowed="numbers",
+            ),
+            "a.csv, row 3: data.label_column='x' is no number; allowed: numbers",
+            "a.csv, row 3: --label-column='x' is no number; allowed: numbers",
+        ),
+        (
+            ConfigError("is too small", setting="train.batch_tokens", value=0, allowed="1 or more"),
+            "train.batch_tokens=0 is too small; allowed: 1 or more",
+            "--batch-tokens=0 is too small; allowed: 1 or more",
+        ),
+        # What the message says itself is not said twice.
+        (
+            DataError(
+                f"no column 'x'; set {setting_name('text_column')} to one of 'a', 'b'",
+                setting="text_column",
+                value="x",
+                allowed="'a', 'b'",
+            ),
+            "no column 'x'; set data.text_column to one of 'a', 'b'",
+            "no column 'x'; set --text-column to one of 'a', 'b'",
+        ),
+    ],
+)
+def test_an_error_words_its_setting_where_it_is_printed(error, in_train, in_infer, capsys) -> None:
+    for again in (error, pickle.loads(pickle.dumps(error))):
+        assert (str(again), again.worded(flag_setting)) == (in_train, in_infer)
+    assert run_command(raiser(error), flag_setting) == 2
+    assert capsys.readouterr().err == f"error: {in_infer}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FileNotFoundError(2, "No such file", "a/b"), "No such file"),
+        (ValueError("bad\n  value."), "bad value"),
+        (KeyError("x"), "KeyError 'x'"),
+        (ValueError(), "ValueError"),
+        (ValueError("the token hf_1 is refused"), "the token *** is refused"),
+        (ValueError("x" * 1000), "x" * 300 + "..."),
+    ],
+)
+def test_any_error_has_one_short_line(error, text) -> None:
+    assert error_text(error, "hf_1") == text
+
+
+def test_the_nearest_option_is_offered() -> None:
+    assert did_you_mean("Txet", ["id", "Text", "label"]) == "; did you mean 'Text'?"
+    assert did_you_mean("zzz", ["id", "text"]) == did_you_mean("x" * 1000, ["x" * 999]) == ""

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hierbert.data import splits
 from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
-from hierbert.data.messages import flag_setting
 from hierbert.data.splits import split_validation
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import ConfigError, DataError, flag_setting
 
 
 def examples_of(*labels):

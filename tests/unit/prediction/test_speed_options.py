@@ -36,7 +36,6 @@ from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
 from hierbert.training import passes
 from hierbert.training.loop import Trainer
-from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
@@ -442,11 +441,11 @@ def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, mo
     config = load_config(RunConfig, None, settings_)
     real = Trainer.run
 
-    def stopped(self: Trainer, options: ResumeOptions) -> Any:
+    def stopped(self: Trainer, resume: bool) -> Any:
         used.append(self.model.hierbert.segment_encoder.tokens_per_forward)
-        if not options.resume:
+        if not resume:
             raise KeyboardInterrupt
-        return real(self, options)
+        return real(self, resume)
 
     monkeypatch.setattr(Trainer, "run", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -385,8 +385,6 @@ def test_as_a_process_of_its_own(settings, tmp_path, of_jsonl) -> None:
     # Plain lines, none of the bars and reports of the libraries.
     for noise in ("\r", "\x1b", "it/s", "Warning", "Loading weights", "model shards"):
         assert noise not in done.stderr + done.stdout, noise
-    error = refuse("train.py", *settings())
-    assert str(tmp_path / "run") in error
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.cache import write_whole
 from hierbert.errors import CommandLineParser, ConfigError, error_text, run_command
+from hierbert.files import write_text
 from hierbert.progress import say
 from hierbert.publishing.names import check_branch, check_license, check_repo
 
@@ -103,11 +103,7 @@ def _main(argv: list[str]) -> None:
 
 def _write_card(path: Path, card: str) -> None:
     try:
-        write_whole(path, lambda aside: _write(aside, card))
+        write_text(path, card)
     except OSError as error:
         raise ConfigError(f"--card-out {path} cannot be written: {error_text(error)}") from error
     say(f"card: {path}")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))

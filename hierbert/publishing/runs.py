@@ -11,8 +11,8 @@ from hierbert.config import PublishConfig, RunConfig
 from hierbert.config_loading import load_config
 from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
+from hierbert.files import read_json
 from hierbert.progress import say
-from hierbert.publishing.checkpoint import read_json
 from hierbert.publishing.names import is_hub_id
 
 _NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
@@ -63,7 +63,7 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
         encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
         config = replace(config, model=replace(config.model, encoder=encoder))
     if (place / "results.json").is_file():
-        results = read_json(place / "results.json")
+        results = read_json(place / "results.json", ModelError)
         lacking = [key for key in _NEEDED if key not in results]
         if lacking:
             raise ModelError(
@@ -155,7 +155,7 @@ def _public(spec: Any) -> Any:
 def _was_folder(model: Path) -> bool:
     """Whether the configuration of a model remembers that its encoder was a folder."""
     try:
-        found = read_json(model / "config.json").get("text_config")
+        found = read_json(model / "config.json", ModelError).get("text_config")
     # What is wrong with it is told where the model itself is checked.
     except ModelError:
         return False

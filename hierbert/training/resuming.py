@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from hierbert.cache import write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
+from hierbert.files import write_text
 from hierbert.fingerprints import add_settings, add_weights, plain_config
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say
@@ -58,15 +58,14 @@ class RunIdentity:
             RunError: They cannot be written, on every process.
         """
 
-        def write(aside: Path) -> None:
-            with aside.open("w", encoding="utf-8", newline="\n") as file:
-                for split, documents in self.documents.items():
-                    for identity, known in documents:
-                        file.write(json.dumps([split, identity, known]) + "\n")
-
         def save() -> None:
+            lines = [
+                json.dumps([split, identity, known]) + "\n"
+                for split, documents in self.documents.items()
+                for identity, known in documents
+            ]
             try:
-                write_whole(folder / DOCUMENTS, write)
+                write_text(folder / DOCUMENTS, "".join(lines))
             except OSError as error:
                 raise not_written(folder / DOCUMENTS, error) from error
 

@@ -11,7 +11,6 @@ from typing import Any
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
-from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
@@ -21,6 +20,7 @@ from hierbert.evaluation.calibration import fit_temperature
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
 from hierbert.evaluation.intervals import label_intervals
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
+from hierbert.files import cache_folder
 from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor

@@ -15,11 +15,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.cache import sync_folder, write_folder_whole, write_whole
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.locks import LOCK, FolderLock
+from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_json, write_text
 from hierbert.progress import say
 from hierbert.training.processes import on_first_process
 
@@ -230,7 +229,7 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
             try:
                 settings = dump_config(config)
                 # First of all: from here on the folder is a run's, which --resume goes on with.
-                write_whole(folder / RESOLVED, lambda aside: _write_text(aside, settings))
+                write_text(folder / RESOLVED, settings)
                 sync_folder(folder.parent)
             except OSError as error:
                 with contextlib.suppress(OSError):
@@ -279,9 +278,8 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
     Raises:
         RunError: The file cannot be read or written.
     """
-    text = json.dumps({**read_probed(folder), **found}, indent=1) + "\n"
     try:
-        write_whole(folder / PROBED, lambda aside: _write_text(aside, text))
+        write_json(folder / PROBED, {**read_probed(folder), **found})
     except OSError as error:
         raise not_written(folder / PROBED, error) from error
 
@@ -370,7 +368,3 @@ def _remove_remains(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

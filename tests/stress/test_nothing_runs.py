@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from inference import infer, save_model, the_error
 
 from hierbert import HierBertPredictor
-from hierbert.cache import write_whole
 from hierbert.errors import ModelError
+from hierbert.files import write_whole
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.markdown import cell
 

@@ -13,7 +13,7 @@ from commands import write_jsonl
 from resuming import _KilledError, dying, outcome, six_steps
 from training import error_of
 
-from hierbert.locks import FolderLock
+from hierbert.files import FolderLock
 from hierbert.training import checkpoints, loop, validation
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer

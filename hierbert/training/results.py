@@ -1,6 +1,5 @@
 """What a run prints and writes at its end: the table, results.json, one document's answers."""
 
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 import torch
 import transformers
 
-from hierbert.cache import write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError, error_text, printable
 from hierbert.evaluation.answers import Answer
+from hierbert.files import write_json
 from hierbert.model.decoding import summary_text
-from hierbert.scoring import Metric, metrics_of, shown_metrics
+from hierbert.scoring import metrics_of, shown_metrics
 from hierbert.scoring.baselines import LABEL_BASELINES
 
 
@@ -35,7 +34,7 @@ def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
         metrics = [metric for metric in metrics_of("summary") if metric.headline]
         rows = [["", *(metric.title for metric in metrics)]]
         for name, row in results["summaries"]["systems"].items():
-            rows.append([name, *(_figure(row[each.name]["mean"], each) for each in metrics)])
+            rows.append([name, *(each.shown(row[each.name]["mean"]) for each in metrics)])
         parts.append(
             f"Summaries of the {count:,} {split} documents, {budget['name']} = "
             f"{budget['limit']:g} (F1 x 100)\n" + _grid(rows)
@@ -64,7 +63,7 @@ def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
         }
         for title, figures in {**systems, "hierbert": scores}.items():
             if figures:
-                rows.append([title, *(_figure(figures[each.name], each) for each in metrics)])
+                rows.append([title, *(each.shown(figures[each.name]) for each in metrics)])
         what = "Numbers" if kind == "regression" else "Labels"
         unit = " (x 100)" if metrics[0].percent else ""
         parts.append(f"{what} of the {count:,} {split} documents{unit}\n" + _grid(rows))
@@ -113,14 +112,9 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     Raises:
         RunError: It cannot be written.
     """
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-
-    def write(aside: Path) -> None:
-        # A lone surrogate in a label becomes the escape that JSON has for it.
-        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-
     try:
-        write_whole(path, write)
+        # A lone surrogate in a label becomes the escape that JSON has for it.
+        write_json(path, results, indent=2, ensure_ascii=False)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"
@@ -157,10 +151,6 @@ def _label_line(
         if share >= threshold
     ]
     return f"  labels: {', '.join(named) or 'none'}"
-
-
-def _figure(value: float, metric: Metric) -> str:
-    return f"{100 * value:.1f}" if metric.percent else f"{value:.4g}"
 
 
 def _grid(rows: list[list[str]]) -> str:

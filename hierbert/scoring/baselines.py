@@ -263,7 +263,9 @@ def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:
     """How often each word occurs in each sentence, float64 (N, words)."""
     tokenizer = RougeWords()
     numbers: dict[str, int] = {}
-    starts, columns, counts = [0], [], []
+    starts: list[int] = [0]
+    columns: list[int] = []
+    counts: list[int] = []
     for sentence in sentences:
         occurring = Counter(tokenizer.tokenize(sentence))
         columns.extend(numbers.setdefault(word, len(numbers)) for word in occurring)

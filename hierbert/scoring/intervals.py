@@ -42,7 +42,8 @@ def mean_interval(
         ValueError: There are no values, one is not finite, or a setting is not allowed.
     """
     scores = np.asarray(values, dtype=np.float64)
-    return float(scores.mean()), *_ends(_means(scores, seed, samples), confidence)
+    low, high = _ends(_means(scores, seed, samples), confidence)
+    return float(scores.mean()), low, high
 
 
 def paired_difference(

@@ -49,6 +49,10 @@ class Metric:
     percent: bool = True
     hub_factor: int = 1
 
+    def shown(self, value: float) -> str:
+        """A value as it stands in a table."""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
+
 
 METRICS: dict[str, Metric] = {}
 """Every metric by its name, in the order of tables."""

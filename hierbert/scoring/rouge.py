@@ -14,13 +14,7 @@ import numpy.typing as npt
 
 from hierbert.scoring.metric import Metric, add_metrics, metrics_of
 
-_TITLES = {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
-}
-ROUGE_TYPES = tuple(_TITLES)
+ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
 def rouge_scores(
@@ -87,19 +81,21 @@ def summary_scores(
     return {metric.name: metric.score(predictions, references) for metric in metrics_of("summary")}
 
 
-add_metrics(
-    *(
-        Metric(
-            name=name,
-            title=title,
-            problem_types=("summary",),
-            score=lambda predictions, references, name=name: rouge_scores(
-                predictions, references, rouge_types=[name]
-            )[name],
-            hub_type="rouge",
-            headline=True,
-            hub_factor=100,
-        )
-        for name, title in _TITLES.items()
+def _metric(name: str, title: str) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        problem_types=("summary",),
+        score=lambda said, true: rouge_scores(said, true, rouge_types=[name])[name],
+        hub_type="rouge",
+        headline=True,
+        hub_factor=100,
     )
+
+
+add_metrics(
+    _metric("rouge1", "ROUGE-1"),
+    _metric("rouge2", "ROUGE-2"),
+    _metric("rougeL", "ROUGE-L"),
+    _metric("rougeLsum", "ROUGE-Lsum"),
 )

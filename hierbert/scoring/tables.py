@@ -2,13 +2,6 @@
 
 from collections.abc import Sequence
 
-from hierbert.scoring.metric import Metric
-
-
-def figure(metric: Metric, value: float) -> str:
-    """A score as tables show it: times 100 where the metric is a share."""
-    return f"{100 * value:.1f}" if metric.percent else f"{value:.4g}"
-
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
     """Rows as columns of equal width, the first flush left.

@@ -23,7 +23,7 @@ from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
 from hierbert.scoring.metric import metrics_of, shown_metrics
-from hierbert.scoring.tables import figure, grid
+from hierbert.scoring.tables import grid
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
@@ -231,7 +231,7 @@ class Classification(Task):
         }
         for title, figures in {**systems, "hierbert": scores}.items():
             if figures:
-                rows.append([title, *(figure(metric, figures[metric.name]) for metric in shown)])
+                rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
         yield (

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of
 from hierbert.scoring.rouge import summary_scores
-from hierbert.scoring.tables import figure, grid
+from hierbert.scoring.tables import grid
 from hierbert.tasks.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
@@ -112,6 +112,10 @@ class Summarization(Task):
     def encode(self, example: Example) -> Any:
         """The reference summary."""
         return example.summary
+
+    def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
+        """Refuse a way of summarizing that cannot be, before anything costs time."""
+        SummaryRule.from_config(config)
 
     def note(self, examples: Sequence[Example]) -> str | None:
         """How many documents have no summary."""
@@ -281,7 +285,7 @@ class Summarization(Task):
         shown = [metric for metric in metrics_of("summary") if metric.headline]
         rows = [["", *(metric.title for metric in shown)]]
         for name, row in summaries["systems"].items():
-            rows.append([name, *(figure(metric, row[metric.name]["mean"]) for metric in shown)])
+            rows.append([name, *(metric.shown(row[metric.name]["mean"]) for metric in shown)])
         yield (
             f"Summaries of the {results['documents']:,} {results['split']} documents, "
             f"{budget['name']} = {budget['limit']:g} (F1 x 100)\n" + grid(rows)

@@ -15,7 +15,6 @@ from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs,
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, RunError
 from hierbert.files import cache_folder
-from hierbert.heap import allow_large_pages
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
@@ -25,8 +24,11 @@ from hierbert.tasks.task import Scored, Task
 from hierbert.training.building import build_model
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
-from hierbert.training.memory import bound_memory
-from hierbert.training.passes import choose_tokens_per_forward
+from hierbert.training.memory import (
+    allow_large_pages,
+    bound_memory,
+    choose_tokens_per_forward,
+)
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.resources import Stopwatch, resources
 from hierbert.training.results import environment, results_table, sample_answer, write_results

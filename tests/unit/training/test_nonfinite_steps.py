@@ -30,7 +30,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str], kind: str) -> None:
     collate, forward = Trainer._collate, HierBertForDocuments.forward
     poisoned: list[bool] = []
 
-    def noting(self: Trainer, documents: Any, hide_labels: bool) -> Any:
+    def noting(self: Trainer, documents: Any, hide_targets: bool) -> Any:
         poisoned[:] = [any(document.id in ids for document in documents)]
         return collate(self, documents, hide_targets)
 

@@ -180,8 +180,8 @@ from hierbert.training.loop import Trainer
 collate, forward, load_best = Trainer._collate, HierBertForDocuments.forward, Trainer._load_best
 poisoned = [False]
 
-def noting(self, documents, hide_labels):
-    poisoned[0] = not hide_labels and any(document.id == "d3" for document in documents)
+def noting(self, documents, hide_targets):
+    poisoned[0] = not hide_targets and any(document.id == "d3" for document in documents)
     return collate(self, documents, hide_targets)
 
 def broken(self, **inputs):

@@ -23,8 +23,8 @@ from hierbert import HierBertPredictor
 from hierbert.data.corpus import Columns, Example, read_examples
 from hierbert.evaluation.bootstrap import paired_difference
 from hierbert.evaluation.rouge import rouge_scores
+from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
-from hierbert.progress import Progress
 
 
 def predict(model: Path, dtype: str, examples: list[Example]) -> list[Prediction]:

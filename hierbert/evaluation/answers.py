@@ -18,11 +18,11 @@ from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.evaluation.rouge import ROUGE_TYPES, rouge_scores
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.progress import Progress
 
 _TOKENS_PER_BATCH = 16_384
 

@@ -14,9 +14,9 @@ from hierbert.evaluation.baselines import lead, lexrank, majority_class, random,
 from hierbert.evaluation.bootstrap import mean_interval, paired_difference
 from hierbert.evaluation.classification import regression_scores, single_label_scores
 from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import sentence_costs
-from hierbert.progress import Progress
 
 SUMMARY_BASELINES = ("Random", "Lead", "Tail", "TextRank", "LexRank", "Oracle")
 

@@ -12,7 +12,7 @@ from hierbert.config_loading import load_config
 from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
 from hierbert.files import read_json
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.publishing.names import is_hub_id
 
 _NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
@@ -58,7 +58,7 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
         try:
             config = load_config(RunConfig, settings)
         except ConfigError as error:
-            say(f"{settings} is passed over: {error}")
+            log.warning(f"{settings} is passed over: {error}")
     if config is not None and _was_folder(model):
         encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
         config = replace(config, model=replace(config.model, encoder=encoder))

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from hierbert.errors import HierBertError, HubError, error_text
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.publishing.files import CARD, Upload, UploadFile, card_bytes, is_replaced
 from hierbert.publishing.merging import merge_cards
 
@@ -151,7 +151,7 @@ def push(
         ]
         operations += [CommitOperationDelete(path) for path in gone]
         if gone:
-            say(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
+            log.info(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
         made = api.create_commit(
             target.repo,
             operations,
@@ -195,10 +195,10 @@ def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
     try:
         merged = merge_cards(card, old.decode(), license)
     except UnicodeDecodeError:
-        say("the card there is kept as it is: it is not UTF-8")
+        log.info("the card there is kept as it is: it is not UTF-8")
         return old
     if merged.note:
-        say(merged.note)
+        log.info(merged.note)
     return card_bytes(merged.text)
 
 

@@ -17,8 +17,8 @@ from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.plan import plan_epoch
 from hierbert.heap import keep_heap_flat
+from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.progress import say
 from hierbert.training.device_memory import safe_budget_bytes
 from hierbert.training.graph_bytes import GraphBytes, measure_graph_bytes
 from hierbert.training.optimization import trained_weights
@@ -90,7 +90,7 @@ def _probed_tokens(
     saved = gather_object([read_probed(folder).get(_KEPT_TOKENS)])[0]
     # A budget that is given may be another than before: the run had too much or too little.
     if saved is not None and config.training.memory_budget_gib is None:
-        say(f"memory: up to {saved:,} tokens a pass keep their graphs, as the run began")
+        log.info(f"memory: up to {saved:,} tokens a pass keep their graphs, as the run began")
         return int(saved)
     graph = measure_graph_bytes(model, accelerator, sizes.tokens_per_segment)
     budget = _budget_bytes(config, accelerator)
@@ -205,4 +205,4 @@ def _report(kept: int, sizes: LargestSizes, graph: GraphBytes, budget: int, need
     )
     if needed > budget:
         line += "; a lower training.tokens_per_forward needs less"
-    say(line)
+    log.info(line)

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from hierbert.config import RunConfig
+from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.probing import probe_tokens_per_forward
-from hierbert.progress import say
 from hierbert.training.run_folder import read_probed, save_probed
 
 _TOKENS_PER_FORWARD = "training.tokens_per_forward"
@@ -48,5 +48,5 @@ def choose_tokens_per_forward(
         if accelerator.is_main_process:
             save_probed(folder, {_TOKENS_PER_FORWARD: tokens})
         accelerator.wait_for_everyone()
-    say(f"tokens_per_forward: {tokens:,}, by a probe when the run began")
+    log.info(f"tokens_per_forward: {tokens:,}, by a probe when the run began")
     encoder.tokens_per_forward = tokens

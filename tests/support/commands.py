@@ -72,6 +72,9 @@ def _run_here(
     env = {"ACCELERATE_USE_CPU": "true", **environment}
     code: Any = 0
     with contextlib.ExitStack() as stack:
+        # A process of its own would know of no run before; nor shall one after know of this.
+        _forget_accelerator()
+        stack.callback(_forget_accelerator)
         stack.enter_context(mock.patch.dict(os.environ, env))
         stack.enter_context(mock.patch.object(sys, "argv", [script, *arguments]))
         for name, stream in streams.items():
@@ -91,6 +94,12 @@ def _run_here(
     texts = [stream.getvalue().decode("utf-8") for stream in (out, err)]
     code = code if isinstance(code, int) else int(code is not None)
     return subprocess.CompletedProcess([script, *arguments], code, *texts)
+
+
+def _forget_accelerator() -> None:
+    """Drop the precision and the device that accelerate keeps for the life of a process."""
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(True)
 
 
 def installed(command: str) -> Callable[[], int]:

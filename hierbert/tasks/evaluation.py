@@ -17,11 +17,11 @@ from torch import Tensor
 from hierbert.data.corpus import Example
 from hierbert.data.plan import deal_all, fill_batches
 from hierbert.errors import ConfigError
+from hierbert.log import Progress
 from hierbert.model.answering import answer_batch
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import TOKENS_PER_BATCH
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.progress import Progress
 from hierbert.scoring.metric import METRICS
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task

@@ -17,12 +17,12 @@ from hierbert.config import RunConfig
 from hierbert.data.corpus import Example
 from hierbert.errors import DataError
 from hierbert.files import write_json
+from hierbert.log import Progress
 from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule, summary_text
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection import sentence_costs
-from hierbert.progress import Progress
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of

@@ -6,7 +6,7 @@ from hierbert.config import RunConfig
 from hierbert.data.corpus import Columns, Example, Text, load_examples
 from hierbert.data.splits import split_validation
 from hierbert.errors import DataError
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.tasks.task import Task, learn_tasks
 
 
@@ -72,7 +72,7 @@ def load_corpora(config: RunConfig) -> Corpora:
             config.seed,
             stratified=None if all(task.stratifies for task in tasks) else False,
         )
-        say(f"validation: {len(validation):,} of the training documents, held out by the seed")
+        log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
     corpora = Corpora(train, validation, test, tasks)
     for name, examples in corpora.splits.items():
         _report(name, examples, tasks)
@@ -85,7 +85,7 @@ def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
     blank = sum(_is_blank(example.text) for example in examples)
     if blank:
         notes.append(f"{blank:,} without text")
-    say(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+    log.info(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
 
 
 def _is_blank(text: Text) -> bool:

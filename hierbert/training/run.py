@@ -15,9 +15,9 @@ from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs,
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, RunError
 from hierbert.files import cache_folder
+from hierbert.log import format_seconds, log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.progress import format_seconds, say
 from hierbert.tasks.evaluation import answer_documents, check_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, prepare_documents
 from hierbert.tasks.task import Scored, Task
@@ -137,7 +137,7 @@ def _train(
                 accelerator,
                 folder / "encoding.jsonl",
             )
-        say(f"vectors: {vectors.report()}")
+        log.info(f"vectors: {vectors.report()}")
 
     bound_memory(config, accelerator, model, splits["train"], folder)
 
@@ -212,7 +212,7 @@ def _train(
         print(f"\n{results_table(results, tasks)}\n")
         if config.show_sample and splits[split]:
             print(sample_answer(splits[split][0], answers[0], tasks, split, model.config))
-        say(f"run folder: {folder} ({format_seconds(results['seconds'])})")
+        log.info(f"run folder: {folder} ({format_seconds(results['seconds'])})")
         print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
     _let_go(trainer)
@@ -246,7 +246,7 @@ def _calibrate(
         if fitted:
             model.config.update(fitted["config"])
             entries |= fitted["results"]
-            say(fitted["line"])
+            log.info(fitted["line"])
     return entries
 
 
@@ -298,7 +298,7 @@ def _report_lengths(
     """Say how long the documents are, and what was left out of them."""
     for name, documents in splits.items():
         numbers = _lengths(documents)
-        say(
+        log.info(
             f"{name}: {numbers['tokens']:,} tokens in segments of up to "
             f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
             f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
@@ -307,7 +307,7 @@ def _report_lengths(
         if omissions:
             tokens = sum(omission.tokens for omission in omissions)
             kept = numbers["tokens"]
-            say(
+            log.info(
                 f"{name}: segmentation.max_segments={processor.max_segments} left out "
                 f"{tokens:,} tokens ({100 * tokens / (tokens + kept):.1f} %) of "
                 f"{len(omissions):,} documents"

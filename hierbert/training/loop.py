@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, collate_documents
@@ -21,8 +20,7 @@ from hierbert.evaluation.answers import Answer, StoppedError, answer_documents
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import Progress, say
-from hierbert.training.checkpoint_files import DamagedError, check_best
-from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
+from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
 from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
@@ -357,11 +355,7 @@ class Trainer:
                 "(start anew with another run_dir)"
             )
         if self.state.best_step != self.state.step:
-            folder = self.folder / "checkpoints"
-            try:
-                load_weights(self.model, check_best(folder, self.state.best_file))
-            except (DamagedError, OSError, ValueError, SafetensorError) as error:
-                raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
+            load_best(self.folder / "checkpoints", self.model, self.state)
         self.model.eval()
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_folder_whole, write_whole
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import writing
@@ -316,7 +316,7 @@ def _check_or_restore_best(folder: Path, entry: dict[str, Any]) -> None:
             with contextlib.suppress(DamagedError, OSError):
                 _check_file(path / _WEIGHTS, entry)
                 write_whole(folder / entry["name"], partial(_copy, path / _WEIGHTS))
-                say(f"warning: {error}; it is written anew from {path}, which has the same weights")
+                log.warning(f"{error}; it is written anew from {path}, which has the same weights")
                 return
         raise
 

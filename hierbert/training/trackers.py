@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_bytes, write_text
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import writing
 
@@ -87,7 +87,7 @@ class Trackers:
                             if json.loads(line)["step"] <= step:
                                 kept.append(line + b"\n")
                         elif line:
-                            say(f"warning: {self.path}: a damaged line is dropped: {line!r:.60}")
+                            log.warning(f"{self.path}: a damaged line is dropped: {line!r:.60}")
                     write_bytes(self.path, b"".join(kept))
             if self.accelerator.log_with:
                 self._start_others(step if evaluation_due else step + 1)

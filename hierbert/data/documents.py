@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hierbert.cache import write_whole
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.model.heads import MISSING_LABEL

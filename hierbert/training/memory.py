@@ -2,7 +2,7 @@
 
 Gradients do not depend on it, to the last bit: only time and memory do. What `training.memory=auto`
 finds is written to the run folder and used again on resume. Dividing the documents of a step into
-passes is not done here, but by `hierbert.data.plan`.
+passes is not done here, but by `hierbert.data.epoch_plan`.
 """
 
 import os
@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
-from hierbert.data.plan import plan_epoch
+from hierbert.data.epoch_plan import plan_epoch
 from hierbert.heap import keep_heap_flat
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.progress import say

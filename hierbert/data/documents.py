@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hierbert.cache import write_whole
 from hierbert.data.document import Example
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
+from hierbert.files import write_json
 from hierbert.model.heads import MISSING_LABEL
 from hierbert.model.processing_hierbert import HierBertProcessor, collate, collate_structure
 from hierbert.model.segmentation import SegmentedDocument
@@ -122,7 +122,7 @@ def _label_sentences(
     if path is not None:
         # A cache that cannot be written costs time in the next run, and nothing else.
         with contextlib.suppress(OSError):
-            write_whole(path, lambda aside: _write_json(aside, labels))
+            write_json(path, labels, indent=None)
     return labels
 
 
@@ -132,10 +132,6 @@ def _labels_of(document: SegmentedDocument, summary: str, kind: str) -> list[flo
     if kind == "oracle":
         return oracle_labels(len(sentences), selected)
     return graded_labels(sentences, summary, selected)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")
 
 
 def collate_documents(

@@ -75,7 +75,12 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
         )
     sources: list[Source] = []
     for name in names:
-        sources += _resolve_entry(name, role, input_format)
+        try:
+            sources += _resolve_entry(name, role, input_format)
+        except DataError as error:
+            if error.place is not None:
+                error.place = f"{setting_name(role)}: {error.place}"
+            raise
     seen: set[str] = set()
     for source in sources:
         key = os.path.realpath(source.path) if source.path is not None else source.name

@@ -19,6 +19,7 @@ from hierbert.data.epoch_plan import deal_all, fill_batches
 from hierbert.data.labels import LabelMap
 from hierbert.evaluation.rouge import ROUGE_TYPES, rouge_scores
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
+from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.progress import Progress
@@ -143,7 +144,9 @@ def _answer_batch(
             finite[row] = all(map(math.isfinite, [*logits, float(losses[row])]))
     if model.summarizer is not None and rule is not None:
         losses, counted = model.summarizer.losses(
-            output.sentence_scores, inputs["sentence_labels"], inputs["sentences_per_document"]
+            output.sentence_scores,
+            inputs["sentence_labels"],
+            Structure(inputs["segments_per_document"], inputs["sentences_per_document"]),
         )
         scores = output.sentence_scores.float().cpu().split(counts)
         sentence_vectors = output.sentence_vectors.cpu().split(counts)

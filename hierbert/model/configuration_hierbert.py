@@ -75,6 +75,8 @@ class HierBertConfig(PreTrainedConfig):
         dropout: Probability, of the aggregator and the heads (the encoder keeps its own).
         classification: Whether the model has a classification head (labels are in `id2label`).
         summarization: Whether the model has a head that scores sentences for a summary.
+        head_settings: Settings of further heads by name, each a dict; the model has all of them.
+        features: Settings of the features that heads read beside vectors, by name, each a dict.
         class_weights: Loss weight of each label, in label order; None weighs all the same.
             For multi-label, the weight of the positive answers.
         label_smoothing: Probability mass spread over all labels, in [0, 1); single-label only.
@@ -111,6 +113,15 @@ class HierBertConfig(PreTrainedConfig):
     """
 
     model_type = "hierbert"
+    # Of predictions, transformers' Trainer keeps what the heads answer.
+    keys_to_ignore_at_inference = [  # noqa: RUF012
+        "scores",
+        "losses",
+        "sentences_per_document",
+        "document_vectors",
+        "segment_vectors",
+        "sentence_vectors",
+    ]
     sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 (the name and kind transformers reads)
 
     text_config: dict | PreTrainedConfig | None = None
@@ -122,6 +133,8 @@ class HierBertConfig(PreTrainedConfig):
     dropout: float = 0.1
     classification: bool = True
     summarization: bool = False
+    head_settings: dict[str, dict] | None = None
+    features: dict[str, dict] | None = None
     class_weights: list[float] | None = None
     label_smoothing: float = 0.0
     label_mean: float = 0.0
@@ -175,6 +188,12 @@ class HierBertConfig(PreTrainedConfig):
         return self.text_config
 
     @property
+    def head_names(self) -> list[str]:
+        """Of the heads that the model has."""
+        own = {"classification": self.classification, "summarization": self.summarization}
+        return [name for name, wanted in own.items() if wanted] + list(self.head_settings or {})
+
+    @property
     def heads(self) -> int:
         """Attention heads of the layers over segments and sentences."""
         return self.attention_heads or _heads_for(self.hidden_size)
@@ -226,7 +245,7 @@ class HierBertConfig(PreTrainedConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} is not allowed: 0 <= dropout < 1")
-        if not (self.classification or self.summarization):
+        if not self.head_names:
             raise ValueError("a model needs a head: classification or summarization (or both)")
 
     def validate_heads(self) -> None:

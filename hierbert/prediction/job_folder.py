@@ -21,9 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hierbert.cache import sync_folder
 from hierbert.errors import RunError
-from hierbert.locks import FolderLock
+from hierbert.files import FolderLock, sync_folder
 from hierbert.prediction.failures import error_row
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.files import read_json
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -19,7 +20,6 @@ from hierbert.model_files import (
     CheckedFiles,
     check_model_files,
     check_repository,
-    read_json,
 )
 from hierbert.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.progress import say
@@ -202,7 +202,7 @@ def check_folder(folder: Path) -> None:
         inside = folder / "model"
         hint = f"; did you mean {str(inside)!r}?" if (inside / CONFIG).is_file() else ""
         raise ModelError(f"{folder} is no model folder: {CONFIG} is missing{hint}")
-    kind = read_json(folder / CONFIG, f"model {folder}").get("model_type")
+    kind = read_json(folder / CONFIG, ModelError, f"model {folder}").get("model_type")
     if kind != "hierbert":
         raise ModelError(
             f"{folder / CONFIG} is of a model of type {kind!r}; hierbert loads what train.py saved "

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import hierbert
-from hierbert.cache import write_whole
 from hierbert.errors import RunError
+from hierbert.files import write_json
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -100,8 +100,7 @@ class Manifest:
             "sessions": self.sessions,
             "parts": [asdict(self.parts[number]) for number in sorted(self.parts)],
         }
-        text = json.dumps(content, indent=1) + "\n"
-        write_whole(folder / NAME, lambda aside: _write(aside, text))
+        write_json(folder / NAME, content)
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -141,7 +140,3 @@ def read_any(path: Path) -> dict[str, Any] | None:
     except UNREADABLE:
         return None
     return content if isinstance(content, dict) and content.keys() >= _OF_ANY else None
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

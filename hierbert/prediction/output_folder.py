@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hierbert.errors import RunError, error_text
-from hierbert.locks import LOCK
+from hierbert.files import LOCK
 from hierbert.prediction import manifest
 
 ERRORS = "errors.jsonl"

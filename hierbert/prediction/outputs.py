@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from hierbert.cache import write_whole
 from hierbert.errors import ConfigError
+from hierbert.files import write_whole
 from hierbert.prediction.predictions import Prediction
 
 FORMATS = ("jsonl", "csv", "parquet")

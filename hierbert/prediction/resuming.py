@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hierbert.cache import write_whole
 from hierbert.errors import RunError, flag_setting
+from hierbert.files import write_whole
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.records import gather_records
 from hierbert.prediction.target import Target

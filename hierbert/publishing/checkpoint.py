@@ -7,17 +7,16 @@ It never touches weights. Invariant: the same folder gives the same bytes.
 """
 
 import ast
-import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hierbert.model
-from hierbert.cache import write_whole
 from hierbert.encoders import FOLDER_MARK, last_part
-from hierbert.errors import ModelError, error_text
-from hierbert.publishing.names import is_hub_id
+from hierbert.errors import ModelError
+from hierbert.files import read_json, write_bytes
+from hierbert.hub_names import is_hub_id
 
 ENTRY_MODULES = ("modeling_hierbert", "processing_hierbert", "pipeline_hierbert")
 AUTO_MAP = {
@@ -85,7 +84,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
     Raises:
         ModelError: `config.json` cannot be read.
     """
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json", ModelError)
     for owner in (config, config.get("text_config")):
         if isinstance(owner, dict) and isinstance(owner.get("_name_or_path"), str):
             owner["_name_or_path"] = _public_origin(owner["_name_or_path"])
@@ -106,12 +105,12 @@ def completed_files(folder: Path) -> dict[str, bytes]:
     if config.get("max_tokens_per_segment"):
         processor["max_tokens_per_segment"] = config["max_tokens_per_segment"]
     if (folder / "processor_config.json").is_file():
-        processor = {**read_json(folder / "processor_config.json"), **processor}
+        processor = {**read_json(folder / "processor_config.json", ModelError), **processor}
     processor["processor_class"] = AUTO_MAP["AutoProcessor"].split(".")[1]
     processor["auto_map"] = {"AutoProcessor": AUTO_MAP["AutoProcessor"]}
     files = {"config.json": _dumped(config), "processor_config.json": _dumped(processor)}
     if (folder / "tokenizer_config.json").is_file():
-        tokenizer = read_json(folder / "tokenizer_config.json")
+        tokenizer = read_json(folder / "tokenizer_config.json", ModelError)
         for key in _LOCAL_KEYS:
             tokenizer.pop(key, None)
         files["tokenizer_config.json"] = _dumped(tokenizer)
@@ -133,22 +132,7 @@ def complete_folder(folder: Path) -> None:
     for name, content in completed_files(folder).items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, functools.partial(_write, content))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        ModelError: It cannot be read, or holds something else.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error_text(error)}") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path} holds no JSON object")
-    return values
+            write_bytes(path, content)
 
 
 def _public_origin(name: str) -> str:
@@ -159,7 +143,3 @@ def _public_origin(name: str) -> str:
 def _dumped(values: dict[str, Any]) -> bytes:
     # As transformers writes its own, so that nothing but what was added differs.
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _write(content: bytes, path: Path) -> None:
-    path.write_bytes(content)

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hierbert.cache import write_whole
 from hierbert.errors import error_text
+from hierbert.files import write_whole
 
 STATE = "state.json"
 WEIGHTS = "weights.safetensors"

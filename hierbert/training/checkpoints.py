@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hierbert.cache import write_folder_whole
 from hierbert.errors import RunError, error_text
+from hierbert.files import write_folder_whole
 from hierbert.progress import say
 from hierbert.training.checkpoint_files import (
     WEIGHTS,

@@ -29,7 +29,6 @@ examples:
 
 FLAGS = {
     "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings.",
-    "--allow-changes": "With --resume: with other settings or documents, as far as weights fit.",
 }
 
 
@@ -50,12 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str], stop: StopSignals) -> None:
+    if "--allow-changes" in argv:
+        raise ConfigError(
+            "--allow-changes is no more: a resume has the settings and documents of its run; to "
+            "train the weights of one with others, begin a new run in another run_dir with "
+            "model.start_from=runs/NAME/model"
+        )
     command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, "train.py", FLAGS)
     if command is None:
         return
-    resume, allow_changes = (flag in command.flags for flag in ("--resume", "--allow-changes"))
+    resume = "--resume" in command.flags
     if resume:
-        from hierbert.training.resolved import load_resumed
+        from hierbert.training.run_folder import load_resumed
 
         config = load_resumed(command.config, command.overrides)
     else:
@@ -63,14 +68,11 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     if command.print_config:
         print(dump_config(config, comments=True), end="")
         return
-    if allow_changes and not resume:
-        raise ConfigError("--allow-changes is for --resume: give both, or neither")
     # Training's own imports (accelerate, the metrics) come after the checks that need none, so
     # that mistakes are answered sooner; `import hierbert` has loaded transformers by now.
-    from hierbert.training.resolved import RESOLVED
-    from hierbert.training.run_folder import check_run_folder
+    from hierbert.training.run_folder import RESOLVED, check_run_folder
 
-    check_run_folder(config, resume, allow_changes)
+    check_run_folder(config, resume)
     # A document may hold characters that the terminal's encoding lacks; they are shown escaped.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -81,7 +83,7 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        train(config, resume, allow_changes, stop)
+        train(config, resume, stop)
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():

@@ -25,13 +25,7 @@ from hierbert.training.checkpoint_files import DamagedError, check_best
 from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
 from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
-from hierbert.training.resuming import (
-    Circumstances,
-    ResumeOptions,
-    adapt_state,
-    keep_documents,
-    take_up,
-)
+from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers
@@ -54,7 +48,7 @@ class Trainer:
         vectors: Of a frozen encoder; None encodes tokens in every step.
         folder: The run's folder.
         trackers: Where metrics go.
-        circumstances: What the run's numbers follow from.
+        identity: What the run's numbers follow from.
         stop: Signals that came.
     """
 
@@ -68,14 +62,14 @@ class Trainer:
     vectors: VectorCache | None
     folder: Path
     trackers: Trackers
-    circumstances: Circumstances
+    identity: RunIdentity
     stop: StopSignals
 
-    def run(self, options: ResumeOptions) -> TrainerState:
+    def run(self, resume: bool = False) -> TrainerState:
         """Train to the end or to the last improvement, and leave the best weights in the model.
 
         Args:
-            options: Whether to go on from the newest whole checkpoint, if there is one.
+            resume: Whether to go on from the newest whole checkpoint, if there is one.
 
         Returns:
             Where training ended.
@@ -89,14 +83,9 @@ class Trainer:
         self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
         self.sizes = [document.tokens for document in self.train]
         self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
-        self.state = TrainerState(schedule_steps=self.steps_per_epoch * settings.epochs)
-        self.superseded: list[Path] = []
-        changed = self._resume(options) if options.resume else self._begin()
-        total, done = self.state.schedule_steps, self.state.updates
+        self.state, self.superseded = self._begin_or_resume(resume)
+        total, done = self.steps_per_epoch * settings.epochs, self.state.updates
         self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
-        if changed:
-            # From now on the checkpoints say under what they were made.
-            self._save()
         tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
         with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
             if self.state.evaluation_due:
@@ -297,13 +286,13 @@ class Trainer:
         }
         self.trackers.log(line)
         if problem is not None and self.config.training.on_nonfinite_loss == "stop":
-            # The evaluation stays due: a resume, maybe with other settings, tries it again.
+            # The evaluation stays due: a resume tries it again, maybe with "skip".
             self._save()
             raise RunError(f"{problem}, and training.on_nonfinite_loss=skip goes on without it")
         if problem is not None:
             self.state.evaluations_without_gain += 1
             say(f"never the best: {problem}")
-        self.state.evaluation_due, self.state.evaluated_step = False, self.state.step
+        self.state.evaluation_due = False
         self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
         say(in_words(line))
@@ -337,37 +326,21 @@ class Trainer:
         )
         self.superseded = []
 
-    def _begin(self) -> bool:
-        """Start from the beginning; nothing is not as it was."""
-        self.circumstances.begin_in(self.state)
-        self.trackers.begin(0, 0)
-        keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
-        return False
-
-    def _resume(self, options: ResumeOptions) -> bool:
-        """Go on from a checkpoint; whether something is not as it was then."""
-        found = take_up(
-            self.config,
-            self.folder,
-            self.model,
-            self.optimizer,
-            self.accelerator,
-            self.circumstances,
-            options,
+    def _begin_or_resume(self, resume: bool) -> tuple[TrainerState, list[Path]]:
+        """Where the run is: at its beginning, or at its newest whole checkpoint; damaged ones."""
+        found: TrainerState | None = None
+        damaged: list[Path] = []
+        if resume:
+            found, damaged = load_newest_checkpoint(
+                self.folder, self.model, self.optimizer, self.accelerator, self.identity
+            )
+        state = found or TrainerState(identity=self.identity.hashes)
+        state.metrics_lines = self.trackers.begin(
+            state.metrics_lines, state.step, state.evaluation_due
         )
-        if found.state is None:
-            return self._begin()
-        self.state, self.superseded = found.state, found.superseded
-        self.state.metrics_lines = self.trackers.begin(
-            self.state.metrics_lines, self.state.step, self.state.evaluation_due
-        )
-        epochs = self.config.training.epochs
-        if found.changed:
-            adapt_state(self.state, self.circumstances, epochs, self.steps_per_epoch)
-        # Fewer epochs, or less patience, may end a run where nothing was evaluated.
-        if self.state.epoch >= epochs or self._is_over():
-            self.state.evaluation_due |= self.state.evaluated_step != self.state.step
-        return found.changed
+        if found is None:
+            self.identity.save(self.folder, self.accelerator)
+        return state, damaged
 
     def _tokens_done(self) -> int:
         done = self.state.epoch * sum(self.sizes)

@@ -1,6 +1,5 @@
 """What a run prints and writes at its end: the table, results.json, one document's answers."""
 
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import torch
 import transformers
 
-from hierbert.cache import write_whole
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError, error_text, printable
 from hierbert.evaluation.answers import Answer
 from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.files import write_json
 from hierbert.model.decoding import summary_text
 
 _TITLES = {
@@ -123,14 +122,9 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     Raises:
         RunError: It cannot be written.
     """
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-
-    def write(aside: Path) -> None:
-        # A lone surrogate in a label becomes the escape that JSON has for it.
-        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-
     try:
-        write_whole(path, write)
+        # A lone surrogate in a label becomes the escape that JSON has for it.
+        write_json(path, results, indent=2, ensure_ascii=False)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"

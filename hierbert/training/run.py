@@ -11,7 +11,6 @@ from typing import Any
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
-from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
@@ -21,19 +20,18 @@ from hierbert.evaluation.calibration import fit_temperature
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
 from hierbert.evaluation.intervals import label_intervals
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
-from hierbert.heap import allow_large_pages
+from hierbert.files import cache_folder
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model, check_numbers
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
-from hierbert.training.memory import bound_memory
-from hierbert.training.passes import choose_tokens_per_forward
+from hierbert.training.memory import allow_large_pages, bound_memory, choose_tokens_per_forward
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.resources import Stopwatch, resources
 from hierbert.training.results import environment, results_table, sample_answer, write_results
-from hierbert.training.resuming import ResumeOptions, circumstances
+from hierbert.training.resuming import run_identity
 from hierbert.training.run_folder import open_run_folder, run_lock, save_model
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
@@ -46,16 +44,13 @@ _LONGEST_WAIT = timedelta(hours=12)
 def train(
     config: RunConfig,
     resume: bool = False,
-    allow_changes: bool = False,
     stop: StopSignals | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate and save a model.
 
     Args:
         config: All settings.
-        resume: Go on with the run in `config.run_dir`.
-        allow_changes: Also where settings or documents are not what they were, as far as the
-            weights fit. They are noted in the run folder.
+        resume: Go on with the run in `config.run_dir`, with the same settings and documents.
         stop: Notes SIGINT and SIGTERM during the training steps and their evaluations, which then
             end with a checkpoint; None leaves signals alone.
 
@@ -68,7 +63,7 @@ def train(
     """
     accelerator = _accelerator(config)
     with run_lock(config, accelerator):
-        results = _train(config, accelerator, resume, allow_changes, stop or StopSignals())
+        results = _train(config, accelerator, resume, stop or StopSignals())
     if accelerator.is_main_process and config.publish.repo is not None:
         push_run(Path(config.run_dir) / "model", config.publish)
     return results
@@ -101,7 +96,6 @@ def _train(
     config: RunConfig,
     accelerator: Accelerator,
     resume: bool,
-    allow_changes: bool,
     stop: StopSignals,
 ) -> dict[str, Any]:
     started = time.monotonic()
@@ -121,7 +115,7 @@ def _train(
     )
     if config.training.freeze_encoder:
         check_cache(kept)
-    folder, changed = open_run_folder(config, accelerator, resume, allow_changes)
+    folder = open_run_folder(config, accelerator, resume)
     model.to(accelerator.device)
     choose_tokens_per_forward(config, accelerator, model, folder)
 
@@ -162,13 +156,13 @@ def _train(
         vectors=vectors,
         folder=folder,
         trackers=Trackers(folder / "metrics.jsonl", accelerator),
-        circumstances=circumstances(config, splits, label_map, model),
+        identity=run_identity(splits, label_map, model),
         stop=stop,
     )
     # New weights and dropout follow from the seed, whatever was drawn before.
     set_seed(config.seed + 1 + accelerator.process_index)
     with Stopwatch() as training_time, stop:
-        state = trainer.run(ResumeOptions(resume, allow_changes, changed))
+        state = trainer.run(resume)
 
     calibration = None
     if config.training.calibrate and label_map is not None:

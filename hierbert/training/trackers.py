@@ -11,8 +11,8 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.cache import write_whole
 from hierbert.errors import ConfigError, RunError, error_text
+from hierbert.files import write_bytes, write_text
 from hierbert.progress import say
 from hierbert.training.checkpoints import raise_together
 
@@ -88,7 +88,7 @@ class Trackers:
                     elif line:
                         say(f"warning: {self.path}: a damaged line is dropped: {line!r:.60}")
                 text = b"".join(line + b"\n" for line in kept)
-                write_whole(self.path, lambda aside: _write_bytes(aside, text))
+                write_bytes(self.path, text)
             except OSError as error:
                 problem = str(self._not_writable(error))
         if self.accelerator.is_main_process and self.accelerator.log_with and problem is None:
@@ -124,7 +124,7 @@ class Trackers:
         """By which W&B knows the run of this folder, the same after a resume."""
         path = self.path.with_name(_WANDB_ID)
         if not path.is_file():
-            write_whole(path, lambda aside: _write_bytes(aside, uuid.uuid4().hex[:8].encode()))
+            write_text(path, uuid.uuid4().hex[:8])
         return path.read_text(encoding="utf-8").strip()
 
     def _not_writable(self, error: OSError) -> RunError:
@@ -157,7 +157,3 @@ def _is_whole(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(values, dict) and type(values.get("step")) is int
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

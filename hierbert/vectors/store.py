@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hierbert.cache import write_whole
+from hierbert.files import write_whole
 from hierbert.progress import say
 from hierbert.vectors.keys import KEY_BYTES
 from hierbert.vectors.limit import ENDING, mark_used

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, flag_setting
+from hierbert.files import FolderLock
 from hierbert.fingerprints import folder_fingerprint
-from hierbert.locks import FolderLock
 from hierbert.prediction.on_ray.actor import Answering
 from hierbert.prediction.on_ray.input import Reading
 from hierbert.prediction.on_ray.job import Cluster, RayJob, ray_session

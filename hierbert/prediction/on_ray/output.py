@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierbert.cache import sync_folder, write_whole
 from hierbert.errors import RunError, error_text
+from hierbert.files import sync_folder, write_json, write_text
 from hierbert.prediction.manifest import NAME as MANIFEST
 from hierbert.prediction.manifest import UNREADABLE
 from hierbert.prediction.on_ray.plan import Plan
@@ -100,7 +100,7 @@ class PartFolder(OutputFolder):
             self.make_empty()
             sync_folder(self.path)
             # In this order, so that a job killed in here is never taken for one to go on with.
-            _write_json(self.unfinished / "plan.json", plan.to_json())
+            write_json(self.unfinished / "plan.json", plan.to_json())
             self._write_manifest(settings, plan, complete=False)
 
     def go_on(self) -> Plan:
@@ -181,7 +181,7 @@ class PartFolder(OutputFolder):
             omitted,
             errors,
         )
-        _write_json(self.unfinished / f"done-{number}.json", vars(part))
+        write_json(self.unfinished / f"done-{number}.json", vars(part))
         return part
 
     def finish(self, settings: dict[str, Any], plan: Plan) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class PartFolder(OutputFolder):
             ordered = [done[number] for number in range(plan.parts)]
             if any(part.errors for part in ordered):
                 lines = (encode_line(error) for part in ordered for error in part.errors)
-                write_whole(self.errors, lambda aside: _write_lines(aside, lines))
+                write_text(self.errors, "".join(lines))
             values = self._write_manifest(settings, plan, complete=True, parts=ordered)
             shutil.rmtree(self.unfinished, ignore_errors=True)
         return values
@@ -235,15 +235,5 @@ class PartFolder(OutputFolder):
                 for number, part in enumerate(parts)
             ],
         }
-        _write_json(self.path / MANIFEST, values)
+        write_json(self.path / MANIFEST, values)
         return values
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    text = json.dumps(values, indent=1)
-    write_whole(path, lambda aside: _write_lines(aside, [text, "\n"]))
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)

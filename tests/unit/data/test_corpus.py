@@ -260,10 +260,8 @@ def test_an_id_twice_in_folders_names_the_file(tmp_path):
     (tmp_path / "sub" / "x.txt").write_text("x")
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a", "id": "x"})
     message = error_of([str(tmp_path / "sub"), path])
-    assert (
-        f"{path}, line 1: the id 'x' occurs twice, first in {tmp_path / 'sub' / 'x.txt'};"
-        in message
-    )
+    assert message.startswith(f"{path}, line 1: the id 'x' occurs twice")
+    assert f"first in {tmp_path / 'sub' / 'x.txt'};" in message
 
 
 # Sources without rows.

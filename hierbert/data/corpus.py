@@ -78,11 +78,11 @@ def read_one_source(
     *,
     encoding: str = "utf-8",
     keep_broken: bool = False,
+    seen: SeenIds | None = None,
 ) -> Iterator[Example | BrokenRow]:
     """Stream the examples of one of several sources, with the ids they have among all of them.
 
-    So that several processes can share the sources; the caller looks for ids that occur in two of
-    them.
+    So that several processes can share the sources, or one knows where each begins.
 
     Args:
         sources: What `resolve_sources` returned.
@@ -90,11 +90,14 @@ def read_one_source(
         columns: Which column holds what.
         encoding: Of text files.
         keep_broken: See `read_examples`.
+        seen: Ids of the sources before, to which those of this one are added; None finds only
+            those that occur twice in this one.
 
     Returns:
         An iterator over its examples, in order; errors are those of `read_examples`.
     """
-    return _Sources(sources, columns, encoding, keep_broken).one_source(index, SeenIds())
+    corpus = _Sources(sources, columns, encoding, keep_broken)
+    return corpus.one_source(index, SeenIds() if seen is None else seen)
 
 
 class _Sources:

@@ -8,8 +8,8 @@ from typing import Any
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.data.document import BrokenRow, Example
 from hierbert.data.sources import resolve_sources
+from hierbert.log import Progress, log
 from hierbert.prediction.rows import InputRow, PartEnd, number_rows
-from hierbert.progress import Progress, say
 
 
 @dataclass(frozen=True)
@@ -102,5 +102,5 @@ def check_inputs(inputs: Inputs) -> int | None:
                 broken += row.broken is not None
                 bar.advance()
     if broken:
-        say(f"the input holds {broken:,} rows that cannot be read")
+        log.info(f"the input holds {broken:,} rows that cannot be read")
     return size

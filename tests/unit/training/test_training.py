@@ -14,7 +14,7 @@ from training import error_of, one_file_run, weights
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.plan import deal_all, fill_batches, plan_epoch
+from hierbert.data.epoch_plan import deal_all, fill_batches, plan_epoch
 from hierbert.training import loop
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer

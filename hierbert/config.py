@@ -9,7 +9,7 @@ from typing import Literal
 
 from hierbert.config_loading import setting
 from hierbert.errors import ConfigError
-from hierbert.publishing.names import check_branch, check_license, check_repo
+from hierbert.hub_names import check_hub_name
 
 LARGEST_SEED = 2**31
 
@@ -329,12 +329,9 @@ class PublishConfig:
 
     def validate(self) -> None:
         """Refuse names that the Hub does not allow, long before anything is pushed."""
-        if self.repo is not None:
-            check_repo(self.repo, "publish.repo")
-        if self.revision is not None:
-            check_branch(self.revision, "publish.revision")
-        if self.license is not None:
-            check_license(self.license, "publish.license")
+        for kind in ("repo", "revision", "license"):
+            if (name := getattr(self, kind)) is not None:
+                check_hub_name(kind, name)
         if self.repo is None and (self.private or self.revision or self.license):
             raise ConfigError(
                 "publish.private, publish.revision and publish.license need publish.repo=user/name"

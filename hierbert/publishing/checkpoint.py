@@ -16,7 +16,7 @@ import hierbert.model
 from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ModelError
 from hierbert.files import read_json, write_bytes
-from hierbert.publishing.names import is_hub_id
+from hierbert.hub_names import is_hub_id
 
 ENTRY_MODULES = ("modeling_hierbert", "processing_hierbert", "pipeline_hierbert")
 AUTO_MAP = {

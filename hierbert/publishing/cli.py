@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.errors import CommandLineParser, ConfigError, error_text, run_command
+from hierbert.errors import CommandLineParser, ConfigError, error_text, flag_setting, run_command
 from hierbert.files import write_text
+from hierbert.hub_names import check_hub_name
 from hierbert.progress import say
-from hierbert.publishing.names import check_branch, check_license, check_repo
 
 EXAMPLES = """examples:
   python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
@@ -54,15 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
     """
-    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+    words = sys.argv[1:] if argv is None else list(argv)
+    return run_command(lambda: _main(words), flag_setting)
 
 
 def _main(argv: list[str]) -> None:
     options = build_parser().parse_args(argv)
-    check_repo(options.repo, "--repo")
-    check_branch(options.revision, "--revision")
-    if options.license is not None:
-        check_license(options.license, "--license")
+    for kind in ("repo", "revision", "license"):
+        if (name := getattr(options, kind)) is not None:
+            check_hub_name(kind, name)
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     from hierbert.publishing.publish import (
@@ -76,6 +77,7 @@ def _main(argv: list[str]) -> None:
     if not options.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     request = Request(
         model=options.model,

@@ -21,15 +21,13 @@ from hierbert.evaluation.comparison import compare_labels, compare_summaries, su
 from hierbert.evaluation.intervals import label_intervals
 from hierbert.evaluation.scores import check_metric, label_report, score_answers
 from hierbert.files import cache_folder
-from hierbert.heap import allow_large_pages
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model, check_numbers
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
-from hierbert.training.memory import bound_memory
-from hierbert.training.passes import choose_tokens_per_forward
+from hierbert.training.memory import allow_large_pages, bound_memory, choose_tokens_per_forward
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.resources import Stopwatch, resources
 from hierbert.training.results import environment, results_table, sample_answer, write_results

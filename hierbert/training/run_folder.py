@@ -6,7 +6,6 @@ are needed probed.json, encoding.jsonl; .lock while a process works in it
 
 import contextlib
 import fnmatch
-import json
 import re
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_json, write_text
+from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_text
 from hierbert.progress import say
 from hierbert.training.processes import on_first_process
 
@@ -239,53 +238,6 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
 
     on_first_process(accelerator, make)
     return folder
-
-
-def read_probed(folder: Path) -> dict[str, int]:
-    """What the run found out for itself about the machine it began on.
-
-    Args:
-        folder: The run's folder.
-
-    Returns:
-        Numbers by name; none where nothing was probed yet.
-
-    Raises:
-        RunError: The file cannot be read.
-    """
-    path = folder / PROBED
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise _not_probed(path, error_text(error)) from error
-    if not isinstance(content, dict):
-        raise _not_probed(path, "it holds no names and numbers")
-    for name, value in content.items():
-        if type(value) is not int or value < 0:
-            raise _not_probed(path, f"{name} is {json.dumps(value)}, not a whole number from 0 up")
-    return content
-
-
-def save_probed(folder: Path, found: dict[str, int]) -> None:
-    """Add to what `read_probed` reads; on one process only.
-
-    Args:
-        folder: The run's folder.
-        found: Numbers by name.
-
-    Raises:
-        RunError: The file cannot be read or written.
-    """
-    try:
-        write_json(folder / PROBED, {**read_probed(folder), **found})
-    except OSError as error:
-        raise not_written(folder / PROBED, error) from error
-
-
-def _not_probed(path: Path, why: str) -> RunError:
-    return RunError(f"{path} cannot be read: {why}; remove it to probe again")
 
 
 def save_model(

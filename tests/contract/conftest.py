@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import succeed, write_jsonl
+from conftest import make_rows
 from small_models import build
 
 LABELS = {0: "art", 1: "law", 2: "a.b"}
@@ -29,3 +31,24 @@ def models(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     return {
         name: _save(root / name, encoders["bert"], **settings) for name, settings in kinds.items()
     }
+
+
+@pytest.fixture(scope="session")
+def trained(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of a run with both heads; results and settings lie beside it."""
+    root = tmp_path_factory.mktemp("trained")
+    settings = {
+        "data.train": write_jsonl(root / "train.jsonl", make_rows(12, seed=1)),
+        "data.test": write_jsonl(root / "test.jsonl", make_rows(6, seed=2)),
+        "data.label_column": "label",
+        "data.summary_column": "summary",
+        "model.encoder": encoders["bert"],
+        "model.aggregator_layers": 1,
+        "run_dir": root / "run",
+        "segmentation.max_tokens_per_segment": 32,
+        "summary.max_sentences": 2,
+        "training.epochs": 1,
+        "baselines": "false",
+    }
+    succeed("train.py", *(f"{name}={value}" for name, value in settings.items()), here=True)
+    return root / "run" / "model"

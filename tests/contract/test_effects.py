@@ -190,5 +190,6 @@ def test_no_more_checkpoints_are_kept_than_asked_for(steady, tmp_path) -> None:
     more = ["training.keep_checkpoints=1", "training.checkpoint_every_steps=1"]
     with signal_at_step(2, signal.SIGTERM):
         assert run("train.py", *steady(*more), here=True).returncode == 143
-    kept = [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")]
-    assert kept == ["step_00000002"]
+    # A signal that comes late in a step is seen in the next.
+    (kept,) = (tmp_path / "run" / "checkpoints").glob("step_*")
+    assert kept.name in ("step_00000002", "step_00000003")

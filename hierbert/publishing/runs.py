@@ -15,6 +15,7 @@ from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.progress import say
+from hierbert.scoring.baselines import LABEL_BASELINES
 
 _NEEDED = {
     **{"split": str, "scores": dict},
@@ -22,7 +23,8 @@ _NEEDED = {
 }
 # Parts that runs of some kinds, or of older versions, have not.
 OPTIONAL_RESULTS = (
-    *("majority", "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES),
+    *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
 )
 

@@ -16,10 +16,14 @@ from hierbert.data.documents import PreparedDocument, prepare_documents
 from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError, RunError
 from hierbert.evaluation.answers import Answer, answer_documents
-from hierbert.evaluation.calibration import fit_temperature
 from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
-from hierbert.evaluation.intervals import label_intervals
-from hierbert.evaluation.scores import check_metric, label_report, score_answers
+from hierbert.evaluation.scores import (
+    check_metric,
+    fit_temperature,
+    label_intervals,
+    label_report,
+    score_answers,
+)
 from hierbert.files import cache_folder
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -269,7 +273,7 @@ def _compare(
         results["summaries"] = compare_summaries(answers, baselines, config.seed)
     if label_map is not None and any(document.label is not None for document in splits[split]):
         if config.baselines:
-            results["majority"] = compare_labels(splits[split], splits["train"], label_map)
+            results.update(compare_labels(splits[split], splits["train"], label_map))
         if label_map.problem_type != "regression":
             results["per_label"] = label_report(answers, splits[split], label_map, threshold)
         results["intervals"] = label_intervals(

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
 from hierbert.data.corpus import Columns, Example, read_examples
-from hierbert.evaluation.bootstrap import paired_difference
-from hierbert.evaluation.rouge import rouge_scores
+from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
-from hierbert.progress import Progress
+from hierbert.scoring import rouge_scores
+from hierbert.scoring.intervals import paired_difference
 
 
 def predict(model: Path, dtype: str, examples: list[Example]) -> list[Prediction]:

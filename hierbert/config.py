@@ -10,6 +10,7 @@ from typing import Literal
 from hierbert.config_loading import setting
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
+from hierbert.scoring.metric import METRICS
 
 LARGEST_SEED = 2**31
 
@@ -176,9 +177,8 @@ class TrainingConfig:
     )
     metric: str = setting(
         "auto",
-        "Validation metric that chooses the best checkpoint: accuracy, macro_f1, micro_f1, "
-        "weighted_f1, samples_f1, subset_accuracy, map, mse, mae, r2, pearson, spearman, rouge1, "
-        "rouge2, rougeL, rougeLsum or loss; auto takes macro_f1 (map for multi-label, mse for "
+        f"Validation metric that chooses the best checkpoint: {', '.join(METRICS)} or loss; "
+        "auto takes macro_f1 (map for multi-label, mse for "
         "regression) or rouge1, and for two heads the mean of both (r2 for regression). Of equal "
         "checkpoints the one with the lower loss is best.",
     )

@@ -17,12 +17,12 @@ from torch import Tensor
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
-from hierbert.evaluation.rouge import ROUGE_TYPES, rouge_scores
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.progress import Progress
+from hierbert.scoring import metrics_of, summary_scores
 
 _TOKENS_PER_BATCH = 16_384
 
@@ -164,13 +164,13 @@ def _answer_batch(
                 fields[row]["rouge"] = (
                     score_summary(document, selected)
                     if selectable
-                    else dict.fromkeys(ROUGE_TYPES, math.nan)
+                    else {metric.name: math.nan for metric in metrics_of("summary")}
                 )
     return [Answer(**values, finite=each) for values, each in zip(fields, finite, strict=True)]
 
 
 def score_summary(document: PreparedDocument, selected: Sequence[int]) -> dict[str, float]:
-    """ROUGE F1 of an extract, 0 to 1, by type.
+    """The scores of an extract, ROUGE F1 from 0 to 1, by metric.
 
     Args:
         document: With a reference summary.
@@ -183,5 +183,5 @@ def score_summary(document: PreparedDocument, selected: Sequence[int]) -> dict[s
     prediction = summary_text(document.segmented, selected)
     return {
         name: float(values[0])
-        for name, values in rouge_scores([prediction], [document.summary]).items()
+        for name, values in summary_scores([prediction], [document.summary]).items()
     }

@@ -4,21 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import oracle_sentences
 from hierbert.evaluation.answers import Answer, score_summary
-from hierbert.evaluation.baselines import lead, lexrank, majority_class, random, tail, textrank
-from hierbert.evaluation.bootstrap import mean_interval, paired_difference
-from hierbert.evaluation.classification import regression_scores, single_label_scores
-from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.evaluation.scores import indicators
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import sentence_costs
-from hierbert.progress import Progress
-
-SUMMARY_BASELINES = ("Random", "Lead", "Tail", "TextRank", "LexRank", "Oracle")
+from hierbert.scoring import metrics_of
+from hierbert.scoring.baselines import SUMMARY_BASELINES, label_baselines
+from hierbert.scoring.intervals import mean_interval, paired_difference
 
 SummaryRows = dict[str, dict[str, list[float]]]
 
@@ -37,21 +33,17 @@ def summary_baselines(
         For each system and ROUGE type, the F1 of each document with a reference.
     """
     plain = replace(rule, redundancy=0.0)
-    rows: SummaryRows = {name: {kind: [] for kind in ROUGE_TYPES} for name in SUMMARY_BASELINES}
+    rows: SummaryRows = {
+        name: {metric.name: [] for metric in metrics_of("summary")}
+        for name in (*SUMMARY_BASELINES, "Oracle")
+    }
     scored = [document for document in documents if document.summary is not None]
     with Progress(len(scored), "baselines") as bar:
         for document in scored:
             texts = document.segmented.sentences
-            scores = {
-                "Random": random(texts, document.id, seed),
-                "Lead": lead(texts),
-                "Tail": tail(texts),
-                "TextRank": textrank(texts),
-                # The thresholded variant is the stronger one on the quick start's papers.
-                "LexRank": lexrank(texts, threshold=0.1),
-            }
             extracts = {
-                name: plain.select(document.segmented, values) for name, values in scores.items()
+                name: plain.select(document.segmented, rank(texts, document.id, seed))
+                for name, rank in SUMMARY_BASELINES.items()
             }
             costs = sentence_costs(texts, rule.budget, document.segmented.sentence_tokens.tolist())
             extracts["Oracle"] = sorted(
@@ -85,8 +77,8 @@ def compare_summaries(
         "gain": for each baseline, the mean difference in rouge1 and its 95 % interval.
     """
     own = {
-        kind: [answer.rouge[kind] for answer in answers if answer.rouge is not None]
-        for kind in ROUGE_TYPES
+        metric.name: [a.rouge[metric.name] for a in answers if a.rouge is not None]
+        for metric in metrics_of("summary")
     }
     # The upper bound comes last.
     systems = {**baselines, "hierbert": own}
@@ -112,8 +104,8 @@ def compare_summaries(
 
 def compare_labels(
     documents: Sequence[PreparedDocument], train: Sequence[PreparedDocument], label_map: LabelMap
-) -> dict[str, float]:
-    """The scores of always giving the commonest training label (regression: the mean).
+) -> dict[str, dict[str, float]]:
+    """The scores of the label baselines, such as always giving the commonest training label.
 
     Args:
         documents: Those to score; unlabelled ones are passed over.
@@ -121,16 +113,16 @@ def compare_labels(
         label_map: Of the classification head.
 
     Returns:
-        The metrics of single-label classification or regression; empty for multi-label, where
-        there is no such answer.
+        For each baseline its scores; empty ones where it does not apply.
     """
-    references = [document.label for document in documents if document.label is not None]
-    known = [document.label for document in train if document.label is not None]
-    if label_map.problem_type == "multi_label" or not references:
-        return {}
-    if label_map.problem_type == "regression":
-        return regression_scores([float(np.mean(known))] * len(references), references)
-    return single_label_scores([majority_class(known)] * len(references), references)
+    kind, count = label_map.problem_type, len(label_map.names)
+    known = [document for document in train if document.label is not None]
+    asked = [document for document in documents if document.label is not None]
+    labels: list[Any] = [[document.label for document in part] for part in (known, asked)]
+    if kind == "multi_label":
+        labels = [indicators(part, count) for part in labels]
+    texts, asked_texts = ([each.segmented.text for each in part] for part in (known, asked))
+    return label_baselines(kind, texts, labels[0], asked_texts, labels[1])
 
 
 def _interval(values: list[float], seed: int) -> dict[str, float]:

@@ -11,16 +11,11 @@ from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError
 from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.classification import (
-    MultiLabel,
-    Regression,
-    SingleLabel,
-    confusion_matrix,
-    per_label_table,
-)
-from hierbert.evaluation.rouge import ROUGE_TYPES
-
-LOWER_IS_BETTER = ("loss", "mse", "mae")
+from hierbert.scoring import METRICS, confusion_matrix, metrics_of, per_label_table
+from hierbert.scoring.calibration import Calibration
+from hierbert.scoring.calibration import fit_temperature as fit_temperature_to
+from hierbert.scoring.evaluate_metric import LabelMetric
+from hierbert.scoring.intervals import label_intervals as intervals_of
 
 
 def score_answers(
@@ -54,7 +49,8 @@ def score_answers(
             scores["classification_loss"] = losses[0]
     summarized = [answer for answer in answers if answer.rouge is not None]
     if summarized:
-        for name in ROUGE_TYPES:
+        for metric in metrics_of("summary"):
+            name = metric.name
             scores[name] = float(np.mean([a.rouge[name] for a in summarized if a.rouge]))
         counted = [a.summarization_loss for a in summarized if a.summarization_loss is not None]
         if counted:
@@ -74,14 +70,16 @@ def _classification(
     logits = _logits(answers, labelled)
     labels = [documents[i].label for i in labelled]
     if not np.isfinite(logits).all():
-        return dict.fromkeys(_LABEL_METRICS[label_map.problem_type], math.nan)
+        names = [metric.name for metric in metrics_of(label_map.problem_type)]
+        return dict.fromkeys(names, math.nan)
+    metric = LabelMetric(label_map.problem_type)
     if label_map.problem_type == "single_label":
-        return SingleLabel().compute(predictions=logits.argmax(1), references=labels)
+        return metric.compute(predictions=logits.argmax(1), references=labels)
     if label_map.problem_type == "regression":
-        return Regression().compute(predictions=logits[:, 0], references=labels)
-    return MultiLabel().compute(
+        return metric.compute(predictions=logits[:, 0], references=labels)
+    return metric.compute(
         predictions=_sigmoid(logits),
-        references=_indicators(labels, len(label_map.names)),
+        references=indicators(labels, len(label_map.names)),
         thresholds=threshold,
     )
 
@@ -109,7 +107,7 @@ def label_report(
     labels = [documents[i].label for i in labelled]
     if label_map.problem_type == "multi_label":
         predicted = (_sigmoid(logits) >= threshold).astype(int)
-        references = _indicators(labels, len(label_map.names))
+        references = indicators(labels, len(label_map.names))
         return {"labels": per_label_table(predicted, references, label_map.names)}
     predictions = logits.argmax(1)
     return {
@@ -118,11 +116,61 @@ def label_report(
     }
 
 
-_LABEL_METRICS = {
-    "single_label": ("accuracy", "macro_f1", "micro_f1", "weighted_f1"),
-    "multi_label": ("macro_f1", "micro_f1", "weighted_f1", "samples_f1", "subset_accuracy", "map"),
-    "regression": ("mse", "mae", "r2", "pearson", "spearman"),
-}
+def label_intervals(
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+    label_map: LabelMap,
+    seed: int,
+    threshold: float = 0.5,
+) -> dict[str, dict[str, float]]:
+    """95 % intervals of the scores of labels, as `hierbert.scoring.intervals.label_intervals`.
+
+    Args:
+        answers: One for each document, in order.
+        documents: Unlabelled ones are passed over.
+        label_map: Of the classification head.
+        seed: Of the draws.
+        threshold: Probability from which a label of several applies.
+
+    Returns:
+        "low" and "high" by metric; empty without labelled documents.
+    """
+    labelled = [i for i, document in enumerate(documents) if document.label is not None]
+    if not labelled:
+        return {}
+    logits = _logits(answers, labelled)
+    labels = [documents[i].label for i in labelled]
+    if label_map.problem_type == "single_label":
+        return intervals_of("single_label", logits.argmax(1), labels, seed)
+    if label_map.problem_type == "regression":
+        return intervals_of("regression", logits[:, 0], labels, seed)
+    references = indicators(labels, logits.shape[1])
+    return intervals_of("multi_label", _sigmoid(logits) >= threshold, references, seed)
+
+
+def fit_temperature(
+    answers: Sequence[Answer], documents: Sequence[PreparedDocument], label_map: LabelMap
+) -> Calibration | None:
+    """Find the temperature under which the labels of a corpus are likeliest.
+
+    Args:
+        answers: One for each document, in order, at temperature 1.
+        documents: Those without a label are passed over.
+        label_map: Single-label or multi-label.
+
+    Returns:
+        From 0.05 to 20; None without a labelled document.
+    """
+    labelled = [i for i, document in enumerate(documents) if document.label is not None]
+    if not labelled:
+        return None
+    logits = _logits(answers, labelled)
+    labels = [documents[i].label for i in labelled]
+    if label_map.problem_type == "multi_label":
+        return fit_temperature_to(logits, indicators(labels, logits.shape[1]))
+    return fit_temperature_to(logits, labels)
+
+
 _AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 
@@ -144,9 +192,9 @@ def check_metric(
     has_labels = any(example.label is not None for example in validation)
     has_summaries = any(example.summary is not None for example in validation)
     if label_map is not None and has_labels:
-        allowed += _LABEL_METRICS[label_map.problem_type]
+        allowed += [metric.name for metric in metrics_of(label_map.problem_type)]
     if summarize and has_summaries:
-        allowed += ROUGE_TYPES
+        allowed += [metric.name for metric in metrics_of("summary")]
     if len(allowed) == 2:
         raise ConfigError(
             "no validation document has a label or a summary: nothing can choose the best "
@@ -179,7 +227,7 @@ def choose_metric(
         KeyError: There is no such metric among the scores.
     """
     if name != "auto":
-        return -scores[name] if name in LOWER_IS_BETTER else scores[name]
+        return _greater_is_better(name, scores)
     parts = []
     has_summaries = summarize and "rouge1" in scores
     if label_map is not None:
@@ -187,10 +235,15 @@ def choose_metric(
         if key == "mse" and has_summaries:
             key = "r2"
         if key in scores:
-            parts.append(-scores[key] if key in LOWER_IS_BETTER else scores[key])
+            parts.append(_greater_is_better(key, scores))
     if has_summaries:
         parts.append(scores["rouge1"])
     return float(np.mean(parts)) if parts else -scores["loss"]
+
+
+def _greater_is_better(name: str, scores: dict[str, float]) -> float:
+    lower = name == "loss" or METRICS[name].better == "lower"
+    return -scores[name] if lower else scores[name]
 
 
 def _logits(answers: Sequence[Answer], indices: list[int]) -> np.ndarray:
@@ -201,7 +254,8 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
-def _indicators(labels: Sequence[list[int]], count: int) -> np.ndarray:
+def indicators(labels: Sequence[list[int]], count: int) -> np.ndarray:
+    """Label numbers of each document as 0 and 1 for each of `count` labels, int64 (D, C)."""
     table = np.zeros((len(labels), count), dtype=int)
     for row, names in enumerate(labels):
         table[row, names] = 1

@@ -5,54 +5,12 @@ A task's template beside this file has the macros `does`, `pipeline`, `by_hand`,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a card shows a metric of `results.json`.
-
-    Attributes:
-        name: Key in the scores.
-        title: What people call it.
-        hub_type: Identifier of the metric on the Hub.
-        percent: Whether it is read x 100.
-        hub_factor: What the Hub's readers expect it to be multiplied by.
-    """
-
-    name: str
-    title: str
-    hub_type: str
-    percent: bool = True
-    hub_factor: int = 1
-
-    def shown(self, value: float) -> str:
-        """A value as it stands in a table."""
-        return percent(value) if self.percent else f"{value:.4g}"
-
-
-LABEL_METRICS = (
-    Metric("accuracy", "Accuracy", "accuracy"),
-    Metric("macro_f1", "Macro-F1", "f1"),
-    Metric("micro_f1", "Micro-F1", "f1"),
-    Metric("weighted_f1", "Weighted F1", "f1"),
-    Metric("map", "Mean average precision", "map"),
-    Metric("mse", "Mean squared error", "mse", percent=False),
-    Metric("mae", "Mean absolute error", "mae", percent=False),
-    Metric("r2", "R²", "r_squared", percent=False),
-    Metric("pearson", "Pearson correlation", "pearsonr", percent=False),
-    Metric("spearman", "Spearman correlation", "spearmanr", percent=False),
-)
-SUMMARY_METRICS = (
-    Metric("rouge1", "ROUGE-1", "rouge", hub_factor=100),
-    Metric("rouge2", "ROUGE-2", "rouge", hub_factor=100),
-    Metric("rougeL", "ROUGE-L", "rouge", hub_factor=100),
-    Metric("rougeLsum", "ROUGE-Lsum", "rouge", hub_factor=100),
-)
+from hierbert.scoring import metrics_of, shown_metrics
+from hierbert.scoring.baselines import LABEL_BASELINES
 
 
 def percent(value: float) -> str:
@@ -74,9 +32,11 @@ def classification(config: HierBertConfig, results: dict[str, Any]) -> dict[str,
     if not config.classification:
         return None
     kind = (config.problem_type or "single_label").removesuffix("_classification")
-    # Of one label a document, micro-F1 is the accuracy once more.
-    scores = results["scores"].keys() - ({"micro_f1"} if "accuracy" in results["scores"] else ())
-    metrics = [metric for metric in LABEL_METRICS if metric.name in scores]
+    metrics = [
+        metric
+        for metric in shown_metrics(results["scores"])
+        if metric.hub_type is not None and kind in metric.problem_types
+    ]
     per_label = (results["per_label"] or {}).get("labels", [])
     return {
         "template": "classification.md.jinja",
@@ -84,6 +44,11 @@ def classification(config: HierBertConfig, results: dict[str, Any]) -> dict[str,
         "tags": ["document-classification", "text-classification"],
         "metrics": metrics,
         "has_figures": bool(metrics),
+        "baselines": {
+            baseline.title: results[baseline.name]
+            for baseline in LABEL_BASELINES
+            if kind in baseline.problem_types and results[baseline.name]
+        },
         "kind": kind,
         "answer": "labels" if kind == "multi_label" else "label",
         "labels": [config.id2label[number] for number in range(config.num_labels)],
@@ -100,7 +65,7 @@ def summarization(config: HierBertConfig, results: dict[str, Any]) -> dict[str, 
         "template": "summarization.md.jinja",
         "hub_task": "summarization",
         "tags": ["document-summarization", "extractive-summarization"],
-        "metrics": [metric for metric in SUMMARY_METRICS if metric.name in results["scores"]],
+        "metrics": [m for m in metrics_of("summary") if m.name in results["scores"]],
         "has_figures": bool(results["summaries"] and results["budget"]),
         "is_ratio": SummaryRule.from_config(config).budget.ratio is not None,
         "unit": config.summary_budget.removeprefix("max_"),

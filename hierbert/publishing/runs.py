@@ -12,9 +12,10 @@ from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, ModelError
 from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
+from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.saving import FOLDER_MARK, last_part
-from hierbert.progress import say
+from hierbert.scoring.baselines import LABEL_BASELINES
 
 _NEEDED = {
     **{"split": str, "scores": dict},
@@ -22,7 +23,8 @@ _NEEDED = {
 }
 # Parts that runs of some kinds, or of older versions, have not.
 OPTIONAL_RESULTS = (
-    *("majority", "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES),
+    *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
 )
 
@@ -62,7 +64,7 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
         try:
             config = load_config(RunConfig, settings)
         except ConfigError as error:
-            say(f"{settings} is passed over: {error}")
+            log.warning(f"{settings} is passed over: {error}")
     if config is not None and _was_folder(model):
         encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
         config = replace(config, model=replace(config.model, encoder=encoder))

@@ -11,27 +11,10 @@ from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError, error_text, printable
 from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.rouge import ROUGE_TYPES
 from hierbert.files import write_json
 from hierbert.model.decoding import summary_text
-
-_TITLES = {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "micro_f1": "micro-F1",
-    "weighted_f1": "weighted F1",
-    "samples_f1": "samples F1",
-    "map": "mAP",
-}
-_CLASSIFICATION = {
-    "single_label": ("accuracy", "macro_f1"),
-    "multi_label": ("micro_f1", "macro_f1", "map"),
-    "regression": ("mse", "mae", "r2"),
-}
+from hierbert.scoring import metrics_of, shown_metrics
+from hierbert.scoring.baselines import LABEL_BASELINES
 
 
 def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
@@ -48,9 +31,10 @@ def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
     split, count = results["split"], results["documents"]
     if "summaries" in results:
         budget = results["budget"]
-        rows = [["", *(_TITLES[kind] for kind in ROUGE_TYPES)]]
+        metrics = [metric for metric in metrics_of("summary") if metric.headline]
+        rows = [["", *(metric.title for metric in metrics)]]
         for name, row in results["summaries"]["systems"].items():
-            rows.append([name, *(f"{100 * row[kind]['mean']:.1f}" for kind in ROUGE_TYPES)])
+            rows.append([name, *(each.shown(row[each.name]["mean"]) for each in metrics)])
         parts.append(
             f"Summaries of the {count:,} {split} documents, {budget['name']} = "
             f"{budget['limit']:g} (F1 x 100)\n" + _grid(rows)
@@ -63,19 +47,25 @@ def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
         ]
         if gains:
             parts.append("hierbert (95 % interval, paired bootstrap)\n" + "\n".join(gains))
-    if label_map is not None and any(
-        name in results["scores"] for name in _CLASSIFICATION[label_map.problem_type]
-    ):
-        names = _CLASSIFICATION[label_map.problem_type]
-        scale = 1 if label_map.problem_type == "regression" else 100
-        rows = [["", *(_TITLES.get(name, name.upper()) for name in names)]]
-        baseline = results.get("majority") or {}
-        if baseline:
-            title = "Mean" if label_map.problem_type == "regression" else "Majority class"
-            rows.append([title, *(_number(baseline[name], scale) for name in names)])
-        rows.append(["hierbert", *(_number(results["scores"][name], scale) for name in names)])
-        what = "Numbers" if label_map.problem_type == "regression" else "Labels"
-        unit = "" if scale == 1 else " (x 100)"
+    kind = label_map.problem_type if label_map is not None else ""
+    scores = results["scores"]
+    metrics = [
+        metric
+        for metric in shown_metrics(scores)
+        if metric.headline and kind in metric.problem_types
+    ]
+    if metrics:
+        rows = [["", *(metric.title for metric in metrics)]]
+        systems = {
+            baseline.title: results.get(baseline.name)
+            for baseline in LABEL_BASELINES
+            if kind in baseline.problem_types
+        }
+        for title, figures in {**systems, "hierbert": scores}.items():
+            if figures:
+                rows.append([title, *(each.shown(figures[each.name]) for each in metrics)])
+        what = "Numbers" if kind == "regression" else "Labels"
+        unit = " (x 100)" if metrics[0].percent else ""
         parts.append(f"{what} of the {count:,} {split} documents{unit}\n" + _grid(rows))
     return "\n\n".join(parts)
 
@@ -161,10 +151,6 @@ def _label_line(
         if share >= threshold
     ]
     return f"  labels: {', '.join(named) or 'none'}"
-
-
-def _number(value: float, scale: int) -> str:
-    return f"{scale * value:.1f}" if scale == 100 else f"{value:.4g}"
 
 
 def _grid(rows: list[list[str]]) -> str:

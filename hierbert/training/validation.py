@@ -12,9 +12,8 @@ from hierbert.data.documents import PreparedDocument
 from hierbert.data.labels import LabelMap
 from hierbert.evaluation.answers import Answer
 from hierbert.evaluation.scores import choose_metric, score_answers
+from hierbert.scoring import shown_metrics
 from hierbert.training.nonfinite import HELP, is_finite, list_ids
-
-_SHOWN = ("loss", "accuracy", "macro_f1", "map", "mse", "rouge1", "rouge2", "rougeLsum")
 
 
 def judge(
@@ -79,8 +78,9 @@ def not_finite(
 
 def in_words(line: Mapping[str, Any]) -> str:
     """A line of metrics.jsonl for people."""
-    figures = {name: line.get(f"validation.{name}") for name in _SHOWN}
-    shown = [f"{name} {value:.4f}" for name, value in figures.items() if value is not None]
+    scores = {name.removeprefix("validation."): value for name, value in line.items()}
+    names = ["loss", *(metric.name for metric in shown_metrics(scores) if metric.headline)]
+    shown = [f"{name} {scores[name]:.4f}" for name in names if scores.get(name) is not None]
     return (
         f"epoch {line['epoch']:g}, step {line['step']}: train loss "
         f"{line.get('train.loss', math.nan):.4f}; validation {', '.join(shown)}"

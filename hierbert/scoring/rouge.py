@@ -8,16 +8,11 @@ Invariant: for ASCII text the scores are those of ``rouge_score`` with ``use_ste
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
 import numpy.typing as npt
-from rouge_score.rouge_scorer import RougeScorer
 
-from hierbert.data.words import RougeWords
-from hierbert.evaluation.metric import InMemoryMetric
+from hierbert.scoring.metric import Metric, add_metrics, metrics_of
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -29,7 +24,7 @@ def rouge_scores(
     rouge_types: Sequence[str] = ROUGE_TYPES,
     use_stemmer: bool = True,
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Score each summary against its reference.
+    """Score each summary against its reference (Lin 2004).
 
     rouge1 and rouge2 are fast; rougeL and rougeLsum take time with the product of both lengths.
 
@@ -43,8 +38,13 @@ def rouge_scores(
         For each type the F1 of each document, float64 (D), from 0 to 1.
 
     Raises:
-        ValueError: If the numbers of texts differ or a type is unknown.
+        ValueError: The numbers of texts differ or a type is unknown.
     """
+    # Not before a score is computed: the help of a command reads the table of metrics.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from hierbert.data.words import RougeWords
+
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions, but {len(references)} references")
     for rouge_type in rouge_types:
@@ -63,26 +63,39 @@ def rouge_scores(
     }
 
 
-class Rouge(InMemoryMetric):
-    """ROUGE as an `evaluate.Metric`: the plain mean over documents of `rouge_scores`.
+def summary_scores(
+    predictions: Sequence[str], references: Sequence[str]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Every metric of summaries, for each document.
 
-    ``Rouge().compute(predictions=texts, references=texts)`` takes strings whose sentences are
-    joined by newlines, and gives a dict of ``rouge1``, ``rouge2``, ``rougeL``, ``rougeLsum``,
-    from 0 to 1. Optional: ``rouge_types`` and ``use_stemmer``, as in `rouge_scores`.
+    Args:
+        predictions: D summaries, sentences joined by newlines.
+        references: D reference summaries, sentences joined by newlines.
+
+    Returns:
+        For each metric the score of each document, float64 (D).
+
+    Raises:
+        ValueError: The numbers of texts differ.
     """
+    return {metric.name: metric.score(predictions, references) for metric in metrics_of("summary")}
 
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="ROUGE-1, ROUGE-2, rougeL and rougeLsum F1 with words of any script.",
-            citation="Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries.",
-            inputs_description="predictions and references: strings, one sentence per line.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
-        )
 
-    def _compute(self, predictions: Any, references: Any, **settings: Any) -> dict[str, float]:
-        scores = rouge_scores(list(predictions), list(references), **settings)
-        if not len(references):
-            raise ValueError("there are no documents to score")
-        return {name: float(values.mean()) for name, values in scores.items()}
+def _metric(name: str, title: str) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        problem_types=("summary",),
+        score=lambda said, true: rouge_scores(said, true, rouge_types=[name])[name],
+        hub_type="rouge",
+        headline=True,
+        hub_factor=100,
+    )
+
+
+add_metrics(
+    _metric("rouge1", "ROUGE-1"),
+    _metric("rouge2", "ROUGE-2"),
+    _metric("rougeL", "ROUGE-L"),
+    _metric("rougeLsum", "ROUGE-Lsum"),
+)

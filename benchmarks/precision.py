@@ -23,7 +23,7 @@ from hierbert import HierBertPredictor
 from hierbert.data.corpus import Columns, Example, read_examples
 from hierbert.prediction.predictions import Prediction
 from hierbert.progress import Progress
-from hierbert.scoring import rouge_scores
+from hierbert.scoring import METRICS
 from hierbert.scoring.intervals import paired_difference
 
 
@@ -85,9 +85,7 @@ def compare(
     if summarized and exact[0].summary is not None:
         references = [str(examples[i].summary) for i in summarized]
         rouge = [
-            rouge_scores(
-                [answers[i].summary or "" for i in summarized], references, rouge_types=["rouge1"]
-            )["rouge1"].tolist()
+            METRICS["rouge1"].score([answers[i].summary or "" for i in summarized], references)
             for answers in (exact, other)
         ]
         found["rouge1"] = points(*rouge)

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
 from hierbert.data.corpus import Columns, Example, read_examples
+from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
-from hierbert.progress import Progress
 from hierbert.scoring import METRICS
 from hierbert.scoring.intervals import paired_difference
 

@@ -18,10 +18,10 @@ from hierbert.data.corpus import Example
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.files import write_json
+from hierbert.log import Progress
 from hierbert.model.heads import MISSING_LABEL
 from hierbert.model.processing_hierbert import HierBertProcessor, collate, collate_structure
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.progress import Progress
 
 _DOCUMENTS_PER_CALL = 32
 # Changes when the rules do, so that older cached labels are not taken up.

@@ -17,11 +17,11 @@ from torch import Tensor
 from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.labels import LabelMap
 from hierbert.data.plan import deal_all, fill_batches
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.progress import Progress
 from hierbert.scoring import metrics_of, summary_scores
 
 _TOKENS_PER_BATCH = 16_384

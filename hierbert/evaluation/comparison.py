@@ -9,9 +9,9 @@ from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import oracle_sentences
 from hierbert.evaluation.answers import Answer, score_summary
 from hierbert.evaluation.scores import indicators
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import sentence_costs
-from hierbert.progress import Progress
 from hierbert.scoring import metrics_of
 from hierbert.scoring.baselines import SUMMARY_BASELINES, label_baselines
 from hierbert.scoring.intervals import mean_interval, paired_difference

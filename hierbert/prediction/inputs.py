@@ -8,8 +8,8 @@ from typing import Any
 from hierbert.data.corpus import BrokenRow, Columns, Example, read_examples
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import flag_setting
+from hierbert.log import Progress, log
 from hierbert.prediction.rows import InputRow, PartEnd, number_rows
-from hierbert.progress import Progress, say
 
 
 @dataclass(frozen=True)
@@ -104,5 +104,5 @@ def check_inputs(inputs: Inputs) -> int | None:
                 broken += row.broken is not None
                 bar.advance()
     if broken:
-        say(f"the input holds {broken:,} rows that cannot be read")
+        log.info(f"the input holds {broken:,} rows that cannot be read")
     return size

@@ -14,6 +14,7 @@ import torch
 
 from hierbert.data.corpus import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError
+from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.failures import Failures, why_of
 from hierbert.prediction.outputs import to_row
@@ -21,7 +22,6 @@ from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.rows import InputRow, PartEnd
 from hierbert.prediction.sharing import Passed
-from hierbert.progress import Progress
 
 _WORD = "a"
 

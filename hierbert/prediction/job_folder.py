@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from hierbert.errors import RunError
 from hierbert.files import FolderLock, sync_folder
+from hierbert.log import log
 from hierbert.prediction.failures import error_row
 from hierbert.prediction.manifest import Manifest, Part
 from hierbert.prediction.outputs import encode_line, write_rows
@@ -31,7 +32,6 @@ from hierbert.prediction.records import Kind, Record, RecordLog, read_records
 from hierbert.prediction.resuming import refuse_other_job, take_up
 from hierbert.prediction.rows import InputRow, PartEnd, PartFingerprint
 from hierbert.prediction.target import Target
-from hierbert.progress import say
 
 
 class JobFolder:
@@ -204,7 +204,7 @@ class JobFolder:
             self._log = None
         if self.before or self.answers or self.failures or self.processes > 1:
             rows = f" of {self._own_rows():,} rows" if self.processes == 1 else ""
-            say(
+            log.info(
                 f"{self.target.folder} holds the answers{rows}; the same command with --resume "
                 "goes on after them"
             )
@@ -265,8 +265,8 @@ class JobFolder:
             part=end.part, file=name, bytes=size, rows=end.rows, input=end.fingerprint, **part
         )
         self._manifest.save(self.target.folder)
-        for log in self._logs(end.part):
-            log.unlink(missing_ok=True)
+        for path in self._logs(end.part):
+            path.unlink(missing_ok=True)
 
     def _publish(self, rows: list[Path], path: Path, kind: str) -> None:
         """Make a file of rows where nothing is left behind by a kill, and give it its name."""

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from hierbert.data.sources import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.files import read_json
+from hierbert.log import log
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -22,7 +23,6 @@ from hierbert.model_files import (
     check_repository,
 )
 from hierbert.probing import FLOAT_DTYPES, probe_dtype
-from hierbert.progress import say
 from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
@@ -130,7 +130,7 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
         )
         if needed:
             raise ConfigError(f"compile: {why}") from error
-        say(f"{why}; it runs more slowly without")
+        log.warning(f"{why}; it runs more slowly without")
 
 
 @contextlib.contextmanager

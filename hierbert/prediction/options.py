@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.errors import CommandLineParser, ConfigError, flag_setting
+from hierbert.cli.common import CommandLineParser
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.prediction.outputs import FORMATS, output_format
 from hierbert.prediction.target import Target
 

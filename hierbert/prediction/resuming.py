@@ -10,10 +10,10 @@ from typing import Any
 
 from hierbert.errors import RunError, flag_setting
 from hierbert.files import write_whole
+from hierbert.log import log
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.records import gather_records
 from hierbert.prediction.target import Target
-from hierbert.progress import say
 
 # Of what answers depend on, what no flag says.
 _NOT_FLAGS = {
@@ -73,7 +73,7 @@ def take_up(target: Target, manifest: Manifest) -> int:
         file = target.folder / (part.file or ".")
         whole = not part.file or (file.is_file() and file.stat().st_size == part.bytes)
         if not whole or (part.errors and not target.aside(number, "errors").is_file()):
-            say(f"part {number} is not what the job wrote: its rows are answered again")
+            log.info(f"part {number} is not what the job wrote: its rows are answered again")
             del manifest.parts[number]
     target.remove_torn()
     rows = 0
@@ -84,7 +84,7 @@ def take_up(target: Target, manifest: Manifest) -> int:
             if number in manifest.parts or path != target.kept_path(number):
                 path.unlink()
     rows += manifest.total("rows")
-    say(f"resuming after {rows:,} rows")
+    log.info(f"resuming after {rows:,} rows")
     return rows
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from hierbert.data.corpus import Columns
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.fingerprints import model_fingerprint
+from hierbert.log import log
 from hierbert.prediction.inputs import Inputs, check_inputs
 from hierbert.prediction.job import Job, Question
 from hierbert.prediction.job_folder import JobFolder
@@ -26,7 +27,6 @@ from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.processes import Processes
 from hierbert.prediction.sharing import own_share
 from hierbert.prediction.stream import StandardOutput
-from hierbert.progress import say
 
 WITH_ERRORS = 3
 """The exit code of a run that is whole but for rows in errors.jsonl."""
@@ -119,7 +119,7 @@ class Run:
         # The first process measures, alone, and the others do as it found.
         probed = self.processes.first(measure)
         for name, value in probed.items():
-            say(f"{flag_setting(name)} auto: {value}")
+            log.info(f"{flag_setting(name)} auto: {value}")
         return predictor or self._predictor({**given, **probed}), probed
 
     def _predictor(self, probed: dict[str, Any]) -> HierBertPredictor:
@@ -195,8 +195,8 @@ class Run:
 
     def _say_vectors(self, predictor: HierBertPredictor) -> None:
         if (vectors := predictor.vectors) is not None:
-            say(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
-            say(f"vectors: {vectors.report()}")
+            log.info(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
+            log.info(f"vectors: {vectors.report()}")
 
     def _report(
         self,
@@ -209,11 +209,11 @@ class Run:
         see: str,
     ) -> int:
         if shortened:
-            say(
+            log.info(
                 f"documents cut to the model's max_segments: {shortened:,} (segments left out: "
                 f"{omitted_segments:,}; see `omission` in their rows)"
             )
         done_before = f" ({before:,} rows of them before)" if before else ""
         failed = f"; {errors:,} rows could not be answered{see}" if errors else ""
-        say(f"{answers:,} documents{done_before} -> {to}{failed}")
+        log.info(f"{answers:,} documents{done_before} -> {to}{failed}")
         return WITH_ERRORS if errors else 0

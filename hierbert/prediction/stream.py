@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 from hierbert.errors import RunError, error_text
+from hierbert.log import log
 from hierbert.prediction.outputs import StreamWriter
 from hierbert.prediction.rows import InputRow, PartEnd
-from hierbert.progress import say
 
 
 class StandardOutput:
@@ -58,7 +58,7 @@ class StandardOutput:
     def fail(self, row: InputRow, why: str) -> None:
         """Say that a row could not be answered."""
         name = "" if row.id is None else f", id {row.id!r}"
-        say(f"row {row.number + 1} ({row.location}{name}) is not answered: {why}")
+        log.warning(f"row {row.number + 1} ({row.location}{name}) is not answered: {why}")
         self.failures += 1
 
     def end_part(self, end: PartEnd) -> None:

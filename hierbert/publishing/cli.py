@@ -1,14 +1,14 @@
 """The command line of publishing: ``python -m hierbert.publishing``, and `hierbert-push`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.errors import CommandLineParser, ConfigError, error_text, flag_setting, run_command
+from hierbert.cli.common import CommandLineParser, run_command
+from hierbert.errors import ConfigError, error_text, flag_setting
 from hierbert.files import write_text
 from hierbert.hub_names import check_hub_name
-from hierbert.progress import say
+from hierbert.log import log
 
 EXAMPLES = """examples:
   python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
-    return run_command(lambda: _main(words), flag_setting)
+    return run_command(_main, argv, flag_setting)
 
 
 def _main(argv: list[str]) -> None:
@@ -99,7 +98,7 @@ def _main(argv: list[str]) -> None:
     try:
         publish(request, (upload, card))
     except KeyboardInterrupt:
-        say("what was uploaded stays: the same command goes on")
+        log.info("what was uploaded stays: the same command goes on")
         raise
 
 
@@ -108,4 +107,4 @@ def _write_card(path: Path, card: str) -> None:
         write_text(path, card)
     except OSError as error:
         raise ConfigError(f"--card-out {path} cannot be written: {error_text(error)}") from error
-    say(f"card: {path}")
+    log.info(f"card: {path}")

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError
+from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.progress import say
 from hierbert.publishing.card import CardSource, render_card
 from hierbert.publishing.files import CARD, Upload, card_bytes, plan_upload
 from hierbert.publishing.runs import base_model, find_run
@@ -96,7 +96,7 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
     require_token()
     upload, card = prepared or prepare(request, online=True)
     for line in describe(upload, card):
-        say(line)
+        log.info(line)
     done = push(
         upload,
         card,
@@ -105,9 +105,9 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
         license=request.license,
     )
     if done.commit is None:
-        say(f"nothing has changed: {done.url}")
+        log.info(f"nothing has changed: {done.url}")
     else:
-        say(f"pushed {len(done.changed):,} changed files: {done.url}")
+        log.info(f"pushed {len(done.changed):,} changed files: {done.url}")
     return done
 
 

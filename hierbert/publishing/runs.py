@@ -13,8 +13,8 @@ from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
 from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
+from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.progress import say
 from hierbert.scoring.baselines import LABEL_BASELINES
 
 _NEEDED = {
@@ -64,7 +64,7 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
         try:
             config = load_config(RunConfig, settings)
         except ConfigError as error:
-            say(f"{settings} is passed over: {error}")
+            log.warning(f"{settings} is passed over: {error}")
     if config is not None and _was_folder(model):
         encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
         config = replace(config, model=replace(config.model, encoder=encoder))

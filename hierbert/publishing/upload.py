@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from hierbert.errors import HierBertError, HubError, error_text
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.publishing.card_merge import merge_cards
 from hierbert.publishing.files import CARD, Upload, card_bytes, is_replaced
 
@@ -136,7 +136,7 @@ def push(
         contents = {**upload.contents, CARD: _merged(card, old, license)}
         gone = [path for path in sorted(there) if path not in contents and is_replaced(path)]
         if gone:
-            say(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
+            log.info(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
         # Of these only the files that differ from those there are sent; no commit, where none does.
         made = api.create_commit(
             target.repo,
@@ -193,10 +193,10 @@ def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
     try:
         merged = merge_cards(card, old.decode(), license)
     except UnicodeDecodeError:
-        say("the card there is kept as it is: it is not UTF-8")
+        log.info("the card there is kept as it is: it is not UTF-8")
         return old
     if merged.note:
-        say(merged.note)
+        log.info(merged.note)
     return card_bytes(merged.text)
 
 

@@ -44,6 +44,7 @@ def label_scores(
     """
     probabilities: Any = predictions
     predicted: Any
+    true: Any
     if problem_type == "single_label":
         predicted, true = _label_numbers(predictions, references)
     elif problem_type == "multi_label":

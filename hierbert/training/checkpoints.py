@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_folder_whole
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.training.checkpoint_files import (
     WEIGHTS,
     DamagedError,
@@ -145,7 +145,7 @@ def _check_or_mend(folder: Path, entry: dict[str, Any]) -> None:
         source = mend_best(folder, entry)
         if source is None:
             raise
-        say(f"warning: {error}; it is written anew from {source}, which has the same weights")
+        log.warning(f"{error}; it is written anew from {source}, which has the same weights")
 
 
 def load_checkpoint(

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config, parse_command_line
-from hierbert.errors import ConfigError, run_command
-from hierbert.progress import say
+from hierbert.errors import ConfigError
+from hierbert.log import log
 from hierbert.training.signals import StopSignals
 
 DESCRIPTION = """
@@ -29,6 +30,7 @@ examples:
 
 FLAGS = {
     "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings.",
+    **LOG_FLAGS,
 }
 
 
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         was ended by SIGTERM.
     """
     stop = StopSignals()
-    code = run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv), stop))
+    code = run_command(lambda arguments: _main(arguments, stop), argv)
     # What shells report of a process that a signal ended.
     return 128 + stop.received if code == 130 and stop.received is not None else code
 
@@ -87,5 +89,5 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
-            say(f"go on with: train.py --config {saved} --resume")
+            log.info(f"go on with: train.py --config {saved} --resume")
         raise

@@ -7,7 +7,7 @@ from hierbert.data.corpus import Columns, Example, Text, load_examples
 from hierbert.data.labels import LabelMap
 from hierbert.data.splits import split_validation
 from hierbert.errors import ConfigError, DataError
-from hierbert.progress import say
+from hierbert.log import log
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def load_corpora(config: RunConfig) -> Corpora:
             config.seed,
             stratified=None if by_label or label_map is None else False,
         )
-        say(f"validation: {len(validation):,} of the training documents, held out by the seed")
+        log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
     splits = {"train": train, "validation": validation, "test": test}
     for name, examples in splits.items():
         _report(name, examples, label_map, data.summary_column is not None)
@@ -104,7 +104,7 @@ def _report(
     blank = sum(_is_blank(example.text) for example in examples)
     if blank:
         notes.append(f"{blank:,} without text")
-    say(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+    log.info(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
 
 
 def _is_blank(text: Text) -> bool:

@@ -18,9 +18,9 @@ from hierbert.data.labels import LabelMap
 from hierbert.data.plan import Step, plan_epoch
 from hierbert.errors import RunError
 from hierbert.evaluation.answers import Answer, StoppedError, answer_documents
+from hierbert.log import Progress, log
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.progress import Progress, say
 from hierbert.training.checkpoint_files import DamagedError, check_best
 from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
 from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
@@ -219,7 +219,7 @@ class Trainer:
             culprits_text(names, [self.train[index].id for index in everyone]),
             in_a_row if skip else None,
         )
-        say(line)
+        log.info(line)
         self.state.nonfinite_steps += 1
         self.state.nonfinite_in_a_row = in_a_row
         scaler = self.accelerator.scaler
@@ -255,7 +255,7 @@ class Trainer:
     def _stop(self) -> None:
         """End training by a signal; every process is here."""
         self._save()
-        say(f"stopped after step {self.state.step}; its checkpoint is whole")
+        log.info(f"stopped after step {self.state.step}; its checkpoint is whole")
         raise KeyboardInterrupt
 
     def _evaluate(self) -> None:
@@ -291,11 +291,11 @@ class Trainer:
             raise RunError(f"{problem}, and training.on_nonfinite_loss=skip goes on without it")
         if problem is not None:
             self.state.evaluations_without_gain += 1
-            say(f"never the best: {problem}")
+            log.info(f"never the best: {problem}")
         self.state.evaluation_due = False
         self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
-        say(in_words(line))
+        log.info(in_words(line))
 
     def _answers(self, documents: list[PreparedDocument], description: str) -> list[Answer]:
         """What the model, as it is, says about a corpus, unless it is asked to stop."""

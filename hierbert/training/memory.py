@@ -25,9 +25,9 @@ from hierbert.data.documents import PreparedDocument
 from hierbert.data.plan import plan_epoch
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_json
+from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.probing import probe_tokens_per_forward
-from hierbert.progress import say
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import PROBED, not_written
@@ -94,7 +94,7 @@ def choose_tokens_per_forward(
     tokens = config.training.tokens_per_forward
     if tokens == "auto":
         tokens, _ = _from_folder_or(probe, _TOKENS_PER_FORWARD, folder, accelerator)
-        say(f"tokens_per_forward: {tokens:,}, by a probe when the run began")
+        log.info(f"tokens_per_forward: {tokens:,}, by a probe when the run began")
     encoder.tokens_per_forward = tokens
 
 
@@ -131,7 +131,7 @@ def bound_memory(
         per_pass = max(encoder.tokens_of_a_pass(accelerator.device), sizes.tokens_per_segment)
         needed = reserved_bytes(model, accelerator.num_processes, graph, sizes, per_pass)
         kept = min(gather_object([max(0, round(budget) - needed) // graph.per_token]))
-        say(
+        log.info(
             f"memory: of {budget / _GIB:.2f} GiB for training, {needed / _GIB:.2f} are needed in "
             f"any case and {graph.per_token / 1024:.0f} KiB for each token whose graph is kept: "
             f"{_choice(kept, sizes.tokens)}"
@@ -145,7 +145,7 @@ def bound_memory(
         again = settings.memory_budget_gib is not None
         kept, known = _from_folder_or(probe, _KEPT_TOKENS, folder, accelerator, again)
         if known:
-            say(f"memory: up to {kept:,} tokens a pass keep their graphs, as the run began")
+            log.info(f"memory: up to {kept:,} tokens a pass keep their graphs, as the run began")
     encoder.kept_tokens = kept
     if kept < sizes.tokens and accelerator.device.type == "cpu":
         keep_heap_flat(encoder.encoder)

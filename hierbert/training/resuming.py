@@ -19,8 +19,8 @@ from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
 from hierbert.files import write_text
 from hierbert.fingerprints import add_settings, add_weights, plain_config
+from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.progress import say
 from hierbert.training.checkpoints import load_checkpoint, newest_whole
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import DOCUMENTS, not_written, other_ways
@@ -133,7 +133,7 @@ def load_newest_checkpoint(
     """
     path, damaged, before, documents = on_first_process(accelerator, lambda: _find(folder))
     if path is not None and not before:
-        say(f"warning: {path} is of an earlier version: whether its documents are the same is open")
+        log.warning(f"{path} is of an earlier version: whether its documents are the same is open")
     differences = _differences(before, documents, identity)
     if differences:
         raise RunError(
@@ -141,11 +141,11 @@ def load_newest_checkpoint(
             f"{'; '.join(differences)}; {other_ways(folder)}"
         )
     if path is None:
-        say(f"no checkpoint in {folder}: starting from the beginning")
+        log.info(f"no checkpoint in {folder}: starting from the beginning")
         return None, damaged
     state = load_checkpoint(path, model, optimizer, accelerator)
     state.identity = identity.hashes
-    say(f"resuming from {path} (epoch {state.epoch}, step {state.step})")
+    log.info(f"resuming from {path} (epoch {state.epoch}, step {state.step})")
     return state, damaged
 
 
@@ -153,7 +153,7 @@ def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Docume
     """The newest whole checkpoint, damaged ones, the hashes it knows, the documents kept."""
     path, damaged = newest_whole(folder / "checkpoints")
     for other, why in damaged:
-        say(f"warning: {other} is damaged and passed over: {why}")
+        log.warning(f"{other} is damaged and passed over: {why}")
     if path is None and damaged:
         raise RunError(
             f"--resume: no checkpoint in {folder / 'checkpoints'} is whole: {damaged[0][1]}; "

@@ -25,9 +25,9 @@ from hierbert.evaluation.scores import (
     score_answers,
 )
 from hierbert.files import cache_folder
+from hierbert.log import format_seconds, log
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.progress import format_seconds, say
 from hierbert.training.building import build_model, check_numbers
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
@@ -145,7 +145,7 @@ def _train(
                 accelerator,
                 folder / "encoding.jsonl",
             )
-        say(f"vectors: {vectors.report()}")
+        log.info(f"vectors: {vectors.report()}")
 
     bound_memory(config, accelerator, model, splits["train"], folder)
 
@@ -180,7 +180,7 @@ def _train(
         )
         if calibration is not None:
             model.config.temperature = calibration.temperature
-            say(
+            log.info(
                 f"temperature: {calibration.temperature:.3f} (negative log-likelihood of "
                 f"validation {calibration.before:.4f} -> {calibration.after:.4f})"
             )
@@ -236,7 +236,7 @@ def _train(
         print(f"\n{results_table(results, label_map)}\n")
         if config.show_sample and splits[split]:
             print(sample_answer(splits[split][0], answers[0], label_map, split, threshold))
-        say(f"run folder: {folder} ({format_seconds(results['seconds'])})")
+        log.info(f"run folder: {folder} ({format_seconds(results['seconds'])})")
         print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
     _let_go(trainer)
@@ -329,7 +329,7 @@ def _report_lengths(
     """Say how long the documents are, and what was left out of them."""
     for name, documents in splits.items():
         numbers = _lengths(documents)
-        say(
+        log.info(
             f"{name}: {numbers['tokens']:,} tokens in segments of up to "
             f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
             f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
@@ -338,7 +338,7 @@ def _report_lengths(
         if omissions:
             tokens = sum(omission.tokens for omission in omissions)
             kept = numbers["tokens"]
-            say(
+            log.info(
                 f"{name}: segmentation.max_segments={processor.max_segments} left out "
                 f"{tokens:,} tokens ({100 * tokens / (tokens + kept):.1f} %) of "
                 f"{len(omissions):,} documents"

@@ -18,7 +18,7 @@ from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_text
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.training.processes import on_first_process
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         and here.resolve() != Path(before).resolve()
     ):
         config.run_dir = str(here)
-        say(f"run_dir={here}: the run is where its {RESOLVED} is, not in {before} any more")
+        log.info(f"run_dir={here}: the run is where its {RESOLVED} is, not in {before} any more")
     return config
 
 
@@ -224,7 +224,7 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
     def make() -> None:
         if not (folder / RESOLVED).is_file():
             if resume:
-                say(f"--resume: there is no run in {folder} yet: starting a new run there")
+                log.info(f"--resume: there is no run in {folder} yet: starting a new run there")
             try:
                 settings = dump_config(config)
                 # First of all: from here on the folder is a run's, which --resume goes on with.

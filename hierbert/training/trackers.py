@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_bytes, write_text
-from hierbert.progress import say
+from hierbert.log import log
 from hierbert.training.checkpoints import raise_together
 
 _PROJECT = "hierbert"
@@ -86,7 +86,7 @@ class Trackers:
                         if json.loads(line)["step"] <= step:
                             kept.append(line)
                     elif line:
-                        say(f"warning: {self.path}: a damaged line is dropped: {line!r:.60}")
+                        log.warning(f"{self.path}: a damaged line is dropped: {line!r:.60}")
                 text = b"".join(line + b"\n" for line in kept)
                 write_bytes(self.path, text)
             except OSError as error:

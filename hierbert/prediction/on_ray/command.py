@@ -6,12 +6,12 @@ from pathlib import Path
 
 from hierbert.data.corpus import Columns
 from hierbert.errors import ConfigError, flag_setting
+from hierbert.log import log
 from hierbert.prediction.on_ray.engine import Cluster, RayReport, run_on_ray
 from hierbert.prediction.options import BUDGETS, cache_options
 from hierbert.prediction.output_folder import ERRORS
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.run import WITH_ERRORS
-from hierbert.progress import say
 
 _ROWS_PER_PART = 10_000
 
@@ -76,7 +76,7 @@ def _refuse(options: argparse.Namespace) -> None:
 
 def _say(report: RayReport, output: Path) -> None:
     if report.shortened:
-        say(
+        log.info(
             f"documents cut to the model's max_segments: {report.shortened:,} (segments left out: "
             f"{report.omitted_segments:,}; see `omission` in their rows)"
         )
@@ -84,4 +84,4 @@ def _say(report: RayReport, output: Path) -> None:
     failed = ""
     if report.errors:
         failed = f"; {report.errors:,} rows could not be answered (see {output / ERRORS})"
-    say(f"{report.answers:,} documents{before} -> {output}{failed}")
+    log.info(f"{report.answers:,} documents{before} -> {output}{failed}")

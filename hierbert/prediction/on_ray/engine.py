@@ -23,6 +23,7 @@ from hierbert.data.corpus import Columns
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.files import FolderLock
 from hierbert.fingerprints import folder_fingerprint
+from hierbert.log import log
 from hierbert.prediction.on_ray.actor import Answering
 from hierbert.prediction.on_ray.input import Reading
 from hierbert.prediction.on_ray.job import Cluster, RayJob, ray_session
@@ -32,7 +33,6 @@ from hierbert.prediction.options import BUDGETS, refuse_idle_flags
 from hierbert.prediction.outputs import FORMATS
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.resuming import refuse_other_settings
-from hierbert.progress import say
 
 __all__ = ["Cluster", "RayReport", "run_on_ray"]
 
@@ -157,11 +157,11 @@ def run_on_ray(
         folder = PartFolder(folder.path, folder.kind, max(_LEAST_DIGITS, len(str(plan.parts))))
         before = folder.done()
         if before:
-            say(f"resuming: {len(before):,} of {plan.parts:,} parts are done")
+            log.info(f"resuming: {len(before):,} of {plan.parts:,} parts are done")
         try:
             job.answer(plan, folder, answering)
         except BaseException:
-            say(
+            log.info(
                 f"{folder.path} holds {len(folder.done()):,} of {plan.parts:,} parts; the same "
                 "command with --resume goes on after them"
             )

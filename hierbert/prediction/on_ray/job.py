@@ -19,6 +19,7 @@ import numpy as np
 
 import hierbert
 from hierbert.errors import ConfigError, DataError, HierBertError, RunError, flag_setting
+from hierbert.log import Progress, log
 from hierbert.prediction.on_ray.actor import Answering, PartPredictor, as_bytes, mistake_of
 from hierbert.prediction.on_ray.input import Reading, pack, stamp
 from hierbert.prediction.on_ray.output import PartFolder
@@ -32,7 +33,6 @@ from hierbert.prediction.on_ray.plan import (
     repeated_hashes,
     repeated_ids,
 )
-from hierbert.progress import Progress, say
 
 _ACTORS_PER_READER = 8
 _MOST_REPEATED = 1_000_000
@@ -135,7 +135,7 @@ def _check_room(ray: Any, cluster: Cluster, fixed: bool) -> None:
         )
         if fixed:
             raise RunError(f"{message}; lower --actors or --{kind.lower()}s-per-actor")
-        say(f"{message}; waiting for the cluster to grow")
+        log.info(f"{message}; waiting for the cluster to grow")
 
 
 @dataclass

@@ -183,11 +183,11 @@ def test_the_command_skips_what_the_local_job_skips(model, two_cores, tmp_path, 
 
 SCRIPT = """
 import sys
-from hierbert.errors import run_command
+from hierbert.cli.common import run_command
 from hierbert.prediction.on_ray.engine import Cluster, run_on_ray
 
 model, docs, output, resume = sys.argv[1:]
-sys.exit(run_command(lambda: print(run_on_ray(
+sys.exit(run_command(lambda _: print(run_on_ray(
     model, [docs], output, cluster=Cluster(actors=2), rows_per_part=5, resume=resume == "resume",
 ))))
 """

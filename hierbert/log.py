@@ -1,42 +1,92 @@
-"""Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere.
+"""What long work says: the package's logger, and how far it is.
 
-Standard output is left alone, for it may carry data. Only the process of rank 0 (environment
-variables WORLD_SIZE, RANK) says anything. Time left follows from the units done, so count what the
-cost grows with: tokens rather than documents. Invariant: progress never changes or fails the work
-it shows.
+Programs that use hierbert as a library silence, redirect and format the logger "hierbert" as any
+other. Only the command lines install a handler (`command_log`), which writes to standard error:
+standard output is left alone, for it may carry data. Time left follows from the units done, so
+count what the cost grows with: tokens rather than documents. Invariant: neither a line nor progress
+changes or fails the work it shows.
 """
 
 import contextlib
+import json
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from tqdm import tqdm
+
+from hierbert.errors import printable
+
+log = logging.getLogger("hierbert")
+
+LEVELS = ("debug", "info", "warning", "error")
 
 _FIRST_LINE_SECONDS = 5.0
 
 
 def is_first_process() -> bool:
     """Whether this process is the one that speaks: rank 0, or no distributed run at all."""
-    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
-def say(message: str, stream: TextIO | None = None) -> None:
-    """Write a line on standard error, on rank 0 only, above a bar that may be open.
+def rank() -> int:
+    """Number of this process in a distributed run, by WORLD_SIZE and RANK; 0 where it is alone."""
+    number = os.environ.get("RANK", "0")
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return 0 if alone or not number.isdecimal() else int(number)
+
+
+@contextlib.contextmanager
+def command_log(level: str = "info", as_json: bool = False) -> Iterator[None]:
+    """Write the package's log to standard error as long as a command line runs.
+
+    Processes other than the first write errors alone.
 
     Args:
-        message: The line.
-        stream: Where to write instead of standard error.
+        level: The least that is written, one of `LEVELS`; bars and lines of progress are "info".
+        as_json: Write each line as a JSON object of "time" (ISO 8601, UTC), "level", "message" and
+            "rank" (the process's number), instead of its text.
     """
-    if not is_first_process():
-        return
-    # Who reads the progress may be gone (`2>&1 | head`); the work goes on.
-    with contextlib.suppress(OSError):
-        # Unlike print, this takes an open bar off the screen and puts it back below the line.
-        tqdm.write(message, file=stream or sys.stderr)
+    handler = _StandardError(as_json)
+    before = log.handlers, log.level, log.propagate
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        log.handlers, before_level, log.propagate = before
+        log.setLevel(before_level)
+
+
+class _StandardError(logging.Handler):
+    def __init__(self, as_json: bool) -> None:
+        super().__init__()
+        self.as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record above a bar that may be open."""
+        is_error = record.levelno >= logging.ERROR
+        if not is_first_process() and not is_error:
+            return
+        level, message = record.levelname.lower(), record.getMessage()
+        if self.as_json:
+            now = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+            values = {"time": now, "level": level, "message": message, "rank": rank()}
+            line = json.dumps(values)
+        else:
+            prefix = f"{level}: " if record.levelno >= logging.WARNING else ""
+            if not is_first_process():
+                prefix = f"process {rank()}: "
+            line = prefix + "\n".join(map(printable, message.split("\n")))
+        # Who reads the log may be gone (`2>&1 | head`); the work goes on.
+        with contextlib.suppress(OSError):
+            # Unlike print, this takes an open bar off the screen and puts it back below the line.
+            tqdm.write(line, file=sys.stderr)
 
 
 def format_seconds(seconds: float) -> str:
@@ -54,10 +104,10 @@ class Progress:
     """Shows how far some work is and how long it still takes.
 
     Use it as a context: ``with Progress(total, "training", unit="tokens") as bar:`` and
-    ``bar.advance(n)`` inside. On a terminal this is a tqdm bar. Elsewhere (a log file, a batch
-    system) it is one line after about 5 seconds, one every ``interval_seconds`` after that, and
-    one at the end. Lines are written from within `advance`, so a single step that takes longer
-    delays them.
+    ``bar.advance(n)`` inside. On a terminal this is a tqdm bar on standard error, unless the log
+    is of a level above "info" or of JSON objects. Elsewhere (a log file, a batch system) it is one
+    line of the log after about 5 seconds, one every ``interval_seconds`` after that, and one at the
+    end. Lines are written from within `advance`, so a single step that takes longer delays them.
 
     Args:
         total: Units of the whole work; None when unknown, then no time left is shown.
@@ -67,7 +117,6 @@ class Progress:
         initial: Units that were done before, by a run that is now resumed. They count as done
             but not towards the rate.
         interval_seconds: Time between two lines.
-        stream: Where to write; None means standard error.
         clock: Seconds that only grow; for the lines, not for the bar.
     """
 
@@ -80,7 +129,6 @@ class Progress:
         *,
         initial: int = 0,
         interval_seconds: float = 30.0,
-        stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
@@ -90,7 +138,6 @@ class Progress:
         self.initial = initial
         self.done = initial
         self.interval_seconds = interval_seconds
-        self._stream = stream or sys.stderr
         self._clock = clock
         self._notes: dict[str, float | str] = {}
         self._bar: Any = None
@@ -99,14 +146,15 @@ class Progress:
     def __enter__(self) -> Self:
         self._started = self._clock()
         self._next_line = self._started + min(_FIRST_LINE_SECONDS, self.interval_seconds)
-        if self.shown and self._stream.isatty():
+        as_json = any(isinstance(it, _StandardError) and it.as_json for it in log.handlers)
+        if self.shown and log.level <= logging.INFO and not as_json and sys.stderr.isatty():
             self._bar = tqdm(
                 total=self.total,
                 desc=self.description,
                 unit=f" {self.unit}",
                 unit_scale=True,
                 initial=self.initial,
-                file=self._stream,
+                file=sys.stderr,
                 dynamic_ncols=True,
                 # Micro-batches differ in length: a steady estimate beats a nervous one.
                 smoothing=0.05,
@@ -168,9 +216,7 @@ class Progress:
                 f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
             )
         parts += [part for part in (state, self._notes_text()) if part]
-        line = f"{self.description}: {', '.join(parts)}"
-        with contextlib.suppress(OSError):
-            print(line, file=self._stream, flush=True)
+        log.info("%s: %s", self.description, ", ".join(parts))
 
     def _rate(self) -> float:
         return self.per_second(self.done - self.initial)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.data.labels import LabelMap
 from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.files import write_json

@@ -15,8 +15,8 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from hierbert.data.documents import PreparedDocument, collate_documents
+from hierbert.data.epoch_plan import deal_all, fill_batches
 from hierbert.data.labels import LabelMap
-from hierbert.data.plan import deal_all, fill_batches
 from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
 from hierbert.model.heads import Structure

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.data.labels import LabelMap
 from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
 from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, error_text

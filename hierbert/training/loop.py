@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument, collate_documents
+from hierbert.data.epoch_plan import Step, plan_epoch
 from hierbert.data.labels import LabelMap
-from hierbert.data.plan import Step, plan_epoch
 from hierbert.errors import RunError
 from hierbert.evaluation.answers import Answer, StoppedError, answer_documents
 from hierbert.log import Progress, log

@@ -3,7 +3,7 @@
 Gradients do not depend on how many graphs a step keeps for its backward pass and how many it
 computes again, to the last bit: only time and memory do. What `auto` finds is kept in the run
 folder and used again on resume, so that a resumed run computes the same numbers in the same order.
-Dividing the documents of a step into passes is the work of `hierbert.data.plan`.
+Dividing the documents of a step into passes is the work of `hierbert.data.epoch_plan`.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hierbert.config import RunConfig
 from hierbert.data.documents import PreparedDocument
-from hierbert.data.plan import plan_epoch
+from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_json
 from hierbert.log import log

@@ -261,15 +261,12 @@ def save_model(
     """
     from safetensors import SafetensorError
 
-    from hierbert.publishing.checkpoint import complete_folder
-
     target = folder / "model"
 
     def write(aside: Path) -> None:
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
-        complete_folder(aside)
 
     try:
         write_folder_whole(target, write)

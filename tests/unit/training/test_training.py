@@ -13,7 +13,7 @@ from training import weights
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.plan import deal_all, fill_batches, plan_epoch
+from hierbert.data.epoch_plan import deal_all, fill_batches, plan_epoch
 from hierbert.errors import ConfigError, RunError
 from hierbert.training import loop
 from hierbert.training.loop import Trainer

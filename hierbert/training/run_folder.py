@@ -268,13 +268,11 @@ def save_model(
     Raises:
         RunError: It cannot be written.
     """
-    from hierbert.publishing.checkpoint import complete_folder
 
     def write(aside: Path) -> None:
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
-        complete_folder(aside)
 
     with writing(folder / "model"):
         write_folder_whole(folder / "model", write)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hierbert.data.corpus import BrokenRow, Columns, Example, read_examples
+from hierbert.data.corpus import Columns, read_examples
+from hierbert.data.document import BrokenRow, Example
 from hierbert.data.sources import resolve_sources
-from hierbert.errors import flag_setting
 from hierbert.log import Progress, log
 from hierbert.prediction.rows import InputRow, PartEnd, number_rows
 
@@ -41,12 +41,12 @@ class Inputs:
         Raises:
             DataError: A source cannot be found.
         """
-        sources = resolve_sources(self.sources, "--input", "input", input_format=self.format)
+        sources = resolve_sources(self.sources, "input", input_format=self.format)
         return [source.path for source in sources if source.path is not None]
 
     def describe(self) -> list[dict[str, Any]]:
         """The sources by name, with the bytes of files, for people to read."""
-        sources = resolve_sources(self.sources, "--input", "input", input_format=self.format)
+        sources = resolve_sources(self.sources, "input", input_format=self.format)
         return [
             {"name": source.name}
             | (
@@ -69,16 +69,14 @@ class Inputs:
         return number_rows(self._items(), rows_per_part)
 
     def _items(self) -> Iterator[Example | BrokenRow]:
-        more: dict[str, Any] = {
-            "field": "--input",
-            "role": "input",
-            "encoding": self.encoding,
-            "setting": flag_setting,
-            "input_format": self.format,
-        }
-        if self.keep_broken:
-            return read_examples(self.sources, self.columns, keep_broken=True, **more)
-        return read_examples(self.sources, self.columns, **more)
+        return read_examples(
+            self.sources,
+            self.columns,
+            role="input",
+            encoding=self.encoding,
+            input_format=self.format,
+            keep_broken=self.keep_broken,
+        )
 
 
 def check_inputs(inputs: Inputs) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from hierbert.data.corpus import Text
+from hierbert.data.document import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError
 from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hierbert.data.sources import near_paths_hint
+from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.files import read_json
 from hierbert.log import log

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hierbert.data.corpus import BrokenRow, Example, Text
+from hierbert.data.document import BrokenRow, Example, Text
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from hierbert.data.corpus import Columns
+from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.fingerprints import model_fingerprint
 from hierbert.log import log

@@ -8,7 +8,7 @@ exactly one share, and each share is in the order of the input.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from hierbert.data.plan import deal_all
+from hierbert.data.epoch_plan import deal_all
 from hierbert.prediction.rows import InputRow, PartEnd
 
 # Rows are dealt by pools, the longest of a pool first. A pool is held in memory.

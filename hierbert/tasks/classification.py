@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.errors import ConfigError, DataError
 from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig

@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from hierbert.data.corpus import Example
-from hierbert.data.plan import deal_all, fill_batches
+from hierbert.data.document import Example
+from hierbert.data.epoch_plan import deal_all, fill_batches
 from hierbert.errors import ConfigError
 from hierbert.log import Progress
 from hierbert.model.answering import answer_batch

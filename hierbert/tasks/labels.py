@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.errors import (
     ConfigError,
     DataError,

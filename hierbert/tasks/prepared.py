@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.log import Progress
 from hierbert.model.processing_hierbert import DOCUMENTS_PER_CALL, HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.errors import DataError
 from hierbert.files import write_json
 from hierbert.log import Progress

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from torch import Tensor
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.errors import ModelError
 from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig

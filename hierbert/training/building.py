@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Columns, Example, Text, load_examples
+from hierbert.data.corpus import Columns, load_examples
+from hierbert.data.document import Example, Text
 from hierbert.data.splits import split_validation
 from hierbert.errors import DataError
 from hierbert.log import log
@@ -50,7 +51,7 @@ def load_corpora(config: RunConfig) -> Corpora:
     columns = Columns(data.text_column, data.label_column, data.summary_column, data.id_column)
 
     def load(spec: str | list[str], role: str) -> list[Example]:
-        return load_examples(spec, columns, field=f"data.{role}", role=role, encoding=data.encoding)
+        return load_examples(spec, columns, role=role, encoding=data.encoding)
 
     train = load(data.train, "train")
     validation = load(data.validation, "validation") if data.validation is not None else None

@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
-from hierbert.data.plan import Step, plan_epoch
+from hierbert.data.epoch_plan import Step, plan_epoch
 from hierbert.errors import RunError
 from hierbert.log import Progress, log
 from hierbert.model.answering import collate_inputs
@@ -22,8 +21,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.evaluation import Answer, StoppedError, answer_documents
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
-from hierbert.training.checkpoint_files import DamagedError, check_best
-from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
+from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
 from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
@@ -351,9 +349,5 @@ class Trainer:
                 "(start anew with another run_dir)"
             )
         if self.state.best_step != self.state.step:
-            folder = self.folder / "checkpoints"
-            try:
-                load_weights(self.model, check_best(folder, self.state.best_file))
-            except (DamagedError, OSError, ValueError, SafetensorError) as error:
-                raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
+            load_best(self.folder / "checkpoints", self.model, self.state)
         self.model.eval()

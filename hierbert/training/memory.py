@@ -3,7 +3,7 @@
 Gradients do not depend on how many graphs a step keeps for its backward pass and how many it
 computes again, to the last bit: only time and memory do. What `auto` finds is kept in the run
 folder and used again on resume, so that a resumed run computes the same numbers in the same order.
-Dividing the documents of a step into passes is the work of `hierbert.data.plan`.
+Dividing the documents of a step into passes is the work of `hierbert.data.epoch_plan`.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from hierbert.config import RunConfig
-from hierbert.data.plan import plan_epoch
+from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_json
 from hierbert.log import log
@@ -30,7 +30,7 @@ from hierbert.probing import probe_tokens_per_forward
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
-from hierbert.training.run_folder import PROBED, not_written
+from hierbert.training.run_folder import PROBED, writing
 
 _TOKENS_PER_FORWARD = "training.tokens_per_forward"
 _KEPT_TOKENS = "training.kept_tokens"
@@ -435,10 +435,8 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
         RunError: The file cannot be read or written.
     """
     values = {**read_probed(folder), **found}
-    try:
+    with writing(folder / PROBED):
         write_json(folder / PROBED, values)
-    except OSError as error:
-        raise not_written(folder / PROBED, error) from error
 
 
 def _from_folder_or(

@@ -23,7 +23,7 @@ from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Task
 from hierbert.training.checkpoints import load_checkpoint, newest_whole
 from hierbert.training.processes import on_first_process
-from hierbert.training.run_folder import DOCUMENTS, not_written, other_ways
+from hierbert.training.run_folder import DOCUMENTS, other_ways, writing
 from hierbert.training.state import TrainerState
 
 _NAMED = 5
@@ -64,10 +64,8 @@ class RunIdentity:
                 for split, documents in self.documents.items()
                 for identity, known in documents
             ]
-            try:
+            with writing(folder / DOCUMENTS):
                 write_text(folder / DOCUMENTS, "".join(lines))
-            except OSError as error:
-                raise not_written(folder / DOCUMENTS, error) from error
 
         on_first_process(accelerator, save)
 
@@ -150,7 +148,7 @@ def load_newest_checkpoint(
 
 def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Documents]:
     """The newest whole checkpoint, damaged ones, the hashes it knows, the documents kept."""
-    path, damaged = newest_whole(folder / "checkpoints")
+    path, state, damaged = newest_whole(folder / "checkpoints")
     for other, why in damaged:
         log.warning(f"{other} is damaged and passed over: {why}")
     if path is None and damaged:
@@ -160,9 +158,8 @@ def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Docume
         )
     documents = _read_documents(folder)
     before = {split: _sha256(ones) for split, ones in documents.items()}
-    if path is not None:
-        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        before = TrainerState.from_json(content["state"]).identity
+    if state is not None:
+        before = state.identity
     return path, [other for other, _ in damaged], before, documents
 
 

@@ -20,7 +20,7 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.data.plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import deal_all, fill_batches
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel

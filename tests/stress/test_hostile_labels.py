@@ -3,7 +3,7 @@
 import pytest
 from hostile_data import line, read
 
-from hierbert.data.corpus import Columns
+from hierbert.data.columns import Columns
 from hierbert.errors import DataError
 from hierbert.tasks.labels import LabelMap
 

@@ -19,7 +19,7 @@ import torch
 
 import hierbert
 from hierbert import errors as error_classes
-from hierbert.data.corpus import Text
+from hierbert.data.document import Text
 from hierbert.errors import HierBertError, ModelError, RunError
 from hierbert.fingerprints import folder_fingerprint
 from hierbert.model.decoding import SummaryRule

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from hierbert.data.corpus import Columns
+from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.log import log
 from hierbert.prediction.on_ray.engine import Cluster, RayReport, run_on_ray

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hierbert.data.corpus import Columns
+from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.files import FolderLock
 from hierbert.fingerprints import folder_fingerprint

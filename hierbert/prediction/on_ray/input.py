@@ -10,9 +10,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from hierbert.data.corpus import Columns, Example, Text, read_one_source
-from hierbert.data.sources import Source, resolve_sources, text_files
-from hierbert.errors import DataError, flag_setting
+from hierbert.data.corpus import Columns, read_one_source
+from hierbert.data.document import Example, Source, Text
+from hierbert.data.folders import text_files
+from hierbert.data.sources import resolve_sources
+from hierbert.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Reading:
             DataError: A source cannot be found, or can be read only once.
         """
         sources = []
-        for source in resolve_sources(spec, "--input", "input"):
+        for source in resolve_sources(spec, "input"):
             path = source.path
             if source.is_stream:
                 raise DataError(
@@ -89,7 +91,6 @@ class Reading:
             index,
             self.columns,
             encoding=self.encoding,
-            setting=flag_setting,
             keep_broken=self.keep_broken,
         )
         for found in read:
@@ -109,13 +110,11 @@ def stamp(source: Source) -> tuple[int, int]:
         return 0, 0
     paths = [source.path]
     if source.format == "folder":
-        paths = [source.path / name for name in text_files(source.path, source.field)]
+        paths = [source.path / name for name in text_files(source.path)]
     try:
         states = [path.stat() for path in paths]
     except OSError as error:
-        raise DataError(
-            f"{source.field}: {source.name!r} cannot be read: {error.strerror}"
-        ) from error
+        raise DataError(f"cannot be read: {error.strerror}", place=source.name) from error
     states = [state for state in states if not stat.S_ISDIR(state.st_mode)]
     sizes = sum(state.st_size for state in states)
     return sizes, max((state.st_mtime_ns for state in states), default=0)

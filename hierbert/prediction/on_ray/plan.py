@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hierbert.data.sources import Source
+from hierbert.data.document import Source
 from hierbert.errors import RunError, quote
 from hierbert.prediction.batches import count_characters
 from hierbert.prediction.on_ray.input import Item, Reading, stamp

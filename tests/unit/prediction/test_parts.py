@@ -95,7 +95,7 @@ def test_ids_are_those_of_the_local_job_also_where_files_share_a_name(tmp_path) 
     files = [str(path) for path in sorted(tmp_path.glob("*/*"))]
     reading = Reading.of(files, Columns())
     ids = [item.id for index in range(3) for item in reading.items(index)]
-    local = read_examples(files, Columns(), field="--input", role="input")
+    local = read_examples(files, Columns(), role="input")
     assert ids == [example.id for example in local]
     assert ids[0] == f"{files[0]}-1" and ids[1] == "7" and len(set(ids)) == 4
 

@@ -19,7 +19,7 @@ from conftest import make_rows
 from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.config_loading import load_config
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.configuration_hierbert import HierBertConfig

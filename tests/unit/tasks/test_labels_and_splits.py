@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert.data import splits
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.data.splits import split_validation
 from hierbert.errors import ConfigError, DataError, flag_setting
 from hierbert.tasks.labels import LabelMap

@@ -5,8 +5,8 @@ import tracemalloc
 import pytest
 from hostile_data import line, read
 
-from hierbert.data import ids
-from hierbert.data.ids import SeenIds
+from hierbert.data import seen_ids
+from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import DataError
 
 
@@ -32,7 +32,7 @@ def test_hashes_that_touch_are_no_id(monkeypatch) -> None:
     # Two hashes side by side hold others that begin within the first: they must not be found.
     keys = {"a": b"0123456789", "b": b"abcdefghij", "between": b"56789abcde"}
     chosen = iter(keys.values())
-    monkeypatch.setattr(ids, "_pack", lambda *_: next(chosen))
+    monkeypatch.setattr(seen_ids, "_pack", lambda *_: next(chosen))
     seen = SeenIds()
     assert [seen.add(text) for text in keys] == [True, True, True]
 
@@ -43,5 +43,5 @@ def test_a_hash_that_two_ids_share_is_no_id_twice(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(SeenIds, "add", lambda self, text: False)
     examples = read(path, keep_broken=False)
     assert [next(examples).id, next(examples).id] == ["x", "y"]
-    with pytest.raises(DataError, match=r"the id 'x' occurs twice: .*line 1, and .*line 3;"):
+    with pytest.raises(DataError, match=r"line 3: the id 'x' occurs twice, first in .*line 1;"):
         next(examples)

@@ -18,11 +18,14 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
+    "HierBert",
     "HierBertConfig",
     "HierBertForDocuments",
     "HierBertModel",
     "HierBertPredictor",
     "HierBertProcessor",
+    "HierBertTrainer",
     "split_sentences",
 ]
 
@@ -36,7 +39,10 @@ for _task, _pipeline in PIPELINES.items():
     )
 
 _LAZY = {
+    "HierBert": "hierbert.prediction.predictor",
     "HierBertPredictor": "hierbert.prediction.predictor",
+    "HierBertTrainer": "hierbert.training.trainer",
+    "Callback": "hierbert.training.callbacks",
     "split_sentences": "hierbert.model.sentences",
 }
 

@@ -30,7 +30,7 @@ from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers
 from hierbert.training.validation import in_words, judge
-from hierbert.vectors.fill import VectorCache
+from hierbert.vectors.cache import VectorCache
 
 
 @dataclass

@@ -40,7 +40,7 @@ from hierbert.training.run_folder import open_run_folder, run_lock, save_model
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
 from hierbert.training.validation import not_finite
-from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
+from hierbert.vectors.cache import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
 
@@ -114,9 +114,7 @@ def _train(
         check_numbers(label_map, read, model.config.label_mean, model.config.label_scale)
     rule = SummaryRule.from_config(model.config) if summarize else None
     cache = cache_folder(config.training.cache_dir)
-    kept = CacheOptions(
-        cache, config.training.cache_dtype, config.training.cache_limit_gib, "training.cache_"
-    )
+    kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
     if config.training.freeze_encoder:
         check_cache(kept)
     folder = open_run_folder(config, accelerator, resume)
@@ -141,9 +139,7 @@ def _train(
         everything = [document for documents in splits.values() for document in documents]
         with encoding_time:
             encoded_tokens = vectors.fill(
-                [document.segmented for document in everything],
-                accelerator,
-                folder / "encoding.jsonl",
+                [document.segmented for document in everything], accelerator
             )
         log.info(f"vectors: {vectors.report()}")
 

@@ -1,7 +1,7 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
 config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
-are needed probed.json, encoding.jsonl; .lock while a process works in it
+are needed probed.json; .lock while a process works in it
 """
 
 import contextlib
@@ -57,7 +57,6 @@ _REMAINS = (
     ".metrics.jsonl.*",
     ".wandb_id.txt.*",
     ".results.json.*",
-    ".encoding.jsonl.*",
     f".{PROBED}.*",
     f".{DOCUMENTS}.*",
     f".{RESOLVED}.*",

@@ -18,7 +18,7 @@ from training import error_of, one_file_run, weights
 from hierbert import HierBertPredictor
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
-from hierbert.vectors.fill import VectorCache
+from hierbert.vectors.cache import VectorCache
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from hierbert.data.documents import PreparedDocument, collate_documents
-from hierbert.data.epoch_plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
 from hierbert.data.labels import LabelMap
 from hierbert.log import Progress
 from hierbert.model.decoding import SummaryRule, regression_values, summary_text
@@ -93,7 +93,7 @@ def answer_documents(
         StoppedError: `stop` said so on some process.
     """
     sizes = [document.tokens for document in documents]
-    mine = deal_all(range(len(documents)), sizes, accelerator.num_processes)
+    mine = share_by_tokens(range(len(documents)), sizes, accelerator.num_processes)
     own = mine[accelerator.process_index]
     answers: list[Answer] = []
     was_training = model.training

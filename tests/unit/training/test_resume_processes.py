@@ -15,7 +15,7 @@ from hierbert.training.checkpoints import find_checkpoints
 WORKER = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from hierbert.evaluation import answers
+from hierbert.tasks import evaluation as answers
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
@@ -38,7 +38,7 @@ def in_validation(*given):
     return answer(*given)
 
 Trainer._step, answers._answer_batch = signalled, in_validation
-answers._TOKENS_PER_BATCH = 1
+answers.TOKENS_PER_BATCH = 1
 raise SystemExit(main(sys.argv[5:]))
 """
 
@@ -95,9 +95,9 @@ from hierbert.training.loop import Trainer
 collate, forward, load_best = Trainer._collate, HierBertForDocuments.forward, Trainer._load_best
 poisoned = [False]
 
-def noting(self, documents, hide_labels):
-    poisoned[0] = not hide_labels and any(document.id == "d3" for document in documents)
-    return collate(self, documents, hide_labels)
+def noting(self, documents, hide_targets):
+    poisoned[0] = not hide_targets and any(document.id == "d3" for document in documents)
+    return collate(self, documents, hide_targets)
 
 def broken(self, **inputs):
     output = forward(self, **inputs)

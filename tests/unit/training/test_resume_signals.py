@@ -26,10 +26,10 @@ def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[s
 def test_a_signal_does_not_wait_for_the_validation(
     arguments, tmp_path, monkeypatch, capfd, evaluation
 ) -> None:
-    from hierbert.evaluation import answers
+    from hierbert.tasks import evaluation as answers
 
     # A batch for each document, so that there is something to wait for.
-    monkeypatch.setattr(answers, "_TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr(answers, "TOKENS_PER_BATCH", 1)
     assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
     answer, calls = answers._answer_batch, []
 

@@ -24,7 +24,7 @@ from hierbert.data.corpus import Columns, read_examples
 from hierbert.data.document import Example
 from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
-from hierbert.scoring import rouge_scores
+from hierbert.scoring import METRICS
 from hierbert.scoring.intervals import paired_difference
 
 
@@ -86,9 +86,7 @@ def compare(
     if summarized and exact[0].summary is not None:
         references = [str(examples[i].summary) for i in summarized]
         rouge = [
-            rouge_scores(
-                [answers[i].summary or "" for i in summarized], references, rouge_types=["rouge1"]
-            )["rouge1"].tolist()
+            METRICS["rouge1"].score([answers[i].summary or "" for i in summarized], references)
             for answers in (exact, other)
         ]
         found["rouge1"] = points(*rouge)

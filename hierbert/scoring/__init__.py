@@ -6,18 +6,16 @@ Everything takes plain lists and arrays. A metric is one entry of `METRICS`; a b
 
 from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
 from hierbert.scoring.metric import METRICS, Metric, add_metrics, metrics_of, shown_metrics
-from hierbert.scoring.rouge import ROUGE_TYPES, rouge_scores, summary_scores
+from hierbert.scoring.rouge import summary_scores
 
 __all__ = [
     "METRICS",
-    "ROUGE_TYPES",
     "Metric",
     "add_metrics",
     "confusion_matrix",
     "label_scores",
     "metrics_of",
     "per_label_table",
-    "rouge_scores",
     "shown_metrics",
     "summary_scores",
 ]

@@ -6,88 +6,42 @@ The graph methods never build the matrix of all pairs of sentences: time and mem
 iteration grow with the number of words, except for LexRank with a threshold, which keeps the
 pairs above it, of sentences that are not too far apart.
 
-Invariant: scores depend on the document (and, for `random`, its id and the seed) only.
+Invariant: scores depend on the document (Random: on its id and the seed) only.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hierbert.data.words import RougeWords
 from hierbert.model.configuration_hierbert import SENTENCE_REACH
 from hierbert.scoring.labels import label_scores
+from hierbert.scoring.rouge_words import RougeWords
 
 _Floats = npt.NDArray[np.float64]
-_Label = TypeVar("_Label", bound=Hashable)
-
+# Probability of going anywhere, 1 - d of TextRank's paper.
+_DAMPING = 0.15
 # Stop when an iteration moves the scores, which sum to 1, by less than this in all.
 _TOLERANCE = 1e-8
 _MAX_ITERATIONS = 200
 
-# LexRank with a threshold looks for pairs so many sentences apart, as the model's head does.
-PAIR_REACH = SENTENCE_REACH
 # So many pairs of sentences are compared at once.
 _PAIRS_AT_ONCE = 1 << 21
 
 
-def lead(sentences: Sequence[str]) -> list[float]:
-    """Prefer earlier sentences.
-
-    Args:
-        sentences: The document's sentences.
-
-    Returns:
-        One score per sentence.
-    """
-    return [-float(index) for index in range(len(sentences))]
-
-
-def tail(sentences: Sequence[str]) -> list[float]:
-    """Prefer later sentences.
-
-    Args:
-        sentences: The document's sentences.
-
-    Returns:
-        One score per sentence.
-    """
-    return [float(index) for index in range(len(sentences))]
-
-
-def random(sentences: Sequence[str], document_id: str, seed: int = 0) -> list[float]:
-    """Prefer no sentence: scores drawn anew for each document, the same in every run.
-
-    Args:
-        sentences: The document's sentences.
-        document_id: The document's id; with the seed it fixes the draws.
-        seed: Any whole number.
-
-    Returns:
-        One score per sentence, from 0 to 1.
-    """
-    digest = hashlib.sha256(f"{seed}:{document_id}".encode(errors="surrogatepass")).digest()
-    generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
-    return [float(score) for score in generator.random(len(sentences))]
-
-
 def lexrank(
-    sentences: Sequence[str],
-    *,
-    threshold: float | None = None,
-    damping: float = 0.15,
-    reach: int | None = PAIR_REACH,
+    sentences: Sequence[str], *, threshold: float | None = None, reach: int = SENTENCE_REACH
 ) -> list[float]:
     """LexRank (Erkan and Radev 2004, sections 3.2 and 3.3): centrality by TF-IDF cosines.
 
     The stationary distribution of a walk that goes from sentence to sentence by similarity, a
-    sentence's similarity to itself included, and with probability `damping` anywhere. The
-    inverse document frequency of a word is ``log(N / n)`` over the document's own N sentences.
+    sentence's similarity to itself included, and with a probability of 0.15 anywhere. The inverse
+    document frequency of a word is ``log(N / n)`` over the document's own N sentences.
 
     Without a threshold time and memory are linear in the words. With one they are linear in the
     sentences by the `reach`, which is not in the paper and does nothing in documents of at most
@@ -97,17 +51,11 @@ def lexrank(
         sentences: The document's sentences.
         threshold: None for continuous LexRank, where the walk follows the cosines; else the walk
             follows the pairs whose cosine is above it, all alike (the paper takes 0.1).
-        damping: Probability of going anywhere.
-        reach: With a threshold, sentences further apart are no pair; None: all are compared.
+        reach: With a threshold, sentences further apart are no pair; at least 1.
 
     Returns:
         One score per sentence; they sum to 1.
-
-    Raises:
-        ValueError: `damping` or `reach` is not allowed.
     """
-    if reach is not None and reach < 1:
-        raise ValueError(f"reach={reach!r} is not allowed: at least 1, or None")
     if not sentences:
         return []
     weights = _word_counts(sentences)
@@ -118,12 +66,12 @@ def lexrank(
     weights.data /= np.where(norms > 0, norms, 1.0)[rows]
     if threshold is None:
         transposed = weights.T.tocsr()
-        return _stationary(lambda mass: weights @ (transposed @ mass), len(sentences), damping)
-    pairs = _pairs_above(weights, threshold, reach or len(sentences))
-    return _stationary(lambda mass: pairs @ mass, len(sentences), damping)
+        return _stationary(lambda mass: weights @ (transposed @ mass), len(sentences))
+    pairs = _pairs_above(weights, threshold, reach)
+    return _stationary(lambda mass: pairs @ mass, len(sentences))
 
 
-def textrank(sentences: Sequence[str], *, damping: float = 0.15) -> list[float]:
+def textrank(sentences: Sequence[str]) -> list[float]:
     """TextRank (Mihalcea and Tarau 2004, section 4): centrality by shared words.
 
     The similarity of two sentences is the number of different words they share over the sum of
@@ -131,13 +79,9 @@ def textrank(sentences: Sequence[str], *, damping: float = 0.15) -> list[float]:
 
     Args:
         sentences: The document's sentences.
-        damping: Probability of going anywhere (1 - d of the paper).
 
     Returns:
         One score per sentence; they sum to 1.
-
-    Raises:
-        ValueError: `damping` is not allowed.
     """
     if not sentences:
         return []
@@ -165,31 +109,20 @@ def textrank(sentences: Sequence[str], *, damping: float = 0.15) -> list[float]:
         total = np.bincount(row, arriving.data * inverse[length_of[row], length], len(sentences))
         return np.maximum(total - own * mass, 0.0)  # no sentence is like itself
 
-    return _stationary(spread, len(sentences), damping)
+    return _stationary(spread, len(sentences))
 
 
-def majority_class(labels: Iterable[_Label]) -> _Label:
-    """The most frequent label, of equally frequent ones the first seen.
-
-    Args:
-        labels: Labels of the training documents.
-
-    Returns:
-        The label to predict for every document.
-
-    Raises:
-        ValueError: There are no labels.
-    """
-    counts = Counter(labels)
-    if not counts:
-        raise ValueError("there are no labels to take the majority of")
-    return counts.most_common(1)[0][0]
+def _random(sentences: Sequence[str], document_id: str, seed: int) -> list[float]:
+    """Scores drawn anew for each document, the same in every run."""
+    digest = hashlib.sha256(f"{seed}:{document_id}".encode(errors="surrogatepass")).digest()
+    generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    return generator.random(len(sentences)).tolist()
 
 
 SUMMARY_BASELINES: dict[str, Callable[[Sequence[str], str, int], list[float]]] = {
-    "Random": random,
-    "Lead": lambda sentences, document_id, seed: lead(sentences),
-    "Tail": lambda sentences, document_id, seed: tail(sentences),
+    "Random": _random,
+    "Lead": lambda sentences, document_id, seed: [-float(i) for i in range(len(sentences))],
+    "Tail": lambda sentences, document_id, seed: [float(i) for i in range(len(sentences))],
     "TextRank": lambda sentences, document_id, seed: textrank(sentences),
     # The thresholded variant is the stronger one on the quick start's papers.
     "LexRank": lambda sentences, document_id, seed: lexrank(sentences, threshold=0.1),
@@ -221,7 +154,10 @@ LABEL_BASELINES: list[LabelBaseline] = [
         name="majority",
         title="Majority class",
         problem_types=("single_label",),
-        predict=lambda texts, labels, asked: [majority_class(labels.tolist())] * len(asked),
+        # Of equally frequent labels the first seen.
+        predict=lambda texts, labels, asked: (
+            [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
+        ),
     ),
     LabelBaseline(
         name="majority",
@@ -280,13 +216,7 @@ def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:
 def _pairs_above(weights: sparse.csr_array, threshold: float, reach: int) -> sparse.csr_array:
     """1 for each pair of sentences at most `reach` apart whose cosine is above a threshold.
 
-    Args:
-        weights: Of each word in each sentence (N, words), those of a sentence of norm 1.
-        threshold: At least 0.
-        reach: At least 1.
-
-    Returns:
-        Pairs in both directions and of a sentence with itself, float64 (N, N).
+    Of weights (N, words) whose rows have norm 1: float64 (N, N), a sentence with itself included.
     """
     weights.eliminate_zeros()
     count = weights.shape[0]
@@ -306,33 +236,20 @@ def _pairs_above(weights: sparse.csr_array, threshold: float, reach: int) -> spa
     return sparse.csr_array((np.ones(len(indices)), indices, starts), shape=(count, count))
 
 
-def _stationary(
-    spread: Callable[[_Floats], _Floats], sentence_count: int, damping: float
-) -> list[float]:
-    """Power iteration on a symmetric similarity, its rows made to sum to 1.
+def _stationary(spread: Callable[[_Floats], _Floats], sentence_count: int) -> list[float]:
+    """Power iteration on symmetric similarities, their rows made to sum to 1.
 
-    Args:
-        spread: Multiplication by the similarities.
-        sentence_count: Number of sentences (N), at least 1.
-        damping: Probability of going anywhere, above 0 and at most 1.
-
-    Returns:
-        The stationary distribution. A sentence similar to none goes anywhere.
-
-    Raises:
-        ValueError: `damping` is not allowed.
+    `spread` multiplies by the similarities. A sentence similar to none goes anywhere.
     """
-    if not 0 < damping <= 1:
-        raise ValueError(f"damping={damping!r} is not allowed: above 0, at most 1")
     degrees = spread(np.ones(sentence_count))
     connected = degrees > 1e-12
     mass = np.full(sentence_count, 1.0 / sentence_count)
     for _ in range(_MAX_ITERATIONS):
         walking = np.where(connected, mass / np.where(connected, degrees, 1.0), 0.0)
-        anywhere = damping + (1 - damping) * mass[~connected].sum()
-        following = anywhere / sentence_count + (1 - damping) * spread(walking)
+        anywhere = _DAMPING + (1 - _DAMPING) * mass[~connected].sum()
+        following = anywhere / sentence_count + (1 - _DAMPING) * spread(walking)
         moved = np.abs(following - mass).sum()
         mass = following / following.sum()
         if moved < _TOLERANCE:
             break
-    return [float(score) for score in mass]
+    return mass.tolist()

@@ -17,55 +17,43 @@ from hierbert.scoring.metric import metrics_of, shown_metrics
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
+_SAMPLES, _CONFIDENCE = 1000, 0.95
 # So many drawn values are held at once, whatever the number of documents.
 _VALUES_AT_ONCE = 1_000_000
 
 
-def mean_interval(
-    values: Sequence[float] | _Floats,
-    seed: int,
-    confidence: float = 0.95,
-    samples: int = 1000,
-) -> tuple[float, float, float]:
-    """The mean of a score over documents and its confidence interval.
+def mean_interval(values: Sequence[float] | _Floats, seed: int) -> tuple[float, float, float]:
+    """The mean of a score over documents and its 95 % interval.
 
     Args:
         values: One score per document.
         seed: Seed of the draws, at least 0.
-        confidence: Part of the resampled means inside the interval, between 0 and 1.
-        samples: Number of resampled means.
 
     Returns:
         Mean, lower end, upper end.
 
     Raises:
-        ValueError: There are no values, one is not finite, or a setting is not allowed.
+        ValueError: There are no values, or one is not finite.
     """
     scores = np.asarray(values, dtype=np.float64)
-    low, high = _ends(_means(scores, seed, samples), confidence)
+    low, high = _ends(_means(scores, seed))
     return float(scores.mean()), low, high
 
 
 def paired_difference(
-    first: Sequence[float] | _Floats,
-    second: Sequence[float] | _Floats,
-    seed: int,
-    confidence: float = 0.95,
-    samples: int = 1000,
+    first: Sequence[float] | _Floats, second: Sequence[float] | _Floats, seed: int
 ) -> tuple[float, float, float, float]:
-    """The mean difference of two systems' scores on the same documents, and its interval.
+    """The mean difference of two systems' scores on the same documents, and its 95 % interval.
 
     Args:
         first: One score per document of the first system.
         second: The second system's scores of the same documents in the same order.
         seed: Seed of the draws, at least 0.
-        confidence: Part of the resampled differences inside the interval.
-        samples: Number of resampled differences.
 
     Returns:
         Mean of first minus second, lower end, upper end, and the two-sided p: how often
         resampled differences, moved to have mean 0, are at least as far from 0 as the observed
-        one; at least ``1 / (samples + 1)``.
+        one; at least 1/1001.
 
     Raises:
         ValueError: As `mean_interval`, or the numbers of scores differ.
@@ -73,17 +61,17 @@ def paired_difference(
     if len(first) != len(second):
         raise ValueError(f"{len(first)} scores of the first system, {len(second)} of the second")
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    means = _means(differences, seed, samples)
+    means = _means(differences, seed)
     observed = float(differences.mean())
     # Rounding must not tell equal distances apart.
     as_far = np.abs(means - observed) >= abs(observed) * (1 - 1e-9)
-    return observed, *_ends(means, confidence), float((1 + as_far.sum()) / (samples + 1))
+    return observed, *_ends(means), float((1 + as_far.sum()) / (len(means) + 1))
 
 
 def label_intervals(
     problem_type: str, predictions: npt.ArrayLike, references: npt.ArrayLike, seed: int
 ) -> dict[str, dict[str, float]]:
-    """95 % intervals of scores of labels (1,000 samples of the documents).
+    """95 % intervals of scores of labels.
 
     Args:
         problem_type: ``single_label``, ``multi_label`` or ``regression``.
@@ -105,33 +93,29 @@ def label_intervals(
         if metric.resampled is not None
     }
     parts: dict[str, list[_Floats]] = {name: [] for name in resampled}
-    for rows in _drawn(len(true), seed, 1000):
+    for rows in _drawn(len(true), seed):
         weights = np.stack([np.bincount(row, minlength=len(true)) for row in rows]).astype(float)
         for name, score in resampled.items():
             parts[name].append(score(weights, predicted, true))
-    ends = {name: _ends(np.concatenate(scores), 0.95) for name, scores in parts.items()}
+    ends = {name: _ends(np.concatenate(scores)) for name, scores in parts.items()}
     return {name: {"low": low, "high": high} for name, (low, high) in ends.items()}
 
 
-def _drawn(count: int, seed: int, samples: int) -> Iterator[_Ints]:
+def _drawn(count: int, seed: int) -> Iterator[_Ints]:
     """The documents of each sample (samples, D), some samples at a time."""
-    if samples < 1:
-        raise ValueError(f"samples={samples!r} is not allowed: at least 1")
     generator = np.random.default_rng(seed)
     at_once = max(1, _VALUES_AT_ONCE // count)
-    for start in range(0, samples, at_once):
-        yield generator.integers(0, count, (min(at_once, samples - start), count))
+    for start in range(0, _SAMPLES, at_once):
+        yield generator.integers(0, count, (min(at_once, _SAMPLES - start), count))
 
 
-def _means(scores: _Floats, seed: int, samples: int) -> _Floats:
+def _means(scores: _Floats, seed: int) -> _Floats:
     if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
         raise ValueError(f"scores of shape {scores.shape}: one finite score or more is needed")
-    return np.concatenate([scores[rows].mean(1) for rows in _drawn(len(scores), seed, samples)])
+    return np.concatenate([scores[rows].mean(1) for rows in _drawn(len(scores), seed)])
 
 
-def _ends(values: _Floats, confidence: float) -> tuple[float, float]:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence!r} is not allowed: between 0 and 1")
-    tail = (1 - confidence) / 2
+def _ends(values: _Floats) -> tuple[float, float]:
+    tail = (1 - _CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -7,6 +7,7 @@ nothing about the model and would pull the mean towards 0.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,23 +48,15 @@ def label_scores(
     if problem_type == "single_label":
         predicted, true = _label_numbers(predictions, references)
     elif problem_type == "multi_label":
-        true = _label_table(references)
-        probabilities = np.asarray(predictions, dtype=np.float64)
-        if probabilities.shape != true.shape:
-            raise ValueError(
-                f"probabilities are {probabilities.shape}, but references {true.shape}"
-            )
-        _refuse_not_finite("probability", probabilities)
+        probabilities, true = _finite(predictions), _label_table(references)
+        _check_shapes(probabilities, true)
         cut = np.asarray(thresholds, dtype=np.float64)
         if cut.shape not in ((), (true.shape[1],)):
             raise ValueError(f"{cut.size} thresholds for {true.shape[1]} labels: one, or one each")
         predicted = (probabilities >= cut).astype(np.int64)
     else:
-        predicted = np.asarray(predictions, dtype=np.float64).reshape(-1)
-        true = np.asarray(references, dtype=np.float64).reshape(-1)
-        _check_lengths(len(predicted), len(true))
-        _refuse_not_finite("prediction", predicted)
-        _refuse_not_finite("reference", true)
+        predicted, true = _finite(predictions), _finite(references)
+        _check_shapes(predicted, true)
     return {
         metric.name: float(
             metric.score(predicted if metric.reads == "predictions" else probabilities, true)
@@ -117,11 +110,9 @@ def per_label_table(
     count = len(label_names)
     if np.ndim(references) == 2:
         predicted, true = _label_table(predictions), _label_table(references)
-        if predicted.shape != true.shape or true.shape[1] != count:
-            raise ValueError(
-                f"predictions {predicted.shape} and references {true.shape} "
-                f"do not go with {count} labels"
-            )
+        _check_shapes(predicted, true)
+        if true.shape[1] != count:
+            raise ValueError(f"{true.shape[1]} columns do not go with {count} labels")
         given = predicted.sum(0)
     else:
         predicted, true = _label_numbers(predictions, references, count)
@@ -129,19 +120,9 @@ def per_label_table(
     columns = metrics.precision_recall_fscore_support(
         _widened(true), _widened(predicted), labels=range(count), zero_division=0
     )
-    return [
-        {
-            "label": name,
-            "precision": float(precision),
-            "recall": float(recall),
-            "f1": float(f1),
-            "support": int(support),
-            "predicted": int(number),
-        }
-        for name, precision, recall, f1, support, number in zip(
-            label_names, *columns, given, strict=True
-        )
-    ]
+    names = ("label", "precision", "recall", "f1", "support", "predicted")
+    values = zip(label_names, *(column.tolist() for column in (*columns, given)), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in values]
 
 
 def _accuracy(predicted: _Ints, true: _Ints) -> float:
@@ -193,11 +174,11 @@ def _spearman(predicted: _Floats, true: _Floats) -> float:
     return _pearson(stats.rankdata(predicted), stats.rankdata(true))
 
 
-def _resampled_accuracy(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+def _accuracies(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
     return weights @ (predicted * true).sum(1) / len(true)
 
 
-def _resampled_macro_f1(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+def _macro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
     hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
     # A label that a sample neither holds nor is given says nothing.
     present = sizes > 0
@@ -205,124 +186,81 @@ def _resampled_macro_f1(weights: _Floats, predicted: _Floats, true: _Floats) -> 
     return (f1 * present).sum(1) / np.maximum(present.sum(1), 1)
 
 
-def _resampled_micro_f1(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+def _micro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
     hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
     return 2 * hits.sum(1) / np.maximum(sizes.sum(1), 1)
 
 
-_BOTH = ("single_label", "multi_label")
+_ONE, _SEVERAL, _NUMBER = ("single_label",), ("multi_label",), ("regression",)
+_BOTH = _ONE + _SEVERAL
 
 add_metrics(
     Metric(
-        name="accuracy",
-        title="Accuracy",
-        problem_types=("single_label",),
-        score=_accuracy,
-        hub_type="accuracy",
-        resampled=_resampled_accuracy,
+        "accuracy", "Accuracy", _ONE, _accuracy, "accuracy", resampled=_accuracies, headline=True
+    ),
+    Metric(
+        "macro_f1",
+        "Macro-F1",
+        _BOTH,
+        partial(_f1, "macro"),
+        "f1",
+        resampled=_macro_f1s,
         headline=True,
     ),
     Metric(
-        name="macro_f1",
-        title="Macro-F1",
-        problem_types=_BOTH,
-        score=lambda predicted, true: _f1("macro", predicted, true),
-        hub_type="f1",
-        resampled=_resampled_macro_f1,
-        headline=True,
-    ),
-    Metric(
-        name="micro_f1",
-        title="Micro-F1",
-        problem_types=_BOTH,
-        score=lambda predicted, true: _f1("micro", predicted, true),
-        hub_type="f1",
-        resampled=_resampled_micro_f1,
+        "micro_f1",
+        "Micro-F1",
+        _BOTH,
+        partial(_f1, "micro"),
+        "f1",
+        resampled=_micro_f1s,
         repeats="accuracy",
         headline=True,
     ),
+    Metric("weighted_f1", "Weighted F1", _BOTH, partial(_f1, "weighted"), "f1"),
+    Metric("samples_f1", "Samples F1", _SEVERAL, partial(_f1, "samples")),
+    Metric("subset_accuracy", "Subset accuracy", _SEVERAL, _accuracy),
     Metric(
-        name="weighted_f1",
-        title="Weighted F1",
-        problem_types=_BOTH,
-        score=lambda predicted, true: _f1("weighted", predicted, true),
-        hub_type="f1",
-    ),
-    Metric(
-        name="samples_f1",
-        title="Samples F1",
-        problem_types=("multi_label",),
-        score=lambda predicted, true: _f1("samples", predicted, true),
-    ),
-    Metric(
-        name="subset_accuracy",
-        title="Subset accuracy",
-        problem_types=("multi_label",),
-        score=_accuracy,
-    ),
-    Metric(
-        name="map",
-        title="Mean average precision",
-        problem_types=("multi_label",),
-        score=_mean_average_precision,
-        hub_type="map",
+        "map",
+        "Mean average precision",
+        _SEVERAL,
+        _mean_average_precision,
+        "map",
         reads="probabilities",
         headline=True,
     ),
     Metric(
-        name="mse",
-        title="Mean squared error",
-        problem_types=("regression",),
-        score=lambda predicted, true: ((predicted - true) ** 2).mean(),
-        hub_type="mse",
+        "mse",
+        "Mean squared error",
+        _NUMBER,
+        lambda predicted, true: ((predicted - true) ** 2).mean(),
+        "mse",
         better="lower",
         resampled=lambda weights, said, true: weights @ (said - true)[:, 0] ** 2 / len(true),
         headline=True,
         percent=False,
     ),
     Metric(
-        name="mae",
-        title="Mean absolute error",
-        problem_types=("regression",),
-        score=lambda predicted, true: abs(predicted - true).mean(),
-        hub_type="mae",
+        "mae",
+        "Mean absolute error",
+        _NUMBER,
+        lambda predicted, true: abs(predicted - true).mean(),
+        "mae",
         better="lower",
         resampled=lambda weights, said, true: weights @ abs(said - true)[:, 0] / len(true),
         headline=True,
         percent=False,
     ),
-    Metric(
-        name="r2",
-        title="R²",
-        problem_types=("regression",),
-        score=_r2,
-        hub_type="r_squared",
-        headline=True,
-        percent=False,
-    ),
-    Metric(
-        name="pearson",
-        title="Pearson correlation",
-        problem_types=("regression",),
-        score=_pearson,
-        hub_type="pearsonr",
-        percent=False,
-    ),
-    Metric(
-        name="spearman",
-        title="Spearman correlation",
-        problem_types=("regression",),
-        score=_spearman,
-        hub_type="spearmanr",
-        percent=False,
-    ),
+    Metric("r2", "R²", _NUMBER, _r2, "r_squared", headline=True, percent=False),
+    Metric("pearson", "Pearson correlation", _NUMBER, _pearson, "pearsonr", percent=False),
+    Metric("spearman", "Spearman correlation", _NUMBER, _spearman, "spearmanr", percent=False),
 )
 
 
-def _check_lengths(prediction_count: int, reference_count: int) -> None:
-    if prediction_count != reference_count:
-        raise ValueError(f"{prediction_count} predictions, but {reference_count} references")
-    if reference_count == 0:
+def _check_shapes(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> None:
+    if predicted.shape != true.shape:
+        raise ValueError(f"predictions are {predicted.shape}, but references {true.shape}")
+    if not true.size:
         raise ValueError("there are no documents to score")
 
 
@@ -330,34 +268,33 @@ def _label_numbers(
     predictions: npt.ArrayLike, references: npt.ArrayLike, label_count: int | None = None
 ) -> tuple[_Ints, _Ints]:
     predicted, true = np.asarray(predictions), np.asarray(references)
-    _check_lengths(len(predicted), len(true))
+    _check_shapes(predicted, true)
     allowed = "at least 0" if label_count is None else f"0 to {label_count - 1}"
     for name, values in (("prediction", predicted), ("reference", true)):
         if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-            raise ValueError(
-                f"{name}s are {values.dtype} {values.shape}: whole label numbers (D) are allowed"
-            )
+            raise ValueError(f"{name}s are {values.dtype} {values.shape}: whole numbers (D)")
         outside = values[(values < 0) | (values >= (label_count or np.inf))]
         if outside.size:
             raise ValueError(f"{name} {outside[0]} is not a label: {allowed}")
-    return predicted.astype(np.int64), true.astype(np.int64)
+    return predicted, true
 
 
 def _label_table(values: npt.ArrayLike) -> _Ints:
     table = np.asarray(values)
-    if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"labels are of shape {table.shape}: documents times labels, none 0")
-    if not np.isin(table, (0, 1)).all():
-        raise ValueError(f"label {table[~np.isin(table, (0, 1))][0]} is not allowed: 0 or 1")
+    if table.ndim != 2 or not np.isin(table, (0, 1)).all():
+        wrong = table[~np.isin(table, (0, 1))]
+        raise ValueError(f"labels {wrong[:1]} {table.shape} are not allowed: 0 and 1 (D, C)")
     return table.astype(np.int64)
+
+
+def _finite(values: npt.ArrayLike) -> _Floats:
+    numbers = np.asarray(values, dtype=np.float64)
+    bad = np.argwhere(~np.isfinite(numbers))
+    if len(bad):
+        raise ValueError(f"document {bad[0][0]} has {numbers[tuple(bad[0])]}: not finite")
+    return numbers
 
 
 def _widened(labels: _Ints) -> _Ints:
     """With a column of 0 more, as scikit-learn takes a table of one column for label numbers."""
     return np.pad(labels, ((0, 0), (0, 1))) if labels.ndim == 2 else labels
-
-
-def _refuse_not_finite(name: str, values: _Floats) -> None:
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise ValueError(f"{name} of document {bad[0][0]} is {values[tuple(bad[0])]}: not finite")

@@ -193,19 +193,19 @@ def test_scores_of_numbers_are_those_of_the_definitions(pairs):
 @pytest.mark.parametrize(
     ("call", "parts"),
     [
-        (lambda: label_scores("single_label", [0], [0, 1]), "1 predictions, but 2 references"),
+        (lambda: label_scores("single_label", [0], [0, 1]), r"\(1,\).*\(2,\)"),
         (lambda: label_scores("single_label", [], []), "no documents"),
         (lambda: label_scores("regression", [], []), "no documents"),
-        (lambda: label_scores("single_label", [0.5], [1]), "prediction.*whole label numbers"),
-        (lambda: label_scores("single_label", [0], [-100]), "reference -100 .*at least 0"),
-        (lambda: confusion_matrix([0], [3], 3), "reference 3 .*0 to 2"),
-        (lambda: per_label_table([3], [0], ["a", "b"]), "prediction 3 .*0 to 1"),
+        (lambda: label_scores("single_label", [0.5], [1]), "prediction.*whole numbers"),
+        (lambda: label_scores("single_label", [0], [-100]), r"reference -100 .*at least 0"),
+        (lambda: confusion_matrix([0], [3], 3), r"reference 3 .*0 to 2"),
+        (lambda: per_label_table([3], [0], ["a", "b"]), r"prediction 3 .*0 to 1"),
         (lambda: label_scores("multi_label", [[0.1, 0.2]], [[1]]), r"\(1, 2\).*\(1, 1\)"),
-        (lambda: label_scores("multi_label", [[0.1], [np.nan]], [[1], [0]]), "document 1 is nan"),
-        (lambda: label_scores("multi_label", [[0.1]], [[2]]), "label 2 .*0 or 1"),
+        (lambda: label_scores("multi_label", [[0.1], [np.nan]], [[1], [0]]), "document 1 has nan"),
+        (lambda: label_scores("multi_label", [[0.1]], [[2]]), r"2.*0 and 1"),
         (lambda: label_scores("multi_label", [[0.1]], [[1]], [0.1, 0.2]), "2 thresholds for 1"),
-        (lambda: per_label_table([[1, 0]], [[1, 0]], ["x"]), "do not go with 1 labels"),
-        (lambda: label_scores("regression", [1, np.inf], [1, 2]), "document 1 is inf"),
+        (lambda: per_label_table([[1, 0]], [[1, 0]], ["x"]), "2 columns.*1 labels"),
+        (lambda: label_scores("regression", [1, np.inf], [1, 2]), "document 1 has inf"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, parts):
@@ -245,7 +245,7 @@ def test_a_metric_takes_rows_in_parts_and_forgets_them():
     assert metric.compute()["accuracy"] == pytest.approx(2 / 3)
     assert metric.compute(predictions=[1], references=[1])["accuracy"] == 1.0
     metric = LabelMetric("multi_label")
-    with pytest.raises(ValueError, match="label 7"):
+    with pytest.raises(ValueError, match=r"7.*0 and 1"):
         metric.compute(predictions=[[0.5]], references=[[7]])
     assert metric.compute(predictions=[[0.5]], references=[[1]])["micro_f1"] == 1.0
 

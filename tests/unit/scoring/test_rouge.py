@@ -3,7 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from hierbert.scoring import ROUGE_TYPES, rouge_scores, summary_scores
+from hierbert.scoring import metrics_of, summary_scores
+
+ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 ascii_summaries = st.one_of(
     st.lists(
@@ -17,10 +19,10 @@ ascii_summaries = st.one_of(
 @given(ascii_summaries, ascii_summaries)
 def test_rouge_of_ascii_text_is_that_of_rouge_score(prediction, reference):
     expected = RougeScorer(list(ROUGE_TYPES), use_stemmer=True).score(reference, prediction)
-    for got in (rouge_scores([prediction], [reference]), summary_scores([prediction], [reference])):
-        assert {name: values.tolist() for name, values in got.items()} == {
-            name: [score.fmeasure] for name, score in expected.items()
-        }
+    got = summary_scores([prediction], [reference])
+    assert {name: values.tolist() for name, values in got.items()} == {
+        name: [score.fmeasure] for name, score in expected.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ def test_rouge_of_ascii_text_is_that_of_rouge_score(prediction, reference):
     ],
 )
 def test_text_of_any_script_is_like_itself_and_unlike_another(text):
-    for values in rouge_scores([text, text], [text, "ελληνικά γράμματα"]).values():
+    for values in summary_scores([text, text], [text, "ελληνικά γράμματα"]).values():
         assert values.tolist() == [1.0, 0.0]
 
 
@@ -49,18 +51,12 @@ def test_text_of_any_script_is_like_itself_and_unlike_another(text):
     ],
 )
 def test_rouge_by_hand(prediction, reference, expected):
-    got = rouge_scores([prediction], [reference])
+    got = summary_scores([prediction], [reference])
     assert {name: got[name][0] for name in expected} == pytest.approx(expected)
 
 
-def test_rouge_can_leave_out_the_slow_types_and_the_stemmer():
-    got = rouge_scores(["running"], ["runs"], rouge_types=["rouge1"], use_stemmer=False)
-    assert {name: values.tolist() for name, values in got.items()} == {"rouge1": [0.0]}
-    assert rouge_scores(["running"], ["runs"])["rouge1"].tolist() == [1.0]
-
-
-def test_rouge_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="1 predictions, but 2 references"):
-        rouge_scores(["a"], ["a", "b"])
-    with pytest.raises(ValueError, match=r"rouge7.*rouge1.*rougeLsum"):
-        rouge_scores(["a"], ["a"], rouge_types=["rouge7"])
+def test_the_table_of_metrics_has_all_four_and_texts_go_in_pairs():
+    assert tuple(metric.name for metric in metrics_of("summary")) == ROUGE_TYPES
+    assert summary_scores(["a", "b"], ["a", "c"])["rouge1"].tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError):
+        summary_scores(["a"], ["a", "b"])

@@ -14,6 +14,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from hierbert.model.modeling_hierbert import HierBertForDocuments
     from hierbert.model.processing_hierbert import HierBertProcessor
 
+
 RESOLVED = "config.resolved.yaml"
 DOCUMENTS = "documents.jsonl"
 PROBED = "probed.json"
@@ -34,35 +37,24 @@ PROBED = "probed.json"
 # model is, on how much memory it takes (a run that was ended for its memory, or by a full disk,
 # may ask for other values), on what is shown of it, or on how often it can be resumed. A run that
 # has met nothing that is not finite is the same whatever it would do about it.
-_MAY_DIFFER = {"run_dir", "show_sample"} | {
-    f"training.{name}"
-    for name in (
-        "cache_dir",
-        "cache_limit_gib",
-        "checkpoint_every_steps",
-        "keep_checkpoints",
-        "memory",
-        "memory_budget_gib",
-        "on_nonfinite_loss",
-        "trackers",
-    )
+_MAY_DIFFER = {
+    "run_dir",
+    "show_sample",
+    "training.cache_dir",
+    "training.cache_limit_gib",
+    "training.checkpoint_every_steps",
+    "training.keep_checkpoints",
+    "training.memory",
+    "training.memory_budget_gib",
+    "training.on_nonfinite_loss",
+    "training.trackers",
 }
 # What is there may have moved: the documents and the encoder are compared by their content.
 _PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.encoder_revision"}
 # One of them is there as soon as a run has begun to work in its folder.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
-# What is being written has the name it will get, and a dot before it.
-_REMAINS = (
-    ".model.*",
-    ".metrics.jsonl.*",
-    ".wandb_id.txt.*",
-    ".results.json.*",
-    f".{PROBED}.*",
-    f".{DOCUMENTS}.*",
-    f".{RESOLVED}.*",
-    "checkpoints/.best_step_*",
-    "checkpoints/.step_*",
-)
+_FILES = (RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt")
+_FILES += ("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*")
 
 
 def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
@@ -80,18 +72,14 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         ConfigError: As `load_config` raises it.
         RunError: The file is a run's and damaged.
     """
-    is_of_run = path is not None and path.name == RESOLVED and path.is_file()
-    if path is not None and is_of_run:
-        _read_resolved(path)
+    if path is None or path.name != RESOLVED or not path.is_file():
+        return load_config(RunConfig, path, overrides)
+    _read_resolved(path)
     config = load_config(RunConfig, path, overrides)
     given = any(override.partition("=")[0].strip() == "run_dir" for override in overrides)
-    if path is None or not is_of_run or given:
-        return config
-    here, before = path.parent, config.run_dir
-    if (
-        any((here / name).exists() for name in _OF_A_RUN)
-        and here.resolve() != Path(before).resolve()
-    ):
+    here, before = path.parent, Path(config.run_dir)
+    is_run = any((here / name).exists() for name in _OF_A_RUN)
+    if is_run and not given and here.resolve() != before.resolve():
         config.run_dir = str(here)
         log.info(f"run_dir={here}: the run is where its {RESOLVED} is, not in {before} any more")
     return config
@@ -129,7 +117,7 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
             f"--resume: {folder} was changed on its way by --allow-changes of an earlier version, "
             f"so that it cannot go on exactly; {other_ways(folder)}"
         )
-    before, now = _flat(asdict(_read_resolved(saved))), _flat(asdict(config))
+    before, now = _flat(_read_resolved(saved)), _flat(config)
     differing = [
         f"{key}: {before[key]} -> {value}"
         for key, value in now.items()
@@ -153,10 +141,16 @@ def other_ways(folder: Path) -> str:
     )
 
 
-def not_written(place: Path | str, error: Exception) -> RunError:
-    """What to raise where a file of a run cannot be written."""
-    why = error_text(error)
-    return RunError(f"{place} cannot be written: {why}; mend that and go on with --resume")
+@contextlib.contextmanager
+def writing(place: Path | str) -> Iterator[None]:
+    """Say in one line, as a RunError, that a file of a run could not be written in this context."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        why = error_text(error)
+        raise RunError(
+            f"{place} cannot be written: {why}; mend that and go on with --resume"
+        ) from error
 
 
 def _read_resolved(path: Path) -> RunConfig:
@@ -224,15 +218,15 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
         if not (folder / RESOLVED).is_file():
             if resume:
                 log.info(f"--resume: there is no run in {folder} yet: starting a new run there")
-            try:
-                settings = dump_config(config)
-                # First of all: from here on the folder is a run's, which --resume goes on with.
-                write_text(folder / RESOLVED, settings)
-                sync_folder(folder.parent)
-            except OSError as error:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-                raise not_written(f"run_dir={folder}", error) from error
+            with writing(f"run_dir={folder}"):
+                try:
+                    # First of all: from here on the folder is a run's, to go on with.
+                    write_text(folder / RESOLVED, dump_config(config))
+                    sync_folder(folder.parent)
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                    raise
         _remove_remains(folder)
 
     on_first_process(accelerator, make)
@@ -258,32 +252,22 @@ def save_model(
     Raises:
         RunError: It cannot be written.
     """
-    from safetensors import SafetensorError
-
-    from hierbert.publishing.checkpoint import complete_folder
-
-    target = folder / "model"
 
     def write(aside: Path) -> None:
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
-        complete_folder(aside)
 
-    try:
-        write_folder_whole(target, write)
-    except (OSError, SafetensorError) as error:
-        raise not_written(target, error) from error
+    with writing(folder / "model"):
+        write_folder_whole(folder / "model", write)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(config: RunConfig) -> dict[str, Any]:
     """Settings by dotted key."""
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
+    for name, value in asdict(config).items():
+        nested = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{key}".rstrip("."): inner for key, inner in nested.items()}
     return flat
 
 
@@ -312,9 +296,10 @@ def _check_writable(folder: Path) -> None:
 
 
 def _remove_remains(folder: Path) -> None:
-    """Remove what a killed run was writing; it was under names with a leading dot."""
-    for pattern in _REMAINS:
-        for path in folder.glob(pattern):
+    """Remove what a killed run was writing: under the name it was to get, after a dot."""
+    for name in _FILES:
+        place = folder / name
+        for path in place.parent.glob(f".{place.name}.*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.data.epoch_plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
 from hierbert.errors import ConfigError, RunError, error_text, setting_name
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
@@ -198,7 +198,7 @@ class VectorCache:
             )
         batches = _batches_with_gaps(wanted, gaps)
         sizes = [_tokens(batch.values()) for batch in batches]
-        own = deal_all(range(len(batches)), sizes, accelerator.num_processes)
+        own = share_by_tokens(range(len(batches)), sizes, accelerator.num_processes)
         written: list[Path] = []
         tokens, problem = 0, None
         try:

@@ -53,8 +53,10 @@ _MAY_DIFFER = {
 _PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.encoder_revision"}
 # One of them is there as soon as a run has begun to work in its folder.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
-_FILES = (RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt")
-_FILES += ("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*")
+_FILES = (
+    *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt", "results.json", "model"),
+    *("checkpoints/best_step_*", "checkpoints/step_*"),
+)
 
 
 def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:

@@ -165,7 +165,7 @@ class VectorCache:
     def flush(self) -> None:
         """Write what `batch` has encoded; a disk that takes no more ends keeping, not the job."""
         try:
-            self._write_waiting()
+            self._write()
         except RunError as error:
             log.warning(f"vectors: {error}; further vectors are not kept")
             self._keeps = False
@@ -242,11 +242,11 @@ class VectorCache:
                 done += _tokens(batch.values())
                 bar.advance(_tokens(batch.values()))
                 if self._waiting_tokens >= _TOKENS_PER_FILE:
-                    written += self._write_waiting()
+                    written += self._write()
                 if not self._keeps:
                     # What cannot be kept need not be encoded before it is asked for.
                     break
-        return written + self._write_waiting(), done
+        return written + self._write(), done
 
     def _check_shared(self, written: list[Path]) -> None:
         """Take up what the other processes wrote; refuse storage where it cannot be seen."""
@@ -299,7 +299,7 @@ class VectorCache:
         self._waiting.update((entry.key, entry) for entry in entries if _is_finite(entry))
         self._waiting_tokens += _tokens(documents)
 
-    def _write_waiting(self) -> list[Path]:
+    def _write(self) -> list[Path]:
         """Keep what the limit leaves room for; the files that were written."""
         entries, self._waiting, self._waiting_tokens = list(self._waiting.values()), {}, 0
         if not entries or not self._keeps:

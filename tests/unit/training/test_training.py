@@ -276,11 +276,11 @@ def test_runs_that_share_a_cache_do_not_disturb_each_other(
     write = VectorCache._write
     inner: list[int] = []
 
-    def nested(self: VectorCache, entries: Any) -> Any:
+    def nested(self: VectorCache) -> Any:
         if not inner:
             inner.append(0)
             inner[0] = main([*common, f"run_dir={tmp_path / 'second'}"])
-        return write(self, entries)
+        return write(self)
 
     monkeypatch.setattr(VectorCache, "_write", nested)
     assert main(common) == 0 and inner == [0]

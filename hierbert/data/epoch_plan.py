@@ -50,42 +50,39 @@ def plan_epoch(
     if group_by_length:
         chance.shuffle(batches)
     return [
-        [deal(part, sizes, accumulation_steps) for part in deal_all(batch, sizes, processes)]
+        [
+            [share for share in share_by_tokens(part, sizes, accumulation_steps) if share]
+            for part in share_by_tokens(batch, sizes, processes)
+        ]
         for batch in batches
     ]
 
 
-def deal_all(
+def share_by_tokens(
     documents: Sequence[int],
     sizes: Sequence[int],
-    hands: int,
+    count: int,
     totals: list[int] | None = None,
 ) -> list[list[int]]:
-    """Share documents out by tokens: the longest first, each to who has the fewest tokens.
+    """Divide documents by tokens: the longest first, each into the share with the fewest tokens.
 
     Args:
         documents: Indices into `sizes`.
         sizes: Tokens of each document.
-        hands: How many shares.
-        totals: What each hand holds from deals before; this deal is added to it. None for
-            nothing.
+        count: How many shares.
+        totals: Tokens that each share holds already; these documents' are added. None for none.
 
     Returns:
-        The shares, some empty when there are fewer documents than hands; within a share the
+        The shares, some empty when there are fewer documents than shares; within a share the
         documents keep their order.
     """
-    totals = [0] * hands if totals is None else totals
-    shares: list[set[int]] = [set() for _ in range(hands)]
+    totals = [0] * count if totals is None else totals
+    shares: list[set[int]] = [set() for _ in range(count)]
     for index in sorted(documents, key=lambda i: (-sizes[i], i)):
-        hand = min(range(hands), key=lambda h: (totals[h], len(shares[h]), h))
-        shares[hand].add(index)
-        totals[hand] += sizes[index]
+        share = min(range(count), key=lambda n: (totals[n], len(shares[n]), n))
+        shares[share].add(index)
+        totals[share] += sizes[index]
     return [[index for index in documents if index in share] for share in shares]
-
-
-def deal(documents: Sequence[int], sizes: Sequence[int], hands: int) -> list[list[int]]:
-    """Like `deal_all`, without the empty shares."""
-    return [share for share in deal_all(documents, sizes, hands) if share]
 
 
 def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ exactly one share, and each share is in the order of the input.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from hierbert.data.epoch_plan import deal_all
+from hierbert.data.epoch_plan import share_by_tokens
 from hierbert.prediction.rows import InputRow, PartEnd
 
 # Rows are dealt by pools, the longest of a pool first. A pool is held in memory.
@@ -56,7 +56,9 @@ def own_share(
 
     def dealt() -> Iterator[InputRow | Passed]:
         nonlocal rows, size, before
-        share = deal_all(range(len(pool)), [row.size for row in pool], processes, totals)[index]
+        share = share_by_tokens(range(len(pool)), [row.size for row in pool], processes, totals)[
+            index
+        ]
         yield from [pool[place] for place in share]
         yield Passed(rows, size, before)
         pool.clear()

@@ -21,7 +21,7 @@ def plan_epoch(
     epoch: int,
     group_by_length: bool,
 ) -> list[Step]:
-    """Deal the documents of an epoch.
+    """Plan the documents of an epoch.
 
     Args:
         sizes: Tokens of each document.
@@ -51,38 +51,32 @@ def plan_epoch(
         chance.shuffle(batches)
     return [
         [
-            [share for share in share_by_tokens(part, sizes, accumulation_steps) if share]
+            [forward for forward in share_by_tokens(part, sizes, accumulation_steps) if forward]
             for part in share_by_tokens(batch, sizes, processes)
         ]
         for batch in batches
     ]
 
 
-def share_by_tokens(
-    documents: Sequence[int],
-    sizes: Sequence[int],
-    count: int,
-    totals: list[int] | None = None,
-) -> list[list[int]]:
-    """Divide documents by tokens: the longest first, each into the share with the fewest tokens.
+def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int) -> list[list[int]]:
+    """Share documents out by tokens: the longest first, each to the share with fewest tokens.
 
     Args:
         documents: Indices into `sizes`.
         sizes: Tokens of each document.
-        count: How many shares.
-        totals: Tokens that each share holds already; these documents' are added. None for none.
+        shares: How many.
 
     Returns:
-        The shares, some empty when there are fewer documents than shares; within a share the
-        documents keep their order.
+        The shares, some empty when there are fewer documents; within a share the documents keep
+        their order.
     """
-    totals = [0] * count if totals is None else totals
-    shares: list[set[int]] = [set() for _ in range(count)]
+    totals = [0] * shares
+    members: list[set[int]] = [set() for _ in range(shares)]
     for index in sorted(documents, key=lambda i: (-sizes[i], i)):
-        share = min(range(count), key=lambda n: (totals[n], len(shares[n]), n))
-        shares[share].add(index)
+        share = min(range(shares), key=lambda s: (totals[s], len(members[s]), s))
+        members[share].add(index)
         totals[share] += sizes[index]
-    return [[index for index in documents if index in share] for share in shares]
+    return [[index for index in documents if index in share] for share in members]
 
 
 def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:

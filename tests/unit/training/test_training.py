@@ -317,7 +317,7 @@ def test_a_plan_holds_every_document_once_and_no_process_decides_what_is_in_a_st
     assert other != plan
 
 
-def test_documents_are_shared_by_tokens() -> None:
+def test_documents_are_shared_out_by_tokens() -> None:
     shares = share_by_tokens(range(5), [100, 10, 20, 30, 40], 2)
     assert shares == [[0], [1, 2, 3, 4]]
     assert share_by_tokens([2], [1, 1, 1], 2) == [[2], []]

@@ -10,17 +10,13 @@ classes behave as if the classes had been registered by ``AutoModel.register`` a
 import importlib.abc
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 _TYPE = "hierbert"
 _CONFIG = "HierBertConfig"
-_PIPELINES = {
-    "document-classification": "DocumentClassificationPipeline",
-    "document-summarization": "DocumentSummarizationPipeline",
-}
+_PIPELINES = ("document-classification", "document-summarization")
 
 
 def register(package: ModuleType) -> None:
@@ -55,23 +51,25 @@ def _name_processor(module: ModuleType) -> None:
 
 
 def _name_pipelines(module: ModuleType) -> None:
-    for task, name in _PIPELINES.items():
-        module.PIPELINE_REGISTRY.supported_tasks[task] = _LazyPipeline(task, name)
+    for task in _PIPELINES:
+        module.PIPELINE_REGISTRY.supported_tasks[task] = _LazyPipeline(task)
 
 
 class _LazyPipeline(dict[str, Any]):
     """What transformers keeps of a pipeline, its class imported when it is asked for."""
 
-    def __init__(self, task: str, name: str) -> None:
+    def __init__(self, task: str) -> None:
         super().__init__()
-        self._task, self._name = task, name
+        self._task = task
 
     def __missing__(self, key: str) -> Any:
         if key not in ("impl", "pt"):
             raise KeyError(key)
         from transformers import AutoModelForSequenceClassification
 
-        pipeline = getattr(import_module("hierbert.model.pipeline_hierbert"), self._name)
+        from hierbert.model.pipeline_hierbert import PIPELINES
+
+        pipeline = PIPELINES[self._task]
         self.update(impl=pipeline, pt=(AutoModelForSequenceClassification,))
         # By which a pipeline that is saved takes its code along.
         pipeline._registered_impl = {self._task: self}

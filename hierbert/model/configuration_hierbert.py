@@ -11,6 +11,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from .saving import SavedWithCode
+
 POOLING_MODES = ("mean", "cls", "max", "attention")
 MAX_SEGMENTS_POLICIES = ("head", "tail", "head_tail", "spread")
 LIST_UNITS = ("sentences", "segments")
@@ -57,7 +59,7 @@ def usable_positions(text_config: PreTrainedConfig) -> int | None:
 
 
 @strict
-class HierBertConfig(PreTrainedConfig):
+class HierBertConfig(SavedWithCode, PreTrainedConfig):
     """Configuration of a HierBERT model: segment encoder, segmentation, aggregator and heads.
 
     Args:
@@ -179,7 +181,11 @@ class HierBertConfig(PreTrainedConfig):
         Returns:
             The configuration, and the unused arguments where `return_unused_kwargs` asks.
         """
-        return super().from_dict({"sentence_reach": None, **config_dict}, **kwargs)
+        values = {"sentence_reach": None, **config_dict}
+        if not cls.is_remote_code():
+            # hierbert's own pipelines are registered, and need no code of a model's folder.
+            values.pop("custom_pipelines", None)
+        return super().from_dict(values, **kwargs)
 
     @property
     def encoder_config(self) -> PreTrainedConfig:

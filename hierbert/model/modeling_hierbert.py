@@ -6,23 +6,29 @@ padding in a batch and no dimension that counts documents times anything. See `H
 which makes such batches from texts.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from .aggregation import Aggregator
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
 from .features import FEATURES, Feature
 from .heads import HEADS, Head, Structure, Vectors
+from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
+from .saving import SavedWithCode
 from .text_encoders import encoder_arguments
+
+_LOG = logging.get_logger(__name__)
 
 # Shorter names of `forward`'s arguments and of the output's fields, which came before there were
 # heads of other names. transformers' Trainer takes each argument of the signature whose name holds
@@ -97,7 +103,7 @@ class ZeroLinear(nn.Linear):
     """A linear layer that starts at zero, so that what it adds is learnt from nothing."""
 
 
-class HierBertPreTrainedModel(PreTrainedModel):
+class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
     """Loading, saving and initialization that all HierBERT models share."""
 
     config: HierBertConfig
@@ -129,6 +135,38 @@ class HierBertPreTrainedModel(PreTrainedModel):
         """
         kwargs.setdefault("use_safetensors", True)
         return super().from_pretrained(*args, **kwargs)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
+        """Save the model, its code, and the processor that lies where the model was loaded from.
+
+        Args:
+            save_directory: The folder; a processor that is there already stays.
+            push_to_hub: Whether to push it as well, to `repo_id`, else to the folder's name.
+            **kwargs: As `PreTrainedModel.save_pretrained` takes them.
+
+        Raises:
+            ValueError: The encoder computes in int8, which is made of other weights on loading.
+        """
+        base = self if isinstance(self, HierBertModel) else self.hierbert
+        if base.segment_encoder.precision == "int8":
+            raise ValueError("a model in int8 is not saved: load it in float32 or bfloat16")
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)
+
+    def _save_beside(self, folder: Path) -> None:
+        origin = self.config._name_or_path
+        if not origin or (folder / "processor_config.json").is_file():
+            return
+        commit = getattr(self.config, "_commit_hash", None)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                origin, revision=commit, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            _LOG.warning(f"no processor is saved: that of {origin} cannot be loaded ({error})")
+            return
+        HierBertProcessor.from_config(tokenizer, self.config).save_pretrained(folder)
 
     @classmethod
     def from_encoder_pretrained(

@@ -197,3 +197,9 @@ class DocumentSummarizationPipeline(DocumentPipeline):
         """With plain sentences."""
         fields["sentences"] = [asdict(sentence) for sentence in fields["sentences"]]
         return fields
+
+
+PIPELINES: dict[str, type[DocumentPipeline]] = {
+    "document-classification": DocumentClassificationPipeline,
+    "document-summarization": DocumentSummarizationPipeline,
+}

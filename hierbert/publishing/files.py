@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from hierbert.config_loading import dump_config
 from hierbert.errors import ModelError, error_text
+from hierbert.model.saving import completed_files
 from hierbert.prediction.loading import check_folder, load_model
-from hierbert.publishing.checkpoint import completed_files
 from hierbert.publishing.runs import Run, public_settings
 
 CARD = "README.md"

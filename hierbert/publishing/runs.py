@@ -9,12 +9,12 @@ from typing import Any
 
 from hierbert.config import PublishConfig, RunConfig
 from hierbert.config_loading import load_config
-from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
 from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.saving import FOLDER_MARK, last_part
 from hierbert.scoring.baselines import LABEL_BASELINES
 
 _NEEDED = {

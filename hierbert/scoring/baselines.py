@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hierbert.data.words import RougeWords
 from hierbert.model.configuration_hierbert import SENTENCE_REACH
 from hierbert.scoring.labels import label_scores
+from hierbert.scoring.rouge_words import RougeWords
 
 _Floats = npt.NDArray[np.float64]
 # Probability of going anywhere, 1 - d of TextRank's paper.

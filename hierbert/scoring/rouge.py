@@ -1,7 +1,7 @@
 """ROUGE for texts in any script, as ``rouge_score`` computes it.
 
 ROUGE-1, ROUGE-2, rougeL and rougeLsum, F1 from 0 to 1, with Porter stemming and the tokenizer of
-`hierbert.data.words`. It does not split sentences: rougeLsum takes lines for sentences, so join
+`rouge_words`. It does not split sentences: rougeLsum takes lines for sentences, so join
 them with newlines on both sides; without newlines rougeLsum is nothing but rougeL.
 
 Invariant: for ASCII text the scores are those of ``rouge_score`` with ``use_stemmer=True``.
@@ -41,7 +41,7 @@ def _rouge(
     # Not before a score is computed: the help of a command reads the table of metrics.
     from rouge_score.rouge_scorer import RougeScorer
 
-    from hierbert.data.words import RougeWords
+    from hierbert.scoring.rouge_words import RougeWords
 
     scorer = RougeScorer([rouge_type], tokenizer=RougeWords())
     scores = [

@@ -10,19 +10,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
-from hierbert.data.documents import PreparedDocument, collate_documents
 from hierbert.data.epoch_plan import Step, plan_epoch
-from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
-from hierbert.evaluation.answers import Answer, StoppedError, answer_documents
 from hierbert.log import Progress, log
-from hierbert.model.decoding import SummaryRule
+from hierbert.model.answering import collate_inputs
+from hierbert.model.heads import HEADS
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.training.checkpoint_files import DamagedError, check_best
-from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
+from hierbert.tasks.evaluation import Answer, StoppedError, answer_documents
+from hierbert.tasks.prepared import PreparedDocument, collate_targets
+from hierbert.tasks.task import Task
+from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
 from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
@@ -43,8 +42,7 @@ class Trainer:
         model: On the device, frozen as configured.
         train: Training documents.
         validation: Validation documents.
-        label_map: Of the classification head; None without one.
-        rule: How to summarize; None without a summarization head.
+        tasks: What is learnt.
         vectors: Of a frozen encoder; None encodes tokens in every step.
         folder: The run's folder.
         trackers: Where metrics go.
@@ -57,8 +55,7 @@ class Trainer:
     model: HierBertForDocuments
     train: list[PreparedDocument]
     validation: list[PreparedDocument]
-    label_map: LabelMap | None
-    rule: SummaryRule | None
+    tasks: Sequence[Task]
     vectors: VectorCache | None
     folder: Path
     trackers: Trackers
@@ -142,30 +139,28 @@ class Trainer:
         """One optimizer step: this process's documents forward and back, then all weights."""
         passes = step[self.accelerator.process_index]
         everyone = [index for shares in step for share in shares for index in share]
-        labelled = sum(self.train[index].label is not None for index in everyone)
-        summarized = sum(_has_sentence_labels(self.train[index]) for index in everyone)
+        counted = {
+            f"documents.{task.name}": float(sum(self._counts(task, index) for index in everyone))
+            for task in self.tasks
+        }
         # A process without documents takes one that weighs nothing, so that it runs every
         # parameter and every exchange of gradients like the others.
         own = [index for indices in passes for index in indices]
         idle = not passes
         if idle:
             passes = [[everyone[0]]]
-        sums = {"loss": 0.0, "classification_loss": 0.0, "summarization_loss": 0.0}
+        sums = {"loss": 0.0, **{f"{name}_loss": 0.0 for name in HEADS}}
         for number, indices in enumerate(passes):
             batch = self._collate([self.train[index] for index in indices], idle)
             is_last = number == len(passes) - 1
             # Gradients are exchanged once a step, after the last pass.
             with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
-                output = self.wrapped(
-                    **batch,
-                    labelled_documents=float(labelled),
-                    summarized_documents=float(summarized),
-                )
+                output = self.wrapped(**batch, **counted)
                 # Processes average their gradients; each has only its part of the sum.
                 self.accelerator.backward(output.loss * self.accelerator.num_processes)
-            for name in sums:
-                value = getattr(output, name)
-                sums[name] += 0.0 if value is None else float(value.detach())
+            sums["loss"] += float(output.loss.detach())
+            for name, value in output.losses.items():
+                sums[f"{name}_loss"] += float(value.detach())
         norm = self.accelerator.clip_grad_norm_(
             [weight for _, weight in trained_weights(self.model)],
             self.config.training.max_gradient_norm,
@@ -180,7 +175,7 @@ class Trainer:
             what = f"loss ({totals['loss']:g})"
             if is_finite(totals.values()):
                 what = f"gradient (norm {gradient_norm:g})"
-            self._leave_out(own, everyone, what, labelled, summarized)
+            self._leave_out(own, everyone, what, counted)
             return
         self.prepared.step()
         self.prepared.zero_grad()
@@ -196,17 +191,12 @@ class Trainer:
         self.state.gradient_norm = gradient_norm if math.isfinite(gradient_norm) else 0.0
 
     def _leave_out(
-        self, own: list[int], everyone: list[int], what: str, labelled: int, summarized: int
+        self, own: list[int], everyone: list[int], what: str, counted: dict[str, float]
     ) -> None:
         """Name the documents of a step that is not finite; go on without it, or end the run."""
 
         def loss_alone(index: int) -> torch.Tensor:
-            output = self.model(
-                **self._collate([self.train[index]], False),
-                labelled_documents=float(labelled),
-                summarized_documents=float(summarized),
-            )
-            return output.loss
+            return self.model(**self._collate([self.train[index]], False), **counted).loss
 
         weights = [weight for _, weight in trained_weights(self.model)]
         self.prepared.zero_grad()
@@ -227,15 +217,18 @@ class Trainer:
             # It has seen this step's gradients and would refuse the next ones.
             scaler.update(scaler.get_scale())
 
+    def _counts(self, task: Task, index: int) -> bool:
+        document = self.train[index]
+        return task.counts(document.targets[task.name], document.segmented)
+
     def _collate(
-        self, documents: Sequence[PreparedDocument], hide_labels: bool
+        self, documents: Sequence[PreparedDocument], hide_targets: bool
     ) -> dict[str, torch.Tensor]:
-        vectors = None
-        if self.vectors is not None:
-            vectors = self.vectors.batch([document.segmented for document in documents])
-        batch = collate_documents(
-            documents, self.label_map, self.rule is not None, vectors, hide_labels
-        )
+        segmented = [document.segmented for document in documents]
+        vectors = None if self.vectors is None else self.vectors.batch(segmented)
+        batch = collate_inputs(self.model, segmented, vectors=vectors)
+        targets = collate_targets(documents, self.tasks, hide_targets)
+        batch |= {f"targets.{name}": values for name, values in targets.items()}
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _sum_over_processes(self, sums: dict[str, float]) -> dict[str, float]:
@@ -265,7 +258,7 @@ class Trainer:
         except StoppedError:
             self._stop()
         scores, metric, problem = judge(
-            self.config, answers, self.validation, self.label_map, self.state.step
+            self.config, self.model, answers, self.validation, self.tasks, self.state.step
         )
         better = problem is None and self.state.note_scores(metric, scores)
         if better:
@@ -303,8 +296,7 @@ class Trainer:
             self.model,
             documents,
             self.accelerator,
-            self.label_map,
-            self.rule,
+            self.tasks,
             self.vectors,
             description,
             stop=lambda: self.stop.received is not None,
@@ -357,13 +349,5 @@ class Trainer:
                 "(start anew with another run_dir)"
             )
         if self.state.best_step != self.state.step:
-            folder = self.folder / "checkpoints"
-            try:
-                load_weights(self.model, check_best(folder, self.state.best_file))
-            except (DamagedError, OSError, ValueError, SafetensorError) as error:
-                raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
+            load_best(self.folder / "checkpoints", self.model, self.state)
         self.model.eval()
-
-
-def _has_sentence_labels(document: PreparedDocument) -> bool:
-    return document.sentence_labels is not None and bool(document.segmented.sentence_spans)

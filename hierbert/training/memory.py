@@ -21,16 +21,16 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from hierbert.config import RunConfig
-from hierbert.data.documents import PreparedDocument
 from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_json
 from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.probing import probe_tokens_per_forward
+from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
-from hierbert.training.run_folder import PROBED, not_written
+from hierbert.training.run_folder import PROBED, writing
 
 _TOKENS_PER_FORWARD = "training.tokens_per_forward"
 _KEPT_TOKENS = "training.kept_tokens"
@@ -435,10 +435,8 @@ def save_probed(folder: Path, found: dict[str, int]) -> None:
         RunError: The file cannot be read or written.
     """
     values = {**read_probed(folder), **found}
-    try:
+    with writing(folder / PROBED):
         write_json(folder / PROBED, values)
-    except OSError as error:
-        raise not_written(folder / PROBED, error) from error
 
 
 def _from_folder_or(

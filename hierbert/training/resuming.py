@@ -7,23 +7,23 @@ comes after is bit-equal to a run that was never interrupted; or it is refused w
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from hierbert.data.documents import PreparedDocument
-from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError
 from hierbert.files import write_text
 from hierbert.fingerprints import add_settings, add_weights, plain_config
 from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Task
 from hierbert.training.checkpoints import load_checkpoint, newest_whole
 from hierbert.training.processes import on_first_process
-from hierbert.training.run_folder import DOCUMENTS, not_written, other_ways
+from hierbert.training.run_folder import DOCUMENTS, other_ways, writing
 from hierbert.training.state import TrainerState
 
 _NAMED = 5
@@ -64,41 +64,38 @@ class RunIdentity:
                 for split, documents in self.documents.items()
                 for identity, known in documents
             ]
-            try:
+            with writing(folder / DOCUMENTS):
                 write_text(folder / DOCUMENTS, "".join(lines))
-            except OSError as error:
-                raise not_written(folder / DOCUMENTS, error) from error
 
         on_first_process(accelerator, save)
 
 
 def run_identity(
     splits: Mapping[str, Sequence[PreparedDocument]],
-    label_map: LabelMap | None,
+    tasks: Sequence[Task],
     model: HierBertForDocuments,
 ) -> RunIdentity:
     """Hash what a run's numbers follow from.
 
     Args:
         splits: Documents of train, validation and, where there are some, test.
-        label_map: Of the classification head; None without one.
+        tasks: Of the run.
         model: With the weights it begins with.
     """
-    names = label_map.names if label_map is not None else []
     documents: dict[str, list[tuple[str, str]]] = {}
     hashes = {}
     for split, prepared in splits.items():
         documents[split], read = [], hashlib.sha256()
         for document in prepared:
-            # By their names: the numbers of all labels change when a label is added.
-            label = document.label
-            if names and label is not None:
-                label = [names[i] for i in label] if isinstance(label, list) else names[label]
-            segmented = document.segmented
-            content = _sha256([segmented.text, label, document.summary])
-            documents[split].append((document.id, content))
+            segmented, targets = document.segmented, document.targets
+            plain = {task.name: task.plain(targets[task.name]) for task in tasks}
+            documents[split].append((document.id, _sha256([segmented.text, plain])))
             spans = [segmented.sentence_spans, segmented.segment_spans]
-            add_settings(read, [spans, document.sentence_labels])
+            learned = [
+                asdict(target) if is_dataclass(target) and not isinstance(target, type) else target
+                for target in targets.values()
+            ]
+            add_settings(read, [spans, learned])
             for name in ("input_ids", "segment_lengths", "sentence_index"):
                 read.update(getattr(segmented, name).numpy().tobytes())
         hashes[split], hashes[f"{split}.read"] = _sha256(documents[split]), read.hexdigest()
@@ -151,7 +148,7 @@ def load_newest_checkpoint(
 
 def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Documents]:
     """The newest whole checkpoint, damaged ones, the hashes it knows, the documents kept."""
-    path, damaged = newest_whole(folder / "checkpoints")
+    path, state, damaged = newest_whole(folder / "checkpoints")
     for other, why in damaged:
         log.warning(f"{other} is damaged and passed over: {why}")
     if path is None and damaged:
@@ -161,9 +158,8 @@ def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Docume
         )
     documents = _read_documents(folder)
     before = {split: _sha256(ones) for split, ones in documents.items()}
-    if path is not None:
-        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        before = TrainerState.from_json(content["state"]).identity
+    if state is not None:
+        before = state.identity
     return path, [other for other, _ in damaged], before, documents
 
 

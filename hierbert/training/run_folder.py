@@ -14,6 +14,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from hierbert.model.modeling_hierbert import HierBertForDocuments
     from hierbert.model.processing_hierbert import HierBertProcessor
+
 
 RESOLVED = "config.resolved.yaml"
 DOCUMENTS = "documents.jsonl"
@@ -130,7 +133,7 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
             f"--resume: {folder} was changed on its way by --allow-changes of an earlier version, "
             f"so that it cannot go on exactly; {other_ways(folder)}"
         )
-    before, now = _flat(asdict(_read_resolved(saved))), _flat(asdict(config))
+    before, now = _flat(_read_resolved(saved)), _flat(config)
     differing = [
         f"{key}: {before[key]} -> {value}"
         for key, value in now.items()
@@ -154,10 +157,16 @@ def other_ways(folder: Path) -> str:
     )
 
 
-def not_written(place: Path | str, error: Exception) -> RunError:
-    """What to raise where a file of a run cannot be written."""
-    why = error_text(error)
-    return RunError(f"{place} cannot be written: {why}; mend that and go on with --resume")
+@contextlib.contextmanager
+def writing(place: Path | str) -> Iterator[None]:
+    """Say in one line, as a RunError, that a file of a run could not be written in this context."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        why = error_text(error)
+        raise RunError(
+            f"{place} cannot be written: {why}; mend that and go on with --resume"
+        ) from error
 
 
 def _read_resolved(path: Path) -> RunConfig:
@@ -225,15 +234,15 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
         if not (folder / RESOLVED).is_file():
             if resume:
                 log.info(f"--resume: there is no run in {folder} yet: starting a new run there")
-            try:
-                settings = dump_config(config)
-                # First of all: from here on the folder is a run's, which --resume goes on with.
-                write_text(folder / RESOLVED, settings)
-                sync_folder(folder.parent)
-            except OSError as error:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-                raise not_written(f"run_dir={folder}", error) from error
+            with writing(f"run_dir={folder}"):
+                try:
+                    # First of all: from here on the folder is a run's, to go on with.
+                    write_text(folder / RESOLVED, dump_config(config))
+                    sync_folder(folder.parent)
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                    raise
         _remove_remains(folder)
 
     on_first_process(accelerator, make)
@@ -259,32 +268,22 @@ def save_model(
     Raises:
         RunError: It cannot be written.
     """
-    from safetensors import SafetensorError
-
-    from hierbert.publishing.checkpoint import complete_folder
-
-    target = folder / "model"
 
     def write(aside: Path) -> None:
         state = accelerator.unwrap_model(model).state_dict()
         model.save_pretrained(aside, state_dict=state)
         processor.save_pretrained(aside)
-        complete_folder(aside)
 
-    try:
-        write_folder_whole(target, write)
-    except (OSError, SafetensorError) as error:
-        raise not_written(target, error) from error
+    with writing(folder / "model"):
+        write_folder_whole(folder / "model", write)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(config: RunConfig) -> dict[str, Any]:
     """Settings by dotted key."""
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
+    for name, value in asdict(config).items():
+        nested = value if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{key}".rstrip("."): inner for key, inner in nested.items()}
     return flat
 
 

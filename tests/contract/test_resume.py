@@ -106,7 +106,7 @@ def test_a_run_folder_that_was_moved_goes_on_where_it_is(whole, settings, tmp_pa
     assert outcome(tmp_path / "moved") == whole[2]
 
 
-@pytest.mark.parametrize("damage", ["weights.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["weights.safetensors", "state.json"])
 def test_a_damaged_checkpoint_is_passed_over(whole, settings, tmp_path, damage) -> None:
     with signal_at_step(5, signal.SIGINT):
         assert run("train.py", *settings(), here=True).returncode == 130

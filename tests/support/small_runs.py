@@ -5,7 +5,7 @@ Nothing here knows hierbert's own modules, so that tests of what a user sees out
 
 import contextlib
 import json
-import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,7 @@ def at_step(number: int, do: Callable[[], Any]) -> Iterator[None]:
         handle.remove()
 
 
-def signal_at_step(number: int, signal: int) -> contextlib.AbstractContextManager[None]:
+def signal_at_step(number: int, name: int) -> contextlib.AbstractContextManager[None]:
     """Send this process a signal in the optimizer's step of this number."""
-    return at_step(number, lambda: os.kill(os.getpid(), signal))
+    # To this thread: another one might be given it, and be scheduled a step later.
+    return at_step(number, lambda: signal.raise_signal(name))

@@ -18,11 +18,12 @@ from torch.nn import functional as F
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError
-from hierbert.evaluation import scores
-from hierbert.evaluation.answers import Answer
 from hierbert.scoring.calibration import Calibration, fit_temperature
+from hierbert.tasks.classification import Classification
+from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored
 from hierbert.training.run import train
 
 
@@ -82,15 +83,29 @@ def test_no_temperature_of_a_plain_search_is_better(seed, count, kind) -> None:
 
 def test_documents_without_a_label_say_nothing() -> None:
     rows = [[4.0, 0.0], [4.0, 0.0], [0.0, 9.0]]
-    answers = [Answer(i, logits=row) for i, row in enumerate(rows)]
-    label_map = LabelMap(["a", "b"], "single_label")
+    task = Classification(LabelMap(["a", "b"], "single_label"))
 
-    def found(labels: list[int | None]) -> Calibration | None:
-        documents: Any = [SimpleNamespace(label=label) for label in labels]
-        return scores.fit_temperature(answers, documents, label_map)
+    def found(labels: list[int | None]) -> dict[str, Any]:
+        segmented: Any = None
+        documents = [PreparedDocument("d", segmented, {"classification": n}) for n in labels]
+        return task.calibrate(documents, rows)
 
-    assert found([None, None, None]) is None
-    assert found([0, 1, None]) == fit(torch.tensor(rows[:2]), [0, 1], "single_label")
+    assert found([None, None, None]) == {}
+    expected = fit(torch.tensor(rows[:2]), [0, 1], "single_label")
+    assert found([0, 1, None])["results"] == {"calibration": expected.to_dict()}
+
+
+def test_intervals_pass_over_unlabelled_documents() -> None:
+    task = Classification(LabelMap(["a", "b", "c"], "single_label"))
+
+    def found(labels: list[int | None]) -> dict[str, Any]:
+        segmented = SimpleNamespace(text="")
+        documents: Any = [PreparedDocument("d", segmented, {task.name: n}) for n in labels]
+        kept = [[1, 0, 0], [0, 9, 0], [0, 1, 0]]
+        return task.report(Scored(documents, kept, baselines=False))
+
+    assert found([0, None, 1])["intervals"]["accuracy"] == {"low": 1.0, "high": 1.0}
+    assert "intervals" not in found([None, None, None])
 
 
 def test_all_right_and_all_wrong_stay_within_bounds() -> None:

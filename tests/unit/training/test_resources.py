@@ -2,28 +2,12 @@
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from hierbert.data.labels import LabelMap
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.scores import label_intervals
 from hierbert.training.resources import Stopwatch, peak_memory_mib, resources
-
-
-def test_intervals_pass_over_unlabelled_documents() -> None:
-    def found(labels: list[int | None]) -> dict[str, dict[str, float]]:
-        answers = [Answer(i, logits=row) for i, row in enumerate([[1, 0, 0], [0, 9, 0], [0, 1, 0]])]
-        # Of a document the intervals read the label only.
-        documents: Any = [SimpleNamespace(label=label) for label in labels]
-        return label_intervals(answers, documents, LabelMap(["a", "b", "c"], "single_label"), 0)
-
-    assert found([0, None, 1])["accuracy"] == {"low": 1.0, "high": 1.0}
-    assert found([None, None, None]) == {}
 
 
 def test_rates_come_from_tokens_and_seconds() -> None:

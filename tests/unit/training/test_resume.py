@@ -2,20 +2,17 @@
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import write_jsonl
+from commands import read_jsonl, write_jsonl
 from resuming import _KilledError, dying, outcome, six_steps
-from training import error_of
 
-from hierbert.files import FolderLock
+from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop, validation
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
 STEPS = 6  # of a run of `arguments`
@@ -42,6 +39,7 @@ VARIANTS = {
         "training.tokens_per_forward=64",
     ],
     "frozen": ["training.freeze_encoder=true", "training.checkpoint_every_steps=2"],
+    "the last layer alone": ["training.trained_encoder_layers=1", "training.eval_every_steps=4"],
 }
 
 
@@ -166,10 +164,32 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
     assert names == {"step_00000006", f"best_step_{best:08d}.safetensors"}
 
 
-def test_a_folder_that_a_live_run_works_in_is_refused(arguments, tmp_path, capsys) -> None:
-    with FolderLock(tmp_path / "run", "another"):
-        assert f"in use by process {os.getpid()}" in error_of(capsys, arguments())
-    assert main(arguments()) == 0
-    with FolderLock(tmp_path / "run", "another"):
-        assert "in use by process" in error_of(capsys, [*arguments(), "--resume"])
-    assert main([*arguments(), "--resume"]) == 0
+def test_steps_that_overflow_do_not_move_the_schedule_of_a_resumed_run(
+    arguments, tmp_path, monkeypatch
+) -> None:
+    from accelerate.optimizer import AcceleratedOptimizer
+
+    def skip_the_first() -> None:
+        answers = iter([True])
+        skipped = property(lambda _: next(answers, False))
+        monkeypatch.setattr(AcceleratedOptimizer, "step_was_skipped", skipped)
+
+    common = ["training.epochs=3", "training.checkpoint_every_steps=1"]
+    skip_the_first()
+    assert main(arguments(*common)) == 0
+    step = Trainer._step
+
+    def stop(self: Trainer, plan: Any) -> None:
+        if self.state.step == 3:
+            raise KeyboardInterrupt
+        step(self, plan)
+
+    other = arguments(*common, f"run_dir={tmp_path / 'other'}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", stop)
+        skip_the_first()
+        assert main(other) == 130
+    assert main([*other, "--resume"]) == 0
+    assert read_jsonl(tmp_path / "other/metrics.jsonl") == read_jsonl(
+        tmp_path / "run/metrics.jsonl"
+    )

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from hierbert.data.words import RougeWords
+from hierbert.scoring.rouge_words import RougeWords
 
 # Scores are sums of two fractions: equal ones may differ in the last bits, and ties go to the
 # earlier sentence.

@@ -37,36 +37,24 @@ PROBED = "probed.json"
 # model is, on how much memory it takes (a run that was ended for its memory, or by a full disk,
 # may ask for other values), on what is shown of it, or on how often it can be resumed. A run that
 # has met nothing that is not finite is the same whatever it would do about it.
-_MAY_DIFFER = {"run_dir", "show_sample"} | {
-    f"training.{name}"
-    for name in (
-        "cache_dir",
-        "cache_limit_gib",
-        "checkpoint_every_steps",
-        "keep_checkpoints",
-        "memory",
-        "memory_budget_gib",
-        "on_nonfinite_loss",
-        "trackers",
-    )
+_MAY_DIFFER = {
+    "run_dir",
+    "show_sample",
+    "training.cache_dir",
+    "training.cache_limit_gib",
+    "training.checkpoint_every_steps",
+    "training.keep_checkpoints",
+    "training.memory",
+    "training.memory_budget_gib",
+    "training.on_nonfinite_loss",
+    "training.trackers",
 }
 # What is there may have moved: the documents and the encoder are compared by their content.
 _PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.encoder_revision"}
 # One of them is there as soon as a run has begun to work in its folder.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
-# What is being written has the name it will get, and a dot before it.
-_REMAINS = (
-    ".model.*",
-    ".metrics.jsonl.*",
-    ".wandb_id.txt.*",
-    ".results.json.*",
-    ".encoding.jsonl.*",
-    f".{PROBED}.*",
-    f".{DOCUMENTS}.*",
-    f".{RESOLVED}.*",
-    "checkpoints/.best_step_*",
-    "checkpoints/.step_*",
-)
+_FILES = (RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt", "encoding.jsonl")
+_FILES += ("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*")
 
 
 def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
@@ -84,18 +72,14 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         ConfigError: As `load_config` raises it.
         RunError: The file is a run's and damaged.
     """
-    is_of_run = path is not None and path.name == RESOLVED and path.is_file()
-    if path is not None and is_of_run:
-        _read_resolved(path)
+    if path is None or path.name != RESOLVED or not path.is_file():
+        return load_config(RunConfig, path, overrides)
+    _read_resolved(path)
     config = load_config(RunConfig, path, overrides)
     given = any(override.partition("=")[0].strip() == "run_dir" for override in overrides)
-    if path is None or not is_of_run or given:
-        return config
-    here, before = path.parent, config.run_dir
-    if (
-        any((here / name).exists() for name in _OF_A_RUN)
-        and here.resolve() != Path(before).resolve()
-    ):
+    here, before = path.parent, Path(config.run_dir)
+    is_run = any((here / name).exists() for name in _OF_A_RUN)
+    if is_run and not given and here.resolve() != before.resolve():
         config.run_dir = str(here)
         log.info(f"run_dir={here}: the run is where its {RESOLVED} is, not in {before} any more")
     return config
@@ -312,9 +296,10 @@ def _check_writable(folder: Path) -> None:
 
 
 def _remove_remains(folder: Path) -> None:
-    """Remove what a killed run was writing; it was under names with a leading dot."""
-    for pattern in _REMAINS:
-        for path in folder.glob(pattern):
+    """Remove what a killed run was writing: under the name it was to get, after a dot."""
+    for name in _FILES:
+        place = folder / name
+        for path in place.parent.glob(f".{place.name}.*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -148,7 +148,7 @@ def test_early_stopping_keeps_the_best_weights(corpus, encoders, tmp_path, monke
         return next(metrics)
 
     save = loop.save_best
-    monkeypatch.setattr("hierbert.training.validation.choose_metric", scripted)
+    monkeypatch.setattr("hierbert.training.nonfinite.choose_metric", scripted)
     monkeypatch.setattr(
         "hierbert.training.loop.save_best",
         lambda folder, model, *rest: (

@@ -13,9 +13,9 @@ from conftest import make_rows
 from resuming import _KilledError, outcome, six_steps
 from training import error_of
 
+from hierbert.cli.train import main
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.checkpoints import find_checkpoints, read_sealed
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.nonfinite import find_nonfinite
 from hierbert.training.state import TrainerState

@@ -11,8 +11,8 @@ import pytest
 from commands import read_jsonl, write_jsonl
 from resuming import _KilledError, dying, outcome, six_steps
 
+from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop, nonfinite
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
 STEPS = 6  # of a run of `arguments`

@@ -11,9 +11,9 @@ import pytest
 from resuming import _KilledError, dying, outcome, six_steps
 from training import error_of
 
+from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop, nonfinite, run
 from hierbert.training.checkpoints import find_checkpoints
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.resuming import RunIdentity
 

@@ -12,11 +12,11 @@ from conftest import make_rows
 from training import error_of, one_file_run, weights
 
 from hierbert import HierBertPredictor
+from hierbert.cli.train import main
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
 from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
 from hierbert.training import loop
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.run import train
 from hierbert.vectors.cache import VectorCache

@@ -34,7 +34,7 @@ from hierbert.probing import probe_tokens_per_forward
 from hierbert.tasks.evaluation import answer_documents, score_answers
 from hierbert.tasks.prepared import prepare_documents
 from hierbert.tasks.task import tasks_of_model
-from hierbert.vectors.fill import CacheOptions, VectorCache
+from hierbert.vectors.cache import CacheOptions, VectorCache
 
 _EMBED = "embed"
 # The more passes a batch has, the more alike are the lengths of the segments in each.

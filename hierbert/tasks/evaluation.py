@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from hierbert.data.document import Example
-from hierbert.data.epoch_plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
 from hierbert.errors import ConfigError
 from hierbert.log import Progress
 from hierbert.model.answering import answer_batch
@@ -87,7 +87,7 @@ def answer_documents(
     processes, rank = 1, 0
     if accelerator is not None:
         processes, rank = accelerator.num_processes, accelerator.process_index
-    own = deal_all(range(len(documents)), sizes, processes)[rank]
+    own = share_by_tokens(range(len(documents)), sizes, processes)[rank]
     answers: list[Answer] = []
     was_training = model.training
     model.eval()

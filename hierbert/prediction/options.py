@@ -68,10 +68,10 @@ _NOT_IN_ROWS = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+def build_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
+    """The options of the command, under the name that its help gives it."""
     parser = CommandLineParser(
-        prog="infer.py",
+        prog=prog,
         description="Classify, summarize or embed documents of any length with a trained model.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -200,13 +200,13 @@ def _tokens(value: str) -> int | str:
     return int(value)
 
 
-def parse_options(argv: Sequence[str]) -> argparse.Namespace:
+def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
     """Read a command line.
 
     Raises:
         ConfigError: It makes no sense.
     """
-    options = build_parser().parse_args(argv)
+    options = build_parser(prog).parse_args(argv)
     for name in _NUMBERS:
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -12,11 +12,11 @@ from conftest import make_rows
 from training import error_of, one_file_run, weights
 
 from hierbert import HierBertPredictor
+from hierbert.cli.train import main
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
 from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
 from hierbert.training import loop
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.run import train
 from hierbert.vectors.fill import VectorCache
@@ -148,7 +148,7 @@ def test_early_stopping_keeps_the_best_weights(corpus, encoders, tmp_path, monke
         return next(metrics)
 
     save = loop.save_best
-    monkeypatch.setattr("hierbert.training.validation.choose_metric", scripted)
+    monkeypatch.setattr("hierbert.training.nonfinite.choose_metric", scripted)
     monkeypatch.setattr(
         "hierbert.training.loop.save_best",
         lambda folder, model, *rest: (

@@ -155,7 +155,10 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         ("seed=-1", ["seed=-1", "at least 0", "at most 2147483648"]),
         ("seed=5000000000", ["seed=5000000000"]),
         ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "at most 1"]),
-        ("training.encoder_learning_rate=.inf", ["training.encoder_learning_rate", ".inf", "number"]),
+        (
+            "training.encoder_learning_rate=.inf",
+            ["training.encoder_learning_rate", ".inf", "number"],
+        ),
         ("training.max_gradient_norm=.inf", ["training.max_gradient_norm", ".inf", "number"]),
         ("training.weight_decay=.inf", ["training.weight_decay", ".inf", "number"]),
         ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight", ".inf", "number"]),

@@ -128,7 +128,7 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         metric, loss = next(figures, (0.0, 9.0))
         return {"accuracy": metric, "loss": loss}, metric, None
 
-    monkeypatch.setattr("hierbert.training.loop.judge", scripted)
+    monkeypatch.setattr("hierbert.training.loop.score_validation", scripted)
     states = []
     original = TrainingLoop.run
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from conftest import make_rows
 from safetensors.torch import load_file
 
 from hierbert.cli.train import main
+from hierbert.config import RunConfig
+from hierbert.training.trainer import HierBertTrainer
 
 SMALL = [
     "model.aggregator_layers=1",
@@ -43,3 +46,8 @@ def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     return lines[0]
+
+
+def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
+    """The results of a run of these settings."""
+    return HierBertTrainer(config=config).train(resume)

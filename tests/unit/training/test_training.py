@@ -9,7 +9,7 @@ import pytest
 import torch
 from commands import read_jsonl, write_jsonl
 from conftest import make_rows
-from training import error_of, one_file_run, weights
+from training import error_of, one_file_run, train, weights
 
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main
@@ -18,7 +18,6 @@ from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
 from hierbert.settings import load_config
 from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
-from hierbert.training.run import train
 from hierbert.vectors.cache import VectorCache
 
 

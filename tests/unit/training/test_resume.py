@@ -3,13 +3,13 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import read_jsonl, write_jsonl
-from resuming import _KilledError, dying, outcome, six_steps
+from small_runs import Settings, outcome, small_run
+from training import KilledError, dying
 
 from hierbert.training import checkpoints, loop, nonfinite
 from hierbert.training.cli import main
@@ -19,9 +19,9 @@ STEPS = 6  # of a run of `arguments`
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return six_steps(tmp_path, encoders["bert"])
+    return small_run(tmp_path, encoders["bert"])
 
 
 VARIANTS = {
@@ -57,7 +57,7 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
 
         def one_more(self: Trainer, plan: Any, last: int = last) -> None:
             if self.state.step >= last:
-                raise _KilledError
+                raise KilledError
             step(self, plan)
 
         monkeypatch.setattr(Trainer, "_step", one_more)
@@ -65,7 +65,7 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         try:
             code = main([*broken, *(["--resume"] if last else [])])
-        except _KilledError:
+        except KilledError:
             deaths += 1
         else:
             assert code == 0 and "patience" in name
@@ -102,11 +102,13 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
     frozen = "training.freeze_encoder=true"
     for name in ("whole", "run"):
         cache = tmp_path / f"cache-{name}"
-        common = arguments(frozen, f"training.cache_dir={cache}", f"run_dir={tmp_path / name}")
+        common = arguments(
+            frozen, "data.test=", f"training.cache_dir={cache}", f"run_dir={tmp_path / name}"
+        )
         if name == "run":
             with monkeypatch.context() as patch:
                 dying(patch, (fill.VectorCache, "_write"), 2)
-                with pytest.raises(_KilledError):
+                with pytest.raises(KilledError):
                     main(common)
             # Of the files that were written, the first is lost.
             files = sorted(cache.glob("vectors-*/*"), key=lambda path: path.stat().st_mtime_ns)
@@ -153,7 +155,7 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
     for deaths, after in enumerate((1, 2, 1, 0)):
         with monkeypatch.context() as patch:
             dying(patch, PLACES[place], after)
-            with contextlib.suppress(_KilledError):
+            with contextlib.suppress(KilledError):
                 main([*arguments(*extra), *(["--resume"] if deaths else [])])
     assert main([*arguments(*extra), "--resume"]) == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

@@ -29,14 +29,21 @@ from hierbert.training.memory import (
     bound_memory,
     choose_tokens_per_forward,
 )
+from hierbert.training.nonfinite import not_finite
 from hierbert.training.pushing import check_push, push_run
-from hierbert.training.resources import Stopwatch, resources
-from hierbert.training.results import environment, results_table, sample_answer, write_results
+from hierbert.training.results import (
+    Stopwatch,
+    environment,
+    resources,
+    results_table,
+    sample_answer,
+    save_model,
+    write_results,
+)
 from hierbert.training.resuming import run_identity
-from hierbert.training.run_folder import open_run_folder, run_lock, save_model
+from hierbert.training.run_folder import open_run_folder, run_lock
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
-from hierbert.training.validation import not_finite
 from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)

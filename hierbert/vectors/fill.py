@@ -20,7 +20,7 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.data.epoch_plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
@@ -207,7 +207,7 @@ class VectorCache:
         batches = []
         for keys in lists:
             sizes = [len(wanted[key].input_ids) for key in keys]
-            mine = deal_all(range(len(keys)), sizes, accelerator.num_processes)
+            mine = share_by_tokens(range(len(keys)), sizes, accelerator.num_processes)
             own = mine[accelerator.process_index]
             for places in fill_batches([sizes[index] for index in own], _TOKENS_PER_BATCH):
                 batch = {keys[own[place]]: wanted[keys[own[place]]] for place in places}

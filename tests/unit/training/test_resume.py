@@ -11,8 +11,8 @@ import pytest
 from commands import read_jsonl, write_jsonl
 from resuming import _KilledError, dying, outcome, six_steps
 
-from hierbert.training import checkpoints, loop, validation
-from hierbert.training.cli import main
+from hierbert.cli.train import main
+from hierbert.training import checkpoints, loop, nonfinite
 from hierbert.training.loop import Trainer
 
 STEPS = 6  # of a run of `arguments`
@@ -148,7 +148,7 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
         evaluate(self)
 
     monkeypatch.setattr(Trainer, "_evaluate", noting)
-    monkeypatch.setattr(validation, "choose_metric", lambda *_: scripted[now[0]])
+    monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: scripted[now[0]])
     assert main(arguments(*extra, f"run_dir={tmp_path / 'whole'}")) == 0
     for deaths, after in enumerate((1, 2, 1, 0)):
         with monkeypatch.context() as patch:

@@ -12,11 +12,11 @@ from conftest import make_rows
 from training import error_of, one_file_run, weights
 
 from hierbert import HierBertPredictor
+from hierbert.cli.train import main
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.epoch_plan import deal_all, fill_batches, plan_epoch
+from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
 from hierbert.training import loop
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.run import train
 from hierbert.vectors.fill import VectorCache
@@ -148,7 +148,7 @@ def test_early_stopping_keeps_the_best_weights(corpus, encoders, tmp_path, monke
         return next(metrics)
 
     save = loop.save_best
-    monkeypatch.setattr("hierbert.training.validation.choose_metric", scripted)
+    monkeypatch.setattr("hierbert.training.nonfinite.choose_metric", scripted)
     monkeypatch.setattr(
         "hierbert.training.loop.save_best",
         lambda folder, model, *rest: (
@@ -317,8 +317,8 @@ def test_a_plan_holds_every_document_once_and_no_process_decides_what_is_in_a_st
     assert other != plan
 
 
-def test_documents_are_dealt_by_tokens() -> None:
-    shares = deal_all(range(5), [100, 10, 20, 30, 40], 2)
+def test_documents_are_shared_out_by_tokens() -> None:
+    shares = share_by_tokens(range(5), [100, 10, 20, 30, 40], 2)
     assert shares == [[0], [1, 2, 3, 4]]
-    assert deal_all([2], [1, 1, 1], 2) == [[2], []]
+    assert share_by_tokens([2], [1, 1, 1], 2) == [[2], []]
     assert fill_batches([5, 5, 20, 1], 10) == [[0, 1], [2], [3]]

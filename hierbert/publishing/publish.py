@@ -92,12 +92,18 @@ def describe(upload: Upload, card: str) -> Iterator[str]:
     }
     width = max(map(len, sizes))
     for path, size in sizes.items():
-        yield f"  {path:<{width}}  {tqdm.format_sizeof(size, 'B'):>7}"
-    yield f"  {len(sizes)} files, {tqdm.format_sizeof(sum(sizes.values()), 'B')} together"
+        yield f"  {path:<{width}}  {_shown(size):>8}"
+    yield f"  {len(sizes)} files, {_shown(sum(sizes.values()))} together"
     if upload.left_out:
         yield f"  left out, for it is no part of the model: {', '.join(upload.left_out)}"
     if CARD in upload.left_out:
         yield f"  {CARD} in the folder is not the page's card: --card {CARD} would push it"
+
+
+def _shown(size: int) -> str:
+    text = tqdm.format_sizeof(size)
+    number = text.rstrip("kMGT")
+    return f"{number} {text.removeprefix(number)}B"
 
 
 def push_command(request: Request) -> str:

@@ -16,7 +16,7 @@ from hierbert.prediction.outputs import FORMATS, output_format
 from hierbert.prediction.target import Target
 
 if TYPE_CHECKING:
-    from hierbert.vectors.fill import CacheOptions
+    from hierbert.vectors.cache import CacheOptions
 
 EXAMPLES = f"""examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -248,7 +248,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
     Raises:
         ConfigError: An option of the cache without the cache.
     """
-    from hierbert.vectors.fill import CacheOptions
+    from hierbert.vectors.cache import CacheOptions
 
     if options.cache_dir is None:
         for name in ("cache_dtype", "cache_limit_gib"):
@@ -256,7 +256,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
                 raise ConfigError(f"{flag_setting(name)} needs --cache-dir, the folder to keep")
         return None
     dtype = options.cache_dtype or "float32"
-    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib, "--cache-")
+    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib)
 
 
 def refuse_idle_flags(options: argparse.Namespace, tasks: Sequence[str]) -> None:

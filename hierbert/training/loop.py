@@ -33,7 +33,7 @@ from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers, line_text
-from hierbert.vectors.fill import VectorCache
+from hierbert.vectors.cache import VectorCache
 
 
 @dataclass

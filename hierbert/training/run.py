@@ -44,7 +44,7 @@ from hierbert.training.resuming import run_identity
 from hierbert.training.run_folder import open_run_folder, run_lock
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
-from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
+from hierbert.vectors.cache import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
 
@@ -116,9 +116,7 @@ def _train(
     for task in tasks:
         task.check(corpora.splits, model.config)
     cache = cache_folder(config.training.cache_dir)
-    kept = CacheOptions(
-        cache, config.training.cache_dtype, config.training.cache_limit_gib, "training.cache_"
-    )
+    kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
     if config.training.freeze_encoder:
         check_cache(kept)
     folder = open_run_folder(config, accelerator, resume)
@@ -140,9 +138,7 @@ def _train(
         everything = [document for documents in splits.values() for document in documents]
         with encoding_time:
             encoded_tokens = vectors.fill(
-                [document.segmented for document in everything],
-                accelerator,
-                folder / "encoding.jsonl",
+                [document.segmented for document in everything], accelerator
             )
         log.info(f"vectors: {vectors.report()}")
 

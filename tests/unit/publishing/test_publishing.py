@@ -23,7 +23,6 @@ from hierbert import HierBertConfig
 from hierbert.cli.push import main
 from hierbert.cli.train import main as train_main
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config
 from hierbert.encoders import lasting_name
 from hierbert.errors import ConfigError, ModelError, RunError, flag_setting
 from hierbert.hub_names import check_hub_name
@@ -32,6 +31,7 @@ from hierbert.publishing.files import is_replaced, plan_upload
 from hierbert.publishing.publish import push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
 from hierbert.publishing.upload import Request
+from hierbert.settings import dump_config, load_config
 from hierbert.training.run_folder import check_run_folder
 
 BASE = ["data.train=t.jsonl", "data.label_column=label"]

@@ -1,7 +1,7 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
 config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
-are needed probed.json, encoding.jsonl; .lock while a process works in it
+are needed probed.json; .lock while a process works in it
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import LOCK, FolderLock, sync_folder, write_text
 from hierbert.log import log
+from hierbert.settings import dump_config, load_config
 from hierbert.training.processes import on_first_process
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
 # Each has the name it will get, and a dot before it, as long as it is being written.
 _FILES = (
-    *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt", "encoding.jsonl"),
+    *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt"),
     *("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*"),
 )
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 
 
 class KilledError(Exception):

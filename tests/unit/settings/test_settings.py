@@ -16,11 +16,11 @@ from accelerate.state import GradientState
 from commands import write_jsonl
 from conftest import make_rows
 
-from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.data.document import Example
-from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.loading import encoders as encoder_names
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
 from hierbert.scoring import METRICS

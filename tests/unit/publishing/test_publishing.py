@@ -23,9 +23,9 @@ from hierbert import HierBertConfig
 from hierbert.cli.push import main
 from hierbert.cli.train import main as train_main
 from hierbert.config import RunConfig
-from hierbert.encoders import lasting_name
 from hierbert.errors import ConfigError, ModelError, RunError, flag_setting
 from hierbert.hub_names import check_hub_name
+from hierbert.loading.encoders import lasting_name
 from hierbert.model.saving import code_files, complete_folder
 from hierbert.publishing.files import is_replaced, plan_upload
 from hierbert.publishing.publish import push_command

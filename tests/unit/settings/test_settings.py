@@ -17,12 +17,12 @@ from commands import write_jsonl
 from conftest import make_rows
 from training import train
 
-from hierbert import encoders as encoder_names
 from hierbert.cli import train as command_line
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.data.document import Example
-from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.loading import encoders as encoder_names
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
 from hierbert.scoring import METRICS

@@ -165,6 +165,10 @@ class HierBertTrainer:
 def _accelerator(config: RunConfig) -> Accelerator:
     """What spreads a run over processes, after the checks that need none."""
     require_installed(config.training.trackers)
+    precision = AcceleratorState._shared_state.get("_mixed_precision")
+    if precision not in (None, config.training.mixed_precision):
+        # An earlier run of this program had another one, which accelerate keeps.
+        AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,
@@ -363,8 +367,6 @@ class _Run:
         self.accelerator.free_memory()
         gc.collect()
         self.accelerator.end_training()
-        # The next run of this program may choose another precision.
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _tokens(documents: list[PreparedDocument]) -> int:

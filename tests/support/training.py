@@ -45,4 +45,7 @@ def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
 
 def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
     """The results of a run of these settings."""
-    return HierBertTrainer(config=config).train(resume)
+    trainer = HierBertTrainer(config=config)
+    results = trainer.train(resume)
+    print(trainer.report)
+    return results

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hierbert.config_loading import setting
+from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
 from hierbert.scoring.metric import METRICS
@@ -21,8 +22,8 @@ class DataConfig:
 
     train: str | list[str] = setting(
         help="Training documents: a path, a glob, a folder, a list of those, a Hub dataset id, or "
-        "package://aclsum/train. Formats: csv, tsv, json, jsonl (each also .gz), parquet, or a "
-        "folder of .txt (one folder per label for classification)."
+        f"package://aclsum/train. Endings: {allowed_endings()} (of .txt, one folder per label for "
+        "classification)."
     )
     validation: str | list[str] | None = setting(
         None, "Validation documents; null takes a part of the training documents."

@@ -21,7 +21,7 @@ def plan_epoch(
     epoch: int,
     group_by_length: bool,
 ) -> list[Step]:
-    """Deal the documents of an epoch.
+    """Plan the documents of an epoch.
 
     Args:
         sizes: Tokens of each document.
@@ -50,42 +50,33 @@ def plan_epoch(
     if group_by_length:
         chance.shuffle(batches)
     return [
-        [deal(part, sizes, accumulation_steps) for part in deal_all(batch, sizes, processes)]
+        [
+            [forward for forward in share_by_tokens(part, sizes, accumulation_steps) if forward]
+            for part in share_by_tokens(batch, sizes, processes)
+        ]
         for batch in batches
     ]
 
 
-def deal_all(
-    documents: Sequence[int],
-    sizes: Sequence[int],
-    hands: int,
-    totals: list[int] | None = None,
-) -> list[list[int]]:
-    """Share documents out by tokens: the longest first, each to who has the fewest tokens.
+def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int) -> list[list[int]]:
+    """Share documents out by tokens: the longest first, each to the share with fewest tokens.
 
     Args:
         documents: Indices into `sizes`.
         sizes: Tokens of each document.
-        hands: How many shares.
-        totals: What each hand holds from deals before; this deal is added to it. None for
-            nothing.
+        shares: How many.
 
     Returns:
-        The shares, some empty when there are fewer documents than hands; within a share the
-        documents keep their order.
+        The shares, some empty when there are fewer documents; within a share the documents keep
+        their order.
     """
-    totals = [0] * hands if totals is None else totals
-    shares: list[set[int]] = [set() for _ in range(hands)]
+    totals = [0] * shares
+    members: list[set[int]] = [set() for _ in range(shares)]
     for index in sorted(documents, key=lambda i: (-sizes[i], i)):
-        hand = min(range(hands), key=lambda h: (totals[h], len(shares[h]), h))
-        shares[hand].add(index)
-        totals[hand] += sizes[index]
-    return [[index for index in documents if index in share] for share in shares]
-
-
-def deal(documents: Sequence[int], sizes: Sequence[int], hands: int) -> list[list[int]]:
-    """Like `deal_all`, without the empty shares."""
-    return [share for share in deal_all(documents, sizes, hands) if share]
+        share = min(range(shares), key=lambda s: (totals[s], len(members[s]), s))
+        members[share].add(index)
+        totals[share] += sizes[index]
+    return [[index for index in documents if index in share] for share in members]
 
 
 def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:

@@ -10,6 +10,10 @@ rows together keep the limits of what a gzipped file may unpack to.
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+
 from hierbert.data import streams
 from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.errors import DataError, error_text
@@ -20,8 +24,6 @@ _BYTES_PER_BATCH = 2**28
 _BYTES_AT_ONCE = 2**26
 # Text is packed less than this; what is packed more may hold long values anywhere.
 _TIMES_PACKED = 20
-# What a list of texts that a dictionary keeps once may hold, in times of the file's size.
-_LIST_EXPANSION = 100
 _BYTES_PER_NUMBER = 8
 _SHARED_STARTS = "DELTA_BYTE_ARRAY"
 # Text that is not UTF-8, a date past the year 9999, an unknown time zone: each its own error.
@@ -30,9 +32,6 @@ _NO_VALUE = (ArithmeticError, LookupError, NotImplementedError, TypeError, Value
 
 def read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
     """Stream the rows of a parquet file, a few at a time: see `readers.read_rows`."""
-    import pyarrow
-    import pyarrow.parquet
-
     assert source.path is not None
     number = unpacked = 0
     try:
@@ -43,8 +42,12 @@ def read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
 
         with pyarrow.parquet.ParquetFile(source.path) as file:
             check_header(file.schema_arrow.names, source)
-            for batch in _batches(file, source, file_bytes, check):
-                for rows, size in _of_bounded_size(batch):
+            for batch in _batches(file, source, check):
+                small = _size(batch) <= min(_BYTES_AT_ONCE, streams.MAX_ROW_CHARACTERS)
+                rows_at_once = max(1, batch.num_rows) if small else 1
+                for first in range(0, batch.num_rows, rows_at_once):
+                    rows = batch.slice(first, rows_at_once)
+                    size = _size(rows)
                     check(size)
                     unpacked += size
                     for values in _python_rows(rows):
@@ -61,60 +64,44 @@ def read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
         ) from error
 
 
-def _batches(
-    file: Any, source: Source, file_bytes: int, check: Callable[[int], None]
-) -> Iterator[Any]:
+def _batches(file: Any, source: Source, check: Callable[[int], None]) -> Iterator[Any]:
     """Give record batches whose decoding is bounded.
 
     Raises:
         DataError: A row group holds more than is allowed.
     """
-    import pyarrow
-    import pyarrow.parquet
-
     columns = [file.schema.column(number) for number in range(len(file.schema))]
     texts = [column.path for column in columns if _is_text(column)]
-    row_width = max(1, sum(max(_BYTES_PER_NUMBER, column.length) for column in columns))
-    for group in range(file.num_row_groups):
-        footer = file.metadata.row_group(group)
-        rows = max(1, min(_ROWS_PER_BATCH, _BYTES_PER_BATCH // row_width))
-        packed = list_values = list_bytes = most = 0
-        shares_starts = False
-        for number, column in enumerate(columns):
-            held = footer.column(number)
-            packed += held.total_compressed_size
-            shares_starts |= _SHARED_STARTS in held.encodings
-            nested = column.max_repetition_level > 0
-            if nested:
-                # All may be in one row, and be there without taking room in the file.
-                list_values = max(list_values, held.num_values)
-                list_bytes += held.num_values * max(_BYTES_PER_NUMBER, column.length)
-            if column.path in texts:
-                # No value is longer than its column.
-                most += (held.num_values if nested else rows) * held.total_uncompressed_size
-        check(max(footer.total_byte_size, list_bytes))
-        if most <= _BYTES_PER_BATCH:
-            yield from file.iter_batches(rows, row_groups=[group])
-            continue
-        plain = footer.total_byte_size
-        if shares_starts or (plain > _BYTES_PER_BATCH and plain > _TIMES_PACKED * packed):
-            rows = 1
-        given = 0
-        with pyarrow.parquet.ParquetFile(source.path, read_dictionary=texts) as packed_file:
-            try:
-                for batch in packed_file.iter_batches(rows, row_groups=[group]):
-                    given += batch.num_rows
-                    yield batch
+    row_bytes = max(1, sum(max(_BYTES_PER_NUMBER, column.length) for column in columns))
+    with pyarrow.parquet.ParquetFile(source.path, read_dictionary=texts) as as_dictionaries:
+        for group in range(file.num_row_groups):
+            footer = file.metadata.row_group(group)
+            rows = max(1, min(_ROWS_PER_BATCH, _BYTES_PER_BATCH // row_bytes))
+            packed_bytes = list_bytes = text_bytes = 0
+            one_by_one = False
+            for number, column in enumerate(columns):
+                held = footer.column(number)
+                packed_bytes += held.total_compressed_size
+                values = rows
+                if column.max_repetition_level:
+                    # All may be in one row, and be there without taking room in the file.
+                    values = held.num_values
+                    list_bytes += values * max(_BYTES_PER_NUMBER, column.length)
+                if column.path in texts:
+                    # No value is longer than its column.
+                    text_bytes += values * held.total_uncompressed_size
+                    # Lists of two rows that go on behind the end of a dictionary cannot be read.
+                    one_by_one |= column.max_repetition_level > 0
+                one_by_one |= _SHARED_STARTS in held.encodings
+            plain_bytes = footer.total_byte_size
+            check(max(plain_bytes, list_bytes))
+            if text_bytes <= _BYTES_PER_BATCH:
+                yield from file.iter_batches(rows, row_groups=[group])
                 continue
-            except pyarrow.ArrowNotImplementedError:
-                # Lists that go on behind the end of a dictionary can only be read decoded.
-                first = next(packed_file.iter_batches(1, row_groups=[group]))
-                longest = max(map(_longest, _leaves(first)), default=0)
-                if longest * list_values > max(_BYTES_PER_BATCH, _LIST_EXPANSION * file_bytes):
-                    raise
-        for batch in file.iter_batches(rows, row_groups=[group]):
-            yield batch.slice(min(given, batch.num_rows))
-            given -= min(given, batch.num_rows)
+            if plain_bytes > max(_BYTES_PER_BATCH, _TIMES_PACKED * packed_bytes):
+                one_by_one = True
+            rows = 1 if one_by_one else rows
+            yield from as_dictionaries.iter_batches(rows, row_groups=[group])
 
 
 def _is_text(column: Any) -> bool:
@@ -122,21 +109,8 @@ def _is_text(column: Any) -> bool:
     return column.physical_type == "BYTE_ARRAY" and column.logical_type.type != "DECIMAL"
 
 
-def _of_bounded_size(batch: Any) -> Iterator[tuple[Any, int]]:
-    """Cut a record batch, into rows where it is large, and give the bytes of each part's values."""
-    size = _size(batch)
-    if size <= min(_BYTES_AT_ONCE, streams.MAX_ROW_CHARACTERS):
-        yield batch, size
-        return
-    for place in range(batch.num_rows):
-        row = batch.slice(place, 1)
-        yield row, _size(row)
-
-
 def _python_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
     """Give a record batch's rows; for one that Python cannot or may not hold, why not."""
-    import pyarrow.compute
-
     limit = streams.MAX_ROW_CHARACTERS
     if batch.num_rows == 1 and _size(batch) > limit:
         characters = _size(batch, pyarrow.compute.utf8_length)
@@ -155,8 +129,6 @@ def _python_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
 
 def _leaves(array: Any) -> Iterator[Any]:
     """Give the arrays whose values make up a batch or an array: dictionaries, texts, numbers."""
-    import pyarrow
-
     kind = getattr(array, "type", None)
     if kind is None:
         parts = array.columns
@@ -179,36 +151,17 @@ def _leaves(array: Any) -> Iterator[Any]:
 
 def _lengths(leaf: Any, measure: Callable[[Any], Any] | None = None) -> Any:
     """Bytes of each text of a leaf or of its dictionary; None where its values are no texts."""
-    import pyarrow
-    import pyarrow.compute
-
     values = leaf.dictionary if isinstance(leaf, pyarrow.DictionaryArray) else leaf
-    if pyarrow.types.is_binary(values.type) or pyarrow.types.is_large_binary(values.type):
+    kind = pyarrow.types
+    if kind.is_binary(values.type) or kind.is_large_binary(values.type):
         measure = None
-    elif not pyarrow.types.is_string(values.type) and not pyarrow.types.is_large_string(
-        values.type
-    ):
+    elif not kind.is_string(values.type) and not kind.is_large_string(values.type):
         return None
     return (measure or pyarrow.compute.binary_length)(values).cast(pyarrow.int64())
 
 
-def _longest(leaf: Any) -> int:
-    import pyarrow.compute
-
-    lengths = _lengths(leaf)
-    return 0 if lengths is None else pyarrow.compute.max(lengths).as_py() or 0
-
-
 def _size(array: Any, measure: Callable[[Any], Any] | None = None) -> int:
-    """Bytes of a batch's values, those of dictionaries as often as they are there.
-
-    Args:
-        array: A record batch.
-        measure: Counts another unit of texts, such as characters.
-    """
-    import pyarrow
-    import pyarrow.compute
-
+    """Bytes or characters of a batch's values, dictionaries' as often as they are there."""
     size = 0
     for leaf in _leaves(array):
         lengths = _lengths(leaf, measure)

@@ -30,7 +30,6 @@ from hierbert.data.document import (
 )
 from hierbert.data.folders import folder_labels, near_paths_hint, text_files
 from hierbert.data.in_memory import read_dataset, read_frame, read_given
-from hierbert.data.parquet import read_parquet
 from hierbert.data.streams import (
     LongLineError,
     StreamClosedError,
@@ -285,6 +284,12 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
             yield Row(dict(zip(header, fields, strict=True)), place, number)
 
 
+def _read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    from hierbert.data.parquet import read_parquet
+
+    return read_parquet(source, encoding)
+
+
 def _read_text(source: Source, encoding: str) -> Iterator[Row | RowError]:
     text = whole_text(source, streams.MAX_ROW_CHARACTERS, encoding)
     yield Row({"text": text}, source.name, 0)
@@ -334,7 +339,7 @@ READERS: dict[str, Reader] = {
     "tsv": Reader(functools.partial(_read_csv, delimiter="\t"), (".tsv",), gzip=True, stdin=True),
     "json": Reader(_read_json, (".json",), is_table=False, gzip=True, stdin=True),
     "jsonl": Reader(_read_jsonl, (".jsonl", ".ndjson"), is_table=False, gzip=True, stdin=True),
-    "parquet": Reader(read_parquet, (".parquet",)),
+    "parquet": Reader(_read_parquet, (".parquet",)),
     "txt": Reader(_read_text, (".txt",)),
     "folder": Reader(_read_folder),
     "hub": Reader(_read_hub),

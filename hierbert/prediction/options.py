@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hierbert.cli.common import CommandLineParser
+from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.prediction.outputs import FORMATS, output_format
 from hierbert.prediction.target import Target
 
 if TYPE_CHECKING:
-    from hierbert.vectors.fill import CacheOptions
+    from hierbert.vectors.cache import CacheOptions
 
-EXAMPLES = """examples:
+EXAMPLES = f"""examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
   python infer.py --model runs/NAME/model --input 'docs/*.csv' --text-column body \\
       --output answers.parquet --task classify
@@ -27,8 +28,8 @@ EXAMPLES = """examples:
   torchrun --nproc_per_node 2 infer.py --model runs/NAME/model --input 'docs/*.parquet' \\
       --output answers --rows-per-shard 10000 --output-format parquet --on-error skip
 
-input:  csv, tsv, json, jsonl (each also .gz), parquet, a folder of .txt, a Hub dataset id,
-        or - for standard input
+input:  {allowed_endings()},
+        a Hub dataset id, or - for standard input
 output: one row for each document, in the order of the input: id, label (or labels),
         probabilities, summary, sentences (text, start, end, score), and omission where the
         model's max_segments left something out. What is done is kept in OUTPUT.partial until
@@ -67,10 +68,10 @@ _NOT_IN_ROWS = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+def build_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
+    """The options of the command, under the name that its help gives it."""
     parser = CommandLineParser(
-        prog="infer.py",
+        prog=prog,
         description="Classify, summarize or embed documents of any length with a trained model.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -121,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--input-format",
         default="jsonl",
-        choices=("jsonl", "csv", "tsv", "json"),
+        choices=stdin_formats(),
         help="of standard input (default: jsonl)",
     )
     add(
@@ -199,13 +200,13 @@ def _tokens(value: str) -> int | str:
     return int(value)
 
 
-def parse_options(argv: Sequence[str]) -> argparse.Namespace:
+def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
     """Read a command line.
 
     Raises:
         ConfigError: It makes no sense.
     """
-    options = build_parser().parse_args(argv)
+    options = build_parser(prog).parse_args(argv)
     for name in _NUMBERS:
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -247,7 +248,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
     Raises:
         ConfigError: An option of the cache without the cache.
     """
-    from hierbert.vectors.fill import CacheOptions
+    from hierbert.vectors.cache import CacheOptions
 
     if options.cache_dir is None:
         for name in ("cache_dtype", "cache_limit_gib"):
@@ -255,7 +256,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
                 raise ConfigError(f"{flag_setting(name)} needs --cache-dir, the folder to keep")
         return None
     dtype = options.cache_dtype or "float32"
-    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib, "--cache-")
+    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib)
 
 
 def refuse_idle_flags(options: argparse.Namespace, tasks: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ exactly one share, and each share is in the order of the input.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from hierbert.data.epoch_plan import deal_all
 from hierbert.prediction.rows import InputRow, PartEnd
 
 # Rows are dealt by pools, the longest of a pool first. A pool is held in memory.
@@ -56,8 +55,13 @@ def own_share(
 
     def dealt() -> Iterator[InputRow | Passed]:
         nonlocal rows, size, before
-        share = deal_all(range(len(pool)), [row.size for row in pool], processes, totals)[index]
-        yield from [pool[place] for place in share]
+        share = set()
+        for place in sorted(range(len(pool)), key=lambda i: (-pool[i].size, i)):
+            process = min(range(processes), key=lambda p: (totals[p], p))
+            totals[process] += pool[place].size
+            if process == index:
+                share.add(place)
+        yield from [row for place, row in enumerate(pool) if place in share]
         yield Passed(rows, size, before)
         pool.clear()
         rows = size = before = 0

@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from hierbert.data.document import Example
-from hierbert.data.epoch_plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
 from hierbert.errors import ConfigError
 from hierbert.log import Progress
 from hierbert.model.answering import answer_batch
@@ -83,7 +83,7 @@ def answer_documents(
         StoppedError: `stop` said so on some process.
     """
     sizes = [document.tokens for document in documents]
-    own = deal_all(range(len(documents)), sizes, accelerator.num_processes)[
+    own = share_by_tokens(range(len(documents)), sizes, accelerator.num_processes)[
         accelerator.process_index
     ]
     answers: list[Answer] = []

@@ -1,7 +1,7 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
 config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
-are needed probed.json, encoding.jsonl; .lock while a process works in it
+are needed probed.json; .lock while a process works in it
 """
 
 import contextlib
@@ -19,16 +19,12 @@ from safetensors import SafetensorError
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_text
+from hierbert.files import LOCK, FolderLock, sync_folder, write_text
 from hierbert.log import log
 from hierbert.training.processes import on_first_process
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-    from hierbert.model.modeling_hierbert import HierBertForDocuments
-    from hierbert.model.processing_hierbert import HierBertProcessor
-
 
 RESOLVED = "config.resolved.yaml"
 DOCUMENTS = "documents.jsonl"
@@ -37,35 +33,26 @@ PROBED = "probed.json"
 # model is, on how much memory it takes (a run that was ended for its memory, or by a full disk,
 # may ask for other values), on what is shown of it, or on how often it can be resumed. A run that
 # has met nothing that is not finite is the same whatever it would do about it.
-_MAY_DIFFER = {"run_dir", "show_sample"} | {
-    f"training.{name}"
-    for name in (
-        "cache_dir",
-        "cache_limit_gib",
-        "checkpoint_every_steps",
-        "keep_checkpoints",
-        "memory",
-        "memory_budget_gib",
-        "on_nonfinite_loss",
-        "trackers",
-    )
+_MAY_DIFFER = {
+    "run_dir",
+    "show_sample",
+    "training.cache_dir",
+    "training.cache_limit_gib",
+    "training.checkpoint_every_steps",
+    "training.keep_checkpoints",
+    "training.memory",
+    "training.memory_budget_gib",
+    "training.on_nonfinite_loss",
+    "training.trackers",
 }
 # What is there may have moved: the documents and the encoder are compared by their content.
 _PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.encoder_revision"}
 # One of them is there as soon as a run has begun to work in its folder.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
-# What is being written has the name it will get, and a dot before it.
-_REMAINS = (
-    ".model.*",
-    ".metrics.jsonl.*",
-    ".wandb_id.txt.*",
-    ".results.json.*",
-    ".encoding.jsonl.*",
-    f".{PROBED}.*",
-    f".{DOCUMENTS}.*",
-    f".{RESOLVED}.*",
-    "checkpoints/.best_step_*",
-    "checkpoints/.step_*",
+# Each has the name it will get, and a dot before it, as long as it is being written.
+_FILES = (
+    *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt"),
+    *("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*"),
 )
 
 
@@ -84,18 +71,14 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
         ConfigError: As `load_config` raises it.
         RunError: The file is a run's and damaged.
     """
-    is_of_run = path is not None and path.name == RESOLVED and path.is_file()
-    if path is not None and is_of_run:
-        _read_resolved(path)
+    if path is None or path.name != RESOLVED or not path.is_file():
+        return load_config(RunConfig, path, overrides)
+    _read_resolved(path)
     config = load_config(RunConfig, path, overrides)
     given = any(override.partition("=")[0].strip() == "run_dir" for override in overrides)
-    if path is None or not is_of_run or given:
-        return config
-    here, before = path.parent, config.run_dir
-    if (
-        any((here / name).exists() for name in _OF_A_RUN)
-        and here.resolve() != Path(before).resolve()
-    ):
+    here, before = path.parent, Path(config.run_dir)
+    is_run = any((here / name).exists() for name in _OF_A_RUN)
+    if is_run and not given and here.resolve() != before.resolve():
         config.run_dir = str(here)
         log.info(f"run_dir={here}: the run is where its {RESOLVED} is, not in {before} any more")
     return config
@@ -249,35 +232,6 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
     return folder
 
 
-def save_model(
-    folder: Path,
-    model: "HierBertForDocuments",
-    processor: "HierBertProcessor",
-    accelerator: "Accelerator",
-) -> None:
-    """Write the model as `from_pretrained` reads it, beside nothing half-written.
-
-    Its code travels with it, so that the folder also loads where there is no hierbert.
-
-    Args:
-        folder: The run's folder; the model goes to its `model`.
-        model: The best weights, on any device.
-        processor: Its processor.
-        accelerator: The run's.
-
-    Raises:
-        RunError: It cannot be written.
-    """
-
-    def write(aside: Path) -> None:
-        state = accelerator.unwrap_model(model).state_dict()
-        model.save_pretrained(aside, state_dict=state)
-        processor.save_pretrained(aside)
-
-    with writing(folder / "model"):
-        write_folder_whole(folder / "model", write)
-
-
 def _flat(config: RunConfig) -> dict[str, Any]:
     """Settings by dotted key."""
     flat: dict[str, Any] = {}
@@ -312,9 +266,10 @@ def _check_writable(folder: Path) -> None:
 
 
 def _remove_remains(folder: Path) -> None:
-    """Remove what a killed run was writing; it was under names with a leading dot."""
-    for pattern in _REMAINS:
-        for path in folder.glob(pattern):
+    """Remove what a killed run was writing: under the name it was to get, after a dot."""
+    for name in _FILES:
+        place = folder / name
+        for path in place.parent.glob(f".{place.name}.*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -8,7 +8,7 @@ import pytest
 from commands import read_jsonl
 from small_models import build
 
-from hierbert.prediction.cli import main
+from hierbert.cli.infer import main
 
 
 def save_model(folder: Path, encoder: Path, **settings: Any) -> Path:

@@ -19,7 +19,7 @@ from commands import ROOT, read_jsonl, succeed, write_jsonl
 from conftest import make_rows
 from inference import answer, infer, kept_rows, save_model, the_error
 
-from hierbert.prediction.cli import main
+from hierbert.cli.infer import main
 
 ROWS = make_rows(9, seed=4)
 ROWS[3]["text"] = ""

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from inference import the_error
 from parts import started
 
+from hierbert.cli.infer import main
 from hierbert.data.corpus import Columns, read_examples
 from hierbert.errors import ConfigError, DataError, RunError
-from hierbert.prediction.cli import main
 from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.on_ray.input import Item, Reading, pack, unpack
 from hierbert.prediction.on_ray.output import PartFolder

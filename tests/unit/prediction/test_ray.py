@@ -22,8 +22,8 @@ from parts import assert_equal_rows
 
 ray = pytest.importorskip("ray")
 
+from hierbert.cli.infer import main  # noqa: E402
 from hierbert.errors import ConfigError, DataError, RunError  # noqa: E402
-from hierbert.prediction.cli import main  # noqa: E402
 from hierbert.prediction.on_ray.engine import Cluster, run_on_ray  # noqa: E402
 
 TWO = Cluster(actors=2)

@@ -76,6 +76,11 @@ class ModelConfig:
     encoder_revision: str | None = setting(
         None, "Branch, tag or commit of a Hub encoder; an installed package is then passed over."
     )
+    start_from: str | None = setting(
+        None,
+        "A hierbert model to train further (runs/NAME/model or a Hub id), instead of an encoder "
+        "with a new aggregator; heads for other labels are new.",
+    )
     pooling: Literal["mean", "cls", "max", "attention"] = setting(
         "mean", "How the tokens of a segment become one vector; attention is learnt."
     )

@@ -33,7 +33,7 @@ from hierbert.tasks.summarization import Summarization
 from hierbert.tasks.task import Task
 from hierbert.training import run
 from hierbert.training.corpora import load_corpora
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import sample_answer
 from hierbert.training.run import train
 from hierbert.vectors import cache as vector_cache
@@ -81,12 +81,12 @@ def test_label_lists_in_csv_are_split_like_documents_without_labels(tmp_path, la
 def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkeypatch) -> None:
     seen: list[Accelerator] = []
 
-    def stop(self: Trainer, resume: bool = False) -> None:
+    def stop(self: TrainingLoop, resume: bool = False) -> None:
         seen.append(self.accelerator)
         raise RunError("stopped")
 
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    monkeypatch.setattr(Trainer, "run", stop)
+    monkeypatch.setattr(TrainingLoop, "run", stop)
     GradientState._reset_state()
     with pytest.raises(RunError, match="stopped"):
         start(small)
@@ -130,13 +130,13 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
 
     monkeypatch.setattr("hierbert.training.loop.judge", scripted)
     states = []
-    original = Trainer.run
+    original = TrainingLoop.run
 
-    def kept(self: Trainer, resume: bool):
+    def kept(self: TrainingLoop, resume: bool):
         states.append(original(self, resume))
         return states[-1]
 
-    monkeypatch.setattr(Trainer, "run", kept)
+    monkeypatch.setattr(TrainingLoop, "run", kept)
     start(small, "training.metric=accuracy", "training.epochs=9", "training.patience=3")
     # 7 documents in batches of 4: two steps an epoch; the second evaluation is the best.
     assert (states[0].best_step, states[0].best_metric, states[0].best_scores["loss"]) == (

@@ -17,7 +17,6 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, RunError, quote, type_name
 from hierbert.files import cache_folder
@@ -25,6 +24,7 @@ from hierbert.log import format_seconds, log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.prediction.predictor import HierBert
+from hierbert.settings import load_config
 from hierbert.tasks.evaluation import answer_documents, check_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, prepare_documents
 from hierbert.tasks.task import Scored, Task

@@ -24,7 +24,6 @@ from transformers import PreTrainedModel
 
 from hierbert import HierBertPredictor, probing
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, DataError
 from hierbert.model.first_token import first_token_encoder
 from hierbert.model.int8 import Int8Linear
@@ -34,6 +33,7 @@ from hierbert.model.text_encoders import encoder_layers
 from hierbert.prediction import batches
 from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
+from hierbert.settings import load_config
 from hierbert.training import memory
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.run import train

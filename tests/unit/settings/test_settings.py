@@ -18,13 +18,13 @@ from conftest import make_rows
 
 from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
-from hierbert.config_loading import load_config
 from hierbert.data.document import Example
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
 from hierbert.scoring import METRICS
+from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.evaluation import Answer, choose_metric
 from hierbert.tasks.labels import LabelMap
@@ -128,7 +128,7 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         metric, loss = next(figures, (0.0, 9.0))
         return {"accuracy": metric, "loss": loss}, metric, None
 
-    monkeypatch.setattr("hierbert.training.loop.judge", scripted)
+    monkeypatch.setattr("hierbert.training.loop.score_validation", scripted)
     states = []
     original = TrainingLoop.run
 
@@ -152,13 +152,16 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     [
         ("summary.ratio=1.5", ["summary.ratio=1.5", "at most 1"]),
         ("summary.ratio=0", ["summary.ratio=0", "above 0"]),
-        ("seed=-1", ["seed=-1", "0 to 2147483648"]),
+        ("seed=-1", ["seed=-1", "at least 0", "at most 2147483648"]),
         ("seed=5000000000", ["seed=5000000000"]),
-        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "0.0 to 1.0"]),
-        ("training.encoder_learning_rate=.inf", ["training.encoder_learning_rate=inf"]),
-        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm=inf"]),
-        ("training.weight_decay=.inf", ["training.weight_decay=inf"]),
-        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight=inf"]),
+        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "at most 1"]),
+        (
+            "training.encoder_learning_rate=.inf",
+            ["training.encoder_learning_rate", ".inf", "number"],
+        ),
+        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm", ".inf", "number"]),
+        ("training.weight_decay=.inf", ["training.weight_decay", ".inf", "number"]),
+        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight", ".inf", "number"]),
         ("model.trust_remote_code=true", ["trust_remote_code"]),
     ],
 )

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError
 from hierbert.scoring.calibration import Calibration, fit_temperature
+from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument

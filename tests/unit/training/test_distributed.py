@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training import weights
 
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
+from hierbert.settings import load_config
 from hierbert.training.run import train
 
 # Several runs in one start of torchrun, for a start takes longer than a run. It notes which

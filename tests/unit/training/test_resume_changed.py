@@ -166,7 +166,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from accelerate import Accelerator
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
+from hierbert.settings import load_config
 from hierbert.errors import RunError
 from hierbert.training.run_folder import check_run_folder, open_run_folder, run_lock
 

@@ -14,8 +14,8 @@ from training import error_of, one_file_run, weights
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
+from hierbert.settings import load_config
 from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.run import train

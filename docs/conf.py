@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT))
 
 import hierbert
 from hierbert.config import RunConfig
-from hierbert.config_help import describe_type, walk, write_value
+from hierbert.settings_text import walk, write_value
 
 project = "hierbert"
 author = "the authors of hierbert"
@@ -37,20 +37,18 @@ napoleon_use_ivar = True
 
 
 def settings_tables() -> str:
-    """Every setting as Markdown: a table a section, made of the schema."""
-    tables: dict[str, list[str]] = {}
-    for key, item, default in walk(RunConfig):
+    """Every setting as Markdown: a table for each section of the schema."""
+    head = ["", "| setting | default | what it does |", "|---|---|---|"]
+    tables = {"": ["## The run itself", *head]}
+    for key, item in walk(RunConfig):
         if item.section is not None:
-            help_ = item.help
-            tables[key] = [f"## {key}", "", help_, "", "| setting | default | what it does |", "|---|---|---|"]
+            tables[key] = [f"## {key}", "", item.help, *head]
             continue
-        section, _, _ = key.rpartition(".")
-        lines = tables.setdefault(
-            section, ["## The run itself", "", "| setting | default | what it does |", "|---|---|---|"]
-        )
+        default = item.default()
         state = "required" if default is MISSING else f"`{write_value(default)}`"
-        cells = (f"`{key}`", state, f"{item.help} ({describe_type(item.type)})")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        cells = (f"`{key}`", state, f"{item.help} ({item.allowed()})")
+        line = " | ".join(cell.replace("|", "\\|") for cell in cells)
+        tables[key.rpartition(".")[0]].append(f"| {line} |")
     return "\n\n".join("\n".join(lines) for lines in tables.values()) + "\n"
 
 

@@ -2,7 +2,7 @@
 
     python examples/predict_folder.py MODEL FOLDER > answers.jsonl
 
-For jobs that must survive a kill, run on several GPUs or end in parquet there is ``hierbert infer``.
+For jobs that must survive a kill, run on several GPUs or end in parquet: ``hierbert infer``.
 """
 
 import json

@@ -34,14 +34,15 @@ def collate(batch):
     return inputs
 
 
-trainer = Trainer(
-    model,
-    TrainingArguments("runs/trainer", per_device_eval_batch_size=8, report_to="none"),
-    data_collator=collate,
-    eval_dataset=rows,
-    compute_metrics=lambda told: {"accuracy": (told.predictions.argmax(1) == told.label_ids).mean()},
+def score(evaluated):
+    """The part of labels that are right."""
+    return {"accuracy": (evaluated.predictions.argmax(1) == evaluated.label_ids).mean()}
+
+
+arguments = TrainingArguments(
+    "runs/trainer", per_device_eval_batch_size=8, remove_unused_columns=False, report_to="none"
 )
-trainer.args.remove_unused_columns = False
+trainer = Trainer(model, arguments, data_collator=collate, eval_dataset=rows, compute_metrics=score)
 print(trainer.evaluate())
 
 classify = pipeline("text-classification", model=name, trust_remote_code=True)

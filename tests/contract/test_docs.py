@@ -9,6 +9,7 @@ import argparse
 import csv
 import functools
 import gzip
+import itertools
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from unittest import mock
 
 import pandas as pd
 import pytest
-from commands import ROOT, run, succeed, write_jsonl
+from commands import ROOT, succeed, write_jsonl
 from conftest import make_rows
 from small_runs import printed_config
 
@@ -149,7 +150,7 @@ def check(command: Command) -> None:
 def check_other(words: list[str]) -> None:
     """What pip installs and bash runs is there."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         if before in ("-r", "bash"):
             assert (ROOT / word).is_file(), word
         for extra in re.findall(r"^(?:hierbert|\.)\[(\w+)\]$", word):

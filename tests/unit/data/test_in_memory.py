@@ -151,6 +151,14 @@ def test_frames_without_the_column_or_with_two_of_a_name_are_refused():
     assert "holds no rows" in str(error_of(frame[:0], Columns("body")))
 
 
+def test_long_frames_are_read_whole_and_in_order():
+    frame = pandas.DataFrame({"text": [f"t{number}" for number in range(1, 601)]})[::-1]
+    examples = load(frame, Columns())
+    assert [e.text for e in examples] == [f"t{number}" for number in range(600, 0, -1)]
+    assert [e.id for e in examples] == [f"train-{number}" for number in range(1, 601)]
+    assert examples[599].location == "row 600 of the DataFrame handed in"
+
+
 def test_an_iterable_that_raises_says_after_which_row():
     def raising(rows):
         yield from rows

@@ -18,13 +18,13 @@ from conftest import make_rows
 
 from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
-from hierbert.config_loading import load_config
 from hierbert.data.document import Example
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
 from hierbert.scoring import METRICS
+from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.evaluation import Answer, choose_metric
 from hierbert.tasks.labels import LabelMap
@@ -33,7 +33,7 @@ from hierbert.tasks.summarization import Summarization
 from hierbert.tasks.task import Task
 from hierbert.training import run
 from hierbert.training.corpora import load_corpora
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import sample_answer
 from hierbert.training.run import train
 from hierbert.vectors import cache as vector_cache
@@ -81,12 +81,12 @@ def test_label_lists_in_csv_are_split_like_documents_without_labels(tmp_path, la
 def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkeypatch) -> None:
     seen: list[Accelerator] = []
 
-    def stop(self: Trainer, resume: bool = False) -> None:
+    def stop(self: TrainingLoop, resume: bool = False) -> None:
         seen.append(self.accelerator)
         raise RunError("stopped")
 
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    monkeypatch.setattr(Trainer, "run", stop)
+    monkeypatch.setattr(TrainingLoop, "run", stop)
     GradientState._reset_state()
     with pytest.raises(RunError, match="stopped"):
         start(small)
@@ -128,15 +128,15 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         metric, loss = next(figures, (0.0, 9.0))
         return {"accuracy": metric, "loss": loss}, metric, None
 
-    monkeypatch.setattr("hierbert.training.loop.judge", scripted)
+    monkeypatch.setattr("hierbert.training.loop.score_validation", scripted)
     states = []
-    original = Trainer.run
+    original = TrainingLoop.run
 
-    def kept(self: Trainer, resume: bool):
+    def kept(self: TrainingLoop, resume: bool):
         states.append(original(self, resume))
         return states[-1]
 
-    monkeypatch.setattr(Trainer, "run", kept)
+    monkeypatch.setattr(TrainingLoop, "run", kept)
     start(small, "training.metric=accuracy", "training.epochs=9", "training.patience=3")
     # 7 documents in batches of 4: two steps an epoch; the second evaluation is the best.
     assert (states[0].best_step, states[0].best_metric, states[0].best_scores["loss"]) == (
@@ -152,13 +152,16 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     [
         ("summary.ratio=1.5", ["summary.ratio=1.5", "at most 1"]),
         ("summary.ratio=0", ["summary.ratio=0", "above 0"]),
-        ("seed=-1", ["seed=-1", "0 to 2147483648"]),
+        ("seed=-1", ["seed=-1", "at least 0", "at most 2147483648"]),
         ("seed=5000000000", ["seed=5000000000"]),
-        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "0.0 to 1.0"]),
-        ("training.encoder_learning_rate=.inf", ["training.encoder_learning_rate=inf"]),
-        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm=inf"]),
-        ("training.weight_decay=.inf", ["training.weight_decay=inf"]),
-        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight=inf"]),
+        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "at most 1"]),
+        (
+            "training.encoder_learning_rate=.inf",
+            ["training.encoder_learning_rate", ".inf", "number"],
+        ),
+        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm", ".inf", "number"]),
+        ("training.weight_decay=.inf", ["training.weight_decay", ".inf", "number"]),
+        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight", ".inf", "number"]),
         ("model.trust_remote_code=true", ["trust_remote_code"]),
     ],
 )

@@ -110,6 +110,14 @@ def test_a_row_is_copied_as_it_is_read():
     assert [e.text for e in examples] == [["s0"], ["s0", "s1"], ["s0", "s1", "s2"]]
     assert [e.label for e in examples] == [["l0"], ["l1"], ["l2"]]
 
+    def nested():
+        sentences = ["a"]
+        yield {"text": [sentences]}
+        sentences.append("b")
+        yield {"text": [sentences]}
+
+    assert [e.text for e in load(nested(), Columns())] == [[["a"]], [["a", "b"]]]
+
 
 def test_rows_stream_and_broken_ones_can_be_kept():
     endless = ({"text": number if number == 2 else "a"} for number in itertools.count(1))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from hierbert.encoders import resolve_encoder
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 

@@ -20,6 +20,8 @@ from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, ModelError, RunError, did_you_mean
 from hierbert.loading.building import build_from_encoder
+from hierbert.loading.model import compile_encoder, find_device, load_model
+from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.model.answering import Answered, answer_batch
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.heads import HEADS
@@ -28,9 +30,7 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
 from hierbert.prediction.batches import segmented_batches
-from hierbert.prediction.loading import compile_encoder, find_device, load_model
 from hierbert.prediction.predictions import Prediction
-from hierbert.probing import probe_tokens_per_forward
 from hierbert.tasks.evaluation import answer_documents, score_answers
 from hierbert.tasks.prepared import prepare_documents
 from hierbert.tasks.task import tasks_of_model

@@ -12,8 +12,8 @@ from jinja2 import TemplateError
 from safetensors import safe_open
 from tqdm import tqdm
 
-from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.card import CardSource, render_card

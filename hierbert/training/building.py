@@ -9,11 +9,11 @@ from hierbert.config import ModelConfig, RunConfig, SegmentationConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError
 from hierbert.loading.building import build_from_encoder
+from hierbert.loading.model import load_model
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.prediction.loading import load_model
 from hierbert.tasks.task import Task
 
 # What a trained model's weights are made for; the rest may change when it is trained further.

@@ -85,9 +85,7 @@ def test_both_heads_learn_what_decides(corpus, encoders, tmp_path, capsys, freez
     assert systems["hierbert"]["rouge1"]["mean"] > systems["Random"]["rouge1"]["mean"] + 0.2
     assert systems["Oracle"]["rouge1"]["mean"] == 1.0
     printed = capsys.readouterr().out
-    assert (
-        "LexRank" in printed and "Majority class" in printed and "hierbert-infer --model" in printed
-    )
+    assert "LexRank" in printed and "Majority class" in printed
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.resolved.yaml",

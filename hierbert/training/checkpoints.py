@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from hierbert.errors import RunError, error_text
-from hierbert.files import write_folder_whole, write_whole
+from hierbert.files import write_bytes, write_folder_whole, write_whole
 from hierbert.log import log
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
@@ -47,14 +46,13 @@ class DamagedError(RunError):
 
 def find_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of a run by their names, whole or not, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = []
-    for path in folder.iterdir():
-        match = _NAME.fullmatch(path.name)
-        if match and path.is_dir():
-            found.append((int(match[1]), int(match[2] or 1), path))
-    return [path for _, _, path in sorted(found)]
+    return [path for _, path in _numbered(folder)]
+
+
+def _numbered(folder: Path) -> list[tuple[tuple[int, int], Path]]:
+    """Checkpoints in order, each with its step and how often that step had been saved."""
+    named = [(_NAME.fullmatch(path.name), path) for path in folder.glob("step_*/")]
+    return sorted(((int(name[1]), int(name[2] or 1)), path) for name, path in named if name)
 
 
 def save_checkpoint(
@@ -66,21 +64,24 @@ def save_checkpoint(
     keep: int,
     damaged: Sequence[Path] = (),
 ) -> None:
-    """Write `folder`/step_N; every process takes part.
+    """Write `folder`/step_N; every process takes part, the first one writes.
 
     Args:
         folder: The run's folder of checkpoints.
         model: The bare model, not wrapped for several processes.
         optimizer: AdamW over the model's trained weights.
         state: Where the run is.
-        accelerator: The run's; the first process writes.
+        accelerator: The run's.
         keep: Newest checkpoints that stay, with the best weights that they refer to.
         damaged: Checkpoints that the run did not resume from; they go.
 
     Raises:
         RunError: The checkpoint cannot be written, on every process. Older ones are untouched.
     """
-    random_states = gather_object([_random_states()])
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    random_states = gather_object([random])
 
     def write(aside: Path) -> None:
         save_weights(model, aside / _WEIGHTS)
@@ -111,15 +112,7 @@ def load_checkpoint(
 ) -> TrainerState:
     """Put a model, its optimizer and the random states back to where a checkpoint was.
 
-    Args:
-        path: What `newest_whole` found. Learning rates are not in it: they follow from the
-            schedule.
-        model: The bare model.
-        optimizer: AdamW over the model's trained weights.
-        accelerator: The run's.
-
-    Returns:
-        Where the run was.
+    Learning rates are not in it: they follow from the schedule.
 
     Raises:
         RunError: The checkpoint is damaged, or of another model or number of processes.
@@ -162,9 +155,6 @@ def newest_whole(
 ) -> tuple[Path | None, TrainerState | None, list[tuple[Path, str]]]:
     """The checkpoint to resume from.
 
-    Args:
-        folder: The run's folder of checkpoints.
-
     Returns:
         The newest one that is as it was written and its state, None where there is none; and the
         newer ones that are not, each with what is wrong with it. The best weights it refers to are
@@ -188,11 +178,7 @@ def save_best(
 ) -> None:
     """Write the weights as the best so far, beside those that checkpoints may still need.
 
-    Args:
-        folder: The run's folder of checkpoints.
-        model: The bare model.
-        state: Its best_step is theirs; best_file is set on every process.
-        accelerator: The run's; the first process writes.
+    Of `state`, best_step is theirs, and best_file is set on every process.
 
     Raises:
         RunError: The file cannot be written, on every process.
@@ -259,9 +245,9 @@ def prune(folder: Path, newest: Path, keep: int, damaged: Sequence[Path]) -> Non
 
     What sorts after the `newest`, just written, is of steps that are done again.
     """
-    found = [path for path in find_checkpoints(folder) if path not in damaged]
-    kept = found[: found.index(newest) + 1][-keep:]
-    for path in {*found, *damaged} - {*kept}:
+    whole = [path for path in find_checkpoints(folder) if path not in damaged]
+    kept = whole[: whole.index(newest) + 1][-keep:]
+    for path in {*whole, *damaged} - {*kept}:
         shutil.rmtree(path, ignore_errors=True)
     needed = set()
     for path in kept:
@@ -276,21 +262,18 @@ def prune(folder: Path, newest: Path, keep: int, damaged: Sequence[Path]) -> Non
 
 def _new_checkpoint(folder: Path, step: int) -> Path:
     """A name for a checkpoint that is not taken and sorts after those that are."""
-    path = folder / f"step_{step:08d}"
-    matches = [_NAME.fullmatch(found.name) for found in find_checkpoints(folder)]
-    taken = [int(match[2] or 1) for match in matches if match and int(match[1]) == step]
-    return path.with_name(f"{path.name}_{max(taken) + 1}") if taken else path
+    taken = [count for (number, count), _ in _numbered(folder) if number == step]
+    return folder / (f"step_{step:08d}" + (f"_{max(taken) + 1}" if taken else ""))
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
     """Read what `save_weights` wrote, all or nothing; a ValueError where it is of another model."""
     weights, trained = load_file(path), dict(trained_weights(model))
-    shapes, expected = (
-        {(name, value.shape) for name, value in values.items()} for values in (weights, trained)
-    )
+    shapes, expected = ({(n, w.shape) for n, w in own.items()} for own in (weights, trained))
     if differing := sorted({name for name, _ in shapes ^ expected}):
-        shown = ", ".join(differing[:3])
-        raise ValueError(f"it is of another model: {len(differing)} weights differ ({shown})")
+        raise ValueError(
+            f"it is of another model: {len(differing)} weights differ, such as {differing[0]}"
+        )
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(weights[name])
@@ -315,14 +298,10 @@ def _check_or_restore_best(folder: Path, entry: dict[str, Any]) -> None:
         for path in find_checkpoints(folder):
             with contextlib.suppress(DamagedError, OSError):
                 _check_file(path / _WEIGHTS, entry)
-                write_whole(folder / entry["name"], partial(_copy, path / _WEIGHTS))
+                write_bytes(folder / entry["name"], (path / _WEIGHTS).read_bytes())
                 log.warning(f"{error}; it is written anew from {path}, which has the same weights")
                 return
         raise
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
 
 
 def _size_and_hash(path: Path) -> dict[str, Any]:
@@ -346,11 +325,3 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
 
 def _hash_of_json(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _random_states() -> dict[str, Tensor]:
-    """The states of torch's random generators on this process."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states

@@ -15,25 +15,15 @@ from hierbert.tasks.task import Task, learn_tasks
 
 @dataclass(frozen=True)
 class Corpora:
-    """Examples of each split, and what the labels mean.
+    """Examples of each split, and what is learnt of them.
 
     Attributes:
-        train: At least one.
-        validation: At least one.
-        test: None when no test documents are given.
-        tasks: What is learnt of them, at least one.
+        splits: "train" and "validation", with at least one example, and "test" where it is given.
+        tasks: At least one.
     """
 
-    train: list[Example]
-    validation: list[Example]
-    test: list[Example] | None
+    splits: dict[str, list[Example]]
     tasks: list[Task]
-
-    @property
-    def splits(self) -> dict[str, list[Example]]:
-        """The examples by the split's name."""
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: examples for name, examples in named.items() if examples is not None}
 
 
 def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> Corpora:
@@ -78,14 +68,16 @@ def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> C
             stratified=None if all(task.stratifies for task in tasks) else False,
         )
         log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
-    corpora = Corpora(train, validation, test, tasks)
-    for name, examples in corpora.splits.items():
+    splits = {"train": train, "validation": validation}
+    if test is not None:
+        splits["test"] = test
+    for name, examples in splits.items():
         _report(name, examples, tasks)
-    return corpora
+    return Corpora(splits, tasks)
 
 
 def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
-    """One line on a split; what is missing in it is said."""
+    """Log a split's size, and what is missing in it."""
     notes = [note for task in tasks if (note := task.note(examples))]
     blank = sum(_is_blank(example.text) for example in examples)
     if blank:

@@ -29,15 +29,10 @@ def steps_of_epoch(
 
 
 def build_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
-    """The optimizer over all weights that are trained.
+    """AdamW over all weights that are trained.
 
-    Args:
-        model: A `HierBertForDocuments`, frozen as far as it shall be.
-        settings: Learning rates and weight decay.
-
-    Returns:
-        AdamW with up to four groups: encoder and rest, with decay and without (biases, norms and
-        other vectors).
+    It has up to four groups: encoder and rest, with decay and without (biases, norms and other
+    vectors).
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in trained_weights(model):

@@ -10,7 +10,7 @@ _EARLIER |= {"label_scale", "plan", "schedule_steps", "settings"}
 
 @dataclass
 class TrainerState:
-    """Where a run is; everything in it is JSON.
+    """Where a run is.
 
     Attributes:
         epoch: Epochs finished.
@@ -60,15 +60,12 @@ class TrainerState:
         return self.step - self.skipped_steps - self.nonfinite_steps
 
     def note_scores(self, metric: float, scores: dict[str, float]) -> bool:
-        """Take note of an evaluation.
+        """Take note of an evaluation: whether these weights are the best so far.
 
         Args:
             metric: What decides, greater is better; finite.
             scores: All figures, with a finite loss; of equal metrics the one with the lower loss is
                 better.
-
-        Returns:
-            Whether these weights are the best so far; they are then noted as such.
         """
         best = self.best_metric
         gain = best is None or metric > best
@@ -82,13 +79,7 @@ class TrainerState:
 
     @classmethod
     def from_json(cls, values: Any) -> "TrainerState":
-        """Read a state, and believe nothing about it.
-
-        Args:
-            values: What JSON gave.
-
-        Returns:
-            The state.
+        """Read a state of what JSON gave, and believe nothing about it.
 
         Raises:
             ValueError: It lacks a value, holds another, or one of another type.

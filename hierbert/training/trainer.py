@@ -201,9 +201,9 @@ class _Run:
         """Check everything, then make model and documents ready, in the order of what it costs."""
         config, accelerator = self.config, self.accelerator
         self.tasks = corpora.tasks
-        check_metric(config.training.metric, self.tasks, corpora.validation)
+        check_metric(config.training.metric, self.tasks, corpora.splits["validation"])
         set_seed(config.seed)
-        self.model, self.processor = build_model(config, self.tasks, corpora.train, given)
+        self.model, self.processor = build_model(config, self.tasks, corpora.splits["train"], given)
         for task in self.tasks:
             task.check(corpora.splits, self.model.config)
         cache = cache_folder(config.training.cache_dir)

@@ -189,8 +189,8 @@ class _Run:
         self.config = config
         self.accelerator = accelerator
         self.started = time.monotonic()
-        # Tokens and seconds of parts of the run, for its rates.
-        self.work: dict[str, tuple[int, float]] = {}
+        # Tokens and seconds of parts of the run, for its rates; only frozen encoders run once.
+        self.work: dict[str, tuple[int, float]] = {"encoding": (0, 0.0)}
 
     def prepare(
         self,

@@ -75,7 +75,7 @@ def test_label_lists_in_csv_are_split_like_documents_without_labels(tmp_path, la
     config = load(f"data.train={path}", "data.label_separator=;", f"data.label_type={label_type}")
     config.data.validation_fraction = 0.25
     corpora = load_corpora(config)
-    assert (len(corpora.train), len(corpora.validation)) == (6, 2)
+    assert [len(corpora.splits[name]) for name in ("train", "validation")] == [6, 2]
 
 
 def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkeypatch) -> None:
@@ -278,5 +278,5 @@ def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:
     rows = [{"text": f"T {n}.", "label": "rare" if n == 5 else "often"} for n in range(6)]
     config = load(f"data.train={write_jsonl(tmp_path / 'rare.jsonl', rows)}")
     for config.seed in range(5):
-        train_split: list[Example] = load_corpora(config).train
+        train_split: list[Example] = load_corpora(config).splits["train"]
         assert any(example.label == "rare" for example in train_split)

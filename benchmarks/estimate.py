@@ -112,8 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--cores", type=int, default=256, help="for the time on the clock")
     add("--mfu", type=float, help="of every encoder, instead of those assumed")
     add("--dollars-per-gpu-hour", type=float, help="of every GPU, instead of those assumed")
-    add("--characters-per-part", type=float, default=8_000_000, help="of a job on cores, on Ray")
-    add("--characters-per-part-of-a-gpu", type=float, default=64_000_000)
+    add("--characters-per-unit", type=float, default=100_000, help="of a job on cores")
+    add("--characters-per-unit-of-a-gpu", type=float, default=1_000_000)
     add("--losses-per-hour", type=float, default=0.05, help="of a core or a GPU, assumed")
     return parser
 
@@ -209,7 +209,7 @@ def storage_table(options: argparse.Namespace, tokens: float) -> list[str]:
 
 
 def failure_table(options: argparse.Namespace, tokens: float) -> list[str]:
-    """What lost processes cost: at most the part that each was at, half of one on average."""
+    """What lost processes cost: at most the unit that each was at, half of one on average."""
     rows = []
     speed = options.tokens_per_second_per_core
     if speed is None:
@@ -219,22 +219,22 @@ def failure_table(options: argparse.Namespace, tokens: float) -> list[str]:
     core = speed * ENCODERS[0].flops_per_token(options.tokens_per_segment) / flops
     mfu = base.mfu if options.mfu is None else options.mfu
     for machine, rate, characters in (
-        ("CPU core", core, options.characters_per_part),
-        (gpu.name, gpu.peak_flops * mfu / flops, options.characters_per_part_of_a_gpu),
+        ("CPU core", core, options.characters_per_unit),
+        (gpu.name, gpu.peak_flops * mfu / flops, options.characters_per_unit_of_a_gpu),
     ):
-        part = min(characters / options.characters_per_token, tokens)
+        unit = min(characters / options.characters_per_token, tokens)
         hours = tokens / rate / _SECONDS_PER_HOUR
         losses = hours * options.losses_per_hour
         rows.append(
             [
                 f"{base.name}, {machine}",
-                number(tokens / part),
-                number(part / rate),
+                number(tokens / unit),
+                number(unit / rate),
                 number(losses),
-                number(losses * part / 2 / rate / _SECONDS_PER_HOUR),
+                number(losses * unit / 2 / rate / _SECONDS_PER_HOUR),
             ]
         )
-    header = ["encoder, machine", "parts", "seconds a part", "processes lost", "hours done again"]
+    header = ["encoder, machine", "units", "seconds a unit", "processes lost", "hours done again"]
     return table(header, rows)
 
 

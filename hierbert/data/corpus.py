@@ -142,11 +142,11 @@ def read_one_source(
     encoding: str = "utf-8",
     setting: Setting = config_setting,
     keep_broken: bool = False,
+    seen: SeenIds | None = None,
 ) -> Iterator[Example | BrokenRow]:
     """Stream the examples of one of several sources, with the ids they have among all of them.
 
-    So that several processes can share the sources; who does must look for himself for ids that
-    occur in two of them.
+    So that several processes can share the sources, or one knows where each begins.
 
     Args:
         sources: What `resolve_sources` returned.
@@ -155,11 +155,14 @@ def read_one_source(
         encoding: Of text files.
         setting: How the user writes the settings that messages advise to change.
         keep_broken: See `read_examples`.
+        seen: Ids of the sources before, to which those of this one are added; None finds those
+            alone that occur twice in this one.
 
     Returns:
         An iterator over its examples, in order; errors are those of `read_examples`.
     """
-    return _Corpus(sources, columns, encoding, setting, keep_broken).one_source(index)
+    corpus = _Corpus(sources, columns, encoding, setting, keep_broken)
+    return corpus.one_source(index, SeenIds() if seen is None else seen)
 
 
 class _Corpus:
@@ -187,9 +190,9 @@ class _Corpus:
         for place in range(len(self._sources)):
             yield from self._source_examples(place, seen)
 
-    def one_source(self, place: int) -> Iterator[Example | BrokenRow]:
+    def one_source(self, place: int, seen: SeenIds) -> Iterator[Example | BrokenRow]:
         """Give the items of one source, and each id once."""
-        return self._source_examples(place, SeenIds())
+        return self._source_examples(place, seen)
 
     def _source_examples(self, place: int, seen: SeenIds | None) -> Iterator[Example | BrokenRow]:
         source, columns, setting = self._sources[place], self._columns, self._setting

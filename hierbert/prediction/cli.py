@@ -37,10 +37,6 @@ def _main(argv: list[str]) -> int:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    if options.engine == "ray":
-        from hierbert.prediction.on_ray.command import execute
-
-        return execute(options)
     from hierbert.prediction.run import Run
 
     return Run(options).execute()

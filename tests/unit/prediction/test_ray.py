@@ -120,7 +120,10 @@ def test_mistakes_are_those_of_the_local_job_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
     assert "--actors 3 need 3 CPUs, and Ray has 2" in told("--engine", "ray", "--actors", "3")
     assert "need 1 GPUs, and Ray has 0" in told("--engine", "ray", "--gpus-per-actor", "1")
-    assert "device" in told(*RAY, "--device", "cuda:7")
+    # What an actor alone meets: nothing was answered, so nothing stays.
+    (folder / "b.jsonl").unlink()
+    assert "device 'cuda:7' cannot be used" in told(*RAY, "--device", "cuda:7")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--max-share", type=float, default=0.3)
     options = parser.parse_args()
-    examples = load_examples(options.input, Columns(summary="summary"), field="input", role="train")
+    examples = load_examples(options.input, Columns(summary="summary"), role="train")
     kept = 0
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with options.output.open("w", encoding="utf-8") as file:

@@ -20,11 +20,12 @@ import torch
 from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
-from hierbert.data.corpus import Columns, Example, read_examples
-from hierbert.evaluation.bootstrap import paired_difference
-from hierbert.evaluation.rouge import rouge_scores
+from hierbert.data.corpus import Columns, read_examples
+from hierbert.data.document import Example
+from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
-from hierbert.progress import Progress
+from hierbert.scoring import METRICS
+from hierbert.scoring.intervals import paired_difference
 
 
 def predict(model: Path, dtype: str, examples: list[Example]) -> list[Prediction]:
@@ -85,9 +86,7 @@ def compare(
     if summarized and exact[0].summary is not None:
         references = [str(examples[i].summary) for i in summarized]
         rouge = [
-            rouge_scores(
-                [answers[i].summary or "" for i in summarized], references, rouge_types=["rouge1"]
-            )["rouge1"].tolist()
+            METRICS["rouge1"].score([answers[i].summary or "" for i in summarized], references)
             for answers in (exact, other)
         ]
         found["rouge1"] = points(*rouge)
@@ -107,7 +106,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     columns = Columns(options.text_column, options.label_column, options.summary_column)
-    read = read_examples(options.input, columns, field="--input", role="input")
+    read = read_examples(options.input, columns, role="input")
     examples = list(read)[: options.documents]
     exact = predict(options.model, "float32", examples)
     report = {}

@@ -150,7 +150,7 @@ def _selection(request: dict[str, Any]) -> Callable[[], object]:
 
 def _oracle(request: dict[str, Any]) -> Callable[[], object]:
     """The greedy search for the sentences nearest to a reference of 200 words."""
-    from hierbert.data.oracle import oracle_sentences
+    from hierbert.tasks.oracle import oracle_sentences
 
     sentences = _sentences(request)
     chance = random.Random(request["seed"] + 1)

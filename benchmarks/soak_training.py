@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
@@ -50,15 +50,8 @@ COMMON_SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of run.
-
-    Attributes:
-        name: For the table.
-        processes: How many.
-        settings: Beside the common ones.
-    """
+class Kind(NamedTuple):
+    """One kind of run: its name in the table, processes, and settings beside the common ones."""
 
     name: str
     processes: int
@@ -94,16 +87,8 @@ class Soaked:
 
     def record(self) -> dict[str, Any]:
         """For the JSON."""
-        return {
-            "kind": self.kind.name,
-            "processes": self.kind.processes,
-            "settings": list(self.kind.settings),
-            "steps": self.steps,
-            "kills": dict(self.kills),
-            "seconds": round(self.seconds, 1),
-            "runs": self.runs,
-            "differences": self.differences,
-        }
+        values = {**vars(self), "kind": self.kind.name, "seconds": round(self.seconds, 1)}
+        return {**values, "processes": self.kind.processes, "settings": [*self.kind.settings]}
 
 
 def soak_training(
@@ -149,15 +134,14 @@ class _Soak:
     def run(self, kills: int) -> Soaked:
         started = time.monotonic()
         whole = self.folder / f"whole-{self.name}"
-        took = time.monotonic()
         self._finish(whole)
-        took = time.monotonic() - took
+        took = time.monotonic() - started
         expected = outcome(whole)
         self.soaked.steps = expected["results"]["steps"]
-        while sum(self.soaked.kills.values()) < kills:
+        while self.soaked.kills.total() < kills:
             run = self.folder / f"killed-{self.name}-{self.soaked.runs}"
             ended = False
-            while not ended and sum(self.soaked.kills.values()) < kills:
+            while not ended and self.soaked.kills.total() < kills:
                 ended = self._live_and_die(run, took)
             if not ended:
                 self._finish(run)
@@ -210,7 +194,7 @@ class _Soak:
                 if moment is None and written(run) != before:
                     moment = now + delay
                 is_time = moment is not None and now >= moment
-                if is_time and (not in_a_write or writes(run)):
+                if is_time and (not in_a_write or doing(run).startswith("writing")):
                     if in_a_write:
                         time.sleep(into_it)
                     break
@@ -225,7 +209,7 @@ class _Soak:
         finally:
             kill_all(process)
         self.soaked.kills[doing(run)] += 1
-        total = sum(self.soaked.kills.values())
+        total = self.soaked.kills.total()
         self.say(f"training, {self.kind.name}: kill {total} while {doing(run)}")
         return False
 
@@ -242,26 +226,19 @@ def written(run: Path) -> tuple[int, ...]:
     return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
-def writes(run: Path) -> bool:
-    """Whether a checkpoint, the best weights or the model is being written."""
-    return doing(run).startswith("writing")
-
-
 def doing(run: Path) -> str:
     """What a killed run was doing, by what it left behind."""
-    checkpoints = run / "checkpoints"
     # What is being written has a dot before its name.
-    if list(checkpoints.glob(".step_*")):
-        return "writing a checkpoint"
-    if list(checkpoints.glob(".best_step_*")):
-        return "writing the best weights"
-    if list(run.glob(".model.*")):
-        return "writing the model"
-    if not list(checkpoints.glob("step_*")):
-        return "before the first checkpoint"
-    if (run / "model").exists():
-        return "after the model was written"
-    return "between two checkpoints, or starting"
+    for pattern, what in {
+        "checkpoints/.step_*": "writing a checkpoint",
+        "checkpoints/.best_step_*": "writing the best weights",
+        ".model.*": "writing the model",
+        "model": "after the model was written",
+        "checkpoints/step_*": "between two checkpoints, or starting",
+    }.items():
+        if any(run.glob(pattern)):
+            return what
+    return "before the first checkpoint"
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -288,23 +265,11 @@ def _is_equal(found: list[Soaked]) -> bool:
 def _lines(found: list[Soaked]) -> list[str]:
     rows = []
     for one in found:
-        total, writing = (
-            sum(one.kills.values()),
-            sum(count for what, count in one.kills.items() if what.startswith("writing")),
-        )
-        parts = {part for line in one.differences for part in [line.rpartition(": ")[2]]}
-        verdicts = ["differ" if part in parts else "equal" for part in ("weights", "metrics")]
-        verdicts.append("differ" if "results" in parts else "equal")
-        rows.append(
-            [
-                one.kind.name,
-                str(one.kind.processes),
-                str(one.steps),
-                str(total),
-                str(writing),
-                str(one.runs),
-                *verdicts,
-            ]
-        )
+        writing = sum(count for what, count in one.kills.items() if what.startswith("writing"))
+        differing = {line.rpartition(": ")[2] for line in one.differences}
+        numbers = (one.kind.processes, one.steps, one.kills.total(), writing, one.runs)
+        parts = ("weights", "metrics", "results")
+        verdicts = ["differ" if part in differing else "equal" for part in parts]
+        rows.append([one.kind.name, *map(str, numbers), *verdicts])
     header = ["training", "processes", "steps of a run", "kills", "while a file was written"]
     return table([*header, "runs", "weights, bit for bit", "metrics", "results"], rows)

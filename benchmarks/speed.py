@@ -37,7 +37,7 @@ from benchmarks.systems.lineup import (
     build_lineup,
 )
 from benchmarks.systems.ours import Ours
-from hierbert.errors import run_command
+from hierbert.cli.common import run_command
 
 # Characters of the sample, of the small one, and of the corpus of the cached epochs; rounds of
 # each, and of utilization.
@@ -296,11 +296,11 @@ def main(argv: list[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     agreed = True
 
-    def command() -> None:
+    def command(_: list[str]) -> None:
         nonlocal agreed
         agreed = measure(options)
 
-    return run_command(command) or int(not agreed)
+    return run_command(command, []) or int(not agreed)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from benchmarks.common.models import Shape, load_tokenizer
 from benchmarks.common.text import make_segments, single_token_words
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.plan import plan_epoch
+from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import ConfigError
-from hierbert.heap import allow_large_pages
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.training.memory import allow_large_pages
 
 SMALL_SEGMENTS = 8
 SEGMENT_TOKENS = 128

@@ -12,10 +12,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
-from hierbert.model.pipeline_hierbert import (
-    DocumentClassificationPipeline,
-    DocumentSummarizationPipeline,
-)
+from hierbert.model.pipeline_hierbert import PIPELINES
 from hierbert.model.processing_hierbert import HierBertProcessor
 
 __version__ = "0.1.0"
@@ -33,10 +30,7 @@ AutoConfig.register("hierbert", HierBertConfig)
 AutoModel.register(HierBertConfig, HierBertModel)
 AutoModelForSequenceClassification.register(HierBertConfig, HierBertForDocuments)
 AutoProcessor.register(HierBertConfig, HierBertProcessor)
-for _task, _pipeline in (
-    ("document-classification", DocumentClassificationPipeline),
-    ("document-summarization", DocumentSummarizationPipeline),
-):
+for _task, _pipeline in PIPELINES.items():
     PIPELINE_REGISTRY.register_pipeline(
         _task, pipeline_class=_pipeline, pt_model=AutoModelForSequenceClassification
     )

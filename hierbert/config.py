@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hierbert.config_loading import setting
+from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
-from hierbert.publishing.names import check_branch, check_license, check_repo
+from hierbert.hub_names import check_hub_name
+from hierbert.scoring.metric import METRICS
 
 LARGEST_SEED = 2**31
 
@@ -20,8 +22,8 @@ class DataConfig:
 
     train: str | list[str] = setting(
         help="Training documents: a path, a glob, a folder, a list of those, a Hub dataset id, or "
-        "package://aclsum/train. Formats: csv, tsv, json, jsonl (each also .gz), parquet, or a "
-        "folder of .txt (one folder per label for classification)."
+        f"package://aclsum/train. Endings: {allowed_endings()} (of .txt, one folder per label for "
+        "classification)."
     )
     validation: str | list[str] | None = setting(
         None, "Validation documents; null takes a part of the training documents."
@@ -176,9 +178,8 @@ class TrainingConfig:
     )
     metric: str = setting(
         "auto",
-        "Validation metric that chooses the best checkpoint: accuracy, macro_f1, micro_f1, "
-        "weighted_f1, samples_f1, subset_accuracy, map, mse, mae, r2, pearson, spearman, rouge1, "
-        "rouge2, rougeL, rougeLsum or loss; auto takes macro_f1 (map for multi-label, mse for "
+        f"Validation metric that chooses the best checkpoint: {', '.join(METRICS)} or loss; "
+        "auto takes macro_f1 (map for multi-label, mse for "
         "regression) or rouge1, and for two heads the mean of both (r2 for regression). Of equal "
         "checkpoints the one with the lower loss is best.",
     )
@@ -329,12 +330,9 @@ class PublishConfig:
 
     def validate(self) -> None:
         """Refuse names that the Hub does not allow, long before anything is pushed."""
-        if self.repo is not None:
-            check_repo(self.repo, "publish.repo")
-        if self.revision is not None:
-            check_branch(self.revision, "publish.revision")
-        if self.license is not None:
-            check_license(self.license, "publish.license")
+        for kind in ("repo", "revision", "license"):
+            if (name := getattr(self, kind)) is not None:
+                check_hub_name(kind, name)
         if self.repo is None and (self.private or self.revision or self.license):
             raise ConfigError(
                 "publish.private, publish.revision and publish.license need publish.repo=user/name"

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
+from hierbert.model.saving import FOLDER_MARK, last_part
 from hierbert.model_files import CheckedFiles, check_model_files, check_repository
-
-FOLDER_MARK = "./"
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,6 @@ def check_encoder(source: str, name: str, revision: str | None = None) -> Checke
     if Path(source).is_dir():
         return CheckedFiles(check_model_files(Path(source), place))
     return check_repository(source, place, revision=revision)
-
-
-def last_part(path: str) -> str:
-    """The name of a file or folder without the folders around it, of any system's paths."""
-    parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..", "~")]
-    return parts[-1] if parts else path
 
 
 def lasting_name(name: str) -> str:

@@ -5,18 +5,12 @@ raised is a defect of hierbert and keeps its traceback. The helpers that word va
 other libraries' errors never fail, whatever they are given.
 """
 
-import argparse
 import difflib
 import itertools
-import os
 import re
-import sys
-import time
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
-
-from hierbert.progress import is_first_process
+from typing import Any
 
 Setting = Callable[[str], str]
 """Turns a setting's plain name (``text_column``) into what the user writes."""
@@ -29,7 +23,6 @@ class UNSET:
 # Control characters, lone surrogates, and the separators of lines and paragraphs.
 _CONTROL_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
-_FIRST_SPEAKS_SECONDS = 10.0
 _MAX_VALUE_CHARS = 60
 _MAX_NAMES = 20
 _MAX_NAMES_COMPARED = 1000
@@ -133,39 +126,6 @@ class HubError(HierBertError):
     """What the Hugging Face Hub refused, or that it cannot be reached."""
 
 
-def run_command(command: Callable[[], None], name_of: Setting = config_setting) -> int:
-    """Run a command line's body and turn a user's mistake into one line on standard error.
-
-    Args:
-        command: The body. Its `HierBertError`s become one line, everything else passes through.
-        name_of: How this command line names settings.
-
-    Returns:
-        The exit code: 0, 2 for a mistake in the input, 130 when interrupted, and 0 when the
-        reader of a pipe went away (``| head``).
-    """
-    try:
-        command()
-        sys.stdout.flush()
-    except HierBertError as error:
-        line = printable(" ".join(error.worded(name_of).split()))
-        if is_first_process():
-            print(f"error: {line}", file=sys.stderr)
-        else:
-            # What all meet the first says, and the launcher then ends the others in this time.
-            # What one meets alone it says itself.
-            time.sleep(_FIRST_SPEAKS_SECONDS)
-            print(f"process {os.environ.get('RANK')}: {line}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
-
-
 def printable(text: str) -> str:
     """A text that commands nothing: control characters of it are shown as escapes.
 
@@ -254,15 +214,3 @@ def nearest(name: str, options: Iterable[str], count: int = 1) -> list[str]:
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Give ``; did you mean 'x'?`` for the nearest option, or nothing when none is near."""
     return "".join(f"; did you mean {near!r}?" for near in nearest(name, options))
-
-
-class CommandLineParser(argparse.ArgumentParser):
-    """Answers a mistake in one line, like every other mistake."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse a command line.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError(f"command line: {message}; see {self.prog} --help")

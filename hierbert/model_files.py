@@ -6,7 +6,6 @@ what passes reads plain safetensors files of its own folder, runs no code of its
 model about as large as those files.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from hierbert.errors import ModelError, error_text
+from hierbert.errors import ModelError
+from hierbert.files import read_json
 from hierbert.weight_sizes import WeightSizes, read_sizes
 
 CONFIG = "config.json"
@@ -28,7 +28,6 @@ ADAPTER = "adapter_config.json"
 _HUB_ARGUMENTS = (
     "revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder",
 )  # fmt: skip
-_LARGEST_JSON_BYTES = 64 << 20
 # Of this package's own choosing: above any text encoder's, and cheap to count up to.
 _MOST_LAYERS = 1000
 _LARGEST_SIZE = 1 << 21
@@ -88,7 +87,7 @@ def check_model_files(folder: Path, place: str) -> WeightSizes:
                 f"the model as {WEIGHTS}"
             )
     sizes = read_sizes([folder / name for name in weight_files(folder, place)], place)
-    check_config(read_json(folder / CONFIG, place), place, sizes)
+    check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
     return sizes
 
 
@@ -119,7 +118,7 @@ def check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
     if commit is not None:
         given["revision"] = commit
     # Before the weights come, which take longer.
-    check_config(read_json(config, place), place)
+    check_config(read_json(config, ModelError, place), place)
     if find(ADAPTER) is not None:
         _refuse_adapter(place)
     weights = find(WEIGHTS)
@@ -127,7 +126,7 @@ def check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
         return CheckedFiles(check_model_files(weights.parent, place), commit)
     index = find(INDEX)
     if index is not None:
-        check_index(read_json(index, place), place)
+        check_index(read_json(index, ModelError, place), place)
     return CheckedFiles(None, commit)
 
 
@@ -136,35 +135,6 @@ def _refuse_adapter(place: str) -> NoReturn:
         f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
         "model it was trained for"
     )
-
-
-def read_json(path: Path, place: str) -> dict[str, Any]:
-    """A JSON object out of a plain file.
-
-    Args:
-        path: Of at most 64 MiB.
-        place: What the message begins with.
-
-    Returns:
-        The object.
-
-    Raises:
-        ModelError: It is no plain file, too large, not JSON, or not an object.
-    """
-    if not path.is_file():
-        # A pipe or a device would be read for ever.
-        what = "is no plain file" if path.exists() else "is missing"
-        raise ModelError(f"{place}: {path.name} {what}")
-    try:
-        if path.stat().st_size > _LARGEST_JSON_BYTES:
-            size = f"{path.stat().st_size:,} bytes"
-            raise ModelError(f"{place}: {path.name} has {size}, at most 64 MiB are read")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{place}: {path.name} cannot be read: {error_text(error)}") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{place}: {path.name} holds no JSON object")
-    return values
 
 
 def weight_files(folder: Path, place: str) -> list[str]:
@@ -182,7 +152,7 @@ def weight_files(folder: Path, place: str) -> list[str]:
     """
     if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
         return [WEIGHTS]
-    return check_index(read_json(folder / INDEX, place), place)
+    return check_index(read_json(folder / INDEX, ModelError, place), place)
 
 
 def check_index(index: dict[str, Any], place: str) -> list[str]:

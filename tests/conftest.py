@@ -26,6 +26,8 @@ from transformers import (
     RobertaConfig,
 )
 
+from hierbert.log import command_log
+
 torch.set_num_threads(1)
 
 # The same examples in each run: whether a change passes hangs on the change alone. New ones are
@@ -40,6 +42,13 @@ def _collect_only_what_is_new() -> None:
     """Training collects garbage at its end: a second each time, were the libraries looked at."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _log_on_standard_error() -> Iterator[None]:
+    """What is tested without its command line writes its log where the command line would."""
+    with command_log():
+        yield
 
 
 WORDS = [

@@ -88,7 +88,7 @@ def read_corpora(folder: str | None) -> tuple[dict[str, list[Document]], str]:
     """
     named = folder or os.environ.get(FOLDER_VARIABLE)
     if not named:
-        papers = [Document(row["id"], "aclsum", row["text"]) for row in read_aclsum("test", "data")]
+        papers = [Document(row["id"], "aclsum", row["text"]) for row in read_aclsum("test")]
         return {"aclsum": papers}, (
             "papers of the package aclsum, for neither --data nor "
             f"{FOLDER_VARIABLE} names a folder with {' and '.join(CORPORA)}: figures are not "
@@ -99,7 +99,7 @@ def read_corpora(folder: str | None) -> tuple[dict[str, list[Document]], str]:
         path = Path(named) / name / "train.jsonl.gz"
         if not path.is_file():
             raise DataError(f"--data: {path} is missing; the folder must hold {', '.join(CORPORA)}")
-        examples = load_examples(str(path), Columns(), field="--data", role="input")
+        examples = load_examples(str(path), Columns(), role="input")
         corpora[name] = [Document(e.id, name, e.text) for e in examples if isinstance(e.text, str)]
     return corpora, f"training documents of {' and '.join(CORPORA)}, half of the characters each"
 

@@ -21,12 +21,11 @@ _ASPECTS = ("challenge", "approach", "outcome")
 _FIRST_LATER_YEAR = 2014
 
 
-def read_aclsum(split: str, field: str) -> Iterator[dict[str, Any]]:
+def read_aclsum(split: str) -> Iterator[dict[str, Any]]:
     """Stream the papers of a split.
 
     Args:
         split: ``train``, ``validation`` or ``test``.
-        field: The setting that named the corpus, for messages.
 
     Yields:
         The strings ``id`` (of the ACL Anthology), ``title``, ``text`` (the body without the
@@ -37,7 +36,7 @@ def read_aclsum(split: str, field: str) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: The package is not installed, or its files are not those of version 0.1.2.
     """
-    folder = _dataset_folder(field)
+    folder = _dataset_folder()
     try:
         with open(folder / _FILE_OF_SPLIT[split], encoding="utf-8") as papers:
             for line in papers:
@@ -54,8 +53,9 @@ def read_aclsum(split: str, field: str) -> Iterator[dict[str, Any]]:
                 }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{field}: the installed package aclsum is not the one expected ({error!r}); "
-            "pip install aclsum==0.1.2"
+            f"the installed package aclsum is not the one expected ({error!r}); "
+            "pip install aclsum==0.1.2",
+            place=f"package://aclsum/{split}",
         ) from error
 
 
@@ -82,7 +82,7 @@ def era_of(anthology_id: str) -> str:
     return "before 2014" if year < _FIRST_LATER_YEAR else "2014 or later"
 
 
-def _dataset_folder(field: str) -> Path:
+def _dataset_folder() -> Path:
     # importlib.resources would import the package; finding its spec does not.
     spec = importlib.util.find_spec("aclsum")
     for location in (spec.submodule_search_locations or []) if spec is not None else []:
@@ -90,7 +90,7 @@ def _dataset_folder(field: str) -> Path:
         if folder.is_dir():
             return folder
     raise DataError(
-        f"{field}: the package aclsum, which holds these documents, is not installed; "
+        "the package aclsum, which holds these documents, is not installed; "
         "pip install aclsum==0.1.2"
     )
 

@@ -5,18 +5,13 @@ the types that its column may have.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hierbert.data.broken import BrokenRow, RowError
-from hierbert.data.rows import Row
-from hierbert.data.sources import Source
-from hierbert.errors import DataError, Setting, did_you_mean, quote, quote_all, type_name
-
-Text = str | list[str] | list[list[str]]
-
-# Formats whose rows all have the same columns.
-_TABLES = ("csv", "tsv", "parquet", "txt", "folder", "hub", "package")
+from hierbert.data.document import Example, Row, RowError, Source, Text
+from hierbert.data.readers import READERS
+from hierbert.errors import DataError, did_you_mean, quote, quote_all, setting_name, type_name
 
 
 @dataclass(frozen=True)
@@ -37,165 +32,138 @@ class Columns:
     id: str | None = None
 
 
-class TableError(DataError):
-    """What one row of a table lacks, and so all of them."""
-
-
-def check_columns(
-    row: Row, source: Source, columns: Columns, seen: dict[str, None], setting: Setting
-) -> None:
-    """Refuse a row that lacks a column.
+class SourceColumns:
+    """The columns of one source: its rows become examples, each value checked for its type.
 
     Args:
-        row: The row.
-        source: Where it comes from.
+        source: Where the rows come from.
         columns: Which columns are asked for.
-        seen: Those that rows before it had; the row's own are added.
-        setting: How the user writes the settings that messages advise to change.
-
-    Raises:
-        RowError: The row lacks a column that others may have.
-        TableError: Every row of the source lacks it.
+        name: What made ids begin with.
+        id_prefix: What the ids that a row has itself begin with.
     """
-    # A JSON object may leave out a null, so a label or summary is missed only when no row has it.
-    values = row.values
-    is_first = not seen
-    if is_first:
-        seen.update(dict.fromkeys(values))
-    else:
-        for name in (columns.label, columns.summary):
-            if name is not None and name in values:
-                seen[name] = None
-        if columns.text in values and (not columns.id or columns.id in values):
-            return
-    required = {"text_column": columns.text, "id_column": columns.id or None}
-    is_table = source.format in _TABLES
-    if is_first and is_table:
-        required |= {"label_column": columns.label, "summary_column": columns.summary}
-    for name, column in required.items():
-        if column is not None and column not in row.values:
-            error = _missing(row.location, source, name, column, row.values, setting)
-            raise TableError(str(error)) if is_table else error
 
-
-def missing_in_all(
-    source: Source,
-    last: Row | BrokenRow | None,
-    columns: Columns,
-    seen: dict[str, None],
-    setting: Setting,
-) -> RowError | None:
-    """Give what is wrong with a source as a whole, once its rows are read."""
-    if last is None:
-        return RowError(source.field, repr(source.name), " holds no rows")
-    for name, column in (("label_column", columns.label), ("summary_column", columns.summary)):
-        # Where no row could be read, that has been said already.
-        if column is not None and column not in seen and seen:
-            return _missing(source.name, source, name, column, seen, setting)
-    return None
-
-
-def _missing(
-    place: str,
-    source: Source,
-    name: str,
-    column: str,
-    there: dict[str, Any],
-    setting: Setting,
-) -> RowError:
-    near = did_you_mean(column, there)
-    return RowError(
-        source.field,
-        place,
-        f" has no column {column!r}; its columns are "
-        f"{quote_all(there) or 'none'}; set {setting(name)} to one of them{near}",
-    )
-
-
-class RowParser:
-    """The values of one row, each checked for its type: a wrong one is a `RowError`."""
-
-    def __init__(self, row: Row, source: Source, columns: Columns, setting: Setting) -> None:
-        self._row = row
+    def __init__(self, source: Source, columns: Columns, name: str, id_prefix: str = "") -> None:
         self._source = source
         self._columns = columns
-        self._setting = setting
+        self._name = name
+        self._id_prefix = id_prefix
+        self._is_table = READERS[source.format].is_table
+        # A JSON object may leave out a null, so a label or summary is missed only when no row has
+        # it: these are the columns of the first row, and those of the labels and summaries seen.
+        self._seen: dict[str, None] = {}
 
-    def text(self) -> Text:
-        """Give the document."""
-        value = self._row.values[self._columns.text]
-        if isinstance(value, str):
-            return value
-        if isinstance(value, list):
-            if all(isinstance(item, str) for item in value):
-                return value
-            if all(isinstance(item, list) for item in value) and all(
-                isinstance(part, str) for item in value for part in item
-            ):
-                return value
-        allowed = "a string, a list of strings or a list of lists of strings"
-        if _is_null(value):
-            allowed += '; an empty document must be ""'
-        raise self._error(self._columns.text, value, allowed)
+    def check(self, row: Row) -> None:
+        """Refuse a row that lacks a column.
 
-    def label(self) -> Any:
-        """Give its label or labels; None when it has none."""
-        if self._columns.label is None:
-            return None
-        value = self._row.values.get(self._columns.label)
-        if _is_null(value) or (isinstance(value, str) and not value.strip()):
-            return None
-        for item in value if isinstance(value, list) else [value]:
-            if not isinstance(item, str | bool | int | float) or _is_null(item):
-                allowed = "a string, a number, a boolean, a list of those, or null for no label"
-                raise self._error(self._columns.label, value, allowed)
-        return value
+        Raises:
+            RowError: The row lacks a column that others may have.
+            DataError: Every row of the source lacks it.
+        """
+        columns, values = self._columns, row.values
+        is_first = not self._seen
+        self._seen |= {
+            name: None
+            for name in (values if is_first else (columns.label, columns.summary))
+            if name is not None and name in values
+        }
+        required = {"text_column": columns.text, "id_column": columns.id or None}
+        if is_first and self._is_table:
+            required |= {"label_column": columns.label, "summary_column": columns.summary}
+        for setting, column in required.items():
+            if column is not None and column not in values:
+                kind = DataError if self._is_table else RowError
+                raise kind(_no_column(setting, column, values), place=row.location, setting=setting)
 
-    def summary(self) -> str | None:
-        """Give its reference summary; None when it has none."""
-        if self._columns.summary is None:
-            return None
-        value = self._row.values.get(self._columns.summary)
-        if _is_null(value):
-            return None
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            value = "\n".join(value)
-        if not isinstance(value, str):
-            allowed = "a string, a list of strings, or null for no summary"
-            raise self._error(self._columns.summary, value, allowed)
-        return value if value.strip() else None
+    def missing(self) -> DataError | None:
+        """What no row has, once all are read; where none could be read, that has been said."""
+        columns = {"label_column": self._columns.label, "summary_column": self._columns.summary}
+        for setting, column in columns.items():
+            if column is not None and column not in self._seen and self._seen:
+                message = _no_column(setting, column, self._seen)
+                return DataError(message, place=self._source.name, setting=setting)
+        return None
 
-    def id(self, source_name: str, several_folders: bool) -> str:
-        """Give the row's id, or make one."""
+    def example(self, row: Row) -> Example:
+        """Turn a row that has the columns into an example.
+
+        Raises:
+            RowError: A value has not one of its column's types.
+        """
+        row_id = self.row_id(row)
+        return Example(row_id, self._text(row), self._label(row), self._summary(row), row.location)
+
+    def row_id(self, row: Row) -> str:
+        """Give the row's id, or make one.
+
+        Raises:
+            RowError: It has none where it must, or one that is none.
+        """
         column = "id" if self._columns.id is None else self._columns.id
-        value = self._row.values.get(column) if column else None
+        value = row.values.get(column) if column else None
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # how parquet and pandas hold a whole number beside a missing one
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if isinstance(value, str) and value:
-            prefix = self._source.format == "folder" and several_folders
-            return f"{source_name}/{value}" if prefix else value
-        is_missing = _is_null(value) or value == ""
-        if not is_missing or self._columns.id:
-            raise self._error(column, value, "a string that is not empty or a whole number")
-        return f"{source_name}-{self._row.number}" if self._row.unit else source_name
+            return self._id_prefix + value
+        if self._columns.id or not (_is_null(value) or value == ""):
+            raise _wrong(row, column, value, "a string that is not empty or a whole number")
+        return f"{self._name}-{row.number}" if row.number else self._name
 
-    def id_if_any(self, source_name: str, several_folders: bool) -> str | None:
-        """Give the id of a row that is broken elsewhere."""
-        if self._columns.id and self._columns.id not in self._row.values:
-            return None
-        try:
-            return self.id(source_name, several_folders)
-        except RowError:
-            return None
+    def _text(self, row: Row) -> Text:
+        value = row.values[self._columns.text]
+        if isinstance(value, str) or _are_strings(value):
+            return value
+        if isinstance(value, list) and all(map(_are_strings, value)):
+            return value
+        allowed = "a string, a list of strings or a list of lists of strings"
+        if _is_null(value):
+            allowed += '; an empty document must be ""'
+        raise _wrong(row, self._columns.text, value, allowed)
 
-    def _error(self, column: str, value: object, allowed: str) -> RowError:
-        return RowError(
-            self._source.field,
-            self._row.location,
-            f": column {column!r} holds {quote(value)} ({type_name(value)}); allowed is {allowed}",
-        )
+    def _label(self, row: Row) -> Any:
+        if self._columns.label is None:
+            return None
+        value = row.values.get(self._columns.label)
+        if _is_null(value) or (isinstance(value, str) and not value.strip()):
+            return None
+        for item in value if isinstance(value, list) else [value]:
+            if not isinstance(item, str | bool | int | float) or _is_null(item):
+                allowed = "a string, a number, a boolean, a list of those, or null for no label"
+                raise _wrong(row, self._columns.label, value, allowed)
+        return value
+
+    def _summary(self, row: Row) -> str | None:
+        if self._columns.summary is None:
+            return None
+        value = row.values.get(self._columns.summary)
+        if _is_null(value):
+            return None
+        if isinstance(value, list) and _are_strings(value):
+            value = "\n".join(value)
+        if not isinstance(value, str):
+            allowed = "a string, a list of strings, or null for no summary"
+            raise _wrong(row, self._columns.summary, value, allowed)
+        return value if value.strip() else None
+
+
+def _no_column(setting: str, column: str, there: Iterable[str]) -> str:
+    return (
+        f"has no column {column!r}; its columns are {quote_all(there) or 'none'}; set "
+        f"{setting_name(setting)} to one of them{did_you_mean(column, there)}"
+    )
+
+
+def _wrong(row: Row, column: str, value: object, allowed: str) -> RowError:
+    return RowError(
+        f"column {column!r} holds {quote(value)} ({type_name(value)})",
+        place=row.location,
+        allowed=allowed,
+    )
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_null(value: object) -> bool:

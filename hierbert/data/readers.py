@@ -1,65 +1,104 @@
-"""Rows out of files, folders, standard input, the Hub and packages, one at a time.
+"""Rows out of files, folders, standard input, the Hub, packages and memory, one at a time.
 
 It gives values as the format holds them and knows nothing of columns or labels. Invariant: only a
 JSON file is ever held whole; every other format streams, by line, by row, by file or by record
-batch, and a row that cannot be read is a `DataError` that names its place, or a `BrokenRow`.
+batch, and a row that cannot be read is an item of its own that names its place.
+
+A format is one entry of `READERS`; all that depends on formats follows from it.
 """
 
+import csv
+import dataclasses
 import functools
 import itertools
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, cast, overload
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
+from hierbert.data import streams
 from hierbert.data.aclsum import read_aclsum
-from hierbert.data.broken import BrokenRow
-from hierbert.data.parquet import read_parquet
-from hierbert.data.rows import Reading, Row, broken_rest
-from hierbert.data.sources import Source, folder_labels, near_paths_hint, text_files
+from hierbert.data.document import (
+    BrokenRow,
+    Row,
+    RowError,
+    Source,
+    check_header,
+    rest_of_source,
+)
+from hierbert.data.folders import folder_labels, near_paths_hint, text_files
+from hierbert.data.in_memory import read_dataset, read_frame, read_given
 from hierbert.data.streams import (
-    MAX_JSON_CHARACTERS,
-    MAX_ROW_CHARACTERS,
+    LongLineError,
     StreamClosedError,
-    bad_byte,
+    bad_bytes,
     check_encoding,
     lines,
+    lines_of_any_end,
     text_pieces,
     whole_text,
 )
-from hierbert.data.tables import read_csv
-from hierbert.errors import (
-    DataError,
-    Setting,
-    config_setting,
-    error_text,
-    quote,
-    quote_all,
-    type_name,
-)
+from hierbert.errors import DataError, error_text, quote, quote_all, type_name
 
 _MAX_COLUMNS_SHOWN = 20
-_FILES = ("csv", "tsv", "jsonl", "json", "parquet", "txt", "folder")
 
 
-@overload
+@dataclass(frozen=True)
+class Reader:
+    """How one format is read.
+
+    Attributes:
+        read: Gives the rows of a source, whose text files have a certain encoding, in order. A row
+            that cannot be read is a `RowError` among them; what ends the reading is raised.
+        endings: Of its files, with their dots; none for what is no file.
+        is_table: Whether all rows have the same columns.
+        gzip: Whether its files may be gzipped too.
+        stdin: Whether it can be read from standard input.
+    """
+
+    read: Callable[[Source, str], Iterator[Row | RowError]]
+    endings: tuple[str, ...] = ()
+    is_table: bool = True
+    gzip: bool = False
+    stdin: bool = False
+
+
+def file_format(name: str) -> tuple[str, bool] | None:
+    """Tell a file's format from its ending.
+
+    Args:
+        name: A file name or path.
+
+    Returns:
+        The format and whether the file is gzipped, or None when the ending is not a known one.
+    """
+    lower = name.lower()
+    gzipped = lower.endswith(".gz")
+    ending = os.path.splitext(lower.removesuffix(".gz"))[1]
+    for format_name, reader in READERS.items():
+        if ending in reader.endings and (reader.gzip or not gzipped):
+            return format_name, gzipped
+    return None
+
+
+def stdin_formats() -> tuple[str, ...]:
+    """The formats that standard input may have."""
+    return tuple(name for name, reader in READERS.items() if reader.stdin)
+
+
+def allowed_endings() -> str:
+    """The endings of files, for messages and help."""
+    zipped, plain = (
+        ", ".join(e for reader in READERS.values() if reader.gzip is gzip for e in reader.endings)
+        for gzip in (True, False)
+    )
+    return f"{zipped} (each also with .gz), {plain}, or a folder of these"
+
+
 def read_rows(
-    source: Source,
-    encoding: str = ...,
-    *,
-    setting: Setting = ...,
-    keep_broken: Literal[False] = ...,
-) -> Iterator[Row]: ...
-@overload
-def read_rows(
-    source: Source, encoding: str = ..., *, setting: Setting = ..., keep_broken: bool
-) -> Iterator[Row | BrokenRow]: ...
-def read_rows(
-    source: Source,
-    encoding: str = "utf-8",
-    *,
-    setting: Setting = config_setting,
-    keep_broken: bool = False,
+    source: Source, encoding: str = "utf-8", *, keep_broken: bool = False
 ) -> Iterator[Row | BrokenRow]:
     """Stream the rows of a source, in order.
 
@@ -68,7 +107,6 @@ def read_rows(
     Args:
         source: What `resolve_sources` returned.
         encoding: The encoding of csv, tsv, json, jsonl and txt; ``utf-8`` drops a byte order mark.
-        setting: How the user writes the settings that messages advise to change.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow` and reading goes on
             with the next. What makes the rest of a file unreadable (damaged gzip or parquet, a
             quote that is never closed, a header that is none) becomes one `BrokenRow`, the last.
@@ -79,39 +117,30 @@ def read_rows(
     Raises:
         ConfigError: The encoding is unknown.
         DataError: While iterating: what cannot be opened, unzipped, decoded or parsed. With
-            `keep_broken` only what is no file's: the Hub, a package, a closed standard input.
+            `keep_broken` only what is no file's: the Hub, a package, rows in memory whose iterable
+            raises, a closed standard input.
     """
-    check_encoding(encoding, setting)
-    readers: dict[str, Callable[[Reading], Iterator[Row | BrokenRow]]] = {
-        "csv": read_csv,
-        "tsv": read_csv,
-        "jsonl": _read_jsonl,
-        "json": _read_json,
-        "parquet": read_parquet,
-        "txt": _read_text,
-        "folder": _read_folder,
-        "hub": _read_hub,
-        "package": _read_package,
-    }
-    reading = Reading(source, encoding, setting, keep_broken)
-    rows = readers[source.format](reading)
-    return _with_broken_rest(rows, reading) if keep_broken else rows
+    check_encoding(encoding)
+    return _read(source, encoding, keep_broken)
 
 
-def _with_broken_rest(
-    rows: Iterator[Row | BrokenRow], reading: Reading
-) -> Iterator[Row | BrokenRow]:
-    source = reading.source
-    last = 0
+def _read(source: Source, encoding: str, keep_broken: bool) -> Iterator[Row | BrokenRow]:
+    last = ""
     try:
-        for row in rows:
-            if isinstance(row, Row):
-                last = row.number
-            yield row
+        for item in READERS[source.format].read(source, encoding):
+            if isinstance(item, Row):
+                last = item.location
+                yield item
+            elif keep_broken:
+                last = item.place or ""
+                yield item.as_row()
+            else:
+                raise item
     except DataError as error:
-        if source.format not in _FILES or isinstance(error, StreamClosedError):
+        of_file = source.path is not None or source.name == "standard input"
+        if not keep_broken or not of_file or isinstance(error, StreamClosedError):
             raise
-        yield broken_rest(error, source, max(last, reading.last_broken))
+        yield rest_of_source(error, source, last)
 
 
 @functools.cache
@@ -132,147 +161,191 @@ def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _parse_json(text: str) -> Any:
-    return _json_decoder().decode(text)
-
-
-def _read_jsonl(reading: Reading) -> Iterator[Row | BrokenRow]:
-    source, marks = reading.source, reading.keep_broken
-    text = text_pieces(source, reading.encoding, reading.setting, mark_bad_bytes=marks)
-    for number, line in enumerate(lines(text), 1):
+def _read_jsonl(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    pieces = text_pieces(source, encoding, mark_bad_bytes=True)
+    for number, line in enumerate(lines(pieces), 1):
         if not line.strip(" \t\r\n"):
             continue
-        if len(line) > MAX_ROW_CHARACTERS:
-            yield reading.broken(number, f" has more than {MAX_ROW_CHARACTERS:,} characters")
-            continue
-        if marks and (bad := bad_byte(line)) is not None:
-            yield reading.broken(number, f" {reading.not_text(bad)}")
-            continue
-        try:
-            values = _parse_json(line.rstrip("\r\n"))
-        except json.JSONDecodeError as error:
-            hint = ""
-            if line.strip() in ("[", "{", "[{"):
-                hint = "; a JSON document over several lines must have the ending .json"
-            detail = f", column {error.colno}: broken JSON: {error.msg}{hint}"
-            yield reading.broken(number, detail, error)
-            continue
-        except (RecursionError, ValueError) as error:
-            yield reading.broken(number, f": cannot read this JSON: {error}", error)
-            continue
-        if isinstance(values, dict):
-            yield Row(values, source.name, number, "line")
-        else:
-            yield reading.broken(number, _no_object(values))
+        place = f"{source.name}, line {number}"
+        values: Any = None
+        problem: str | None
+        if len(line) > streams.MAX_ROW_CHARACTERS:
+            problem = f"has more than {streams.MAX_ROW_CHARACTERS:,} characters"
+        elif (problem := bad_bytes(line, encoding)) is None:
+            try:
+                values = _json_decoder().decode(line.rstrip("\r\n"))
+            except json.JSONDecodeError as error:
+                problem = f"broken JSON in column {error.colno}: {error.msg}"
+                if line.strip() in ("[", "{", "[{"):
+                    problem += "; a JSON document over several lines must have the ending .json"
+            except (RecursionError, ValueError) as error:
+                problem = f"cannot read this JSON: {error}"
+            else:
+                problem = _no_object(values)
+        yield RowError(problem, place=place) if problem else Row(values, place, number)
 
 
-def _no_object(values: Any) -> str:
-    return f" must be an object in braces, but is {type_name(values)}"
+def _no_object(values: Any) -> str | None:
+    if isinstance(values, dict):
+        return None
+    return f"must be an object in braces, but is {type_name(values)}"
 
 
-def _read_json(reading: Reading) -> Iterator[Row | BrokenRow]:
-    source = reading.source
+def _read_json(source: Source, encoding: str) -> Iterator[Row | RowError]:
     hint = "; JSON Lines (.jsonl) has no such limit"
-    text = whole_text(source, MAX_JSON_CHARACTERS, reading.encoding, reading.setting, hint)
+    text = whole_text(source, streams.MAX_JSON_CHARACTERS, encoding, hint)
     if not text.strip():
         return
     try:
-        document = _parse_json(text)
+        document = _json_decoder().decode(text)
     except json.JSONDecodeError as error:
         hint = "; JSON Lines must have the ending .jsonl" if error.msg == "Extra data" else ""
-        place = f", line {error.lineno}, column {error.colno}"
-        reading.refuse(f"{place}: broken JSON: {error.msg}{hint}", error)
+        where = f"{source.name}, line {error.lineno}, column {error.colno}"
+        raise DataError(f"broken JSON: {error.msg}{hint}", place=where) from error
     except (RecursionError, ValueError) as error:
-        reading.refuse(f": cannot read this JSON: {error}", error)
+        raise DataError(f"cannot read this JSON: {error}", place=source.name) from error
     del text
-    for number, values in enumerate(_json_rows(document, reading), 1):
-        if isinstance(values, dict):
-            yield Row(values, source.name, number, "row")
-        else:
-            yield reading.broken(number, _no_object(values))
+    for number, values in enumerate(_json_rows(document, source), 1):
+        place = f"{source.name}, row {number}"
+        problem = _no_object(values)
+        yield RowError(problem, place=place) if problem else Row(values, place, number)
 
 
-def _json_rows(document: Any, reading: Reading) -> Iterator[Any]:
+def _json_rows(document: Any, source: Source) -> Iterable[Any]:
     if isinstance(document, list):
-        return iter(document)
+        return document
     if not isinstance(document, dict) or not all(isinstance(v, list) for v in document.values()):
-        reading.refuse(
-            " must be an array of objects, or an object of columns (arrays of one length); "
-            f"it is {type_name(document)}"
-            + (f" with the keys {quote_all(document)}" if isinstance(document, dict) else "")
+        keys = f" with the keys {quote_all(document)}" if isinstance(document, dict) else ""
+        raise DataError(
+            f"is {type_name(document)}{keys}",
+            place=source.name,
+            allowed="an array of objects, or an object of columns (arrays of one length)",
         )
     lengths = {name: len(column) for name, column in document.items()}
     if len(set(lengths.values())) > 1:
-        some = dict(itertools.islice(lengths.items(), _MAX_COLUMNS_SHOWN))
-        shown_lengths = ", ".join(f"{quote(name)} {length}" for name, length in some.items())
-        reading.refuse(f": the columns differ in length: {shown_lengths}")
+        some = itertools.islice(lengths.items(), _MAX_COLUMNS_SHOWN)
+        shown = ", ".join(f"{quote(name)} {length}" for name, length in some)
+        raise DataError(f"the columns differ in length: {shown}", place=source.name)
     names = list(document)
     return (dict(zip(names, row, strict=True)) for row in zip(*document.values(), strict=True))
 
 
-def _read_text(reading: Reading) -> Iterator[Row | BrokenRow]:
-    text = whole_text(reading.source, MAX_ROW_CHARACTERS, reading.encoding, reading.setting)
-    yield Row({"text": text}, reading.source.name, 1, "")
+def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[Row | RowError]:
+    # The limit is the module's, not the reader's, so it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), streams.MAX_ROW_CHARACTERS))
+    raw: list[str] = []  # the physical lines of the row
 
+    def recorded() -> Iterator[str]:
+        for line in lines_of_any_end(text_pieces(source, encoding, mark_bad_bytes=True)):
+            raw.append(line)
+            yield line
 
-def _read_folder(reading: Reading) -> Iterator[Row | BrokenRow]:
-    source = reading.source
-    assert source.path is not None
-    paths = text_files(source.path, source.field)
-    labels = folder_labels(paths)
-    for number, relative in enumerate(paths, 1):
-        path = source.path / relative
-        text = Source(str(path), "txt", source.field, path)
+    table = csv.reader(recorded(), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    number = last_line = 0
+    while True:
+        raw.clear()
+        first_line = last_line + 1
+        fields: list[str] | None = []
+        broken: Exception | None = None
         try:
-            content = whole_text(text, MAX_ROW_CHARACTERS, reading.encoding, reading.setting)
-        except DataError as error:
-            if not reading.keep_broken:
-                raise
-            reading.last_broken = number
-            yield broken_rest(error, text, 0)
+            fields = next(table, None)
+        except (csv.Error, LongLineError) as error:
+            broken = error
+        if fields is None:
+            return
+        last_line = table.line_num
+        if not fields and broken is None:
             continue
-        values = {"text": content}
+        number += header is not None
+        place = f"{source.name}, row {number}" if header else f"{source.name}, the header"
+        span = f"line {last_line}"
+        if first_line < last_line:
+            span = f"lines {first_line} to {last_line}"
+        problem = f"{span}: {broken}" if broken else None
+        # Quotes come in pairs. Where they do not, no one can tell text from the next row.
+        lost = broken is not None and "".join(raw).count('"') % 2 == 1
+        if fields:
+            problem = bad_bytes("".join(fields), encoding)
+        if problem is not None and (header is None or lost or isinstance(broken, LongLineError)):
+            raise DataError(problem, place=place) from broken
+        if header is None:
+            check_header(fields, source)
+            header = fields
+        elif problem is not None:
+            yield RowError(problem, place=place)
+        elif len(fields) != len(header):
+            yield RowError(
+                f"{span}: {len(fields)} fields, but the header has {len(header)} "
+                f"({quote_all(header)})",
+                place=place,
+            )
+        else:
+            yield Row(dict(zip(header, fields, strict=True)), place, number)
+
+
+def _read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    from hierbert.data.parquet import read_parquet
+
+    return read_parquet(source, encoding)
+
+
+def _read_text(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    text = whole_text(source, streams.MAX_ROW_CHARACTERS, encoding)
+    yield Row({"text": text}, source.name, 0)
+
+
+def _read_folder(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    assert source.path is not None
+    paths = text_files(source.path)
+    labels = folder_labels(paths)
+    for number, relative in enumerate(paths):
+        path = source.path / relative
+        try:
+            (row,) = _read_text(Source(str(path), "txt", path), encoding)
+        except DataError as error:
+            yield RowError(error.message, place=error.place)
+            continue
+        assert isinstance(row, Row)
         if labels is not None:
-            values["label"] = labels[number - 1]
-        values["id"] = relative[: -len(".txt")]
-        yield Row(values, text.name, number, "")
+            row.values["label"] = labels[number]
+        row.values["id"] = relative[: -len(".txt")]
+        yield row
 
 
-def _read_hub(reading: Reading) -> Iterator[Row | BrokenRow]:
+def _read_hub(source: Source, encoding: str) -> Iterator[Row | RowError]:
     import datasets
 
-    source = reading.source
     try:
         dataset = datasets.load_dataset(source.dataset, source.config, split=source.split)
     # Besides its own errors, datasets passes on those of the network and of every file format.
     except Exception as error:
         raise DataError(
-            f"{source.field}: {source.dataset!r} is no file or folder here and cannot be loaded "
-            f"from the Hugging Face Hub (split {source.split!r}): {error_text(error)}"
-            f"{near_paths_hint(source.dataset)}"
+            f"{source.dataset!r} is no file or folder here and cannot be loaded from the Hugging "
+            f"Face Hub (split {source.split!r}): {error_text(error)}"
+            f"{near_paths_hint(source.dataset)}",
+            place=source.name,
         ) from error
-    named = {name: f for name, f in dataset.features.items() if _class_names(f) is not None}
-    for number, values in enumerate(dataset, 1):
-        for name, feature in named.items():
-            values[name] = _with_names(values[name], cast(list[str], _class_names(feature)))
-        yield Row(dict(values), source.name, number, "row")
+    yield from read_dataset(dataclasses.replace(source, given=dataset), encoding)
 
 
-def _class_names(feature: Any) -> list[str] | None:
-    """Give the names behind a ClassLabel, or a list of them, and None for any other feature."""
-    inner = getattr(feature, "feature", feature)
-    names = getattr(inner, "names", None)
-    return list(names) if names is not None and hasattr(inner, "int2str") else None
+def _read_package(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    for number, values in enumerate(read_aclsum(source.split), 1):
+        yield Row(values, f"{source.name}, row {number}", number)
 
 
-def _with_names(value: Any, names: list[str]) -> Any:
-    if isinstance(value, list):
-        return [_with_names(item, names) for item in value]
-    # The Hub's convention: -1 marks a label that is held back.
-    return None if value is None or value < 0 else names[value]
-
-
-def _read_package(reading: Reading) -> Iterator[Row | BrokenRow]:
-    source = reading.source
-    for number, values in enumerate(read_aclsum(source.split, source.field), 1):
-        yield Row(values, source.name, number, "row")
+READERS: dict[str, Reader] = {
+    "csv": Reader(_read_csv, (".csv",), gzip=True, stdin=True),
+    "tsv": Reader(functools.partial(_read_csv, delimiter="\t"), (".tsv",), gzip=True, stdin=True),
+    "json": Reader(_read_json, (".json",), is_table=False, gzip=True, stdin=True),
+    "jsonl": Reader(_read_jsonl, (".jsonl", ".ndjson"), is_table=False, gzip=True, stdin=True),
+    "parquet": Reader(_read_parquet, (".parquet",)),
+    "txt": Reader(_read_text, (".txt",)),
+    "folder": Reader(_read_folder),
+    "hub": Reader(_read_hub),
+    "package": Reader(_read_package),
+    "rows": Reader(read_given, is_table=False),
+    "frame": Reader(read_frame),
+    "dataset": Reader(read_dataset),
+}
+"""The formats by name. To read another, add an entry, here or in a program of your own."""

@@ -7,7 +7,7 @@ order, the fraction and the seed, and on nothing else (not on hashing, not on th
 import random
 from collections.abc import Sequence
 
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.errors import ConfigError, DataError
 
 

@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from hierbert.data.sources import Source
-from hierbert.errors import ConfigError, DataError, Setting, config_setting
+from hierbert.data.document import Source
+from hierbert.errors import ConfigError, DataError, error_text, setting_name
 
 MAX_DECOMPRESSED_BYTES = 64 * 2**30
-"""A gzipped file that unpacks to more than this is refused."""
+"""A packed file that holds more than this is refused."""
 MAX_EXPANSION = 1000
-"""A gzipped file that unpacks to more than this many times its size is refused..."""
+"""A packed file that holds more than this many times its size is refused..."""
 EXPANSION_FREE_BYTES = 100 * 10**6
 """...once it has unpacked to more than this."""
 
@@ -46,7 +46,7 @@ class LongLineError(ValueError):
     """A line of a table is longer than is allowed."""
 
 
-def check_encoding(encoding: str, setting: Setting = config_setting) -> None:
+def check_encoding(encoding: str) -> None:
     """Refuse a name that is not a text encoding of Python's.
 
     Raises:
@@ -56,9 +56,33 @@ def check_encoding(encoding: str, setting: Setting = config_setting) -> None:
         "a".encode(encoding)
     except (LookupError, ValueError) as error:
         raise ConfigError(
-            f"{setting('encoding')}: unknown encoding {encoding!r}; "
-            "use a name that Python knows, such as utf-8, latin-1, cp1252, utf-16 or gb18030"
+            "is an unknown encoding",
+            setting="encoding",
+            value=encoding,
+            allowed="names that Python knows, such as utf-8, latin-1, cp1252, utf-16 or gb18030",
         ) from error
+
+
+def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advice: str) -> None:
+    """Refuse a packed file that holds more than is allowed.
+
+    Args:
+        source: The file.
+        unpacked_bytes: What of it is unpacked, or is about to be.
+        packed_bytes: What that takes in the file.
+        advice: What to do instead.
+
+    Raises:
+        DataError: It is too much, in all or for its size.
+    """
+    dense = unpacked_bytes > max(EXPANSION_FREE_BYTES, MAX_EXPANSION * packed_bytes)
+    if dense or unpacked_bytes > MAX_DECOMPRESSED_BYTES:
+        raise DataError(
+            f"unpacks to more than is allowed ({MAX_DECOMPRESSED_BYTES:,} bytes, or "
+            f"{MAX_EXPANSION} times its size past {EXPANSION_FREE_BYTES:,} bytes); {advice} if it "
+            "is right",
+            place=source.name,
+        )
 
 
 def byte_pieces(source: Source) -> Iterator[bytes]:
@@ -70,15 +94,14 @@ def byte_pieces(source: Source) -> Iterator[bytes]:
     if source.path is None:
         buffer = getattr(sys.stdin, "buffer", None)
         if buffer is None:
-            raise StreamClosedError(f"{source.field}: standard input is closed")
+            raise StreamClosedError("is closed", place=source.name)
         yield from _pieces(buffer)
         return
     try:
         with open(source.path, "rb") as raw:
             yield from _unzipped_pieces(source, raw) if source.gzipped else _pieces(raw)
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{source.field}: cannot read {source.name!r}: {reason}") from error
+        raise DataError(f"cannot be read: {error_text(error)}", place=source.name) from error
 
 
 def _pieces(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
@@ -93,52 +116,35 @@ def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
         with gzip.GzipFile(fileobj=raw) as unzipped:
             for piece in _pieces(unzipped):
                 unzipped_bytes += len(piece)
-                too_dense = (
-                    unzipped_bytes > EXPANSION_FREE_BYTES
-                    and unzipped_bytes > MAX_EXPANSION * raw.tell()
-                )
-                if too_dense or unzipped_bytes > MAX_DECOMPRESSED_BYTES:
-                    raise DataError(
-                        f"{source.field}: {source.name!r} unpacks to more than is allowed "
-                        f"({MAX_DECOMPRESSED_BYTES:,} bytes, or {MAX_EXPANSION} times its size "
-                        f"past {EXPANSION_FREE_BYTES:,} bytes); unpack it yourself if it is right"
-                    )
+                check_expansion(source, unzipped_bytes, raw.tell(), "unpack it yourself")
                 yield piece
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         # The checksum is that of the whole file and comes last.
         doubt = "; what was read of it may be wrong too" if "CRC" in str(error) else ""
         raise DataError(
-            f"{source.field}: {source.name!r} is damaged or not gzip data: {error}{doubt}"
+            f"is damaged or not gzip data: {error_text(error)}{doubt}", place=source.name
         ) from error
 
 
 def text_pieces(
-    source: Source,
-    encoding: str = "utf-8",
-    setting: Setting = config_setting,
-    *,
-    mark_bad_bytes: bool = False,
+    source: Source, encoding: str = "utf-8", *, mark_bad_bytes: bool = False
 ) -> Iterator[str]:
     """Decode a file or standard input piece by piece; a UTF-8 byte order mark is dropped.
 
     Args:
         source: A file or standard input.
         encoding: Any text encoding of Python's.
-        setting: How the user writes the setting that would change the encoding.
         mark_bad_bytes: Whether bytes that are not text in this encoding become marks that
-            `bad_byte` finds, so that the text around them can be read.
+            `bad_bytes` finds, so that the text around them can be read.
 
     Raises:
-        ConfigError: The encoding is unknown.
         DataError: Bytes that are not text in this encoding, and whatever `byte_pieces` raises.
     """
-    check_encoding(encoding, setting)
-    utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-    errors = "strict"
-    if mark_bad_bytes:
-        errors = _MARKING
-        codecs.register_error(errors, _mark)
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if utf8 else encoding)(errors)
+    utf8 = _is_utf8(encoding)
+    codecs.register_error(_MARKING, _mark)
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if utf8 else encoding)(
+        _MARKING if mark_bad_bytes else "strict"
+    )
     bytes_before = newlines_before = 0
     pieces = byte_pieces(source)
     last = False
@@ -146,88 +152,67 @@ def text_pieces(
         piece = next(pieces, b"")
         last = not piece
         if utf8 and bytes_before == 0:
-            _refuse_other_marks(piece, source, setting)
+            _refuse_other_marks(piece, source)
         try:
             text = decoder.decode(piece, final=last)
-        except UnicodeDecodeError as error:
-            # The decoder holds back the start of a character that a piece cut in two, and drops a
-            # byte order mark: error.object differs from the piece by just those bytes.
-            byte = bytes_before + len(piece) - len(error.object) + error.start
-            good = error.object[: error.start].decode(error.encoding, "replace")
-            raise DataError(
-                f"{source.field}: {source.name!r} is not {encoding}: line "
-                f"{newlines_before + good.count(chr(10)) + 1} (byte {byte}) has the byte "
-                f"0x{error.object[error.start]:02x} ({error.reason}); set {setting('encoding')} "
-                f"to the file's own encoding, such as {_other_encodings(utf8)}"
-            ) from error
         except UnicodeError as error:
-            raise DataError(
-                f"{source.field}: {source.name!r} is not {encoding}: {error}; "
-                f"set {setting('encoding')} to the file's own encoding"
-            ) from error
+            reason = f": {error_text(error)}"
+            if isinstance(error, UnicodeDecodeError):
+                # The decoder holds back the start of a character that a piece cut in two, and
+                # drops a byte order mark: error.object differs from the piece by just those bytes.
+                byte = bytes_before + len(piece) - len(error.object) + error.start
+                good = error.object[: error.start].decode(error.encoding, "replace")
+                reason = (
+                    f": line {newlines_before + good.count(chr(10)) + 1} (byte {byte}) has the "
+                    f"byte 0x{error.object[error.start]:02x} ({error.reason})"
+                )
+            raise DataError(_not_text(encoding, reason), place=source.name) from error
         bytes_before += len(piece)
         newlines_before += text.count("\n")
         if text:
             yield text
 
 
-def whole_text(
-    source: Source,
-    max_characters: int,
-    encoding: str = "utf-8",
-    setting: Setting = config_setting,
-    hint: str = "",
-) -> str:
+def whole_text(source: Source, max_characters: int, encoding: str = "utf-8", hint: str = "") -> str:
     """Decode a file or standard input that must be held whole.
 
     Args:
         source: A file or standard input.
         max_characters: What it may hold at most.
-        encoding: See `text_pieces`.
-        setting: See `text_pieces`.
+        encoding: Any text encoding of Python's.
         hint: What to do instead with one that is longer.
 
     Raises:
-        ConfigError: The encoding is unknown.
         DataError: It is longer, and whatever `text_pieces` raises.
     """
     pieces: list[str] = []
     characters = 0
-    for piece in text_pieces(source, encoding, setting):
+    for piece in text_pieces(source, encoding):
         pieces.append(piece)
         characters += len(piece)
         if characters > max_characters:
-            raise DataError(
-                f"{source.field}: {source.name!r} has more than {max_characters:,} characters{hint}"
-            )
+            raise DataError(f"has more than {max_characters:,} characters{hint}", place=source.name)
     return "".join(pieces)
 
 
-def bad_byte(text: str) -> int | None:
-    """Find the first byte that `text_pieces` marked as no text.
+def bad_bytes(text: str, encoding: str) -> str | None:
+    """Say what is wrong with text that `text_pieces` marked.
 
     Args:
         text: Decoded with ``mark_bad_bytes``.
+        encoding: What it was decoded from.
 
     Returns:
-        The byte, 0 to 255; None when all of `text` is text.
+        The first byte that is no text, and which setting names the encoding; None when all is text.
     """
     if text.isascii():
         return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return ord(text[error.start]) & 0xFF
+        byte = ord(text[error.start]) & 0xFF
+        return _not_text(encoding, f": it has the byte 0x{byte:02x}")
     return None
-
-
-def bad_byte_reason(byte: int, encoding: str, setting: Setting = config_setting) -> str:
-    """Say that a row holds bytes that are not text, and which setting names their encoding."""
-    utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-    return (
-        f"is not {encoding}: it has the byte 0x{byte:02x}; set {setting('encoding')} to the file's "
-        f"own encoding, such as {_other_encodings(utf8)}"
-    )
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -237,36 +222,46 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
     return chr(0xDC00 + error.object[error.start]), error.end
 
 
-def _other_encodings(utf8: bool) -> str:
-    return "latin-1 or utf-16" if utf8 else "utf-8"
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
-def _refuse_other_marks(start: bytes, source: Source, setting: Setting) -> None:
+def _not_text(encoding: str, reason: str) -> str:
+    others = "latin-1 or utf-16" if _is_utf8(encoding) else "utf-8"
+    return (
+        f"is not {encoding}{reason}; set {setting_name('encoding')} to the file's own encoding, "
+        f"such as {others}"
+    )
+
+
+def _refuse_other_marks(start: bytes, source: Source) -> None:
     for mark, encoding in _OTHER_MARKS:
         if start.startswith(mark):
             raise DataError(
-                f"{source.field}: {source.name!r} begins with the byte order mark of {encoding}; "
-                f"set {setting('encoding')} to {encoding}"
+                f"begins with the byte order mark of {encoding}; "
+                f"set {setting_name('encoding')} to {encoding}",
+                place=source.name,
             )
 
 
-def lines(pieces: Iterable[str], max_characters: int = MAX_ROW_CHARACTERS) -> Iterator[str]:
+def lines(pieces: Iterable[str], max_characters: int | None = None) -> Iterator[str]:
     r"""Cut text into lines at ``\n`` and nowhere else, ends kept.
 
-    A line of more than `max_characters` loses what follows them, but for at most one piece: that
-    it is too long shows in its length, and it is never held whole.
+    A line of more than `max_characters`, by default `MAX_ROW_CHARACTERS`, loses what follows them,
+    but for at most one piece: that it is too long shows in its length, and it is never held whole.
     """
+    limit = MAX_ROW_CHARACTERS if max_characters is None else max_characters
     pending: list[str] = []
     characters = 0
     for piece in pieces:
         *ended, rest = piece.split("\n")
         for line in ended:
-            if characters <= max_characters:
+            if characters <= limit:
                 pending.append(line)
             yield "".join(pending) + "\n"
             pending.clear()
             characters = 0
-        if rest and characters <= max_characters:
+        if rest and characters <= limit:
             pending.append(rest)
             characters += len(rest)
     if pending:

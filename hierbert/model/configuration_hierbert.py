@@ -11,6 +11,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from .saving import SavedWithCode
+
 POOLING_MODES = ("mean", "cls", "max", "attention")
 MAX_SEGMENTS_POLICIES = ("head", "tail", "head_tail", "spread")
 LIST_UNITS = ("sentences", "segments")
@@ -57,7 +59,7 @@ def usable_positions(text_config: PreTrainedConfig) -> int | None:
 
 
 @strict
-class HierBertConfig(PreTrainedConfig):
+class HierBertConfig(SavedWithCode, PreTrainedConfig):
     """Configuration of a HierBERT model: segment encoder, segmentation, aggregator and heads.
 
     Args:
@@ -75,6 +77,8 @@ class HierBertConfig(PreTrainedConfig):
         dropout: Probability, of the aggregator and the heads (the encoder keeps its own).
         classification: Whether the model has a classification head (labels are in `id2label`).
         summarization: Whether the model has a head that scores sentences for a summary.
+        head_settings: Settings of further heads by name, each a dict; the model has all of them.
+        features: Settings of the features that heads read beside vectors, by name, each a dict.
         class_weights: Loss weight of each label, in label order; None weighs all the same.
             For multi-label, the weight of the positive answers.
         label_smoothing: Probability mass spread over all labels, in [0, 1); single-label only.
@@ -111,6 +115,15 @@ class HierBertConfig(PreTrainedConfig):
     """
 
     model_type = "hierbert"
+    # Of predictions, transformers' Trainer keeps what the heads answer.
+    keys_to_ignore_at_inference = [  # noqa: RUF012
+        "scores",
+        "losses",
+        "sentences_per_document",
+        "document_vectors",
+        "segment_vectors",
+        "sentence_vectors",
+    ]
     sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 (the name and kind transformers reads)
 
     text_config: dict | PreTrainedConfig | None = None
@@ -122,6 +135,8 @@ class HierBertConfig(PreTrainedConfig):
     dropout: float = 0.1
     classification: bool = True
     summarization: bool = False
+    head_settings: dict[str, dict] | None = None
+    features: dict[str, dict] | None = None
     class_weights: list[float] | None = None
     label_smoothing: float = 0.0
     label_mean: float = 0.0
@@ -166,13 +181,23 @@ class HierBertConfig(PreTrainedConfig):
         Returns:
             The configuration, and the unused arguments where `return_unused_kwargs` asks.
         """
-        return super().from_dict({"sentence_reach": None, **config_dict}, **kwargs)
+        values = {"sentence_reach": None, **config_dict}
+        if not cls.is_remote_code():
+            # hierbert's own pipelines are registered, and need no code of a model's folder.
+            values.pop("custom_pipelines", None)
+        return super().from_dict(values, **kwargs)
 
     @property
     def encoder_config(self) -> PreTrainedConfig:
         """The segment encoder's configuration."""
         assert isinstance(self.text_config, PreTrainedConfig)  # __post_init__ has seen to it
         return self.text_config
+
+    @property
+    def head_names(self) -> list[str]:
+        """Of the heads that the model has."""
+        own = {"classification": self.classification, "summarization": self.summarization}
+        return [name for name, wanted in own.items() if wanted] + list(self.head_settings or {})
 
     @property
     def heads(self) -> int:
@@ -226,7 +251,7 @@ class HierBertConfig(PreTrainedConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} is not allowed: 0 <= dropout < 1")
-        if not (self.classification or self.summarization):
+        if not self.head_names:
             raise ValueError("a model needs a head: classification or summarization (or both)")
 
     def validate_heads(self) -> None:

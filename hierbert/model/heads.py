@@ -1,8 +1,12 @@
-"""Heads: they read vectors by name (sentence, segment, document) and know nothing of text.
+"""Heads: they read a bundle of vectors, say which, and know nothing of text.
 
-Each gives its answers and, where labels are there, a loss for each document. A document without
-a label has a loss of exactly 0 and no gradient, whatever its scores.
+Each gives its scores and, where targets are there, a loss for each document. A document without
+targets has a loss of exactly 0 and no gradient, whatever its scores. A head that is registered here
+is one that checkpoints may hold; `HierBertForDocuments` names none of them.
 """
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +14,139 @@ from torch.nn import functional as F
 
 from .aggregation import POSITION_FEATURES, Aggregator, position_features
 from .configuration_hierbert import HierBertConfig
+from .decoding import SummaryRule, label_answer, summary_sentences, summary_text
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
+from .segmentation import SegmentedDocument
 
 MISSING_LABEL = -100
 
 
-class ClassificationHead(nn.Module):
+@dataclass
+class Structure:
+    """Which units belong together in a flat batch; D documents, P segments, N sentences.
+
+    Attributes:
+        segments_per_document: int64 (D,), with the sum P.
+        sentences_per_document: int64 (D,), with the sum N.
+        sentence_segments: Segment in which each sentence begins, counted through the batch,
+            ascending, int64 (N,); None where no head reads sentences, as the next.
+        sentence_tokens: Tokens of each sentence, int64 (N,).
+    """
+
+    segments_per_document: Tensor
+    sentences_per_document: Tensor
+    sentence_segments: Tensor | None = None
+    sentence_tokens: Tensor | None = None
+
+
+@dataclass
+class Vectors:
+    """What heads read of a batch.
+
+    Attributes:
+        document: float (D, H).
+        segment: As the encoder pools them, before the aggregator, float (P, H).
+        segment_states: After the aggregator, float (P, H).
+        structure: Which of them belong together.
+        sentence: float32 (N, H); None where no head reads them.
+        features: What each `Feature` of the model gives, by its name.
+    """
+
+    document: Tensor
+    segment: Tensor
+    segment_states: Tensor
+    structure: Structure
+    sentence: Tensor | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Head(nn.Module):
+    """One question that a model answers from its vectors.
+
+    Attributes:
+        name: Of the head and of its task, such as "classification". What it learns from is the
+            argument ``targets.NAME`` of `HierBertForDocuments.forward`.
+        verb: What it does to a document, as users ask for it: "classify".
+        attribute: Where it stands in a model, and so the prefix of its weights.
+        reads: Of "document", "segment", "segment_states", "sentence" and the names of features;
+            sentence vectors and features are only made for a head that reads them.
+        level: Whether there is one row of scores for each document, or one for each sentence.
+    """
+
+    name: ClassVar[str]
+    verb: ClassVar[str]
+    attribute: ClassVar[str]
+    reads: ClassVar[frozenset[str]]
+    level: ClassVar[Literal["document", "sentence"]] = "document"
+
+    def forward(self, vectors: Vectors) -> Tensor:
+        """Scores, float with a row for each document, or for each sentence."""
+        raise NotImplementedError
+
+    def losses(
+        self, scores: Tensor, targets: Tensor, structure: Structure
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of each document, float32 (D,), and which documents count, bool (D,).
+
+        Args:
+            scores: As `forward` gives them.
+            targets: As the task collates them.
+            structure: Of the batch.
+        """
+        raise NotImplementedError
+
+    def loss_weight(self, config: HierBertConfig) -> float:
+        """Its loss's factor in the sum."""
+        return float(getattr(config, f"{self.name}_loss_weight", 1.0))
+
+    def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
+        """Scores as they are answered with; what is learnt are those before."""
+        return scores
+
+    def answer(
+        self,
+        document: SegmentedDocument,
+        scores: Tensor,
+        sentence_vectors: Tensor | None,
+        config: HierBertConfig,
+        options: Any = None,
+    ) -> dict[str, Any]:
+        """The fields that a row has for one document.
+
+        Args:
+            document: Of N sentences.
+            scores: Its own, float32 on the CPU: one row, or (N,).
+            sentence_vectors: float (N, H); None where the head reads none.
+            config: The model's.
+            options: The head's own, such as how to summarize; None for those of the config.
+        """
+        raise NotImplementedError
+
+
+HEADS: dict[str, type[Head]] = {}
+
+_Kind = TypeVar("_Kind", bound=type[Head])
+
+
+def register_head(head: _Kind) -> _Kind:
+    """Make a head known, as a class decorator; the order is that of weights and losses."""
+    HEADS[head.name] = head
+    return head
+
+
+@register_head
+class ClassificationHead(Head):
     """Document vectors to logits; single-label, multi-label or regression.
 
     Args:
         config: `problem_type` (single-label when None), `num_labels`, `class_weights`,
             `label_smoothing`, `label_mean`, `label_scale` and `dropout` are read.
     """
+
+    name = "classification"
+    verb = "classify"
+    attribute = "classifier"
+    reads = frozenset(["document"])
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -34,11 +159,28 @@ class ClassificationHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
 
-    def forward(self, document_vectors: Tensor) -> Tensor:
-        """Logits, float (D, C), of document vectors, float (D, H)."""
-        return self.output(self.dropout(self.norm(document_vectors)))
+    def forward(self, vectors: Vectors) -> Tensor:
+        """Logits, float (D, C), of the document vectors."""
+        return self.output(self.dropout(self.norm(vectors.document)))
 
-    def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
+        """Logits over the config's temperature."""
+        return scores / config.temperature
+
+    def answer(
+        self,
+        document: SegmentedDocument,
+        scores: Tensor,
+        sentence_vectors: Tensor | None,
+        config: HierBertConfig,
+        options: Any = None,
+    ) -> dict[str, Any]:
+        """`label` or `labels`, and `probabilities`: see `label_answer`."""
+        return label_answer(scores, config)
+
+    def losses(
+        self, logits: Tensor, labels: Tensor, structure: Structure | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The loss of each document and which documents count.
 
         Args:
@@ -47,6 +189,7 @@ class ClassificationHead(nn.Module):
                 Multi-label: float (D, C) of 0 and 1. Regression: float (D,) or (D, C), in
                 their own unit: the logits are compared with (label - mean) / scale.
                 NaN anywhere in a document's row leaves the document out.
+            structure: Not read.
 
         Returns:
             Losses, float32 (D,), 0 for documents without label; labelled, bool (D,).
@@ -78,13 +221,20 @@ class ClassificationHead(nn.Module):
         return torch.where(labelled, losses, losses * 0.0), labelled
 
 
-class SummarizationHead(nn.Module):
+@register_head
+class SummarizationHead(Head):
     """A score for each sentence, from its vector, its segment's, its document's and its place.
 
     Args:
         config: Reads `hidden_size`, `sentence_layers`, `sentence_reach`, `attention_heads`,
             `dropout` and `listwise_loss_weight`.
     """
+
+    name = "summarization"
+    verb = "summarize"
+    attribute = "summarizer"
+    reads = frozenset(["document", "segment_states", "sentence"])
+    level = "sentence"
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -109,28 +259,27 @@ class SummarizationHead(nn.Module):
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, 1)
 
-    def forward(
-        self,
-        sentence_vectors: Tensor,
-        segment_states: Tensor,
-        document_vectors: Tensor,
-        sentences_per_document: Tensor,
-        sentence_segments: Tensor,
-        sentence_tokens: Tensor,
-    ) -> Tensor:
+    def forward(self, vectors: Vectors) -> Tensor:
         """Score all sentences of a batch.
 
         Args:
-            sentence_vectors: float (N, H).
-            segment_states: Contextual segment vectors, float (P, H).
-            document_vectors: float (D, H).
-            sentences_per_document: int64 (D,), with the sum N.
-            sentence_segments: Segment in which each sentence begins, int64 (N,), ascending.
-            sentence_tokens: Tokens of each sentence, int64 (N,).
+            vectors: Reads document vectors, segment states and sentence vectors.
 
         Returns:
             Scores (logits), float (N,).
+
+        Raises:
+            ValueError: There are no sentence vectors, or it is not known where they belong.
         """
+        structure, sentence_vectors = vectors.structure, vectors.sentence
+        sentence_segments, sentence_tokens = structure.sentence_segments, structure.sentence_tokens
+        if sentence_vectors is None or sentence_segments is None or sentence_tokens is None:
+            raise ValueError(
+                "a model that summarizes needs sentence_index, sentence_segments and "
+                "sentence_tokens, as HierBertProcessor makes them"
+            )
+        sentences_per_document = structure.sentences_per_document
+        segment_states, document_vectors = vectors.segment_states, vectors.document
         if len(sentence_vectors) == 0:
             # Every process must run every parameter, also for a batch of empty documents.
             around = self._around(segment_states[:1]) + self._beside(document_vectors[:1])
@@ -176,8 +325,24 @@ class SummarizationHead(nn.Module):
         states, _ = self.context(self.dropout(states), sizes)
         return self.output(self.dropout(F.gelu(self.hidden(states)))).squeeze(-1)
 
+    def answer(
+        self,
+        document: SegmentedDocument,
+        scores: Tensor,
+        sentence_vectors: Tensor | None,
+        config: HierBertConfig,
+        options: SummaryRule | None = None,
+    ) -> dict[str, Any]:
+        """`summary`, its sentences a line each, and `sentences`, with their places."""
+        rule = options or SummaryRule.from_config(config)
+        selected = rule.select(document, scores.tolist(), sentence_vectors)
+        return {
+            "summary": summary_text(document, selected),
+            "sentences": summary_sentences(document, selected, scores),
+        }
+
     def losses(
-        self, scores: Tensor, sentence_labels: Tensor, sentences_per_document: Tensor
+        self, scores: Tensor, sentence_labels: Tensor, structure: Structure
     ) -> tuple[Tensor, Tensor]:
         """The loss of each document: mean binary cross-entropy plus a listwise term.
 
@@ -189,11 +354,12 @@ class SummarizationHead(nn.Module):
             scores: float (N,).
             sentence_labels: How much each sentence belongs into the summary, float (N,) in
                 [0, 1]; NaN in any sentence of a document leaves the document out.
-            sentences_per_document: int64 (D,), with the sum N.
+            structure: Of the batch.
 
         Returns:
             Losses, float32 (D,), 0 for documents without labels; labelled, bool (D,).
         """
+        sentences_per_document = structure.sentences_per_document
         scores = scores.float()
         targets = sentence_labels.float()
         documents = group_of_unit(sentences_per_document)

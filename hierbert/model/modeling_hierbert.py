@@ -6,24 +6,39 @@ padding in a batch and no dimension that counts documents times anything. See `H
 which makes such batches from texts.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from .aggregation import Aggregator
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
-from .heads import ClassificationHead, SummarizationHead
+from .features import FEATURES, Feature
+from .heads import HEADS, Head, Structure, Vectors
+from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
+from .saving import SavedWithCode
 from .text_encoders import encoder_arguments
 
-HEADS = ("classification", "summarization")
+_LOG = logging.get_logger(__name__)
+
+# Shorter names of `forward`'s arguments and of the output's fields, which came before there were
+# heads of other names. transformers' Trainer takes each argument of the signature whose name holds
+# "label" for one that every batch must have, so only `labels` stands there.
+_ARGUMENTS = {
+    "sentence_labels": "targets.summarization",
+    "labelled_documents": "documents.classification",
+    "summarized_documents": "documents.summarization",
+}
+_OUTPUTS = {"classification": "logits", "summarization": "sentence_scores"}
 
 
 @dataclass
@@ -48,14 +63,15 @@ class HierBertOutput(ModelOutput):
     """Answers for each document, and what training needs; D documents, N sentences, C labels.
 
     Attributes:
-        loss: The weighted sum of both heads' losses, a scalar; None without labels.
-        classification_loss: Sum over labelled documents divided by their number; a scalar.
-        summarization_loss: The same over documents with sentence labels.
+        loss: The weighted sum of all heads' losses, a scalar; None without targets.
         logits: float (D, C), over the config's temperature; None without a classification head.
-            Of a regression they are
-            numbers of mean 0 and scale 1: see `decoding.regression_values`.
+            Of a regression they are numbers of mean 0 and scale 1: see
+            `decoding.regression_values`.
         sentence_scores: Logits of all sentences one after the other, float (N,); None without
             a summarization head.
+        scores: What each head gives, by its name: those two, and those of other heads.
+        losses: Of each head that was given targets, by its name: the sum over the documents that
+            have some divided by their number; a scalar.
         sentences_per_document: int64 (D,): how to cut `sentence_scores`.
         document_vectors: float (D, H).
         segment_vectors: Before the aggregator, float (P, H).
@@ -63,21 +79,31 @@ class HierBertOutput(ModelOutput):
     """
 
     loss: Tensor | None = None
-    classification_loss: Tensor | None = None
-    summarization_loss: Tensor | None = None
     logits: Tensor | None = None
     sentence_scores: Tensor | None = None
+    scores: dict[str, Tensor] | None = None
+    losses: dict[str, Tensor] | None = None
     sentences_per_document: Tensor | None = None
     document_vectors: Tensor | None = None
     segment_vectors: Tensor | None = None
     sentence_vectors: Tensor | None = None
+
+    @property
+    def classification_loss(self) -> Tensor | None:
+        """The classification head's, a scalar; None without labels."""
+        return (self.losses or {}).get("classification")
+
+    @property
+    def summarization_loss(self) -> Tensor | None:
+        """The summarization head's, a scalar; None without labels of sentences."""
+        return (self.losses or {}).get("summarization")
 
 
 class ZeroLinear(nn.Linear):
     """A linear layer that starts at zero, so that what it adds is learnt from nothing."""
 
 
-class HierBertPreTrainedModel(PreTrainedModel):
+class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
     """Loading, saving and initialization that all HierBERT models share."""
 
     config: HierBertConfig
@@ -109,6 +135,38 @@ class HierBertPreTrainedModel(PreTrainedModel):
         """
         kwargs.setdefault("use_safetensors", True)
         return super().from_pretrained(*args, **kwargs)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
+        """Save the model, its code, and the processor that lies where the model was loaded from.
+
+        Args:
+            save_directory: The folder; a processor that is there already stays.
+            push_to_hub: Whether to push it as well, to `repo_id`, else to the folder's name.
+            **kwargs: As `PreTrainedModel.save_pretrained` takes them.
+
+        Raises:
+            ValueError: The encoder computes in int8, which is made of other weights on loading.
+        """
+        base = self if isinstance(self, HierBertModel) else self.hierbert
+        if base.segment_encoder.precision == "int8":
+            raise ValueError("a model in int8 is not saved: load it in float32 or bfloat16")
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)
+
+    def _save_beside(self, folder: Path) -> None:
+        origin = self.config._name_or_path
+        if not origin or (folder / "processor_config.json").is_file():
+            return
+        commit = getattr(self.config, "_commit_hash", None)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                origin, revision=commit, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            _LOG.warning(f"no processor is saved: that of {origin} cannot be loaded ({error})")
+            return
+        HierBertProcessor.from_config(tokenizer, self.config).save_pretrained(folder)
 
     @classmethod
     def from_encoder_pretrained(
@@ -166,11 +224,11 @@ class HierBertPreTrainedModel(PreTrainedModel):
 class HierBertModel(HierBertPreTrainedModel):
     """Segment encoder and aggregator: documents to document, segment and sentence vectors."""
 
-    # Of a checkpoint with heads, which this class leaves out on purpose.
-    _keys_to_ignore_on_load_unexpected = [r"^classifier\.", r"^summarizer\."]  # noqa: RUF012
-
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
+        # Of a checkpoint with heads, which this class leaves out on purpose.
+        left_out = [*(head.attribute for head in HEADS.values()), "features"]
+        self._keys_to_ignore_on_load_unexpected = [rf"^{name}\." for name in left_out]
         self.segment_encoder = SegmentEncoder(
             config.encoder_config, config.pooling, config.tokens_per_forward
         )
@@ -271,14 +329,55 @@ class HierBertModel(HierBertPreTrainedModel):
 
 
 class HierBertForDocuments(HierBertPreTrainedModel):
-    """HierBERT with a classification head, a summarization head, or both on one encoder."""
+    """HierBERT with heads on one encoder: classification, summarization, or what is registered.
+
+    Attributes:
+        heads: By name; each also stands under its own attribute (`classifier`, `summarizer`),
+            which is None where the model has no such head.
+        features: What is computed of documents beside their vectors, by name.
+    """
+
+    # The loss divides by documents itself: see `documents.NAME` of `forward`.
+    accepts_loss_kwargs = False
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
         self.hierbert = HierBertModel(config)
-        self.classifier = ClassificationHead(config) if config.classification else None
-        self.summarizer = SummarizationHead(config) if config.summarization else None
+        for name in config.head_names:
+            if name not in HEADS:
+                raise ValueError(
+                    f"this model has a head called {name!r}; those known here are "
+                    f"{', '.join(HEADS)}; import the module that registers it first"
+                )
+        for name, head in HEADS.items():
+            wanted = name in config.head_names
+            setattr(self, head.attribute, head(config) if wanted else None)
+        self.features = nn.ModuleDict()
+        for name, settings in (config.features or {}).items():
+            if name not in FEATURES:
+                raise ValueError(
+                    f"this model reads a feature called {name!r}; those known here are "
+                    f"{', '.join(FEATURES) or 'none'}; import the module that registers it first"
+                )
+            self.features[name] = FEATURES[name](**settings)
         self.post_init()
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The model's heads by name."""
+        own = {name: getattr(self, head.attribute, None) for name, head in HEADS.items()}
+        return {name: head for name, head in own.items() if head is not None}
+
+    def features_of(self, heads: Sequence[str] | None = None) -> dict[str, Feature]:
+        """The features that heads read, by name.
+
+        Args:
+            heads: Their names; None for all.
+        """
+        asked = self.heads if heads is None else {name: self.heads[name] for name in heads}
+        read = frozenset().union(*(head.reads for head in asked.values()))
+        own = {name: cast(Feature, feature) for name, feature in self.features.items()}
+        return {name: feature for name, feature in own.items() if name in read}
 
     def forward(
         self,
@@ -292,12 +391,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         segment_vectors: Tensor | None = None,
         sentence_vectors: Tensor | None = None,
         labels: Tensor | None = None,
-        sentence_labels: Tensor | None = None,
-        labelled_documents: float | Tensor | None = None,
-        summarized_documents: float | Tensor | None = None,
         heads: Sequence[str] | None = None,
+        **others: Any,
     ) -> HierBertOutput:
-        """Classify documents and score their sentences.
+        """Ask the heads about documents.
 
         Args:
             input_ids: See `HierBertModel.forward`, as the next four.
@@ -306,18 +403,19 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             segments_per_document: int64 (D,).
             sentences_per_document: int64 (D,).
             sentence_segments: Segment in which each sentence begins, counted through the
-                batch, int64 (N,); needed by the summarization head, as the next.
+                batch, int64 (N,); needed by heads that read sentences, as the next.
             sentence_tokens: Tokens of each sentence, int64 (N,).
             segment_vectors: float (P, H), instead of tokens.
             sentence_vectors: float (N, H), instead of tokens.
-            labels: See `ClassificationHead.losses`.
-            sentence_labels: See `SummarizationHead.losses`.
-            labelled_documents: What to divide the sum of classification losses by; None
-                counts the labelled documents of this batch. Training across batches and
-                processes gives the number of the whole step.
-            summarized_documents: The same for the summarization loss.
-            heads: Which heads to run, of "classification" and "summarization"; None runs all
-                that the model has. Sentence vectors are only made for a head that reads them.
+            labels: What the classification head learns, see `ClassificationHead.losses`; the
+                same as ``targets.classification``.
+            heads: Which heads to run; None runs all that the model has. Sentence vectors and
+                features are only made for a head that reads them.
+            **others: ``targets.NAME``: what the head of that name learns (`sentence_labels` is
+                that of summarization). ``documents.NAME``: what to divide the sum of its losses
+                by; without it, the documents of this batch that have targets. Training across
+                batches and processes gives the number of the whole step. ``features.NAME.KEY``:
+                what a feature's `collate` gives.
 
         Returns:
             `HierBertOutput`.
@@ -325,66 +423,65 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         Raises:
             ValueError: An input that a head needs is missing, sizes do not match, or there is
                 no such head.
+            TypeError: There is no such argument.
         """
         if unknown := sorted(set(heads or ()) - set(HEADS)):
             raise ValueError(f"heads={unknown[0]!r} is not allowed; choose from {', '.join(HEADS)}")
-        classifier = self.classifier if heads is None or "classification" in heads else None
-        summarizer = self.summarizer if heads is None or "summarization" in heads else None
-        vectors = self.hierbert(
+        inputs = {_ARGUMENTS.get(name, name): value for name, value in others.items()}
+        if labels is not None:
+            inputs["targets.classification"] = labels
+        for name in inputs:
+            kind, _, rest = name.partition(".")
+            known = {"targets": [*HEADS], "documents": [*HEADS], "features": [*FEATURES]}
+            if rest.split(".")[0] not in known.get(kind, []):
+                raise TypeError(f"{name!r} is no argument of HierBertForDocuments.forward")
+        asked = {name: head for name, head in self.heads.items() if heads is None or name in heads}
+        reads_sentences = any("sentence" in head.reads for head in asked.values())
+        found = self.hierbert(
             input_ids=input_ids,
             segment_lengths=segment_lengths,
-            sentence_index=None if summarizer is None else sentence_index,
+            sentence_index=sentence_index if reads_sentences else None,
             segments_per_document=segments_per_document,
             sentences_per_document=sentences_per_document,
             segment_vectors=segment_vectors,
             sentence_vectors=sentence_vectors,
         )
-        output = HierBertOutput(
-            sentences_per_document=sentences_per_document,
-            document_vectors=vectors.document_vectors,
-            segment_vectors=vectors.segment_vectors,
-            sentence_vectors=vectors.sentence_vectors,
+        assert segments_per_document is not None and sentences_per_document is not None
+        vectors = Vectors(
+            document=found.document_vectors,
+            segment=found.segment_vectors,
+            segment_states=found.segment_states,
+            structure=Structure(
+                segments_per_document, sentences_per_document, sentence_segments, sentence_tokens
+            ),
+            sentence=found.sentence_vectors,
         )
-        losses = []
-        if classifier is not None:
-            logits = classifier(vectors.document_vectors)
-            output.logits = logits / self.config.temperature
-            if labels is not None:
-                # What is learnt are the logits before they are calibrated.
-                each, counted = classifier.losses(logits, labels)
-                output.classification_loss = _mean_loss(each, counted, labelled_documents)
-                losses.append(self.config.classification_loss_weight * output.classification_loss)
-        if summarizer is not None:
-            if (
-                sentence_segments is None
-                or sentence_tokens is None
-                or sentences_per_document is None
-                or vectors.sentence_vectors is None
-            ):
-                raise ValueError(
-                    "a model that summarizes needs sentence_index, sentence_segments and "
-                    "sentence_tokens, as HierBertProcessor makes them"
-                )
-            output.sentence_scores = summarizer(
-                vectors.sentence_vectors,
-                vectors.segment_states,
-                vectors.document_vectors,
-                sentences_per_document,
-                sentence_segments,
-                sentence_tokens,
-            )
-            if sentence_labels is not None:
-                each, counted = summarizer.losses(
-                    output.sentence_scores, sentence_labels, sentences_per_document
-                )
-                output.summarization_loss = _mean_loss(each, counted, summarized_documents)
-                losses.append(self.config.summarization_loss_weight * output.summarization_loss)
+        for name, feature in self.features_of(list(asked)).items():
+            start = f"features.{name}."
+            own = {key.removeprefix(start): v for key, v in inputs.items() if key.startswith(start)}
+            vectors.features[name] = feature(own, vectors.structure)
+        answers: dict[str, Tensor] = {}
+        output = HierBertOutput(
+            scores=answers,
+            sentences_per_document=sentences_per_document,
+            document_vectors=vectors.document,
+            segment_vectors=vectors.segment,
+            sentence_vectors=vectors.sentence,
+        )
+        losses: dict[str, Tensor] = {}
+        for name, head in asked.items():
+            scores = head(vectors)
+            answers[name] = head.calibrated(scores, self.config)
+            if name in _OUTPUTS:
+                output[_OUTPUTS[name]] = answers[name]
+            targets = inputs.get(f"targets.{name}")
+            if targets is not None:
+                each, counted = head.losses(scores, targets, vectors.structure)
+                total = inputs.get(f"documents.{name}")
+                total = counted.sum() if total is None else total
+                losses[name] = each.sum() / max(1.0, float(total))
         if losses:
-            output.loss = torch.stack(losses).sum()
+            output.losses = losses
+            weighted = [asked[n].loss_weight(self.config) * loss for n, loss in losses.items()]
+            output.loss = torch.stack(weighted).sum()
         return output
-
-
-def _mean_loss(each: Tensor, counted: Tensor, documents: float | Tensor | None) -> Tensor:
-    """Sum of the losses over the documents that count, here or in the whole step."""
-    total = counted.sum() if documents is None else documents
-    return each.sum() / max(1.0, float(total))

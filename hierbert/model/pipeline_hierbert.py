@@ -10,17 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from torch import Tensor
 from transformers import Pipeline
 
-from .decoding import SummaryRule, label_answer, summary_sentences, summary_text
-from .processing_hierbert import batches_by_tokens, collate
+from .answering import answer_batch
+from .configuration_hierbert import SUMMARY_BUDGETS, SUMMARY_ORDERS
+from .decoding import SummaryRule
+from .heads import HEADS
+from .processing_hierbert import DOCUMENTS_PER_CALL, TOKENS_PER_BATCH, batches_by_tokens
 from .segmentation import DocumentText, SegmentedDocument
-from .selection import ORDERS, Budget
-
-TOKENS_PER_BATCH = 16_384
-_DOCUMENTS_PER_CALL = 32
-_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+from .selection import Budget
 
 
 class DocumentPipeline(Pipeline):
@@ -37,8 +35,6 @@ class DocumentPipeline(Pipeline):
     _load_feature_extractor = False
 
     _head = ""
-    _heads: tuple[str, ...] = ()
-    _task = ""
     _settings: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,11 +43,10 @@ class DocumentPipeline(Pipeline):
             raise ValueError(
                 "this pipeline needs the model's processor: give a model's name, or processor="
             )
-        if getattr(self.model, self._head, None) is None:
+        if self._head not in self.model.heads:
             raise ValueError(
-                f"this model cannot {self._task}: it has no head for it; its config.json says "
-                f"classification={self.model.config.classification}, "
-                f"summarization={self.model.config.summarization}"
+                f"this model cannot {HEADS[self._head].verb}: it has no head for it; its heads are "
+                f"{', '.join(self.model.heads)}"
             )
 
     def __call__(self, inputs: Any, batch_size: int | None = None, **settings: Any) -> Any:
@@ -94,7 +89,7 @@ class DocumentPipeline(Pipeline):
         waiting: list[DocumentText] = []
         for document in documents:
             waiting.append(document)
-            if len(waiting) == _DOCUMENTS_PER_CALL:
+            if len(waiting) == DOCUMENTS_PER_CALL:
                 yield from self.processor.segment(waiting)
                 waiting = []
         if waiting:
@@ -114,23 +109,35 @@ class DocumentPipeline(Pipeline):
         return before, {}, given
 
     def preprocess(self, documents: list[SegmentedDocument], **settings: Any) -> dict[str, Any]:
-        """Lay a batch of segmented documents out as the model reads them."""
-        return {"documents": documents, "inputs": collate(documents)}
+        """A batch of segmented documents, as it is."""
+        return {"documents": documents}
 
     def _forward(self, batch: dict[str, Any], **settings: Any) -> dict[str, Any]:
-        output = self.model(**batch["inputs"], heads=self._heads)
-        found = {
-            name: output[name]
-            for name in ("logits", "sentence_scores", "sentence_vectors")
-            if output.get(name) is not None
-        }
-        for name in ("logits", "sentence_scores"):
-            if name in found and not bool(found[name].isfinite().all()):
-                raise ValueError(
-                    f"this model does not give finite numbers in {self.model.dtype}; its weights "
-                    "are broken, or it needs dtype float32"
-                )
-        return {"documents": batch["documents"], **found}
+        answered = answer_batch(self.model, batch["documents"], [self._head])
+        if not all(one.all_finite for one in answered):
+            raise ValueError(
+                f"this model does not give finite numbers in {self.model.dtype}; its weights "
+                "are broken, or it needs dtype float32"
+            )
+        return {"answered": answered}
+
+    def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
+        """One answer for each document of a batch."""
+        answers = []
+        for one in outputs["answered"]:
+            fields = one.fields(self.model, {self._head: self._options(settings)})
+            omission = one.document.omission
+            omitted = {"omission": asdict(omission)} if omission else {}
+            answers.append({**self._answer(fields), **omitted})
+        return answers
+
+    def _options(self, settings: dict[str, Any]) -> Any:
+        """What the head is to be asked with."""
+        return None
+
+    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The head's fields as this pipeline gives them."""
+        return fields
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and the processor, which transformers' own pipelines leave out."""
@@ -146,19 +153,13 @@ class DocumentClassificationPipeline(DocumentPipeline):
     `max_segments` left something out of a document, `omission` says how much.
     """
 
-    _head = "classifier"
-    _heads = ("classification",)
-    _task = "classify"
+    _head = "classification"
 
-    def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
-        """One answer for each document of a batch."""
-        answers = []
-        for document, logits in zip(outputs["documents"], outputs["logits"].float(), strict=True):
-            answer = label_answer(logits, self.model.config)
-            if "probabilities" in answer and "label" in answer:
-                answer["score"] = answer["probabilities"][answer["label"]]
-            answers.append({**answer, **_omission(document)})
-        return answers
+    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """With the likeliest label's probability as its score."""
+        if "probabilities" in fields and "label" in fields:
+            fields["score"] = fields["probabilities"][fields["label"]]
+        return fields
 
 
 class DocumentSummarizationPipeline(DocumentPipeline):
@@ -170,46 +171,35 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     `order` ("document" or "score"); `redundancy` (0 to 1). Without them the model's own hold.
     """
 
-    _head = "summarizer"
-    _heads = ("summarization",)
-    _task = "summarize"
-    _settings = (*_BUDGETS, "order", "redundancy")
+    _head = "summarization"
+    _settings = (*SUMMARY_BUDGETS, "order", "redundancy")
 
     def _sanitize_parameters(
         self, **settings: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         before, forward, after = super()._sanitize_parameters(**settings)
-        budget = {name: after.pop(name) for name in _BUDGETS if name in after}
+        budget = {name: after.pop(name) for name in SUMMARY_BUDGETS if name in after}
         if budget:
             after["budget"] = Budget(**budget)
-        if after.get("order", "document") not in ORDERS:
+        if after.get("order", "document") not in SUMMARY_ORDERS:
             raise ValueError(
-                f"order={after['order']!r} is not allowed; choose from {', '.join(ORDERS)}"
+                f"order={after['order']!r} is not allowed; choose from {', '.join(SUMMARY_ORDERS)}"
             )
         if not 0 <= after.get("redundancy", 0) <= 1:
             raise ValueError(f"redundancy={after['redundancy']} is not allowed: 0 to 1")
         return before, forward, after
 
-    def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
-        """One answer for each document of a batch."""
-        rule = replace(SummaryRule.from_config(self.model.config), **settings)
-        documents = outputs["documents"]
-        counts = [len(document.sentence_spans) for document in documents]
-        scores: tuple[Tensor, ...] = outputs["sentence_scores"].float().split(counts)
-        vectors: tuple[Tensor, ...] = outputs["sentence_vectors"].split(counts)
-        answers = []
-        for document, own, others in zip(documents, scores, vectors, strict=True):
-            selected = rule.select(document, own.tolist(), others)
-            sentences = summary_sentences(document, selected, own)
-            answers.append(
-                {
-                    "summary": summary_text(document, selected),
-                    "sentences": [asdict(sentence) for sentence in sentences],
-                    **_omission(document),
-                }
-            )
-        return answers
+    def _options(self, settings: dict[str, Any]) -> SummaryRule:
+        """How to summarize: the model's own way, but for what is given."""
+        return replace(SummaryRule.from_config(self.model.config), **settings)
+
+    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """With plain sentences."""
+        fields["sentences"] = [asdict(sentence) for sentence in fields["sentences"]]
+        return fields
 
 
-def _omission(document: SegmentedDocument) -> dict[str, Any]:
-    return {"omission": asdict(document.omission)} if document.omission else {}
+PIPELINES: dict[str, type[DocumentPipeline]] = {
+    "document-classification": DocumentClassificationPipeline,
+    "document-summarization": DocumentSummarizationPipeline,
+}

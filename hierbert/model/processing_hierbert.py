@@ -11,10 +11,16 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .configuration_hierbert import HierBertConfig
+from .saving import SavedWithCode
 from .segmentation import DocumentText, SegmentedDocument, Segmenter
 
+# Of a batch of documents, where nothing else is asked for.
+TOKENS_PER_BATCH = 16_384
+# A call of the tokenizer takes so many.
+DOCUMENTS_PER_CALL = 32
 
-class HierBertProcessor(ProcessorMixin):
+
+class HierBertProcessor(SavedWithCode, ProcessorMixin):
     """Segments documents and lays them out flat, as `HierBertForDocuments` reads them.
 
     Args:

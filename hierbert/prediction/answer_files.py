@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from hierbert.cache import write_whole
 from hierbert.errors import ConfigError, RunError, error_text
+from hierbert.files import write_whole
+from hierbert.log import log
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.units import InputRow, UnitEnd, UnitName
-from hierbert.progress import say
 
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP = 1_000
@@ -327,4 +327,4 @@ class StandardOutput:
         self.failures += 1
         name = "" if row.id is None else f", id {row.id!r}"
         number = self.answers + self.failures
-        say(f"row {number} ({row.location}{name}) is not answered: {why}")
+        log.warning(f"row {number} ({row.location}{name}) is not answered: {why}")

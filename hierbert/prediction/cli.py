@@ -5,7 +5,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from hierbert.errors import flag_setting, run_command
+from hierbert.cli.common import run_command
+from hierbert.errors import flag_setting
 from hierbert.prediction.options import parse_options
 
 _TERMINATED = 143
@@ -24,11 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 143 when terminated.
     """
-    codes: list[int] = []
-    given = sys.argv[1:] if argv is None else list(argv)
     with _termination():
-        code = run_command(lambda: codes.append(_main(given)), flag_setting)
-    return code or sum(codes)
+        return run_command(_main, argv, flag_setting)
 
 
 def _main(argv: list[str]) -> int:

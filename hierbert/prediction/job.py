@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 import torch
 
-from hierbert.data.corpus import Text
+from hierbert.data.document import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag_setting
+from hierbert.log import log
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.answer_files import to_row
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.units import InputRow, Passed, UnitEnd, UnitName
-from hierbert.progress import say
 
 _WORD = "a"
 # When so many documents could not be answered and none could, it is not the documents.
@@ -196,7 +196,7 @@ class Job:
                     raise
                 if isinstance(error, RunError) and not self._told:
                     self._told = True
-                    say(f"{error.worded(flag_setting)}; the documents are answered one by one")
+                    log.info(f"{error.worded(flag_setting)}; the documents are answered one by one")
                 return False
             self._pass_markers()
             if prediction is None:
@@ -236,7 +236,7 @@ class Job:
             raise error
         if not self._skip:
             if isinstance(error, HierBertError) and error.place is None:
-                error.place = f"--input: {row.location}"
+                error.place = row.location
             raise error
         if not isinstance(error, DeadlyDocument):
             self._refuse_a_failed_device(row, error)

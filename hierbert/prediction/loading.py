@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hierbert.data.sources import near_paths_hint
+from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.files import read_json
+from hierbert.log import log
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -19,10 +21,8 @@ from hierbert.model_files import (
     CheckedFiles,
     check_model_files,
     check_repository,
-    read_json,
 )
 from hierbert.probing import FLOAT_DTYPES, probe_dtype
-from hierbert.progress import say
 from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
@@ -130,7 +130,7 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
         )
         if needed:
             raise ConfigError(f"compile: {why}") from error
-        say(f"{why}; it runs more slowly without")
+        log.warning(f"{why}; it runs more slowly without")
 
 
 @contextlib.contextmanager
@@ -202,7 +202,7 @@ def check_folder(folder: Path) -> None:
         inside = folder / "model"
         hint = f"; did you mean {str(inside)!r}?" if (inside / CONFIG).is_file() else ""
         raise ModelError(f"{folder} is no model folder: {CONFIG} is missing{hint}")
-    kind = read_json(folder / CONFIG, f"model {folder}").get("model_type")
+    kind = read_json(folder / CONFIG, ModelError, f"model {folder}").get("model_type")
     if kind != "hierbert":
         raise ModelError(
             f"{folder / CONFIG} is of a model of type {kind!r}; hierbert loads what train.py saved "

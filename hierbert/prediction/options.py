@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.errors import CommandLineParser, ConfigError, flag_setting
+from hierbert.cli.common import CommandLineParser
+from hierbert.data.readers import allowed_endings, stdin_formats
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.prediction.answer_files import FORMATS, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from hierbert.vectors.fill import CacheOptions
 
-EXAMPLES = """examples:
+EXAMPLES = f"""examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
   python infer.py --model runs/NAME/model --input 'docs/*.csv' --text-column body \\
       --output answers.parquet --task classify
@@ -27,8 +29,8 @@ EXAMPLES = """examples:
   torchrun --nproc_per_node 2 infer.py --model runs/NAME/model --input 'docs/*.parquet' \\
       --output answers --rows-per-shard 10000 --output-format parquet --on-error skip
 
-input:  csv, tsv, json, jsonl (each also .gz), parquet, a folder of .txt, a Hub dataset id,
-        or - for standard input
+input:  {allowed_endings()},
+        a Hub dataset id, or - for standard input
 output: one row for each document, in the order of the input: id, label (or labels),
         probabilities, summary, sentences (text, start, end, score), and omission where the
         model's max_segments left something out. What is done is kept in OUTPUT.partial until
@@ -122,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--input-format",
         default="jsonl",
-        choices=("jsonl", "csv", "tsv", "json"),
+        choices=stdin_formats(),
         help="of standard input (default: jsonl)",
     )
     add(

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import hierbert
-from hierbert.cache import write_whole
 from hierbert.errors import RunError, error_text, flag_setting
-from hierbert.locks import LOCK, FolderLock
+from hierbert.files import LOCK, FolderLock, write_json
+from hierbert.log import log
 from hierbert.prediction.answer_files import is_error_row
-from hierbert.progress import say
 
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
@@ -117,8 +116,7 @@ class Manifest:
             "sessions": self.sessions,
             "parts": [asdict(part) for part in self.parts],
         }
-        text = json.dumps(content, indent=1) + "\n"
-        write_whole(folder / MANIFEST, lambda aside: _write(aside, text))
+        write_json(folder / MANIFEST, content)
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -177,10 +175,6 @@ class Manifest:
             raise RunError(
                 f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
             )
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _is_manifest(path: Path) -> bool:
@@ -391,7 +385,7 @@ class OutputFolder:
             file = self.folder / (part.file or MANIFEST)
             whole = file.is_file() and (part.file is None or file.stat().st_size == part.bytes)
             if not whole:
-                say(f"part {number} is not what the job wrote: it is made again")
+                log.info(f"part {number} is not what the job wrote: it is made again")
             # The last shard has fewer rows, and is made when all is done.
             if not whole or part.rows != self.rows_per_shard:
                 del manifest.parts[number:]

@@ -31,8 +31,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hierbert.cache import sync_folder
 from hierbert.errors import RunError
+from hierbert.files import sync_folder
 from hierbert.prediction.answer_files import encode_line, error_row, failure, write_rows
 from hierbert.prediction.output_folder import UNREADABLE, Manifest, OutputFolder, Part
 from hierbert.prediction.units import InputRow, UnitEnd, UnitName

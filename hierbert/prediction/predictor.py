@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
+from transformers.utils import PushToHubMixin
 
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
@@ -30,7 +31,7 @@ _PASSES_PER_BATCH = 16
 _HEADS = {"classify": "classification", "summarize": "summarization"}
 
 
-class HierBertPredictor:
+class HierBertPredictor(PushToHubMixin):
     """Answers for documents of any length.
 
         predictor = HierBertPredictor.from_pretrained("runs/quickstart/model")
@@ -140,6 +141,22 @@ class HierBertPredictor:
         made = cls(model, processor, batch_tokens, tokens_per_forward, compile, vector_cache)
         made.commit = commit
         return made
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Save the model and its processor, so that they load where there is no hierbert.
+
+        `push_to_hub(repo_id)` does the same on the Hub.
+
+        Args:
+            save_directory: The folder.
+            **kwargs: As `PreTrainedModel.save_pretrained` takes them.
+
+        Raises:
+            ValueError: The model is in int8.
+            OSError: A file cannot be written.
+        """
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import torch
 
 from hierbert import errors
 from hierbert.errors import ConfigError, HierBertError, RunError, flag_setting
-from hierbert.progress import say
+from hierbert.log import log
 
 T = TypeVar("T")
 _RENDEZVOUS = timedelta(minutes=10)
@@ -176,4 +176,4 @@ def wait_for_processes(waiting: Callable[[], int], count: int) -> None:
         time.sleep(_POLL_SECONDS)
         if time.monotonic() - said > _SAY_SECONDS:
             said = time.monotonic()
-            say(f"waiting for {missing} of {count} processes")
+            log.info(f"waiting for {missing} of {count} processes")

@@ -27,8 +27,11 @@ import numpy as np
 import torch
 
 import hierbert
-from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, RunError, quote
+from hierbert.data.corpus import repeated_id
+from hierbert.data.document import RowError
+from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, RunError
 from hierbert.fingerprints import folder_fingerprint
+from hierbert.log import Progress, log
 from hierbert.prediction.job import Item, Job, Question, Tries
 from hierbert.prediction.options import cache_options
 from hierbert.prediction.output_folder import OutputFolder
@@ -48,7 +51,6 @@ from hierbert.prediction.units import (
     own_units,
     say_broken,
 )
-from hierbert.progress import Progress, say
 
 if TYPE_CHECKING:
     from hierbert.prediction.run import JobOnDisk
@@ -174,7 +176,7 @@ class RayEngine:
             )
             if cluster.address is None:
                 raise RunError(f"{message}; lower --actors or --{kind.lower()}s-per-actor")
-            say(f"{message}; waiting for the cluster to grow")
+            log.info(f"{message}; waiting for the cluster to grow")
 
     def check(self) -> list[SourceCheck]:
         """Read the whole input once, and find ids that occur in two sources.
@@ -227,7 +229,7 @@ class RayEngine:
             HierBertError: The first mistake; units that were done stay.
         """
         assert job.checks is not None
-        inputs, checks, limit = self.inputs, job.checks, job.manifest.unit_size
+        inputs, checks, cuts = self.inputs, job.checks, job.cuts
         count, repeated = len(inputs.sources), self._repeated
         done: list[dict[UnitName, str]] = [{} for _ in range(count)]
         for name, digest in job.done.items():
@@ -245,8 +247,9 @@ class RayEngine:
             rows = _without_repeated(
                 inputs.checked_rows(index, checks[index]), repeated.get(index, {})
             )
-            items = own_units(cut_units(rows, index, limit), done[index], names=names)
-            for call in _calls(items, units_per_call):
+            before = sum(check.rows for check in checks[:index])
+            units = cut_units(rows, index, cuts, before)
+            for call in _calls(own_units(units, done[index], names=names), units_per_call):
                 yield 0, pack(call)
 
         readers = min(count, max(1, self.cluster.actors // _ACTORS_PER_READER))
@@ -254,7 +257,7 @@ class RayEngine:
         data = self._ray.data
         data.DataContext.get_current().execution_options.resource_limits = data.ExecutionResources(
             # A unit may end with a row that is larger than all the others.
-            object_store_memory=ahead * max(4 * limit * units_per_call, 1 << 20)
+            object_store_memory=ahead * max(4 * cuts.size * units_per_call, 1 << 20)
         )
         calls = self._map_sources(read, range(count), readers).map_batches(
             UnitAnswerer,
@@ -315,11 +318,14 @@ class RayEngine:
             if kind < 0:
                 raise error_of(json.loads(data))
             found[source] = json.loads(data)
-        repeated = repeated_ids(found, inputs.keep_broken)
+        repeated = repeated_ids(found)
         if repeated and not inputs.keep_broken:
             first = repeated[min(repeated)]
-            raise DataError(f"--input: {first[min(first)]}")
-        return repeated
+            raise first[min(first)]
+        return {
+            index: {number: error.as_row().reason for number, error in errors.items()}
+            for index, errors in repeated.items()
+        }
 
     def _map_sources(
         self,
@@ -424,30 +430,23 @@ def find_rows(inputs: Inputs, index: int, wanted: np.ndarray) -> list[tuple[int,
 
 
 def repeated_ids(
-    rows: dict[int, list[tuple[int, str, str]]], keep_broken: bool
-) -> dict[int, dict[int, str]]:
+    rows: dict[int, list[tuple[int, str, str]]],
+) -> dict[int, dict[int, RowError]]:
     """Which rows have an id that a row before has.
 
     Args:
         rows: Of each source what `find_rows` gave.
-        keep_broken: Whether these will be errors with a place of their own.
 
     Returns:
         Of each source the rows to leave out, each with the reason.
     """
     first: dict[str, str] = {}
-    repeated: dict[int, dict[int, str]] = {}
+    repeated: dict[int, dict[int, RowError]] = {}
     for index in sorted(rows):
         for number, document_id, location in rows[index]:
-            if document_id not in first:
-                first[document_id] = location
-                continue
-            before = first[document_id]
-            places = f", first in {before}" if keep_broken else f": {before}, and {location}"
-            repeated.setdefault(index, {})[number] = (
-                f"the id {quote(document_id)} occurs twice{places}; ids must differ: set "
-                "--id-column to another column, or to an empty string to have ids made"
-            )
+            if (before := first.setdefault(document_id, location)) != location:
+                error = repeated_id(document_id, location, before)
+                repeated.setdefault(index, {})[number] = error
     return repeated
 
 

@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from hierbert.data.corpus import Columns
+from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, RunError, flag_setting
 from hierbert.fingerprints import model_fingerprint
+from hierbert.log import Progress, log
 from hierbert.prediction.answer_files import StandardOutput, output_format
 from hierbert.prediction.job import Item, Job, Question
 from hierbert.prediction.options import (
@@ -26,6 +27,7 @@ from hierbert.prediction.parts import Merger, UnitWriter, done_units
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.processes import Processes
 from hierbert.prediction.units import (
+    Cuts,
     InputRow,
     Inputs,
     Passed,
@@ -37,7 +39,6 @@ from hierbert.prediction.units import (
     own_units,
     unit_limit,
 )
-from hierbert.progress import Progress, say
 
 WITH_ERRORS = 3
 """The exit code of a run that is whole but for rows in errors.jsonl."""
@@ -91,7 +92,9 @@ class Run:
         with self.processes.connected(), contextlib.ExitStack() as stack:
             # By the first alone: when another comes to it, the first may have begun.
             if self.processes.first(self._check_target) == "complete":
-                say(f"--resume: {self.options.output} is complete; there is nothing more to do")
+                log.info(
+                    f"--resume: {self.options.output} is complete; there is nothing more to do"
+                )
                 return 0
             if self.ray is not None:
                 stack.enter_context(self.ray.session())
@@ -126,8 +129,8 @@ class Run:
                 if self.processes.index:
                     return 0
                 done = job.merger.finish()
-            except BaseException:
-                job.abandon()
+            except BaseException as error:
+                job.abandon(error)
                 raise
         return self._report(
             *(done.total(n) for n in ("answers", "errors", "shortened", "omitted_segments")),
@@ -179,7 +182,7 @@ class Run:
         # The first process measures, alone, and the others do as it found.
         probed = self.processes.first(measure)
         for name in automatic:
-            say(f"{flag_setting(name)} auto: {probed[name]}")
+            log.info(f"{flag_setting(name)} auto: {probed[name]}")
         return predictor or self._predictor({**given, **probed}), probed
 
     def _predictor(self, given: dict[str, Any]) -> HierBertPredictor:
@@ -220,7 +223,7 @@ class Run:
             before = target.go_on(session)
             done = done_units(target.units_folder(before))
         rows = sum(footer.rows for footer in done.values())
-        say(f"resuming after {rows:,} rows")
+        log.info(f"resuming after {rows:,} rows")
         return [[*name, f.input, f.rows, f.size] for name, f in done.items()]
 
     def _answer(self, predictor: HierBertPredictor, question: Question, job: "JobOnDisk") -> None:
@@ -242,7 +245,8 @@ class Run:
         checks: list[SourceCheck] | None,
     ) -> int:
         output = StandardOutput(output_format(self.options.output, self.options.output_format))
-        items = own_units(all_units(self.inputs, self._unit_limit(predictor, checks), checks), {})
+        cuts = Cuts(self._unit_limit(predictor, checks))
+        items = own_units(all_units(self.inputs, cuts, checks), {})
         self._show(predictor, question, output, items, checks)
         counts = (output.answers, output.failures, output.shortened, output.omitted_segments)
         return self._report(*counts, to="standard output", before=0, see="")
@@ -275,8 +279,8 @@ class Run:
 
             Job(predictor, question, sink, self.skip, passed).run(items)
         if (vectors := predictor.vectors) is not None:
-            say(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
-            say(f"vectors: {vectors.report()}")
+            log.info(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
+            log.info(f"vectors: {vectors.report()}")
 
     def _report(
         self,
@@ -290,13 +294,13 @@ class Run:
         see: str,
     ) -> int:
         if shortened:
-            say(
+            log.info(
                 f"documents cut to the model's max_segments: {shortened:,} (segments left out: "
                 f"{omitted_segments:,}; see `omission` in their rows)"
             )
         done_before = f" ({before:,} rows of them before)" if before else ""
         failed = f"; {errors:,} rows could not be answered{see}" if errors else ""
-        say(f"{answers:,} documents{done_before} -> {to}{failed}")
+        log.info(f"{answers:,} documents{done_before} -> {to}{failed}")
         return WITH_ERRORS if errors else 0
 
 
@@ -320,6 +324,7 @@ class JobOnDisk:
         self.run, self.target, self.checks = run, target, checks
         self.manifest = Manifest.load(target.folder)
         self.units = target.units_folder(self.manifest)
+        self.cuts = Cuts(self.manifest.unit_size, target.rows_per_shard)
         self.done = {UnitName(source, n): digest for source, n, digest, _, _ in begun}
         self.rows_before = self.rows = sum(rows for *_, rows, _ in begun)
         self.size_before = sum(size for *_, size in begun)
@@ -327,7 +332,7 @@ class JobOnDisk:
 
     def items(self) -> Iterator[UnitName | InputRow | UnitEnd]:
         """All units of the input; who reads them knows what they are."""
-        for item in all_units(self.run.inputs, self.manifest.unit_size, self.checks):
+        for item in all_units(self.run.inputs, self.cuts, self.checks):
             if isinstance(item, UnitEnd):
                 self.merger.digests[item.name] = item.digest
             yield item
@@ -338,15 +343,17 @@ class JobOnDisk:
         if self.run.processes.index == 0:
             self.merger.advance()
 
-    def abandon(self) -> None:
+    def abandon(self, error: BaseException) -> None:
         """Stop in the middle: keep what was done and say so, or leave nothing behind."""
         alone = self.run.processes.count == 1
         if self.rows or not alone:
             rows = f" of {self.rows:,} rows" if alone else ""
-            say(
+            log.info(
                 f"{self.target.folder} holds the answers{rows}; the same command with --resume "
                 "goes on after them"
             )
-        else:
-            with contextlib.suppress(OSError):
-                self.target.clear()
+            return
+        with contextlib.suppress(OSError):
+            self.target.clear()
+        if not isinstance(error, Exception):
+            log.info("nothing is kept yet; the same command begins anew, also with --resume")

@@ -1,9 +1,9 @@
 """The input of a job, cut into units: consecutive rows of one source, some seconds of work.
 
-A source is cut after the row with which a unit reaches the job's limit, and at its end. Who answers
-a unit follows from what was read before it, so that processes need not talk to agree. Invariant:
-where a source is cut, and the digest of a unit, follow from the rows and the limit alone: they are
-the same on every reading, in every process and on every engine.
+A source is cut after the row with which a unit reaches the job's limit, where a shard ends, and at
+its end. Who answers a unit follows from what was read before it, so that processes need not talk to
+agree. Invariant: where a source is cut, and the digest of a unit, follow from the rows and the cuts
+alone: they are the same on every reading, in every process and on every engine.
 """
 
 import hashlib
@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hierbert.data.corpus import BrokenRow, Columns, Example, Text, read_one_source
-from hierbert.data.ids import SeenIds
-from hierbert.data.sources import Source, resolve_sources
-from hierbert.errors import RunError, flag_setting
-from hierbert.progress import Progress, say
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import read_one_source
+from hierbert.data.document import BrokenRow, Example, Source, Text
+from hierbert.data.seen_ids import SeenIds
+from hierbert.data.sources import resolve_sources
+from hierbert.errors import RunError
+from hierbert.log import Progress, log
 
 # Characters, counted as UTF-8 bytes.
 _LARGEST, _LARGEST_ON_CPU, _SMALLEST = 1_000_000, 100_000, 50_000
@@ -154,7 +156,7 @@ class Inputs:
         Raises:
             DataError: A source cannot be found.
         """
-        sources = resolve_sources(spec, "--input", "input", input_format=input_format)
+        sources = resolve_sources(spec, "input", input_format=input_format)
         absolute = [
             source if source.path is None else replace(source, path=source.path.absolute())
             for source in sources
@@ -196,7 +198,6 @@ class Inputs:
             index,
             self.columns,
             encoding=self.encoding,
-            setting=flag_setting,
             keep_broken=self.keep_broken,
             seen=seen,
         )
@@ -297,7 +298,7 @@ def check_inputs(inputs: Inputs) -> list[SourceCheck] | None:
 def say_broken(checks: Iterable[SourceCheck]) -> None:
     """Say how many rows of the input cannot be read, if any."""
     if broken := sum(check.broken for check in checks):
-        say(f"the input holds {broken:,} rows that cannot be read")
+        log.info(f"the input holds {broken:,} rows that cannot be read")
 
 
 def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -> int:
@@ -318,26 +319,48 @@ def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -
     return max(_SMALLEST, min(largest, share))
 
 
+class Cuts(NamedTuple):
+    """Where units end, beside the end of each source.
+
+    Attributes:
+        size: UTF-8 bytes of texts with which a unit ends.
+        rows_per_shard: A unit ends with each so many rows of the input; None where not.
+    """
+
+    size: int
+    rows_per_shard: int | None = None
+
+
 def cut_units(
-    rows: Iterable[InputRow], source: int, limit: int
+    rows: Iterable[InputRow], source: int, cuts: Cuts, rows_before: int = 0
 ) -> Iterator[UnitName | InputRow | UnitEnd]:
     """Cut the rows of a source into units, of at least one unit.
 
     Args:
         rows: Of the source, in order.
         source: Which one.
-        limit: UTF-8 bytes of texts with which a unit ends.
+        cuts: Where units end.
+        rows_before: How many rows the sources before have.
 
     Yields:
         Of each unit its name, its rows and its end.
     """
     number = first_row = count = size = 0
+
+    def most_rows() -> int:
+        if cuts.rows_per_shard is None:
+            return _MOST_ROWS
+        shard = cuts.rows_per_shard
+        return min(_MOST_ROWS, shard - (rows_before + first_row) % shard)
+
+    most = most_rows()
     digest = hashlib.blake2b(digest_size=16)
     yield UnitName(source, number)
     for row in rows:
-        if size >= limit or count >= _MOST_ROWS:
+        if size >= cuts.size or count >= most:
             yield UnitEnd(source, number, first_row, count, size, digest.hexdigest(), False)
             number, first_row, count, size = number + 1, first_row + count, 0, 0
+            most = most_rows()
             digest = hashlib.blake2b(digest_size=16)
             yield UnitName(source, number)
         digest.update(row.fingerprint.encode())
@@ -349,23 +372,27 @@ def cut_units(
 
 
 def all_units(
-    inputs: Inputs, limit: int, checks: list[SourceCheck] | None = None
+    inputs: Inputs, cuts: Cuts, checks: list[SourceCheck] | None = None
 ) -> Iterator[UnitName | InputRow | UnitEnd]:
     """The units of all sources, in order, by one process.
 
     Args:
         inputs: What to read.
-        limit: UTF-8 bytes of texts with which a unit ends.
+        cuts: Where units end.
         checks: What each source held before; None where that is not known.
 
     Raises:
         DataError: See `Inputs.rows`.
         RunError: A source has changed since it was checked.
     """
-    seen = SeenIds()
+    seen, rows_before, rows = SeenIds(), 0, 0
     for index in range(len(inputs.sources)):
         check = None if checks is None else checks[index]
-        yield from cut_units(inputs.checked_rows(index, check, seen), index, limit)
+        read = inputs.checked_rows(index, check, seen)
+        for item in cut_units(read, index, cuts, rows_before):
+            rows += isinstance(item, InputRow)
+            yield item
+        rows_before = rows
 
 
 def own_units(

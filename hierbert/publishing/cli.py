@@ -1,14 +1,14 @@
 """The command line of publishing: ``python -m hierbert.publishing``, and `hierbert-push`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.cache import write_whole
-from hierbert.errors import CommandLineParser, ConfigError, error_text, run_command
-from hierbert.progress import say
-from hierbert.publishing.names import check_branch, check_license, check_repo
+from hierbert.cli.common import CommandLineParser, run_command
+from hierbert.errors import ConfigError, error_text, flag_setting
+from hierbert.files import write_text
+from hierbert.hub_names import check_hub_name
+from hierbert.log import log
 
 EXAMPLES = """examples:
   python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
@@ -54,15 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
     """
-    return run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv)))
+    return run_command(_main, argv, flag_setting)
 
 
 def _main(argv: list[str]) -> None:
     options = build_parser().parse_args(argv)
-    check_repo(options.repo, "--repo")
-    check_branch(options.revision, "--revision")
-    if options.license is not None:
-        check_license(options.license, "--license")
+    for kind in ("repo", "revision", "license"):
+        if (name := getattr(options, kind)) is not None:
+            check_hub_name(kind, name)
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     from hierbert.publishing.publish import (
@@ -76,6 +76,7 @@ def _main(argv: list[str]) -> None:
     if not options.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     request = Request(
         model=options.model,
@@ -97,17 +98,13 @@ def _main(argv: list[str]) -> None:
     try:
         publish(request, (upload, card))
     except KeyboardInterrupt:
-        say("what was uploaded stays: the same command goes on")
+        log.info("what was uploaded stays: the same command goes on")
         raise
 
 
 def _write_card(path: Path, card: str) -> None:
     try:
-        write_whole(path, lambda aside: _write(aside, card))
+        write_text(path, card)
     except OSError as error:
         raise ConfigError(f"--card-out {path} cannot be written: {error_text(error)}") from error
-    say(f"card: {path}")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+    log.info(f"card: {path}")

@@ -4,7 +4,6 @@ Only files that are known to belong to a checkpoint are taken; all others are na
 Invariant: nothing that unpickles is ever published, and what is published loads.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from hierbert.config_loading import dump_config
 from hierbert.errors import ModelError, error_text
+from hierbert.model.saving import completed_files
 from hierbert.prediction.loading import check_folder, load_model
-from hierbert.publishing.checkpoint import completed_files
 from hierbert.publishing.runs import Run, public_settings
 
 CARD = "README.md"
@@ -37,44 +36,6 @@ _SETTINGS = "config.resolved.yaml"
 _RESULTS = "results.json"
 _PICKLED_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-_PART_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class UploadFile:
-    """One file as it will lie in the repository.
-
-    Attributes:
-        path: Its name there.
-        content: Its bytes, or the file that holds them.
-    """
-
-    path: str
-    content: bytes | Path
-
-    @property
-    def size_bytes(self) -> int:
-        """Its length."""
-        if isinstance(self.content, bytes):
-            return len(self.content)
-        return self.content.stat().st_size
-
-    def git_sha1(self) -> str:
-        """The id by which git knows a file of this content."""
-        return self._digest(hashlib.sha1(b"blob %d\0" % self.size_bytes, usedforsecurity=False))
-
-    def sha256(self) -> str:
-        """The id by which the Hub knows a large file of this content."""
-        return self._digest(hashlib.sha256())
-
-    def _digest(self, digest: "hashlib._Hash") -> str:
-        if isinstance(self.content, bytes):
-            digest.update(self.content)
-            return digest.hexdigest()
-        with self.content.open("rb") as file:
-            while part := file.read(_PART_BYTES):
-                digest.update(part)
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -82,11 +43,11 @@ class Upload:
     """All files but the card.
 
     Attributes:
-        files: By path, sorted.
+        contents: By path in the repository, sorted: the bytes, or the file that holds them.
         left_out: Names of what lies in the folder and stays there.
     """
 
-    files: dict[str, UploadFile]
+    contents: dict[str, bytes | Path]
     left_out: list[str]
 
 
@@ -122,8 +83,10 @@ def plan_upload(folder: Path, run: Run | None) -> Upload:
     contents.update(completed_files(folder))
     if run is not None:
         contents.update(_run_files(run))
-    files = {path: UploadFile(path, contents[path]) for path in sorted(contents)}
-    return Upload(files, [name for name in left_out if name not in files])
+    return Upload(
+        {path: contents[path] for path in sorted(contents)},
+        [name for name in left_out if name not in contents],
+    )
 
 
 def card_bytes(text: str) -> bytes:
@@ -175,13 +138,3 @@ def _is_pickle(path: Path) -> bool:
         pass
     # Zip archives are how torch wraps its pickles.
     return start.startswith(_PICKLE_STARTS) or start == b"PK\x03\x04"
-
-
-def format_bytes(count: int) -> str:
-    """A size in words: ``812 B``, ``44.1 kB``, ``90.9 MB``."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if value < 999.95:
-            break
-        value, unit = value / 1000, larger
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"

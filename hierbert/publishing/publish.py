@@ -1,22 +1,26 @@
 """From a model folder to its page: plan, card, what will be sent, and the push."""
 
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import HfApi, metadata_load, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
+from jinja2 import TemplateError
 from safetensors import safe_open
+from tqdm import tqdm
 
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError
+from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.progress import say
-from hierbert.publishing.card import CardSource, base_model, count_parameters, render_card
-from hierbert.publishing.files import CARD, Upload, card_bytes, format_bytes, plan_upload
-from hierbert.publishing.runs import find_run
-from hierbert.publishing.upload import Pushed, Target, hub_license, push, require_token
+from hierbert.publishing.card import CardSource, render_card
+from hierbert.publishing.files import CARD, Upload, card_bytes, plan_upload
+from hierbert.publishing.runs import base_model, find_run
+from hierbert.publishing.upload import Pushed, Target, push, require_token
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,12 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
     base = base_model(config, run)
     license = request.license
     if license is None and base is not None:
-        license = _license_here(base) or (hub_license(base) if online else None)
-    source = CardSource(
-        repo=request.target.repo,
-        config=config,
-        parameters=count_parameters(_weight_shapes(upload)),
-        run=run,
-        license=license,
-    )
+        license = encoder_license(base, online)
+    source = CardSource(request.target.repo, config, _count_weights(upload), run, license)
     try:
         return upload, render_card(source)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        # What a card is made of is checked but for the inner parts of the results.
+    # What a card is made of is checked but for the inner parts of the results.
+    except (TemplateError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if run is None or run.results is None:
             raise
         raise ModelError(
@@ -98,7 +96,7 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
     require_token()
     upload, card = prepared or prepare(request, online=True)
     for line in describe(upload, card):
-        say(line)
+        log.info(line)
     done = push(
         upload,
         card,
@@ -107,20 +105,23 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
         license=request.license,
     )
     if done.commit is None:
-        say(f"nothing has changed: {done.url}")
+        log.info(f"nothing has changed: {done.url}")
     else:
-        say(f"pushed {len(done.changed):,} changed files: {done.url}")
+        log.info(f"pushed {len(done.changed):,} changed files: {done.url}")
     return done
 
 
 def describe(upload: Upload, card: str) -> Iterator[str]:
     """What an upload holds, a line for each file with its size."""
-    sizes = {path: file.size_bytes for path, file in upload.files.items()}
-    sizes[CARD] = len(card_bytes(card))
+    contents = {**upload.contents, CARD: card_bytes(card)}
+    sizes = {
+        path: content.stat().st_size if isinstance(content, Path) else len(content)
+        for path, content in sorted(contents.items())
+    }
     width = max(map(len, sizes))
-    for path, size in sorted(sizes.items()):
-        yield f"  {path:<{width}}  {format_bytes(size):>9}"
-    yield f"  {len(sizes)} files, {format_bytes(sum(sizes.values()))} together"
+    for path, size in sizes.items():
+        yield f"  {path:<{width}}  {tqdm.format_sizeof(size, 'B'):>7}"
+    yield f"  {len(sizes)} files, {tqdm.format_sizeof(sum(sizes.values()), 'B')} together"
     if upload.left_out:
         yield f"  left out, for it is no part of the model: {', '.join(upload.left_out)}"
     if CARD in upload.left_out:
@@ -144,33 +145,38 @@ def _read_card(path: Path) -> str:
         raise ConfigError(f"--card {path} cannot be read: {error}") from error
 
 
-def _weight_shapes(upload: Upload) -> Iterator[list[int]]:
-    for path, file in upload.files.items():
-        if path.endswith(".safetensors") and isinstance(file.content, Path):
-            with safe_open(file.content, "pt") as weights:
-                for name in weights.keys():  # noqa: SIM118 (it is no mapping)
-                    yield list(weights.get_slice(name).get_shape())
+def _count_weights(upload: Upload) -> int:
+    count = 0
+    for path, content in upload.contents.items():
+        if path.endswith(".safetensors"):
+            with safe_open(content, "pt") as weights:
+                names = weights.keys()
+                count += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+    return count
 
 
-def _license_here(model: str) -> str | None:
-    """The licence that the card of a model names which is on this machine."""
-    try:
-        folder = Path(resolve_encoder(model))
-    except HierBertError:
-        return None
-    try:
-        cached = try_to_load_from_cache(model, CARD)
-    except HFValidationError:
-        cached = None
-    for path in (folder / CARD, Path(cached) if isinstance(cached, str) else None):
-        if path is None or not path.is_file():
-            continue
-        parts = path.read_text(encoding="utf-8", errors="replace").split("---\n", 2)
-        if len(parts) == 3 and not parts[0].strip():
-            try:
-                found = yaml.safe_load(parts[1])
-            except yaml.YAMLError:
-                continue
-            if isinstance(found, dict) and isinstance(found.get("license"), str):
-                return str(found["license"])
+def encoder_license(model: str, online: bool) -> str | None:
+    """The licence that the page of an encoder names; None leaves it to the author, in the card.
+
+    Args:
+        model: Name on the Hub.
+        online: Whether the Hub may be asked, where no card of it is on this machine.
+
+    Returns:
+        Its identifier, such as "apache-2.0"; None where it is not found.
+    """
+    places = []
+    with suppress(HierBertError):
+        places.append(Path(resolve_encoder(model)) / CARD)
+    with suppress(HFValidationError):
+        if isinstance(cached := try_to_load_from_cache(model, CARD), str):
+            places.append(Path(cached))
+    for path in places:
+        with suppress(OSError, ValueError, yaml.YAMLError):
+            if isinstance(found := (metadata_load(path) or {}).get("license"), str):
+                return found
+    if online:
+        with suppress(Exception):
+            found = getattr(HfApi().model_info(model, timeout=10).card_data, "license", None)
+            return found if isinstance(found, str) else None
     return None

@@ -9,16 +9,22 @@ from typing import Any
 
 from hierbert.config import PublishConfig, RunConfig
 from hierbert.config_loading import load_config
-from hierbert.encoders import FOLDER_MARK, last_part
 from hierbert.errors import ConfigError, ModelError
-from hierbert.progress import say
-from hierbert.publishing.checkpoint import read_json
-from hierbert.publishing.names import is_hub_id
+from hierbert.files import read_json
+from hierbert.hub_names import is_hub_id
+from hierbert.log import log
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.saving import FOLDER_MARK, last_part
+from hierbert.scoring.baselines import LABEL_BASELINES
 
-_NEEDED = ("split", "documents", "scores", "epochs", "steps", "best_step")
-
-_PARTS = (
-    *("majority", "intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+_NEEDED = {
+    **{"split": str, "scores": dict},
+    **dict.fromkeys(("documents", "epochs", "steps", "best_step"), int),
+}
+# Parts that runs of some kinds, or of older versions, have not.
+OPTIONAL_RESULTS = (
+    *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES),
+    *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
 )
 
@@ -53,24 +59,18 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
     """
     place = model.absolute().parent if folder is None else folder
     config, results = None, None
-    settings = place / "config.resolved.yaml"
+    settings, path = place / "config.resolved.yaml", place / "results.json"
     if settings.is_file():
         try:
             config = load_config(RunConfig, settings)
         except ConfigError as error:
-            say(f"{settings} is passed over: {error}")
+            log.warning(f"{settings} is passed over: {error}")
     if config is not None and _was_folder(model):
         encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
         config = replace(config, model=replace(config.model, encoder=encoder))
-    if (place / "results.json").is_file():
-        results = read_json(place / "results.json")
-        lacking = [key for key in _NEEDED if key not in results]
-        if lacking:
-            raise ModelError(
-                f"{place / 'results.json'} is of no run of hierbert's: {lacking[0]} is missing; "
-                "name the run's folder with --run, or move that file"
-            )
-        _check_results(results, place / "results.json")
+    if path.is_file():
+        results = read_json(path, ModelError)
+        _check_results(results, path)
     if config is None and results is None:
         if folder is not None:
             raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")
@@ -80,14 +80,16 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
 
 def _check_results(results: dict[str, Any], path: Path) -> None:
     """Refuse values that no run writes, of which a card cannot be made."""
-    for key in _NEEDED:
-        kinds = {"split": str, "scores": dict}.get(key, int)
-        _check_kind(results[key], kinds, path, key)
+    if lacking := [key for key in _NEEDED if key not in results]:
+        raise ModelError(
+            f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder "
+            "with --run, or move that file"
+        )
+    parts = dict.fromkeys((key for key in OPTIONAL_RESULTS if results.get(key) is not None), dict)
+    for key, kind in (_NEEDED | parts).items():
+        _check_kind(results[key], kind, path, key)
     for key, score in results["scores"].items():
         _check_kind(score, int | float, path, f"scores.{key}")
-    for key in _PARTS:
-        if results.get(key) is not None:
-            _check_kind(results[key], dict, path, key)
 
 
 def _check_kind(value: object, kind: Any, path: Path, name: str) -> None:
@@ -98,17 +100,14 @@ def _check_kind(value: object, kind: Any, path: Path, name: str) -> None:
 
 def public_settings(config: RunConfig) -> RunConfig:
     """Settings without the folders of this machine: files are named without them."""
-    data = replace(
-        config.data,
-        train=_public(config.data.train),
-        validation=_public(config.data.validation),
-        test=_public(config.data.test),
-    )
+    corpora = {
+        name: _public(getattr(config.data, name)) for name in ("train", "validation", "test")
+    }
     return replace(
         config,
-        data=data,
+        data=replace(config.data, **corpora),
         run_dir=last_part(config.run_dir),
-        model=replace(config.model, encoder=public_encoder(config.model.encoder)),
+        model=replace(config.model, encoder=_public_encoder(config.model.encoder)),
         training=replace(config.training, cache_dir=None),
         # The page says itself where it is; pushed by either command it reads the same.
         publish=PublishConfig(),
@@ -126,11 +125,6 @@ def corpus_name(spec: str | list[str] | None) -> str:
     return dataset_id(spec) or last_part(spec)
 
 
-def public_encoder(name: str) -> str:
-    """An encoder's name; of a folder of this machine, its last part."""
-    return name if is_hub_id(name) else last_part(name)
-
-
 def dataset_id(spec: str | list[str] | None) -> str | None:
     """The Hub dataset that a corpus is, such as ``user/name``; None for anything else."""
     if isinstance(spec, list):
@@ -144,6 +138,28 @@ def dataset_id(spec: str | list[str] | None) -> str | None:
     return name if "/" in name and is_hub_id(name) and not Path(name).suffix else None
 
 
+def encoder_name(config: HierBertConfig, run: Run | None) -> str:
+    """The segment encoder's name, as the run or the checkpoint has it; "" where it is unknown."""
+    return _public_encoder(_encoder(config, run))
+
+
+def base_model(config: HierBertConfig, run: Run | None) -> str | None:
+    """The encoder where it is one of the Hub; None for a folder of somebody's machine."""
+    name = _encoder(config, run)
+    return name if is_hub_id(name) else None
+
+
+def _encoder(config: HierBertConfig, run: Run | None) -> str:
+    if run is not None and run.config is not None:
+        return run.config.model.encoder
+    return str(config.encoder_config._name_or_path or "")
+
+
+def _public_encoder(name: str) -> str:
+    """An encoder's name; of a folder of this machine, its last part."""
+    return name if is_hub_id(name) else last_part(name)
+
+
 def _public(spec: Any) -> Any:
     if isinstance(spec, list):
         return [_public(item) for item in spec]
@@ -155,7 +171,7 @@ def _public(spec: Any) -> Any:
 def _was_folder(model: Path) -> bool:
     """Whether the configuration of a model remembers that its encoder was a folder."""
     try:
-        found = read_json(model / "config.json").get("text_config")
+        found = read_json(model / "config.json", ModelError).get("text_config")
     # What is wrong with it is told where the model itself is checked.
     except ModelError:
         return False

@@ -1,7 +1,7 @@
 """A model folder to the Hub in one commit, with every mistake answered in one line.
 
 Large files are stored before the commit; what was stored stays, so that the same command goes on
-after an interruption. A commit is made only where a file differs from what is there. Tokens are
+after an interruption. `create_commit` leaves out what has not changed. Tokens are
 huggingface_hub's own affair: they are looked for and handed on, never shown or written.
 """
 
@@ -13,6 +13,7 @@ from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
     HfApi,
+    ModelInfo,
     constants,
     get_token,
 )
@@ -21,12 +22,11 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.hf_api import RepoFile
 
 from hierbert.errors import HierBertError, HubError, error_text
-from hierbert.progress import say
-from hierbert.publishing.files import CARD, Upload, UploadFile, card_bytes, is_replaced
-from hierbert.publishing.merging import merge_cards
+from hierbert.log import log
+from hierbert.publishing.card_merge import merge_cards
+from hierbert.publishing.files import CARD, Upload, card_bytes, is_replaced
 
 _MAIN = "main"
 _UNREACHABLE = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
@@ -129,38 +129,32 @@ def push(
     api = HfApi(token=token)
     check_token()
     try:
-        head = _open_repository(api, target)
-        there = {
-            entry.path: entry
-            for entry in api.list_repo_tree(target.repo, recursive=True, revision=head)
-            if isinstance(entry, RepoFile)
-        }
-        old = None
+        before = _open_repository(api, target)
+        there, old = _blobs(before), None
         if CARD in there and not overwrite_card:
-            old = Path(api.hf_hub_download(target.repo, CARD, revision=head)).read_bytes()
-        files = {**upload.files, CARD: UploadFile(CARD, _merged(card, old, license))}
-        changed = [file for path, file in files.items() if not _is_same(file, there.get(path))]
-        gone = [path for path in sorted(there) if path not in files and is_replaced(path)]
+            old = Path(api.hf_hub_download(target.repo, CARD, revision=before.sha)).read_bytes()
+        contents = {**upload.contents, CARD: _merged(card, old, license)}
+        gone = [path for path in sorted(there) if path not in contents and is_replaced(path)]
+        if gone:
+            log.info(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
+        # Of these only the files that differ from those there are sent; no commit, where none does.
+        made = api.create_commit(
+            target.repo,
+            [
+                *(CommitOperationAdd(path, content) for path, content in contents.items()),
+                *(CommitOperationDelete(path) for path in gone),
+            ],
+            commit_message=target.message,
+            revision=target.branch,
+            # Refused where someone else has committed since the card was merged.
+            parent_commit=before.sha,
+        )
         url = f"{api.endpoint}/{target.repo}"
         if target.branch != _MAIN:
             url += f"/tree/{target.branch}"
-        if not changed and not gone:
-            return Pushed(url, None, [])
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            CommitOperationAdd(file.path, file.content) for file in changed
-        ]
-        operations += [CommitOperationDelete(path) for path in gone]
-        if gone:
-            say(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
-        made = api.create_commit(
-            target.repo,
-            operations,
-            commit_message=target.message,
-            revision=target.branch,
-            # Refused where someone else has committed since the files were compared.
-            parent_commit=head,
-        )
-        return Pushed(url, made.oid, [*(file.path for file in changed), *gone])
+        after = _blobs(api.model_info(target.repo, revision=made.oid, files_metadata=True))
+        changed = [path for path in contents if after.get(path) != there.get(path)]
+        return Pushed(url, made.oid if changed or gone else None, [*changed, *gone])
     except HierBertError:
         raise
     # Besides its own errors, huggingface_hub passes on those of the network and of Xet.
@@ -168,8 +162,14 @@ def push(
         raise _explained(error, target.repo, token) from error
 
 
-def _open_repository(api: HfApi, target: Target) -> str:
+def _blobs(info: ModelInfo) -> dict[str, str | None]:
+    """The files of a repository, and git's ids of their contents."""
+    return {file.rfilename: file.blob_id for file in info.siblings or ()}
+
+
+def _open_repository(api: HfApi, target: Target) -> ModelInfo:
     """The newest commit of the branch; the repository and the branch are made where missing."""
+    asked = {"revision": target.branch, "files_metadata": True}
     try:
         info = api.model_info(target.repo)
     except RepositoryNotFoundError:
@@ -180,13 +180,11 @@ def _open_repository(api: HfApi, target: Target) -> str:
             f"{target.repo} is public, and a private page was asked for: make it private in its "
             "settings on the Hub first, or push without asking for private"
         )
-    if target.branch == _MAIN:
-        return str(info.sha)
     try:
-        return str(api.model_info(target.repo, revision=target.branch).sha)
+        return api.model_info(target.repo, **asked)
     except RevisionNotFoundError:
         api.create_branch(target.repo, branch=target.branch, exist_ok=True)
-        return str(api.model_info(target.repo, revision=target.branch).sha)
+        return api.model_info(target.repo, **asked)
 
 
 def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
@@ -195,37 +193,11 @@ def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
     try:
         merged = merge_cards(card, old.decode(), license)
     except UnicodeDecodeError:
-        say("the card there is kept as it is: it is not UTF-8")
+        log.info("the card there is kept as it is: it is not UTF-8")
         return old
     if merged.note:
-        say(merged.note)
+        log.info(merged.note)
     return card_bytes(merged.text)
-
-
-def _is_same(file: UploadFile, there: RepoFile | None) -> bool:
-    if there is None or there.size != file.size_bytes:
-        return False
-    if there.lfs is not None:
-        return bool(there.lfs.sha256 == file.sha256())
-    return bool(there.blob_id == file.git_sha1())
-
-
-def hub_license(model: str) -> str | None:
-    """The licence that a model's page on the Hub names; None where it names none or is not reached.
-
-    Args:
-        model: Name on the Hub.
-
-    Returns:
-        Its identifier, such as "apache-2.0".
-    """
-    try:
-        data = HfApi().model_info(model, timeout=10).card_data
-    # A licence that cannot be looked up is left to the author, and says so in the card.
-    except Exception:
-        return None
-    found = getattr(data, "license", None)
-    return found if isinstance(found, str) else None
 
 
 def _explained(error: BaseException, what: str, token: str) -> HubError:

@@ -1,8 +1,6 @@
 """The model of a run: a pretrained encoder under a new aggregator and new heads."""
 
-import statistics
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,33 +9,27 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Example
-from hierbert.data.labels import LabelMap
+from hierbert.data.document import Example
 from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
-from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, error_text
+from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.text_encoders import build_encoder
+from hierbert.tasks.task import Task
 from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
-PROBLEM_TYPES = {
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
-LARGEST_CLASS_WEIGHT = 10.0
 # Said, lest transformers ask at the terminal whether code may run.
 _NO_CODE = {"trust_remote_code": False}
 
 
 def build_model(
-    config: RunConfig, label_map: LabelMap | None, train: list[Example]
+    config: RunConfig, tasks: Sequence[Task], train: Sequence[Example]
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
     """Build the model and the processor of a run.
 
     Args:
         config: All settings; what must travel with the model goes into its configuration.
-        label_map: Of the classification head; None leaves the head out.
+        tasks: Of the run; each has its head.
         train: For the frequency of labels.
 
     Returns:
@@ -51,7 +43,7 @@ def build_model(
     asked = settings.encoder_revision
     source = resolve_encoder(settings.encoder, asked)
     place = f"model.encoder={settings.encoder}"
-    own = _model_settings(config, label_map, train)
+    own = _model_settings(config, tasks, train)
     try:
         checked = check_encoder(source, settings.encoder, asked)
         revision = checked.revision or asked
@@ -130,10 +122,9 @@ def _forget_code(tokenizer: Any, text_config: Any) -> None:
 
 
 def _model_settings(
-    config: RunConfig, label_map: LabelMap | None, train: list[Example]
+    config: RunConfig, tasks: Sequence[Task], train: Sequence[Example]
 ) -> dict[str, Any]:
-    training, segmentation = config.training, config.segmentation
-    budget, limit = config.summary.limit
+    segmentation = config.segmentation
     values: dict[str, Any] = {
         "pooling": config.model.pooling,
         "aggregator_layers": config.model.aggregator_layers,
@@ -141,115 +132,16 @@ def _model_settings(
         "sentence_reach": config.model.sentence_reach,
         "attention_heads": config.model.attention_heads,
         "dropout": config.model.dropout,
-        "decision_threshold": config.model.decision_threshold,
-        "classification": label_map is not None,
-        "summarization": config.data.summary_column is not None,
-        "classification_loss_weight": training.classification_loss_weight,
-        "summarization_loss_weight": training.summarization_loss_weight,
-        "listwise_loss_weight": training.listwise_loss_weight,
+        "classification": False,
         "max_tokens_per_segment": segmentation.max_tokens_per_segment,
         "overlap_sentences": segmentation.overlap_sentences,
         "max_segments": segmentation.max_segments,
         "max_segments_policy": segmentation.max_segments_policy,
         "list_unit": segmentation.list_unit,
-        "summary_budget": budget,
-        "summary_limit": float(limit),
-        "summary_order": config.summary.order,
-        "summary_redundancy": config.summary.redundancy,
-        "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
     }
-    if label_map is not None:
-        values["problem_type"] = PROBLEM_TYPES[label_map.problem_type]
-        names = label_map.names or ["value"]
-        values["id2label"] = dict(enumerate(names))
-        values["label2id"] = {name: number for number, name in enumerate(names)}
-        if label_map.problem_type == "single_label":
-            values["label_smoothing"] = training.label_smoothing
-        if label_map.problem_type == "regression":
-            values["label_mean"], values["label_scale"] = label_statistics(label_map, train)
-        if training.class_weights == "balanced" and label_map.problem_type != "regression":
-            values["class_weights"] = balanced_weights(label_map, train)
+    for task in tasks:
+        values |= task.model_settings(config, train)
     return values
-
-
-def label_statistics(label_map: LabelMap, examples: list[Example]) -> tuple[float, float]:
-    """Where the numbers of a regression lie, so that a model learns them whatever their unit.
-
-    Args:
-        label_map: Regression.
-        examples: The training documents.
-
-    Returns:
-        Mean and population standard deviation of the labels; the latter 1 where all are equal,
-        and (0, 1) without any label.
-    """
-    encoded = [label_map.encode(example) for example in examples]
-    values = [float(label) for label in encoded if isinstance(label, (int, float))]
-    if not values:
-        return 0.0, 1.0
-    return statistics.fmean(values), statistics.pstdev(values) or 1.0
-
-
-def check_numbers(
-    label_map: LabelMap, splits: Mapping[str, list[Example] | None], mean: float, scale: float
-) -> None:
-    """Refuse numbers that a model's 32-bit arithmetic turns into infinity, before it meets them.
-
-    Args:
-        label_map: Regression.
-        splits: Documents by the split's name.
-        mean: Of the training documents' labels.
-        scale: Their standard deviation.
-
-    Raises:
-        DataError: Names the number that is farthest from the mean.
-    """
-    for name, examples in splits.items():
-        labelled = [(label_map.encode(example), example) for example in examples or []]
-        values = [(float(v), one) for v, one in labelled if isinstance(v, (int, float))]
-        if not values:
-            continue
-        # As the classification head learns them.
-        errors = (torch.tensor([value for value, _ in values]) - mean) / scale
-        if not (errors * errors).isfinite().all():
-            value, example = max(values, key=lambda pair: abs(pair[0] - mean))
-            raise DataError(
-                f"data.{name}: {example.location}, id {example.id}: column {label_map.field!r} "
-                f"holds {value:g}; the training documents have the mean {mean:g} and the spread "
-                f"{scale:g}, and 32-bit numbers allow {mean:g} plus or minus at most 1e19 times "
-                "that spread, which must be at least 1e-37: mend that label, or give all of them "
-                "in another unit"
-            )
-
-
-def balanced_weights(label_map: LabelMap, examples: list[Example]) -> list[float]:
-    """Loss weights that let rare labels count as much as frequent ones, within limits.
-
-    Args:
-        label_map: Single-label or multi-label.
-        examples: The training documents.
-
-    Returns:
-        For each label: single-label, documents over labels times the label's documents;
-        multi-label, documents without it over documents with it. From 1/10 to 10.
-    """
-    counts: Counter[int] = Counter()
-    total = 0
-    for example in examples:
-        label = label_map.encode(example)
-        if label is None:
-            continue
-        total += 1
-        counts.update(label if isinstance(label, list) else [int(label)])
-    weights = []
-    for number in range(len(label_map.names)):
-        count = max(1, counts[number])
-        if label_map.problem_type == "single_label":
-            weight = total / (len(label_map.names) * count)
-        else:
-            weight = (total - count) / count
-        weights.append(min(LARGEST_CLASS_WEIGHT, max(1 / LARGEST_CLASS_WEIGHT, weight)))
-    return weights
 
 
 def _inner_message(error: BaseException) -> str:

@@ -1,12 +1,20 @@
 """Checkpoints to resume from: trained weights, optimizer, random states, and where the run is.
 
-Tensors are in safetensors and the rest is JSON: nothing is ever unpickled. A checkpoint is written
-aside, synced and renamed, and knows the hashes of its files, so that one that is not whole is
-recognised. Weights that training does not change are not in it; they come from the encoder again.
+A checkpoint is a folder step_N (step_N_2 where that step has been saved before). Tensors are in
+safetensors and the rest is JSON: nothing is ever unpickled. It is written aside, synced and
+renamed, and its state.json holds size and SHA-256 of every other file and of itself, so that one
+that is not whole is recognised. Weights that training does not change are not in it; they come
+from the encoder again.
 """
 
+import contextlib
+import hashlib
+import json
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +25,36 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hierbert.cache import write_folder_whole
 from hierbert.errors import RunError, error_text
-from hierbert.progress import say
-from hierbert.training.checkpoint_files import (
-    WEIGHTS,
-    DamagedError,
-    check_best,
-    find_checkpoints,
-    mend_best,
-    new_checkpoint,
-    prune,
-    read_sealed,
-    seal,
-    write_best,
-)
+from hierbert.files import write_folder_whole, write_whole
+from hierbert.log import log
 from hierbert.training.optimization import trained_weights
+from hierbert.training.processes import on_first_process
+from hierbert.training.run_folder import writing
 from hierbert.training.state import TrainerState
+
+_STATE = "state.json"
+_WEIGHTS = "weights.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
+_FORMAT = 3
+_NAME = re.compile(r"step_(\d{8,})(?:_(\d+))?")
+_BEST_NAME = re.compile(r"best_step_\d{8,}\.safetensors")
+
+
+class DamagedError(RunError):
+    """A checkpoint that is not whole; the message says what is wrong with it."""
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of a run by their names, whole or not, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.iterdir():
+        match = _NAME.fullmatch(path.name)
+        if match and path.is_dir():
+            found.append((int(match[1]), int(match[2] or 1), path))
+    return [path for _, _, path in sorted(found)]
 
 
 def save_checkpoint(
@@ -43,109 +64,46 @@ def save_checkpoint(
     state: TrainerState,
     accelerator: Accelerator,
     keep: int,
-    superseded: Sequence[Path] = (),
+    damaged: Sequence[Path] = (),
 ) -> None:
     """Write `folder`/step_N; every process takes part.
 
     Args:
         folder: The run's folder of checkpoints.
         model: The bare model, not wrapped for several processes.
-        optimizer: Over the model's trained weights.
+        optimizer: AdamW over the model's trained weights.
         state: Where the run is.
         accelerator: The run's; the first process writes.
         keep: Newest checkpoints that stay, with the best weights that they refer to.
-        superseded: Checkpoints that this one stands in for; they go.
+        damaged: Checkpoints that the run did not resume from; they go.
 
     Raises:
         RunError: The checkpoint cannot be written, on every process. Older ones are untouched.
     """
-    everyones = gather_object([random_states()])
-    problem = None
-    if accelerator.is_main_process:
-        path = new_checkpoint(folder, state.step)
+    random_states = gather_object([_random_states()])
 
-        def write(aside: Path) -> None:
-            save_weights(model, aside / WEIGHTS)
-            tensors = _optimizer_tensors(model, optimizer)
-            for rank, states in enumerate(everyones):
-                tensors.update({f"random.{rank}.{name}": value for name, value in states.items()})
-            save_file(tensors, aside / "optimizer.safetensors")
-            content = {"state": asdict(state), "processes": accelerator.num_processes}
-            if accelerator.scaler is not None:
-                content["scaler"] = accelerator.scaler.state_dict()
-            seal(aside, content)
+    def write(aside: Path) -> None:
+        save_weights(model, aside / _WEIGHTS)
+        tensors = {
+            f"optimizer.{key}.{name}": torch.as_tensor(value).detach().cpu()
+            for name, weight in trained_weights(model)
+            for key, value in optimizer.state.get(weight, {}).items()
+        }
+        for rank, states in enumerate(random_states):
+            tensors.update({f"random.{rank}.{name}": value for name, value in states.items()})
+        save_file(tensors, aside / _OPTIMIZER)
+        content = {"state": asdict(state), "processes": accelerator.num_processes}
+        if accelerator.scaler is not None:
+            content["scaler"] = accelerator.scaler.state_dict()
+        seal(aside, content)
 
-        try:
+    def save() -> None:
+        path = _new_checkpoint(folder, state.step)
+        with writing(f"checkpoint {path}"):
             write_folder_whole(path, write)
-            prune(folder, path, keep, superseded)
-        except (OSError, SafetensorError) as error:
-            problem = (
-                f"checkpoint {path} cannot be written: {error_text(error)}; mend that and go on "
-                "with --resume"
-            )
-    raise_together(problem)
+            prune(folder, path, keep, damaged)
 
-
-def save_best(
-    folder: Path, model: nn.Module, state: TrainerState, accelerator: Accelerator
-) -> None:
-    """Write the weights as the best so far and note their file in the state.
-
-    Args:
-        folder: The run's folder of checkpoints.
-        model: The bare model.
-        state: Its best_step is theirs; best_file is set on every process.
-        accelerator: The run's; the first process writes.
-
-    Raises:
-        RunError: The file cannot be written, on every process.
-    """
-    problem, entry = None, None
-    if accelerator.is_main_process:
-        try:
-            entry = write_best(folder, state.best_step, lambda aside: save_weights(model, aside))
-        except (OSError, SafetensorError) as error:
-            name = f"best_step_{state.best_step:08d}.safetensors"
-            problem = (
-                f"{folder / name} cannot be written: {error_text(error)}; mend that and go on with "
-                "--resume"
-            )
-    raise_together(problem)
-    state.best_file = gather_object([entry])[0]
-
-
-def newest_whole(folder: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
-    """The checkpoint to resume from.
-
-    Args:
-        folder: The run's folder of checkpoints.
-
-    Returns:
-        The newest one that is as it was written, None where there is none, and the newer ones
-        that are not, each with what is wrong with it. The best weights it refers to are checked
-        too; where a checkpoint holds the same, a damaged file of them is written anew.
-    """
-    damaged = []
-    for path in reversed(find_checkpoints(folder)):
-        try:
-            state = TrainerState.from_json(read_sealed(path)["state"])
-            if state.best_step >= 0:
-                _check_or_mend(folder, state.best_file)
-        except (DamagedError, ValueError, KeyError) as error:
-            damaged.append((path, str(error)))
-            continue
-        return path, damaged
-    return None, damaged
-
-
-def _check_or_mend(folder: Path, entry: dict[str, Any]) -> None:
-    try:
-        check_best(folder, entry)
-    except DamagedError as error:
-        source = mend_best(folder, entry)
-        if source is None:
-            raise
-        say(f"warning: {error}; it is written anew from {source}, which has the same weights")
+    on_first_process(accelerator, save)
 
 
 def load_checkpoint(
@@ -157,7 +115,7 @@ def load_checkpoint(
         path: What `newest_whole` found. Learning rates are not in it: they follow from the
             schedule.
         model: The bare model.
-        optimizer: Over the model's trained weights.
+        optimizer: AdamW over the model's trained weights.
         accelerator: The run's.
 
     Returns:
@@ -175,20 +133,22 @@ def load_checkpoint(
                 f"{accelerator.num_processes}: each has random states of its own; resume with "
                 f"{processes}"
             )
-        tensors = load_file(path / "optimizer.safetensors")
+        tensors = load_file(path / _OPTIMIZER)
         state = TrainerState.from_json(content["state"])
-        load_weights(model, path / WEIGHTS)
-        _load_optimizer(model, optimizer, tensors)
+        _load_weights(model, path / _WEIGHTS)
+        for name, weight in trained_weights(model):
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                # A weight that has had no gradient yet has no state.
+                if (value := tensors.get(f"optimizer.{key}.{name}")) is not None:
+                    value = value if key == "step" else value.to(weight.device)
+                    optimizer.state[weight][key] = value
         scaler = content.get("scaler")
         if scaler is not None and accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(scaler)
-        prefix = f"random.{accelerator.process_index}."
-        states = {
-            name.removeprefix(prefix): value
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
-        set_random_states(states)
+        torch.set_rng_state(tensors[f"random.{accelerator.process_index}.cpu"])
+        cuda = tensors.get(f"random.{accelerator.process_index}.cuda")
+        if cuda is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(cuda)
         return state
     except (DamagedError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(
@@ -197,80 +157,200 @@ def load_checkpoint(
         ) from error
 
 
+def newest_whole(
+    folder: Path,
+) -> tuple[Path | None, TrainerState | None, list[tuple[Path, str]]]:
+    """The checkpoint to resume from.
+
+    Args:
+        folder: The run's folder of checkpoints.
+
+    Returns:
+        The newest one that is as it was written and its state, None where there is none; and the
+        newer ones that are not, each with what is wrong with it. The best weights it refers to are
+        checked too; where a checkpoint holds the same, a damaged file of them is written anew.
+    """
+    damaged = []
+    for path in reversed(find_checkpoints(folder)):
+        try:
+            state = TrainerState.from_json(read_sealed(path)["state"])
+            if state.best_step >= 0:
+                _check_or_restore_best(folder, state.best_file)
+        except (DamagedError, ValueError, KeyError) as error:
+            damaged.append((path, str(error)))
+            continue
+        return path, state, damaged
+    return None, None, damaged
+
+
+def save_best(
+    folder: Path, model: nn.Module, state: TrainerState, accelerator: Accelerator
+) -> None:
+    """Write the weights as the best so far, beside those that checkpoints may still need.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        model: The bare model.
+        state: Its best_step is theirs; best_file is set on every process.
+        accelerator: The run's; the first process writes.
+
+    Raises:
+        RunError: The file cannot be written, on every process.
+    """
+    path = folder / f"best_step_{state.best_step:08d}.safetensors"
+
+    def save() -> dict[str, Any]:
+        with writing(path):
+            write_whole(path, lambda aside: save_weights(model, aside))
+            return {"name": path.name, **_size_and_hash(path)}
+
+    state.best_file = on_first_process(accelerator, save)
+
+
+def load_best(folder: Path, model: nn.Module, state: TrainerState) -> None:
+    """Read what `save_best` wrote into a model.
+
+    Raises:
+        RunError: The file is missing, damaged, or of another model.
+    """
+    try:
+        _load_weights(model, check_best(folder, state.best_file))
+    except (DamagedError, OSError, ValueError, SafetensorError) as error:
+        raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
+
+
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the weights that training changes."""
     save_file({name: weight.detach().cpu() for name, weight in trained_weights(model)}, path)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Read what `save_weights` wrote into a model; all of it or nothing.
+def seal(folder: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint's state.json, over its files that are all there; an OSError if not."""
+    files = {path.name: _size_and_hash(path) for path in sorted(folder.iterdir())}
+    sealed = {"format": _FORMAT, **content, "files": files}
+    sealed["sha256"] = _hash_of_json(sealed)
+    (folder / _STATE).write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `seal` was given for a checkpoint's folder, to the last bit.
 
     Raises:
-        ValueError: The file is of another model, or other weights were trained.
+        DamagedError: A file is missing or another than was written.
     """
-    weights = load_file(path)
-    trained = dict(trained_weights(model))
-    differing = weights.keys() ^ trained.keys()
-    differing |= {
-        name
-        for name in trained.keys() & weights.keys()
-        if trained[name].shape != weights[name].shape
-    }
-    if differing:
-        shown = ", ".join(sorted(differing)[:3])
+    try:
+        content = json.loads((path / _STATE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DamagedError(f"{_STATE} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{_STATE} cannot be read: {error_text(error)}") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise DamagedError(f"{_STATE} is not of this version of hierbert")
+    if content.pop("sha256", None) != _hash_of_json(content):
+        raise DamagedError(f"{_STATE} is not as it was written (its sha256 differs)")
+    for name, entry in content.pop("files").items():
+        _check_file(path / name, entry)
+    del content["format"]
+    return content
+
+
+def prune(folder: Path, newest: Path, keep: int, damaged: Sequence[Path]) -> None:
+    """Remove what no resume will need: all but the newest to keep, and what only others need.
+
+    What sorts after the `newest`, just written, is of steps that are done again.
+    """
+    found = [path for path in find_checkpoints(folder) if path not in damaged]
+    kept = found[: found.index(newest) + 1][-keep:]
+    for path in {*found, *damaged} - {*kept}:
+        shutil.rmtree(path, ignore_errors=True)
+    needed = set()
+    for path in kept:
+        # What a damaged one needs cannot be said, and nothing can be made of it.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            content = json.loads((path / _STATE).read_text(encoding="utf-8"))
+            needed.add(content["state"]["best_file"].get("name"))
+    for best in folder.glob("best_step_*.safetensors"):
+        if best.name not in needed:
+            best.unlink(missing_ok=True)
+
+
+def _new_checkpoint(folder: Path, step: int) -> Path:
+    """A name for a checkpoint that is not taken and sorts after those that are."""
+    path = folder / f"step_{step:08d}"
+    matches = [_NAME.fullmatch(found.name) for found in find_checkpoints(folder)]
+    taken = [int(match[2] or 1) for match in matches if match and int(match[1]) == step]
+    return path.with_name(f"{path.name}_{max(taken) + 1}") if taken else path
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    """Read what `save_weights` wrote, all or nothing; a ValueError where it is of another model."""
+    weights, trained = load_file(path), dict(trained_weights(model))
+    shapes, expected = (
+        {(name, value.shape) for name, value in values.items()} for values in (weights, trained)
+    )
+    if differing := sorted({name for name, _ in shapes ^ expected}):
+        shown = ", ".join(differing[:3])
         raise ValueError(f"it is of another model: {len(differing)} weights differ ({shown})")
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(weights[name])
 
 
-def raise_together(problem: str | None) -> None:
-    """Let what went wrong on one process end all of them, so that none waits for it.
-
-    Args:
-        problem: What went wrong here; None where nothing did.
-
-    Raises:
-        RunError: Something went wrong on some process.
-    """
-    problems = [text for text in gather_object([problem]) if text]
-    if problems:
-        raise RunError(problems[0])
+def check_best(folder: Path, entry: dict[str, Any]) -> Path:
+    """The file of best weights that a state's entry means; a DamagedError if it is another."""
+    name = entry.get("name")
+    if not isinstance(name, str) or not _BEST_NAME.fullmatch(name):
+        raise DamagedError(f"it names no file of best weights, but {name!r:.60}")
+    _check_file(folder / name, entry)
+    return folder / name
 
 
-def random_states() -> dict[str, Tensor]:
+def _check_or_restore_best(folder: Path, entry: dict[str, Any]) -> None:
+    """Check a file of best weights; write it anew where a checkpoint holds the same."""
+    try:
+        check_best(folder, entry)
+    except DamagedError as error:
+        if not _BEST_NAME.fullmatch(str(entry.get("name"))):
+            raise
+        for path in find_checkpoints(folder):
+            with contextlib.suppress(DamagedError, OSError):
+                _check_file(path / _WEIGHTS, entry)
+                write_whole(folder / entry["name"], partial(_copy, path / _WEIGHTS))
+                log.warning(f"{error}; it is written anew from {path}, which has the same weights")
+                return
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _size_and_hash(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _check_file(path: Path, entry: dict[str, Any]) -> None:
+    try:
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise DamagedError(f"{path.name} has {size:,} bytes, not {entry['bytes']:,}")
+        if _size_and_hash(path)["sha256"] != entry["sha256"]:
+            raise DamagedError(f"{path.name} is not as it was written (its sha256 differs)")
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path.name} is missing") from error
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read: {error_text(error)}") from error
+
+
+def _hash_of_json(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _random_states() -> dict[str, Tensor]:
     """The states of torch's random generators on this process."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
-
-
-def set_random_states(states: dict[str, Tensor]) -> None:
-    """Put back what `random_states` returned."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
-
-
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's state by the names of weights."""
-    tensors = {}
-    for name, weight in trained_weights(model):
-        for key, value in optimizer.state.get(weight, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value).detach().cpu()
-    return tensors
-
-
-def _load_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
-) -> None:
-    for name, weight in trained_weights(model):
-        state = {}
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            value = tensors.get(f"optimizer.{key}.{name}")
-            if value is not None:
-                state[key] = value if key == "step" else value.to(weight.device)
-        # A weight that has had no gradient yet has no state.
-        if state:
-            optimizer.state[weight] = state

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config, parse_command_line
-from hierbert.errors import ConfigError, run_command
-from hierbert.progress import say
+from hierbert.errors import ConfigError
+from hierbert.log import log
 from hierbert.training.signals import StopSignals
 
 DESCRIPTION = """
@@ -29,7 +30,7 @@ examples:
 
 FLAGS = {
     "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings.",
-    "--allow-changes": "With --resume: with other settings or documents, as far as weights fit.",
+    **LOG_FLAGS,
 }
 
 
@@ -44,18 +45,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         was ended by SIGTERM.
     """
     stop = StopSignals()
-    code = run_command(lambda: _main(sys.argv[1:] if argv is None else list(argv), stop))
+    code = run_command(lambda arguments: _main(arguments, stop), argv)
     # What shells report of a process that a signal ended.
     return 128 + stop.received if code == 130 and stop.received is not None else code
 
 
 def _main(argv: list[str], stop: StopSignals) -> None:
+    if "--allow-changes" in argv:
+        raise ConfigError(
+            "--allow-changes is no more: a resume has the settings and documents of its run; to "
+            "train the weights of one with others, begin a new run in another run_dir with "
+            "model.start_from=runs/NAME/model"
+        )
     command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, "train.py", FLAGS)
     if command is None:
         return
-    resume, allow_changes = (flag in command.flags for flag in ("--resume", "--allow-changes"))
+    resume = "--resume" in command.flags
     if resume:
-        from hierbert.training.resolved import load_resumed
+        from hierbert.training.run_folder import load_resumed
 
         config = load_resumed(command.config, command.overrides)
     else:
@@ -63,14 +70,11 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     if command.print_config:
         print(dump_config(config, comments=True), end="")
         return
-    if allow_changes and not resume:
-        raise ConfigError("--allow-changes is for --resume: give both, or neither")
     # Training's own imports (accelerate, the metrics) come after the checks that need none, so
     # that mistakes are answered sooner; `import hierbert` has loaded transformers by now.
-    from hierbert.training.resolved import RESOLVED
-    from hierbert.training.run_folder import check_run_folder
+    from hierbert.training.run_folder import RESOLVED, check_run_folder
 
-    check_run_folder(config, resume, allow_changes)
+    check_run_folder(config, resume)
     # A document may hold characters that the terminal's encoding lacks; they are shown escaped.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -81,9 +85,9 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        train(config, resume, allow_changes, stop)
+        train(config, resume, stop)
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
-            say(f"go on with: train.py --config {saved} --resume")
+            log.info(f"go on with: train.py --config {saved} --resume")
         raise

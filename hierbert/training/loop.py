@@ -10,28 +10,21 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
-from hierbert.data.documents import PreparedDocument, collate_documents
-from hierbert.data.labels import LabelMap
-from hierbert.data.plan import Step, plan_epoch
+from hierbert.data.epoch_plan import Step, plan_epoch
 from hierbert.errors import RunError
-from hierbert.evaluation.answers import Answer, StoppedError, answer_documents
-from hierbert.model.decoding import SummaryRule
+from hierbert.log import Progress, log
+from hierbert.model.answering import collate_inputs
+from hierbert.model.heads import HEADS
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.progress import Progress, say
-from hierbert.training.checkpoint_files import DamagedError, check_best
-from hierbert.training.checkpoints import load_weights, save_best, save_checkpoint
+from hierbert.tasks.evaluation import Answer, StoppedError, answer_documents
+from hierbert.tasks.prepared import PreparedDocument, collate_targets
+from hierbert.tasks.task import Task
+from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
 from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
-from hierbert.training.resuming import (
-    Circumstances,
-    ResumeOptions,
-    adapt_state,
-    keep_documents,
-    take_up,
-)
+from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers
@@ -49,12 +42,11 @@ class Trainer:
         model: On the device, frozen as configured.
         train: Training documents.
         validation: Validation documents.
-        label_map: Of the classification head; None without one.
-        rule: How to summarize; None without a summarization head.
+        tasks: What is learnt.
         vectors: Of a frozen encoder; None encodes tokens in every step.
         folder: The run's folder.
         trackers: Where metrics go.
-        circumstances: What the run's numbers follow from.
+        identity: What the run's numbers follow from.
         stop: Signals that came.
     """
 
@@ -63,19 +55,18 @@ class Trainer:
     model: HierBertForDocuments
     train: list[PreparedDocument]
     validation: list[PreparedDocument]
-    label_map: LabelMap | None
-    rule: SummaryRule | None
+    tasks: Sequence[Task]
     vectors: VectorCache | None
     folder: Path
     trackers: Trackers
-    circumstances: Circumstances
+    identity: RunIdentity
     stop: StopSignals
 
-    def run(self, options: ResumeOptions) -> TrainerState:
+    def run(self, resume: bool = False) -> TrainerState:
         """Train to the end or to the last improvement, and leave the best weights in the model.
 
         Args:
-            options: Whether to go on from the newest whole checkpoint, if there is one.
+            resume: Whether to go on from the newest whole checkpoint, if there is one.
 
         Returns:
             Where training ended.
@@ -89,14 +80,9 @@ class Trainer:
         self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
         self.sizes = [document.tokens for document in self.train]
         self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
-        self.state = TrainerState(schedule_steps=self.steps_per_epoch * settings.epochs)
-        self.superseded: list[Path] = []
-        changed = self._resume(options) if options.resume else self._begin()
-        total, done = self.state.schedule_steps, self.state.updates
+        self.state, self.superseded = self._begin_or_resume(resume)
+        total, done = self.steps_per_epoch * settings.epochs, self.state.updates
         self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
-        if changed:
-            # From now on the checkpoints say under what they were made.
-            self._save()
         tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
         with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
             if self.state.evaluation_due:
@@ -153,30 +139,28 @@ class Trainer:
         """One optimizer step: this process's documents forward and back, then all weights."""
         passes = step[self.accelerator.process_index]
         everyone = [index for shares in step for share in shares for index in share]
-        labelled = sum(self.train[index].label is not None for index in everyone)
-        summarized = sum(_has_sentence_labels(self.train[index]) for index in everyone)
+        counted = {
+            f"documents.{task.name}": float(sum(self._counts(task, index) for index in everyone))
+            for task in self.tasks
+        }
         # A process without documents takes one that weighs nothing, so that it runs every
         # parameter and every exchange of gradients like the others.
         own = [index for indices in passes for index in indices]
         idle = not passes
         if idle:
             passes = [[everyone[0]]]
-        sums = {"loss": 0.0, "classification_loss": 0.0, "summarization_loss": 0.0}
+        sums = {"loss": 0.0, **{f"{name}_loss": 0.0 for name in HEADS}}
         for number, indices in enumerate(passes):
             batch = self._collate([self.train[index] for index in indices], idle)
             is_last = number == len(passes) - 1
             # Gradients are exchanged once a step, after the last pass.
             with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
-                output = self.wrapped(
-                    **batch,
-                    labelled_documents=float(labelled),
-                    summarized_documents=float(summarized),
-                )
+                output = self.wrapped(**batch, **counted)
                 # Processes average their gradients; each has only its part of the sum.
                 self.accelerator.backward(output.loss * self.accelerator.num_processes)
-            for name in sums:
-                value = getattr(output, name)
-                sums[name] += 0.0 if value is None else float(value.detach())
+            sums["loss"] += float(output.loss.detach())
+            for name, value in output.losses.items():
+                sums[f"{name}_loss"] += float(value.detach())
         norm = self.accelerator.clip_grad_norm_(
             [weight for _, weight in trained_weights(self.model)],
             self.config.training.max_gradient_norm,
@@ -191,7 +175,7 @@ class Trainer:
             what = f"loss ({totals['loss']:g})"
             if is_finite(totals.values()):
                 what = f"gradient (norm {gradient_norm:g})"
-            self._leave_out(own, everyone, what, labelled, summarized)
+            self._leave_out(own, everyone, what, counted)
             return
         self.prepared.step()
         self.prepared.zero_grad()
@@ -207,17 +191,12 @@ class Trainer:
         self.state.gradient_norm = gradient_norm if math.isfinite(gradient_norm) else 0.0
 
     def _leave_out(
-        self, own: list[int], everyone: list[int], what: str, labelled: int, summarized: int
+        self, own: list[int], everyone: list[int], what: str, counted: dict[str, float]
     ) -> None:
         """Name the documents of a step that is not finite; go on without it, or end the run."""
 
         def loss_alone(index: int) -> torch.Tensor:
-            output = self.model(
-                **self._collate([self.train[index]], False),
-                labelled_documents=float(labelled),
-                summarized_documents=float(summarized),
-            )
-            return output.loss
+            return self.model(**self._collate([self.train[index]], False), **counted).loss
 
         weights = [weight for _, weight in trained_weights(self.model)]
         self.prepared.zero_grad()
@@ -230,7 +209,7 @@ class Trainer:
             culprits_text(names, [self.train[index].id for index in everyone]),
             in_a_row if skip else None,
         )
-        say(line)
+        log.info(line)
         self.state.nonfinite_steps += 1
         self.state.nonfinite_in_a_row = in_a_row
         scaler = self.accelerator.scaler
@@ -238,15 +217,18 @@ class Trainer:
             # It has seen this step's gradients and would refuse the next ones.
             scaler.update(scaler.get_scale())
 
+    def _counts(self, task: Task, index: int) -> bool:
+        document = self.train[index]
+        return task.counts(document.targets[task.name], document.segmented)
+
     def _collate(
-        self, documents: Sequence[PreparedDocument], hide_labels: bool
+        self, documents: Sequence[PreparedDocument], hide_targets: bool
     ) -> dict[str, torch.Tensor]:
-        vectors = None
-        if self.vectors is not None:
-            vectors = self.vectors.batch([document.segmented for document in documents])
-        batch = collate_documents(
-            documents, self.label_map, self.rule is not None, vectors, hide_labels
-        )
+        segmented = [document.segmented for document in documents]
+        vectors = None if self.vectors is None else self.vectors.batch(segmented)
+        batch = collate_inputs(self.model, segmented, vectors=vectors)
+        targets = collate_targets(documents, self.tasks, hide_targets)
+        batch |= {f"targets.{name}": values for name, values in targets.items()}
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def _sum_over_processes(self, sums: dict[str, float]) -> dict[str, float]:
@@ -266,7 +248,7 @@ class Trainer:
     def _stop(self) -> None:
         """End training by a signal; every process is here."""
         self._save()
-        say(f"stopped after step {self.state.step}; its checkpoint is whole")
+        log.info(f"stopped after step {self.state.step}; its checkpoint is whole")
         raise KeyboardInterrupt
 
     def _evaluate(self) -> None:
@@ -276,7 +258,7 @@ class Trainer:
         except StoppedError:
             self._stop()
         scores, metric, problem = judge(
-            self.config, answers, self.validation, self.label_map, self.state.step
+            self.config, self.model, answers, self.validation, self.tasks, self.state.step
         )
         better = problem is None and self.state.note_scores(metric, scores)
         if better:
@@ -297,16 +279,16 @@ class Trainer:
         }
         self.trackers.log(line)
         if problem is not None and self.config.training.on_nonfinite_loss == "stop":
-            # The evaluation stays due: a resume, maybe with other settings, tries it again.
+            # The evaluation stays due: a resume tries it again, maybe with "skip".
             self._save()
             raise RunError(f"{problem}, and training.on_nonfinite_loss=skip goes on without it")
         if problem is not None:
             self.state.evaluations_without_gain += 1
-            say(f"never the best: {problem}")
-        self.state.evaluation_due, self.state.evaluated_step = False, self.state.step
+            log.info(f"never the best: {problem}")
+        self.state.evaluation_due = False
         self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
-        say(in_words(line))
+        log.info(in_words(line))
 
     def _answers(self, documents: list[PreparedDocument], description: str) -> list[Answer]:
         """What the model, as it is, says about a corpus, unless it is asked to stop."""
@@ -314,8 +296,7 @@ class Trainer:
             self.model,
             documents,
             self.accelerator,
-            self.label_map,
-            self.rule,
+            self.tasks,
             self.vectors,
             description,
             stop=lambda: self.stop.received is not None,
@@ -337,37 +318,21 @@ class Trainer:
         )
         self.superseded = []
 
-    def _begin(self) -> bool:
-        """Start from the beginning; nothing is not as it was."""
-        self.circumstances.begin_in(self.state)
-        self.trackers.begin(0, 0)
-        keep_documents(self.folder, self.circumstances.corpora, self.accelerator)
-        return False
-
-    def _resume(self, options: ResumeOptions) -> bool:
-        """Go on from a checkpoint; whether something is not as it was then."""
-        found = take_up(
-            self.config,
-            self.folder,
-            self.model,
-            self.optimizer,
-            self.accelerator,
-            self.circumstances,
-            options,
+    def _begin_or_resume(self, resume: bool) -> tuple[TrainerState, list[Path]]:
+        """Where the run is: at its beginning, or at its newest whole checkpoint; damaged ones."""
+        found: TrainerState | None = None
+        damaged: list[Path] = []
+        if resume:
+            found, damaged = load_newest_checkpoint(
+                self.folder, self.model, self.optimizer, self.accelerator, self.identity
+            )
+        state = found or TrainerState(identity=self.identity.hashes)
+        state.metrics_lines = self.trackers.begin(
+            state.metrics_lines, state.step, state.evaluation_due
         )
-        if found.state is None:
-            return self._begin()
-        self.state, self.superseded = found.state, found.superseded
-        self.state.metrics_lines = self.trackers.begin(
-            self.state.metrics_lines, self.state.step, self.state.evaluation_due
-        )
-        epochs = self.config.training.epochs
-        if found.changed:
-            adapt_state(self.state, self.circumstances, epochs, self.steps_per_epoch)
-        # Fewer epochs, or less patience, may end a run where nothing was evaluated.
-        if self.state.epoch >= epochs or self._is_over():
-            self.state.evaluation_due |= self.state.evaluated_step != self.state.step
-        return found.changed
+        if found is None:
+            self.identity.save(self.folder, self.accelerator)
+        return state, damaged
 
     def _tokens_done(self) -> int:
         done = self.state.epoch * sum(self.sizes)
@@ -384,13 +349,5 @@ class Trainer:
                 "(start anew with another run_dir)"
             )
         if self.state.best_step != self.state.step:
-            folder = self.folder / "checkpoints"
-            try:
-                load_weights(self.model, check_best(folder, self.state.best_file))
-            except (DamagedError, OSError, ValueError, SafetensorError) as error:
-                raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
+            load_best(self.folder / "checkpoints", self.model, self.state)
         self.model.eval()
-
-
-def _has_sentence_labels(document: PreparedDocument) -> bool:
-    return document.sentence_labels is not None and bool(document.segmented.sentence_spans)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hierbert.errors import RunError
-from hierbert.training.checkpoints import random_states, set_random_states
 
 MOST_IN_A_ROW = 10
 """So many steps in a row that are not finite end a run that skips them: it is not the documents."""
@@ -42,14 +41,15 @@ def find_culprits(
     Returns:
         The indices of those documents, in order.
     """
-    before = random_states()
     found = []
-    for index in indices:
-        with precision():
-            loss = loss_of(index)
-        if not math.isfinite(float(loss.detach())) or not _has_finite_gradient(loss, weights):
-            found.append(index)
-    set_random_states(before)
+    # Of this process's device alone: others belong to other processes.
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(gpus):
+        for index in indices:
+            with precision():
+                loss = loss_of(index)
+            if not math.isfinite(float(loss.detach())) or not _has_finite_gradient(loss, weights):
+                found.append(index)
     return found
 
 

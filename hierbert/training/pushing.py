@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hierbert.config import PublishConfig
 from hierbert.errors import HierBertError, HubError
-from hierbert.progress import is_first_process, say
+from hierbert.log import is_first_process, log
 from hierbert.publishing.publish import Request, publish, push_command
 from hierbert.publishing.upload import Target, Unreachable, check_token, require_token
 
@@ -25,9 +25,9 @@ def check_push(settings: PublishConfig) -> None:
     try:
         name = check_token()
     except Unreachable as error:
-        say(f"publish.repo={settings.repo}: {error}; it is tried again at the end")
+        log.warning(f"publish.repo={settings.repo}: {error}; it is tried again at the end")
     else:
-        say(f"the model goes to {settings.repo} when the run is whole, as {name}")
+        log.info(f"the model goes to {settings.repo} when the run is whole, as {name}")
 
 
 def push_run(model: Path, settings: PublishConfig) -> None:
@@ -46,7 +46,7 @@ def push_run(model: Path, settings: PublishConfig) -> None:
     try:
         publish(Request(model=model, target=target, license=settings.license))
     except KeyboardInterrupt:
-        say(f"the run is whole; push it with: {push_command(model, target, settings.license)}")
+        log.info(f"the run is whole; push it with: {push_command(model, target, settings.license)}")
         raise
     except HierBertError as error:
         raise HubError(

@@ -1,118 +1,56 @@
 """What a run prints and writes at its end: the table, results.json, one document's answers."""
 
-import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from hierbert.cache import write_whole
-from hierbert.data.documents import PreparedDocument
-from hierbert.data.labels import LabelMap
 from hierbert.errors import RunError, error_text, printable
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.rouge import ROUGE_TYPES
-from hierbert.model.decoding import summary_text
-
-_TITLES = {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "micro_f1": "micro-F1",
-    "weighted_f1": "weighted F1",
-    "samples_f1": "samples F1",
-    "map": "mAP",
-}
-_CLASSIFICATION = {
-    "single_label": ("accuracy", "macro_f1"),
-    "multi_label": ("micro_f1", "macro_f1", "map"),
-    "regression": ("mse", "mae", "r2"),
-}
+from hierbert.files import write_json
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Task
 
 
-def results_table(results: dict[str, Any], label_map: LabelMap | None) -> str:
+def results_table(results: dict[str, Any], tasks: Sequence[Task]) -> str:
     """The tables of a run as text.
 
     Args:
         results: As `results.json` holds them.
-        label_map: Of the classification head; None without one.
+        tasks: Of the run.
 
     Returns:
         Lines of at most 79 columns.
     """
-    parts = []
-    split, count = results["split"], results["documents"]
-    if "summaries" in results:
-        budget = results["budget"]
-        rows = [["", *(_TITLES[kind] for kind in ROUGE_TYPES)]]
-        for name, row in results["summaries"]["systems"].items():
-            rows.append([name, *(f"{100 * row[kind]['mean']:.1f}" for kind in ROUGE_TYPES)])
-        parts.append(
-            f"Summaries of the {count:,} {split} documents, {budget['name']} = "
-            f"{budget['limit']:g} (F1 x 100)\n" + _grid(rows)
-        )
-        gains = [
-            f"  over {name}: {100 * gain['mean']:+.1f} ROUGE-1 "
-            f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-            for name, gain in results["summaries"]["gain"].items()
-            if name != "Oracle"
-        ]
-        if gains:
-            parts.append("hierbert (95 % interval, paired bootstrap)\n" + "\n".join(gains))
-    if label_map is not None and any(
-        name in results["scores"] for name in _CLASSIFICATION[label_map.problem_type]
-    ):
-        names = _CLASSIFICATION[label_map.problem_type]
-        scale = 1 if label_map.problem_type == "regression" else 100
-        rows = [["", *(_TITLES.get(name, name.upper()) for name in names)]]
-        baseline = results.get("majority") or {}
-        if baseline:
-            title = "Mean" if label_map.problem_type == "regression" else "Majority class"
-            rows.append([title, *(_number(baseline[name], scale) for name in names)])
-        rows.append(["hierbert", *(_number(results["scores"][name], scale) for name in names)])
-        what = "Numbers" if label_map.problem_type == "regression" else "Labels"
-        unit = "" if scale == 1 else " (x 100)"
-        parts.append(f"{what} of the {count:,} {split} documents{unit}\n" + _grid(rows))
-    return "\n\n".join(parts)
+    return "\n\n".join(table for task in reversed(tasks) for table in task.tables(results))
 
 
 def sample_answer(
     document: PreparedDocument,
     answer: Answer,
-    label_map: LabelMap | None,
+    tasks: Sequence[Task],
     split: str,
-    threshold: float = 0.5,
+    config: HierBertConfig,
 ) -> str:
     """One document's answers in words.
 
     Args:
         document: Of the split that was scored.
         answer: The model's.
-        label_map: Of the classification head.
+        tasks: Of the run.
         split: Name of the split.
-        threshold: Probability from which a label of several applies.
+        config: The model's.
 
     Returns:
         Some lines.
     """
     lines = [f"One {split} document: {document.id}"]
-    if answer.logits is not None and label_map is not None:
-        lines.append(_label_line(document, answer.logits, label_map, threshold))
-    if answer.selected is not None:
-        lines.append(
-            f"  summary ({len(answer.selected)} of {len(document.segmented.sentence_spans)} "
-            "sentences):"
-        )
-        texts = summary_text(document.segmented, answer.selected).splitlines()
-        spans = [document.segmented.sentence_spans[index] for index in answer.selected]
-        lines += [
-            f"    [{start}:{end}] {text}" for (start, end), text in zip(spans, texts, strict=True)
-        ]
+    for task in tasks:
+        lines += task.sample(document, answer.kept[task.name], config)
     # They quote what stands in a stranger's document.
     return "\n".join(printable(line) for line in lines)
 
@@ -123,14 +61,9 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     Raises:
         RunError: It cannot be written.
     """
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-
-    def write(aside: Path) -> None:
-        # A lone surrogate in a label becomes the escape that JSON has for it.
-        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
-
     try:
-        write_whole(path, write)
+        # A lone surrogate in a label becomes the escape that JSON has for it.
+        write_json(path, results, indent=2, ensure_ascii=False)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"
@@ -147,38 +80,3 @@ def environment() -> dict[str, str]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-
-
-def _label_line(
-    document: PreparedDocument, logits: list[float], label_map: LabelMap, threshold: float
-) -> str:
-    if label_map.problem_type == "regression":
-        return f"  value: {logits[0]:.4g} (true: {document.label})"
-    values = torch.tensor(logits)
-    if label_map.problem_type == "single_label":
-        shares = values.softmax(0)
-        best = int(shares.argmax())
-        true = "unknown" if document.label is None else label_map.names[document.label]
-        return f"  label: {label_map.names[best]} ({float(shares[best]):.2f}); true: {true}"
-    shares = values.sigmoid()
-    named = [
-        f"{name} ({float(share):.2f})"
-        for name, share in zip(label_map.names, shares, strict=True)
-        if share >= threshold
-    ]
-    return f"  labels: {', '.join(named) or 'none'}"
-
-
-def _number(value: float, scale: int) -> str:
-    return f"{scale * value:.1f}" if scale == 100 else f"{value:.4g}"
-
-
-def _grid(rows: list[list[str]]) -> str:
-    """Rows as columns of equal width, the first flush left."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)

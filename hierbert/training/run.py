@@ -4,6 +4,7 @@ import gc
 import math
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,29 +12,27 @@ from typing import Any
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
-from hierbert.cache import cache_folder
 from hierbert.config import RunConfig
-from hierbert.data.documents import PreparedDocument, prepare_documents
-from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError, RunError
-from hierbert.evaluation.answers import Answer, answer_documents
-from hierbert.evaluation.calibration import fit_temperature
-from hierbert.evaluation.comparison import compare_labels, compare_summaries, summary_baselines
-from hierbert.evaluation.intervals import label_intervals
-from hierbert.evaluation.scores import check_metric, label_report, score_answers
-from hierbert.heap import allow_large_pages
-from hierbert.model.decoding import SummaryRule
+from hierbert.files import cache_folder
+from hierbert.log import format_seconds, log
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.progress import format_seconds, say
-from hierbert.training.building import build_model, check_numbers
+from hierbert.tasks.evaluation import answer_documents, check_metric, score_answers
+from hierbert.tasks.prepared import PreparedDocument, prepare_documents
+from hierbert.tasks.task import Scored, Task
+from hierbert.training.building import build_model
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
-from hierbert.training.memory import bound_memory
-from hierbert.training.passes import choose_tokens_per_forward
+from hierbert.training.memory import (
+    allow_large_pages,
+    bound_memory,
+    choose_tokens_per_forward,
+)
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.resources import Stopwatch, resources
 from hierbert.training.results import environment, results_table, sample_answer, write_results
-from hierbert.training.resuming import ResumeOptions, circumstances
+from hierbert.training.resuming import run_identity
 from hierbert.training.run_folder import open_run_folder, run_lock, save_model
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
@@ -46,16 +45,13 @@ _LONGEST_WAIT = timedelta(hours=12)
 def train(
     config: RunConfig,
     resume: bool = False,
-    allow_changes: bool = False,
     stop: StopSignals | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate and save a model.
 
     Args:
         config: All settings.
-        resume: Go on with the run in `config.run_dir`.
-        allow_changes: Also where settings or documents are not what they were, as far as the
-            weights fit. They are noted in the run folder.
+        resume: Go on with the run in `config.run_dir`, with the same settings and documents.
         stop: Notes SIGINT and SIGTERM during the training steps and their evaluations, which then
             end with a checkpoint; None leaves signals alone.
 
@@ -68,7 +64,7 @@ def train(
     """
     accelerator = _accelerator(config)
     with run_lock(config, accelerator):
-        results = _train(config, accelerator, resume, allow_changes, stop or StopSignals())
+        results = _train(config, accelerator, resume, stop or StopSignals())
     if accelerator.is_main_process and config.publish.repo is not None:
         push_run(Path(config.run_dir) / "model", config.publish)
     return results
@@ -101,40 +97,34 @@ def _train(
     config: RunConfig,
     accelerator: Accelerator,
     resume: bool,
-    allow_changes: bool,
     stop: StopSignals,
 ) -> dict[str, Any]:
     started = time.monotonic()
     allow_large_pages()
     corpora = load_corpora(config)
-    label_map, summarize = corpora.label_map, config.data.summary_column is not None
-    check_metric(config.training.metric, label_map, summarize, corpora.validation)
+    tasks = corpora.tasks
+    check_metric(config.training.metric, tasks, corpora.validation)
     set_seed(config.seed)
-    model, processor = build_model(config, label_map, corpora.train)
-    if label_map is not None and label_map.problem_type == "regression":
-        read = {name: getattr(corpora, name) for name in ("train", "validation", "test")}
-        check_numbers(label_map, read, model.config.label_mean, model.config.label_scale)
-    rule = SummaryRule.from_config(model.config) if summarize else None
+    model, processor = build_model(config, tasks, corpora.train)
+    for task in tasks:
+        task.check(corpora.splits, model.config)
     cache = cache_folder(config.training.cache_dir)
     kept = CacheOptions(
         cache, config.training.cache_dtype, config.training.cache_limit_gib, "training.cache_"
     )
     if config.training.freeze_encoder:
         check_cache(kept)
-    folder, changed = open_run_folder(config, accelerator, resume, allow_changes)
+    folder = open_run_folder(config, accelerator, resume)
     model.to(accelerator.device)
     choose_tokens_per_forward(config, accelerator, model, folder)
 
-    sentence_labels = config.training.sentence_labels if summarize else None
     splits: dict[str, list[PreparedDocument]] = {}
-    for name in ("train", "validation", "test"):
-        examples = getattr(corpora, name)
-        if examples is not None:
-            # The first process fills the cache that the others then read.
-            with accelerator.main_process_first():
-                splits[name] = prepare_documents(
-                    examples, processor, label_map, sentence_labels, cache, f"segmenting {name}"
-                )
+    for name, examples in corpora.splits.items():
+        # The first process fills the cache that the others then read.
+        with accelerator.main_process_first():
+            splits[name] = prepare_documents(
+                examples, processor, tasks, cache, f"segmenting {name}"
+            )
     _report_lengths(splits, processor)
 
     vectors, encoded_tokens, encoding_time = None, 0, Stopwatch()
@@ -147,7 +137,7 @@ def _train(
                 accelerator,
                 folder / "encoding.jsonl",
             )
-        say(f"vectors: {vectors.report()}")
+        log.info(f"vectors: {vectors.report()}")
 
     bound_memory(config, accelerator, model, splits["train"], folder)
 
@@ -157,48 +147,27 @@ def _train(
         model=model,
         train=splits["train"],
         validation=splits["validation"],
-        label_map=label_map,
-        rule=rule,
+        tasks=tasks,
         vectors=vectors,
         folder=folder,
         trackers=Trackers(folder / "metrics.jsonl", accelerator),
-        circumstances=circumstances(config, splits, label_map, model),
+        identity=run_identity(splits, tasks, model),
         stop=stop,
     )
     # New weights and dropout follow from the seed, whatever was drawn before.
     set_seed(config.seed + 1 + accelerator.process_index)
     with Stopwatch() as training_time, stop:
-        state = trainer.run(ResumeOptions(resume, allow_changes, changed))
+        state = trainer.run(resume)
 
-    calibration = None
-    if config.training.calibrate and label_map is not None:
-        validation = splits["validation"]
-        calibration = fit_temperature(
-            answer_documents(
-                model, validation, accelerator, label_map, None, vectors, "calibrating"
-            ),
-            validation,
-            label_map,
-        )
-        if calibration is not None:
-            model.config.temperature = calibration.temperature
-            say(
-                f"temperature: {calibration.temperature:.3f} (negative log-likelihood of "
-                f"validation {calibration.before:.4f} -> {calibration.after:.4f})"
-            )
-
+    calibration: dict[str, Any] = {}
+    if config.training.calibrate:
+        calibration = _calibrate(model, tasks, splits["validation"], accelerator, vectors)
     split = "test" if "test" in splits else "validation"
     with Stopwatch() as scoring_time:
         answers = answer_documents(
-            model, splits[split], accelerator, label_map, rule, vectors, f"scoring {split}"
+            model, splits[split], accelerator, tasks, vectors, f"scoring {split}"
         )
-    weights = (
-        config.training.classification_loss_weight,
-        config.training.summarization_loss_weight,
-    )
-    scores = score_answers(
-        answers, splits[split], label_map, model.config.decision_threshold, weights
-    )
+    scores = score_answers(answers, splits[split], tasks, model)
     problem = not_finite(f"scoring {split}", scores, answers, splits[split])
     if problem is not None:
         raise RunError(f"{problem} (training itself is done, see {folder / 'metrics.jsonl'})")
@@ -223,22 +192,27 @@ def _train(
         work["scoring"] = (round(share * scored), scoring_time.seconds)
     took = resources(accelerator, work, {"training": training_time.seconds})
     if accelerator.is_main_process:
-        threshold = model.config.decision_threshold
-        _compare(results, config, answers, splits, split, label_map, rule, threshold)
-        if label_map is not None:
-            results["label_counts"] = label_map.counts(corpora.train)
-        if calibration is not None:
-            results["calibration"] = calibration.to_dict()
+        for task in tasks:
+            told = Scored(
+                documents=splits[split],
+                kept=[answer.kept[task.name] for answer in answers],
+                train=splits["train"],
+                config=model.config,
+                seed=config.seed,
+                baselines=config.baselines,
+            )
+            results |= task.report(told)
+        results |= calibration
         results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
         results["resources"] = took
         results["seconds"] = round(time.monotonic() - started, 1)
         results["environment"] = environment()
         save_model(folder, model, processor, accelerator)
         write_results(folder / "results.json", results)
-        print(f"\n{results_table(results, label_map)}\n")
+        print(f"\n{results_table(results, tasks)}\n")
         if config.show_sample and splits[split]:
-            print(sample_answer(splits[split][0], answers[0], label_map, split, threshold))
-        say(f"run folder: {folder} ({format_seconds(results['seconds'])})")
+            print(sample_answer(splits[split][0], answers[0], tasks, split, model.config))
+        log.info(f"run folder: {folder} ({format_seconds(results['seconds'])})")
         print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
     accelerator.wait_for_everyone()
     _let_go(trainer)
@@ -257,30 +231,23 @@ def _let_go(trainer: Trainer) -> None:
     gc.collect()
 
 
-def _compare(
-    results: dict[str, Any],
-    config: RunConfig,
-    answers: list[Answer],
-    splits: dict[str, list[PreparedDocument]],
-    split: str,
-    label_map: LabelMap | None,
-    rule: SummaryRule | None,
-    threshold: float,
-) -> None:
-    """Add the baselines and the details to the results."""
-    if rule is not None and any(answer.rouge is not None for answer in answers):
-        name, limit = config.summary.limit
-        results["budget"] = {"name": name, "limit": limit}
-        baselines = summary_baselines(splits[split], rule, config.seed) if config.baselines else {}
-        results["summaries"] = compare_summaries(answers, baselines, config.seed)
-    if label_map is not None and any(document.label is not None for document in splits[split]):
-        if config.baselines:
-            results["majority"] = compare_labels(splits[split], splits["train"], label_map)
-        if label_map.problem_type != "regression":
-            results["per_label"] = label_report(answers, splits[split], label_map, threshold)
-        results["intervals"] = label_intervals(
-            answers, splits[split], label_map, config.seed, threshold
-        )
+def _calibrate(
+    model: HierBertForDocuments,
+    tasks: Sequence[Task],
+    validation: list[PreparedDocument],
+    accelerator: Accelerator,
+    vectors: VectorCache | None,
+) -> dict[str, Any]:
+    """Fit answers to the validation documents, in the model's config; entries of the results."""
+    answers = answer_documents(model, validation, accelerator, tasks, vectors, "calibrating")
+    entries: dict[str, Any] = {}
+    for task in tasks:
+        fitted = task.calibrate(validation, [answer.kept[task.name] for answer in answers])
+        if fitted:
+            model.config.update(fitted["config"])
+            entries |= fitted["results"]
+            log.info(fitted["line"])
+    return entries
 
 
 def _inference_command(config: RunConfig, model: Path) -> str:
@@ -331,7 +298,7 @@ def _report_lengths(
     """Say how long the documents are, and what was left out of them."""
     for name, documents in splits.items():
         numbers = _lengths(documents)
-        say(
+        log.info(
             f"{name}: {numbers['tokens']:,} tokens in segments of up to "
             f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
             f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
@@ -340,7 +307,7 @@ def _report_lengths(
         if omissions:
             tokens = sum(omission.tokens for omission in omissions)
             kept = numbers["tokens"]
-            say(
+            log.info(
                 f"{name}: segmentation.max_segments={processor.max_segments} left out "
                 f"{tokens:,} tokens ({100 * tokens / (tokens + kept):.1f} %) of "
                 f"{len(omissions):,} documents"

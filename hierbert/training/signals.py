@@ -11,7 +11,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from hierbert.progress import is_first_process
+from hierbert.log import is_first_process
 
 _SAID = (
     b"\nstopping after this step, with a checkpoint; interrupt once more (Ctrl-C) to stop at "

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# Names in the states of earlier versions that nothing follows from any more.
+_EARLIER = {"corpora", "encoder", "evaluated_step", "frozen", "judged_by", "labels", "label_mean"}
+_EARLIER |= {"label_scale", "plan", "schedule_steps", "settings"}
+
 
 @dataclass
 class TrainerState:
@@ -14,7 +18,6 @@ class TrainerState:
         step: Optimizer steps done in all, those that changed nothing included.
         evaluation_due: Whether the weights are to be evaluated before the next step: a signal
             came first.
-        evaluated_step: Of the last evaluation; -1 before the first.
         metrics_lines: Lines of metrics.jsonl that were written so far.
         best_metric: Best validation metric so far.
         best_scores: All validation scores of that evaluation; its loss decides between equal
@@ -29,23 +32,14 @@ class TrainerState:
             waited.
         nonfinite_steps: Steps left out because their loss or gradient was not finite.
         nonfinite_in_a_row: How many of them were the last ones.
-        schedule_steps: Steps at whose end the learning rates reach 0.
-        settings: Fingerprint of the settings.
-        plan: Fingerprint of what the order of documents follows from.
-        judged_by: Fingerprint of what the best weights are chosen by.
-        frozen: Fingerprint of the weights that training does not change.
-        encoder: Fingerprint of the pretrained encoder, as it was when the run began.
-        corpora: Fingerprints of the documents of each split.
-        labels: Names of the labels.
-        label_mean: Of a regression: where the weights take the labels' numbers to lie.
-        label_scale: And how far apart.
+        identity: Hashes of the documents and the encoder, as `RunIdentity` has them; none where
+            an earlier version saved the state.
     """
 
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
     evaluation_due: bool = False
-    evaluated_step: int = -1
     metrics_lines: int = 0
     best_metric: float | None = None
     best_scores: dict[str, float] = field(default_factory=dict)
@@ -58,16 +52,7 @@ class TrainerState:
     skipped_steps: int = 0
     nonfinite_steps: int = 0
     nonfinite_in_a_row: int = 0
-    schedule_steps: int = 0
-    settings: str = ""
-    plan: str = ""
-    judged_by: str = ""
-    frozen: str = ""
-    encoder: str = ""
-    corpora: dict[str, str] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
-    label_mean: float = 0.0
-    label_scale: float = 1.0
+    identity: dict[str, str] = field(default_factory=dict)
 
     @property
     def updates(self) -> int:
@@ -109,6 +94,9 @@ class TrainerState:
             ValueError: It lacks a value, holds another, or one of another type.
         """
         names = {item.name for item in fields(cls)}
+        if isinstance(values, dict) and "identity" not in values:
+            kept = {name: value for name, value in values.items() if name not in _EARLIER}
+            values = {**kept, "identity": {}}
         if not isinstance(values, dict) or values.keys() != names:
             wrong = sorted(names ^ set(values)) if isinstance(values, dict) else "no names"
             raise ValueError(f"its state has other values than expected: {wrong}")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
-from hierbert.cache import write_whole
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.progress import say
-from hierbert.training.checkpoints import raise_together
+from hierbert.files import write_bytes, write_text
+from hierbert.log import log
+from hierbert.training.processes import on_first_process
+from hierbert.training.run_folder import writing
 
 _PROJECT = "hierbert"
 _WANDB_ID = "wandb_id.txt"
@@ -45,14 +45,14 @@ class Trackers:
         # JSON has no word for them.
         values = {name: value if _is_finite(value) else None for name, value in values.items()}
         if self.accelerator.is_main_process:
-            try:
-                with self.path.open("a", encoding="utf-8", newline="\n") as file:
-                    file.write(json.dumps(values) + "\n")
-                    file.flush()
-                    # A checkpoint that follows must not outlast it in a power cut.
-                    os.fsync(file.fileno())
-            except OSError as error:
-                raise self._not_writable(error) from error
+            with (
+                writing(self.path),
+                self.path.open("a", encoding="utf-8", newline="\n") as file,
+            ):
+                file.write(json.dumps(values) + "\n")
+                file.flush()
+                # A checkpoint that follows must not outlast it in a power cut.
+                os.fsync(file.fileno())
         numbers = {
             name: value for name, value in values.items() if name != "step" and value is not None
         }
@@ -76,33 +76,30 @@ class Trackers:
             RunError: The file cannot be read or written, or another tracker does not start; on
                 every process.
         """
-        kept: list[bytes] = []
-        problem = None
-        if self.accelerator.is_main_process and self.path.exists():
-            try:
-                for line in self.path.read_bytes().split(b"\n")[:lines]:
-                    if _is_whole(line):
-                        # A file that was shortened by damage may go on with a line too late.
-                        if json.loads(line)["step"] <= step:
-                            kept.append(line)
-                    elif line:
-                        say(f"warning: {self.path}: a damaged line is dropped: {line!r:.60}")
-                text = b"".join(line + b"\n" for line in kept)
-                write_whole(self.path, lambda aside: _write_bytes(aside, text))
-            except OSError as error:
-                problem = str(self._not_writable(error))
-        if self.accelerator.is_main_process and self.accelerator.log_with and problem is None:
-            problem = self._start_others(step if evaluation_due else step + 1)
-        raise_together(problem)
-        return gather_object([len(kept)])[0]
 
-    def _start_others(self, step: int) -> str | None:
-        """Start them for what comes from a step on; what failed, in a line, if something did."""
+        def begin_here() -> int:
+            kept = []
+            with writing(self.path):
+                if self.path.exists():
+                    for line in self.path.read_bytes().split(b"\n")[:lines]:
+                        if _is_whole(line):
+                            # A file shortened by damage may go on with a line too late.
+                            if json.loads(line)["step"] <= step:
+                                kept.append(line + b"\n")
+                        elif line:
+                            log.warning(f"{self.path}: a damaged line is dropped: {line!r:.60}")
+                    write_bytes(self.path, b"".join(kept))
+            if self.accelerator.log_with:
+                self._start_others(step if evaluation_due else step + 1)
+            return len(kept)
+
+        return on_first_process(self.accelerator, begin_here)
+
+    def _start_others(self, step: int) -> None:
+        """Start them for what comes from a step on."""
         names = [str(getattr(kind, "value", kind)) for kind in self.accelerator.log_with]
         try:
-            options: dict[str, dict[str, Any]] = {
-                "tensorboard": {"purge_step": step},
-            }
+            options: dict[str, dict[str, Any]] = {"tensorboard": {"purge_step": step}}
             if "wandb" in names:
                 options["wandb"] = {
                     "id": self._wandb_id(),
@@ -113,24 +110,17 @@ class Trackers:
             self.accelerator.init_trackers(_PROJECT, init_kwargs=options)
         # What their libraries fail with has no common class.
         except Exception as error:
-            why = " ".join(str(error).split()) or type(error).__name__
-            line = f"training.trackers={', '.join(names)} cannot be started: {why}"
+            line = f"training.trackers={', '.join(names)} cannot be started: {error_text(error)}"
             if "wandb" in names:
                 line += f"; W&B begins a new run where {self.path.with_name(_WANDB_ID)} is removed"
-            return line
-        return None
+            raise RunError(line) from error
 
     def _wandb_id(self) -> str:
         """By which W&B knows the run of this folder, the same after a resume."""
         path = self.path.with_name(_WANDB_ID)
         if not path.is_file():
-            write_whole(path, lambda aside: _write_bytes(aside, uuid.uuid4().hex[:8].encode()))
+            write_text(path, uuid.uuid4().hex[:8])
         return path.read_text(encoding="utf-8").strip()
-
-    def _not_writable(self, error: OSError) -> RunError:
-        return RunError(
-            f"{self.path} cannot be written: {error_text(error)}; mend that and go on with --resume"
-        )
 
 
 def require_installed(trackers: list[str]) -> None:
@@ -157,7 +147,3 @@ def _is_whole(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(values, dict) and type(values.get("step")) is int
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -8,39 +8,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hierbert.config import RunConfig
-from hierbert.data.documents import PreparedDocument
-from hierbert.data.labels import LabelMap
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.scores import choose_metric, score_answers
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.scoring import shown_metrics
+from hierbert.tasks.evaluation import Answer, choose_metric, score_answers
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Task
 from hierbert.training.nonfinite import HELP, is_finite, list_ids
-
-_SHOWN = ("loss", "accuracy", "macro_f1", "map", "mse", "rouge1", "rouge2", "rougeLsum")
 
 
 def judge(
     config: RunConfig,
+    model: HierBertForDocuments,
     answers: Sequence[Answer],
     documents: Sequence[PreparedDocument],
-    label_map: LabelMap | None,
+    tasks: Sequence[Task],
     step: int,
 ) -> tuple[dict[str, float], float, str | None]:
     """Score the validation documents.
 
     Args:
         config: Names the metric.
+        model: That answered.
         answers: One for each document.
         documents: The corpus.
-        label_map: Of the classification head; None without one.
+        tasks: Of the run.
         step: After which it is, for messages.
 
     Returns:
         Every figure; the one that chooses checkpoints, greater is better; and why the weights
         cannot be chosen by it, None where they can.
     """
-    settings, summarize = config.training, config.data.summary_column is not None
-    weights = (settings.classification_loss_weight, settings.summarization_loss_weight)
-    scores = score_answers(answers, documents, label_map, config.model.decision_threshold, weights)
-    metric = choose_metric(settings.metric, scores, label_map, summarize)
+    settings = config.training
+    scores = score_answers(answers, documents, tasks, model)
+    metric = choose_metric(settings.metric, scores, tasks)
     figures = {"loss": scores["loss"]}
     if settings.metric != "loss":
         figures["metric"] = metric
@@ -79,8 +79,9 @@ def not_finite(
 
 def in_words(line: Mapping[str, Any]) -> str:
     """A line of metrics.jsonl for people."""
-    figures = {name: line.get(f"validation.{name}") for name in _SHOWN}
-    shown = [f"{name} {value:.4f}" for name, value in figures.items() if value is not None]
+    scores = {name.removeprefix("validation."): value for name, value in line.items()}
+    names = ["loss", *(metric.name for metric in shown_metrics(scores) if metric.headline)]
+    shown = [f"{name} {scores[name]:.4f}" for name in names if scores.get(name) is not None]
     return (
         f"epoch {line['epoch']:g}, step {line['step']}: train loss "
         f"{line.get('train.loss', math.nan):.4f}; validation {', '.join(shown)}"

@@ -20,12 +20,12 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.data.plan import deal_all, fill_batches
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
 from hierbert.errors import ConfigError, RunError, error_text
+from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.progress import Progress, say
 from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
 from hierbert.vectors.rounds import encoding_rounds
@@ -170,7 +170,7 @@ class VectorCache:
         try:
             self._write(list(self._waiting.values()))
         except RunError as error:
-            say(f"vectors: {error}; further vectors are not kept")
+            log.warning(f"vectors: {error}; further vectors are not kept")
             self._keeps = False
         self._waiting, self._waiting_tokens = {}, 0
 
@@ -202,12 +202,12 @@ class VectorCache:
         todo = [key for key in wanted if key in gaps]
         found = len(wanted) - len(todo)
         if found:
-            say(f"vectors: {found:,} documents from {self.folder}, {len(todo):,} to encode")
+            log.info(f"vectors: {found:,} documents from {self.folder}, {len(todo):,} to encode")
         lists, problem = encoding_rounds(rounds, list(wanted), gaps, accelerator)
         batches = []
         for keys in lists:
             sizes = [len(wanted[key].input_ids) for key in keys]
-            mine = deal_all(range(len(keys)), sizes, accelerator.num_processes)
+            mine = share_by_tokens(range(len(keys)), sizes, accelerator.num_processes)
             own = mine[accelerator.process_index]
             for places in fill_batches([sizes[index] for index in own], _TOKENS_PER_BATCH):
                 batch = {keys[own[place]]: wanted[keys[own[place]]] for place in places}
@@ -228,7 +228,7 @@ class VectorCache:
         self._check_shared(written)
         lacking = len(wanted) - len(self.store.find(wanted))
         if lacking:
-            say(
+            log.info(
                 f"vectors: {lacking:,} of {len(wanted):,} documents are not kept and are encoded "
                 "in every epoch"
             )
@@ -331,7 +331,7 @@ class VectorCache:
             room -= entry.size_bytes
             if room < 0:
                 self._keeps = False
-                say(
+                log.info(
                     f"vectors: the cache has reached its limit, {self.options.name('limit_gib')}="
                     f"{self.limit / GIB:.4g}, and what is left in it is in use; further vectors "
                     "are not kept"

@@ -13,8 +13,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.cache import write_whole
 from hierbert.errors import error_text
+from hierbert.files import write_text
 
 
 def encoding_rounds(
@@ -45,7 +45,7 @@ def encoding_rounds(
             lines = [json.dumps([key.hex() for key in keys]) + "\n" for keys in known]
             text = "".join(lines)
             try:
-                write_whole(path, lambda aside: _write_text(aside, text))
+                write_text(path, text)
             except OSError as error:
                 why = error_text(error)
                 problem = f"{path} cannot be written: {why}; mend that and go on with --resume"
@@ -60,7 +60,3 @@ def _read(path: Path) -> list[list[bytes]]:
         return [[bytes.fromhex(key) for key in json.loads(line)] for line in lines]
     except (OSError, ValueError, TypeError):
         return []
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="ascii")

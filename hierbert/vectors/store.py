@@ -23,8 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hierbert.cache import write_whole
-from hierbert.progress import say
+from hierbert.files import write_whole
+from hierbert.log import log
 from hierbert.vectors.keys import KEY_BYTES
 from hierbert.vectors.limit import ENDING, mark_used
 
@@ -132,7 +132,7 @@ class VectorStore:
             return False
         except (OSError, RuntimeError) as error:
             # It may be whole: what fails is the storage, or mapping it into memory.
-            say(f"vectors: {path} cannot be read and is passed over ({error})")
+            log.warning(f"vectors: {path} cannot be read and is passed over ({error})")
             return False
         self._files[path.name] = file
         for row, key in enumerate(file.keys):
@@ -246,11 +246,13 @@ class VectorStore:
             self.open(path)
         except FileNotFoundError:
             # Another process had to make room at once; what is missing is encoded again.
-            say(f"vectors: {path} was removed by another process")
+            log.info(f"vectors: {path} was removed by another process")
         return path
 
     def _remove_damaged(self, path: Path, why: str) -> None:
-        say(f"vectors: {path} is damaged ({why}); it is removed and its documents encoded again")
+        log.warning(
+            f"vectors: {path} is damaged ({why}); it is removed and its documents encoded again"
+        )
         _unlink(path)
 
 
@@ -313,4 +315,4 @@ def _unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        say(f"vectors: {path} cannot be removed ({error})")
+        log.warning(f"vectors: {path} cannot be removed ({error})")

@@ -18,8 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hierbert.data import streams
-from hierbert.data.broken import BrokenRow
-from hierbert.data.corpus import Columns, Example, read_examples
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import read_examples
+from hierbert.data.document import BrokenRow, Example
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import ConfigError, DataError
 
@@ -33,8 +34,8 @@ few = settings(deadline=None, max_examples=150)
 
 def read(path: Path, keep_broken: bool, encoding: str = "utf-8", **columns: Any) -> list[Any]:
     named = Columns(**columns)
-    options = {"field": "--input", "role": "input", "encoding": encoding}
-    return list(read_examples(str(path), named, keep_broken=keep_broken, **options))
+    read = read_examples(str(path), named, role="input", encoding=encoding, keep_broken=keep_broken)
+    return list(read)
 
 
 def read_both_ways(path: Path, encoding: str = "utf-8", **columns: Any) -> list[Any]:
@@ -51,7 +52,7 @@ def read_both_ways(path: Path, encoding: str = "utf-8", **columns: Any) -> list[
     try:
         whole = read(path, False, encoding, **columns)
     except DataError as error:
-        assert len(str(error).splitlines()) == 1 and str(error).startswith("--input: ")
+        assert len(str(error).splitlines()) == 1 and str(error).startswith(str(path))
         assert any(isinstance(item, BrokenRow) for item in kept), error
     else:
         assert repr(whole) == repr(kept)
@@ -277,7 +278,7 @@ def test_names_of_any_characters(tmp_path_factory, spec) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("empty"))
         try:
-            sources = resolve_sources(spec, "--input", "input")
+            sources = resolve_sources(spec, "input")
         except (ConfigError, DataError) as error:
             assert len(str(error).splitlines()) == 1
         else:

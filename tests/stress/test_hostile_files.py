@@ -6,13 +6,12 @@ import os
 import socket
 import sys
 import types
-from pathlib import Path
 
 import pytest
 from hostile_data import broken, check, line, read
 
-from hierbert.data.broken import BrokenRow
-from hierbert.data.corpus import Columns, Example
+from hierbert.data.columns import Columns
+from hierbert.data.document import BrokenRow, Example
 from hierbert.errors import ConfigError, DataError
 
 A, B, C = line("a"), line("b"), line("c")
@@ -32,24 +31,24 @@ def test_pipes_devices_and_sockets_are_refused_before_they_are_opened(
         (tmp_path / "*.jsonl", "is no file but a pipe"),
         (tmp_path / "zero.jsonl", "is no file but a pipe, a socket or a device"),
         (tmp_path / "*.csv", "is no file but a link to nothing"),
-        (tmp_path / "s.txt", "is no file but a pipe, a socket"),
+        (tmp_path / "s.txt", "s.txt: is no file but a pipe, a socket"),
     ]:
         with pytest.raises(DataError, match=reason):
             read(spec)
-    with pytest.raises(DataError, match=r"s.txt' is no file but a pipe"):
+    with pytest.raises(DataError, match=r"s.txt: is no file but a pipe"):
         list(read(tmp_path))
     (tmp_path / "s.txt").unlink()
-    with pytest.raises(DataError, match=r"f.jsonl' is no file but a pipe"):
+    with pytest.raises(DataError, match=r"f.jsonl: is no file but a pipe"):
         read(tmp_path)
     (tmp_path / "f.jsonl").unlink()
     (tmp_path / "zero.jsonl").unlink()
-    with pytest.raises(DataError, match=r"nothing.csv' is a symbolic link inside a folder"):
+    with pytest.raises(DataError, match=r"nothing.csv: is a symbolic link inside a folder"):
         read(tmp_path)
 
 
 def test_a_directory_named_like_a_file(tmp_path) -> None:
     (tmp_path / "f.jsonl").mkdir()
-    with pytest.raises(DataError, match=r"f.jsonl' holds no .txt file"):
+    with pytest.raises(DataError, match=r"f.jsonl: the folder holds no .txt file"):
         read(tmp_path / "f.jsonl")
     (tmp_path / "g.jsonl").write_bytes(A)
     assert [item.id for item in read(tmp_path)] == ["g-1"]
@@ -66,7 +65,7 @@ def test_paths_with_dots_stay_what_was_named(tmp_path) -> None:
     assert [item.id for item in read(tmp_path / "sub")] == ["in/own"]
     assert [item.text for item in read(tmp_path / "sub" / ".." / "sub" / "in")] == ["own"]
     (tmp_path / "sub" / "in" / "up").symlink_to("..")
-    with pytest.raises(DataError, match="up' is a symbolic link inside a folder"):
+    with pytest.raises(DataError, match="up: is a symbolic link inside a folder"):
         list(read(tmp_path / "sub"))
 
 
@@ -99,11 +98,8 @@ def test_what_may_not_be_read_or_is_gone_costs_that_file_only(tmp_path, monkeypa
     (tmp_path / "b.jsonl").unlink()
     gone, last = items
     assert last.id == "c-1"
-    assert gone == BrokenRow(
-        None,
-        spec[1],
-        f"cannot read {spec[1]!r}: No such file or directory; nothing of the file was read",
-    )
+    reason = "cannot be read: No such file or directory; nothing of the file was read"
+    assert gone == BrokenRow(None, spec[1], reason)
     (tmp_path / "b.jsonl").write_bytes(A)
     opened = open
 
@@ -157,7 +153,7 @@ def test_texts_of_a_folder_break_one_by_one(tmp_path) -> None:
     expected = [
         ("pos/a", "fine"),
         broken(r"^is not utf-8: line 1 \(byte 3\) has the byte 0xe9", f"{place}/b.txt"),
-        broken("^begins with the byte order mark of utf-16; set data.encoding to utf-16$", "c.txt"),
+        broken("^begins with the byte order mark of utf-16; set --encoding to utf-16$", "c.txt"),
         ("pos/d", ""),
     ]
     check(tmp_path, expected)
@@ -172,11 +168,12 @@ def test_a_column_that_no_row_has_is_told_behind_the_rows(tmp_path) -> None:
 
 
 def test_what_is_no_mistake_of_a_file_still_ends_the_reading(tmp_path, monkeypatch) -> None:
+    (tmp_path / "f.jsonl").write_bytes(A)
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(DataError, match="standard input is closed"):
+    with pytest.raises(DataError, match="standard input: is closed"):
         list(read("-"))
-    with pytest.raises(ConfigError, match="unknown encoding"):
-        list(read(tmp_path_file(tmp_path), encoding="klingon"))
+    with pytest.raises(ConfigError, match=r"encoding='klingon' is an unknown .*utf-8"):
+        list(read(tmp_path / "f.jsonl", encoding="klingon"))
     datasets = pytest.importorskip("datasets")
 
     def no_network(*args, **kwargs):
@@ -185,11 +182,6 @@ def test_what_is_no_mistake_of_a_file_still_ends_the_reading(tmp_path, monkeypat
     monkeypatch.setattr(datasets, "load_dataset", no_network)
     with pytest.raises(DataError, match="no network"):
         list(read("hub://user/name"))
-
-
-def tmp_path_file(folder: Path) -> Path:
-    (folder / "f.jsonl").write_bytes(A)
-    return folder / "f.jsonl"
 
 
 def test_standard_input_keeps_broken_rows_too(monkeypatch) -> None:
@@ -202,6 +194,6 @@ def test_standard_input_keeps_broken_rows_too(monkeypatch) -> None:
         sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data.replace(b"\xff\n", b"")))
     )
     with pytest.raises(
-        DataError, match="occurs twice: a row before it, and standard input, line 3"
+        DataError, match="standard input, line 3: the id 'x' occurs twice, first in a row before it"
     ):
         list(read("-", keep_broken=False))

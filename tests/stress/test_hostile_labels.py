@@ -3,9 +3,9 @@
 import pytest
 from hostile_data import line, read
 
-from hierbert.data.corpus import Columns
-from hierbert.data.labels import LabelMap
+from hierbert.data.columns import Columns
 from hierbert.errors import DataError
+from hierbert.tasks.labels import LabelMap
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ import pytest
 from hostile_data import NOTHING_READ, broken, check, line, read
 
 from hierbert.data import streams
-from hierbert.data.broken import BrokenRow
-from hierbert.data.corpus import Example
+from hierbert.data.document import BrokenRow, Example
 from hierbert.errors import DataError
 
 pyarrow = pytest.importorskip("pyarrow")

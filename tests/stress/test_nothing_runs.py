@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from inference import infer, save_model, the_error
 
 from hierbert import HierBertPredictor
-from hierbert.cache import write_whole
 from hierbert.errors import ModelError
+from hierbert.files import write_whole
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.publishing.markdown import cell
+from hierbert.publishing.card import cell
 
 FOLDERS = [ROOT / name for name in ("hierbert", "benchmarks", ".ci")]
 SOURCES = [path.relative_to(ROOT) for folder in FOLDERS for path in sorted(folder.rglob("*.py"))]

@@ -1,6 +1,8 @@
 """The results of a run that never was, and the model card that tells them."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hierbert import HierBertConfig
 from hierbert.config import RunConfig
@@ -69,13 +71,18 @@ RESULTS = {
     },
     "environment": {"hierbert": "0.1.0", "torch": "2.13.0"},
 }
-CONFIG = HierBertConfig(
-    summarization=True,
-    id2label={0: "a|b", 1: "<b>*"},
-    label2id={"a|b": 0, "<b>*": 1},
-    problem_type="single_label_classification",
-    summary_limit=67.0,
-)
+
+
+def config_of(names: Sequence[str] = ("a|b", "<b>*"), **settings: Any) -> HierBertConfig:
+    """The configuration of a model with these labels."""
+    return HierBertConfig(
+        id2label=dict(enumerate(names)),
+        label2id={name: number for number, name in enumerate(names)},
+        **{"problem_type": "single_label_classification", **settings},
+    )
+
+
+CONFIG = config_of(summarization=True, summary_limit=67.0)
 
 
 def card_of(results: dict | None = RESULTS, config: HierBertConfig = CONFIG, *more: str) -> str:

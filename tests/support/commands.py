@@ -1,5 +1,6 @@
 """Runs the command lines as a user does: as processes, with files."""
 
+import argparse
 import contextlib
 import io
 import json
@@ -7,7 +8,10 @@ import os
 import runpy
 import subprocess
 import sys
+import tomllib
 import traceback
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,16 +22,17 @@ ROOT = Path(__file__).parents[2]
 def run(
     *arguments: str | Path,
     processes: int = 1,
-    stdin: str | bytes | None = None,
+    stdin: str | bytes | io.RawIOBase | None = None,
     here: bool = False,
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``train.py`` or ``infer.py`` (the first argument) and keep what it prints.
 
     Args:
-        arguments: The script, from the root of the repository, and its arguments.
+        arguments: The script, from the root of the repository, and its arguments; in this process
+            also an installed command.
         processes: More than one are started by torchrun.
-        stdin: What the command reads from its standard input.
+        stdin: What the command reads from its standard input; a stream in this process alone.
         here: Run the script in this process, which saves the start of an interpreter.
         environment: Variables set for the command.
     """
@@ -39,6 +44,7 @@ def run(
         launch += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
         launch += ["--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
+    assert not isinstance(stdin, io.RawIOBase), "only a command of this process reads a stream"
     data = stdin.encode("utf-8") if isinstance(stdin, str) else stdin
     done = subprocess.run(
         [*launch, str(ROOT / script), *rest], input=data, capture_output=True, env=env, check=False
@@ -49,25 +55,35 @@ def run(
 
 
 def _run_here(
-    script: str, arguments: list[str], stdin: str | bytes | None, environment: dict[str, str]
+    script: str,
+    arguments: list[str],
+    stdin: str | bytes | io.RawIOBase | None,
+    environment: dict[str, str],
 ) -> subprocess.CompletedProcess[str]:
     """The script as ``__main__`` of this process, with streams and arguments of its own."""
     data = stdin.encode("utf-8") if isinstance(stdin, str) else stdin or b""
+    raw = io.BufferedReader(data if isinstance(data, io.RawIOBase) else io.BytesIO(data))
     out, err = io.BytesIO(), io.BytesIO()
     streams = {
-        "stdin": io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"),
+        "stdin": io.TextIOWrapper(raw, encoding="utf-8"),
         "stdout": io.TextIOWrapper(out, encoding="utf-8", write_through=True),
         "stderr": io.TextIOWrapper(err, encoding="utf-8", write_through=True),
     }
     env = {"ACCELERATE_USE_CPU": "true", **environment}
     code: Any = 0
     with contextlib.ExitStack() as stack:
+        # A process of its own would know of no run before; nor shall one after know of this.
+        _forget_accelerator()
+        stack.callback(_forget_accelerator)
         stack.enter_context(mock.patch.dict(os.environ, env))
         stack.enter_context(mock.patch.object(sys, "argv", [script, *arguments]))
         for name, stream in streams.items():
             stack.enter_context(mock.patch.object(sys, name, stream))
         try:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
+            if script.endswith(".py"):
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+            else:
+                sys.exit(installed(script)())
         except SystemExit as stop:
             code = stop.code
             if isinstance(code, str):
@@ -78,6 +94,33 @@ def _run_here(
     texts = [stream.getvalue().decode("utf-8") for stream in (out, err)]
     code = code if isinstance(code, int) else int(code is not None)
     return subprocess.CompletedProcess([script, *arguments], code, *texts)
+
+
+def _forget_accelerator() -> None:
+    """Drop the precision and the device that accelerate keeps for the life of a process."""
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(True)
+
+
+def installed(command: str) -> Callable[[], int]:
+    """What an installed command such as ``hierbert-push`` calls."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, name = project["scripts"][command].split(":")
+    return getattr(import_module(module), name)
+
+
+def flags(command: str) -> dict[str, argparse.Action]:
+    """The flags of a command, each with what its parser knows of it."""
+    parsers: list[argparse.ArgumentParser] = []
+    parse = argparse.ArgumentParser.parse_known_args
+
+    def record(self: argparse.ArgumentParser, *given: Any, **more: Any) -> Any:
+        parsers.append(self)
+        return parse(self, *given, **more)
+
+    with mock.patch.object(argparse.ArgumentParser, "parse_known_args", record):
+        succeed(command, "--help", here=True)
+    return {flag: action for action in parsers[-1]._actions for flag in action.option_strings}
 
 
 def succeed(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -2,31 +2,33 @@
 
 import json
 import re
+from typing import Any
 
-from hierbert.data.broken import BrokenRow
-from hierbert.data.corpus import Columns, Example, read_examples
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import read_examples
+from hierbert.data.document import BrokenRow, Example
 from hierbert.errors import DataError
 
 NOTHING_READ = "; nothing of the file was read$"
+Expected = tuple[str, Any] | tuple[str | None, str, str]
 
 
-def read(spec, keep_broken=True, columns=None, encoding="utf-8", **kwargs):
-    kwargs = {"field": "--input", "role": "input", **kwargs}
+def read(spec, keep_broken=True, columns=None, encoding="utf-8", role="input"):
     return read_examples(
         spec if isinstance(spec, list) else str(spec),
         columns or Columns(),
+        role=role,
         encoding=encoding,
         keep_broken=keep_broken,
-        **kwargs,
     )
 
 
-def broken(reason, place="", row_id=None):
+def broken(reason, place="", row_id=None) -> Expected:
     """A `BrokenRow` whose reason matches a pattern and whose location ends with `place`."""
     return (row_id, place, reason)
 
 
-def same(item, expected) -> bool:
+def same(item, expected: Expected) -> bool:
     if isinstance(item, Example):
         return expected == (item.id, item.text)
     if len(expected) != 3:
@@ -36,7 +38,8 @@ def same(item, expected) -> bool:
     return bool(found) and "\n" not in item.reason and len(item.reason) < 2000
 
 
-def check(spec, expected, **kwargs) -> None:
+def check(spec, expected: list[Expected], **kwargs) -> None:
+    """Read twice with broken rows kept, and once without: rows, then one line with the place."""
     kept = list(read(spec, **kwargs))
     assert len(kept) == len(expected), kept
     for item, wanted in zip(kept, expected, strict=True):
@@ -53,9 +56,9 @@ def check(spec, expected, **kwargs) -> None:
     if not places:
         assert error is None and whole == kept
         return
-    assert error is not None and "\n" not in error and error.startswith("--input: ")
-    # Bytes are decoded in pieces, so a piece that is not text may cost the good rows before it.
-    assert whole == kept[: len(whole)] and len(whole) <= places[0]
+    assert error is not None and "\n" not in error
+    assert error.startswith(kept[places[0]].location)
+    assert whole == kept[: places[0]]
 
 
 def line(text, **more) -> bytes:

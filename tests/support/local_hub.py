@@ -413,7 +413,10 @@ class _Handler(BaseHTTPRequestHandler):
                 "sha": commit.oid,
                 "private": self.hub.repositories[name].private,
                 "tags": [],
-                "siblings": [{"rfilename": path} for path in sorted(commit.files)],
+                "siblings": [
+                    {"rfilename": path, "blobId": blob.oid, "size": len(blob.content)}
+                    for path, blob in sorted(commit.files.items())
+                ],
                 **({"cardData": metadata} if metadata else {}),
             },
         )

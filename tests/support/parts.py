@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hierbert.data.corpus import BrokenRow, Example
+from hierbert.data.document import BrokenRow, Example
 from hierbert.prediction import units
 from hierbert.prediction.output_folder import Manifest, OutputFolder
 from hierbert.prediction.parts import Merger, UnitWriter, done_units
-from hierbert.prediction.units import InputRow, UnitEnd, UnitName, cut_units, own_units
+from hierbert.prediction.units import Cuts, InputRow, UnitEnd, UnitName, cut_units, own_units
 
 
 def example(number: int, size: int = 1) -> Example:
@@ -32,10 +32,13 @@ def make_rows(sizes: list[int], broken: Iterable[int] = ()) -> list[InputRow]:
     )
 
 
-def all_items(sizes: list[list[int]], limit: int) -> Iterator[UnitName | InputRow | UnitEnd]:
+def all_items(
+    sizes: list[list[int]], limit: int, rows_per_shard: int | None = None
+) -> Iterator[UnitName | InputRow | UnitEnd]:
     """The units of sources whose rows have these sizes."""
     for index, source in enumerate(sizes):
-        yield from cut_units(make_rows(source), index, limit)
+        before = sum(map(len, sizes[:index]))
+        yield from cut_units(make_rows(source), index, Cuts(limit, rows_per_shard), before)
 
 
 def answer_to(row: InputRow) -> dict[str, Any]:
@@ -71,6 +74,7 @@ def work(
             target.start(manifest)
             folder = target.units_folder(manifest)
         merger = Merger(target, manifest, len(sources))
+        cuts = Cuts(manifest.unit_size, target.rows_per_shard)
         yield
 
         def one(index: int) -> Iterator[None]:
@@ -79,7 +83,7 @@ def work(
             items = (
                 item
                 for number, rows in enumerate(sources)
-                for item in cut_units(rows, number, manifest.unit_size)
+                for item in cut_units(rows, number, cuts, sum(map(len, sources[:number])))
             )
             for item in own_units(items, done, processes, index, names=["docs.jsonl"] * 9):
                 if isinstance(item, UnitName):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import ROOT
+from commands import ROOT, installed
 from local_hub import LocalHub
 
 FIRST_FORMAT = ROOT / "tests" / "fixtures" / "first_format"
@@ -114,6 +114,14 @@ class Worker:
         return Done(result, stdout, stderr)
 
     def push(self, *arguments: str | Path, token: str | None = TOKEN) -> Done:
-        """The publishing command."""
-        code = "from hierbert.publishing.cli import main\nresult = main(argv)"
-        return self.run(code, {"HF_TOKEN": token}, argv=[str(word) for word in arguments])
+        """The publishing command, as it is installed."""
+        push = installed("hierbert-push")
+        argv = ["hierbert-push", *map(str, arguments)]
+        return self.run(
+            "import importlib, sys\nsys.argv = argv\n"
+            "result = getattr(importlib.import_module(module), name)()",
+            {"HF_TOKEN": token},
+            argv=argv,
+            module=push.__module__,
+            name=push.__name__,
+        )

@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
+from hierbert.data.document import Row
 from hierbert.data.readers import read_rows
-from hierbert.data.rows import Row
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError
 
 
-def rows_of(
-    spec: str | Path | list[str], field: str = "data.train", role: str = "train", **kwargs: Any
-) -> list[Row]:
-    sources = resolve_sources(spec if isinstance(spec, list) else str(spec), field, role)
-    return [row for source in sources for row in read_rows(source, **kwargs)]
+def rows_of(spec: str | Path | list[str], role: str = "train", **kwargs: Any) -> list[Row]:
+    return [row for source in resolve_sources(spec, role) for row in read_rows(source, **kwargs)]
 
 
 def values_of(spec: str | Path | list[str], **kwargs: Any) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ from benchmarks.systems.lineup import BELT, CLS, MEAN, NAIVE, build_lineup
 from benchmarks.systems.naive import Naive
 from benchmarks.systems.ours import Ours
 from benchmarks.training_step import small_first
-from hierbert.data.plan import plan_epoch
+from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import DataError
 from tests.conftest import make_text as known_text
 

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert.data.aclsum import era_of
-from hierbert.data.corpus import Columns, Example, load_examples, read_examples
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import load_examples, read_examples
+from hierbert.data.document import Example
 from hierbert.errors import DataError, flag_setting
 
 needs_aclsum = pytest.mark.skipif(
@@ -27,11 +29,8 @@ def jsonl(path, *rows):
     return str(path)
 
 
-def load(spec, field="data.train", role="train", encoding="utf-8", setting=None, **columns):
-    extra = {"setting": setting} if setting else {}
-    return load_examples(
-        spec, Columns(**columns), field=field, role=role, encoding=encoding, **extra
-    )
+def load(spec, role="train", encoding="utf-8", **columns):
+    return load_examples(spec, Columns(**columns), role=role, encoding=encoding)
 
 
 def error_of(spec, **kwargs):
@@ -84,9 +83,9 @@ def test_texts_of_every_allowed_form(tmp_path, text):
 def test_texts_of_the_wrong_type(tmp_path, text, shown):
     path = jsonl(tmp_path / "docs.jsonl", {"text": "fine"}, {"text": text})
     message = error_of(path)
-    assert message.startswith(f"data.train: {path}, line 2: column 'text' holds ")
+    assert message.startswith(f"{path}, line 2: column 'text' holds ")
     assert shown in message
-    assert "allowed is a string, a list of strings or a list of lists of strings" in message
+    assert "allowed: a string, a list of strings or a list of lists of strings" in message
     assert ('an empty document must be ""' in message) == (text is None)
     assert len(message) < len(path) + 300
 
@@ -155,7 +154,7 @@ def test_missing_column_names_file_column_and_setting(tmp_path, columns, missing
     lines = jsonl(tmp_path / "my.jsonl", {"text": "a", "Body": "b", "keys": "c"})
     for path in (str(table), lines):
         message = error_of(path, **columns)
-        assert f"data.train: {path}" in message
+        assert message.startswith(path)
         assert f"has no column {missing!r}; its columns are 'text', 'Body', 'keys'" in message
         assert f"set {setting} to one of them" in message
     assert ("did you mean 'Body'?" in message) == (missing == "body")
@@ -164,23 +163,23 @@ def test_missing_column_names_file_column_and_setting(tmp_path, columns, missing
 
 def test_missing_column_names_the_flags_of_the_command_line(tmp_path):
     path = jsonl(tmp_path / "docs.jsonl", {"body": "a"})
-    message = error_of(path, field="--input", role="input", setting=flag_setting)
-    assert message.startswith("--input: ")
-    assert "set --text-column to one of them" in message
+    with pytest.raises(DataError) as caught:
+        load(path, role="input")
+    assert "set --text-column to one of them" in caught.value.worded(flag_setting)
 
 
 def test_json_lines_may_leave_labels_out_but_not_texts(tmp_path):
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a"}, {"text": "b", "label": "x"})
     assert [example.label for example in load(path, label="label")] == [None, "x"]
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a"}, {"id": "b"})
-    assert f"{path}, line 2 has no column 'text'; its columns are 'id'" in error_of(path)
+    assert f"{path}, line 2: has no column 'text'; its columns are 'id'" in error_of(path)
 
 
 def test_a_label_column_is_looked_for_in_every_file(tmp_path):
     a = jsonl(tmp_path / "a.jsonl", {"text": "a", "label": "x"})
     b = jsonl(tmp_path / "b.jsonl", {"text": "b", "lable": "x"})
     message = error_of([a, b], label="label")
-    assert f"{b} has no column 'label'" in message
+    assert f"{b}: has no column 'label'" in message
     assert "did you mean 'lable'?" in message
 
 
@@ -244,16 +243,16 @@ def test_an_id_that_occurs_twice_names_both_places(tmp_path):
     b = tmp_path / "b.csv"
     b.write_text('id,text\n3,"x\ny"\ntwo,z\n')
     message = error_of([a, str(b)])
-    assert f"the id 'two' occurs twice: {a}, line 2, and {b}, row 2" in message
+    assert f"{b}, row 2: the id 'two' occurs twice, first in {a}, line 2;" in message
     c = jsonl(tmp_path / "c.jsonl", {"text": "c", "id": "3"})
     b.write_text("id,text\n4,x\n3,y\n")
-    assert f"the id '3' occurs twice: {b}, row 2, and {c}, line 1" in error_of([a, str(b), c])
+    assert f"{c}, line 1: the id '3' occurs twice, first in {b}, row 2;" in error_of([a, str(b), c])
     assert "data.id_column" in message
 
 
 def test_an_id_made_of_a_number_equals_its_string(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", {"text": "a", "id": 1}, {"text": "b", "id": "1"})
-    assert "line 1, and" in error_of(path)
+    assert "occurs twice, first in" in error_of(path)
 
 
 def test_an_id_twice_in_folders_names_the_file(tmp_path):
@@ -261,7 +260,8 @@ def test_an_id_twice_in_folders_names_the_file(tmp_path):
     (tmp_path / "sub" / "x.txt").write_text("x")
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a", "id": "x"})
     message = error_of([str(tmp_path / "sub"), path])
-    assert f"{tmp_path / 'sub' / 'x.txt'}, and {path}, line 1" in message
+    assert message.startswith(f"{path}, line 1: the id 'x' occurs twice")
+    assert f"first in {tmp_path / 'sub' / 'x.txt'};" in message
 
 
 # Sources without rows.
@@ -285,7 +285,7 @@ def test_a_file_without_rows_is_named(tmp_path, name, content):
     path.write_text(content)
     full = jsonl(tmp_path / "full.jsonl", {"text": "a"})
     for spec in (str(path), [full, str(path)]):
-        assert error_of(spec) == f"data.train: {str(path)!r} holds no rows"
+        assert error_of(spec) == f"{path}: holds no rows"
 
 
 def test_an_empty_text_file_is_an_empty_document(tmp_path):
@@ -341,7 +341,7 @@ def test_csv_corpora_round_trip(tmp_path_factory, rows):
 
 def test_paths_are_checked_before_the_first_row_is_asked_for(tmp_path):
     with pytest.raises(DataError, match="there is no file or folder"):
-        read_examples(str(tmp_path / "no"), Columns(), field="data.train", role="train")
+        read_examples(str(tmp_path / "no"), Columns(), role="train")
 
 
 def test_examples_stream_in_small_memory(tmp_path):
@@ -349,7 +349,7 @@ def test_examples_stream_in_small_memory(tmp_path):
     line = json.dumps({"text": "x" * 50_000}) + "\n"
     path.write_text(line * 400)  # 20 MB
     tracemalloc.start()
-    count = sum(1 for _ in read_examples(str(path), Columns(), field="--input", role="input"))
+    count = sum(1 for _ in read_examples(str(path), Columns(), role="input"))
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 400
@@ -365,7 +365,7 @@ def test_standard_input_streams(monkeypatch):
             return b'{"text": "%d"}\n' % next(self.numbers)
 
     monkeypatch.setattr(sys, "stdin", Endless())
-    examples = read_examples("-", Columns(), field="--input", role="input")
+    examples = read_examples("-", Columns(), role="input")
     first = [(e.id, e.text) for e in itertools.islice(examples, 2)]
     assert first == [("stdin-1", "0"), ("stdin-2", "1")]
     assert next(Endless.numbers) < 5

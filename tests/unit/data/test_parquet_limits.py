@@ -12,23 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from hierbert.data import parquet, streams
-from hierbert.data.broken import BrokenRow
+from hierbert.data.document import BrokenRow, Row, Source
 from hierbert.data.readers import read_rows
-from hierbert.data.rows import Row
-from hierbert.data.sources import Source
 from hierbert.errors import DataError
 
 TOO_MUCH = "unpacks to more than is allowed"
 PEAK = """
 import resource, sys
 from pathlib import Path
+from hierbert.data.document import Source
 from hierbert.data.readers import read_rows
-from hierbert.data.sources import Source
 import pyarrow.parquet, pyarrow.compute
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
     items = 0
-    for item in read_rows(Source(path, "parquet", "f", Path(path)), keep_broken=True):
+    for item in read_rows(Source(path, "parquet", Path(path)), keep_broken=True):
         items += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(items, peak, getattr(item, "reason", ""))
@@ -37,7 +35,7 @@ BOMBS = ("texts", "lists", "packed well", "numbers", "long texts")
 
 
 def read(path: Path, keep_broken: bool = True) -> list[Row | BrokenRow]:
-    return list(read_rows(Source(str(path), "parquet", "f", path), keep_broken=keep_broken))
+    return list(read_rows(Source(str(path), "parquet", path), keep_broken=keep_broken))
 
 
 def repeated(text: str, rows: int) -> pa.Array:
@@ -106,9 +104,8 @@ def test_what_honestly_repeats_is_read(tmp_path) -> None:
     assert path.stat().st_size * 50 < n * 400
     rows = read(path)
     assert len(rows) == n
-    assert rows[-1] == Row(
-        {"id": n - 1, "text": "the same short text " * 20, "label": "a"}, str(path), n, "row"
-    )
+    last = {"id": n - 1, "text": "the same short text " * 20, "label": "a"}
+    assert rows[-1] == Row(last, f"{path}, row {n}", n)
 
 
 @pytest.mark.parametrize("characters", ["x", "é"])
@@ -125,7 +122,7 @@ def test_a_row_of_too_many_characters_is_broken(
     assert isinstance(first, Row) and isinstance(last, Row) and isinstance(second, Row)
     assert second.values == {"text": values[1]}
     assert broken == BrokenRow(None, f"{path}, row 3", "has more than 1,000 characters")
-    with pytest.raises(DataError, match="row 3 has more than 1,000 characters"):
+    with pytest.raises(DataError, match="row 3: has more than 1,000 characters"):
         read(path, keep_broken=False)
 
 
@@ -157,6 +154,5 @@ def test_rows_are_the_same_however_they_are_read(
         table, tmp_path / "a.parquet", row_group_size=group, dictionary_pagesize_limit=50
     )
     monkeypatch.setattr(parquet, "_BYTES_PER_BATCH", bytes_per_batch)
-    monkeypatch.setattr(parquet, "_LIST_EXPANSION", 0)
     found = read(tmp_path / "a.parquet", keep_broken=False)
     assert [row.values for row in found if isinstance(row, Row)] == table.to_pylist()

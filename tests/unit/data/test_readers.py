@@ -6,7 +6,6 @@ import gzip
 import io
 import itertools
 import json
-import os
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +13,11 @@ from hypothesis import strategies as st
 from reading import error_of, rows_of, values_of
 
 from hierbert.data import streams
-from hierbert.data.readers import read_rows
+from hierbert.data.corpus import Columns, load_examples
+from hierbert.data.document import Row, Source
+from hierbert.data.readers import READERS, Reader, allowed_endings, file_format, stdin_formats
 from hierbert.data.sources import resolve_sources
+from hierbert.data.streams import text_pieces
 from hierbert.errors import ConfigError, DataError, flag_setting
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -87,20 +89,6 @@ def test_parquet_gives_back_what_was_written(tmp_path):
     assert rows_of(path)[100].location == f"{path}, row 101"
 
 
-def test_json_object_of_columns(tmp_path):
-    path = tmp_path / "docs.json"
-    path.write_text('{"text": ["a", "b"], "label": [1, null]}')
-    assert values_of(path) == [{"text": "a", "label": 1}, {"text": "b", "label": None}]
-
-
-def test_single_text_is_one_document_with_its_own_line_ends(tmp_path):
-    path = tmp_path / "one.txt"
-    path.write_bytes(b"\xef\xbb\xbfa\r\nb\rc\n")
-    (row,) = rows_of(path)
-    assert row.values == {"text": "a\r\nb\rc\n"}
-    assert row.location == str(path)
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     table=st.lists(st.tuples(utf8_text, utf8_text), min_size=1, max_size=5),
@@ -169,103 +157,28 @@ def test_nan_is_missing_and_lone_surrogates_are_text(tmp_path):
     assert values_of(path) == [{"text": "\ud800", "label": None, "x": float("-inf")}]
 
 
-# Broken files: each message names the file, the place and what is wrong.
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ('{"text": "a",}', ["line 3, column 14", "broken JSON"]),
-        ('{"text": "a', ["line 3, column 10", "Unterminated string"]),
-        ('["text"]', ["line 3 must be an object", "a list"]),
-        ("null", ["line 3 must be an object", "null"]),
-        ('{"text": ' + "[" * 200_000 + "]" * 200_000 + "}", ["line 3", "recursion"]),
-        ('{"text": ' + "1" * 5000 + "}", ["line 3", "digits"]),
-    ],
-)
-def test_broken_json_line(tmp_path, line, expected):
-    path = tmp_path / "docs.jsonl"
-    path.write_text('{"text": "fine"}\n\n' + line + "\n")
-    message = error_of(path)
-    for part in ["data.train", str(path), *expected]:
-        assert part in message
-
-
-def test_json_document_named_jsonl_and_lines_named_json_are_told_apart(tmp_path):
-    (tmp_path / "a.jsonl").write_text('[\n{"text": "a"}\n]')
-    assert "must have the ending .json" in error_of(tmp_path / "a.jsonl")
-    (tmp_path / "b.json").write_text('{"text": "a"}\n{"text": "b"}')
-    message = error_of(tmp_path / "b.json")
-    assert "line 2, column 1" in message
-    assert "must have the ending .jsonl" in message
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("3", "it is a number"),
-        ('{"text": "a"}', "with the keys 'text'"),
-        ('{"a": [1], "b": [1, 2]}', "differ in length: 'a' 1, 'b' 2"),
-        ('[{"text": "a"}, "b"]', "row 2 must be an object in braces, but is a string"),
-        ("[" * 200_000, "recursion"),
-    ],
-)
-def test_json_of_the_wrong_shape(tmp_path, content, expected):
-    path = tmp_path / "docs.json"
-    path.write_text(content)
-    message = error_of(path)
-    assert str(path) in message
-    assert expected in message
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("text,label\na,1\nb\n", ["row 2 (line 3)", "1 fields", "header has 2", "'label'"]),
-        ('text,label\n"a\nb",1\nc,2,3\n', ["row 2 (line 4)", "3 fields", "header has 2"]),
-        ("text,,label\na,b,c\n", ["column 2 has no name"]),
-        ("text,label,text\na,b,c\n", ["'text' twice"]),
-        ('text,label\na,1\n"b"x,2\n', ["row 2 (line 3)", "expected after"]),
-        ('text,label\n"a,1\nb,2\n', ["row 1", "unexpected end of data"]),
-        ('text,"la', ["the header", "unexpected end of data"]),
-    ],
-)
-def test_broken_table(tmp_path, content, expected):
-    path = tmp_path / "my.csv"
-    path.write_text(content)
-    message = error_of(path)
-    for part in ["data.train", str(path), *expected]:
-        assert part in message
-
-
 @pytest.mark.parametrize("name", ["docs.jsonl", "docs.csv", "docs.json", "docs.txt"])
 def test_bytes_that_are_not_utf8_are_placed(tmp_path, name):
     path = tmp_path / name
     before = "text\n\u00e9" * 20_000  # the pieces end in the middle of characters
     path.write_bytes(before.encode() + b"caf\xe9 au lait")
     with pytest.raises(DataError) as caught:
-        for piece in streams.text_pieces(resolve_sources(str(path), "data.train", "train")[0]):
+        for piece in text_pieces(resolve_sources(str(path), "train")[0]):
             assert set(piece) <= set("text\n\u00e9")
     message = str(caught.value)
-    assert f"{str(path)!r} is not utf-8: line 20001 (byte {len(before.encode()) + 3})" in message
+    assert f"{path}: is not utf-8: line 20001 (byte {len(before.encode()) + 3})" in message
     assert "0xe9" in message
     assert "data.encoding" in message
     assert "latin-1 or utf-16" in message
-
-
-def test_wrong_byte_is_placed_behind_a_byte_order_mark_and_at_the_very_end(tmp_path):
-    path = tmp_path / "docs.txt"
-    path.write_bytes(codecs.BOM_UTF8 + b"ab\xff")
-    assert "line 1 (byte 5)" in error_of(path)
-    path.write_bytes(b"a\n\xe2\x82")
-    assert "line 2 (byte 2)" in error_of(path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
 def test_a_foreign_byte_order_mark_says_which_encoding_to_set(tmp_path, encoding):
     path = tmp_path / "docs.csv"
     path.write_bytes("text\na\n".encode(encoding))
-    message = error_of(path, setting=flag_setting)
+    with pytest.raises(DataError) as caught:
+        rows_of(path)
+    message = caught.value.worded(flag_setting)
     assert f"byte order mark of {encoding}; set --encoding to {encoding}" in message
     assert values_of(path, encoding=encoding) == [{"text": "a"}]
 
@@ -284,16 +197,7 @@ def test_unknown_encoding(tmp_path, encoding):
     path = tmp_path / "docs.csv"
     path.write_text("text\na\n")
     message = error_of(path, ConfigError, encoding=encoding)
-    assert f"data.encoding: unknown encoding {encoding!r}" in message
-
-
-def test_damaged_gzip(tmp_path):
-    path = tmp_path / "docs.jsonl.gz"
-    whole = gzip.compress(b'{"text": "a"}\n' * 1000)
-    for content in (whole[: len(whole) // 2], b"plain text", whole[:-8] + b"12345678"):
-        path.write_bytes(content)
-        message = error_of(path)
-        assert f"{str(path)!r} is damaged or not gzip data" in message
+    assert f"data.encoding={encoding!r} is an unknown encoding; allowed: names" in message
 
 
 def test_gzip_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
@@ -309,56 +213,40 @@ def test_gzip_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     assert "unpacks to more than is allowed" in error_of(path)
 
 
-def test_broken_parquet(tmp_path):
-    path = tmp_path / "docs.parquet"
-    path.write_bytes(b"PAR1 and then nothing PAR1")
-    assert f"{str(path)!r} cannot be read as parquet" in error_of(path)
+# The registry.
 
 
-def test_files_that_may_not_be_read(tmp_path, monkeypatch):
-    path = tmp_path / "docs.jsonl"
-    path.write_text("{}")
+def test_a_format_is_one_entry(tmp_path, monkeypatch):
+    def read_paragraphs(source: Source, encoding: str):
+        text = "".join(text_pieces(source, encoding))
+        for number, paragraph in enumerate(text.split("\n\n"), 1):
+            yield Row({"text": paragraph}, f"{source.name}, paragraph {number}", number)
 
-    def refuse(*args, **kwargs):  # root may read anything, so chmod would test nothing
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("builtins.open", refuse)
-    assert f"data.train: cannot read {str(path)!r}: Permission denied" in error_of(path)
-
-
-# Streaming: a reader that has given one row has not read the rest.
-
-
-@pytest.mark.parametrize("name", ["docs.jsonl", "docs.csv", "docs.jsonl.gz", "docs.csv.gz"])
-def test_first_rows_come_before_the_damage_behind_them(tmp_path, name):
-    rng_bytes = os.urandom(300_000).hex()  # does not compress, so the damage lies far behind
-    if ".jsonl" in name:
-        text = '{"text": "first"}\n' + json.dumps({"text": rng_bytes}) + "\n{broken"
-    else:
-        text = f"text\nfirst\n{rng_bytes}\nb,roken\n"
-    write_bytes(tmp_path / name, text.encode())
-    if name.endswith(".gz"):
-        path = tmp_path / name
-        path.write_bytes(path.read_bytes()[:-100_000])
-    (source,) = resolve_sources(str(tmp_path / name), "data.train", "train")
-    rows = read_rows(source)
-    assert next(rows).values == {"text": "first"}
-    with pytest.raises(DataError):
-        list(rows)
+    reader = Reader(read_paragraphs, (".par",), gzip=True, stdin=True)
+    monkeypatch.setitem(READERS, "paragraphs", reader)
+    write_bytes(tmp_path / "a.par", "é\n\nb".encode("latin-1"))
+    write_bytes(tmp_path / "b.par.gz", b"c")
+    examples = load_examples(tmp_path, Columns(), role="train", encoding="latin-1")
+    assert [(e.id, e.text) for e in examples] == [("a-1", "é"), ("a-2", "b"), ("b-1", "c")]
+    assert examples[1].location == f"{tmp_path / 'a.par'}, paragraph 2"
+    with pytest.raises(DataError, match="paragraph 1: has no column 'label'"):
+        load_examples(tmp_path, Columns(label="label"), role="train", encoding="latin-1")
+    assert ".ndjson, .par (each" in allowed_endings()
+    assert "paragraphs" in stdin_formats()
 
 
-def test_parquet_is_read_by_row_group(tmp_path):
-    path = tmp_path / "docs.parquet"
-    table = pyarrow.table({"text": [f"document {i}" * 50 for i in range(200)]})
-    parquet.write_table(table, path, row_group_size=100, compression="none", use_dictionary=False)
-    column = parquet.ParquetFile(path).metadata.row_group(1).column(0)
-    data = bytearray(path.read_bytes())
-    start = column.data_page_offset
-    data[start : start + 50] = b"\xff" * 50
-    path.write_bytes(bytes(data))
-    (source,) = resolve_sources(str(path), "data.train", "train")
-    rows = read_rows(source)
-    first = [next(rows).values["text"] for _ in range(64)]
-    assert first == [f"document {i}" * 50 for i in range(64)]
-    with pytest.raises(DataError, match=r"cannot be read after row \d+ as parquet"):
-        list(rows)
+def test_formats_are_known_by_their_endings():
+    known = {
+        "a.csv": ("csv", False), "A.TSV.GZ": ("tsv", True), "b.ndjson": ("jsonl", False),
+        "x/y.jsonl.gz": ("jsonl", True), "c.json": ("json", False), "d.txt": ("txt", False),
+        "e.parquet": ("parquet", False),
+    }  # fmt: skip
+    for name, expected in known.items():
+        assert file_format(name) == expected
+    for name in ("docs.xlsx", "docs", "docs.parquet.gz", "docs.txt.gz", ".csv", "jsonl", "a.gz"):
+        assert file_format(name) is None
+    assert stdin_formats() == ("csv", "tsv", "json", "jsonl")
+    assert allowed_endings() == (
+        ".csv, .tsv, .json, .jsonl, .ndjson (each also with .gz), .parquet, .txt, "
+        "or a folder of these"
+    )

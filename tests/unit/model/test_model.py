@@ -16,7 +16,13 @@ import hierbert
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
 from hierbert.model.aggregation import Aggregator, position_features
 from hierbert.model.decoding import label_answer
-from hierbert.model.heads import MISSING_LABEL, ClassificationHead, SummarizationHead
+from hierbert.model.heads import (
+    MISSING_LABEL,
+    ClassificationHead,
+    Structure,
+    SummarizationHead,
+    Vectors,
+)
 from hierbert.model.ragged import plan_micro_batches
 from hierbert.vectors.keys import document_key
 
@@ -179,14 +185,14 @@ def test_what_the_sentence_head_holds_is_linear_in_the_sentences(reach) -> None:
 
     def held(sentences: int) -> int:
         with counting_what_autograd_holds() as sizes:
-            head(
-                torch.randn(sentences, 32),
-                torch.randn(1, 32),
-                torch.randn(1, 32),
-                torch.tensor([sentences]),
-                torch.zeros(sentences, dtype=torch.long),
-                torch.ones(sentences, dtype=torch.long),
+            structure = Structure(
+                segments_per_document=torch.tensor([1]),
+                sentences_per_document=torch.tensor([sentences]),
+                sentence_segments=torch.zeros(sentences, dtype=torch.long),
+                sentence_tokens=torch.ones(sentences, dtype=torch.long),
             )
+            one = torch.randn(1, 32)
+            head(Vectors(one, one, one, structure, sentence=torch.randn(sentences, 32)))
         return sum(sizes)
 
     assert held(4000) < 4.5 * held(1000)
@@ -232,7 +238,9 @@ def test_losses_equal_their_formulas() -> None:
     torch.testing.assert_close(losses, torch.stack(by_hand))
     summarizer = SummarizationHead(HierBertConfig(num_labels=3, summarization=True))
     scores, labels = torch.tensor([0.3, -1.0, 2.0]), torch.tensor([1.0, 0.0, 1.0])
-    losses, labelled = summarizer.losses(scores, labels, torch.tensor([3, 0]))
+    losses, labelled = summarizer.losses(
+        scores, labels, Structure(torch.tensor([1, 1]), torch.tensor([3, 0]))
+    )
     shares = scores.sigmoid()
     pointwise = -(labels * shares.log() + (1 - labels) * (1 - shares).log()).mean()
     target = labels / labels.sum()

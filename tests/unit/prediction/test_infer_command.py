@@ -224,7 +224,7 @@ def test_standard_input_is_answered_up_to_its_broken_row(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(data)))
     output = tmp_path / "o.jsonl"
     assert infer(model, "--input", "-", "--output", output) == 2
-    assert "standard input, line 41, column 2: broken JSON" in the_error(capsys)
+    assert "standard input, line 41: broken JSON in column 2" in the_error(capsys)
     rows = kept_rows(output)
     # That the last was a unit by itself was not known yet.
     assert [row["id"] for row in rows] == [f"d{number}" for number in range(39)]

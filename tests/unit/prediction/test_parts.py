@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts import answer_to, make_rows, manifest_of, shard_rows, to_rows, work
 
-from hierbert.data.corpus import Example
+from hierbert.data.document import Example
 from hierbert.errors import RunError
 from hierbert.prediction.output_folder import Manifest, OutputFolder
 from hierbert.prediction.parts import Merger, UnitWriter, done_units, read_footer, unit_path
-from hierbert.prediction.units import InputRow, UnitEnd, UnitName, cut_units
+from hierbert.prediction.units import Cuts, InputRow, UnitEnd, UnitName, cut_units
 
 
 class Killed(BaseException):
@@ -193,7 +193,7 @@ def one_unit(tmp_path: Path) -> tuple[OutputFolder, Path]:
     target.start(manifest)
     writer = UnitWriter(target.units_folder(manifest), target.writing)
     rows = to_rows([Example("a b", "x", None, None, "line 1"), Example("字", "y", None, None, "")])
-    for item in cut_units(rows, 0, 99):
+    for item in cut_units(rows, 0, Cuts(99)):
         if isinstance(item, UnitName):
             writer.start(item)
         elif isinstance(item, InputRow):
@@ -249,7 +249,7 @@ def test_a_damaged_unit_is_answered_again(tmp_path) -> None:
 def test_an_input_that_has_changed_is_refused_and_what_was_done_stays(
     tmp_path, change, message
 ) -> None:
-    target = OutputFolder(tmp_path / "out", "jsonl", 3)
+    target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
     (rows,) = ten(target, steps=14)
     assert len(list(target.unfinished.glob("*/unit-*"))) == 3
     with pytest.raises(RunError, match=message):
@@ -300,7 +300,7 @@ def test_a_worker_that_outlives_its_job_cannot_touch_the_next_one(tmp_path, over
     manifest = manifest_of(unit_size=3)
     target.start(manifest)
     orphan = UnitWriter(target.units_folder(manifest), target.writing)
-    name, *rows, end = list(cut_units(sources[0], 0, 12))
+    name, *rows, end = list(cut_units(sources[0], 0, Cuts(12)))
     assert isinstance(name, UnitName) and isinstance(end, UnitEnd)
     orphan.start(name)
     for row in rows:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from inference import answer, save_model, the_error
 from parts import assert_equal_rows, manifest_of, to_rows
 
-from hierbert.data.corpus import BrokenRow, Columns, Example
-from hierbert.data.ids import SeenIds
+from hierbert.data.columns import Columns
+from hierbert.data.document import BrokenRow, Example
+from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import HierBertError, RunError
 from hierbert.fingerprints import folder_fingerprint
 from hierbert.prediction.cli import main
@@ -40,7 +41,7 @@ from hierbert.prediction.ray_engine import (
     repeated_ids,
     unpack,
 )
-from hierbert.prediction.units import InputRow, Inputs, UnitEnd, UnitName, cut_units
+from hierbert.prediction.units import Cuts, InputRow, Inputs, UnitEnd, UnitName, cut_units
 
 ROWS = make_rows(12, seed=4)
 ROWS[3]["text"] = ""
@@ -63,13 +64,12 @@ def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data)
     wanted = repeated_hashes(hashes)
     assert len(wanted) == len(shared)
     found = {n: find_rows(inputs, n, wanted) for n in range(2)}
-    repeated = repeated_ids(found, keep_broken=False)
+    repeated = repeated_ids(found)
     assert set(repeated) == ({1} if shared else set())
     assert set(repeated.get(1, {})) == {row for row, name in enumerate(second) if name in shared}
-    for row, reason in repeated.get(1, {}).items():
-        assert f"{files[0]}, line {first.index(second[row]) + 1}" in reason
-        assert f"{files[1]}, line {row + 1}" in reason
-    assert all("first in" in reason for reason in repeated_ids(found, True).get(1, {}).values())
+    for row, error in repeated.get(1, {}).items():
+        assert f"first in {files[0]}, line {first.index(second[row]) + 1};" in error.message
+        assert error.place == f"{files[1]}, line {row + 1}"
 
 
 def test_rows_whose_ids_were_read_before_are_broken_rows_as_in_a_local_job(tmp_path) -> None:
@@ -80,8 +80,8 @@ def test_rows_whose_ids_were_read_before_are_broken_rows_as_in_a_local_job(tmp_p
     inputs = Inputs.find([str(path) for path in paths], Columns(), keep_broken=True)
     seen = SeenIds()
     list(inputs.rows(0, seen))
-    local = list(cut_units(inputs.rows(1, seen), 1, 5))
-    on_ray = list(cut_units(_without_repeated(inputs.rows(1), {2: "occurs twice"}), 1, 5))
+    local = list(cut_units(inputs.rows(1, seen), 1, Cuts(5), 1))
+    on_ray = list(cut_units(_without_repeated(inputs.rows(1), {2: "occurs twice"}), 1, Cuts(5), 1))
     ends = [[item for item in items if isinstance(item, UnitEnd)] for items in (local, on_ray)]
     assert ends[0] == ends[1]
     texts = [item.text for item in on_ray if isinstance(item, InputRow)]
@@ -112,7 +112,7 @@ def test_what_is_packed_comes_back(items) -> None:
 
 def test_calls_are_of_whole_units() -> None:
     rows = to_rows([Example(f"d{n}", "x", None, None, "") for n in range(7)])
-    calls = list(_calls(cut_units(rows, 0, 2), 2))
+    calls = list(_calls(cut_units(rows, 0, Cuts(2)), 2))
     assert [sum(isinstance(item, InputRow) for item in call) for call in calls] == [4, 3]
     assert all(isinstance(call[0], UnitName) and isinstance(call[-1], UnitEnd) for call in calls)
 
@@ -190,7 +190,7 @@ def rows_of(rows: list[dict[str, Any]]) -> list[InputRow]:
 
 def work(actor: UnitAnswerer, rows: list[InputRow], limit: int = 10**9) -> HierBertError | int:
     """The mistake, or how many units are done."""
-    data = pack(list(cut_units(rows, 0, limit)))
+    data = pack(list(cut_units(rows, 0, Cuts(limit))))
     batch = {"source": np.array([0]), "kind": np.array([0]), "data": np.array([data], object)}
     made = actor(batch)
     values = json.loads(made["data"][0])
@@ -255,7 +255,7 @@ def test_a_document_that_cannot_be_answered_is_left_out_or_stops_the_job_by_name
     if isinstance(error, RunError):
         stopped = work(actor_of(model, target), rows_of(ROWS))
         assert isinstance(stopped, RunError)
-        assert str(stopped) == "--input: docs, line 2: too little memory"
+        assert str(stopped) == "docs, line 2: too little memory"
         assert not list(target.unfinished.glob("*/unit-*"))
         assert not list(target.unfinished.glob("*/new-*"))
         error.place = None

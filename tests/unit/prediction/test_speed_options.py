@@ -34,9 +34,8 @@ from hierbert.model.text_encoders import encoder_layers
 from hierbert.prediction import batches
 from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
-from hierbert.training import passes
+from hierbert.training import memory
 from hierbert.training.loop import Trainer
-from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
@@ -429,7 +428,7 @@ def test_a_reader_that_leaves_ends_the_worker(encoders) -> None:
 def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, monkeypatch) -> None:
     """A run that stops before its first epoch ends, and goes on where a probe would say 240."""
     answers, used = iter((384, 240)), []
-    monkeypatch.setattr(passes, "probe_tokens_per_forward", lambda *_: next(answers))
+    monkeypatch.setattr(memory, "probe_tokens_per_forward", lambda *_: next(answers))
     settings_ = [
         f"data.train={write_jsonl(tmp_path / 'train.jsonl', make_rows(8, seed=1))}",
         "data.label_column=label",
@@ -442,11 +441,11 @@ def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, mo
     config = load_config(RunConfig, None, settings_)
     real = Trainer.run
 
-    def stopped(self: Trainer, options: ResumeOptions) -> Any:
+    def stopped(self: Trainer, resume: bool) -> Any:
         used.append(self.model.hierbert.segment_encoder.tokens_per_forward)
-        if not options.resume:
+        if not resume:
             raise KeyboardInterrupt
-        return real(self, options)
+        return real(self, resume)
 
     monkeypatch.setattr(Trainer, "run", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -7,12 +7,15 @@ import pytest
 from commands import write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parts import all_items, example, to_rows
+from parts import all_items, to_rows
 
-from hierbert.data.corpus import BrokenRow, Columns, Example, read_examples
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import read_examples
+from hierbert.data.document import BrokenRow, Example
 from hierbert.errors import RunError
 from hierbert.prediction import units
 from hierbert.prediction.units import (
+    Cuts,
     InputRow,
     Inputs,
     Passed,
@@ -60,11 +63,18 @@ SIZES = st.lists(st.lists(st.integers(0, 60), max_size=30), min_size=1, max_size
 
 
 @settings(deadline=None, max_examples=60)
-@given(sizes=SIZES, limit=st.integers(1, 100), most_rows=st.integers(1, 9))
-def test_every_row_is_in_one_unit_which_ends_as_soon_as_it_is_full(sizes, limit, most_rows) -> None:
+@given(
+    sizes=SIZES,
+    limit=st.integers(1, 100),
+    most_rows=st.integers(1, 9),
+    shard=st.none() | st.integers(1, 12),
+)
+def test_every_row_is_in_one_unit_which_ends_as_soon_as_it_is_full(
+    sizes, limit, most_rows, shard
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(units, "_MOST_ROWS", most_rows)
-        items = list(all_items(sizes, limit))
+        items = list(all_items(sizes, limit, shard))
     expected = [(n, size) for n, source in enumerate(sizes) for size in source]
     unit: list[int] = []
     found, names, firsts = [], [], [0] * len(sizes)
@@ -81,7 +91,11 @@ def test_every_row_is_in_one_unit_which_ends_as_soon_as_it_is_full(sizes, limit,
             assert (item.rows, item.size) == (len(unit), sum(unit))
             # Without its last row a unit is not full yet, and with it it is, but for the last one.
             assert sum(unit[:-1]) < limit and len(unit) <= most_rows
-            assert item.last or sum(unit) >= limit or len(unit) == most_rows
+            full = sum(unit) >= limit or len(unit) == most_rows
+            ends_shard = shard is not None and len(found) % shard == 0
+            assert item.last or full or ends_shard
+            first = len(found) - len(unit)
+            assert shard is None or not unit or first // shard == (len(found) - 1) // shard
     assert found == expected
     ends = [item for item in items if isinstance(item, UnitEnd)]
     assert [end.name for end in ends] == names == sorted(names)
@@ -161,8 +175,8 @@ def test_ids_are_those_of_all_sources_together(tmp_path) -> None:
     files = [str(path) for path in sorted(tmp_path.glob("*/*"))]
     inputs = Inputs.find(files, Columns())
     alone = [row.id for index in range(3) for row in inputs.rows(index)]
-    together = [item.id for item in all_units(inputs, 9) if isinstance(item, InputRow)]
-    corpus = read_examples(files, Columns(), field="--input", role="input")
+    together = [item.id for item in all_units(inputs, Cuts(9)) if isinstance(item, InputRow)]
+    corpus = read_examples(files, Columns(), role="input")
     assert alone == together == [item.id for item in corpus]
     assert alone[0] == f"{files[0]}-1" and alone[1] == "7" and len(set(alone)) == 4
 
@@ -172,8 +186,7 @@ def test_input_that_changes_while_a_job_runs_is_told(tmp_path) -> None:
     inputs = Inputs.find([str(path)], Columns())
     checks = check_inputs(inputs)
     assert checks == [SourceCheck(3, 3, 0, checks[0].digest)]
-    assert len(list(all_units(inputs, 9, checks))) == 5
+    assert len(list(all_units(inputs, Cuts(9), checks))) == 5
     write_jsonl(path, [{"id": n, "text": "y"} for n in range(3)])
     with pytest.raises(RunError, match=r"a\.jsonl has changed since it was checked"):
-        list(all_units(inputs, 9, checks))
-    assert example(0).id == "d0"
+        list(all_units(inputs, Cuts(9), checks))

@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.evaluation import baselines
-from hierbert.evaluation.baselines import lead, lexrank, majority_class, random, tail, textrank
 from hierbert.model.selection import Budget, select_within
+from hierbert.scoring import baselines
+from hierbert.scoring.baselines import (
+    LABEL_BASELINES,
+    SUMMARY_BASELINES,
+    LabelBaseline,
+    label_baselines,
+    lexrank,
+    textrank,
+)
 
 fast = settings(deadline=None, max_examples=100)
 documents = st.lists(
@@ -29,16 +36,15 @@ def walk(similarity, damping=0.15):
     return np.linalg.solve(matrix, np.full(size, damping / size))
 
 
-def cosines(sentences, idf=None):
+def cosines(sentences):
     bags = [Counter(sentence.split()) for sentence in sentences]
-    if idf is None:
-        vocabulary = {word for bag in bags for word in bag}
-        idf = {word: math.log(len(bags) / sum(word in bag for bag in bags)) for word in vocabulary}
+    vocabulary = {word for bag in bags for word in bag}
+    idf = {word: math.log(len(bags) / sum(word in bag for bag in bags)) for word in vocabulary}
     similarity = np.zeros((len(bags), len(bags)))
-    norms = [math.sqrt(sum((n * idf.get(w, 0)) ** 2 for w, n in bag.items())) for bag in bags]
+    norms = [math.sqrt(sum((n * idf[w]) ** 2 for w, n in bag.items())) for bag in bags]
     for i, first in enumerate(bags):
         for j, second in enumerate(bags):
-            product = sum(n * second[w] * idf.get(w, 0) ** 2 for w, n in first.items())
+            product = sum(n * second[w] * idf[w] ** 2 for w, n in first.items())
             if norms[i] * norms[j] > 0:
                 similarity[i, j] = product / (norms[i] * norms[j])
     return similarity
@@ -51,44 +57,17 @@ def test_continuous_lexrank_is_the_stationary_walk_along_cosines(sentences):
 
 
 @fast
-@given(documents, st.sampled_from([0.1, 0.31]))
-def test_lexrank_with_threshold_is_the_stationary_walk_along_pairs(sentences, threshold):
-    near = (cosines(sentences) > threshold).astype(float)
-    assert lexrank(sentences, threshold=threshold) == pytest.approx(walk(near), abs=1e-6)
-
-
-@fast
-@given(documents, st.integers(1, 8))
-def test_lexrank_with_threshold_knows_no_pairs_out_of_reach(sentences, reach):
+@given(documents, st.sampled_from([0.1, 0.31]), st.sampled_from([1, 2, 5, 2048]))
+def test_lexrank_with_threshold_is_the_stationary_walk_along_pairs_in_reach(
+    sentences, threshold, reach
+):
     places = np.arange(len(sentences))
-    near = (cosines(sentences) > 0.1) & (abs(places[:, None] - places) <= reach)
+    near = (cosines(sentences) > threshold) & (abs(places[:, None] - places) <= reach)
     expected = pytest.approx(walk(near.astype(float)), abs=1e-6)
-    assert lexrank(sentences, threshold=0.1, reach=reach) == expected
+    assert lexrank(sentences, threshold=threshold, reach=reach) == expected
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "_PAIRS_AT_ONCE", 3)
-        assert lexrank(sentences, threshold=0.1, reach=reach) == expected
-
-
-def test_lexrank_refuses_a_reach_below_one():
-    with pytest.raises(ValueError, match="reach=0 is not allowed"):
-        lexrank(["a b"], threshold=0.1, reach=0)
-
-
-@fast
-@given(documents)
-def test_textrank_is_the_same_by_a_few_words_at_a_time(sentences):
-    expected = pytest.approx(textrank(sentences), abs=1e-12)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "_CELLS_AT_ONCE", 4)
-        assert textrank(sentences) == expected
-
-
-@fast
-@given(documents)
-def test_lexrank_takes_given_rarities(sentences):
-    idf = {"a": 2.0, "b": 0.5, "of": 0.1}
-    expected = walk(cosines(sentences, idf), damping=0.3)
-    assert lexrank(sentences, idf=idf, damping=0.3) == pytest.approx(expected, abs=1e-6)
+        assert lexrank(sentences, threshold=threshold, reach=reach) == expected
 
 
 @fast
@@ -128,12 +107,6 @@ def test_graph_scores_of_odd_documents(rank):
     assert rank(["the same"] * 4) == pytest.approx([1 / 4] * 4)
 
 
-@pytest.mark.parametrize("rank", [lexrank, textrank])
-def test_graph_scores_refuse_a_walk_that_need_not_settle(rank):
-    with pytest.raises(ValueError, match="damping=0 is not allowed"):
-        rank(["a b"], damping=0)
-
-
 def test_graph_scores_of_thousands_of_sentences_are_finite():
     dice = np.random.default_rng(0)
     frequencies = 1 / np.arange(1, 5001)
@@ -145,26 +118,41 @@ def test_graph_scores_of_thousands_of_sentences_are_finite():
 
 def test_lead_and_tail_take_the_ends():
     sentences = ["a", "b", "c", "d"]
-    assert select_within(lead(sentences), sentences, Budget(max_sentences=2)) == [0, 1]
-    assert select_within(tail(sentences), sentences, Budget(max_sentences=2)) == [2, 3]
+    for name, ends in (("Lead", [0, 1]), ("Tail", [2, 3])):
+        scores = SUMMARY_BASELINES[name](sentences, "id", 0)
+        assert select_within(scores, sentences, Budget(max_sentences=2)) == ends
 
 
-def test_random_depends_on_document_and_seed_alone():
-    sentences = ["x"] * 20
-    first = random(sentences, "paper 1", seed=1)
-    assert first == random(sentences, "paper 1", seed=1)
-    assert first != random(sentences, "paper 2", seed=1)
-    assert first != random(sentences, "paper 1", seed=2)
+def test_random_depends_on_document_and_seed_alone_and_prefers_no_place():
+    random = SUMMARY_BASELINES["Random"]
+    first = random(["x"] * 20, "paper 1", 1)
+    assert first == random(["y"] * 20, "paper 1", 1)
+    assert first != random(["x"] * 20, "paper 2", 1) and first != random(["x"] * 20, "paper 1", 2)
     assert len(set(first)) == 20 and all(0 <= score < 1 for score in first)
-
-
-def test_random_prefers_no_place():
-    means = np.mean([random(["x"] * 10, f"{number}") for number in range(2000)], axis=0)
+    means = np.mean([random(["x"] * 10, f"{number}", 0) for number in range(2000)], axis=0)
     assert means == pytest.approx([0.5] * 10, abs=0.04)  # 6 deviations of a mean of 2000
 
 
-def test_majority_class_is_the_most_frequent_and_then_the_first_seen():
-    assert majority_class(["b", "a", "a", "b", "c"]) == "b"
-    assert majority_class(iter([3, 1, 1])) == 1
-    with pytest.raises(ValueError, match="no labels"):
-        majority_class([])
+def test_every_summary_baseline_scores_every_sentence():
+    assert list(SUMMARY_BASELINES) == ["Random", "Lead", "Tail", "TextRank", "LexRank"]
+    sentences = ["one word here", "two words here", "three"]
+    scores = {name: rank(sentences, "id", 3) for name, rank in SUMMARY_BASELINES.items()}
+    assert scores["LexRank"] == lexrank(sentences, threshold=0.1)
+    assert all(len(each) == 3 for each in scores.values())
+
+
+def test_label_baselines_are_scored_like_a_model(monkeypatch):
+    texts, asked = ["t"] * 3, ["u"] * 2
+    single = label_baselines("single_label", texts, [2, 1, 2], asked, [2, 0])["majority"]
+    assert single["accuracy"] == 0.5 and single["macro_f1"] == pytest.approx(1 / 3)
+    number = label_baselines("regression", texts, [1.0, 2.0, 6.0], asked, [3.0, 5.0])["majority"]
+    assert number["mse"] == 2.0 and number["mae"] == 1.0
+    first_seen = label_baselines("single_label", texts, [2, 1, 1, 2], asked, [2, 2])["majority"]
+    assert first_seen["accuracy"] == 1.0
+    tables = [[1, 0]] * 3, asked, [[1, 0], [0, 1]]
+    assert label_baselines("multi_label", texts, *tables) == {"majority": {}}
+    # A new one is one entry.
+    all_labels = LabelBaseline("all", "All", ("multi_label",), lambda t, y, a: np.ones((len(a), 2)))
+    monkeypatch.setattr(baselines, "LABEL_BASELINES", [*LABEL_BASELINES, all_labels])
+    found = label_baselines("multi_label", texts, *tables)
+    assert found["all"]["micro_f1"] == pytest.approx(2 / 3) and found["majority"] == {}

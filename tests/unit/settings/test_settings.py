@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,25 +19,27 @@ from conftest import make_rows
 from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.config_loading import load_config
-from hierbert.data.corpus import Example
-from hierbert.data.documents import PreparedDocument
-from hierbert.data.labels import LabelMap
+from hierbert.data.document import Example
 from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
-from hierbert.evaluation import scores
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.rouge import ROUGE_TYPES
+from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
+from hierbert.scoring import METRICS
+from hierbert.tasks.classification import Classification
+from hierbert.tasks.evaluation import Answer, choose_metric
+from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.summarization import Summarization
+from hierbert.tasks.task import Task
 from hierbert.training import run
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.results import sample_answer
-from hierbert.training.resuming import ResumeOptions
 from hierbert.training.run import train
 from hierbert.vectors import fill
 
-NUMBERS = LabelMap([], "regression")
-LABELS = LabelMap(["a", "b", "c"], "multi_label")
+NUMBERS = Classification(LabelMap([], "regression"))
+LABELS = Classification(LabelMap(["a", "b", "c"], "multi_label"))
 
 
 def load(*overrides: str) -> RunConfig:
@@ -95,27 +98,26 @@ def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkey
 
 
 @pytest.mark.parametrize(
-    ("label_map", "summarize", "expected"),
+    ("tasks", "expected"),
     [
-        (LabelMap(["a", "b"], "single_label"), False, 0.4),
-        (LABELS, False, 0.6),
-        (LABELS, True, (0.6 + 0.2) / 2),
-        (NUMBERS, False, -50.0),
-        (NUMBERS, True, (0.8 + 0.2) / 2),
-        (None, True, 0.2),
+        ([Classification(LabelMap(["a", "b"], "single_label"))], 0.4),
+        ([LABELS], 0.6),
+        ([LABELS, Summarization()], (0.6 + 0.2) / 2),
+        ([NUMBERS], -50.0),
+        ([NUMBERS, Summarization()], (0.8 + 0.2) / 2),
+        ([Summarization()], 0.2),
     ],
 )
-def test_the_metric_that_auto_takes(label_map, summarize, expected) -> None:
+def test_the_metric_that_auto_takes(tasks, expected) -> None:
     figures = {"macro_f1": 0.4, "map": 0.6, "mse": 50.0, "r2": 0.8, "rouge1": 0.2, "loss": 1.0}
-    assert scores.choose_metric("auto", figures, label_map, summarize) == pytest.approx(expected)
+    assert choose_metric("auto", figures, tasks) == pytest.approx(expected)
 
 
 def test_the_help_names_exactly_the_metrics_there_are() -> None:
     (metric,) = (field for field in fields(TrainingConfig) if field.name == "metric")
     text = str(metric.metadata["help"])
     listed = re.split(r", | or ", text.partition("checkpoint: ")[2].partition(";")[0])
-    known = {name for names in scores._LABEL_METRICS.values() for name in names}
-    assert set(listed) == known | set(ROUGE_TYPES) | {"loss"}
+    assert set(listed) == {*METRICS, "loss"}
     assert len(listed) == len(set(listed))
 
 
@@ -130,8 +132,8 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     states = []
     original = Trainer.run
 
-    def kept(self: Trainer, options: ResumeOptions):
-        states.append(original(self, options))
+    def kept(self: Trainer, resume: bool):
+        states.append(original(self, resume))
         return states[-1]
 
     monkeypatch.setattr(Trainer, "run", kept)
@@ -179,24 +181,23 @@ def test_a_threshold_travels_with_the_model_and_decides_what_is_shown(small, tmp
     assert x["recall"] == 1.0
 
 
+def sample(identity: str, *tasks: Task, threshold: float = 0.5) -> str:
+    """What is shown of a document whose probabilities are 0.3, 0.5 and 0.7."""
+    segmented: Any = None
+    document = PreparedDocument(identity, segmented, {"classification": None})
+    answer = Answer(0, {"classification": [-0.8473, 0.0, 0.8473]}, {})
+    return sample_answer(
+        document, answer, tasks, "test", HierBertConfig(decision_threshold=threshold)
+    )
+
+
 def test_the_sample_shows_labels_from_the_threshold_on() -> None:
-    document = PreparedDocument.__new__(PreparedDocument)
-    object.__setattr__(document, "id", "d")
-    answer = Answer.__new__(Answer)
-    # Probabilities 0.3, 0.5 and 0.7.
-    for name, value in (("logits", [-0.8473, 0.0, 0.8473]), ("selected", None)):
-        object.__setattr__(answer, name, value)
-    assert sample_answer(document, answer, LABELS, "test").endswith("labels: b (0.50), c (0.70)")
-    assert sample_answer(document, answer, LABELS, "test", 0.6).endswith("labels: c (0.70)")
+    assert sample("d", LABELS).endswith("labels: b (0.50), c (0.70)")
+    assert sample("d", LABELS, threshold=0.6).endswith("labels: c (0.70)")
 
 
 def test_the_sample_commands_no_terminal() -> None:
-    document = PreparedDocument.__new__(PreparedDocument)
-    object.__setattr__(document, "id", "a\x1b[2Jb\nc")
-    answer = Answer.__new__(Answer)
-    for name in ("logits", "selected"):
-        object.__setattr__(answer, name, None)
-    assert sample_answer(document, answer, None, "test") == "One test document: a\\x1b[2Jb\\nc"
+    assert sample("a\x1b[2Jb\nc") == "One test document: a\\x1b[2Jb\\nc"
 
 
 def test_a_summary_rule_that_cannot_be_leaves_no_run_folder(small, tmp_path, monkeypatch) -> None:

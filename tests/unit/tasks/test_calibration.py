@@ -18,19 +18,22 @@ from torch.nn import functional as F
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
-from hierbert.data.labels import LabelMap
 from hierbert.errors import ConfigError
-from hierbert.evaluation.answers import Answer
-from hierbert.evaluation.calibration import Calibration, fit_temperature
+from hierbert.scoring.calibration import Calibration, fit_temperature
+from hierbert.tasks.classification import Classification
+from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored
 from hierbert.training.run import train
 
-NAMES = ["a", "b", "c"]
 
-
-def fit(logits: torch.Tensor, labels: list[Any], kind: str) -> Calibration | None:
-    answers = [Answer(i, logits=row) for i, row in enumerate(logits.tolist())]
-    documents: Any = [SimpleNamespace(label=label) for label in labels]
-    return fit_temperature(answers, documents, LabelMap(NAMES[: logits.shape[1]], kind))
+def fit(logits: torch.Tensor, labels: list[Any], kind: str) -> Calibration:
+    if kind == "single_label":
+        return fit_temperature(logits.numpy(), labels)
+    table = np.zeros(logits.shape, dtype=int)
+    for row, names in enumerate(labels):
+        table[row, names] = 1
+    return fit_temperature(logits.numpy(), table)
 
 
 def loss_at(temperature: float, logits: torch.Tensor, labels: list[Any], kind: str) -> float:
@@ -56,7 +59,7 @@ def test_labels_drawn_at_a_temperature_give_it_back(kind, truth) -> None:
         hits = torch.rand(logits.shape, generator=generator) < (logits / truth).sigmoid()
         labels = [row.nonzero()[:, 0].tolist() for row in hits]
     found = fit(logits, labels, kind)
-    assert found is not None and found.documents == 20_000
+    assert found.documents == 20_000
     assert found.temperature == pytest.approx(truth, rel=0.05)
 
 
@@ -70,25 +73,46 @@ def test_no_temperature_of_a_plain_search_is_better(seed, count, kind) -> None:
     else:
         labels = [np.flatnonzero(chance.random(3) < 0.4).tolist() for _ in range(count)]
     found = fit(logits, labels, kind)
-    assert found is not None and 0.05 <= found.temperature <= 20
+    assert 0.05 <= found.temperature <= 20
     assert found.before == pytest.approx(loss_at(1.0, logits, labels, kind), rel=1e-6)
     assert found.after == pytest.approx(loss_at(found.temperature, logits, labels, kind), rel=1e-6)
     least = min(loss_at(float(t), logits, labels, kind) for t in np.geomspace(0.05, 20, 200))
-    assert found.after <= least + 1e-6
+    assert found.after <= least + 1e-6 and found.documents == count
     assert found.after <= found.before + 1e-9
 
 
 def test_documents_without_a_label_say_nothing() -> None:
-    logits = torch.tensor([[4.0, 0.0], [4.0, 0.0], [0.0, 9.0]])
-    assert fit(logits, [None, None, None], "single_label") is None
-    assert fit(logits, [0, 1, None], "single_label") == fit(logits[:2], [0, 1], "single_label")
+    rows = [[4.0, 0.0], [4.0, 0.0], [0.0, 9.0]]
+    task = Classification(LabelMap(["a", "b"], "single_label"))
+
+    def found(labels: list[int | None]) -> dict[str, Any]:
+        segmented: Any = None
+        documents = [PreparedDocument("d", segmented, {"classification": n}) for n in labels]
+        return task.calibrate(documents, rows)
+
+    assert found([None, None, None]) == {}
+    expected = fit(torch.tensor(rows[:2]), [0, 1], "single_label")
+    assert found([0, 1, None])["results"] == {"calibration": expected.to_dict()}
+
+
+def test_intervals_pass_over_unlabelled_documents() -> None:
+    task = Classification(LabelMap(["a", "b", "c"], "single_label"))
+
+    def found(labels: list[int | None]) -> dict[str, Any]:
+        segmented = SimpleNamespace(text="")
+        documents: Any = [PreparedDocument("d", segmented, {task.name: n}) for n in labels]
+        kept = [[1, 0, 0], [0, 9, 0], [0, 1, 0]]
+        return task.report(Scored(documents, kept, baselines=False))
+
+    assert found([0, None, 1])["intervals"]["accuracy"] == {"low": 1.0, "high": 1.0}
+    assert "intervals" not in found([None, None, None])
 
 
 def test_all_right_and_all_wrong_stay_within_bounds() -> None:
     logits = torch.tensor([[4.0, 0.0], [0.0, 4.0]])
     right, wrong = fit(logits, [0, 1], "single_label"), fit(logits, [1, 0], "single_label")
-    assert right is not None and right.temperature == pytest.approx(0.05, rel=1e-3)
-    assert wrong is not None and wrong.temperature == pytest.approx(20.0, rel=1e-3)
+    assert right.temperature == pytest.approx(0.05, rel=1e-3)
+    assert wrong.temperature == pytest.approx(20.0, rel=1e-3)
 
 
 @pytest.fixture

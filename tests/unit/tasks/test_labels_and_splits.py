@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert.data import splits
-from hierbert.data.corpus import Example
-from hierbert.data.labels import LabelMap
+from hierbert.data.document import Example
 from hierbert.data.splits import split_validation
 from hierbert.errors import ConfigError, DataError, flag_setting
+from hierbert.tasks.labels import LabelMap
 
 
 def examples_of(*labels):
@@ -296,7 +296,7 @@ def test_splits_and_labels_do_not_depend_on_hashing():
         "package.__path__ = [sys.argv[1]]\n"
         "sys.modules['hierbert'] = package\n"
         "from hierbert.data.corpus import Example\n"
-        "from hierbert.data.labels import LabelMap\n"
+        "from hierbert.tasks.labels import LabelMap\n"
         "from hierbert.data.splits import split_validation\n"
         "rows = [Example(str(i), '', 'abcde'[i * i % 5], None, '') for i in range(60)]\n"
         "print(LabelMap.learn(rows).names, [e.id for e in split_validation(rows, 0.2, 3)[1]])\n"

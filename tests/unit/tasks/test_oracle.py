@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import DefaultTokenizer
 
-from hierbert.data.oracle import graded_labels, oracle_labels, oracle_sentences
-from hierbert.data.words import RougeWords
+from hierbert.scoring.rouge_words import RougeWords
+from hierbert.tasks.oracle import graded_labels, oracle_labels, oracle_sentences
 
 MIN_GAIN = 0.0012345678901
 

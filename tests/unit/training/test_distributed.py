@@ -23,7 +23,7 @@ WORKER = f"""
 import json, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from accelerate import Accelerator
-from hierbert.evaluation import answers
+from hierbert.tasks import evaluation as answers
 from hierbert.vectors import store
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
@@ -33,10 +33,10 @@ trained, answered, codes = {{}}, {{}}, {{}}
 collate, step, answer_batch = Trainer._collate, Trainer._step, answers._answer_batch
 write_whole = store.write_whole
 
-def noting_collate(self, documents, hide_labels):
-    if not hide_labels:
+def noting_collate(self, documents, hide_targets):
+    if not hide_targets:
         trained[name].append([self.state.epoch, [document.id for document in documents]])
-    return collate(self, documents, hide_labels)
+    return collate(self, documents, hide_targets)
 
 def noting_answers(model, indices, documents, *rest):
     answered[name].append([len(answered[name]), documents[0].id, indices])

@@ -21,12 +21,18 @@ from hierbert import HierBertConfig, HierBertForDocuments
 from hierbert.config import RunConfig
 from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, RunError
-from hierbert.training import device_memory, memory
-from hierbert.training.device_memory import control_group_room
-from hierbert.training.graph_bytes import GraphBytes, held_bytes, measure_graph_bytes
-from hierbert.training.memory import LargestSizes, reserved_bytes
+from hierbert.training import memory
+from hierbert.training.memory import (
+    GraphBytes,
+    LargestSizes,
+    control_group_room,
+    held_bytes,
+    measure_graph_bytes,
+    read_probed,
+    reserved_bytes,
+    save_probed,
+)
 from hierbert.training.run import train
-from hierbert.training.run_folder import read_probed, save_probed
 
 PER_PASS = 128
 
@@ -258,9 +264,9 @@ def test_the_tightest_control_group_limits_memory(tmp_path) -> None:
 
 
 def test_processes_of_a_machine_share_half_of_what_is_free(monkeypatch) -> None:
-    monkeypatch.setattr(device_memory, "machine_room", lambda: 1_000)
-    assert device_memory.safe_budget_bytes(torch.device("cpu"), 1) == 500
-    assert device_memory.safe_budget_bytes(torch.device("cpu"), 4) == 125
+    monkeypatch.setattr(memory, "machine_room", lambda: 1_000)
+    assert memory.safe_budget_bytes(torch.device("cpu"), 1) == 500
+    assert memory.safe_budget_bytes(torch.device("cpu"), 4) == 125
 
 
 def load(*overrides: str) -> RunConfig:
@@ -346,7 +352,7 @@ def test_a_frozen_encoder_is_not_probed(small, tmp_path) -> None:
     assert not (tmp_path / "run" / "probed.json").exists()
 
 
-def test_a_resumed_run_takes_up_what_was_probed(small, tmp_path, monkeypatch) -> None:
+def test_a_resumed_run_uses_what_was_probed(small, tmp_path, monkeypatch, capsys) -> None:
     config = load_config(RunConfig, None, [*small, f"run_dir={tmp_path / 'run'}"])
     train(config)
     before = (tmp_path / "run" / "probed.json").read_bytes()
@@ -355,13 +361,9 @@ def test_a_resumed_run_takes_up_what_was_probed(small, tmp_path, monkeypatch) ->
     # The machine is another one now.
     monkeypatch.setattr(memory, "safe_budget_bytes", lambda *_: 0)
     monkeypatch.setattr(memory, "measure_graph_bytes", None)
-    seen = []
-    find = memory._probed_tokens
-    monkeypatch.setattr(
-        memory, "_probed_tokens", lambda *args: seen.append(find(*args)) or seen[-1]
-    )
+    capsys.readouterr()
     train(config, resume=True)
-    assert seen == [kept]
+    assert f"memory: up to {kept:,} tokens a pass" in capsys.readouterr().err
     assert (tmp_path / "run" / "probed.json").read_bytes() == before
 
 
@@ -408,11 +410,10 @@ def test_two_processes_keep_the_same_and_end_like_one(small, tmp_path) -> None:
 STEP = f"""
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-from hierbert.heap import allow_large_pages
+from hierbert.training.memory import allow_large_pages, keep_heap_flat
 allow_large_pages()
 import torch
 from test_memory import make_batch, make_model
-from hierbert.heap import keep_heap_flat
 
 torch.set_num_threads(1)
 model = make_model(layers=6, tokens_per_forward=2048, summarization=False)

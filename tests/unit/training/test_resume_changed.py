@@ -1,4 +1,4 @@
-"""Runs that go on as another machine, another hand or an accident left them."""
+"""A resume goes on with the same run, wherever its parts lie now, or says what is not the same."""
 
 import json
 import os
@@ -7,17 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
-from commands import ROOT, read_jsonl, write_jsonl
+from commands import ROOT, write_jsonl
 from conftest import make_rows, save_encoder
-from resuming import _KilledError, small_run
+from resuming import _KilledError, dying, outcome, small_run
 from training import error_of
 
-from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.training import loop, validation
+from hierbert.training.checkpoints import find_checkpoints, read_sealed, seal
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
@@ -28,53 +25,137 @@ def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[s
     return small_run(tmp_path, encoders["bert"], 8)
 
 
-def numbers(count: int, seed: int, offset: float, prefix: str) -> list[dict[str, Any]]:
-    """Documents with a number around an offset that their words decide."""
-    return [
-        {"id": prefix + str(row["id"]), "text": row["text"], "label": offset + i % 2}
-        for i, row in enumerate(make_rows(count, seed))
-    ]
+def settings_alone(arguments: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Leave a run folder as a run does that is killed as soon as it has written its settings."""
+    assert main([*arguments, "--print-config"]) == 0
+    run_dir.mkdir()
+    (run_dir / "config.resolved.yaml").write_text(capsys.readouterr().out)
 
 
-def results_of(run_dir: Path) -> dict[str, Any]:
-    return json.loads((run_dir / "results.json").read_text())
+def killed_at_step_3(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        dying(patch, (Trainer, "_step"), 3)
+        with pytest.raises(_KilledError):
+            main(arguments)
 
 
-def dies_before_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    step = Trainer._step
+def test_other_settings_are_refused_by_their_names(arguments, tmp_path, capsys) -> None:
+    settings_alone(arguments(), tmp_path / "run", capsys)
+    for change, shown in {
+        "training.epochs=3": "training.epochs: 2 -> 3",
+        "seed=7": "seed: 0 -> 7",
+        "model.aggregator_layers=2": "model.aggregator_layers: 1 -> 2",
+        "training.freeze_encoder=true": "training.freeze_encoder: False -> True",
+        "data.summary_column=summary": "data.summary_column: None -> summary",
+    }.items():
+        error = error_of(capsys, [*arguments(change), "--resume"])
+        assert shown in error and f"model.start_from={tmp_path / 'run/model'}" in error
 
-    def run(self: Trainer, plan: Any) -> None:
-        if self.state.step == number:
-            raise _KilledError
-        step(self, plan)
 
-    monkeypatch.setattr(Trainer, "_step", run)
-
-
-def test_a_regression_goes_on_in_the_unit_that_its_weights_have_learnt(
+def test_a_run_that_an_earlier_version_changed_on_its_way_is_refused(
     arguments, tmp_path, capsys
 ) -> None:
-    write_jsonl(tmp_path / "train.jsonl", numbers(8, 1, 100, "a"))
-    write_jsonl(tmp_path / "validation.jsonl", numbers(4, 2, 100, "v"))
-    regression = arguments("data.label_type=regression")
-    assert main(regression) == 0
-    before = results_of(tmp_path / "run")
-    texts = [row["text"] for row in numbers(4, 2, 100, "v")]
-    answered = HierBertPredictor.from_pretrained(str(tmp_path / "run/model")).predict(texts)
-    # Twice as many, the new ones around 9,000; there is no step left to learn them in.
-    write_jsonl(tmp_path / "train.jsonl", numbers(8, 1, 100, "a") + numbers(8, 5, 9000, "b"))
+    settings_alone(arguments(), tmp_path / "run", capsys)
+    (tmp_path / "run/changes.jsonl").touch()
+    assert "changed on its way" in error_of(capsys, [*arguments(), "--resume"])
+
+
+def test_allow_changes_points_to_a_new_run_from_weights(arguments, tmp_path, capsys) -> None:
+    for flags in (["--allow-changes"], ["--resume", "--allow-changes"]):
+        error = error_of(capsys, [*arguments(), *flags])
+        assert "--allow-changes" in error and "model.start_from=" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_changes_no_number_may_differ_and_documents_and_encoder_may_move(
+    arguments, encoders, tmp_path, monkeypatch, capsys
+) -> None:
+    often = "training.checkpoint_every_steps=1"
+    assert main(arguments(often, f"run_dir={tmp_path / 'whole'}")) == 0
+    killed_at_step_3(arguments(often), monkeypatch)
+    shutil.copytree(encoders["bert"], tmp_path / "encoder")
+    (tmp_path / "train.jsonl").rename(tmp_path / "moved.jsonl")
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    other = [
+        f"run_dir={tmp_path / 'elsewhere'}",
+        f"data.train={tmp_path / 'moved.jsonl'}",
+        f"model.encoder={tmp_path / 'encoder'}",
+        "training.checkpoint_every_steps=2",
+        "training.keep_checkpoints=1",
+        "training.on_nonfinite_loss=skip",
+        "training.memory=recompute",
+        f"training.cache_dir={tmp_path / 'cache'}",
+        "show_sample=true",
+    ]
     capsys.readouterr()
-    for number in range(2):
-        allowed = ["--allow-changes"] if number == 0 else []
-        assert main([*regression, "--resume", *allowed]) == 0
-        said = capsys.readouterr().err
-        assert ("mean 100.5 and spread 0.5 stay" in said) == (number == 0)
-        after = results_of(tmp_path / "run")
-        assert after["scores"] == before["scores"] and after["validation"] == before["validation"]
-    again = HierBertPredictor.from_pretrained(str(tmp_path / "run/model")).predict(texts)
-    assert [one.label for one in again] == [one.label for one in answered]
-    (note,) = read_jsonl(tmp_path / "run/changes.jsonl")
-    assert "mean 100.5 and spread 0.5 stay" in note["documents"][-1]
+    assert main([*arguments(*other), "--resume"]) == 0
+    assert "step_00000003 (epoch 1, step 3)" in capsys.readouterr().err
+    assert outcome(tmp_path / "elsewhere") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("frozen", ["false", "true"])
+def test_another_encoder_in_the_same_place_is_refused(
+    arguments, encoders, tmp_path, capsys, frozen
+) -> None:
+    place = tmp_path / "encoder"
+    shutil.copytree(encoders["bert"], place)
+    run = arguments(f"model.encoder={place}", f"training.freeze_encoder={frozen}")
+    assert main(run) == 0
+    shutil.rmtree(place)
+    save_encoder(place, "bert", seed=1)
+    error = error_of(capsys, [*run, "--resume"])
+    assert "model.encoder: " in error and "model.start_from=" in error
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(
+    arguments, tmp_path, monkeypatch, capsys
+) -> None:
+    often = "training.checkpoint_every_steps=1"
+    assert main(arguments(often, f"run_dir={tmp_path / 'whole'}")) == 0
+    killed_at_step_3(arguments(often), monkeypatch)
+    for path in find_checkpoints(tmp_path / "run/checkpoints"):
+        content = read_sealed(path)
+        del content["state"]["identity"]
+        content["state"] |= {
+            **dict.fromkeys(("settings", "plan", "judged_by", "frozen", "encoder"), "5b" * 16),
+            "corpora": {"train": "5b" * 16},
+            "labels": ["film", "law"],
+            "label_mean": 0.0,
+            "label_scale": 1.0,
+            "evaluated_step": 2,
+            "schedule_steps": 4,
+        }
+        (path / "state.json").unlink()
+        seal(path, content)
+    (tmp_path / "run/documents.jsonl").write_text(json.dumps(["train", "d0", "5b" * 16]) + "\n")
+    capsys.readouterr()
+    assert main([*arguments(often), "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert "of an earlier version" in said and "(epoch 1, step 3)" in said
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_other_documents_are_counted_and_some_are_named(arguments, tmp_path, capsys) -> None:
+    assert main(arguments()) == 0
+    rows = [{**row, "text": "Other text."} for row in make_rows(8, seed=1)]
+    write_jsonl(tmp_path / "train.jsonl", [*rows[1:], {**rows[0], "id": "new" * 40}])
+    error = error_of(capsys, [*arguments(), "--resume"])
+    assert f"data.train: 1 added ({'new' * 20}...), 1 removed (d0), 7 changed " in error
+    assert "(d1, d2, d3, d4, d5, ...)" in error and "data.validation" not in error
+    assert f"model.start_from={tmp_path / 'run/model'}" in error
+
+
+def test_a_corpus_that_changed_before_the_first_checkpoint_is_refused_too(
+    arguments, tmp_path, monkeypatch, capsys
+) -> None:
+    with monkeypatch.context() as patch:
+        dying(patch, (Trainer, "_step"), 1)
+        with pytest.raises(_KilledError):
+            main(arguments())
+    write_jsonl(tmp_path / "train.jsonl", make_rows(7, seed=1))
+    assert "data.train: 1 removed (d7)" in error_of(capsys, [*arguments(), "--resume"])
+    write_jsonl(tmp_path / "train.jsonl", make_rows(8, seed=1))
+    assert main([*arguments(), "--resume"]) == 0
 
 
 # Opens the run folder in a process that is killed before the N-th thing it does to files there,
@@ -164,88 +245,6 @@ def test_a_new_folder_with_empty_checkpoints_counts_as_empty(arguments, tmp_path
     assert not (run / ".config.resolved.yaml.abc").exists()
 
 
-CHOSEN_ANEW = [
-    ("training.class_weights=balanced", []),
-    ("training.label_smoothing=0.1", []),
-    ("training.mixed_precision=bf16", []),
-    ("training.cache_dtype=float16", ["training.freeze_encoder=true"]),
-    ("model.sentence_reach=3", ["data.summary_column=summary"]),
-    ("summary.max_words=20", ["data.summary_column=summary"]),
-]
-
-
-@pytest.mark.parametrize(("change", "more"), CHOSEN_ANEW)
-def test_best_weights_are_chosen_anew_when_the_figures_are_others(
-    arguments, tmp_path, capsys, monkeypatch, change, more
-) -> None:
-    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path / "cache"))
-    write_jsonl(tmp_path / "train.jsonl", make_rows(9, seed=1))  # of which 5 have one label
-    run = arguments(*more, "training.metric=loss")
-    assert main(run) == 0
-    # Its precision outlives a run in one process.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    capsys.readouterr()
-    assert main([*run, change, "--resume", "--allow-changes"]) == 0
-    assert "best weights are chosen anew" in capsys.readouterr().err
-    # Training was over, so the weights of the end are the only ones, and their figures are new.
-    results = results_of(tmp_path / "run")
-    assert results["best_step"] == results["steps"] and results["validation"] == results["scores"]
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
-@pytest.mark.parametrize("change", ["model.dropout=0.3", "training.weight_decay=0.1"])
-def test_best_weights_stay_when_their_figures_do(arguments, capsys, change) -> None:
-    assert main(arguments("training.metric=loss")) == 0
-    capsys.readouterr()
-    assert main([*arguments("training.metric=loss"), change, "--resume", "--allow-changes"]) == 0
-    assert "chosen anew" not in capsys.readouterr().err
-
-
-def test_fewer_epochs_than_are_done_end_with_an_evaluation(
-    arguments, tmp_path, monkeypatch
-) -> None:
-    rhythm = ["training.eval_every_steps=100", "training.checkpoint_every_steps=1"]
-    with monkeypatch.context() as patch:
-        dies_before_step(patch, 5)
-        with pytest.raises(_KilledError):
-            main(arguments(*rhythm, "training.epochs=9"))
-    fewer = arguments(*rhythm, "training.epochs=1")
-    for number in range(2):
-        assert main([*fewer, "--resume", *(["--allow-changes"] if number == 0 else [])]) == 0
-        results = results_of(tmp_path / "run")
-        assert results["best_step"] == results["steps"] == 5
-        assert results["validation"] == results["scores"]
-        assert [line["step"] for line in read_jsonl(tmp_path / "run/metrics.jsonl")] == [5]
-    # Nor does patience end a run unevaluated.
-    less = [*arguments(*rhythm, "training.epochs=1", "training.patience=1")]
-    assert main([*less, "--resume", "--allow-changes"]) == 0
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_second_evaluation_of_a_step_does_not_cost_the_first_its_line(
-    arguments, tmp_path, monkeypatch, killed
-) -> None:
-    assert main(arguments()) == 0
-    lines = read_jsonl(tmp_path / "run/metrics.jsonl")
-    changed = [*arguments("training.metric=loss"), "--resume"]
-    if killed:
-        # Between the line of the new evaluation and the checkpoint that knows of it.
-        log = loop.Trackers.log
-
-        def last(self: Any, values: Any) -> None:
-            log(self, values)
-            raise _KilledError
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop.Trackers, "log", last)
-            with pytest.raises(_KilledError):
-                main([*changed, "--allow-changes"])
-        assert len(read_jsonl(tmp_path / "run/metrics.jsonl")) == len(lines) + 1
-    assert main([*changed, *([] if killed else ["--allow-changes"])]) == 0
-    after = read_jsonl(tmp_path / "run/metrics.jsonl")
-    assert after[:-1] == lines and after[-1]["step"] == lines[-1]["step"]
-
-
 DAMAGES = {
     "no UTF-8 at its end": (lambda lines: [*lines, b"\xff\xfe\x80garbage"], 0),
     "a number": (lambda lines: [lines[0], b"123\n"], 1),
@@ -277,20 +276,18 @@ def test_metrics_that_cannot_be_read_end_in_one_line(arguments, tmp_path, capsys
     assert "metrics.jsonl cannot be" in error_of(capsys, [*arguments(), "--resume"])
 
 
-def test_a_run_folder_that_was_moved_goes_on_where_it_is(arguments, tmp_path, capsys) -> None:
+def test_the_settings_of_a_run_begin_another_where_a_new_folder_is_given(
+    arguments, tmp_path, capsys
+) -> None:
     assert main(arguments("training.epochs=1")) == 0
     (tmp_path / "run").rename(tmp_path / "moved")
     moved = ["--config", str(tmp_path / "moved/config.resolved.yaml"), "--resume"]
     for number, command in enumerate((moved, [*moved, f"run_dir={tmp_path / 'moved'}"])):
-        (tmp_path / "moved/results.json").unlink()
         capsys.readouterr()
         assert main(command) == 0
         said = capsys.readouterr().err
-        assert f"resuming from {tmp_path / 'moved/checkpoints'}" in said and "changed" not in said
+        assert f"resuming from {tmp_path / 'moved/checkpoints'}" in said
         assert ("not in " in said) == (number == 0)
-        assert (tmp_path / "moved/results.json").is_file() and not (tmp_path / "run").exists()
-    # Another folder on purpose, where no run is.
-    capsys.readouterr()
     assert main([*moved, f"run_dir={tmp_path / 'new'}"]) == 0
     assert f"no run in {tmp_path / 'new'} yet: starting a new run" in capsys.readouterr().err
 
@@ -322,53 +319,3 @@ def test_damaged_settings_of_a_run_are_said_to_be(arguments, tmp_path, capsys, p
         error = error_of(capsys, [*command, "--resume"])
         assert f"{whole} is damaged: " in error and "--print-config" in error
         assert "start anew with another run_dir" in error
-
-
-@pytest.mark.parametrize("lost", [False, True])
-def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
-    arguments, tmp_path, monkeypatch, capsys, lost
-) -> None:
-    monkeypatch.setattr(validation, "choose_metric", lambda *_: 0.5)
-    monkeypatch.setattr(validation, "score_answers", lambda *_: {"loss": 1.0})
-    # The first evaluation is the best, and the second checkpoint refers to its weights.
-    assert main(arguments()) == 0
-    checkpoints = tmp_path / "run/checkpoints"
-    (best,) = checkpoints.glob("best_*")
-    model, content = (tmp_path / "run/model/model.safetensors").read_bytes(), best.read_bytes()
-    assert best.name == "best_step_00000002.safetensors"
-    if lost:
-        best.unlink()
-    else:
-        best.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    capsys.readouterr()
-    assert main([*arguments(), "--resume"]) == 0
-    said = capsys.readouterr().err
-    assert f"written anew from {checkpoints / 'step_00000002'}," in said
-    assert f"resuming from {checkpoints / 'step_00000004'} " in said
-    assert best.read_bytes() == content
-    assert (tmp_path / "run/model/model.safetensors").read_bytes() == model
-    # Where no checkpoint holds them any more, they cannot be had.
-    best.unlink()
-    (checkpoints / "step_00000002/weights.safetensors").unlink()
-    assert f"{best.name} is missing" in error_of(capsys, [*arguments(), "--resume"])
-
-
-@pytest.mark.parametrize("frozen", ["false", "true"])
-def test_an_encoder_may_move_but_not_be_another(
-    arguments, encoders, tmp_path, monkeypatch, capsys, frozen
-) -> None:
-    more = [f"training.freeze_encoder={frozen}"]
-    assert main(arguments(*more)) == 0
-    before = results_of(tmp_path / "run")
-    moved, other = tmp_path / "encoder", tmp_path / "other"
-    shutil.copytree(encoders["bert"], moved)
-    save_encoder(other, "bert", seed=1)
-    error = error_of(capsys, [*arguments(*more, f"model.encoder={moved}"), "--resume"])
-    assert "model.encoder: " in error and "--allow-changes" in error
-    allowed = ["--resume", "--allow-changes"]
-    error = error_of(capsys, [*arguments(*more, f"model.encoder={other}"), *allowed])
-    assert "would not fit: model.encoder: " in error and "another encoder" in error
-    assert main([*arguments(*more, f"model.encoder={moved}"), *allowed]) == 0
-    assert "chosen anew" not in capsys.readouterr().err
-    assert results_of(tmp_path / "run")["scores"] == before["scores"]
-    assert main([*arguments(*more, f"model.encoder={moved}"), "--resume"]) == 0

@@ -1,28 +1,21 @@
-"""Real processes: kill -9 and signals, one process and two, and the same bits in the end."""
+"""Two processes: signals, steps that are left out, locks, and the same bits in the end."""
 
-import json
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from commands import ROOT, run, succeed
-from resuming import small_run
+from resuming import outcome, small_run
 
-from hierbert.locks import FolderLock
-from hierbert.training.checkpoint_files import find_checkpoints
+from hierbert.files import FolderLock
+from hierbert.training.checkpoints import find_checkpoints
 
 # Sends a signal at a step: to the process of a rank, or to its parent (torchrun).
 WORKER = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from hierbert.evaluation import answers
+from hierbert.tasks import evaluation as answers
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
@@ -45,7 +38,7 @@ def in_validation(*given):
     return answer(*given)
 
 Trainer._step, answers._answer_batch = signalled, in_validation
-answers._TOKENS_PER_BATCH = 1
+answers.TOKENS_PER_BATCH = 1
 raise SystemExit(main(sys.argv[5:]))
 """
 
@@ -57,41 +50,25 @@ def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[s
     return small_run(tmp_path, encoders["bert"], 11, "training.accumulation_steps=2")
 
 
-def outcome(run_dir: Path) -> dict[str, Any]:
-    """Weights, metrics and results but for the clock."""
-    results = json.loads((run_dir / "results.json").read_text())
-    for name in ("seconds", "resources", "environment"):
-        results.pop(name)
-    return {
-        "weights": (run_dir / "model" / "model.safetensors").read_bytes(),
-        "metrics": (run_dir / "metrics.jsonl").read_text(),
-        "results": results,
-    }
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_signals_at_steps_and_in_validation_end_in_the_same_bits(
-    arguments, tmp_path, processes
-) -> None:
-    whom, worker = "parent" if processes > 1 else "self", tmp_path / "worker.py"
+def test_signals_at_steps_and_in_validation_end_in_the_same_bits(arguments, tmp_path) -> None:
+    worker = tmp_path / "worker.py"
     # The worker answers documents one by one, so the runs that nothing happens to are its too.
-    calm = [worker, "SIGTERM", "never", "0", whom]
-    succeed(*calm, *arguments(f"run_dir={tmp_path / 'whole'}"), processes=processes)
-    places = [("SIGTERM", "step 1"), ("SIGINT", "answer 2"), ("SIGTERM", "step 4")]
-    for count, (number, place) in enumerate(places):
+    calm = [worker, "SIGTERM", "never", "0", "parent"]
+    succeed(*calm, *arguments(f"run_dir={tmp_path / 'whole'}"), processes=2)
+    for count, (number, place, checkpoint) in enumerate(
+        [
+            ("SIGTERM", "step 1", "step_00000002"),
+            ("SIGINT", "answer 2", "step_00000003"),
+            ("SIGTERM", "step 4", "step_00000005"),
+        ]
+    ):
         rest = [*arguments(), *(["--resume"] if count else [])]
-        done = run(worker, number, place, "0", whom, *rest, processes=processes)
+        done = run(worker, number, place, "0", "parent", *rest, processes=2)
         assert "Error" not in done.stderr.partition("Traceback")[0], done.stderr
-        if processes == 1:
-            assert done.returncode == {"SIGTERM": 143, "SIGINT": 130}[number], done.stderr
-            assert "Traceback" not in done.stderr
-        else:
-            assert done.returncode != 0
-        assert "stopped after step" in done.stderr, done.stderr
-        at = find_checkpoints(tmp_path / "run" / "checkpoints")[-1].name
-        assert at == ("step_00000002", "step_00000003", "step_00000005")[count], done.stderr
-    succeed(*calm, *arguments(), "--resume", processes=processes)
+        assert done.returncode != 0 and "stopped after step" in done.stderr, done.stderr
+        assert find_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == checkpoint
+    succeed(*calm, *arguments(), "--resume", processes=2)
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
@@ -103,68 +80,6 @@ def test_a_signal_to_one_process_of_two_ends_both(arguments, tmp_path) -> None:
     (checkpoint,) = find_checkpoints(tmp_path / "run" / "checkpoints")
     # The others hear of it when the losses are added up: in this step or in the next.
     assert checkpoint.name in ("step_00000002", "step_00000003")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_kills_at_any_moment_end_in_the_same_bits(arguments, tmp_path, processes) -> None:
-    frozen = ["training.checkpoint_every_steps=1", "training.freeze_encoder=true"]
-    extra = frozen if processes == 1 else frozen[:1]
-    for name in ("whole", "run"):
-        cache = {"HIERBERT_CACHE": str(tmp_path / f"cache-{name}")}
-        command = arguments(*extra, f"run_dir={tmp_path / name}")
-        if name == "run":
-            kill_often(command, processes, cache)
-            command.append("--resume")
-        succeed("train.py", *command, processes=processes, **cache)
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
-
-
-def kill_often(command: list[str], processes: int, cache: dict[str, str]) -> None:
-    """Start the run and kill all its processes, a little later each time."""
-    chance = random.Random(processes)
-    launch = [sys.executable]
-    if processes > 1:
-        launch += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
-        launch += ["--master_port", "0", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **cache}
-    folder = Path(next(a for a in command if a.startswith("run_dir=")).partition("=")[2])
-    for start in range(3):
-        process = subprocess.Popen(
-            [*launch, str(ROOT / "train.py"), *command, "--resume"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        # Not before something was written, and then whenever.
-        seen = len(find_checkpoints(folder / "checkpoints"))
-        while process.poll() is None and not (start or len(seen_files(folder)) > 0):
-            time.sleep(0.05)
-        time.sleep(chance.uniform(0, 0.5) + (6 if seen else 0))
-        for pid in [*children(process.pid), process.pid]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        process.wait()
-
-
-def seen_files(folder: Path) -> list[Path]:
-    return list(folder.rglob("*.safetensors")) if folder.is_dir() else []
-
-
-def children(pid: int) -> list[int]:
-    """All descendants of a process."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == pid:
-            own = int(stat.parent.name)
-            found += [own, *children(own)]
-    return found
 
 
 # Lets the loss of one document be infinite, and notes the weights that each process ends with.
@@ -180,9 +95,9 @@ from hierbert.training.loop import Trainer
 collate, forward, load_best = Trainer._collate, HierBertForDocuments.forward, Trainer._load_best
 poisoned = [False]
 
-def noting(self, documents, hide_labels):
-    poisoned[0] = not hide_labels and any(document.id == "d3" for document in documents)
-    return collate(self, documents, hide_labels)
+def noting(self, documents, hide_targets):
+    poisoned[0] = not hide_targets and any(document.id == "d3" for document in documents)
+    return collate(self, documents, hide_targets)
 
 def broken(self, **inputs):
     output = forward(self, **inputs)

@@ -10,7 +10,7 @@ import pytest
 from resuming import _KilledError, dying, outcome, six_steps
 
 from hierbert.training import loop
-from hierbert.training.checkpoint_files import find_checkpoints
+from hierbert.training.checkpoints import find_checkpoints
 from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.signals import StopSignals
@@ -22,44 +22,14 @@ def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[s
     return six_steps(tmp_path, encoders["bert"])
 
 
-def test_a_signal_ends_training_with_a_checkpoint_of_its_step(
-    arguments, tmp_path, monkeypatch, capfd
-) -> None:
-    assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
-    for number, code, at in ((signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 4)):
-        step = Trainer._step
-
-        def signalled(
-            self: Trainer, plan: Any, number: int = number, at: int = at, step: Any = step
-        ) -> None:
-            if self.state.step == at:
-                os.kill(os.getpid(), number)
-            step(self, plan)
-
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_step", signalled)
-            assert main([*arguments(), *(["--resume"] if at > 1 else [])]) == code
-        said = capfd.readouterr().err
-        assert "stopping after this step" in said and f"stopped after step {at + 1};" in said
-        assert f"go on with: train.py --config {tmp_path / 'run' / 'config.resolved.yaml'}" in said
-        newest = find_checkpoints(tmp_path / "run" / "checkpoints")[-1]
-        assert newest.name == f"step_{at + 1:08d}"
-    assert main([*arguments(), "--resume"]) == 0
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
-    # The signals do again what they did before.
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
 @pytest.mark.parametrize("evaluation", [0, 1])
 def test_a_signal_does_not_wait_for_the_validation(
     arguments, tmp_path, monkeypatch, capfd, evaluation
 ) -> None:
-    from hierbert.evaluation import answers
+    from hierbert.tasks import evaluation as answers
 
     # A batch for each document, so that there is something to wait for.
-    monkeypatch.setattr(answers, "_TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr(answers, "TOKENS_PER_BATCH", 1)
     assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
     answer, calls = answers._answer_batch, []
 
@@ -97,6 +67,8 @@ def test_a_second_interrupt_stops_at_once() -> None:
         assert stop.received == signal.SIGTERM
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+    # The signals do again what they did before.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

@@ -1,0 +1,1 @@
+"""The command lines: `hierbert train`, `hierbert infer`, `hierbert push`."""

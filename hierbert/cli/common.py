@@ -1,0 +1,117 @@
+"""What the command lines share: mistakes in one line, exit codes, the log on standard error."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import hierbert
+from hierbert.errors import ConfigError, HierBertError, Setting, config_setting
+from hierbert.log import LEVELS, command_log, is_first_process, log
+
+LOG_FLAGS = {
+    "--quiet": "Write warnings and errors alone: --log-level warning.",
+    "--log-level LEVEL": f"Write what is at least as grave: {', '.join(LEVELS)} (default: info).",
+    "--log-json": "Write the log as one JSON object a line, with time, level, message and rank.",
+    "--version": "Print hierbert's version and stop.",
+}
+"""Flags that every command line has, with their help; `run_command` reads them."""
+
+_FIRST_SPEAKS_SECONDS = 10.0
+
+
+def run_command(
+    body: Callable[[list[str]], int | None],
+    argv: Sequence[str] | None = None,
+    name_of: Setting = config_setting,
+) -> int:
+    """Run a command line's body and turn a user's mistake into one line on standard error.
+
+    Args:
+        body: Called with the arguments that are not of the log. It may return an exit code. Its
+            `HierBertError`s become one line, everything else passes through.
+        argv: Arguments without the command's name; None takes those of the process.
+        name_of: How this command line names settings.
+
+    Returns:
+        The exit code: the body's or 0, 2 for a mistake in the input, 130 when interrupted, and 0
+        when the reader of a pipe went away (``| head``).
+    """
+    arguments, level, as_json, problem = _split_log_flags(sys.argv[1:] if argv is None else argv)
+    with command_log(level, as_json):
+        try:
+            if problem is not None:
+                raise ConfigError(problem)
+            if "--version" in arguments:
+                print(f"hierbert {hierbert.__version__}")
+                code = 0
+            else:
+                code = body(arguments) or 0
+            sys.stdout.flush()
+        except HierBertError as error:
+            if not is_first_process():
+                # What all meet the first says, and the launcher then ends the others in this time.
+                # What one meets alone it says itself.
+                time.sleep(_FIRST_SPEAKS_SECONDS)
+            log.error("%s", " ".join(error.worded(name_of).split()))
+            return 2
+        except KeyboardInterrupt:
+            log.warning("interrupted")
+            return 130
+        except BrokenPipeError:
+            # Python flushes standard output once more at exit; give it somewhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    return code
+
+
+def _split_log_flags(argv: Sequence[str]) -> tuple[list[str], str, bool, str | None]:
+    """The other arguments, the level, whether the log is JSON, and what is wrong.
+
+    They are read before all others, so that a mistake in those is already said as was asked for.
+    """
+    rest: list[str] = []
+    level, as_json, problem = "info", False, None
+    arguments = iter(argv)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            rest += [argument, *arguments]
+        elif argument == "--quiet":
+            level = "warning"
+        elif argument == "--log-json":
+            as_json = True
+        elif name == "--log-level":
+            value = value if equals else next(arguments, "")
+            if value not in LEVELS:
+                problem = f"--log-level {value} is not allowed; choose from {', '.join(LEVELS)}"
+            else:
+                level = value
+        else:
+            rest.append(argument)
+    return rest, level, as_json, problem
+
+
+class CommandLineParser(argparse.ArgumentParser):
+    """Answers a mistake in one line, like every other mistake; knows the flags of the log."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        group = self.add_argument_group("log, on standard error")
+        for flag, text in LOG_FLAGS.items():
+            # `run_command` has read them; here they are for --help.
+            name, _, value = flag.partition(" ")
+            if value:
+                group.add_argument(name, metavar=value, help=text)
+            else:
+                group.add_argument(name, action="store_true", help=text)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(f"command line: {message}; see {self.prog} --help")

@@ -1,0 +1,144 @@
+"""What the readers share: a source, a row as its file holds it, an example, and a row in error.
+
+It opens nothing. Invariant: the error and the item of a broken row say the same, in one line.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hierbert.errors import DataError, flag_setting, quote, quote_all
+
+Text = str | list[str] | list[list[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to read rows from.
+
+    Attributes:
+        name: What messages call it: the path as given, ``standard input``,
+            ``hub://user/name#split``, ``package://name/split`` or ``the list handed in``.
+        format: The name of its reader in `readers.READERS`.
+        path: The file or folder; None for all else.
+        gzipped: Whether the file's bytes are gzip.
+        dataset: The Hub dataset's or the package's name.
+        config: The Hub dataset's configuration, when one was named.
+        split: The split of a Hub dataset or package.
+        given: Rows in memory.
+        stem: What made ids begin with, where it is not the name.
+    """
+
+    name: str
+    format: str
+    path: Path | None = None
+    gzipped: bool = False
+    dataset: str = ""
+    config: str | None = None
+    split: str = ""
+    given: Any = field(default=None, repr=False, compare=False)
+    stem: str = ""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it can be read only once: standard input or an iterator."""
+        if self.given is not None:
+            return iter(self.given) is self.given
+        return self.path is None and not self.dataset
+
+
+@dataclass(frozen=True)
+class Row:
+    """One document's values, still as the file holds them.
+
+    Attributes:
+        values: Column name to value; of csv and tsv all values are strings.
+        location: Where it lies: ``docs.jsonl, line 3``, ``my.csv, row 17``, ``folder/a.txt``.
+        number: Counted from 1: the physical line of JSON Lines, the data row (the header not
+            counted) of other formats; 0 where the file is the document.
+    """
+
+    values: dict[str, Any]
+    location: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """One document of a corpus.
+
+    Attributes:
+        id: Unlike that of any other example of the corpus.
+        text: The whole text, or its sentences or segments as the corpus cut them, or sentences
+            within segments. May be empty.
+        label: As the corpus holds it: a string, number, boolean or list; None when it has none.
+        summary: The reference summary; None when it has none.
+        location: Where it came from, for messages: ``docs.jsonl, line 3``.
+    """
+
+    id: str
+    text: Text
+    label: Any
+    summary: str | None
+    location: str
+
+
+@dataclass(frozen=True)
+class BrokenRow:
+    """A row that was passed over, or the rest of a file that cannot be read.
+
+    Attributes:
+        id: The row's id where it could be read or made; None where not.
+        location: Where it lies: ``docs.jsonl, line 3``, or the file alone when its rest is broken.
+        reason: What is wrong with it and what is allowed, in one line; settings are named as
+            infer.py's flags, for it is infer.py that goes on after broken rows.
+    """
+
+    id: str | None
+    location: str
+    reason: str
+
+
+class RowError(DataError):
+    """One row that cannot be read; those after it can."""
+
+    def as_row(self, row_id: str | None = None) -> BrokenRow:
+        """Give the same as an item among the rows."""
+        place = self.place or ""
+        return BrokenRow(row_id, place, self.worded(flag_setting).removeprefix(f"{place}: "))
+
+
+def rest_of_source(error: DataError, source: Source, last: str) -> BrokenRow:
+    """Give the item that stands for the rest of a source.
+
+    Args:
+        error: Why it cannot be read.
+        source: The source.
+        last: Where the last row lies that was read, whole or broken; empty for none.
+    """
+    lost = "nothing of the file was read"
+    if last:
+        place = last.removeprefix(f"{source.name}, ")
+        lost = f"the rest of the file after {place} was not read"
+    reason = error.worded(flag_setting).removeprefix(source.name).lstrip(" ,:")
+    return BrokenRow(None, source.name, f"{reason}; {lost}")
+
+
+def check_header(names: Iterable[str], source: Source) -> None:
+    """Refuse a table's header that leaves a column without a name or names one twice.
+
+    Raises:
+        DataError: It does.
+    """
+    header = list(names)
+    seen = set()
+    for number, name in enumerate(header, 1):
+        if not name.strip():
+            raise DataError(
+                f"the header's column {number} has no name; the header is {quote_all(header)}",
+                place=source.name,
+            )
+        if name in seen:
+            raise DataError(f"the header names the column {quote(name)} twice", place=source.name)
+        seen.add(name)

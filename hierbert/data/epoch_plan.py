@@ -1,0 +1,100 @@
+"""Which process encodes which documents in which step: one plan, the same on every process.
+
+The plan follows from the sizes, the seed and the epoch alone, so that a run can be resumed in the
+middle of an epoch, and two processes need not talk to agree. Every document is in it exactly once.
+"""
+
+import random
+from collections.abc import Sequence
+
+Step = list[list[list[int]]]
+"""Documents of one optimizer step: for each process, for each of its forward passes."""
+
+
+def plan_epoch(
+    sizes: Sequence[int],
+    *,
+    documents_per_batch: int,
+    processes: int,
+    accumulation_steps: int,
+    seed: int,
+    epoch: int,
+    group_by_length: bool,
+) -> list[Step]:
+    """Plan the documents of an epoch.
+
+    Args:
+        sizes: Tokens of each document.
+        documents_per_batch: Documents of one step over all processes; the last may have fewer.
+        processes: How many processes share a step.
+        accumulation_steps: Most forward passes of a process in a step.
+        seed: Of the run.
+        epoch: From 0.
+        group_by_length: Whether documents of a batch are of similar length. They are drawn
+            from pools of 16 batches, so that batches still differ from epoch to epoch.
+
+    Returns:
+        The steps. A process without a document in a step has an empty list of passes.
+    """
+    chance = random.Random(f"plan {seed} {epoch}")
+    order = list(range(len(sizes)))
+    chance.shuffle(order)
+    if group_by_length:
+        pool = 16 * documents_per_batch
+        pools = [order[first : first + pool] for first in range(0, len(order), pool)]
+        order = [index for part in pools for index in sorted(part, key=lambda i: -sizes[i])]
+    batches = [
+        order[first : first + documents_per_batch]
+        for first in range(0, len(order), documents_per_batch)
+    ]
+    if group_by_length:
+        chance.shuffle(batches)
+    return [
+        [
+            [forward for forward in share_by_tokens(part, sizes, accumulation_steps) if forward]
+            for part in share_by_tokens(batch, sizes, processes)
+        ]
+        for batch in batches
+    ]
+
+
+def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int) -> list[list[int]]:
+    """Share documents out by tokens: the longest first, each to the share with fewest tokens.
+
+    Args:
+        documents: Indices into `sizes`.
+        sizes: Tokens of each document.
+        shares: How many.
+
+    Returns:
+        The shares, some empty when there are fewer documents; within a share the documents keep
+        their order.
+    """
+    totals = [0] * shares
+    members: list[set[int]] = [set() for _ in range(shares)]
+    for index in sorted(documents, key=lambda i: (-sizes[i], i)):
+        share = min(range(shares), key=lambda s: (totals[s], len(members[s]), s))
+        members[share].add(index)
+        totals[share] += sizes[index]
+    return [[index for index in documents if index in share] for share in members]
+
+
+def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
+    """Put documents in order into batches by tokens, for work without gradients.
+
+    Args:
+        sizes: Tokens of each document.
+        tokens_per_batch: Most tokens of a batch; a longer document is a batch of its own.
+
+    Returns:
+        Indices, each once and in order.
+    """
+    batches: list[list[int]] = []
+    used = 0
+    for index, size in enumerate(sizes):
+        if not batches or used + size > tokens_per_batch:
+            batches.append([])
+            used = 0
+        batches[-1].append(index)
+        used += size
+    return batches

@@ -1,0 +1,195 @@
+"""Documents in memory: rows and texts that a program hands in, checked as those of files are.
+
+A list of dicts, a `datasets.Dataset`, a pandas DataFrame and any other iterable of dicts are read a
+row at a time. Invariant: a row is copied as it is read, so that nothing changes it afterwards; and
+what holds rows is never taken for texts, nor the other way round.
+"""
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hierbert.data.document import Row, RowError, Source, Text, check_header
+from hierbert.errors import ConfigError, DataError, HierBertError, error_text, quote_all, type_name
+
+_ROWS_OF_A_SLICE = 256
+_PLAIN = (str, bool, int, float, type(None))
+_ROWS = "a list of dicts, a datasets.Dataset, a pandas DataFrame, or any iterable of dicts"
+_TEXTS = "texts: a list or another iterable of strings, or of lists of sentences"
+
+
+def rows_given(given: Any, role: str) -> Source:
+    """Make a source of rows in memory.
+
+    Args:
+        given: What was handed in.
+        role: The setting it was handed in for; made ids begin with it.
+
+    Returns:
+        The source; rows are read by its reader.
+
+    Raises:
+        ConfigError: It holds no rows: None, bytes, one mapping, an open file, a number.
+    """
+    allowed = f"paths, or rows: {_ROWS}"
+    if isinstance(given, Mapping):
+        what = f"one mapping ({type(given).__name__}) with the keys {quote_all(given)}"
+        raise ConfigError(f"is {what}", setting=role, allowed=allowed)
+    if _holds_nothing(given):
+        raise ConfigError(f"is {_what(given)}", setting=role, allowed=allowed)
+    kind = "rows"
+    if _is_frame(given):
+        kind = "frame"
+    elif _is_dataset(given):
+        kind = "dataset"
+    return Source(f"the {type(given).__name__} handed in", kind, given=given, stem=role)
+
+
+def read_given(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    """Stream the rows of any iterable of mappings: see `readers.read_rows`."""
+    for number, values in enumerate(_checked(source.given, source.name, "row"), 1):
+        place = f"row {number} of {source.name}"
+        if isinstance(values, Mapping):
+            yield Row(_plain(values), place, number)
+        else:
+            yield RowError(
+                f"is {_what(values)}", place=place, allowed="a dict of column names and values"
+            )
+
+
+def read_frame(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    """Stream the rows of a pandas DataFrame: see `readers.read_rows`."""
+    frame = source.given
+    names = [str(name) for name in frame.columns]
+    check_header(names, source)
+    for first in range(0, len(frame), _ROWS_OF_A_SLICE):
+        part = frame.iloc[first : first + _ROWS_OF_A_SLICE]
+        columns = [part.iloc[:, place].tolist() for place in range(len(names))]
+        for number, values in enumerate(zip(*columns, strict=True), first + 1):
+            row = {name: _plain(value) for name, value in zip(names, values, strict=True)}
+            yield Row(row, f"row {number} of {source.name}", number)
+
+
+def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
+    """Stream the rows of a `datasets.Dataset`, its labels by name: see `readers.read_rows`."""
+    features = source.given.features or {}
+    names = {column: found for column in features if (found := _class_names(features[column]))}
+    for number, values in enumerate(_checked(source.given, source.name, "row"), 1):
+        row = _plain(values)
+        for column in names.keys() & row.keys():
+            row[column] = _with_names(row[column], names[column])
+        place = (
+            f"{source.name}, row {number}" if source.dataset else f"row {number} of {source.name}"
+        )
+        yield Row(row, place, number)
+
+
+def document_texts(documents: str | Iterable[Text], name: str = "texts") -> Iterator[Text]:
+    """Turn what was handed in for texts into an iterator over them.
+
+    Args:
+        documents: Texts, each a string, a list of its sentences or segments, or sentences within
+            segments; or one text. May have no end.
+        name: What messages call it.
+
+    Returns:
+        An iterator over the texts; each is checked as it comes.
+
+    Raises:
+        DataError: At once for what holds no texts: a table, a mapping, a path, bytes, None, an
+            open file, a set. While iterating for one that is no text, or where the iterable
+            raises: the error is chained to it.
+    """
+    if isinstance(documents, str):
+        return iter([documents])
+    what = _what(documents)
+    if isinstance(documents, Mapping):
+        what = f"a mapping ({type(documents).__name__})"
+    elif _is_frame(documents) or _is_dataset(documents) or hasattr(documents, "column_names"):
+        what = f"a table ({type(documents).__name__}): give one of its columns"
+    elif isinstance(documents, os.PathLike):
+        what = f"a path ({documents}): give the text that it holds"
+    elif isinstance(documents, set | frozenset):
+        what = "a set, which has no order"
+    elif not _holds_nothing(documents):
+        return _texts(documents, name)
+    raise DataError(f"is {what}", place=name, allowed=_TEXTS)
+
+
+def _texts(documents: Iterable[Any], name: str) -> Iterator[Text]:
+    for number, text in enumerate(_checked(documents, name, "text")):
+        if not _is_text(text, depth=2):
+            raise DataError(
+                f"is {_what(text)}" + (" of other things" if isinstance(text, list) else ""),
+                place=f"{name}[{number}]",
+                allowed="a string, a list of strings or a list of lists of strings",
+            )
+        yield text
+
+
+def _is_text(part: Any, depth: int) -> bool:
+    if isinstance(part, list | tuple) and depth:
+        return all(_is_text(inner, depth - 1) for inner in part)
+    return isinstance(part, str)
+
+
+def _checked(given: Iterable[Any], name: str, unit: str) -> Iterator[Any]:
+    """The items of an iterable; where it raises, an error says behind which of them."""
+    number = 0
+    try:
+        for item in given:
+            number += 1
+            yield item
+    except HierBertError:
+        raise
+    except Exception as error:
+        after = f" after {unit} {number}" if number else f" before the first {unit}"
+        raise DataError(
+            f"raised {type(error).__name__}{after}: {error_text(error)}", place=name
+        ) from error
+
+
+def _holds_nothing(given: Any) -> bool:
+    """Whether there is nothing to go through, or bytes or lines that are no documents."""
+    single = isinstance(given, str | bytes | bytearray | memoryview | io.IOBase | type)
+    return single or not hasattr(given, "__iter__")
+
+
+def _what(given: Any) -> str:
+    return "None" if given is None else type_name(given)
+
+
+def _is_frame(given: Any) -> bool:
+    return hasattr(given, "columns") and hasattr(given, "iloc")
+
+
+def _is_dataset(given: Any) -> bool:
+    return hasattr(given, "features") and hasattr(given, "column_names")
+
+
+def _plain(value: Any) -> Any:
+    """A copy in the types that JSON has, as far as it has them: arrays are lists, NA is None."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """Give the names behind a ClassLabel, or a list of them, and None for any other feature."""
+    inner = getattr(feature, "feature", feature)
+    names = getattr(inner, "names", None)
+    return list(names) if names is not None and hasattr(inner, "int2str") else None
+
+
+def _with_names(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_with_names(item, names) for item in value]
+    # The Hub's convention: -1 marks a label that is held back.
+    return None if value is None or value < 0 else names[value]

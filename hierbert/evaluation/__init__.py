@@ -1,1 +1,0 @@
-"""How good the answers are: metrics, baselines, and how sure one may be of a difference."""

@@ -1,0 +1,269 @@
+"""Files and folders that are whole or not there, and folders that one process at a time fills.
+
+Invariant: what the `write_*` functions put under a name is there whole or not at all, after a
+kill, a full disk or a power cut; and of the live processes that hold a `FolderLock` on a folder,
+there is at most one. Nothing depends on the cache's folder but time: it may be deleted.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hierbert.errors import HierBertError, RunError, error_text
+
+LOCK = ".lock"
+"""Name of a lock's file; a folder that holds nothing else counts as empty."""
+
+_LARGEST_JSON_BYTES = 64 << 20
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+
+
+def cache_folder(configured: str | None = None) -> Path:
+    """The cache's folder: as configured, else HIERBERT_CACHE, else ~/.cache/hierbert.
+
+    Args:
+        configured: What the settings say.
+
+    Returns:
+        The folder, which may not exist yet.
+    """
+    folder = configured or os.environ.get("HIERBERT_CACHE")
+    if folder:
+        return Path(os.path.expanduser(folder))
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(home)) / "hierbert"
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file aside, sync it and rename it, so that it is there whole or not at all.
+
+    Args:
+        path: The file to make or replace; its folder is made.
+        write: Writes the content to the path it is given.
+
+    Raises:
+        OSError: The file cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        write(aside)
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes files for the owner alone; others may read what a run leaves.
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole; see `write_whole`."""
+
+    def write(aside: Path) -> None:
+        aside.write_bytes(content)
+
+    write_whole(path, write)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 whole, a lone surrogate as its escape; see `write_whole`."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(
+    path: Path, value: Any, *, indent: int | None = 1, ensure_ascii: bool = True
+) -> None:
+    """Write a JSON file whole; see `write_whole`."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n")
+
+
+def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder aside, sync all that is in it and rename it.
+
+    Where the folder is there already it stays until the new one is whole. A process that is killed
+    leaves what it was writing under the folder's name with a dot before it.
+
+    Args:
+        target: The folder to make or replace; its parents are made.
+        write: Writes the content into the empty folder it is given, which only its owner can read
+            as long as it is not whole.
+
+    Raises:
+        OSError: The folder cannot be written; nothing is left behind, and what was there stays.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".{target.name}.{os.getpid()}"
+    old = target.parent / f"{aside.name}.old"
+    for remains in (aside, old):
+        shutil.rmtree(remains, ignore_errors=True)
+    try:
+        aside.mkdir(mode=0o700)
+        write(aside)
+        for root, _, files in os.walk(aside):
+            for name in files:
+                with (Path(root) / name).open("rb") as file:
+                    os.fsync(file.fileno())
+            sync_folder(Path(root))
+        aside.chmod(0o777 & ~_umask())
+        if target.exists():
+            target.replace(old)
+        aside.replace(target)
+        sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        if old.exists() and not target.exists():
+            old.replace(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk, so that a rename in it outlasts a power cut.
+
+    Args:
+        folder: Any folder; where the system cannot sync folders, nothing happens.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path, kind: type[HierBertError], place: str | None = None) -> dict[str, Any]:
+    """A JSON object out of a plain file, which may come from a stranger.
+
+    Args:
+        path: Of at most 64 MiB.
+        kind: Of the error.
+        place: What the message begins with before the file's name; None begins with the path.
+
+    Returns:
+        The object.
+
+    Raises:
+        HierBertError: Of the kind given: it is no plain file, too large, not JSON, or no object.
+    """
+    what = str(path) if place is None else f"{place}: {path.name}"
+    if not path.is_file():
+        # A pipe or a device would be read for ever.
+        raise kind(f"{what} {'is no plain file' if path.exists() else 'is missing'}")
+    try:
+        if (size := path.stat().st_size) > _LARGEST_JSON_BYTES:
+            raise kind(f"{what} has {size:,} bytes, at most 64 MiB are read")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise kind(f"{what} cannot be read: {error_text(error)}") from error
+    if not isinstance(values, dict):
+        raise kind(f"{what} holds no JSON object")
+    return values
+
+
+class FolderLock:
+    """Keeps other live processes out of a folder while a context lasts.
+
+    The system releases the lock whatever ends the process, kill -9 included; a lock file that a
+    killed process left behind holds nobody up. It does not watch other machines where a network
+    file system keeps locks to each machine, and does nothing where there are no locks at all.
+
+    Args:
+        path: The folder; it is made where there is none, and removed in the end when it was made
+            here and nothing has come into it.
+        what: How messages name it, such as ``run_dir=runs/mine``.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = Path(path)
+        self.what = what
+        self._file = self.path / LOCK
+        self._lock = FileLock(self._file, timeout=0)
+        self._made: list[Path] = []
+
+    def __enter__(self) -> "FolderLock":
+        """Take the lock, without waiting for it.
+
+        Raises:
+            RunError: Another live process has it, or its file cannot be made.
+        """
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
+            self._acquire()
+        except Timeout as error:
+            raise RunError(
+                f"{self.what} is in use by {self._holder()}; wait until it has ended, or end it"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise RunError(f"{self.what} cannot be locked: {error_text(error)}") from error
+        self._made = missing
+        # Whose it is helps people; on a full disk the lock holds without it.
+        with contextlib.suppress(OSError):
+            self._file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Release the lock; remove its file, and the folder if it stayed empty."""
+        # While it is still ours: after the release the file may be another process's.
+        with contextlib.suppress(OSError):
+            self._file.unlink()
+        self._lock.release()
+        with contextlib.suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
+
+    def _acquire(self) -> None:
+        # Who had it before may remove the folder, or the file, between our making it and our
+        # locking it; then there is something to try again.
+        for attempts_left in (2, 1, 0):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+                return
+            except (Timeout, FileNotFoundError):
+                if not attempts_left:
+                    raise
+
+    def _holder(self) -> str:
+        """Who wrote itself into the lock's file, in words."""
+        try:
+            words = self._file.read_bytes()[:300].decode("utf-8", "replace").split()
+        except OSError:
+            words = []
+        if len(words) != 2 or not words[0].isdecimal():
+            return "another process"
+        here = "" if words[1] == socket.gethostname() else f" on {words[1]}"
+        return f"process {words[0]}{here}"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

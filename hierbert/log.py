@@ -1,0 +1,234 @@
+"""What long work says: the package's logger, and how far it is.
+
+Programs that use hierbert as a library silence, redirect and format the logger "hierbert" as any
+other. Only the command lines install a handler (`command_log`), which writes to standard error:
+standard output is left alone, for it may carry data. Time left follows from the units done, so
+count what the cost grows with: tokens rather than documents. Invariant: neither a line nor progress
+changes or fails the work it shows.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from hierbert.errors import printable
+
+log = logging.getLogger("hierbert")
+
+LEVELS = ("debug", "info", "warning", "error")
+
+_FIRST_LINE_SECONDS = 5.0
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks: rank 0, or no distributed run at all."""
+    return rank() == 0
+
+
+def rank() -> int:
+    """Number of this process in a distributed run, by WORLD_SIZE and RANK; 0 where it is alone."""
+    number = os.environ.get("RANK", "0")
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return 0 if alone or not number.isdecimal() else int(number)
+
+
+@contextlib.contextmanager
+def command_log(level: str = "info", as_json: bool = False) -> Iterator[None]:
+    """Write the package's log to standard error as long as a command line runs.
+
+    Processes other than the first write errors alone.
+
+    Args:
+        level: The least that is written, one of `LEVELS`; bars and lines of progress are "info".
+        as_json: Write each line as a JSON object of "time" (ISO 8601, UTC), "level", "message" and
+            "rank" (the process's number), instead of its text.
+    """
+    handler = _StandardError(as_json)
+    before = log.handlers, log.level, log.propagate
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        log.handlers, before_level, log.propagate = before
+        log.setLevel(before_level)
+
+
+class _StandardError(logging.Handler):
+    def __init__(self, as_json: bool) -> None:
+        super().__init__()
+        self.as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record above a bar that may be open."""
+        is_error = record.levelno >= logging.ERROR
+        if not is_first_process() and not is_error:
+            return
+        level, message = record.levelname.lower(), record.getMessage()
+        if self.as_json:
+            now = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+            values = {"time": now, "level": level, "message": message, "rank": rank()}
+            line = json.dumps(values)
+        else:
+            prefix = f"{level}: " if record.levelno >= logging.WARNING else ""
+            if not is_first_process():
+                prefix = f"process {rank()}: "
+            line = prefix + "\n".join(map(printable, message.split("\n")))
+        # Who reads the log may be gone (`2>&1 | head`); the work goes on.
+        with contextlib.suppress(OSError):
+            # Unlike print, this takes an open bar off the screen and puts it back below the line.
+            tqdm.write(line, file=sys.stderr)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in words: ``45 s``, ``2 min 38 s``, ``3 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Shows how far some work is and how long it still takes.
+
+    Use it as a context: ``with Progress(total, "training", unit="tokens") as bar:`` and
+    ``bar.advance(n)`` inside. On a terminal this is a tqdm bar on standard error, unless the log
+    is of a level above "info" or of JSON objects. Elsewhere (a log file, a batch system) it is one
+    line of the log after about 5 seconds, one every ``interval_seconds`` after that, and one at the
+    end. Lines are written from within `advance`, so a single step that takes longer delays them.
+
+    Args:
+        total: Units of the whole work; None when unknown, then no time left is shown.
+        description: What is being done, such as ``encoding``.
+        unit: What is counted, in the plural.
+        shown: True or False decides; None means on rank 0 only.
+        initial: Units that were done before, by a run that is now resumed. They count as done
+            but not towards the rate.
+        interval_seconds: Time between two lines.
+        clock: Seconds that only grow; for the lines, not for the bar.
+    """
+
+    def __init__(
+        self,
+        total: int | None,
+        description: str,
+        unit: str = "documents",
+        shown: bool | None = None,
+        *,
+        initial: int = 0,
+        interval_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total = total
+        self.description = description
+        self.unit = unit
+        self.shown = is_first_process() if shown is None else shown
+        self.initial = initial
+        self.done = initial
+        self.interval_seconds = interval_seconds
+        self._clock = clock
+        self._notes: dict[str, float | str] = {}
+        self._bar: Any = None
+        self._started = self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = self._clock()
+        self._next_line = self._started + min(_FIRST_LINE_SECONDS, self.interval_seconds)
+        as_json = any(isinstance(it, _StandardError) and it.as_json for it in log.handlers)
+        if self.shown and log.level <= logging.INFO and not as_json and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self.total,
+                desc=self.description,
+                unit=f" {self.unit}",
+                unit_scale=True,
+                initial=self.initial,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                # Micro-batches differ in length: a steady estimate beats a nervous one.
+                smoothing=0.05,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        elif self.shown:
+            elapsed = format_seconds(self._clock() - self._started)
+            self._write(f"{'stopped after' if kind else 'done in'} {elapsed}")
+
+    def advance(self, units: int = 1) -> None:
+        """Count ``units`` more as done."""
+        self.done += units
+        if self._bar is not None:
+            self._bar.update(units)
+        elif self.shown and self._clock() >= self._next_line:
+            self._next_line = self._clock() + self.interval_seconds
+            self._write(self._time_left())
+
+    def skip(self, units: int) -> None:
+        """Count ``units`` as done that cost no time, such as those of a run before."""
+        self.initial += units
+        self.done += units
+        if self._bar is not None:
+            self._bar.initial += units
+            self._bar.update(units)
+
+    def per_second(self, count: int) -> float:
+        """How many a second, of what was counted since the work began."""
+        elapsed = self._clock() - self._started
+        return count / elapsed if elapsed > 0 else 0.0
+
+    def note(self, **values: float | str) -> None:
+        """Keep figures beside the progress, such as ``loss=0.31``; the last one of a name stays."""
+        self._notes.update(values)
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._notes_text(), refresh=False)
+
+    def _write(self, state: str) -> None:
+        count = f"{self.done:,}"
+        if self.total is not None:
+            percent = f" ({100 * self.done // self.total}%)" if self.total else ""
+            count += f"/{self.total:,} {self.unit}{percent}"
+        else:
+            count += f" {self.unit}"
+        rate = self._rate()
+        parts = [count]
+        if rate:
+            parts.append(
+                f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
+            )
+        parts += [part for part in (state, self._notes_text()) if part]
+        log.info("%s: %s", self.description, ", ".join(parts))
+
+    def _rate(self) -> float:
+        return self.per_second(self.done - self.initial)
+
+    def _time_left(self) -> str:
+        rate = self._rate()
+        if self.total is None or not rate:
+            return f"{format_seconds(self._clock() - self._started)} so far"
+        return f"{format_seconds(max(0, self.total - self.done) / rate)} left"
+
+    def _notes_text(self) -> str:
+        return ", ".join(
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self._notes.items()
+        )

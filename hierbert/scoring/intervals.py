@@ -1,0 +1,121 @@
+"""How far scores can be trusted: seeded bootstrap intervals.
+
+Percentile intervals over documents drawn with replacement (Efron and Tibshirani 1993; for paired
+comparisons of systems Koehn 2004). They say nothing about other seeds of training or other corpora.
+
+Invariant: the same values and seed give the same result, and the same draws for every score of as
+many documents; the global random state is not touched.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hierbert.scoring.metric import metrics_of, shown_metrics
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+_SAMPLES, _CONFIDENCE = 1000, 0.95
+# So many drawn values are held at once, whatever the number of documents.
+_VALUES_AT_ONCE = 1_000_000
+
+
+def mean_interval(values: Sequence[float] | _Floats, seed: int) -> tuple[float, float, float]:
+    """The mean of a score over documents and its 95 % interval.
+
+    Args:
+        values: One score per document.
+        seed: Seed of the draws, at least 0.
+
+    Returns:
+        Mean, lower end, upper end.
+
+    Raises:
+        ValueError: There are no values, or one is not finite.
+    """
+    scores = np.asarray(values, dtype=np.float64)
+    low, high = _ends(_means(scores, seed))
+    return float(scores.mean()), low, high
+
+
+def paired_difference(
+    first: Sequence[float] | _Floats, second: Sequence[float] | _Floats, seed: int
+) -> tuple[float, float, float, float]:
+    """The mean difference of two systems' scores on the same documents, and its 95 % interval.
+
+    Args:
+        first: One score per document of the first system.
+        second: The second system's scores of the same documents in the same order.
+        seed: Seed of the draws, at least 0.
+
+    Returns:
+        Mean of first minus second, lower end, upper end, and the two-sided p: how often
+        resampled differences, moved to have mean 0, are at least as far from 0 as the observed
+        one; at least 1/1001.
+
+    Raises:
+        ValueError: As `mean_interval`, or the numbers of scores differ.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} scores of the first system, {len(second)} of the second")
+    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    means = _means(differences, seed)
+    observed = float(differences.mean())
+    # Rounding must not tell equal distances apart.
+    as_far = np.abs(means - observed) >= abs(observed) * (1 - 1e-9)
+    return observed, *_ends(means), float((1 + as_far.sum()) / (len(means) + 1))
+
+
+def label_intervals(
+    problem_type: str, predictions: npt.ArrayLike, references: npt.ArrayLike, seed: int
+) -> dict[str, dict[str, float]]:
+    """95 % intervals of scores of labels.
+
+    Args:
+        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        predictions: Label numbers, integers (D); or 0 and 1 for each label (D, C); or numbers (D).
+        references: The same of the true labels; at least one document.
+        seed: Seed of the draws, at least 0.
+
+    Returns:
+        "low" and "high" of each metric that can be resampled and repeats no other one.
+    """
+    predicted, true = np.asarray(predictions), np.asarray(references)
+    if problem_type == "single_label":
+        labels = np.arange(max(predicted.max(), true.max()) + 1)
+        predicted, true = predicted[:, None] == labels, true[:, None] == labels
+    predicted, true = (each.astype(np.float64).reshape(len(each), -1) for each in (predicted, true))
+    resampled = {
+        metric.name: metric.resampled
+        for metric in shown_metrics([metric.name for metric in metrics_of(problem_type)])
+        if metric.resampled is not None
+    }
+    parts: dict[str, list[_Floats]] = {name: [] for name in resampled}
+    for rows in _drawn(len(true), seed):
+        weights = np.stack([np.bincount(row, minlength=len(true)) for row in rows]).astype(float)
+        for name, score in resampled.items():
+            parts[name].append(score(weights, predicted, true))
+    ends = {name: _ends(np.concatenate(scores)) for name, scores in parts.items()}
+    return {name: {"low": low, "high": high} for name, (low, high) in ends.items()}
+
+
+def _drawn(count: int, seed: int) -> Iterator[_Ints]:
+    """The documents of each sample (samples, D), some samples at a time."""
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _VALUES_AT_ONCE // count)
+    for start in range(0, _SAMPLES, at_once):
+        yield generator.integers(0, count, (min(at_once, _SAMPLES - start), count))
+
+
+def _means(scores: _Floats, seed: int) -> _Floats:
+    if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
+        raise ValueError(f"scores of shape {scores.shape}: one finite score or more is needed")
+    return np.concatenate([scores[rows].mean(1) for rows in _drawn(len(scores), seed)])
+
+
+def _ends(values: _Floats) -> tuple[float, float]:
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)

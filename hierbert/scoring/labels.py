@@ -1,0 +1,300 @@
+"""Scores of labels: one label per document, several, or a number.
+
+The figures are those of scikit-learn and SciPy, which are imported when a score is computed. A
+mean over labels (macro, weighted) takes the labels that occur in the references or in the
+predictions, as scikit-learn does by default for single labels: labels that occur in neither say
+nothing about the model and would pull the mean towards 0.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hierbert.scoring.metric import Metric, add_metrics, metrics_of
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+def label_scores(
+    problem_type: str,
+    predictions: npt.ArrayLike,
+    references: npt.ArrayLike,
+    thresholds: float | Sequence[float] = 0.5,
+) -> dict[str, float]:
+    """Every metric of a problem type, over D documents.
+
+    Args:
+        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        predictions: Label numbers from 0 on, integers (D); or the probability of each label,
+            float (D, C); or numbers (D).
+        references: Label numbers (D); or 0 and 1 for each label (D, C); or numbers (D).
+        thresholds: Of several labels, the probability from which a label is predicted: one for
+            all, or one per label (C).
+
+    Returns:
+        The score of each metric by its name, in the order of tables. A mean with nothing to
+        average is 0.0.
+
+    Raises:
+        ValueError: There are no documents, shapes differ, or a value is none of those above.
+    """
+    probabilities: Any = predictions
+    predicted: Any
+    true: Any
+    if problem_type == "single_label":
+        predicted, true = _label_numbers(predictions, references)
+    elif problem_type == "multi_label":
+        probabilities, true = _finite(predictions), _label_table(references)
+        _check_shapes(probabilities, true)
+        cut = np.asarray(thresholds, dtype=np.float64)
+        if cut.shape not in ((), (true.shape[1],)):
+            raise ValueError(f"{cut.size} thresholds for {true.shape[1]} labels: one, or one each")
+        predicted = (probabilities >= cut).astype(np.int64)
+    else:
+        predicted, true = _finite(predictions), _finite(references)
+        _check_shapes(predicted, true)
+    return {
+        metric.name: float(
+            metric.score(predicted if metric.reads == "predictions" else probabilities, true)
+        )
+        for metric in metrics_of(problem_type)
+    }
+
+
+def confusion_matrix(
+    predictions: npt.ArrayLike, references: npt.ArrayLike, label_count: int
+) -> _Ints:
+    """Count the documents of each pair of true and predicted label.
+
+    Args:
+        predictions: Predicted label numbers (D), 0 to `label_count` - 1.
+        references: True label numbers (D).
+        label_count: Number of labels (C).
+
+    Returns:
+        Counts, int64 (C, C): rows are true labels, columns predicted ones.
+
+    Raises:
+        ValueError: There are no documents, lengths differ or a number is not a label's.
+    """
+    from sklearn import metrics
+
+    predicted, true = _label_numbers(predictions, references, label_count)
+    return metrics.confusion_matrix(true, predicted, labels=range(label_count))
+
+
+def per_label_table(
+    predictions: npt.ArrayLike, references: npt.ArrayLike, label_names: Sequence[str]
+) -> list[dict[str, str | int | float]]:
+    """Precision, recall and F1 of each label, for one or for several labels per document.
+
+    Args:
+        predictions: Predicted label numbers (D), or 0 and 1 for each label (D, C).
+        references: True labels in the same form.
+        label_names: The name of each label (C).
+
+    Returns:
+        One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0 where
+        there is nothing to divide by), ``support`` (documents that truly have the label) and
+        ``predicted`` (documents that are given it).
+
+    Raises:
+        ValueError: As `confusion_matrix`, or the number of columns is not that of the names.
+    """
+    from sklearn import metrics
+
+    count = len(label_names)
+    if np.ndim(references) == 2:
+        predicted, true = _label_table(predictions), _label_table(references)
+        _check_shapes(predicted, true)
+        if true.shape[1] != count:
+            raise ValueError(f"{true.shape[1]} columns do not go with {count} labels")
+        given = predicted.sum(0)
+    else:
+        predicted, true = _label_numbers(predictions, references, count)
+        given = np.bincount(predicted, minlength=count)
+    columns = metrics.precision_recall_fscore_support(
+        _widened(true), _widened(predicted), labels=range(count), zero_division=0
+    )
+    names = ("label", "precision", "recall", "f1", "support", "predicted")
+    values = zip(label_names, *(column.tolist() for column in (*columns, given)), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in values]
+
+
+def _accuracy(predicted: _Ints, true: _Ints) -> float:
+    return float((predicted == true).reshape(len(true), -1).all(1).mean())
+
+
+def _f1(average: str, predicted: _Ints, true: _Ints) -> float:
+    from sklearn import metrics
+
+    settings: dict[str, Any] = {"average": average, "zero_division": 0}
+    if average == "samples":
+        # A document without labels that is given none is right.
+        settings["zero_division"] = 1
+    elif true.ndim == 2:
+        settings["labels"] = np.flatnonzero((predicted | true).any(0))
+        if not len(settings["labels"]):
+            return 0.0
+    return metrics.f1_score(_widened(true), _widened(predicted), **settings)
+
+
+def _mean_average_precision(probabilities: _Floats, true: _Ints) -> float:
+    from sklearn import metrics
+
+    each = [
+        metrics.average_precision_score(true[:, label], probabilities[:, label])
+        for label in np.flatnonzero(true.any(0))
+    ]
+    return float(np.mean(each)) if each else 0.0
+
+
+def _r2(predicted: _Floats, true: _Floats) -> float:
+    from sklearn import metrics
+
+    # scikit-learn compares deviations from a rounded mean, which of equal values need not be 0.
+    if true.min() == true.max():
+        return float((predicted == true).all())
+    return metrics.r2_score(true, predicted)
+
+
+def _pearson(predicted: _Floats, true: _Floats) -> float:
+    if predicted.min() == predicted.max() or true.min() == true.max():
+        return 0.0
+    return np.corrcoef(predicted, true)[0, 1]
+
+
+def _spearman(predicted: _Floats, true: _Floats) -> float:
+    from scipy import stats
+
+    return _pearson(stats.rankdata(predicted), stats.rankdata(true))
+
+
+def _accuracies(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+    return weights @ (predicted * true).sum(1) / len(true)
+
+
+def _macro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+    hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
+    # A label that a sample neither holds nor is given says nothing.
+    present = sizes > 0
+    f1 = 2 * hits / np.maximum(sizes, 1)
+    return (f1 * present).sum(1) / np.maximum(present.sum(1), 1)
+
+
+def _micro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+    hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
+    return 2 * hits.sum(1) / np.maximum(sizes.sum(1), 1)
+
+
+_ONE, _SEVERAL, _NUMBER = ("single_label",), ("multi_label",), ("regression",)
+_BOTH = _ONE + _SEVERAL
+
+add_metrics(
+    Metric(
+        "accuracy", "Accuracy", _ONE, _accuracy, "accuracy", resampled=_accuracies, headline=True
+    ),
+    Metric(
+        "macro_f1",
+        "Macro-F1",
+        _BOTH,
+        partial(_f1, "macro"),
+        "f1",
+        resampled=_macro_f1s,
+        headline=True,
+    ),
+    Metric(
+        "micro_f1",
+        "Micro-F1",
+        _BOTH,
+        partial(_f1, "micro"),
+        "f1",
+        resampled=_micro_f1s,
+        repeats="accuracy",
+        headline=True,
+    ),
+    Metric("weighted_f1", "Weighted F1", _BOTH, partial(_f1, "weighted"), "f1"),
+    Metric("samples_f1", "Samples F1", _SEVERAL, partial(_f1, "samples")),
+    Metric("subset_accuracy", "Subset accuracy", _SEVERAL, _accuracy),
+    Metric(
+        "map",
+        "Mean average precision",
+        _SEVERAL,
+        _mean_average_precision,
+        "map",
+        reads="probabilities",
+        headline=True,
+    ),
+    Metric(
+        "mse",
+        "Mean squared error",
+        _NUMBER,
+        lambda predicted, true: ((predicted - true) ** 2).mean(),
+        "mse",
+        better="lower",
+        resampled=lambda weights, said, true: weights @ (said - true)[:, 0] ** 2 / len(true),
+        headline=True,
+        percent=False,
+    ),
+    Metric(
+        "mae",
+        "Mean absolute error",
+        _NUMBER,
+        lambda predicted, true: abs(predicted - true).mean(),
+        "mae",
+        better="lower",
+        resampled=lambda weights, said, true: weights @ abs(said - true)[:, 0] / len(true),
+        headline=True,
+        percent=False,
+    ),
+    Metric("r2", "R²", _NUMBER, _r2, "r_squared", headline=True, percent=False),
+    Metric("pearson", "Pearson correlation", _NUMBER, _pearson, "pearsonr", percent=False),
+    Metric("spearman", "Spearman correlation", _NUMBER, _spearman, "spearmanr", percent=False),
+)
+
+
+def _check_shapes(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> None:
+    if predicted.shape != true.shape:
+        raise ValueError(f"predictions are {predicted.shape}, but references {true.shape}")
+    if not true.size:
+        raise ValueError("there are no documents to score")
+
+
+def _label_numbers(
+    predictions: npt.ArrayLike, references: npt.ArrayLike, label_count: int | None = None
+) -> tuple[_Ints, _Ints]:
+    predicted, true = np.asarray(predictions), np.asarray(references)
+    _check_shapes(predicted, true)
+    allowed = "at least 0" if label_count is None else f"0 to {label_count - 1}"
+    for name, values in (("prediction", predicted), ("reference", true)):
+        if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+            raise ValueError(f"{name}s are {values.dtype} {values.shape}: whole numbers (D)")
+        outside = values[(values < 0) | (values >= (label_count or np.inf))]
+        if outside.size:
+            raise ValueError(f"{name} {outside[0]} is not a label: {allowed}")
+    return predicted, true
+
+
+def _label_table(values: npt.ArrayLike) -> _Ints:
+    table = np.asarray(values)
+    if table.ndim != 2 or not np.isin(table, (0, 1)).all():
+        wrong = table[~np.isin(table, (0, 1))]
+        raise ValueError(f"labels {wrong[:1]} {table.shape} are not allowed: 0 and 1 (D, C)")
+    return table.astype(np.int64)
+
+
+def _finite(values: npt.ArrayLike) -> _Floats:
+    numbers = np.asarray(values, dtype=np.float64)
+    bad = np.argwhere(~np.isfinite(numbers))
+    if len(bad):
+        raise ValueError(f"document {bad[0][0]} has {numbers[tuple(bad[0])]}: not finite")
+    return numbers
+
+
+def _widened(labels: _Ints) -> _Ints:
+    """With a column of 0 more, as scikit-learn takes a table of one column for label numbers."""
+    return np.pad(labels, ((0, 0), (0, 1))) if labels.ndim == 2 else labels

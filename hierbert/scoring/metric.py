@@ -1,0 +1,94 @@
+"""The table of metrics: what results, tables, model cards and settings know of each.
+
+Neither this nor the entries import more than NumPy before a score is computed, so that the help of
+a command can list them.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure that says how good answers are.
+
+    Attributes:
+        name: Its key in scores and settings.
+        title: What tables and model cards call it.
+        problem_types: What it applies to: ``single_label``, ``multi_label``, ``regression``,
+            ``summary``.
+        score: Called with predictions and references, both as in `hierbert.scoring.label_scores`;
+            gives a number. Of summaries: with D texts and D reference texts; gives one score a
+            document, float64 (D).
+        hub_type: Its name among the metrics of the Hub; None leaves it out of model cards.
+        better: Whether higher or lower is better.
+        reads: Of ``multi_label``: whether `score` reads 0 and 1 for each label, or the
+            probabilities behind them.
+        resampled: Computes the metric on S bootstrap samples at once, for its interval: called
+            with how often each document is in each sample, float64 (S, D), with predictions and
+            with references, both float64 (D, C): 0 and 1 for each label, or one number. Gives
+            float64 (S). None: there is no interval.
+        repeats: The metric that has the same value in problem types that both apply to: tables,
+            model cards and intervals leave this one out there.
+        headline: Whether the tables and progress lines of training show it.
+        percent: Whether tables show it times 100.
+        hub_factor: What the Hub's figure is multiplied by.
+    """
+
+    name: str
+    title: str
+    problem_types: tuple[str, ...]
+    score: Callable[[Any, Any], Any]
+    hub_type: str | None = None
+    better: Literal["higher", "lower"] = "higher"
+    reads: Literal["predictions", "probabilities"] = "predictions"
+    resampled: Callable[[Any, Any, Any], Any] | None = None
+    repeats: str | None = None
+    headline: bool = False
+    percent: bool = True
+    hub_factor: int = 1
+
+    def shown(self, value: float) -> str:
+        """A value as it stands in a table."""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
+
+
+METRICS: dict[str, Metric] = {}
+"""Every metric by its name, in the order of tables."""
+
+
+def add_metrics(*metrics: Metric) -> None:
+    """Enter metrics into `METRICS`.
+
+    Args:
+        *metrics: In the order of tables.
+
+    Raises:
+        ValueError: A name is taken.
+    """
+    for metric in metrics:
+        if metric.name in METRICS:
+            raise ValueError(f"there is a metric {metric.name!r} already")
+        METRICS[metric.name] = metric
+
+
+def metrics_of(problem_type: str) -> list[Metric]:
+    """The metrics of ``single_label``, ``multi_label``, ``regression`` or ``summary``, in order."""
+    return [metric for metric in METRICS.values() if problem_type in metric.problem_types]
+
+
+def shown_metrics(names: Collection[str]) -> list[Metric]:
+    """The metrics with these names, in order, without those that repeat another one of them.
+
+    Args:
+        names: Of scores; other names are passed over.
+
+    Returns:
+        What to show of such scores.
+    """
+    return [
+        metric
+        for metric in METRICS.values()
+        if metric.name in names and metric.repeats not in names
+    ]

@@ -1,0 +1,374 @@
+"""Labels of documents: one of several, several, or a number."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hierbert.config import RunConfig
+from hierbert.data.document import Example
+from hierbert.errors import ConfigError, DataError
+from hierbert.model.answering import Answered
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.decoding import regression_values
+from hierbert.model.heads import MISSING_LABEL
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
+from hierbert.scoring.calibration import fit_temperature
+from hierbert.scoring.intervals import label_intervals
+from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
+from hierbert.scoring.metric import metrics_of, shown_metrics
+from hierbert.scoring.tables import grid
+from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored, Task, register_task
+
+_SUFFIX = "_classification"
+_LARGEST_CLASS_WEIGHT = 10.0
+_AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
+
+_Floats = npt.NDArray[np.float64]
+
+
+@register_task
+class Classification(Task):
+    """Labels or numbers of documents.
+
+    Args:
+        label_map: What the labels are.
+
+    Attributes:
+        problem_type: "single_label", "multi_label" or "regression".
+    """
+
+    name = "classification"
+
+    def __init__(self, label_map: LabelMap) -> None:
+        self.label_map = label_map
+        self.problem_type = label_map.problem_type
+        self.auto_metric = _AUTO_METRICS[self.problem_type]
+
+    @property
+    def bounded_metric(self) -> str:
+        """Of a regression, r2."""
+        return "r2" if self.problem_type == "regression" else self.auto_metric
+
+    @property
+    def stratifies(self) -> bool:
+        """Single labels do: numbers and lists held as strings (csv) look like class names.
+
+        Each that occurs once would stay in training.
+        """
+        return self.problem_type == "single_label"
+
+    @classmethod
+    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification | None":
+        """See `Task.learn`; there are labels where `data.label_column` is set."""
+        data = config.data
+        if data.label_column is None:
+            if data.label_separator is not None:
+                raise ConfigError("data.label_separator is set, but data.label_column is not")
+            return None
+        return cls(
+            LabelMap.learn(train, data.label_type, data.label_separator, field=data.label_column)
+        )
+
+    @classmethod
+    def of_model(cls, config: HierBertConfig) -> "Classification":
+        """See `Task.of_model`."""
+        kind = config.problem_type or f"single_label{_SUFFIX}"
+        kind = kind.removesuffix(_SUFFIX)
+        names = [config.id2label[number] for number in range(config.num_labels)]
+        return cls(LabelMap([] if kind == "regression" else names, kind))
+
+    def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
+        """See `Task.model_settings`."""
+        regression = self.problem_type == "regression"
+        names = self.label_map.names or ["value"]
+        values: dict[str, Any] = {
+            "classification": True,
+            "classification_loss_weight": config.training.classification_loss_weight,
+            "decision_threshold": config.model.decision_threshold,
+            "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+        }
+        if self.problem_type == "single_label":
+            values["label_smoothing"] = config.training.label_smoothing
+        if regression:
+            values["label_mean"], values["label_scale"] = label_statistics(self.label_map, train)
+        elif config.training.class_weights == "balanced":
+            values["class_weights"] = balanced_weights(self.label_map, train)
+        return values
+
+    def encode(self, example: Example) -> Any:
+        """See `LabelMap.encode`."""
+        return self.label_map.encode(example)
+
+    def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
+        """Refuse numbers that a model's 32-bit arithmetic turns into infinity."""
+        if self.problem_type == "regression":
+            check_numbers(self.label_map, splits, config.label_mean, config.label_scale)
+
+    def note(self, examples: Sequence[Example]) -> str | None:
+        """How many documents have no label."""
+        unlabelled = sum(example.label is None for example in examples)
+        return f"{unlabelled:,} without a label" if unlabelled else None
+
+    def plain(self, target: Any) -> Any:
+        """Names, for the numbers of all labels change when one is added."""
+        names = self.label_map.names
+        if target is None or not names:
+            return target
+        return [names[number] for number in target] if isinstance(target, list) else names[target]
+
+    def collate(self, targets: Sequence[Any], documents: Sequence[SegmentedDocument]) -> Tensor:
+        """int64 (D,) for single_label, float32 (D, C) for multi_label, float32 (D,) otherwise."""
+        if self.problem_type == "single_label":
+            return torch.tensor([MISSING_LABEL if label is None else label for label in targets])
+        if self.problem_type == "regression":
+            return torch.tensor([torch.nan if label is None else float(label) for label in targets])
+        table = torch.zeros(len(targets), len(self.label_map.names))
+        for row, labels in enumerate(targets):
+            table[row, slice(None) if labels is None else labels] = (
+                torch.nan if labels is None else 1.0
+            )
+        return table
+
+    def keep(self, answered: Answered, document: PreparedDocument, config: HierBertConfig) -> Any:
+        """C logits; of a regression, the number in the unit of the labels."""
+        logits = answered.scores[self.name]
+        if self.problem_type == "regression":
+            logits = regression_values(logits, config)
+        return logits.tolist()
+
+    def metrics(self) -> list[str]:
+        """See `Task.metrics`."""
+        return [metric.name for metric in metrics_of(self.problem_type)]
+
+    def score(
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
+    ) -> dict[str, float]:
+        """See `Task.score`; figures of logits that are not finite are nan."""
+        logits, references = self._labelled(documents, kept)
+        if not len(references):
+            return {}
+        if not np.isfinite(logits).all():
+            return dict.fromkeys(self.metrics(), float("nan"))
+        predictions = self._predictions(logits)
+        if self.problem_type == "multi_label":
+            predictions = _probabilities(logits)
+        return label_scores(self.problem_type, predictions, references, config.decision_threshold)
+
+    def calibrate(
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
+    ) -> dict[str, Any]:
+        """Fit the temperature of probabilities; a regression has none."""
+        logits, references = self._labelled(documents, kept)
+        if self.problem_type == "regression" or not len(references):
+            return {}
+        fitted = fit_temperature(logits, references)
+        return {
+            "config": {"temperature": fitted.temperature},
+            "results": {"calibration": fitted.to_dict()},
+            "line": f"temperature: {fitted.temperature:.3f} (negative log-likelihood of "
+            f"validation {fitted.before:.4f} -> {fitted.after:.4f})",
+        }
+
+    def report(self, scored: Scored) -> dict[str, Any]:
+        """Baselines, figures of each label, intervals, and how many documents have each label."""
+        counts = Counter[Any]()
+        for document in scored.train:
+            target = document.targets[self.name]
+            counts.update(target if isinstance(target, list) else [target])
+        entries: dict[str, Any] = {
+            "label_counts": {
+                name: counts[number] for number, name in enumerate(self.label_map.names)
+            }
+        }
+        logits, references = self._labelled(scored.documents, scored.kept)
+        if not len(references):
+            return entries
+        if scored.baselines:
+            entries |= label_baselines(
+                self.problem_type,
+                *self._texts_and_labels(scored.train),
+                *self._texts_and_labels(scored.documents),
+            )
+        predictions = self._predictions(logits, scored.config.decision_threshold)
+        if self.problem_type != "regression":
+            entries["per_label"] = {
+                "labels": per_label_table(predictions, references, self.label_map.names)
+            }
+        if self.problem_type == "single_label":
+            table = confusion_matrix(predictions, references, len(self.label_map.names))
+            entries["per_label"]["confusion"] = table.tolist()
+        entries["intervals"] = label_intervals(
+            self.problem_type, predictions, references, scored.seed
+        )
+        return entries
+
+    def tables(self, results: dict[str, Any]) -> Iterable[str]:
+        """Figures beside those of the baseline."""
+        scores = results["scores"]
+        shown = [
+            metric
+            for metric in shown_metrics([name for name in self.metrics() if name in scores])
+            if metric.headline
+        ]
+        if not shown:
+            return
+        rows = [["", *(metric.title for metric in shown)]]
+        systems = {
+            baseline.title: results.get(baseline.name)
+            for baseline in LABEL_BASELINES
+            if self.problem_type in baseline.problem_types
+        }
+        for title, figures in {**systems, "hierbert": scores}.items():
+            if figures:
+                rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
+        what = "Numbers" if self.problem_type == "regression" else "Labels"
+        unit = " (x 100)" if shown[0].percent else ""
+        yield (
+            f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n"
+            + grid(rows)
+        )
+
+    def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
+        """The labels and their probabilities."""
+        true, names = document.targets[self.name], self.label_map.names
+        if self.problem_type == "regression":
+            return [f"  value: {kept[0]:.4g} (true: {true})"]
+        values = torch.tensor(kept)
+        if self.problem_type == "single_label":
+            shares = values.softmax(0)
+            best = int(shares.argmax())
+            known = "unknown" if true is None else names[true]
+            return [f"  label: {names[best]} ({float(shares[best]):.2f}); true: {known}"]
+        named = [
+            f"{name} ({share:.2f})"
+            for name, share in zip(names, values.sigmoid().tolist(), strict=True)
+            if share >= config.decision_threshold
+        ]
+        return [f"  labels: {', '.join(named) or 'none'}"]
+
+    def _labelled(
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
+    ) -> tuple[_Floats, npt.NDArray[Any]]:
+        """Logits, float64 (D, C), and references of the labelled documents."""
+        places = [i for i, one in enumerate(documents) if one.targets[self.name] is not None]
+        logits = np.array([kept[place] for place in places], dtype=np.float64)
+        return logits, self._references([documents[place] for place in places])
+
+    def _references(self, documents: Sequence[PreparedDocument]) -> npt.NDArray[Any]:
+        """What `hierbert.scoring` compares with: numbers (D,), or 0 and 1 (D, C)."""
+        labels = [document.targets[self.name] for document in documents]
+        if self.problem_type != "multi_label":
+            return np.array(labels)
+        table = np.zeros((len(labels), len(self.label_map.names)), dtype=int)
+        for row, numbers in enumerate(labels):
+            table[row, numbers] = 1
+        return table
+
+    def _predictions(self, logits: _Floats, threshold: float = 0.5) -> npt.NDArray[Any]:
+        if self.problem_type == "single_label":
+            return logits.argmax(1)
+        if self.problem_type == "regression":
+            return logits[:, 0]
+        return (_probabilities(logits) >= threshold).astype(int)
+
+    def _texts_and_labels(
+        self, documents: Sequence[PreparedDocument]
+    ) -> tuple[list[str], npt.NDArray[Any]]:
+        """Of the labelled documents."""
+        labelled = [one for one in documents if one.targets[self.name] is not None]
+        return [one.segmented.text for one in labelled], self._references(labelled)
+
+
+def label_statistics(label_map: LabelMap, examples: Iterable[Example]) -> tuple[float, float]:
+    """Where the numbers of a regression lie, so that a model learns them whatever their unit.
+
+    Args:
+        label_map: Regression.
+        examples: The training documents.
+
+    Returns:
+        Mean and population standard deviation of the labels; the latter 1 where all are equal,
+        and (0, 1) without any label.
+    """
+    encoded = [label_map.encode(example) for example in examples]
+    values = [float(label) for label in encoded if isinstance(label, (int, float))]
+    if not values:
+        return 0.0, 1.0
+    return statistics.fmean(values), statistics.pstdev(values) or 1.0
+
+
+def check_numbers(
+    label_map: LabelMap, splits: Mapping[str, Sequence[Example]], mean: float, scale: float
+) -> None:
+    """Refuse numbers that a model's 32-bit arithmetic turns into infinity, before it meets them.
+
+    Args:
+        label_map: Regression.
+        splits: Documents by the split's name.
+        mean: Of the training documents' labels.
+        scale: Their standard deviation.
+
+    Raises:
+        DataError: Names the number that is farthest from the mean.
+    """
+    for name, examples in splits.items():
+        labelled = [(label_map.encode(example), example) for example in examples]
+        values = [(float(v), one) for v, one in labelled if isinstance(v, (int, float))]
+        if not values:
+            continue
+        # As the classification head learns them.
+        errors = (torch.tensor([value for value, _ in values]) - mean) / scale
+        if not (errors * errors).isfinite().all():
+            value, example = max(values, key=lambda pair: abs(pair[0] - mean))
+            raise DataError(
+                f"data.{name}: {example.location}, id {example.id}: column {label_map.field!r} "
+                f"holds {value:g}; the training documents have the mean {mean:g} and the spread "
+                f"{scale:g}, and 32-bit numbers allow {mean:g} plus or minus at most 1e19 times "
+                "that spread, which must be at least 1e-37: mend that label, or give all of them "
+                "in another unit"
+            )
+
+
+def balanced_weights(label_map: LabelMap, examples: Iterable[Example]) -> list[float]:
+    """Loss weights that let rare labels count as much as frequent ones, within limits.
+
+    Args:
+        label_map: Single-label or multi-label.
+        examples: The training documents.
+
+    Returns:
+        For each label: single-label, documents over labels times the label's documents;
+        multi-label, documents without it over documents with it. From 1/10 to 10.
+    """
+    counts: Counter[int] = Counter()
+    total = 0
+    for example in examples:
+        label = label_map.encode(example)
+        if label is None:
+            continue
+        total += 1
+        counts.update(label if isinstance(label, list) else [int(label)])
+    weights = []
+    for number in range(len(label_map.names)):
+        count = max(1, counts[number])
+        if label_map.problem_type == "single_label":
+            weight = total / (len(label_map.names) * count)
+        else:
+            weight = (total - count) / count
+        weights.append(min(_LARGEST_CLASS_WEIGHT, max(1 / _LARGEST_CLASS_WEIGHT, weight)))
+    return weights
+
+
+def _probabilities(logits: _Floats) -> _Floats:
+    return torch.sigmoid(torch.from_numpy(logits)).numpy()

@@ -1,0 +1,223 @@
+"""A model's answers for every document of a corpus, and their figures.
+
+Documents are assigned to the processes by tokens and come back by their index, so that no number
+of processes, batch or padding can lose or double one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from hierbert.data.document import Example
+from hierbert.data.epoch_plan import fill_batches, share_by_tokens
+from hierbert.errors import ConfigError
+from hierbert.log import Progress
+from hierbert.model.answering import answer_batch
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import TOKENS_PER_BATCH
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.scoring.metric import METRICS
+from hierbert.tasks.prepared import PreparedDocument, collate_targets
+from hierbert.tasks.task import Task
+
+
+class StoppedError(Exception):
+    """The answers were not waited for, on any process, because one of them was asked to stop."""
+
+
+class VectorSource(Protocol):
+    """Where the vectors of a frozen encoder come from."""
+
+    def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
+        """Segment vectors (P, H) and sentence vectors (N, H) of documents."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about one document, and how far off it is.
+
+    Attributes:
+        index: Of the document in the corpus.
+        kept: What each task's scoring reads, by the task's name.
+        losses: Of each task, by its name; None where the document has no target.
+        finite: Whether every number behind it is.
+    """
+
+    index: int
+    kept: dict[str, Any]
+    losses: dict[str, float | None]
+    finite: bool = True
+
+
+def answer_documents(
+    model: HierBertForDocuments,
+    documents: Sequence[PreparedDocument],
+    accelerator: Accelerator,
+    tasks: Sequence[Task],
+    vectors: VectorSource | None = None,
+    description: str = "evaluating",
+    stop: Callable[[], bool] | None = None,
+) -> list[Answer]:
+    """Run a model over a corpus.
+
+    Args:
+        model: A bare `HierBertForDocuments`; its mode is put back afterwards.
+        documents: The corpus, the same on every process.
+        accelerator: The run's.
+        tasks: Which to answer.
+        vectors: Of a frozen encoder; None encodes tokens.
+        description: What progress calls this.
+        stop: Asked after each batch whether to stop.
+
+    Returns:
+        One answer per document, in order, the same on every process.
+
+    Raises:
+        StoppedError: `stop` said so on some process.
+    """
+    sizes = [document.tokens for document in documents]
+    own = share_by_tokens(range(len(documents)), sizes, accelerator.num_processes)[
+        accelerator.process_index
+    ]
+    answers: list[Answer] = []
+    was_training = model.training
+    model.eval()
+    # Evaluation from cached vectors takes a moment: nothing to show.
+    shown = None if vectors is None else False
+    with torch.no_grad(), Progress(sum(sizes[i] for i in own), description, "tokens", shown) as bar:
+        for places in fill_batches([sizes[index] for index in own], TOKENS_PER_BATCH):
+            indices = [own[place] for place in places]
+            batch = [documents[index] for index in indices]
+            answers += _answer_batch(model, indices, batch, accelerator, tasks, vectors)
+            bar.advance(sum(document.tokens for document in batch))
+            if stop is not None and stop():
+                break
+        model.train(was_training)
+        # Each process answers for itself; they agree here, where they meet anyway.
+        if stop is not None and any(gather_object([stop()])):
+            raise StoppedError
+    rows = {answer.index: answer for answer in gather_object(answers)}
+    return [rows[index] for index in range(len(documents))]
+
+
+def _answer_batch(
+    model: HierBertForDocuments,
+    indices: list[int],
+    documents: list[PreparedDocument],
+    accelerator: Accelerator,
+    tasks: Sequence[Task],
+    vectors: VectorSource | None,
+) -> list[Answer]:
+    segmented = [document.segmented for document in documents]
+    cached = None if vectors is None else vectors.batch(segmented)
+    targets = collate_targets(documents, tasks)
+    with accelerator.autocast():
+        answered = answer_batch(model, segmented, list(targets), cached, targets)
+    return [
+        Answer(
+            index,
+            {task.name: task.keep(one, document, model.config) for task in tasks},
+            one.losses,
+            all(one.finite.values()),
+        )
+        for index, document, one in zip(indices, documents, answered, strict=True)
+    ]
+
+
+def score_answers(
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+    tasks: Sequence[Task],
+    model: HierBertForDocuments,
+) -> dict[str, float]:
+    """Score the answers for a corpus.
+
+    Args:
+        answers: One for each document, in order.
+        documents: The corpus; those without a target are left out of a task's scores.
+        tasks: That were answered.
+        model: Its heads weigh the losses.
+
+    Returns:
+        Each metric by its name, 0 to 1 (losses and errors: 0 and above). A task whose targets
+        no document has is absent; figures of answers that are not finite are nan. Each task's
+        loss is there beside their weighted sum.
+    """
+    scores: dict[str, float] = {}
+    loss = 0.0
+    for task in tasks:
+        own = task.score(documents, [answer.kept[task.name] for answer in answers], model.config)
+        if not own:
+            continue
+        scores |= own
+        known = [answer.losses[task.name] for answer in answers]
+        losses = [value for value in known if value is not None]
+        if losses:
+            scores[f"{task.name}_loss"] = float(np.mean(losses))
+            loss += model.heads[task.name].loss_weight(model.config) * float(np.mean(losses))
+    scores["loss"] = loss
+    return scores
+
+
+def check_metric(name: str, tasks: Sequence[Task], validation: Sequence[Example]) -> None:
+    """Refuse a metric that the validation documents cannot give, before anything costs time.
+
+    Args:
+        name: `training.metric`.
+        tasks: Of the run.
+        validation: The validation documents.
+
+    Raises:
+        ConfigError: Names the metric and those that can be had.
+    """
+    allowed = ["auto", "loss"]
+    for task in tasks:
+        if any(task.encode(example) is not None for example in validation):
+            allowed += task.metrics()
+    if len(allowed) == 2:
+        raise ConfigError(
+            "no validation document has a label or a summary: nothing can choose the best "
+            "checkpoint; give data.validation documents with some"
+        )
+    if name not in allowed:
+        raise ConfigError(
+            f"training.metric={name} is not allowed; for these validation documents choose from "
+            f"{', '.join(allowed)}"
+        )
+
+
+def choose_metric(name: str, scores: dict[str, float], tasks: Sequence[Task]) -> float:
+    """The figure that chooses checkpoints, turned so that greater is better.
+
+    Args:
+        name: A metric's name, or "auto".
+        scores: Of the validation documents.
+        tasks: Of the run.
+
+    Returns:
+        The metric, negated where lower is better. "auto" is that of each task (its `auto_metric`,
+        or among several tasks one that is bounded by 1 like the others), in the mean.
+
+    Raises:
+        KeyError: There is no such metric among the scores.
+    """
+    if name != "auto":
+        return _greater_is_better(name, scores)
+    scored = [task for task in tasks if task.auto_metric in scores]
+    chosen = [
+        _greater_is_better(task.auto_metric if len(scored) == 1 else task.bounded_metric, scores)
+        for task in scored
+    ]
+    return float(np.mean(chosen)) if chosen else -scores["loss"]
+
+
+def _greater_is_better(name: str, scores: dict[str, float]) -> float:
+    lower = name == "loss" or METRICS[name].better == "lower"
+    return -scores[name] if lower else scores[name]

@@ -1,0 +1,101 @@
+"""Examples made ready for a model: segmented, with what each task learns of them.
+
+The last step before batches. Everything here is computed once a run, before the first step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from hierbert.data.document import Example
+from hierbert.log import Progress
+from hierbert.model.processing_hierbert import DOCUMENTS_PER_CALL, HierBertProcessor
+from hierbert.model.segmentation import SegmentedDocument
+
+if TYPE_CHECKING:
+    from hierbert.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class PreparedDocument:
+    """One document of a corpus as training and evaluation use it.
+
+    Attributes:
+        id: As in the corpus.
+        segmented: The document's text, sentences and segments.
+        targets: What each task learns of it, by the task's name; None where it has nothing.
+    """
+
+    id: str
+    segmented: SegmentedDocument
+    targets: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all segments, special tokens included."""
+        return len(self.segmented.input_ids)
+
+
+def prepare_documents(
+    examples: Sequence[Example],
+    processor: HierBertProcessor,
+    tasks: Sequence["Task"],
+    cache: Path | None = None,
+    description: str = "segmenting",
+) -> list[PreparedDocument]:
+    """Segment examples and make what each task learns of them.
+
+    Args:
+        examples: Documents of one split.
+        processor: Segments them.
+        tasks: Of the run.
+        cache: Folder that keeps what takes long to make; None keeps nothing.
+        description: What progress calls this.
+
+    Returns:
+        As many prepared documents, in the same order.
+
+    Raises:
+        DataError: A label is unknown.
+    """
+    for task in tasks:
+        for example in examples:
+            task.encode(example)
+    segmented: list[SegmentedDocument] = []
+    with Progress(len(examples), description) as bar:
+        for first in range(0, len(examples), DOCUMENTS_PER_CALL):
+            texts = [example.text for example in examples[first : first + DOCUMENTS_PER_CALL]]
+            segmented += processor.segment(texts)
+            bar.advance(len(texts))
+    made = {task.name: task.prepare(examples, segmented, cache, description) for task in tasks}
+    return [
+        PreparedDocument(
+            example.id, document, {name: targets[place] for name, targets in made.items()}
+        )
+        for place, (example, document) in enumerate(zip(examples, segmented, strict=True))
+    ]
+
+
+def collate_targets(
+    documents: Sequence[PreparedDocument], tasks: Sequence["Task"], hide: bool = False
+) -> dict[str, Tensor]:
+    """What a batch's heads learn.
+
+    Args:
+        documents: At least one.
+        tasks: Of the run.
+        hide: Leave every target out, so that the documents weigh nothing in the loss.
+
+    Returns:
+        By the task's name, as its head's `losses` reads them.
+    """
+    segmented = [document.segmented for document in documents]
+    return {
+        task.name: task.collate(
+            [None if hide else document.targets[task.name] for document in documents], segmented
+        )
+        for task in tasks
+    }

@@ -1,0 +1,340 @@
+"""Summaries made of a document's own sentences."""
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hierbert.config import RunConfig
+from hierbert.data.document import Example
+from hierbert.errors import DataError
+from hierbert.files import write_json
+from hierbert.log import Progress
+from hierbert.model.answering import Answered
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.decoding import SummaryRule, summary_text
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.selection import sentence_costs
+from hierbert.scoring.baselines import SUMMARY_BASELINES
+from hierbert.scoring.intervals import mean_interval, paired_difference
+from hierbert.scoring.metric import metrics_of
+from hierbert.scoring.rouge import summary_scores
+from hierbert.scoring.tables import grid
+from hierbert.tasks.oracle import graded_labels, oracle_labels, oracle_sentences
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored, Task, register_task
+
+# Changes when the rules do, so that older cached labels are not used.
+_LABELS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SummaryTarget:
+    """What is learnt of a document with a reference summary.
+
+    Attributes:
+        summary: The reference.
+        sentence_labels: How much each sentence belongs into the summary, N numbers from 0 to 1.
+    """
+
+    summary: str
+    sentence_labels: list[float]
+
+
+@dataclass(frozen=True)
+class Extract:
+    """What a model makes of a document.
+
+    Attributes:
+        selected: Sentences, in the summary's order; none where a score is not finite.
+        scores: Of the summary by metric, nan where a score is not finite; None without a
+            reference.
+    """
+
+    selected: list[int]
+    scores: dict[str, float] | None
+
+
+@register_task
+class Summarization(Task):
+    """Extracts of documents.
+
+    Args:
+        sentence_labels: How sentences are labelled by the reference: "graded" or "oracle".
+    """
+
+    name = "summarization"
+    auto_metric = "rouge1"
+
+    def __init__(self, sentence_labels: str = "graded") -> None:
+        self.sentence_labels = sentence_labels
+
+    @classmethod
+    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Summarization | None":
+        """See `Task.learn`; there are summaries where `data.summary_column` is set."""
+        column = config.data.summary_column
+        if column is None:
+            return None
+        if not any(example.summary for example in train):
+            raise DataError(
+                f"data.train: column {column!r} holds no summary in any of {len(train):,} "
+                f"documents, from {train[0].location} on"
+            )
+        return cls(config.training.sentence_labels)
+
+    @classmethod
+    def of_model(cls, config: HierBertConfig) -> "Summarization":
+        """See `Task.of_model`."""
+        return cls()
+
+    def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
+        """See `Task.model_settings`."""
+        budget, limit = config.summary.limit
+        return {
+            "summarization": True,
+            "summarization_loss_weight": config.training.summarization_loss_weight,
+            "listwise_loss_weight": config.training.listwise_loss_weight,
+            "summary_budget": budget,
+            "summary_limit": float(limit),
+            "summary_order": config.summary.order,
+            "summary_redundancy": config.summary.redundancy,
+            "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
+        }
+
+    def encode(self, example: Example) -> Any:
+        """The reference summary."""
+        return example.summary
+
+    def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
+        """Refuse a way of summarizing that cannot be, before anything costs time."""
+        SummaryRule.from_config(config)
+
+    def note(self, examples: Sequence[Example]) -> str | None:
+        """How many documents have no summary."""
+        without = sum(example.summary is None for example in examples)
+        return f"{without:,} without a summary" if without else None
+
+    def prepare(
+        self,
+        examples: Sequence[Example],
+        segmented: Sequence[SegmentedDocument],
+        cache: Path | None,
+        description: str,
+    ) -> list[SummaryTarget | None]:
+        """Label the sentences of every document with a summary, or find labels in the cache."""
+        kind = self.sentence_labels
+        digest = hashlib.sha256(f"{kind} {_LABELS_VERSION}".encode())
+        for document, example in zip(segmented, examples, strict=True):
+            parts = (document.text, repr(document.sentence_spans), repr(example.summary))
+            digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
+        path = cache / f"sentence-labels-{digest.hexdigest()[:32]}.json" if cache else None
+        labels: list[list[float] | None] = []
+        if path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                kept = json.loads(path.read_text(encoding="utf-8"))
+                if isinstance(kept, list) and len(kept) == len(segmented):
+                    labels = kept
+        if not labels:
+            with Progress(len(segmented), f"labelling sentences, {description}") as bar:
+                for document, example in zip(segmented, examples, strict=True):
+                    labels.append(_sentence_labels(document, example.summary, kind))
+                    bar.advance()
+            if path is not None:
+                # A cache that cannot be written costs time in the next run, and nothing else.
+                with contextlib.suppress(OSError):
+                    write_json(path, labels)
+        return [
+            None if example.summary is None or own is None else SummaryTarget(example.summary, own)
+            for example, own in zip(examples, labels, strict=True)
+        ]
+
+    def plain(self, target: SummaryTarget | None) -> Any:
+        """The reference."""
+        return None if target is None else target.summary
+
+    def counts(self, target: SummaryTarget | None, document: SegmentedDocument) -> bool:
+        """Whether there is a sentence to learn from."""
+        return target is not None and bool(document.sentence_spans)
+
+    def collate(
+        self, targets: Sequence[SummaryTarget | None], documents: Sequence[SegmentedDocument]
+    ) -> Tensor:
+        """How much each sentence belongs into the summary, float32 (N,); nan where unknown."""
+        labels: list[float] = []
+        for target, document in zip(targets, documents, strict=True):
+            known = None if target is None else target.sentence_labels
+            labels += known or [torch.nan] * len(document.sentence_spans)
+        return torch.tensor(labels, dtype=torch.float32)
+
+    def keep(
+        self, answered: Answered, document: PreparedDocument, config: HierBertConfig
+    ) -> Extract:
+        """The summary's sentences, and its ROUGE where there is a reference."""
+        target = document.targets[self.name]
+        selected: list[int] = []
+        finite = answered.finite[self.name]
+        if finite:
+            selected = SummaryRule.from_config(config).select(
+                document.segmented, answered.scores[self.name].tolist(), answered.sentence_vectors
+            )
+        if target is None:
+            return Extract(selected, None)
+        if not finite:
+            return Extract([], dict.fromkeys(self.metrics(), math.nan))
+        return Extract(selected, score_extract(document.segmented, selected, target.summary))
+
+    def metrics(self) -> list[str]:
+        """See `Task.metrics`."""
+        return [metric.name for metric in metrics_of("summary")]
+
+    def score(
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
+    ) -> dict[str, float]:
+        """Means over the documents."""
+        scores = [extract.scores for extract in kept if extract.scores is not None]
+        if not scores:
+            return {}
+        return {name: float(np.mean([one[name] for one in scores])) for name in self.metrics()}
+
+    def report(self, scored: Scored) -> dict[str, Any]:
+        """The baselines and the oracle at the model's budget, and what the model gains."""
+        referenced = [
+            (document, extract)
+            for document, extract in zip(scored.documents, scored.kept, strict=True)
+            if extract.scores is not None
+        ]
+        if not referenced:
+            return {}
+        rule = SummaryRule.from_config(scored.config)
+        baselines: dict[str, dict[str, list[float]]] = {}
+        if scored.baselines:
+            documents = [document for document, _ in referenced]
+            baselines = self._baselines(documents, rule, scored.seed)
+        own = {kind: [one.scores[kind] for _, one in referenced] for kind in self.metrics()}
+        # The upper bound comes last.
+        systems = {**baselines, "hierbert": own}
+        if "Oracle" in baselines:
+            systems["Oracle"] = systems.pop("Oracle")
+        limit = scored.config.summary_limit
+        return {
+            "budget": {
+                "name": scored.config.summary_budget,
+                "limit": int(limit) if limit == int(limit) else limit,
+            },
+            "summaries": {
+                "systems": {
+                    name: {
+                        kind: _named(mean_interval(values, scored.seed))
+                        for kind, values in row.items()
+                    }
+                    for name, row in systems.items()
+                },
+                "gain": {
+                    name: _named(paired_difference(own["rouge1"], row["rouge1"], scored.seed))
+                    for name, row in baselines.items()
+                },
+            },
+        }
+
+    def _baselines(
+        self, documents: Sequence[PreparedDocument], rule: SummaryRule, seed: int
+    ) -> dict[str, dict[str, list[float]]]:
+        """For each system and ROUGE type, the F1 of each document, all with a reference."""
+        # Without redundancy, which is the model's own.
+        plain = replace(rule, redundancy=0.0)
+        rows: dict[str, dict[str, list[float]]] = {
+            name: {kind: [] for kind in self.metrics()} for name in [*SUMMARY_BASELINES, "Oracle"]
+        }
+        with Progress(len(documents), "baselines") as bar:
+            for document in documents:
+                segmented, reference = document.segmented, document.targets[self.name].summary
+                texts = segmented.sentences
+                extracts = {
+                    name: plain.select(segmented, baseline(texts, document.id, seed))
+                    for name, baseline in SUMMARY_BASELINES.items()
+                }
+                costs = sentence_costs(texts, rule.budget, segmented.sentence_tokens.tolist())
+                extracts["Oracle"] = sorted(
+                    oracle_sentences(
+                        texts,
+                        reference,
+                        costs=costs,
+                        limit=rule.budget.limit(texts),
+                        selectable=rule.selectable(texts),
+                    )
+                )
+                for name, selected in extracts.items():
+                    for kind, value in score_extract(segmented, selected, reference).items():
+                        rows[name][kind].append(value)
+                bar.advance()
+        return rows
+
+    def tables(self, results: dict[str, Any]) -> Iterable[str]:
+        """All systems, and what the model gains over each."""
+        if "summaries" not in results:
+            return
+        budget, summaries = results["budget"], results["summaries"]
+        shown = [metric for metric in metrics_of("summary") if metric.headline]
+        rows = [["", *(metric.title for metric in shown)]]
+        for name, row in summaries["systems"].items():
+            rows.append([name, *(metric.shown(row[metric.name]["mean"]) for metric in shown)])
+        yield (
+            f"Summaries of the {results['documents']:,} {results['split']} documents, "
+            f"{budget['name']} = {budget['limit']:g} (F1 x 100)\n" + grid(rows)
+        )
+        gains = [
+            f"  over {name}: {100 * gain['mean']:+.1f} ROUGE-1 "
+            f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+            for name, gain in summaries["gain"].items()
+            if name != "Oracle"
+        ]
+        if gains:
+            yield "hierbert (95 % interval, paired bootstrap)\n" + "\n".join(gains)
+
+    def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
+        """The summary's sentences and their places."""
+        segmented, selected = document.segmented, kept.selected
+        texts = summary_text(segmented, selected).splitlines()
+        spans = [segmented.sentence_spans[index] for index in selected]
+        lines = [f"  summary ({len(selected)} of {len(segmented.sentence_spans)} sentences):"]
+        for (start, end), text in zip(spans, texts, strict=True):
+            lines.append(f"    [{start}:{end}] {text}")
+        return lines
+
+
+def score_extract(
+    document: SegmentedDocument, selected: Sequence[int], reference: str
+) -> dict[str, float]:
+    """Every metric of summaries for an extract, such as ROUGE F1 from 0 to 1.
+
+    Args:
+        document: Of N sentences.
+        selected: Those in the extract.
+        reference: The summary to compare it with.
+    """
+    scores = summary_scores([summary_text(document, selected)], [reference])
+    return {name: float(values[0]) for name, values in scores.items()}
+
+
+def _sentence_labels(
+    document: SegmentedDocument, summary: str | None, kind: str
+) -> list[float] | None:
+    if summary is None:
+        return None
+    sentences = document.sentences
+    selected = oracle_sentences(sentences, summary)
+    if kind == "oracle":
+        return oracle_labels(len(sentences), selected)
+    return graded_labels(sentences, summary, selected)
+
+
+def _named(values: Sequence[float]) -> dict[str, float]:
+    return dict(zip(("mean", "low", "high", "p"), values, strict=False))

@@ -1,0 +1,259 @@
+"""A task: what a head learns from a corpus, how its answers are scored and told.
+
+A task is one file in this folder, called as its head is; nothing else names it. It reads documents
+and settings, and leaves what must travel with a model to the model's config. See docs/extend.md.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from torch import Tensor
+
+from hierbert.config import RunConfig
+from hierbert.data.document import Example
+from hierbert.errors import ModelError
+from hierbert.model.answering import Answered
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.heads import HEADS
+from hierbert.model.segmentation import SegmentedDocument
+
+if TYPE_CHECKING:
+    from hierbert.tasks.prepared import PreparedDocument
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Documents with what a model said about them, for a task to tell of.
+
+    Attributes:
+        documents: Of the split that was scored.
+        kept: What `Task.keep` gave for each.
+        train: Training documents, for baselines; empty where there are none.
+        config: The model's.
+        seed: Of draws.
+        baselines: Whether to score those too.
+    """
+
+    documents: Sequence["PreparedDocument"]
+    kept: Sequence[Any]
+    train: Sequence["PreparedDocument"] = field(default_factory=list)
+    config: HierBertConfig = field(default_factory=HierBertConfig)
+    seed: int = 0
+    baselines: bool = True
+
+
+class Task:
+    """One task of a model; a subclass says how, and is found by its name.
+
+    Attributes:
+        name: Of the task and of its head.
+        auto_metric: Name of the metric that chooses checkpoints unless another is asked for.
+    """
+
+    name: ClassVar[str]
+    auto_metric: str
+
+    @property
+    def bounded_metric(self) -> str:
+        """In place of `auto_metric` in a mean with other tasks: at most 1, greater is better."""
+        return self.auto_metric
+
+    @property
+    def stratifies(self) -> bool:
+        """Whether a validation split may be drawn label by label."""
+        return True
+
+    # From settings and documents to what is learnt.
+
+    @classmethod
+    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Task | None":
+        """The task as a run's settings and training documents define it.
+
+        Args:
+            config: All settings.
+            train: Training documents.
+
+        Returns:
+            None where the settings do not ask for it.
+
+        Raises:
+            ConfigError: Settings are at odds with each other or the documents.
+            DataError: The documents have nothing to learn it from.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def of_model(cls, config: HierBertConfig) -> "Task":
+        """The task as a trained model knows it.
+
+        Args:
+            config: The model's.
+        """
+        raise NotImplementedError
+
+    def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
+        """Fields of `HierBertConfig` that its head and its answers need.
+
+        Args:
+            config: All settings.
+            train: Training documents.
+        """
+        raise NotImplementedError
+
+    def encode(self, example: Example) -> Any:
+        """What an example has for this task, as plain data; None where it has nothing.
+
+        Raises:
+            DataError: It is not allowed.
+        """
+        raise NotImplementedError
+
+    def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
+        """Refuse documents that the model cannot learn; by default none is.
+
+        Args:
+            splits: By name.
+            config: The model's.
+
+        Raises:
+            DataError: Names the document.
+        """
+
+    def note(self, examples: Sequence[Example]) -> str | None:
+        """What a split lacks, for the line that tells of it; None where it lacks nothing."""
+        return None
+
+    def prepare(
+        self,
+        examples: Sequence[Example],
+        segmented: Sequence[SegmentedDocument],
+        cache: Path | None,
+        description: str,
+    ) -> list[Any]:
+        """What is learnt of each document; None where there is nothing.
+
+        Args:
+            examples: Documents of one split.
+            segmented: The same.
+            cache: Folder for what takes long to make; None keeps nothing.
+            description: What progress calls this.
+        """
+        return [self.encode(example) for example in examples]
+
+    def plain(self, target: Any) -> Any:
+        """A target by names rather than numbers, for the document's hash; JSON."""
+        return target
+
+    def counts(self, target: Any, document: SegmentedDocument) -> bool:
+        """Whether a document weighs in the loss."""
+        return target is not None
+
+    def collate(self, targets: Sequence[Any], documents: Sequence[SegmentedDocument]) -> Tensor:
+        """Targets as the head's `losses` reads them; None is marked as missing."""
+        raise NotImplementedError
+
+    # From a model's answers to figures.
+
+    def keep(self, answered: Answered, document: "PreparedDocument", config: HierBertConfig) -> Any:
+        """Of an answer, what its scoring reads: plain data that travels between processes.
+
+        Args:
+            answered: What the model found.
+            document: With its targets.
+            config: The model's.
+        """
+        raise NotImplementedError
+
+    def metrics(self) -> list[str]:
+        """Names of its scores that may choose checkpoints."""
+        raise NotImplementedError
+
+    def score(
+        self, documents: Sequence["PreparedDocument"], kept: Sequence[Any], config: HierBertConfig
+    ) -> dict[str, float]:
+        """Its scores over the documents that have targets; empty where none has.
+
+        Args:
+            documents: The corpus.
+            kept: What `keep` gave for each.
+            config: The model's.
+        """
+        raise NotImplementedError
+
+    def calibrate(
+        self, documents: Sequence["PreparedDocument"], kept: Sequence[Any]
+    ) -> dict[str, Any]:
+        """Fit answers to documents that were not trained on; by default nothing is.
+
+        Returns:
+            Fields of the model's config to set, under "config"; an entry of the results, under
+            "results"; and a line that tells of it, under "line". Empty where nothing was fitted.
+        """
+        return {}
+
+    def report(self, scored: Scored) -> dict[str, Any]:
+        """Entries of results.json: baselines, intervals, details."""
+        return {}
+
+    def tables(self, results: dict[str, Any]) -> Iterable[str]:
+        """Its tables for a terminal, from what results.json holds; at most 79 columns wide."""
+        return []
+
+    def sample(self, document: "PreparedDocument", kept: Any, config: HierBertConfig) -> list[str]:
+        """One document's answers in words, a line each."""
+        return []
+
+
+TASKS: dict[str, type[Task]] = {}
+
+_Kind = TypeVar("_Kind", bound=type[Task])
+
+
+def register_task(task: _Kind) -> _Kind:
+    """Make a task known, as a class decorator."""
+    TASKS[task.name] = task
+    return task
+
+
+def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
+    """The tasks that a run's settings ask for.
+
+    Args:
+        config: All settings.
+        train: Training documents.
+
+    Raises:
+        HierBertError: As `Task.learn`.
+    """
+    learned = [task.learn(config, train) for task in _known().values()]
+    return [task for task in learned if task is not None]
+
+
+def tasks_of_model(config: HierBertConfig) -> list[Task]:
+    """The tasks of a trained model.
+
+    Args:
+        config: The model's.
+
+    Raises:
+        ModelError: It has a head whose task is not registered here.
+    """
+    known = _known()
+    for name in config.head_names:
+        if name not in known:
+            raise ModelError(
+                f"the model has a head for {name}, a task that is not known here; known are "
+                f"{', '.join(known)}: import the module that registers it first"
+            )
+    return [known[name].of_model(config) for name in config.head_names]
+
+
+def _known() -> dict[str, type[Task]]:
+    for name in HEADS:
+        if name not in TASKS and find_spec(f"hierbert.tasks.{name}"):
+            import_module(f"hierbert.tasks.{name}")
+    return TASKS

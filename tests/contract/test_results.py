@@ -1,0 +1,302 @@
+"""Figures of a run: keys of results.json and metrics.jsonl, and what the figures are."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import read_jsonl, refuse, succeed, write_jsonl
+from conftest import make_rows
+from rouge_score.rouge_scorer import RougeScorer
+from small_runs import Settings, results_of, small_run
+
+ALWAYS = {
+    "split",
+    "documents",
+    "seed",
+    "epochs",
+    "steps",
+    "best_step",
+    "nonfinite_steps",
+    "scores",
+    "validation",
+    "lengths",
+    "resources",
+    "seconds",
+    "environment",
+}
+OF_LABELS = {"per_label", "intervals", "label_counts"}
+OF_SUMMARIES = {"budget", "summaries"}
+SINGLE = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "classification_loss", "loss"}
+MULTI = {
+    "subset_accuracy",
+    "macro_f1",
+    "micro_f1",
+    "weighted_f1",
+    "samples_f1",
+    "map",
+    "classification_loss",
+    "loss",
+}
+REGRESSION = {"mse", "mae", "r2", "pearson", "spearman", "classification_loss", "loss"}
+SUMMARIES = {"rouge1", "rouge2", "rougeL", "rougeLsum", "summarization_loss", "loss"}
+TRAIN = {
+    "loss",
+    "classification_loss",
+    "summarization_loss",
+    "gradient_norm",
+    "nonfinite_steps",
+    "learning_rate",
+}
+LENGTHS = {"documents", "median_tokens", "p90_tokens", "longest_tokens", "tokens"}
+
+
+@dataclass
+class Run:
+    """One run of a kind of task: where it is, what it left, and its answers to the test rows."""
+
+    folder: Path
+    results: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+
+
+def relabelled(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The rows with labels of another type, decided by the same words."""
+    for number, row in enumerate(rows):
+        law = row["label"] == "law"
+        if kind == "multi_label":
+            row["label"] = [["x", "z"], ["y"], ["x"], []][number % 4] if law else ["y"]
+        elif kind == "regression":
+            row["label"] = 100.0 + 10 * law + number
+    return rows
+
+
+KINDS = {
+    "single": ["training.freeze_encoder=true"],
+    "multi_label": ["data.label_type=multi_label", "baselines=true"],
+    "regression": ["data.label_type=regression", "baselines=true"],
+    "summaries": ["data.label_column=null", "data.summary_column=summary", "data.test="],
+    "both": [
+        "data.summary_column=summary",
+        "baselines=true",
+        "summary.max_words=20",
+        "training.classification_loss_weight=0.25",
+        "training.summarization_loss_weight=3",
+        "training.calibrate=true",
+        "training.eval_every_steps=1",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run of each kind of task, with answers of the command line to its test documents."""
+    made = {}
+    for kind, more in KINDS.items():
+        folder = tmp_path_factory.mktemp(kind)
+        settings: Settings = small_run(folder, encoders["bert"])
+        for name in ("train", "validation", "test"):
+            path = folder / f"{name}.jsonl"
+            write_jsonl(path, relabelled(read_jsonl(path), kind))
+        succeed("train.py", *settings(*more), here=True)
+        asked = ["--model", folder / "run/model", "--input", folder / "test.jsonl"]
+        succeed("infer.py", *asked, "--output", folder / "answers.jsonl", here=True)
+        made[kind] = Run(
+            folder / "run",
+            results_of(folder / "run"),
+            read_jsonl(folder / "run/metrics.jsonl"),
+            read_jsonl(folder / "answers.jsonl"),
+            read_jsonl(folder / "test.jsonl"),
+        )
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "scores"),
+    [
+        ("single", OF_LABELS, SINGLE),
+        ("multi_label", OF_LABELS | {"majority"}, MULTI),
+        ("regression", {"intervals", "label_counts", "majority"}, REGRESSION),
+        ("summaries", OF_SUMMARIES, SUMMARIES),
+        (
+            "both",
+            OF_LABELS | OF_SUMMARIES | {"majority", "calibration"},
+            SINGLE | SUMMARIES,
+        ),
+    ],
+)
+def test_keys_of_results_and_metrics(runs, kind, keys, scores) -> None:
+    made = runs[kind]
+    assert made.results.keys() == ALWAYS | keys
+    assert made.results["scores"].keys() == made.results["validation"].keys() == scores
+    # The loss of a task that is not there is a column too.
+    expected = {"step", "epoch", "best"} | {f"train.{name}" for name in TRAIN}
+    expected |= {f"validation.{name}" for name in scores}
+    for line in made.metrics:
+        assert line.keys() == expected
+    assert json.dumps(made.results, allow_nan=False)
+
+
+def test_what_lies_inside_the_results(runs) -> None:
+    results = runs["both"].results
+    assert results["split"] == "test" and results["documents"] == 5
+    assert results["seed"] == 0 and results["epochs"] == 2 and results["steps"] == 6
+    assert results["nonfinite_steps"] == 0
+    assert results["budget"] == {"name": "max_words", "limit": 20}
+    systems = ["Random", "Lead", "Tail", "TextRank", "LexRank", "hierbert", "Oracle"]
+    assert list(results["summaries"]["systems"]) == systems
+    assert results["summaries"]["gain"].keys() == set(systems) - {"hierbert"}
+    for gain in results["summaries"]["gain"].values():
+        assert gain.keys() == {"mean", "low", "high", "p"}
+    for scores in results["summaries"]["systems"].values():
+        assert list(scores) == ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+        assert all(score["low"] <= score["mean"] <= score["high"] for score in scores.values())
+    assert results["calibration"].keys() == {"temperature", "documents", "before", "after"}
+    assert results["calibration"]["after"] <= results["calibration"]["before"]
+    assert results["intervals"].keys() == {"accuracy", "macro_f1"}
+    assert results["majority"].keys() == SINGLE - {"classification_loss", "loss"}
+    assert list(results["lengths"]) == ["train", "validation", "test"]
+    for lengths in results["lengths"].values():
+        assert lengths.keys() == LENGTHS
+        assert lengths["median_tokens"] <= lengths["p90_tokens"] <= lengths["longest_tokens"]
+    assert results["label_counts"] == {"film": 5, "law": 6}
+    assert results["environment"].keys() == {"hierbert", "python", "torch", "transformers"}
+    assert {
+        "device",
+        "processes",
+        "threads",
+        "encoding_tokens_per_second",
+        "training_seconds",
+        "peak_memory_mib",
+    } <= results["resources"].keys()
+
+
+def test_without_test_documents_the_validation_is_reported(runs) -> None:
+    results = runs["summaries"].results
+    assert results["split"] == "validation" and list(results["lengths"]) == ["train", "validation"]
+    assert results["scores"] == results["validation"]
+
+
+def test_scores_of_labels_are_those_of_the_rows_that_infer_writes(runs) -> None:
+    for kind in ("single", "both"):
+        made = runs[kind]
+        true = [row["label"] for row in made.rows]
+        given = [row["label"] for row in made.answers]
+        right = [a == b for a, b in zip(true, given, strict=True)]
+        assert made.results["scores"]["accuracy"] == pytest.approx(sum(right) / len(right))
+        table = {row["label"]: row for row in made.results["per_label"]["labels"]}
+        assert list(table) == ["film", "law"]
+        for label, row in table.items():
+            assert row["support"] == true.count(label)
+            assert row["predicted"] == given.count(label)
+        pairs = list(zip(true, given, strict=True))
+        confusion = [[pairs.count((a, b)) for b in table] for a in table]
+        assert made.results["per_label"]["confusion"] == confusion
+
+
+def test_scores_of_sets_and_numbers_are_those_of_the_rows_that_infer_writes(runs) -> None:
+    made = runs["multi_label"]
+    same = [
+        set(row["label"]) == set(answer["labels"])
+        for row, answer in zip(made.rows, made.answers, strict=True)
+    ]
+    assert made.results["scores"]["subset_accuracy"] == pytest.approx(sum(same) / len(same))
+    assert made.answers[0]["probabilities"].keys() == {"x", "y", "z"}
+    made = runs["regression"]
+    errors = [
+        answer["label"] - row["label"] for row, answer in zip(made.rows, made.answers, strict=True)
+    ]
+    expected = {
+        "mse": sum(error**2 for error in errors) / len(errors),
+        "mae": sum(map(abs, errors)) / len(errors),
+    }
+    for name, value in expected.items():
+        assert made.results["scores"][name] == pytest.approx(value, rel=1e-4)
+
+
+def test_scores_of_summaries_are_those_of_the_rows_that_infer_writes(runs) -> None:
+    made = runs["both"]
+    scorer = RougeScorer(["rouge1", "rougeLsum"], use_stemmer=True)
+    found = [
+        scorer.score(row["summary"], answer["summary"])
+        for row, answer in zip(made.rows, made.answers, strict=True)
+    ]
+    for name in ("rouge1", "rougeLsum"):
+        mean = sum(scores[name].fmeasure for scores in found) / len(found)
+        assert made.results["scores"][name] == pytest.approx(mean)
+        assert made.results["summaries"]["systems"]["hierbert"][name]["mean"] == pytest.approx(mean)
+    for answer in made.answers:
+        assert len(answer["summary"].split()) <= 20
+
+
+def test_the_loss_is_the_weighted_sum_of_both(runs) -> None:
+    results = runs["both"].results
+    for scores in (results["scores"], results["validation"]):
+        expected = 0.25 * scores["classification_loss"] + 3 * scores["summarization_loss"]
+        assert scores["loss"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "sign"),
+    [
+        ("single", ["macro_f1"], 1),
+        ("multi_label", ["map"], 1),
+        ("regression", ["mse"], -1),
+        ("summaries", ["rouge1"], 1),
+        ("both", ["macro_f1", "rouge1"], 1),
+    ],
+)
+def test_the_best_weights_are_those_of_the_best_validation(runs, kind, metric, sign) -> None:
+    made = runs[kind]
+    ranks = [
+        (sign * sum(line[f"validation.{name}"] for name in metric), -line["validation.loss"])
+        for line in made.metrics
+    ]
+    best = made.metrics[ranks.index(max(ranks))]
+    assert made.results["best_step"] == best["step"]
+    assert [line["best"] for line in made.metrics] == [
+        rank == max(ranks[: number + 1]) and rank not in ranks[:number]
+        for number, rank in enumerate(ranks)
+    ]
+    assert made.results["validation"] == {
+        name.removeprefix("validation."): value
+        for name, value in best.items()
+        if name.startswith("validation.")
+    }
+
+
+def test_a_line_of_metrics_for_each_evaluation(runs) -> None:
+    assert [line["step"] for line in runs["single"].metrics] == [3, 6]
+    assert [line["epoch"] for line in runs["single"].metrics] == [1.0, 2.0]
+    assert [line["step"] for line in runs["both"].metrics] == [1, 2, 3, 4, 5, 6]
+    # The last step of training has the rate 0.
+    assert runs["both"].metrics[-1]["train.learning_rate"] == pytest.approx(0, abs=1e-9)
+
+
+def test_patience_ends_a_run_early(encoders, tmp_path) -> None:
+    settings = small_run(tmp_path, encoders["bert"])
+    # With such rates nothing changes: no evaluation is better than the first.
+    more = ["training.head_learning_rate=1e-30", "training.encoder_learning_rate=1e-30"]
+    more += ["training.epochs=9", "training.patience=2"]
+    succeed("train.py", *settings(*more), here=True)
+    results = results_of(tmp_path / "run")
+    assert (results["epochs"], results["best_step"], results["steps"]) == (3, 3, 9)
+
+
+def test_a_regression_answers_in_the_unit_of_its_labels(runs) -> None:
+    train = [row["label"] for row in relabelled(make_rows(11, seed=1), "regression")]
+    for answer in runs["regression"].answers:
+        assert min(train) - 30 < answer["label"] < max(train) + 30
+        assert "probabilities" not in answer or answer["probabilities"] is None
+
+
+def test_a_loss_that_is_not_finite_names_its_documents(encoders, tmp_path) -> None:
+    settings = small_run(tmp_path, encoders["bert"])
+    rates = ["training.head_learning_rate=1e30", "training.encoder_learning_rate=1e30"]
+    error = refuse("train.py", *settings(*rates, "training.warmup_ratio=0"), here=True)
+    assert re.search(r"step \d", error) and re.search(r"\bd\d", error), error
+    assert not (tmp_path / "run" / "model").exists()

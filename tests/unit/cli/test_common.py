@@ -1,0 +1,180 @@
+"""Exit codes, one line for a mistake, and the log on standard error."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+from commands import ROOT
+
+import hierbert
+from hierbert.cli.common import run_command
+from hierbert.errors import (
+    ConfigError,
+    DataError,
+    HierBertError,
+    ModelError,
+    RunError,
+    flag_setting,
+)
+from hierbert.log import log
+
+
+def raiser(error: BaseException) -> Callable[[list[str]], None]:
+    def command(arguments: list[str]) -> None:
+        raise error
+
+    return command
+
+
+@pytest.fixture(autouse=True)
+def first_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+
+
+def test_a_command_that_works_gives_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(lambda _: print("answer"), []) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("answer\n", "")
+
+
+@pytest.mark.parametrize("kind", [HierBertError, ConfigError, DataError, ModelError, RunError])
+def test_a_mistake_is_one_line_without_a_traceback(
+    kind: type[HierBertError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(raiser(kind("a.csv, row 3:\n  no\tlabel")), []) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "error: a.csv, row 3: no label\n")
+
+
+def test_other_ranks_leave_the_first_time_to_speak_and_then_tell_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    assert run_command(raiser(DataError("a.csv is empty")), []) == 2
+    assert capsys.readouterr().err == "process 1: a.csv is empty\n" and sum(waited) > 1
+
+
+def test_a_rank_without_other_processes_is_no_rank(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank in ("1", "abc", "-1"):
+        monkeypatch.setenv("RANK", rank)
+        assert run_command(raiser(DataError("a.csv is empty")), []) == 2
+        assert capsys.readouterr().err == "error: a.csv is empty\n"
+
+
+def test_an_interrupt_gives_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(raiser(KeyboardInterrupt()), []) == 130
+    assert capsys.readouterr().err == "warning: interrupted\n"
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_command(raiser(ZeroDivisionError()), [])
+
+
+@pytest.mark.parametrize("lines", [3, 10_000])
+def test_a_reader_that_goes_away_is_no_error(lines: int) -> None:
+    # Few lines are still in Python's buffer when the command ends, many are more than a pipe holds.
+    code = (
+        "import sys\n"
+        "from hierbert.cli.common import run_command\n"
+        "def command(_):\n"
+        "    sys.stdin.readline()\n"
+        f"    for _ in range({lines}): print('x' * 100)\n"
+        "sys.exit(run_command(command, []))\n"
+    )
+    # An unbuffered child has nothing left to flush at its end, which is where it can go wrong.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = str(ROOT)
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        os.close(writer)
+        os.close(reader)
+        _, said = process.communicate(b"go on\n", timeout=60)
+    assert (process.returncode, said) == (0, b"")
+
+
+def test_the_error_line_is_shown_without_orders(capsys) -> None:
+    def fail(_: list[str]) -> None:
+        raise DataError("id 'a\x1b]0;title\x07' of \ud83d")
+
+    assert run_command(fail, []) == 2
+    assert capsys.readouterr().err == "error: id 'a\\x1b]0;title\\x07' of \\ud83d\n"
+
+
+def test_settings_are_named_as_the_command_line_does(capsys) -> None:
+    error = DataError("is no column", setting="text_column", value="x")
+    for name_of, name in ((flag_setting, "--text-column"), (str.upper, "TEXT_COLUMN")):
+        assert run_command(raiser(error), [], name_of) == 2
+        assert capsys.readouterr().err == f"error: {name}='x' is no column\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        ([], ["plain", "warning: careful", "error: wrong"]),
+        (["--quiet"], ["warning: careful", "error: wrong"]),
+        (["--log-level", "error"], ["error: wrong"]),
+        (["--log-level=debug"], ["fine", "plain", "warning: careful", "error: wrong"]),
+    ],
+)
+def test_the_level_decides_what_is_written(flags, written, capsys) -> None:
+    seen = []
+
+    def command(arguments: list[str]) -> int:
+        seen.extend(arguments)
+        log.debug("fine")
+        log.info("plain")
+        log.warning("careful")
+        log.error("wrong")
+        return 3
+
+    assert run_command(command, ["a", *flags, "b", "--", "--quiet"]) == 3
+    assert capsys.readouterr().err.splitlines() == written
+    assert seen == ["a", "b", "--", "--quiet"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_json_log_is_one_object_a_line(rank, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    def command(arguments: list[str]) -> None:
+        log.info("grün\n%d", 3)
+        raise ConfigError("is missing", setting="text_column")
+
+    assert run_command(command, ["--log-json"]) == 2
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for line in lines:
+        assert datetime.fromisoformat(line.pop("time")).utcoffset() is not None
+    mistake = {"level": "error", "message": "data.text_column is missing", "rank": rank}
+    info = {"level": "info", "message": "grün\n3", "rank": 0}
+    assert lines == ([info, mistake] if rank == 0 else [mistake])
+
+
+@pytest.mark.parametrize("flags", [["--log-level", "loud"], ["--log-level"], ["--log-level="]])
+def test_a_level_that_there_is_not_is_one_line(flags, capsys) -> None:
+    assert run_command(raiser(AssertionError()), flags) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--log-level" in error and "warning" in error
+
+
+def test_the_version(capsys) -> None:
+    assert run_command(raiser(AssertionError()), ["--version"]) == 0
+    assert capsys.readouterr().out == f"hierbert {hierbert.__version__}\n"

@@ -1,0 +1,105 @@
+"""Intervals: as wide as theory says, and of labels those of scores computed sample by sample."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hierbert.scoring.intervals import label_intervals, mean_interval, paired_difference
+
+
+def test_interval_has_the_width_that_theory_gives():
+    # 400 values of deviation 1: the mean's deviation is 1/20, 95 % lie within 1.96 of them.
+    values = np.tile([-1.0, 1.0], 200) + 5.0
+    mean, low, high = mean_interval(values, seed=1)
+    assert mean == 5.0
+    assert high - mean == pytest.approx(1.96 / 20, rel=0.1)
+    assert mean - low == pytest.approx(1.96 / 20, rel=0.1)
+
+
+def test_interval_depends_on_the_seed_alone_and_leaves_the_global_state(monkeypatch):
+    values = np.arange(50.0)
+    np.random.seed(3)
+    state = np.random.get_state()[1].copy()
+    whole = mean_interval(values, seed=7)
+    drawn = np.random.default_rng(7).integers(0, 50, (1000, 50))
+    assert whole[1:] == pytest.approx(np.quantile(values[drawn].mean(1), [0.025, 0.975]))
+    assert mean_interval(values, seed=7) == whole != mean_interval(values, seed=8)
+    assert (np.random.get_state()[1] == state).all()
+    # However the draws are grouped.
+    monkeypatch.setattr("hierbert.scoring.intervals._VALUES_AT_ONCE", 170)
+    assert mean_interval(values, seed=7) == pytest.approx(whole)
+
+
+def test_paired_difference_sees_what_is_there_and_what_is_not():
+    noise = np.random.default_rng(0).normal(size=200)
+    second = np.random.default_rng(1).normal(size=200)
+    difference, low, high, p = paired_difference(second + 1 + 0.1 * noise, second, seed=5)
+    assert difference == pytest.approx(1 + 0.1 * noise.mean())
+    assert 0.9 < low < difference < high < 1.1
+    assert p == 1 / 1001
+    *_, p = paired_difference(np.tile([1.0, -1.0], 50), np.zeros(100), seed=5)
+    assert p == 1.0
+    assert paired_difference([0.1, 0.7], [0.1, 0.7], seed=0) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_paired_p_is_that_of_a_normal_test():
+    # The mean is 1.5 of its own deviations from 0: two-sided p of 0.134.
+    values = np.tile([-1.0, 1.0], 200) + 1.5 / 20
+    *_, p = paired_difference(values, np.zeros(400), seed=2)
+    assert p == pytest.approx(2 * stats.norm.sf(1.5), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mean_interval([], seed=0),
+        lambda: mean_interval([np.nan], seed=0),
+        lambda: paired_difference([1.0], [1.0, 2.0], seed=0),
+    ],
+)
+def test_intervals_refuse_what_is_not_allowed(call):
+    with pytest.raises(ValueError):
+        call()
+
+
+def score(name: str, said: np.ndarray, true: np.ndarray) -> float:
+    """One sample's score, by its definition."""
+    if name in ("mse", "mae"):
+        return float((np.abs(said - true) ** (2 if name == "mse" else 1)).mean())
+    if name == "accuracy":
+        return float((said == true).mean())
+    if said.ndim == 1:
+        said, true = np.eye(3)[said], np.eye(3)[true]
+    hits, sizes = (said * true).sum(0), (said + true).sum(0)
+    if name == "micro_f1":
+        return float(2 * hits.sum() / max(sizes.sum(), 1))
+    each = [2 * h / size for h, size in zip(hits, sizes, strict=True) if size]
+    return float(np.mean(each)) if each else 0.0
+
+
+@settings(deadline=None, max_examples=4)
+@given(count=st.integers(2, 25), seed=st.integers(0, 2**31))
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("single_label", ["accuracy", "macro_f1"]),
+        ("multi_label", ["macro_f1", "micro_f1"]),
+        ("regression", ["mse", "mae"]),
+    ],
+)
+def test_intervals_are_those_of_scores_computed_sample_by_sample(kind, names, count, seed):
+    chance = np.random.default_rng(seed)
+    said, true = {
+        # The third label is only ever predicted.
+        "single_label": lambda: (chance.integers(0, 3, count), chance.integers(0, 2, count)),
+        "multi_label": lambda: tuple(chance.integers(0, 2, (2, count, 3))),
+        "regression": lambda: tuple(chance.normal(size=(2, count))),
+    }[kind]()
+    found = label_intervals(kind, said, true, seed)
+    assert list(found) == names
+    rows = np.random.default_rng(seed).integers(0, count, (1000, count))
+    for name in names:
+        low, high = np.quantile([score(name, said[r], true[r]) for r in rows], [0.025, 0.975])
+        assert found[name] == {"low": pytest.approx(low), "high": pytest.approx(high)}

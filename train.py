@@ -1,6 +1,6 @@
 """Train HierBERT: python train.py --config configs/quickstart.yaml (see --help)."""
 
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

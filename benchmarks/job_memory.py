@@ -47,7 +47,7 @@ def write_corpus(path: Path, short: int, long: int, seed: int) -> None:
 
 def run_job(request: dict[str, Any], output: str) -> None:
     """In a process of its own: the command, and the peak of the process."""
-    from hierbert.prediction.cli import main as infer
+    from hierbert.cli.infer import main as infer
 
     names = ("model", "input", "output")
     more = ["--rows-per-shard", "10000"] if request["shards"] else []

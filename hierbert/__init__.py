@@ -1,19 +1,21 @@
 """hierbert: classify and summarize documents longer than a model's window.
 
-Importing it registers the model with transformers' auto classes; everything else is imported when
-it is first asked for.
+Importing it makes the model known to transformers' auto classes and pipelines; everything is
+imported when it is first asked for.
 """
 
+import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoProcessor
-from transformers.pipelines import PIPELINE_REGISTRY
+from hierbert.registration import register
 
-from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
-from hierbert.model.pipeline_hierbert import PIPELINES
-from hierbert.model.processing_hierbert import HierBertProcessor
+if TYPE_CHECKING:
+    from hierbert.model.configuration_hierbert import HierBertConfig
+    from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
+    from hierbert.model.processing_hierbert import HierBertProcessor
+    from hierbert.model.sentences import split_sentences
+    from hierbert.prediction.predictor import HierBertPredictor
 
 __version__ = "0.1.0"
 
@@ -26,22 +28,23 @@ __all__ = [
     "split_sentences",
 ]
 
-AutoConfig.register("hierbert", HierBertConfig)
-AutoModel.register(HierBertConfig, HierBertModel)
-AutoModelForSequenceClassification.register(HierBertConfig, HierBertForDocuments)
-AutoProcessor.register(HierBertConfig, HierBertProcessor)
-for _task, _pipeline in PIPELINES.items():
-    PIPELINE_REGISTRY.register_pipeline(
-        _task, pipeline_class=_pipeline, pt_model=AutoModelForSequenceClassification
-    )
-
-_LAZY = {
+_MODULES = {
+    "HierBertConfig": "hierbert.model.configuration_hierbert",
+    "HierBertForDocuments": "hierbert.model.modeling_hierbert",
+    "HierBertModel": "hierbert.model.modeling_hierbert",
     "HierBertPredictor": "hierbert.prediction.predictor",
+    "HierBertProcessor": "hierbert.model.processing_hierbert",
     "split_sentences": "hierbert.model.sentences",
 }
 
+register(sys.modules[__name__])
+
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'hierbert' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

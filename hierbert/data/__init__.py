@@ -1,5 +1,6 @@
-"""Corpora as they come: where they lie, their rows, their documents, their labels, their splits.
+"""Corpora as they come: where they lie, their rows, their documents, their splits.
 
-Arrows run one way: `sources` (what a config names) -> `streams` (bytes to text) -> `readers`
-(text to rows) -> `corpus` (rows to examples) -> `labels`, `splits`. Nothing here knows of tokens.
+Arrows run one way: `document` (what all share) -> `streams`, `folders` (bytes to text, names) ->
+`readers`, `parquet`, `in_memory` (to rows) -> `sources`, `columns` -> `corpus` (rows to examples)
+-> `splits`, `epoch_plan`. Nothing here knows of tokens.
 """

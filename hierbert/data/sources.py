@@ -68,7 +68,7 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
     items: list[Any] = spec if isinstance(spec, list) else [spec]
     if not all(isinstance(item, str | os.PathLike) for item in items):
         return [rows_given(spec, role)]
-    names = [os.fspath(item) for item in items]
+    names = [os.fsdecode(item) for item in items]
     if not names or not all(name.strip() for name in names):
         raise ConfigError(
             "is empty", setting=role, allowed="a file, a folder, a glob or a Hub dataset"

@@ -14,13 +14,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_whole
 from hierbert.log import log
-from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.units import InputRow, UnitEnd, UnitName
+
+if TYPE_CHECKING:
+    from hierbert.prediction.predictions import Prediction
 
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP = 1_000
@@ -29,7 +31,7 @@ _CSV_END = "\r\n"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def to_row(document_id: str, prediction: Prediction) -> dict[str, Any]:
+def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
     Args:

@@ -17,7 +17,7 @@ from hierbert.prediction.answer_files import FORMATS, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
-    from hierbert.vectors.fill import CacheOptions
+    from hierbert.vectors.cache import CacheOptions
 
 EXAMPLES = f"""examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -70,10 +70,10 @@ _NOT_IN_ROWS = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+def build_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
+    """The options of the command, under the name that its help gives it."""
     parser = CommandLineParser(
-        prog="infer.py",
+        prog=prog,
         description="Classify, summarize or embed documents of any length with a trained model.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -202,13 +202,13 @@ def _tokens(value: str) -> int | str:
     return int(value)
 
 
-def parse_options(argv: Sequence[str]) -> argparse.Namespace:
+def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
     """Read a command line.
 
     Raises:
         ConfigError: It makes no sense.
     """
-    options = build_parser().parse_args(argv)
+    options = build_parser(prog).parse_args(argv)
     for name in _NUMBERS:
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -278,7 +278,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
     Raises:
         ConfigError: An option of the cache without the cache.
     """
-    from hierbert.vectors.fill import CacheOptions
+    from hierbert.vectors.cache import CacheOptions
 
     if options.cache_dir is None:
         for name in ("cache_dtype", "cache_limit_gib"):
@@ -286,7 +286,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
                 raise ConfigError(f"{flag_setting(name)} needs --cache-dir, the folder to keep")
         return None
     dtype = options.cache_dtype or "float32"
-    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib, "--cache-")
+    return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib)
 
 
 def refuse_idle_flags(options: argparse.Namespace, tasks: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.loading import compile_encoder, load_model
 from hierbert.prediction.predictions import Prediction
 from hierbert.probing import probe_tokens_per_forward
-from hierbert.vectors.fill import CacheOptions, VectorCache
+from hierbert.vectors.cache import CacheOptions, VectorCache
 
 TASKS = ("classify", "summarize", "embed")
 # The more passes a batch has, the more alike are the lengths of the segments in each.

@@ -1,6 +1,6 @@
 """``python -m hierbert.publishing``: push a model to the Hub."""
 
-from hierbert.publishing.cli import main
+from hierbert.cli.push import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -22,14 +22,18 @@ from hierbert.tasks.evaluation import Answer, StoppedError, answer_documents
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
 from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
-from hierbert.training.nonfinite import HELP, culprits_text, decide, find_culprits, is_finite
+from hierbert.training.nonfinite import (
+    HELP,
+    find_nonfinite,
+    leave_out_or_stop,
+    score_validation,
+)
 from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
-from hierbert.training.trackers import Trackers
-from hierbert.training.validation import in_words, judge
-from hierbert.vectors.fill import VectorCache
+from hierbert.training.trackers import Trackers, line_text
+from hierbert.vectors.cache import VectorCache
 
 
 @dataclass
@@ -171,9 +175,10 @@ class Trainer:
         self.bar.advance(sum(self.sizes[index] for index in everyone))
         # With fp16, gradients that overflow are what its scaler is for.
         scaled = self.accelerator.scaler is not None
-        if not is_finite(totals.values()) or not (scaled or math.isfinite(gradient_norm)):
+        finite = all(map(math.isfinite, totals.values()))
+        if not finite or not (scaled or math.isfinite(gradient_norm)):
             what = f"loss ({totals['loss']:g})"
-            if is_finite(totals.values()):
+            if finite:
                 what = f"gradient (norm {gradient_norm:g})"
             self._leave_out(own, everyone, what, counted)
             return
@@ -200,16 +205,13 @@ class Trainer:
 
         weights = [weight for _, weight in trained_weights(self.model)]
         self.prepared.zero_grad()
-        found = find_culprits(own, loss_alone, weights, self.accelerator.autocast)
-        names = gather_object([self.train[index].id for index in found])
+        found = find_nonfinite(own, loss_alone, weights, self.accelerator.autocast)
+        alone = gather_object([self.train[index].id for index in found])
         step, in_a_row = self.state.step + 1, self.state.nonfinite_in_a_row + 1
         skip = self.config.training.on_nonfinite_loss == "skip"
-        line = decide(
-            f"step {step}: its {what}",
-            culprits_text(names, [self.train[index].id for index in everyone]),
-            in_a_row if skip else None,
-        )
-        log.info(line)
+        ids = [self.train[index].id for index in everyone]
+        what = f"step {step}: its {what}"
+        log.info(leave_out_or_stop(what, alone, ids, in_a_row if skip else None))
         self.state.nonfinite_steps += 1
         self.state.nonfinite_in_a_row = in_a_row
         scaler = self.accelerator.scaler
@@ -257,7 +259,7 @@ class Trainer:
             answers = self._answers(self.validation, "validating")
         except StoppedError:
             self._stop()
-        scores, metric, problem = judge(
+        scores, metric, problem = score_validation(
             self.config, self.model, answers, self.validation, self.tasks, self.state.step
         )
         better = problem is None and self.state.note_scores(metric, scores)
@@ -288,7 +290,7 @@ class Trainer:
         self.state.evaluation_due = False
         self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
-        log.info(in_words(line))
+        log.info(line_text(line))
 
     def _answers(self, documents: list[PreparedDocument], description: str) -> list[Answer]:
         """What the model, as it is, says about a corpus, unless it is asked to stop."""

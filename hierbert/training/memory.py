@@ -370,8 +370,8 @@ def allow_large_pages() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def keep_heap_flat(encoder: nn.Module) -> bool:
-    """Give back what is free before each training pass of an encoder, as long as it lives.
+def keep_heap_flat(encoder: nn.Module) -> None:
+    """Give back what is free before each training pass of an encoder, where the C library is glibc.
 
     Activations of many sizes leave gaps in glibc's heap, pinned by the small results between them,
     and the heap creeps up with the document though nothing leaks. Here the gaps are given back
@@ -385,12 +385,9 @@ def keep_heap_flat(encoder: nn.Module) -> bool:
 
     Args:
         encoder: Called once for each micro-batch, and again when that is computed again.
-
-    Returns:
-        Whether it was done: only where the C library is glibc.
     """
     if platform.libc_ver()[0] != "glibc":
-        return False
+        return
     library = ctypes.CDLL(None)
     # Fixed, it is no longer raised by what is freed.
     library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BYTES_IN_HEAP)
@@ -402,7 +399,6 @@ def keep_heap_flat(encoder: nn.Module) -> bool:
             trim(0)
 
     encoder.register_forward_pre_hook(before_pass)
-    return True
 
 
 def read_probed(folder: Path) -> dict[str, int]:

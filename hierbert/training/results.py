@@ -1,31 +1,34 @@
-"""What a run prints and writes at its end: the table, results.json, one document's answers."""
+"""What a run prints and writes at its end: results.json, tables, the model, and what it took."""
 
+import contextlib
 import platform
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 import transformers
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 
-from hierbert.errors import RunError, error_text, printable
-from hierbert.files import write_json
+from hierbert.errors import printable
+from hierbert.files import write_folder_whole, write_json
 from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.tasks.evaluation import Answer
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Task
+from hierbert.training.run_folder import writing
+
+_BYTES_PER_MIB = 2**20
 
 
 def results_table(results: dict[str, Any], tasks: Sequence[Task]) -> str:
-    """The tables of a run as text.
-
-    Args:
-        results: As `results.json` holds them.
-        tasks: Of the run.
-
-    Returns:
-        Lines of at most 79 columns.
-    """
+    """The tables of a run, `results` as `results.json` holds them, in lines of 79 columns."""
     return "\n\n".join(table for task in reversed(tasks) for table in task.tables(results))
 
 
@@ -36,18 +39,7 @@ def sample_answer(
     split: str,
     config: HierBertConfig,
 ) -> str:
-    """One document's answers in words.
-
-    Args:
-        document: Of the split that was scored.
-        answer: The model's.
-        tasks: Of the run.
-        split: Name of the split.
-        config: The model's.
-
-    Returns:
-        Some lines.
-    """
+    """A document of a split and the model's answers to it, in some lines."""
     lines = [f"One {split} document: {document.id}"]
     for task in tasks:
         lines += task.sample(document, answer.kept[task.name], config)
@@ -61,13 +53,9 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     Raises:
         RunError: It cannot be written.
     """
-    try:
+    with writing(path):
         # A lone surrogate in a label becomes the escape that JSON has for it.
         write_json(path, results, indent=2, ensure_ascii=False)
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error_text(error)}; mend that and go on with --resume"
-        ) from error
 
 
 def environment() -> dict[str, str]:
@@ -80,3 +68,113 @@ def environment() -> dict[str, str]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def save_model(
+    folder: Path,
+    model: HierBertForDocuments,
+    processor: HierBertProcessor,
+    accelerator: Accelerator,
+) -> None:
+    """Write the model as `from_pretrained` reads it to `folder`/model, whole.
+
+    Args:
+        folder: The run's.
+        model: The best weights, on any device.
+        processor: Its processor.
+        accelerator: The run's.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+
+    def write(aside: Path) -> None:
+        state = accelerator.unwrap_model(model).state_dict()
+        model.save_pretrained(aside, state_dict=state)
+        processor.save_pretrained(aside)
+
+    with writing(folder / "model"):
+        write_folder_whole(folder / "model", write)
+
+
+class Stopwatch:
+    """Seconds of a stretch of work: ``with Stopwatch() as watch: ...``, then `watch.seconds`."""
+
+    seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.seconds = time.monotonic() - self._started
+
+
+def resources(
+    accelerator: Accelerator, work: dict[str, tuple[int, float]], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """What a run took, other work on the machine included; all processes call it together.
+
+    Args:
+        accelerator: The run's.
+        work: For each kind, tokens that this process encoded and the seconds it took.
+        seconds: Other stretches of work.
+
+    Returns:
+        `device`, `processes`, `threads`, `<kind>_tokens_per_second` of all processes together
+        (None where nothing was encoded), `<stretch>_seconds`, `peak_memory_mib` of the process
+        that took most (None where the system does not tell), and on a GPU
+        `peak_device_memory_mib`.
+    """
+    gpu = accelerator.device.type == "cuda"
+    device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else None
+    gathered = gather_object([(work, peak_memory_mib(), device_mib)])
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if gpu else _device_name(accelerator.device),
+        "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+    }
+    for kind in work:
+        tokens = sum(other[kind][0] for other, _, _ in gathered)
+        longest = max(other[kind][1] for other, _, _ in gathered)
+        rate = round(tokens / longest, 1) if tokens and longest > 0 else None
+        found[f"{kind}_tokens_per_second"] = rate
+    for stretch, value in seconds.items():
+        found[f"{stretch}_seconds"] = round(value, 1)
+    peaks = [peak for _, peak, _ in gathered if peak is not None]
+    found["peak_memory_mib"] = round(max(peaks), 1) if peaks else None
+    if gpu:
+        found["peak_device_memory_mib"] = round(max(peak for _, _, peak in gathered), 1)
+    return found
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cpu":
+        return device.type.upper()
+    # Only Linux tells the model, and only there `platform.processor` does not.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or "CPU"
+
+
+def peak_memory_mib() -> float | None:
+    """The most memory this process has held so far, in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    # Where there is /proc: of this process alone, while ru_maxrss begins at what its parent held.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / _BYTES_PER_MIB if sys.platform == "darwin" else peak / 1024

@@ -29,15 +29,22 @@ from hierbert.training.memory import (
     bound_memory,
     choose_tokens_per_forward,
 )
+from hierbert.training.nonfinite import not_finite
 from hierbert.training.pushing import check_push, push_run
-from hierbert.training.resources import Stopwatch, resources
-from hierbert.training.results import environment, results_table, sample_answer, write_results
+from hierbert.training.results import (
+    Stopwatch,
+    environment,
+    resources,
+    results_table,
+    sample_answer,
+    save_model,
+    write_results,
+)
 from hierbert.training.resuming import run_identity
-from hierbert.training.run_folder import open_run_folder, run_lock, save_model
+from hierbert.training.run_folder import open_run_folder, run_lock
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
-from hierbert.training.validation import not_finite
-from hierbert.vectors.fill import CacheOptions, VectorCache, check_cache
+from hierbert.vectors.cache import CacheOptions, VectorCache, check_cache
 
 _LONGEST_WAIT = timedelta(hours=12)
 
@@ -109,9 +116,7 @@ def _train(
     for task in tasks:
         task.check(corpora.splits, model.config)
     cache = cache_folder(config.training.cache_dir)
-    kept = CacheOptions(
-        cache, config.training.cache_dtype, config.training.cache_limit_gib, "training.cache_"
-    )
+    kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
     if config.training.freeze_encoder:
         check_cache(kept)
     folder = open_run_folder(config, accelerator, resume)
@@ -133,9 +138,7 @@ def _train(
         everything = [document for documents in splits.values() for document in documents]
         with encoding_time:
             encoded_tokens = vectors.fill(
-                [document.segmented for document in everything],
-                accelerator,
-                folder / "encoding.jsonl",
+                [document.segmented for document in everything], accelerator
             )
         log.info(f"vectors: {vectors.report()}")
 

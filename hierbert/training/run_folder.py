@@ -1,7 +1,7 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
 config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
-are needed probed.json, encoding.jsonl; .lock while a process works in it
+are needed probed.json; .lock while a process works in it
 """
 
 import contextlib
@@ -19,16 +19,12 @@ from safetensors import SafetensorError
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.files import LOCK, FolderLock, sync_folder, write_folder_whole, write_text
+from hierbert.files import LOCK, FolderLock, sync_folder, write_text
 from hierbert.log import log
 from hierbert.training.processes import on_first_process
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-    from hierbert.model.modeling_hierbert import HierBertForDocuments
-    from hierbert.model.processing_hierbert import HierBertProcessor
-
 
 RESOLVED = "config.resolved.yaml"
 DOCUMENTS = "documents.jsonl"
@@ -53,8 +49,11 @@ _MAY_DIFFER = {
 _PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.encoder_revision"}
 # One of them is there as soon as a run has begun to work in its folder.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
-_FILES = (RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt", "encoding.jsonl")
-_FILES += ("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*")
+# Each has the name it will get, and a dot before it, as long as it is being written.
+_FILES = (
+    *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt"),
+    *("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*"),
+)
 
 
 def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
@@ -231,35 +230,6 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
 
     on_first_process(accelerator, make)
     return folder
-
-
-def save_model(
-    folder: Path,
-    model: "HierBertForDocuments",
-    processor: "HierBertProcessor",
-    accelerator: "Accelerator",
-) -> None:
-    """Write the model as `from_pretrained` reads it, beside nothing half-written.
-
-    Its code travels with it, so that the folder also loads where there is no hierbert.
-
-    Args:
-        folder: The run's folder; the model goes to its `model`.
-        model: The best weights, on any device.
-        processor: Its processor.
-        accelerator: The run's.
-
-    Raises:
-        RunError: It cannot be written.
-    """
-
-    def write(aside: Path) -> None:
-        state = accelerator.unwrap_model(model).state_dict()
-        model.save_pretrained(aside, state_dict=state)
-        processor.save_pretrained(aside)
-
-    with writing(folder / "model"):
-        write_folder_whole(folder / "model", write)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

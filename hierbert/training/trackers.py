@@ -5,6 +5,7 @@ import json
 import math
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from accelerate import Accelerator
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_bytes, write_text
 from hierbert.log import log
+from hierbert.scoring import shown_metrics
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import writing
 
@@ -121,6 +123,18 @@ class Trackers:
         if not path.is_file():
             write_text(path, uuid.uuid4().hex[:8])
         return path.read_text(encoding="utf-8").strip()
+
+
+def line_text(line: Mapping[str, Any]) -> str:
+    """A line of metrics.jsonl for people."""
+    scores = {name.removeprefix("validation."): value for name, value in line.items()}
+    names = ["loss", *(metric.name for metric in shown_metrics(scores) if metric.headline)]
+    shown = [f"{name} {scores[name]:.4f}" for name in names if scores.get(name) is not None]
+    return (
+        f"epoch {line['epoch']:g}, step {line['step']}: train loss "
+        f"{line.get('train.loss', math.nan):.4f}; validation {', '.join(shown)}"
+        + (" (best)" if line["best"] else "")
+    )
 
 
 def require_installed(trackers: list[str]) -> None:

@@ -5,29 +5,18 @@ whichever encoder they are of. Invariant: nothing that the running job has used 
 Another job that still reads a removed file goes on reading it: it is mapped into its memory.
 """
 
+import contextlib
+import glob
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 GIB = 2**30
-FOLDERS = "vectors-*"
 ENDING = ".safetensors"
-# Of the disk's free room, the cache's own files counted as free.
-_DEFAULT_SHARE = 0.5
 # What was not written to its end for so long was left by a process that was killed.
 _ABANDONED_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A file of a cache."""
-
-    path: Path
-    used_at: float
-    size_bytes: int
 
 
 def default_limit_bytes(root: Path) -> int:
@@ -39,12 +28,12 @@ def default_limit_bytes(root: Path) -> int:
     Returns:
         Bytes.
     """
-    return int(_DEFAULT_SHARE * (shutil.disk_usage(root).free + used_bytes(root)))
+    return (shutil.disk_usage(root).free + used_bytes(root)) // 2
 
 
-def used_bytes(root: Path) -> int:
-    """Bytes of all encoders' vectors in a cache."""
-    return sum(kept.size_bytes for kept in _files(root))
+def used_bytes(root: Path, encoder: str = "vectors-*") -> int:
+    """Bytes of all encoders' vectors in a cache, or of those in one encoder's folder."""
+    return sum(stat.st_size for _, stat in _files(root, encoder))
 
 
 def make_room(root: Path, wanted_bytes: int, limit: int, used_since: float) -> int:
@@ -59,57 +48,33 @@ def make_room(root: Path, wanted_bytes: int, limit: int, used_since: float) -> i
     Returns:
         Bytes that may be written; fewer than wanted, maybe below 0, when the limit is reached.
     """
-    now = time.time()
     used = 0
     removable = []
-    for kept in _files(root):
-        if _is_aside(kept.path) and now - kept.used_at > _ABANDONED_SECONDS:
-            _remove(kept.path)
-            continue
-        used += kept.size_bytes
-        if not _is_aside(kept.path) and kept.used_at < used_since:
-            removable.append(kept)
-    for kept in sorted(removable, key=lambda kept: (kept.used_at, str(kept.path))):
+    for path, stat in _files(root):
+        used += stat.st_size
+        # `write_whole` gives a file a dot before its name until it is whole.
+        if not path.name.startswith("."):
+            if stat.st_mtime < used_since:
+                removable.append((stat.st_mtime, path, stat.st_size))
+        elif time.time() - stat.st_mtime > _ABANDONED_SECONDS and _remove(path):
+            used -= stat.st_size
+    for _, path, size in sorted(removable):
         if used + wanted_bytes <= limit:
             break
-        if _remove(kept.path):
-            used -= kept.size_bytes
+        if _remove(path):
+            used -= size
     return limit - used
 
 
-def mark_used(path: Path) -> None:
-    """Note on a file that it was used now; a cache that may only be read stays as it is."""
-    try:
-        os.utime(path)
-    except OSError:
-        return
-
-
-def _files(root: Path) -> Iterator[_Kept]:
-    for folder in root.glob(FOLDERS):
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            if ENDING not in entry.name:
-                continue
-            try:
-                stat = entry.stat()
-            except OSError:
-                # Another process has just removed or renamed it.
-                continue
-            yield _Kept(Path(entry.path), stat.st_mtime, stat.st_size)
-
-
-def _is_aside(path: Path) -> bool:
-    """Whether a file is being written: it has a dot before its name (see `write_whole`)."""
-    return path.name.startswith(".")
+def _files(root: Path, encoder: str = "vectors-*") -> Iterator[tuple[Path, os.stat_result]]:
+    """Files of vectors, whole or being written; others may remove them meanwhile."""
+    for name in glob.glob(f"{encoder}/*{ENDING}*", root_dir=root, include_hidden=True):
+        with contextlib.suppress(OSError):
+            yield root / name, (root / name).stat()
 
 
 def _remove(path: Path) -> bool:
-    try:
+    with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
+        return True
+    return False

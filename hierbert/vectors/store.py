@@ -11,13 +11,16 @@ removed when it is opened; a document whose bytes changed on the disk is found b
 it is first read, and then counts as missing.
 """
 
+import contextlib
 import hashlib
+import os
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,7 +29,7 @@ from torch import Tensor
 from hierbert.files import write_whole
 from hierbert.log import log
 from hierbert.vectors.keys import KEY_BYTES
-from hierbert.vectors.limit import ENDING, mark_used
+from hierbert.vectors.limit import ENDING
 
 _NAMES = ("segment_vectors", "sentence_vectors", "keys", "counts", "checksums")
 _DTYPES = (torch.float32, torch.float16)
@@ -66,19 +69,14 @@ class _File:
     segment_vectors: Tensor
     sentence_vectors: Tensor
     keys: list[bytes]
-    segment_ends: list[int]
-    sentence_ends: list[int]
+    ends: npt.NDArray[np.int64]  # of segments and sentences before each row, and after the last
     checksums: list[int]
-    checked: bytearray = field(init=False)
+    checked: bytearray
     used: bool = False
 
-    def __post_init__(self) -> None:
-        self.checked = bytearray(len(self.keys))
-
     def entry(self, row: int) -> Entry:
-        before = row - 1
-        segments = slice(self.segment_ends[before] if row else 0, self.segment_ends[row])
-        sentences = slice(self.sentence_ends[before] if row else 0, self.sentence_ends[row])
+        starts, ends = self.ends[row : row + 2].tolist()
+        segments, sentences = map(slice, starts, ends)
         return Entry(
             self.keys[row], self.segment_vectors[segments], self.sentence_vectors[sentences]
         )
@@ -135,18 +133,14 @@ class VectorStore:
             log.warning(f"vectors: {path} cannot be read and is passed over ({error})")
             return False
         self._files[path.name] = file
-        for row, key in enumerate(file.keys):
-            self._places[key] = (file, row)
+        self._places.update((key, (file, row)) for row, key in enumerate(file.keys))
         return True
 
     def find(self, keys: Iterable[bytes]) -> set[bytes]:
         """Those of some documents that are here; their files count as used now."""
-        found = set()
-        for key in keys:
-            place = self._places.get(key)
-            if place is not None:
-                found.add(key)
-                _use(place[0])
+        found = {key for key in keys if key in self._places}
+        for key in found:
+            _use(self._places[key][0])
         return found
 
     def get(self, key: bytes) -> Entry:
@@ -186,12 +180,11 @@ class VectorStore:
             OSError: They cannot be written.
             SafetensorError: The same.
         """
-        written = []
-        for dtype in _DTYPES:
-            alike = [entry for entry in entries if entry.segment_vectors.dtype == dtype]
-            if alike:
-                written.append(self._write(alike, dtype))
-        return written
+        alike = {
+            dtype: [entry for entry in entries if entry.segment_vectors.dtype == dtype]
+            for dtype in _DTYPES
+        }
+        return [self._write(some, dtype) for dtype, some in alike.items() if some]
 
     def merge_small_files(self) -> None:
         """Make one file of many small ones; processes that read those go on reading them.
@@ -207,25 +200,13 @@ class VectorStore:
         keys = sorted({key for file in small for key in file.keys})
         entries = []
         for key in keys:
-            try:
+            with contextlib.suppress(KeyError):
                 entries.append(self.get(key))
-            except KeyError:
-                continue
         merged = {path.name for path in self.add(entries)}
         for file in small:
             if file.path.name not in merged:
                 self._files.pop(file.path.name, None)
                 _unlink(file.path)
-
-    def size_bytes(self) -> int:
-        """Bytes of this encoder's files."""
-        total = 0
-        for path in self.folder.glob(f"*{ENDING}"):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:
-                continue
-        return total
 
     def _write(self, entries: list[Entry], dtype: torch.dtype) -> Path:
         keys = b"".join(entry.key for entry in entries)
@@ -265,23 +246,17 @@ def _read(path: Path) -> _File:
         ValueError: It holds something else.
     """
     with safe_open(path, "pt") as file:
-        lacking = set(_NAMES) - set(file.keys())
-        if lacking:
-            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
         segments, sentences, keys, counts, checksums = (file.get_tensor(name) for name in _NAMES)
-    documents = len(keys)
-    shapes = (keys.shape[1:], counts.shape, checksums.shape)
-    if shapes != ((KEY_BYTES,), (documents, 2), (documents,)):
-        raise ValueError(f"its tensors have the shapes {shapes}")
-    if segments.dtype not in _DTYPES or sentences.dtype != segments.dtype:
-        raise ValueError(f"its vectors are {segments.dtype} and {sentences.dtype}")
-    if (keys.dtype, counts.dtype, checksums.dtype) != (torch.uint8, torch.int64, torch.int64):
-        raise ValueError("its index is of another type")
-    rows = (len(segments), len(sentences))
-    ends = np.cumsum(counts.numpy(), axis=0)
-    last = tuple(ends[-1].tolist()) if documents else (0, 0)
-    if last != rows or bool((counts < 0).any()):
-        raise ValueError(f"it holds {rows} vectors, where {last} are counted")
+    if (
+        segments.dtype not in _DTYPES
+        or sentences.dtype != segments.dtype
+        or (keys.dtype, keys.shape[1:]) != (torch.uint8, (KEY_BYTES,))
+        or (counts.dtype, counts.shape) != (torch.int64, (len(keys), 2))
+        or (checksums.dtype, checksums.shape) != (torch.int64, (len(keys),))
+        or counts.sum(0).tolist() != [len(segments), len(sentences)]
+        or bool((counts < 0).any())
+    ):
+        raise ValueError("its parts do not fit each other")
     whole = keys.numpy().tobytes()
     return _File(
         path=path,
@@ -289,9 +264,9 @@ def _read(path: Path) -> _File:
         segment_vectors=segments,
         sentence_vectors=sentences,
         keys=[whole[at : at + KEY_BYTES] for at in range(0, len(whole), KEY_BYTES)],
-        segment_ends=ends[:, 0].tolist(),
-        sentence_ends=ends[:, 1].tolist(),
+        ends=np.cumsum(np.pad(counts.numpy(), ((1, 0), (0, 0))), axis=0),
         checksums=checksums.tolist(),
+        checked=bytearray(len(keys)),
     )
 
 
@@ -308,7 +283,9 @@ def _checksum(entry: Entry) -> int:
 def _use(file: _File) -> None:
     if not file.used:
         file.used = True
-        mark_used(file.path)
+        # A cache that may only be read stays as it is.
+        with contextlib.suppress(OSError):
+            os.utime(file.path)
 
 
 def _unlink(path: Path) -> None:

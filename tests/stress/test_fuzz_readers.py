@@ -256,7 +256,7 @@ json_values = st.recursive(
         st.dictionaries(st.sampled_from(["id", "text", "label", "n"]), json_values), max_size=4
     )
 )
-def test_json_of_any_types(tmp_path_factory, rows) -> None:
+def test_rows_of_any_types_are_the_same_from_files_and_memory(tmp_path_factory, rows) -> None:
     folder = tmp_path_factory.mktemp("types")
     (folder / "f.json").write_text(json.dumps(rows))
     (folder / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -270,6 +270,14 @@ def test_json_of_any_types(tmp_path_factory, rows) -> None:
         for item in read[0]:
             if isinstance(item, Example) and isinstance(item.label, float):
                 assert not math.isnan(item.label)
+        options = {"role": "input", "keep_broken": True}
+        for in_memory in (tuple(rows), iter(rows)):
+            kept = list(read_examples(in_memory, Columns(**columns), **options))
+            assert [content(item) for item in kept] == [content(item) for item in read[0]]
+
+
+def content(item: Example | BrokenRow) -> tuple[Any, ...]:
+    return (item.text, item.label, item.summary) if isinstance(item, Example) else ()
 
 
 @few

@@ -114,13 +114,6 @@ def test_what_may_not_be_read_or_is_gone_costs_that_file_only(tmp_path, monkeypa
     assert "Permission denied; nothing of the file was read" in found[1].reason
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_a_file_without_permission(tmp_path) -> None:
-    (tmp_path / "f.jsonl").write_bytes(A)
-    (tmp_path / "f.jsonl").chmod(0)
-    check(tmp_path / "f.jsonl", [broken("Permission denied")])
-
-
 def test_a_file_that_changes_while_it_is_read(tmp_path) -> None:
     path = tmp_path / "f.jsonl"
     path.write_bytes(line("a" * 100) * 5000)

@@ -29,10 +29,10 @@ from safetensors.torch import load_file
 from small_models import build
 
 from hierbert import HierBertPredictor
+from hierbert.cli.train import main as train_main
 from hierbert.encoders import check_encoder
 from hierbert.errors import HierBertError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.training.cli import main as train_main
 
 TEXTS = ["The court read the contract. The judge was good.", "A film."]
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inference import the_error
 
+from hierbert.cli.train import main
 from hierbert.config import RunConfig
 from hierbert.config_help import walk
 from hierbert.config_loading import dump_config, load_config, parse_command_line
 from hierbert.errors import ConfigError
-from hierbert.training.cli import main
 
 KEYS = [key for key, _, _ in walk(RunConfig)]
 LEAVES = [key for key, item, _ in walk(RunConfig) if item.section is None]

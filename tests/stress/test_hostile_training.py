@@ -12,7 +12,7 @@ from commands import run, succeed, write_jsonl
 from conftest import make_rows
 from inference import answer, the_error
 
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 
 ROWS = make_rows(8, seed=1)
 Rows = list[dict[str, Any]]

@@ -11,8 +11,8 @@ import pytest
 from commands import ROOT, read_jsonl
 from small_models import build
 
+from hierbert.cli.infer import main
 from hierbert.prediction import units
-from hierbert.prediction.cli import main
 
 
 def save_model(folder: Path, encoder: Path, **settings: Any) -> Path:
@@ -56,7 +56,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch, size: int = 1) -> None:
 SMALL_UNITS = """
 import sys
 from hierbert.prediction import units
-from hierbert.prediction.cli import main
+from hierbert.cli.infer import main
 units._LARGEST_ON_CPU = units._SMALLEST = 2000
 sys.exit(main(sys.argv[1:]))
 """

@@ -9,7 +9,7 @@ from commands import write_jsonl
 from conftest import make_rows
 from safetensors.torch import load_file
 
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 
 SMALL = [
     "model.aggregator_layers=1",

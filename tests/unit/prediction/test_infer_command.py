@@ -26,7 +26,7 @@ from inference import (
     the_error,
 )
 
-from hierbert.prediction.cli import main
+from hierbert.cli.infer import main
 
 ROWS = make_rows(9, seed=4)
 ROWS[3]["text"] = ""

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from inference import answer, save_model, the_error
 from parts import assert_equal_rows, manifest_of, to_rows
 
+from hierbert.cli.infer import main
 from hierbert.data.columns import Columns
 from hierbert.data.document import BrokenRow, Example
 from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import HierBertError, RunError
 from hierbert.fingerprints import folder_fingerprint
-from hierbert.prediction.cli import main
 from hierbert.prediction.job import Question
 from hierbert.prediction.options import parse_options
 from hierbert.prediction.output_folder import OutputFolder

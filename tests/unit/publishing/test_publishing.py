@@ -22,18 +22,18 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertPredictor
+from hierbert.cli.push import main
+from hierbert.cli.train import main as train_main
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config
 from hierbert.encoders import lasting_name
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.hub_names import check_hub_name
 from hierbert.model.saving import code_files, complete_folder
-from hierbert.publishing.cli import main
 from hierbert.publishing.files import is_replaced, plan_upload
 from hierbert.publishing.publish import push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
 from hierbert.publishing.upload import Target
-from hierbert.training.cli import main as train_main
 from hierbert.training.run_folder import check_run_folder
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
+from hierbert.cli.train import DESCRIPTION, EXAMPLES, FLAGS, main
 from hierbert.config import RunConfig
 from hierbert.config_loading import dump_config, load_config, parse_command_line
-from hierbert.training.cli import DESCRIPTION, EXAMPLES, FLAGS, main
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 NAMES = [path.name for path in CONFIGS]

@@ -36,7 +36,7 @@ from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import Trainer
 from hierbert.training.results import sample_answer
 from hierbert.training.run import train
-from hierbert.vectors import fill
+from hierbert.vectors import cache as vector_cache
 
 NUMBERS = Classification(LabelMap([], "regression"))
 LABELS = Classification(LabelMap(["a", "b", "c"], "multi_label"))
@@ -249,7 +249,7 @@ def test_a_cache_that_is_not_shared_is_told(small, monkeypatch, tmp_path) -> Non
         files = bool(values) and str(values[0]).endswith(".safetensors")
         return [*values, "of_another_process.safetensors"] if files else values
 
-    monkeypatch.setattr(fill, "gather_object", gather)
+    monkeypatch.setattr(vector_cache, "gather_object", gather)
     with pytest.raises(RunError, match=r"training\.cache_dir must be on storage that all machines"):
         start(small, "training.freeze_encoder=true")
 

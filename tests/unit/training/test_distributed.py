@@ -25,7 +25,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from accelerate import Accelerator
 from hierbert.tasks import evaluation as answers
 from hierbert.vectors import store
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 from hierbert.training.loop import Trainer
 
 rank, folder = os.environ["RANK"], sys.argv[2]

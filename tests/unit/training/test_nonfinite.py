@@ -13,11 +13,11 @@ from conftest import make_rows
 from resuming import _KilledError, outcome, six_steps
 from training import error_of
 
+from hierbert.cli.train import main
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.checkpoints import find_checkpoints, read_sealed
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
-from hierbert.training.nonfinite import find_culprits
+from hierbert.training.nonfinite import find_nonfinite
 from hierbert.training.state import TrainerState
 
 KINDS = {
@@ -301,7 +301,7 @@ def test_looking_for_the_documents_draws_no_random_number_of_the_run() -> None:
     def loss_of(index: int) -> torch.Tensor:
         return (weight * torch.rand(1) * (torch.inf if index == 2 else 1)).sum()
 
-    assert find_culprits([1, 2, 3], loss_of, [weight], contextlib.nullcontext) == [2]
+    assert find_nonfinite([1, 2, 3], loss_of, [weight], contextlib.nullcontext) == [2]
     assert torch.get_rng_state().equal(before) and weight.grad is None
 
 

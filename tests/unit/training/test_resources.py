@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from hierbert.training.resources import Stopwatch, peak_memory_mib, resources
+from hierbert.training.results import Stopwatch, peak_memory_mib, resources
 
 
 def test_rates_come_from_tokens_and_seconds() -> None:
@@ -29,7 +29,7 @@ def test_the_peak_is_what_the_system_says() -> None:
 
 def test_a_stopwatch_counts_seconds(monkeypatch) -> None:
     ticks = iter([10.0, 12.5])
-    monkeypatch.setattr("hierbert.training.resources.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("hierbert.training.results.time.monotonic", lambda: next(ticks))
     with Stopwatch() as watch:
         assert watch.seconds == 0.0
     assert watch.seconds == 2.5

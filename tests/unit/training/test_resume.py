@@ -11,8 +11,8 @@ import pytest
 from commands import read_jsonl, write_jsonl
 from resuming import _KilledError, dying, outcome, six_steps
 
-from hierbert.training import checkpoints, loop, validation
-from hierbert.training.cli import main
+from hierbert.cli.train import main
+from hierbert.training import checkpoints, loop, nonfinite
 from hierbert.training.loop import Trainer
 
 STEPS = 6  # of a run of `arguments`
@@ -80,10 +80,10 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
     arguments, tmp_path, monkeypatch
 ) -> None:
     """What was not written yet is encoded in the batches in which it would have been."""
-    from hierbert.vectors import fill
+    from hierbert.vectors import cache as vector_cache
 
-    monkeypatch.setattr(fill, "_TOKENS_PER_FILE", 1)  # a file for each batch
-    monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 300)
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_FILE", 1)  # a file for each batch
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_BATCH", 300)
     # About 95, 245, 95, 95, ... tokens: the first two are alone in their batches, and beside the
     # first there would be room for what follows the second.
     rows = [
@@ -92,20 +92,20 @@ def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
     ]
     write_jsonl(tmp_path / "train.jsonl", rows)
     write_jsonl(tmp_path / "validation.jsonl", [{**row, "text": "judge"} for row in rows[:2]])
-    encode, companies = fill.VectorCache._encode, []
+    encode, companies = vector_cache.VectorCache._encode, []
 
     def noting(self: Any, documents: Any) -> Any:
         companies.append(tuple(documents))
         return encode(self, documents)
 
-    monkeypatch.setattr(fill.VectorCache, "_encode", noting)
+    monkeypatch.setattr(vector_cache.VectorCache, "_encode", noting)
     frozen = "training.freeze_encoder=true"
     for name in ("whole", "run"):
         cache = tmp_path / f"cache-{name}"
         common = arguments(frozen, f"training.cache_dir={cache}", f"run_dir={tmp_path / name}")
         if name == "run":
             with monkeypatch.context() as patch:
-                dying(patch, (fill.VectorCache, "_write"), 2)
+                dying(patch, (vector_cache.VectorCache, "_write"), 2)
                 with pytest.raises(_KilledError):
                     main(common)
             # Of the files that were written, the first is lost.
@@ -148,7 +148,7 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
         evaluate(self)
 
     monkeypatch.setattr(Trainer, "_evaluate", noting)
-    monkeypatch.setattr(validation, "choose_metric", lambda *_: scripted[now[0]])
+    monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: scripted[now[0]])
     assert main(arguments(*extra, f"run_dir={tmp_path / 'whole'}")) == 0
     for deaths, after in enumerate((1, 2, 1, 0)):
         with monkeypatch.context() as patch:

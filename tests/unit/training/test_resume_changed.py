@@ -14,8 +14,8 @@ from conftest import make_rows, save_encoder
 from resuming import _KilledError, dying, outcome, small_run
 from training import error_of
 
+from hierbert.cli.train import main
 from hierbert.training.checkpoints import find_checkpoints, read_sealed, seal
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 
 

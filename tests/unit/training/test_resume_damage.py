@@ -11,9 +11,9 @@ import pytest
 from resuming import _KilledError, dying, outcome, six_steps
 from training import error_of
 
-from hierbert.training import checkpoints, loop, run, validation
+from hierbert.cli.train import main
+from hierbert.training import checkpoints, loop, nonfinite, run
 from hierbert.training.checkpoints import find_checkpoints
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.resuming import RunIdentity
 
@@ -76,8 +76,8 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(
     arguments, tmp_path, monkeypatch, capsys
 ) -> None:
     # The first evaluation is the best; the checkpoint of it, which holds the same, is lost.
-    monkeypatch.setattr(validation, "choose_metric", lambda *_: 0.5)
-    monkeypatch.setattr(validation, "score_answers", lambda *_: {"loss": 1.0})
+    monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: 0.5)
+    monkeypatch.setattr(nonfinite, "score_answers", lambda *_: {"loss": 1.0})
     assert main(arguments()) == 0
     folder = tmp_path / "run/checkpoints"
     shutil.rmtree(folder / "step_00000003")
@@ -94,8 +94,8 @@ def test_a_checkpoint_whose_best_weights_are_damaged_is_passed_over(
 def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
     arguments, tmp_path, monkeypatch, capsys, lost
 ) -> None:
-    monkeypatch.setattr(validation, "choose_metric", lambda *_: 0.5)
-    monkeypatch.setattr(validation, "score_answers", lambda *_: {"loss": 1.0})
+    monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: 0.5)
+    monkeypatch.setattr(nonfinite, "score_answers", lambda *_: {"loss": 1.0})
     # The first evaluation is the best, and the second checkpoint refers to its weights.
     assert main(arguments()) == 0
     checkpoints = tmp_path / "run/checkpoints"

@@ -16,7 +16,7 @@ WORKER = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from hierbert.tasks import evaluation as answers
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 from hierbert.training.loop import Trainer
 
 number, place, rank, whom = sys.argv[1:5]
@@ -89,7 +89,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from accelerate import Accelerator
 from torch.nn.parallel import DistributedDataParallel
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 from hierbert.training.loop import Trainer
 
 collate, forward, load_best = Trainer._collate, HierBertForDocuments.forward, Trainer._load_best

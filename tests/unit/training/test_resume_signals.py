@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from resuming import _KilledError, dying, outcome, six_steps
 
+from hierbert.cli.train import main
 from hierbert.training import loop
 from hierbert.training.checkpoints import find_checkpoints
-from hierbert.training.cli import main
 from hierbert.training.loop import Trainer
 from hierbert.training.signals import StopSignals
 

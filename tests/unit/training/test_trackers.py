@@ -9,7 +9,7 @@ import pytest
 from resuming import _KilledError, small_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hierbert.training.cli import main
+from hierbert.cli.train import main
 from hierbert.training.loop import Trainer
 from hierbert.training.trackers import Trackers
 

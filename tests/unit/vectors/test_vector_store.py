@@ -104,41 +104,46 @@ def test_no_flipped_bit_gives_other_vectors(tmp_path) -> None:
     assert lost > len(whole) / 2
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"not vectors at all", None])
-def test_what_is_no_file_of_vectors_is_passed_over(tmp_path, capsys, content) -> None:
-    entry = make_entries([(2, 2)])[0]
-    VectorStore(tmp_path).add([entry])
-    path = tmp_path / "0000.safetensors"
-    if content is None:
-        save_file({"weight": torch.zeros(3)}, path)
-    else:
-        path.write_bytes(content)
-    (tmp_path / "folder.safetensors").mkdir()
-    store = reopened(tmp_path)
-    assert equal(store.get(entry.key), entry)
-    said = capsys.readouterr().err
-    assert f"{path} is damaged" in said and "folder.safetensors cannot be read" in said
-    assert not path.exists()
+def changed(name: str, value: torch.Tensor):
+    """Writes a file of vectors one of whose parts is another."""
+
+    def write(path: Path, whole: bytes) -> None:
+        path.write_bytes(whole)
+        tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
+        path.unlink()
+        save_file({**tensors, name: value}, path)
+
+    return write
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "write",
     [
-        ("counts", torch.tensor([[1, 2], [2, 0], [1, 4]])),
-        ("counts", torch.tensor([[5, 2], [-2, 0], [1, 3]])),
-        ("keys", torch.zeros(3, 8, dtype=torch.uint8)),
-        ("segment_vectors", torch.zeros(4, 3, dtype=torch.int32)),
+        lambda path, whole: path.write_bytes(b""),
+        lambda path, whole: path.write_bytes(b"\0" * 4096),
+        lambda path, whole: path.write_bytes(b"not vectors at all"),
+        lambda path, whole: save_file({"weight": torch.zeros(3)}, path),
+        changed("counts", torch.tensor([[1, 2], [2, 0], [1, 4]])),
+        changed("counts", torch.tensor([[5, 2], [-2, 0], [1, 3]])),
+        changed("keys", torch.zeros(3, 8, dtype=torch.uint8)),
+        changed("checksums", torch.zeros(2, dtype=torch.int64)),
+        changed("segment_vectors", torch.zeros(4, 3, dtype=torch.int32)),
     ],
 )
-def test_an_index_that_does_not_fit_is_told_when_a_file_is_opened(
-    tmp_path, capsys, name, value
-) -> None:
+def test_what_is_no_file_of_vectors_is_removed_and_the_others_read(tmp_path, capsys, write) -> None:
     (path,) = VectorStore(tmp_path).add(ENTRIES)
-    tensors = {**{key: value.clone() for key, value in load_file(path).items()}, name: value}
+    whole = path.read_bytes()
     path.unlink()
-    save_file(tensors, path)
-    assert reopened(tmp_path).find([entry.key for entry in ENTRIES]) == set()
-    assert f"{path} is damaged" in capsys.readouterr().err and not path.exists()
+    (other,) = VectorStore(tmp_path).add(make_entries([(2, 2)]))
+    other = other.rename(tmp_path / "0000.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    write(path, whole)
+    store = reopened(tmp_path)
+    assert equal(store.get(ENTRIES[0].key), make_entries([(2, 2)])[0])
+    assert store.find([entry.key for entry in ENTRIES]) == {ENTRIES[0].key}
+    said = capsys.readouterr().err
+    assert f"{path} is damaged" in said and "folder.safetensors cannot be read" in said
+    assert not path.exists() and other.exists()
 
 
 def test_a_file_that_was_removed_stays_readable_for_who_has_opened_it(tmp_path) -> None:

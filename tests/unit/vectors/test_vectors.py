@@ -18,8 +18,8 @@ from hierbert import HierBertForDocuments
 from hierbert.errors import ConfigError, RunError
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.vectors import fill
-from hierbert.vectors.fill import CacheOptions, VectorCache
+from hierbert.vectors import cache as vector_cache
+from hierbert.vectors.cache import CacheOptions, VectorCache
 from hierbert.vectors.keys import encoder_fingerprint
 from hierbert.vectors.store import Entry, VectorStore
 
@@ -56,7 +56,7 @@ def test_a_reached_limit_costs_time_and_nothing_else(
     cache.fill(documents, Accelerator())
     said = capsys.readouterr().err
     assert not old.exists()
-    assert ("reached its limit, vector_cache.limit_gib" in said) == (kept_documents < 12)
+    assert ("reached its limit" in said) == (kept_documents < 12)
     assert (f"{12 - kept_documents} of 12 documents are not kept" in said) == (kept_documents < 12)
     encoded.clear()
     for _ in range(2):
@@ -68,8 +68,8 @@ def test_a_reached_limit_costs_time_and_nothing_else(
 
 
 def test_filling_stops_at_the_limit(tmp_path, model, documents, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(fill, "_TOKENS_PER_BATCH", 100)
-    monkeypatch.setattr(fill, "_TOKENS_PER_FILE", 100)
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_BATCH", 100)
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_FILE", 100)
     cache = VectorCache(CacheOptions(tmp_path, limit_gib=1e-9), model.hierbert)
     total = sum(len(document.input_ids) for document in documents)
     assert 0 < cache.fill(documents, Accelerator()) < total / 2
@@ -106,16 +106,53 @@ def test_the_default_limit_is_half_of_the_free_room(tmp_path, model, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "parts"),
     [
-        ({"dtype": "int8"}, r"vector_cache\.dtype=int8 .* float32, float16"),
-        ({"limit_gib": 0.0}, r"vector_cache\.limit_gib=0\.0 is not allowed: a number above 0"),
-        ({"limit_gib": float("nan")}, "limit_gib=nan"),
+        ({"dtype": "int8"}, r"cache_dtype.*int8.*float32, float16"),
+        ({"limit_gib": 0.0}, r"cache_limit_gib=0\.0.*above 0"),
+        ({"limit_gib": float("nan")}, r"cache_limit_gib=nan"),
     ],
 )
-def test_options_that_are_not_allowed(tmp_path, values, message) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_options_that_are_not_allowed(tmp_path, values, parts) -> None:
+    with pytest.raises(ConfigError, match=parts):
         CacheOptions(tmp_path, **values)
+
+
+# What is encoded together.
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.data())
+def test_documents_that_were_lost_are_encoded_in_the_same_company(
+    tmp_path_factory, model, documents, data
+) -> None:
+    companies: list[tuple[bytes, ...]] = []
+
+    class Noting(VectorCache):
+        def _encode(self, documents: dict[bytes, SegmentedDocument]) -> list[Entry]:
+            companies.append(tuple(documents))
+            return super()._encode(documents)
+
+    folder = tmp_path_factory.mktemp("company")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vector_cache, "_TOKENS_PER_BATCH", data.draw(st.integers(1, 400)))
+        patch.setattr(vector_cache, "_TOKENS_PER_FILE", 1)  # a file for each batch
+        known = data.draw(st.sets(st.integers(0, 11)), "known from another run")
+        other = VectorCache(folder, model.hierbert)
+        other.fill([documents[place] for place in sorted(known)], Accelerator())
+        of_other = set(vector_files(folder))
+        Noting(folder, model.hierbert).fill(documents, Accelerator())
+        assert sum(map(len, companies)) == 12 - len(known)
+        files = sorted(set(vector_files(folder)) - of_other)
+        lost = data.draw(st.sets(st.sampled_from(files)) if files else st.just(set()), "lost")
+        for path in lost:
+            path.unlink()
+        first = list(companies)
+        companies.clear()
+        Noting(folder, model.hierbert).fill(documents, Accelerator())
+    assert len(companies) == len(lost)
+    # In the same order, too.
+    assert companies == [company for company in first if company in companies]
 
 
 # What vectors depend on.
@@ -174,7 +211,7 @@ def test_weights_that_cannot_be_read_are_refused(model) -> None:
 )
 def test_float16_keeps_each_number_to_its_tolerance(tmp_path_factory, numbers) -> None:
     vectors = torch.tensor(numbers)[:, None]
-    kept = fill._rounded(Entry(b"k" * 16, vectors, vectors[:0]), torch.float16)
+    kept = vector_cache._rounded(Entry(b"k" * 16, vectors, vectors[:0]), torch.float16)
     store = VectorStore(tmp_path_factory.mktemp("half"))
     store.add([kept])
     found = store.get(kept.key).segment_vectors
@@ -269,5 +306,5 @@ def test_a_disk_that_fails_ends_keeping_and_not_the_job(
         cache.flush()
     assert capsys.readouterr().err.count("No space left on device") == 1
     # Before training nothing is lost yet: the run says so and stops.
-    with pytest.raises(RunError, match=r"No space left .* another folder as vector_cache\.folder"):
+    with pytest.raises(RunError, match=r"No space left .*cache_dir"):
         VectorCache(tmp_path, model.hierbert).fill(documents, Accelerator())

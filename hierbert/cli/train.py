@@ -1,4 +1,4 @@
-"""The command line of training: `train.py`, and `hierbert-train` where hierbert is installed."""
+"""The command line of training: `train.py`, `hierbert train` and `hierbert-train`."""
 
 import io
 import sys
@@ -34,30 +34,31 @@ FLAGS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     """Run the training command.
 
     Args:
         argv: Arguments without the command's name; None takes those of the process.
+        prog: What the help calls the command.
 
     Returns:
         The exit code: 0, 2 for a mistake in the input, 130 when interrupted, 143 when training
         was ended by SIGTERM.
     """
     stop = StopSignals()
-    code = run_command(lambda arguments: _main(arguments, stop), argv)
+    code = run_command(lambda arguments: _main(arguments, stop, prog), argv)
     # What shells report of a process that a signal ended.
     return 128 + stop.received if code == 130 and stop.received is not None else code
 
 
-def _main(argv: list[str], stop: StopSignals) -> None:
+def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     if "--allow-changes" in argv:
         raise ConfigError(
             "--allow-changes is no more: a resume has the settings and documents of its run; to "
             "train the weights of one with others, begin a new run in another run_dir with "
             "model.start_from=runs/NAME/model"
         )
-    command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, "train.py", FLAGS)
+    command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, prog, FLAGS)
     if command is None:
         return
     resume = "--resume" in command.flags
@@ -70,8 +71,7 @@ def _main(argv: list[str], stop: StopSignals) -> None:
     if command.print_config:
         print(dump_config(config, comments=True), end="")
         return
-    # Training's own imports (accelerate, the metrics) come after the checks that need none, so
-    # that mistakes are answered sooner; `import hierbert` has loaded transformers by now.
+    # What imports torch comes after the checks that need none: mistakes are answered sooner.
     from hierbert.training.run_folder import RESOLVED, check_run_folder
 
     check_run_folder(config, resume)

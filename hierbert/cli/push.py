@@ -1,4 +1,4 @@
-"""The command line of publishing: ``python -m hierbert.publishing``, and `hierbert-push`."""
+"""The command line of publishing: `hierbert push` and `hierbert-push`."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ Pushing again without a change makes no commit; after an interruption the same c
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+def build_parser(prog: str = "hierbert-push") -> argparse.ArgumentParser:
+    """The options of the command, under the name that its help gives it."""
     parser = CommandLineParser(
-        prog="hierbert-push",
+        prog=prog,
         description="Publish a trained model on the Hugging Face Hub, with a model card.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,20 +45,21 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "hierbert-push") -> int:
     """Run the publishing command.
 
     Args:
         argv: Arguments without the command's name; None takes those of the process.
+        prog: What the help calls the command.
 
     Returns:
         The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
     """
-    return run_command(_main, argv, flag_setting)
+    return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
 
 
-def _main(argv: list[str]) -> None:
-    options = build_parser().parse_args(argv)
+def _main(argv: list[str], prog: str) -> None:
+    options = build_parser(prog).parse_args(argv)
     for kind in ("repo", "revision", "license"):
         if (name := getattr(options, kind)) is not None:
             check_hub_name(kind, name)

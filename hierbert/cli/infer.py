@@ -1,4 +1,4 @@
-"""The command line of inference: `infer.py`, and `hierbert-infer` where hierbert is installed."""
+"""The command line of inference: `infer.py`, `hierbert infer` and `hierbert-infer`."""
 
 import contextlib
 import signal
@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 
 from hierbert.cli.common import run_command
 from hierbert.errors import flag_setting
-from hierbert.prediction.options import parse_options
+from hierbert.prediction.options import find_target, parse_options
 
 _TERMINATED = 143
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "infer.py") -> int:
     """Run the inference command.
 
     Args:
         argv: Arguments without the command's name; None takes those of the process.
+        prog: What the help calls the command.
 
     Returns:
         The exit code: 0 when every row is answered, 3 when some could not be, 2 for a mistake in
@@ -26,11 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: With 143 when terminated.
     """
     with _termination():
-        return run_command(_main, argv, flag_setting)
+        return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
 
 
-def _main(argv: list[str]) -> int:
-    options = parse_options(argv)
+def _main(argv: list[str], prog: str) -> int:
+    options = parse_options(argv, prog)
+    # Again when the job begins; here before torch is imported.
+    find_target(options)
     from transformers.utils import logging
 
     logging.set_verbosity_error()

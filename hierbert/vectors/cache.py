@@ -6,6 +6,8 @@ process on the disk can change an answer: a cache costs time at worst. Invariant
 vectors are the same numbers (float32: up to rounding) whether they were found or encoded.
 """
 
+import bisect
+import itertools
 import math
 import os
 import tempfile
@@ -21,14 +23,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from hierbert.data.epoch_plan import fill_batches, share_by_tokens
-from hierbert.errors import ConfigError, RunError, error_text
+from hierbert.errors import ConfigError, RunError, error_text, setting_name
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
-from hierbert.vectors.rounds import encoding_rounds
 from hierbert.vectors.store import Entry, VectorStore
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -53,7 +54,6 @@ class CacheOptions:
             half of the disk's free room. When it is reached, files that were not used for
             longest are removed, never those of the running job; when that does not suffice,
             further documents are encoded each time they are asked for.
-        prefix: What the user's names of these settings begin with, for messages.
 
     Raises:
         ConfigError: There is no such dtype, or the limit is not above 0.
@@ -62,25 +62,22 @@ class CacheOptions:
     folder: str | os.PathLike[str]
     dtype: str = "float32"
     limit_gib: float | None = None
-    prefix: str = "vector_cache."
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(
-                f"{self.name('dtype')}={self.dtype} is not allowed; choose from {', '.join(DTYPES)}"
+                "is not allowed",
+                setting="training.cache_dtype",
+                value=self.dtype,
+                allowed=", ".join(DTYPES),
             )
         if self.limit_gib is not None and not 0 < self.limit_gib < math.inf:
             raise ConfigError(
-                f"{self.name('limit_gib')}={self.limit_gib} is not allowed: a number above 0"
+                "is not allowed",
+                setting="training.cache_limit_gib",
+                value=self.limit_gib,
+                allowed="a number above 0",
             )
-
-    def name(self, setting: str) -> str:
-        """What the user calls "dir", "dtype" or "limit_gib"."""
-        if self.prefix.startswith("--"):
-            return self.prefix + setting.replace("_", "-")
-        if self.prefix.endswith(".") and setting == "dir":
-            return f"{self.prefix}folder"
-        return self.prefix + setting
 
 
 class VectorCache:
@@ -168,25 +165,21 @@ class VectorCache:
     def flush(self) -> None:
         """Write what `batch` has encoded; a disk that takes no more ends keeping, not the job."""
         try:
-            self._write(list(self._waiting.values()))
+            self._write()
         except RunError as error:
             log.warning(f"vectors: {error}; further vectors are not kept")
             self._keeps = False
-        self._waiting, self._waiting_tokens = {}, 0
 
-    def fill(
-        self,
-        documents: Sequence[SegmentedDocument],
-        accelerator: Accelerator,
-        rounds: Path | None = None,
-    ) -> int:
+    def fill(self, documents: Sequence[SegmentedDocument], accelerator: Accelerator) -> int:
         """Encode what is not in the cache; each process takes a share and waits for the others.
+
+        By rounding, vectors depend on what is encoded beside them. Batches follow from
+        `documents` alone, and files hold whole batches: after a kill, or when a file is lost, the
+        same documents are encoded together as at first, to the same bits.
 
         Args:
             documents: All documents that will be asked for, the same on every process.
             accelerator: The run's.
-            rounds: A file of the run that keeps which documents were encoded together, so that
-                a resumed run has the same numbers to the last bit; None keeps nothing.
 
         Returns:
             Tokens that were encoded here.
@@ -196,29 +189,20 @@ class VectorCache:
         """
         self.store.refresh()
         wanted = {document_key(document): document for document in documents}
-        own_gaps = wanted.keys() - self.store.find(wanted)
         # Another run may fill the cache just now: the processes agree on what is missing.
-        gaps = set(gather_object(sorted(own_gaps)))
-        todo = [key for key in wanted if key in gaps]
-        found = len(wanted) - len(todo)
-        if found:
-            log.info(f"vectors: {found:,} documents from {self.folder}, {len(todo):,} to encode")
-        lists, problem = encoding_rounds(rounds, list(wanted), gaps, accelerator)
-        batches = []
-        for keys in lists:
-            sizes = [len(wanted[key].input_ids) for key in keys]
-            mine = share_by_tokens(range(len(keys)), sizes, accelerator.num_processes)
-            own = mine[accelerator.process_index]
-            for places in fill_batches([sizes[index] for index in own], _TOKENS_PER_BATCH):
-                batch = {keys[own[place]]: wanted[keys[own[place]]] for place in places}
-                # What is there already is encoded again only beside what is not.
-                if not gaps.isdisjoint(batch):
-                    batches.append(batch)
+        gaps = set(gather_object(sorted(wanted.keys() - self.store.find(wanted))))
+        if len(gaps) < len(wanted):
+            log.info(
+                f"vectors: {len(wanted) - len(gaps):,} documents from {self.folder}, "
+                f"{len(gaps):,} to encode"
+            )
+        batches = _batches_with_gaps(wanted, gaps)
+        sizes = [_tokens(batch.values()) for batch in batches]
+        own = share_by_tokens(range(len(batches)), sizes, accelerator.num_processes)
         written: list[Path] = []
-        tokens = 0
+        tokens, problem = 0, None
         try:
-            if problem is None:
-                written, tokens = self._fill(batches, gaps)
+            written, tokens = self._fill([batches[i] for i in own[accelerator.process_index]])
         except RunError as error:
             problem = str(error)
         # What goes wrong on one process stops all, and the first one says so.
@@ -236,7 +220,7 @@ class VectorCache:
 
     def size_bytes(self) -> int:
         """Bytes of this encoder's files."""
-        return self.store.size_bytes()
+        return used_bytes(self.root, self.folder.name)
 
     def report(self) -> str:
         """How much room this encoder's vectors and the whole cache take, in words."""
@@ -245,30 +229,24 @@ class VectorCache:
             f"{_size(used_bytes(self.root))} of at most {_size(self.limit)}"
         )
 
-    def _fill(
-        self, batches: list[dict[bytes, SegmentedDocument]], gaps: set[bytes]
-    ) -> tuple[list[Path], int]:
-        """Encode batches and write what was missing: the files, and the tokens encoded."""
-        written: list[Path] = []
+    def _fill(self, batches: list[dict[bytes, SegmentedDocument]]) -> tuple[list[Path], int]:
+        """Encode batches and write them: the files, and the tokens encoded."""
         if not batches:
-            return written, 0
-        sizes = [sum(len(document.input_ids) for document in b.values()) for b in batches]
+            return [], 0
+        written: list[Path] = []
         done = 0
-        with Progress(sum(sizes), "encoding", unit="tokens") as bar:
-            for batch, tokens in zip(batches, sizes, strict=True):
-                new = [entry for entry in self._encode(batch) if entry.key in gaps]
-                self._wait_for_more(new, [batch[entry.key] for entry in new])
-                done += tokens
-                bar.advance(tokens)
+        total = sum(_tokens(batch.values()) for batch in batches)
+        with Progress(total, "encoding", unit="tokens") as bar:
+            for batch in batches:
+                self._wait_for_more(self._encode(batch), batch.values())
+                done += _tokens(batch.values())
+                bar.advance(_tokens(batch.values()))
                 if self._waiting_tokens >= _TOKENS_PER_FILE:
-                    written += self._write(list(self._waiting.values()))
-                    self._waiting, self._waiting_tokens = {}, 0
+                    written += self._write()
                 if not self._keeps:
                     # What cannot be kept need not be encoded before it is asked for.
-                    return written, done
-        written += self._write(list(self._waiting.values()))
-        self._waiting, self._waiting_tokens = {}, 0
-        return written, done
+                    break
+        return written + self._write(), done
 
     def _check_shared(self, written: list[Path]) -> None:
         """Take up what the other processes wrote; refuse storage where it cannot be seen."""
@@ -283,7 +261,8 @@ class VectorCache:
         if sum(gather_object([unseen])):
             raise RunError(
                 f"the vector cache {self.folder} lacks files that another process wrote just now: "
-                f"{self.options.name('dir')} must be on storage that all machines of the run share"
+                f"{setting_name('training.cache_dir')} must be on storage that all machines of the "
+                "run share"
             )
 
     def _encode(self, documents: dict[bytes, SegmentedDocument]) -> list[Entry]:
@@ -318,26 +297,23 @@ class VectorCache:
             return
         # Numbers that are not finite are a failure of the moment or of the model: never kept.
         self._waiting.update((entry.key, entry) for entry in entries if _is_finite(entry))
-        self._waiting_tokens += sum(len(document.input_ids) for document in documents)
+        self._waiting_tokens += _tokens(documents)
 
-    def _write(self, entries: list[Entry]) -> list[Path]:
+    def _write(self) -> list[Path]:
         """Keep what the limit leaves room for; the files that were written."""
+        entries, self._waiting, self._waiting_tokens = list(self._waiting.values()), {}, 0
         if not entries or not self._keeps:
             return []
-        wanted = sum(entry.size_bytes for entry in entries)
-        room = make_room(self.root, wanted, self.limit, self._started)
-        fitting = []
-        for entry in entries:
-            room -= entry.size_bytes
-            if room < 0:
-                self._keeps = False
-                log.info(
-                    f"vectors: the cache has reached its limit, {self.options.name('limit_gib')}="
-                    f"{self.limit / GIB:.4g}, and what is left in it is in use; further vectors "
-                    "are not kept"
-                )
-                break
-            fitting.append(entry)
+        sizes = list(itertools.accumulate(entry.size_bytes for entry in entries))
+        room = make_room(self.root, sizes[-1], self.limit, self._started)
+        fitting = entries[: bisect.bisect_right(sizes, room)]
+        if len(fitting) < len(entries):
+            self._keeps = False
+            log.info(
+                f"vectors: the cache has reached its limit, cache_limit_gib="
+                f"{self.limit / GIB:.4g}, and what is left in it is in use; further vectors are "
+                "not kept"
+            )
         try:
             written = self.store.add(fitting)
             self.store.merge_small_files()
@@ -361,6 +337,23 @@ def check_cache(options: CacheOptions) -> None:
         raise _not_writable(options, error) from error
 
 
+def _batches_with_gaps(
+    wanted: dict[bytes, SegmentedDocument], gaps: set[bytes]
+) -> list[dict[bytes, SegmentedDocument]]:
+    """The missing documents of each batch that all of them would make."""
+    keys = list(wanted)
+    sizes = [len(document.input_ids) for document in wanted.values()]
+    batches = [
+        {keys[place]: wanted[keys[place]] for place in places if keys[place] in gaps}
+        for places in fill_batches(sizes, _TOKENS_PER_BATCH)
+    ]
+    return [batch for batch in batches if batch]
+
+
+def _tokens(documents: Iterable[SegmentedDocument]) -> int:
+    return sum(len(document.input_ids) for document in documents)
+
+
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / GIB:,.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:,.1f} MiB"
 
@@ -372,7 +365,7 @@ def _root(options: CacheOptions) -> Path:
 def _not_writable(options: CacheOptions, error: Exception) -> RunError:
     return RunError(
         f"the vector cache {_root(options)} cannot be written: {error_text(error)}; free some room "
-        f"there, or name another folder as {options.name('dir')}"
+        f"there, or name another folder as {setting_name('training.cache_dir')}"
     )
 
 

@@ -1,0 +1,51 @@
+"""One command for all: ``hierbert train``, also as ``python -m hierbert train``."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from hierbert.cli.common import LOG_FLAGS, run_command
+from hierbert.errors import ConfigError, did_you_mean
+
+COMMANDS = {
+    "train": "train a model on documents of any length",
+    "infer": "classify, summarize or embed documents with a trained model",
+    "push": "publish a trained model on the Hugging Face Hub",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Arguments without "hierbert"; None takes those of the process. The first one that is
+            no flag names the command, the others are the command's.
+
+    Returns:
+        The exit code of the command; 0 for help, 2 for a mistake.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for position, name in enumerate(arguments):
+        if name in COMMANDS:
+            rest = [*arguments[:position], *arguments[position + 1 :]]
+            # Only the command that is asked for is imported.
+            command = import_module(f"hierbert.cli.{name}").main
+            return int(command(rest, prog=f"hierbert {name}"))
+        if not name.startswith("-") and arguments[position - 1] != "--log-level":
+            break
+    return run_command(_help, arguments)
+
+
+def _help(arguments: list[str]) -> None:
+    if arguments and arguments[0] not in ("--help", "-h"):
+        name = arguments[0]
+        raise ConfigError(
+            "is no command",
+            value=name,
+            allowed=f"{', '.join(COMMANDS)}{did_you_mean(name, COMMANDS)}",
+        )
+    lines = ["usage: hierbert COMMAND [argument ...]", "", "commands (each has a --help):"]
+    lines += [f"  {name:7}{text}" for name, text in COMMANDS.items()]
+    lines += ["", "flags of all commands:"]
+    lines += [f"  {flag:20}{text}" for flag, text in LOG_FLAGS.items()]
+    print("\n".join(lines))

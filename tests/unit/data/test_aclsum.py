@@ -1,0 +1,102 @@
+"""The papers inside the package aclsum: read without importing it; refused where they differ."""
+
+import importlib.util
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hierbert.data.aclsum import era_of
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import load_examples
+from hierbert.data.document import Example
+from hierbert.errors import DataError
+
+needs_aclsum = pytest.mark.skipif(
+    importlib.util.find_spec("aclsum") is None, reason="the package aclsum is not installed"
+)
+
+
+def load(spec, role="train", **columns):
+    return load_examples(spec, Columns(**columns), role=role)
+
+
+def test_era_of_both_forms_of_anthology_ids():
+    eras = {
+        "P79-1001": "before 2014", "W99-0101": "before 2014", "P06-1112": "before 2014",
+        "D13-1001": "before 2014", "P14-5010": "2014 or later", "N19-1423": "2014 or later",
+        "2020.acl-main.528": "2014 or later", "2013.x-y.1": "before 2014",
+    }  # fmt: skip
+    assert {anthology_id: era_of(anthology_id) for anthology_id in eras} == eras
+    for anthology_id in ("", "1112", "P6-1112", "20.acl"):
+        with pytest.raises(ValueError, match="no ACL Anthology id"):
+            era_of(anthology_id)
+
+
+@needs_aclsum
+@pytest.mark.parametrize(
+    ("split", "papers", "earlier"),
+    [("train", 100, 44), ("validation", 50, 21), ("test", 100, 49)],
+)
+def test_aclsum_papers_are_read_without_importing_the_package(split, papers, earlier):
+    columns = {"label": "era", "summary": "summary"}
+    examples = load(f"package://aclsum/{split}", role="train", **columns)
+    eras = Counter(example.label for example in examples)
+    assert eras == {"before 2014": earlier, "2014 or later": papers - earlier}
+    assert all(example.summary.count("\n") >= 2 for example in examples)
+    assert min(len(example.text) for example in examples) > 1000
+    assert "aclsum" not in sys.modules
+    assert "sienna" not in sys.modules
+    assert load("package://aclsum", role=split, **columns) == examples
+
+
+def fake_aclsum(tmp_path, monkeypatch, body):
+    dataset = tmp_path / "site" / "aclsum" / "dataset"
+    (dataset / "paper_jsons").mkdir(parents=True)
+    (dataset.parent / "__init__.py").write_text("raise ImportError('never imported')")
+    aspects = {"outcome": "third", "challenge": "first", "approach": "second"}
+    row = {"id": "P06-1112", "title": "T", "summary": aspects}
+    (dataset / "val.jsonl").write_text(json.dumps(row) + "\n")
+    paper = {"abstract": "short", "pdf_parse": {"body_text": body}}
+    (dataset / "paper_jsons" / "P06-1112.json").write_text(json.dumps(paper))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    importlib.invalidate_caches()
+
+
+def test_aclsum_body_has_a_line_for_each_heading_and_paragraph(tmp_path, monkeypatch):
+    parts = [("", "start"), ("One", "a"), ("One", "b"), ("Two", "c"), ("One", "d"), ("One", "")]
+    fake_aclsum(tmp_path, monkeypatch, [{"section": s, "text": t} for s, t in parts])
+    (example,) = load("package://aclsum", role="validation", summary="summary", label="era")
+    assert example == Example(
+        "P06-1112",
+        "start\nOne\na\nb\nTwo\nc\nOne\nd",
+        "before 2014",
+        "first\nsecond\nthird",
+        "package://aclsum/validation, row 1",
+    )
+
+
+def test_aclsum_missing_or_of_another_version(tmp_path, monkeypatch):
+    fake_aclsum(tmp_path, monkeypatch, [{"text": "no section"}])
+    for role in ("validation", "test"):  # a key is missing; a file is missing
+        with pytest.raises(DataError, match=r"not the one expected .*pip install aclsum==0.1.2"):
+            load("package://aclsum", role=role)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(DataError, match=r"is not installed; pip install aclsum==0.1.2$"):
+        load("package://aclsum")
+
+
+@needs_aclsum
+@pytest.mark.corpora
+@pytest.mark.skipif("HIERBERT_CORPORA" not in os.environ, reason="HIERBERT_CORPORA is not set")
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_aclsum_has_the_words_of_the_development_corpus(split):
+    folder = Path(os.environ["HIERBERT_CORPORA"]) / "aclsum"
+    known = load(str(folder / f"{split}.jsonl.gz"), summary="summary")
+    ours = load(f"package://aclsum/{split}", summary="summary")
+    assert [(e.id, e.summary, e.text.split()) for e in ours] == [
+        (e.id, e.summary, e.text.split()) for e in known
+    ]

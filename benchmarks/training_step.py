@@ -24,10 +24,10 @@ from benchmarks.common.machine import GemmProbe, peak_rss_bytes, rss_bytes
 from benchmarks.common.models import Shape, load_tokenizer
 from benchmarks.common.text import make_segments, single_token_words
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import ConfigError
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.settings import load_config
 from hierbert.training.memory import allow_large_pages
 
 SMALL_SEGMENTS = 8

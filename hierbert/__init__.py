@@ -15,25 +15,33 @@ if TYPE_CHECKING:
     from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
     from hierbert.model.processing_hierbert import HierBertProcessor
     from hierbert.model.sentences import split_sentences
-    from hierbert.prediction.predictor import HierBertPredictor
+    from hierbert.prediction.predictor import HierBert, HierBertPredictor
+    from hierbert.training.callbacks import Callback
+    from hierbert.training.trainer import HierBertTrainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
+    "HierBert",
     "HierBertConfig",
     "HierBertForDocuments",
     "HierBertModel",
     "HierBertPredictor",
     "HierBertProcessor",
+    "HierBertTrainer",
     "split_sentences",
 ]
 
 _MODULES = {
+    "Callback": "hierbert.training.callbacks",
+    "HierBert": "hierbert.prediction.predictor",
     "HierBertConfig": "hierbert.model.configuration_hierbert",
     "HierBertForDocuments": "hierbert.model.modeling_hierbert",
     "HierBertModel": "hierbert.model.modeling_hierbert",
     "HierBertPredictor": "hierbert.prediction.predictor",
     "HierBertProcessor": "hierbert.model.processing_hierbert",
+    "HierBertTrainer": "hierbert.training.trainer",
     "split_sentences": "hierbert.model.sentences",
 }
 

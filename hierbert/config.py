@@ -1,19 +1,22 @@
 """Every setting of a training run, with its unit, default and reason.
 
-Only the schema: reading files and overrides is `hierbert.config_loading`.
+Only the schema, with the range of each number and what settings say together: reading files and
+overrides and checking values is `hierbert.settings`.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from hierbert.config_loading import setting
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
 from hierbert.scoring.metric import METRICS
+from hierbert.settings import check_settings, setting
 
 LARGEST_SEED = 2**31
+"""Not every random generator takes a larger one."""
+
+_LIMITS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 
 
 @dataclass
@@ -50,13 +53,15 @@ class DataConfig:
         None, 'Separates the labels of a document in one csv cell, for example ";".'
     )
     validation_fraction: float = setting(
-        0.1, "Part of the training documents to validate on when data.validation is null."
+        0.1,
+        "Part of the training documents to validate on when data.validation is null.",
+        above=0,
+        below=1,
     )
     encoding: str = setting("utf-8", "Encoding of text files; a byte order mark is understood.")
 
-    def validate(self) -> None:
-        """Refuse fractions outside (0, 1)."""
-        _between("data.validation_fraction", self.validation_fraction, 0.0, 1.0, exclusive=True)
+    def check(self) -> None:
+        """Refuse a corpus of which nothing is to be learnt."""
         if self.label_column is None and self.summary_column is None:
             raise ConfigError(
                 "nothing to learn: set data.label_column (to classify), data.summary_column "
@@ -76,27 +81,35 @@ class ModelConfig:
     encoder_revision: str | None = setting(
         None, "Branch, tag or commit of a Hub encoder; an installed package is then passed over."
     )
+    start_from: str | None = setting(
+        None,
+        "A hierbert model to train further (runs/NAME/model or a Hub id), instead of an encoder "
+        "with a new aggregator; heads for other labels are new.",
+    )
     pooling: Literal["mean", "cls", "max", "attention"] = setting(
         "mean", "How the tokens of a segment become one vector; attention is learnt."
     )
-    aggregator_layers: int = setting(2, "Layers over the segment vectors; 0 takes their mean.")
-    sentence_layers: int = setting(1, "Attention layers over sentences before scoring them.")
+    aggregator_layers: int = setting(
+        2, "Layers over the segment vectors; 0 takes their mean.", at_least=0
+    )
+    sentence_layers: int = setting(
+        1, "Attention layers over sentences before scoring them.", at_least=0
+    )
     sentence_reach: int | None = setting(
         2048,
         "A sentence sees the sentences at most so many places away; null: all of the document, in "
         "quadratic time.",
+        at_least=1,
     )
-    attention_heads: int | None = setting(None, "Heads of those layers; null: one per 64 dims.")
-    dropout: float = setting(0.1, "Dropout probability of the aggregator and the heads.")
+    attention_heads: int | None = setting(
+        None, "Heads of those layers; null: one per 64 dims.", at_least=1
+    )
+    dropout: float = setting(
+        0.1, "Dropout probability of the aggregator and the heads.", at_least=0, below=1
+    )
     decision_threshold: float = setting(
-        0.5, "Multi-label: probability from which a label applies, 0 to 1."
+        0.5, "Multi-label: probability from which a label applies.", at_least=0, at_most=1
     )
-
-    def validate(self) -> None:
-        """Refuse what is no probability."""
-        _between("model.decision_threshold", self.decision_threshold, 0.0, 1.0)
-        if self.sentence_reach is not None:
-            _at_least("model.sentence_reach", self.sentence_reach, 1)
 
 
 @dataclass
@@ -106,9 +119,13 @@ class SegmentationConfig:
     max_tokens_per_segment: int | None = setting(
         None, "Special tokens included, 512 at most; null takes the most the encoder allows."
     )
-    overlap_sentences: int = setting(0, "Sentences repeated at the start of the next segment.")
+    overlap_sentences: int = setting(
+        0, "Sentences repeated at the start of the next segment.", at_least=0
+    )
     max_segments: int | None = setting(
-        None, "Most segments of a document, null for no limit; what is left out is reported."
+        None,
+        "Most segments of a document, null for no limit; what is left out is reported.",
+        at_least=1,
     )
     max_segments_policy: Literal["head", "tail", "head_tail", "spread"] = setting(
         "head", "Which segments stay when a document has more than max_segments."
@@ -122,12 +139,12 @@ class SegmentationConfig:
 class TrainingConfig:
     """Optimization. Batches are global: more processes do not change the result."""
 
-    epochs: int = setting(3, "Passes over the training documents, at most.")
+    epochs: int = setting(3, "Passes over the training documents, at most.", at_least=1)
     documents_per_batch: int = setting(
-        8, "Documents of one optimizer step, over all processes together."
+        8, "Documents of one optimizer step, over all processes together.", at_least=1
     )
     accumulation_steps: int = setting(
-        1, "Forward passes each process splits its part of a batch into; saves memory."
+        1, "Forward passes each process splits its part of a batch into; saves memory.", at_least=1
     )
     freeze_encoder: bool = setting(
         False,
@@ -135,13 +152,17 @@ class TrainingConfig:
         "epoch takes seconds.",
     )
     trained_encoder_layers: int | None = setting(
-        None, "Train only the encoder's last layers; null trains all of it."
+        None, "Train only the encoder's last layers; null trains all of it.", at_least=1
     )
-    encoder_learning_rate: float = setting(5e-5, "Peak learning rate of the encoder.")
-    head_learning_rate: float = setting(1e-4, "Peak learning rate of the aggregator and heads.")
-    weight_decay: float = setting(0.01, "AdamW's decay; not of biases and norms.")
-    warmup_ratio: float = setting(0.1, "Part of all steps in which the rates rise from 0.")
-    max_gradient_norm: float = setting(1.0, "Gradients are clipped to this norm.")
+    encoder_learning_rate: float = setting(5e-5, "Peak learning rate of the encoder.", above=0)
+    head_learning_rate: float = setting(
+        1e-4, "Peak learning rate of the aggregator and heads.", above=0
+    )
+    weight_decay: float = setting(0.01, "AdamW's decay; not of biases and norms.", at_least=0)
+    warmup_ratio: float = setting(
+        0.1, "Part of all steps in which the rates rise from 0.", at_least=0, at_most=1
+    )
+    max_gradient_norm: float = setting(1.0, "Gradients are clipped to this norm.", above=0)
     mixed_precision: Literal["no", "fp16", "bf16"] = setting(
         "no", "Accelerate's mixed precision; on most CPUs bf16 is slower than float32."
     )
@@ -155,24 +176,30 @@ class TrainingConfig:
         None,
         "With memory=auto: GiB that each process may take for gradients, optimizer states and "
         "activations; null: half of the machine's free memory, or 4/5 of a GPU's.",
+        above=0,
     )
     tokens_per_forward: Literal["auto"] | int | None = setting(
         None,
         "Tokens of one pass through the encoder; auto measures which of some sizes is fastest when "
         "the run begins; null: 2048 on a CPU, 32768 on a GPU.",
+        at_least=1,
     )
     group_by_length: bool = setting(True, "Put documents of similar length into a batch.")
-    classification_loss_weight: float = setting(1.0, "Factor of the classification loss.")
-    summarization_loss_weight: float = setting(1.0, "Factor of the summarization loss.")
+    classification_loss_weight: float = setting(
+        1.0, "Factor of the classification loss.", at_least=0
+    )
+    summarization_loss_weight: float = setting(1.0, "Factor of the summarization loss.", at_least=0)
     listwise_loss_weight: float = setting(
-        1.0, "Factor of the listwise term beside binary cross-entropy, in the summarization loss."
+        1.0,
+        "Factor of the listwise term beside binary cross-entropy, in the summarization loss.",
+        at_least=0,
     )
     sentence_labels: Literal["graded", "oracle"] = setting(
         "graded",
         "What the summarization head learns: oracle, the sentences that a greedy search finds "
         "closest to the reference; graded, half that and half each sentence's own overlap.",
     )
-    label_smoothing: float = setting(0.0, "Of the single-label loss, 0 to below 1.")
+    label_smoothing: float = setting(0.0, "Of the single-label loss.", at_least=0, below=1)
     class_weights: Literal["none", "balanced"] = setting(
         "none", "balanced weighs rare labels more, up to 10 times."
     )
@@ -184,16 +211,19 @@ class TrainingConfig:
         "checkpoints the one with the lower loss is best.",
     )
     patience: int | None = setting(
-        None, "Stop after this many evaluations without a better metric; null never stops early."
+        None,
+        "Stop after this many evaluations without a better metric; null never stops early.",
+        at_least=1,
     )
     eval_every_steps: int | None = setting(
-        None, "Evaluate on validation every so many steps; null: after every epoch."
+        None, "Evaluate on validation every so many steps; null: after every epoch.", at_least=1
     )
     checkpoint_every_steps: int | None = setting(
         None,
         "Write a checkpoint to resume from every so many steps, beside that of every evaluation.",
+        at_least=1,
     )
-    keep_checkpoints: int = setting(2, "Newest checkpoints kept, beside the best.")
+    keep_checkpoints: int = setting(2, "Newest checkpoints kept, beside the best.", at_least=1)
     on_nonfinite_loss: Literal["stop", "skip"] = setting(
         "stop",
         "What a loss or gradient that is not finite (nan, inf) does; its documents are named. stop "
@@ -206,8 +236,8 @@ class TrainingConfig:
         "probabilities are what they say; labels do not change. The test documents show the gain "
         "as a lower loss.",
     )
-    trackers: list[str] = setting(
-        factory=list, help="Where metrics go beside metrics.jsonl: tensorboard, wandb."
+    trackers: list[Literal["tensorboard", "wandb"]] = setting(
+        factory=list, help="Where metrics go beside metrics.jsonl."
     )
     cache_dir: str | None = setting(
         None,
@@ -222,44 +252,18 @@ class TrainingConfig:
         None,
         "Most GiB of all cached vectors; null: half of the disk's free room. What was not used for "
         "longest goes first; what then does not fit is encoded in every epoch.",
+        above=0,
     )
 
-    def validate(self) -> None:
-        """Refuse numbers that make no sense."""
-        for name in ("epochs", "documents_per_batch", "accumulation_steps", "keep_checkpoints"):
-            _at_least(f"training.{name}", getattr(self, name), 1)
-        optional = ("trained_encoder_layers", "tokens_per_forward", "patience")
-        for name in (*optional, "eval_every_steps", "checkpoint_every_steps"):
-            if getattr(self, name) not in (None, "auto"):
-                _at_least(f"training.{name}", getattr(self, name), 1)
-        for name in ("encoder_learning_rate", "head_learning_rate", "max_gradient_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"training.{name}={getattr(self, name)}: a number above 0")
-        if self.cache_limit_gib is not None and not 0 < self.cache_limit_gib < math.inf:
-            raise ConfigError(f"training.cache_limit_gib={self.cache_limit_gib}: a number above 0")
-        for name in (
-            "weight_decay",
-            "classification_loss_weight",
-            "summarization_loss_weight",
-            "listwise_loss_weight",
-        ):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"training.{name}={getattr(self, name)}: a number, 0 or more")
-        budget = self.memory_budget_gib
-        if budget is not None and not 0 < budget < math.inf:
-            raise ConfigError(f"training.memory_budget_gib={budget}: a number above 0, or null")
-        if budget is not None and self.memory != "auto":
+    def check(self) -> None:
+        """Refuse settings that are at odds with one another."""
+        if self.memory_budget_gib is not None and self.memory != "auto":
             raise ConfigError(
-                f"training.memory_budget_gib={budget} is for training.memory=auto, which chooses "
-                f"by it; with training.memory={self.memory} leave it out"
+                "is for training.memory=auto, which chooses by it; with "
+                f"training.memory={self.memory} leave it out",
+                setting="training.memory_budget_gib",
+                value=self.memory_budget_gib,
             )
-        _between("training.warmup_ratio", self.warmup_ratio, 0.0, 1.0)
-        known = ("tensorboard", "wandb")
-        for tracker in self.trackers:
-            if tracker not in known:
-                raise ConfigError(
-                    f"training.trackers has {tracker!r}; allowed are {', '.join(known)}"
-                )
         if self.freeze_encoder and self.trained_encoder_layers is not None:
             raise ConfigError(
                 "training.freeze_encoder=true and training.trained_encoder_layers are at odds: "
@@ -271,46 +275,40 @@ class TrainingConfig:
 class SummaryConfig:
     """How long summaries are, in training's evaluation and as the saved model's default."""
 
-    max_words: int | None = setting(None, "Most words; 100 when no other limit is set.")
-    max_sentences: int | None = setting(None, "Most sentences.")
-    max_tokens: int | None = setting(None, "Most tokens of the encoder.")
-    max_characters: int | None = setting(None, "Most characters.")
-    ratio: float | None = setting(None, "Part of the document's words.")
+    max_words: int | None = setting(None, "Most words; 100 when no other limit is set.", at_least=1)
+    max_sentences: int | None = setting(None, "Most sentences.", at_least=1)
+    max_tokens: int | None = setting(None, "Most tokens of the encoder.", at_least=1)
+    max_characters: int | None = setting(None, "Most characters.", at_least=1)
+    ratio: float | None = setting(None, "Part of the document's words.", above=0, at_most=1)
     order: Literal["document", "score"] = setting("document", "Order of a summary's sentences.")
     min_words_per_sentence: int = setting(
         5,
         "Shorter sentences, such as headings, are not selected, unless a document has no longer "
         "one; 0 allows all.",
+        at_least=0,
     )
     redundancy: float = setting(
-        0.0, "Maximal marginal relevance: 0 off, up to 1: avoid sentences like those chosen."
+        0.0,
+        "Maximal marginal relevance: 0 off, up to 1: avoid sentences like those chosen.",
+        at_least=0,
+        at_most=1,
     )
 
-    def validate(self) -> None:
+    def check(self) -> None:
         """Exactly one limit; 100 words when none is given."""
-        names = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
-        given = [name for name in names if getattr(self, name) is not None]
+        given = [name for name in _LIMITS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(
                 f"{' and '.join(f'summary.{name}' for name in given)} are set: one limit at a time"
             )
         if not given:
             self.max_words = 100
-        for name in given:
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"summary.{name}={getattr(self, name)}: a number above 0")
-        if self.ratio is not None and self.ratio > 1:
-            raise ConfigError(f"summary.ratio={self.ratio}: a number above 0, at most 1")
-        _at_least("summary.min_words_per_sentence", self.min_words_per_sentence, 0)
-        _between("summary.redundancy", self.redundancy, 0.0, 1.0)
 
     @property
     def limit(self) -> tuple[str, float]:
         """The name and the value of the limit that is set."""
-        for name in ("max_sentences", "max_tokens", "max_characters", "ratio"):
-            if getattr(self, name) is not None:
-                return name, getattr(self, name)
-        return "max_words", self.max_words or 100
+        given = [(name, getattr(self, name)) for name in _LIMITS]
+        return next((pair for pair in given if pair[1] is not None), ("max_words", 100))
 
 
 @dataclass
@@ -328,7 +326,7 @@ class PublishConfig:
         None, "Licence of the model, such as apache-2.0; null: the encoder's."
     )
 
-    def validate(self) -> None:
+    def check(self) -> None:
         """Refuse names that the Hub does not allow, long before anything is pushed."""
         for kind in ("repo", "revision", "license"):
             if (name := getattr(self, kind)) is not None:
@@ -347,7 +345,12 @@ class RunConfig:
     run_dir: str = setting(
         "runs/default", "Folder of the run; one that exists is never overwritten silently."
     )
-    seed: int = setting(0, "Of the order of documents, new weights, dropout and the split.")
+    seed: int = setting(
+        0,
+        "Of the order of documents, new weights, dropout and the split.",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    )
     show_sample: bool = setting(
         True, "Print one test document's answers and the infer.py command at the end."
     )
@@ -365,8 +368,15 @@ class RunConfig:
     publish: PublishConfig = setting(factory=PublishConfig, help="The model's page on the Hub.")
 
     def validate(self) -> None:
-        """Refuse seeds that not every random generator takes, and what has nothing to work on."""
-        _between("seed", self.seed, 0, LARGEST_SEED)
+        """Check all settings, also of a configuration made in Python.
+
+        Raises:
+            ConfigError: A value is of another type, out of its range, or at odds with another.
+        """
+        check_settings(self)
+
+    def check(self) -> None:
+        """Refuse names that no system takes, and what has nothing to work on."""
         for name, path in (
             ("run_dir", self.run_dir),
             ("model.encoder", self.model.encoder),
@@ -383,15 +393,3 @@ class RunConfig:
                     "training.calibrate=true is for labels; with data.label_type=regression "
                     "there are no probabilities"
                 )
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"{name}={value} is not allowed: at least {least}")
-
-
-def _between(name: str, value: float, low: float, high: float, exclusive: bool = False) -> None:
-    inside = low < value < high if exclusive else low <= value <= high
-    if not inside:
-        bounds = f"above {low} and below {high}" if exclusive else f"{low} to {high}"
-        raise ConfigError(f"{name}={value} is not allowed: {bounds}")

@@ -31,8 +31,11 @@ _MENTION = re.compile("\0([^\0]*)\0")
 
 
 def config_setting(name: str) -> str:
-    """Name a setting as train.py's config does: ``data.text_column``."""
-    return name if "." in name else f"data.{name}"
+    """Name a setting as train.py's config does: ``data.text_column``.
+
+    A name with a dot is a whole key; ``.seed`` names a setting that is in no section.
+    """
+    return name.removeprefix(".") if "." in name else f"data.{name}"
 
 
 def flag_setting(name: str) -> str:

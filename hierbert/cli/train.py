@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config, parse_command_line
 from hierbert.errors import ConfigError
 from hierbert.log import log
+from hierbert.settings import dump_config, load_config, parse_command_line
 from hierbert.training.signals import StopSignals
 
 DESCRIPTION = """

@@ -8,10 +8,13 @@ what holds rows is never taken for texts, nor the other way round.
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hierbert.data.document import Row, RowError, Source, Text, check_header
+from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.errors import ConfigError, DataError, HierBertError, error_text, quote_all, type_name
+
+if TYPE_CHECKING:
+    from hierbert.model.segmentation import DocumentText
 
 _ROWS_OF_A_SLICE = 256
 _PLAIN = (str, bool, int, float, type(None))
@@ -85,7 +88,9 @@ def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
         yield Row(row, place, number)
 
 
-def document_texts(documents: str | Iterable[Text], name: str = "texts") -> Iterator[Text]:
+def document_texts(
+    documents: "str | Iterable[DocumentText]", name: str = "texts"
+) -> "Iterator[DocumentText]":
     """Turn what was handed in for texts into an iterator over them.
 
     Args:
@@ -117,7 +122,7 @@ def document_texts(documents: str | Iterable[Text], name: str = "texts") -> Iter
     raise DataError(f"is {what}", place=name, allowed=_TEXTS)
 
 
-def _texts(documents: Iterable[Any], name: str) -> Iterator[Text]:
+def _texts(documents: Iterable[Any], name: str) -> Iterator[Any]:
     for number, text in enumerate(_checked(documents, name, "text")):
         if not _is_text(text, depth=2):
             raise DataError(

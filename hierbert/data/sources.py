@@ -27,7 +27,7 @@ Corpus = str | os.PathLike[str] | list[str] | Iterable[Mapping[str, Any]]
 """A path, glob, folder, Hub dataset or a list of them; or rows in memory: a list of dicts, a
 `datasets.Dataset`, a pandas DataFrame, any iterable of dicts."""
 
-_ROLES = ("train", "validation", "test", "input")
+_ROLES = ("train", "validation", "test", "input", "documents")
 _PACKAGES = ("aclsum",)
 _HUB_ID = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<config>[^#/]+))?(#(?P<split>[^/]+))?", re.ASCII

@@ -251,8 +251,6 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} is not allowed: 0 <= dropout < 1")
-        if not self.head_names:
-            raise ValueError("a model needs a head: classification or summarization (or both)")
 
     def validate_heads(self) -> None:
         """Refuse losses and answers that make no sense."""

@@ -203,3 +203,8 @@ PIPELINES: dict[str, type[DocumentPipeline]] = {
     "document-classification": DocumentClassificationPipeline,
     "document-summarization": DocumentSummarizationPipeline,
 }
+# Names that transformers has pipelines for: they are ours for our models alone, which say so in
+# their config.
+STANDARD_PIPELINES: dict[str, type[DocumentPipeline]] = {
+    "text-classification": DocumentClassificationPipeline,
+}

@@ -86,7 +86,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
     # Where transformers looks for imports it finds these too; above, they would go in a circle.
     from .configuration_hierbert import HierBertConfig
     from .modeling_hierbert import HierBertForDocuments, HierBertModel
-    from .pipeline_hierbert import PIPELINES
+    from .pipeline_hierbert import PIPELINES, STANDARD_PIPELINES
     from .processing_hierbert import HierBertProcessor
 
     classes = {
@@ -108,7 +108,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
         config["auto_map"] = auto_map
         config["custom_pipelines"] = {
             task: {"impl": _reference(kind), "pt": ["AutoModelForSequenceClassification"]}
-            for task, kind in PIPELINES.items()
+            for task, kind in (PIPELINES | STANDARD_PIPELINES).items()
             if config.get(kind._head, kind._head == "classification")
         }
         files[_CONFIG] = _dumped(config)

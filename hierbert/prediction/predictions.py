@@ -1,6 +1,8 @@
 """What the predictor answers about one document; plain data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from hierbert.model.decoding import SummarySentence
 from hierbert.model.segment_limit import Omission
@@ -20,6 +22,8 @@ class Prediction:
         segment_vectors: S lists of H numbers, after the encoder and before the aggregator.
         segment_spans: Start and end of each segment in characters.
         omission: What `max_segments` left out of the document; None when nothing was.
+        others: What heads of other kinds answer, by the name of the row's field; also to be had
+            as attributes.
     """
 
     label: str | float | None = None
@@ -31,3 +35,20 @@ class Prediction:
     segment_vectors: list[list[float]] | None = None
     segment_spans: list[tuple[int, int]] | None = None
     omission: Omission | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answers: Mapping[str, Any], omission: Omission | None) -> "Prediction":
+        """Make a prediction of the fields that heads answer."""
+        own = {each.name for each in fields(cls)}
+        return cls(
+            **{name: value for name, value in answers.items() if name in own},
+            omission=omission,
+            others={name: value for name, value in answers.items() if name not in own},
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        others = self.__dict__.get("others", {})
+        if name in others:
+            return others[name]
+        raise AttributeError(f"a prediction has no {name!r}")

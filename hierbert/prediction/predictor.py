@@ -1,4 +1,4 @@
-"""Labels, probabilities, summaries and vectors for texts, with offsets into them.
+"""The class that people load and use: labels, summaries and vectors for texts, with offsets.
 
 Documents are encoded in batches by tokens; a document's answers do not depend on the batch. Memory
 is set by the batch, not by how many documents there are.
@@ -7,36 +7,46 @@ is set by the batch, not by how many documents there are.
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import torch
 from transformers.utils import PushToHubMixin
 
-from hierbert.errors import ConfigError, ModelError, RunError
-from hierbert.model.decoding import SummaryRule, label_answer, summary_sentences, summary_text
-from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertOutput
-from hierbert.model.processing_hierbert import HierBertProcessor, collate, collate_structure
+from hierbert.config import ModelConfig, SegmentationConfig
+from hierbert.data.columns import Columns
+from hierbert.data.corpus import load_examples
+from hierbert.data.in_memory import document_texts
+from hierbert.data.sources import Corpus
+from hierbert.errors import ConfigError, ModelError, RunError, did_you_mean
+from hierbert.loading.building import build_from_encoder
+from hierbert.loading.model import compile_encoder, find_device, load_model
+from hierbert.loading.probing import probe_tokens_per_forward
+from hierbert.model.answering import Answered, answer_batch
+from hierbert.model.decoding import SummaryRule
+from hierbert.model.heads import HEADS
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
 from hierbert.prediction.batches import segmented_batches
-from hierbert.prediction.loading import compile_encoder, load_model
 from hierbert.prediction.predictions import Prediction
-from hierbert.probing import probe_tokens_per_forward
+from hierbert.tasks.evaluation import answer_documents, score_answers
+from hierbert.tasks.prepared import prepare_documents
+from hierbert.tasks.task import tasks_of_model
 from hierbert.vectors.cache import CacheOptions, VectorCache
 
-TASKS = ("classify", "summarize", "embed")
+_EMBED = "embed"
 # The more passes a batch has, the more alike are the lengths of the segments in each.
 _PASSES_PER_BATCH = 16
-_HEADS = {"classify": "classification", "summarize": "summarization"}
 
 
-class HierBertPredictor(PushToHubMixin):
+class HierBert(PushToHubMixin):
     """Answers for documents of any length.
 
-        predictor = HierBertPredictor.from_pretrained("runs/quickstart/model")
-        predictor.classify(texts)[0].label
-        predictor.summarize(texts, max_words=100)[0].sentences
+        model = HierBert.from_pretrained("runs/quickstart/model")
+        model.classify(texts)[0].label
+        model.summarize(texts, max_words=100)[0].sentences
 
     Args:
         model: A trained model, on its device.
@@ -58,6 +68,8 @@ class HierBertPredictor(PushToHubMixin):
         dtype: What the encoder computes in.
         tokens_read: Tokens of all documents answered so far.
         commit: Of the Hub, which the model was loaded from; None of a folder.
+        settings: Of a model that is not trained yet: what it was made with, as `train.py` names
+            it, so that training begins from the seed; None of a trained one.
 
     Raises:
         ConfigError: A number is below 1, nothing can be compiled here, or an option of the cache
@@ -99,6 +111,7 @@ class HierBertPredictor(PushToHubMixin):
         self.batch_tokens = batch_tokens or _PASSES_PER_BATCH * self.tokens_per_forward
         self.tokens_read = 0
         self.commit: str | None = None
+        self.settings: dict[str, Any] | None = None
         self.vectors = None
         if vector_cache is not None:
             self.vectors = VectorCache(vector_cache, model.hierbert, self.dtype)
@@ -115,7 +128,7 @@ class HierBertPredictor(PushToHubMixin):
         compile: bool | None = None,
         vector_cache: str | os.PathLike[str] | CacheOptions | None = None,
         **hub: Any,
-    ) -> "HierBertPredictor":
+    ) -> "HierBert":
         """Load a model from a folder or the Hub.
 
         Args:
@@ -158,11 +171,53 @@ class HierBertPredictor(PushToHubMixin):
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
 
+    @classmethod
+    def from_encoder(
+        cls,
+        encoder: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        **settings: Any,
+    ) -> "HierBert":
+        """Put a new model around a pretrained encoder, for `HierBertTrainer` to train.
+
+        Until it is trained, a document's vector is the mean of its segments' vectors.
+
+        Args:
+            encoder: A folder, a name that an installed package carries, or a Hub id, with
+                safetensors weights.
+            revision: Branch, tag or commit on the Hub.
+            device: "auto", "cpu", "cuda", ...
+            **settings: As ``model.*`` and ``segmentation.*`` of `train.py` are called, such as
+                `pooling` or `max_tokens_per_segment`.
+
+        Returns:
+            A model without heads: training makes those that its documents ask for.
+
+        Raises:
+            ConfigError: A setting is unknown or not allowed, or there is no such device.
+            ModelError: There is no such encoder, or it is not whole.
+        """
+        name = os.fspath(encoder)
+        known = model_settings()
+        for setting in settings:
+            if setting not in known:
+                near = did_you_mean(setting, known)
+                raise ConfigError(f"{setting} is no setting of a model{near}")
+        headless = {"classification": False, "summarization": False}
+        model, processor = build_from_encoder(
+            name, revision, f"encoder {name}", {**headless, **settings}
+        )
+        made = cls(model.to(find_device(device)), processor)
+        made.settings = {"model.encoder": name, "model.encoder_revision": revision}
+        made.settings |= {known[setting]: value for setting, value in settings.items()}
+        return made
+
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What this model can be asked: of "classify", "summarize", "embed"."""
-        heads = {"classify": self.model.classifier, "summarize": self.model.summarizer}
-        return tuple(task for task in TASKS if task == "embed" or heads[task] is not None)
+        """What this model can be asked: of "classify", "summarize", "embed", and other heads'."""
+        return (*(head.verb for head in self.model.heads.values()), _EMBED)
 
     def classify(self, texts: str | Iterable[DocumentText]) -> list[Prediction]:
         """Labels and probabilities.
@@ -291,17 +346,51 @@ class HierBertPredictor(PushToHubMixin):
             RunError: The device has too little memory for a batch.
         """
         asked = self.check_tasks(tasks)
-        rule = rule or self.summary_rule()
-        texts = [texts] if isinstance(texts, str) else texts
-        try:
-            if self.vectors is not None:
-                self.vectors.refresh()
-            for batch in segmented_batches(self._own_processor, texts, self.batch_tokens):
-                yield from self._predict_batch(batch, asked, rule, segment_vectors)
-        finally:
-            # Also when the caller takes no more of them, or is interrupted.
-            if self.vectors is not None:
-                self.vectors.flush()
+        options = {"summarization": rule or self.summary_rule()}
+        documents = document_texts(texts)
+        heads = [name for name, head in self.model.heads.items() if head.verb in asked]
+        return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
+
+    def evaluate(
+        self,
+        documents: Corpus,
+        *,
+        text_column: str = "text",
+        label_column: str | None = "label",
+        summary_column: str | None = "summary",
+        id_column: str | None = None,
+        encoding: str = "utf-8",
+    ) -> dict[str, float]:
+        """Score the model's answers.
+
+        Args:
+            documents: A path, a glob, a Hub dataset, or rows in memory, with their labels or
+                reference summaries.
+            text_column: Of the documents.
+            label_column: Of the labels, where the model classifies; None leaves them out.
+            summary_column: Of the reference summaries, where it summarizes; None leaves them out.
+            id_column: Of the ids; None takes a column ``id``, else makes ids.
+            encoding: Of text files.
+
+        Returns:
+            Each metric by its name, 0 to 1 (losses and errors: 0 and above).
+
+        Raises:
+            DataError: A column is missing, a label is unknown, or nothing can be scored.
+            RunError: The device has too little memory.
+        """
+        asked = {"classification": label_column, "summarization": summary_column}
+        tasks = [task for task in tasks_of_model(self.model.config) if asked.get(task.name, "")]
+        columns = Columns(
+            text_column,
+            label_column if "classification" in self.model.heads else None,
+            summary_column if "summarization" in self.model.heads else None,
+            id_column,
+        )
+        examples = load_examples(documents, columns, role="documents", encoding=encoding)
+        prepared = prepare_documents(examples, self.processor, tasks)
+        answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
+        return score_answers(answers, prepared, tasks, self.model)
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.
@@ -311,11 +400,15 @@ class HierBertPredictor(PushToHubMixin):
             ModelError: The model has no head for it.
         """
         if tasks is None:
-            return tuple(task for task in self.tasks if task != "embed")
+            tasks = tuple(task for task in self.tasks if task != _EMBED)
+            if not tasks:
+                raise ModelError(f"this model has no head: it can only {_EMBED}")
+            return tasks
         tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+        known = [*(head.verb for head in HEADS.values()), _EMBED]
         for task in tasks:
-            if task not in TASKS:
-                raise ConfigError(f"task {task!r} is not allowed; choose from {', '.join(TASKS)}")
+            if task not in known:
+                raise ConfigError(f"task {task!r} is not allowed; choose from {', '.join(known)}")
             if task not in self.tasks:
                 raise ModelError(
                     f"this model cannot {task}: it has no head for it; it can "
@@ -323,66 +416,62 @@ class HierBertPredictor(PushToHubMixin):
                 )
         return tasks
 
-    def _predict_batch(
+    def _predictions(
         self,
-        documents: list[SegmentedDocument],
-        tasks: Sequence[str],
-        rule: SummaryRule,
+        documents: Iterator[DocumentText],
+        heads: list[str],
+        options: dict[str, Any],
+        embed: bool,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
-        heads = [_HEADS[task] for task in tasks if task in _HEADS]
-        output = self._forward(documents, heads)
-        self.tokens_read += sum(len(document.input_ids) for document in documents)
-        sentences = [len(document.sentence_spans) for document in documents]
-        segments = [len(document.segment_lengths) for document in documents]
-        fields: list[dict[str, Any]] = [{"omission": d.omission} for d in documents]
-        if "classify" in tasks:
-            assert output.logits is not None  # check_tasks has seen to the heads
-            for row, logits in zip(fields, output.logits.float().cpu(), strict=True):
-                row.update(label_answer(logits, self.model.config))
-        if "summarize" in tasks:
-            assert output.sentence_scores is not None and output.sentence_vectors is not None
-            scores = output.sentence_scores.float().cpu().split(sentences)
-            vectors = output.sentence_vectors.cpu().split(sentences)
-            for i, (row, document) in enumerate(zip(fields, documents, strict=True)):
-                selected = rule.select(document, scores[i].tolist(), vectors[i])
-                row["summary"] = summary_text(document, selected)
-                row["sentences"] = summary_sentences(document, selected, scores[i])
-        if "embed" in tasks:
-            assert output.document_vectors is not None and output.segment_vectors is not None
-            for row, vector in zip(fields, output.document_vectors.float().cpu(), strict=True):
-                row["document_vector"] = vector.tolist()
-            if segment_vectors:
-                parts = output.segment_vectors.float().cpu().split(segments)
-                for row, part, document in zip(fields, parts, documents, strict=True):
-                    row["segment_vectors"] = part.tolist()
-                    row["segment_spans"] = document.segment_spans
-        return (Prediction(**row) for row in fields)
-
-    def _inputs(self, documents: list[SegmentedDocument]) -> dict[str, torch.Tensor]:
-        """What the model reads: tokens, or vectors where they are kept."""
-        if self.vectors is None:
-            inputs = collate(documents)
-        else:
-            segment_vectors, sentence_vectors = self.vectors.batch(documents)
-            inputs = collate_structure(documents)
-            inputs |= {"segment_vectors": segment_vectors, "sentence_vectors": sentence_vectors}
-        return {name: value.to(self.model.device) for name, value in inputs.items()}
-
-    def _forward(self, documents: list[SegmentedDocument], heads: list[str]) -> HierBertOutput:
         try:
+            if self.vectors is not None:
+                self.vectors.refresh()
+            for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
+                for one in self._answer(batch, heads):
+                    fields = one.fields(self.model, options)
+                    if embed:
+                        fields["document_vector"] = one.document_vector.tolist()
+                    if embed and segment_vectors:
+                        fields["segment_vectors"] = one.segment_vectors.tolist()
+                        fields["segment_spans"] = one.document.segment_spans
+                    yield Prediction.of(fields, one.document.omission)
+        finally:
+            # Also when the caller takes no more of them, or is interrupted.
+            if self.vectors is not None:
+                self.vectors.flush()
+
+    def _answer(self, documents: list[SegmentedDocument], heads: list[str]) -> list[Answered]:
+        tokens = sum(len(document.input_ids) for document in documents)
+        try:
+            vectors = None if self.vectors is None else self.vectors.batch(documents)
             with torch.inference_mode():
-                output = self.model(**self._inputs(documents), heads=heads)
+                answered = answer_batch(self.model, documents, heads, vectors)
         except torch.OutOfMemoryError as error:
-            tokens = sum(len(document.input_ids) for document in documents)
             raise RunError(
                 f"{self.model.device} has too little memory for {tokens:,} "
                 "tokens; lower tokens_per_forward, or batch_tokens"
             ) from error
-        for values in (output.document_vectors, output.logits, output.sentence_scores):
-            if values is not None and not bool(values.isfinite().all()):
-                raise ModelError(
-                    f"this model does not give finite numbers in {self.model.dtype}; "
-                    "its weights are broken, or it needs dtype float32"
-                )
-        return output
+        if not all(one.all_finite for one in answered):
+            raise ModelError(
+                f"this model does not give finite numbers in {self.model.dtype}; "
+                "its weights are broken, or it needs dtype float32"
+            )
+        self.tokens_read += tokens
+        return answered
+
+
+def model_settings() -> dict[str, str]:
+    """Settings of a model that follow from no document: a short name, and as `train.py` has it."""
+    of_run = ("encoder", "encoder_revision", "start_from", "decision_threshold")
+    parts = {"model": ModelConfig, "segmentation": SegmentationConfig}
+    return {
+        field.name: f"{part}.{field.name}"
+        for part, schema in parts.items()
+        for field in fields(schema)
+        if field.name not in of_run
+    }
+
+
+# The name of this class before models could be trained from Python.
+HierBertPredictor = HierBert

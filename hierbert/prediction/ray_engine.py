@@ -30,7 +30,7 @@ import hierbert
 from hierbert.data.corpus import repeated_id
 from hierbert.data.document import RowError
 from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, RunError
-from hierbert.fingerprints import folder_fingerprint
+from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.job import Item, Job, Question, Tries
 from hierbert.prediction.options import cache_options

@@ -9,7 +9,7 @@ from typing import Any
 
 from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, RunError, flag_setting
-from hierbert.fingerprints import model_fingerprint
+from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answer_files import StandardOutput, output_format
 from hierbert.prediction.job import Item, Job, Question

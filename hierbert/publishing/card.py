@@ -15,7 +15,6 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.card_tasks import CARD_TASKS, percent
 from hierbert.publishing.runs import (
@@ -27,6 +26,7 @@ from hierbert.publishing.runs import (
     encoder_name,
     public_settings,
 )
+from hierbert.settings import dump_config
 
 # The oldest that hierbert is made for, as its pyproject.toml says.
 TRANSFORMERS = "5.10"

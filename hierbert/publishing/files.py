@@ -10,11 +10,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from hierbert.config_loading import dump_config
 from hierbert.errors import ModelError, error_text
+from hierbert.loading.model import check_folder, load_model
 from hierbert.model.saving import completed_files
-from hierbert.prediction.loading import check_folder, load_model
 from hierbert.publishing.runs import Run, public_settings
+from hierbert.settings import dump_config
 
 CARD = "README.md"
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")

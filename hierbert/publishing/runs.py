@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hierbert.config import PublishConfig, RunConfig
-from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, ModelError
 from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
@@ -16,6 +15,7 @@ from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.saving import FOLDER_MARK, last_part
 from hierbert.scoring.baselines import LABEL_BASELINES
+from hierbert.settings import load_config
 
 _NEEDED = {
     **{"split": str, "scores": dict},

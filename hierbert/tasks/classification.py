@@ -94,6 +94,7 @@ class Classification(Task):
             "classification": True,
             "classification_loss_weight": config.training.classification_loss_weight,
             "decision_threshold": config.model.decision_threshold,
+            "class_weights": None,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
@@ -105,6 +106,15 @@ class Classification(Task):
         elif config.training.class_weights == "balanced":
             values["class_weights"] = balanced_weights(self.label_map, train)
         return values
+
+    def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
+        """See `Task.continued`: the labels are the same; numbers keep their unit."""
+        before = Classification.of_model(config).label_map
+        if (before.names, before.problem_type) != (self.label_map.names, self.problem_type):
+            return None
+        if self.problem_type == "regression":
+            return {"label_mean": config.label_mean, "label_scale": config.label_scale}
+        return {}
 
     def encode(self, example: Example) -> Any:
         """See `LabelMap.encode`."""

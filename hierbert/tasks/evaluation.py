@@ -5,6 +5,7 @@ of processes, batch or padding can lose or double one.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,7 +60,7 @@ class Answer:
 def answer_documents(
     model: HierBertForDocuments,
     documents: Sequence[PreparedDocument],
-    accelerator: Accelerator,
+    accelerator: Accelerator | None,
     tasks: Sequence[Task],
     vectors: VectorSource | None = None,
     description: str = "evaluating",
@@ -70,7 +71,7 @@ def answer_documents(
     Args:
         model: A bare `HierBertForDocuments`; its mode is put back afterwards.
         documents: The corpus, the same on every process.
-        accelerator: The run's.
+        accelerator: The run's; None answers in this process alone, in the model's precision.
         tasks: Which to answer.
         vectors: Of a frozen encoder; None encodes tokens.
         description: What progress calls this.
@@ -83,9 +84,10 @@ def answer_documents(
         StoppedError: `stop` said so on some process.
     """
     sizes = [document.tokens for document in documents]
-    own = share_by_tokens(range(len(documents)), sizes, accelerator.num_processes)[
-        accelerator.process_index
-    ]
+    processes, rank = 1, 0
+    if accelerator is not None:
+        processes, rank = accelerator.num_processes, accelerator.process_index
+    own = share_by_tokens(range(len(documents)), sizes, processes)[rank]
     answers: list[Answer] = []
     was_training = model.training
     model.eval()
@@ -103,7 +105,9 @@ def answer_documents(
         # Each process answers for itself; they agree here, where they meet anyway.
         if stop is not None and any(gather_object([stop()])):
             raise StoppedError
-    rows = {answer.index: answer for answer in gather_object(answers)}
+    if accelerator is not None:
+        answers = gather_object(answers)
+    rows = {answer.index: answer for answer in answers}
     return [rows[index] for index in range(len(documents))]
 
 
@@ -111,14 +115,14 @@ def _answer_batch(
     model: HierBertForDocuments,
     indices: list[int],
     documents: list[PreparedDocument],
-    accelerator: Accelerator,
+    accelerator: Accelerator | None,
     tasks: Sequence[Task],
     vectors: VectorSource | None,
 ) -> list[Answer]:
     segmented = [document.segmented for document in documents]
     cached = None if vectors is None else vectors.batch(segmented)
     targets = collate_targets(documents, tasks)
-    with accelerator.autocast():
+    with nullcontext() if accelerator is None else accelerator.autocast():
         answered = answer_batch(model, segmented, list(targets), cached, targets)
     return [
         Answer(

@@ -104,6 +104,17 @@ class Task:
         """
         raise NotImplementedError
 
+    def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
+        """Whether a trained model's head answers this question, so that its weights go on.
+
+        Args:
+            config: Of a model that has such a head.
+
+        Returns:
+            Fields of its config that the weights are made for; None where the head must be new.
+        """
+        return {}
+
     def encode(self, example: Example) -> Any:
         """What an example has for this task, as plain data; None where it has nothing.
 

@@ -1,6 +1,8 @@
 """The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hierbert.config import RunConfig
 from hierbert.data.corpus import Columns, load_examples
@@ -34,11 +36,12 @@ class Corpora:
         return {name: examples for name, examples in named.items() if examples is not None}
 
 
-def load_corpora(config: RunConfig) -> Corpora:
+def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> Corpora:
     """Read all documents of a run and check them before anything costs time.
 
     Args:
         config: Its `data` section names files and columns.
+        given: Documents of splits by name, in place of those that the settings name.
 
     Returns:
         The examples, unlabelled ones included.
@@ -50,12 +53,13 @@ def load_corpora(config: RunConfig) -> Corpora:
     data = config.data
     columns = Columns(data.text_column, data.label_column, data.summary_column, data.id_column)
 
-    def load(spec: str | list[str], role: str) -> list[Example]:
+    def load(role: str) -> list[Example] | None:
+        spec = (given or {}).get(role, getattr(data, role))
+        if spec is None:
+            return None
         return load_examples(spec, columns, role=role, encoding=data.encoding)
 
-    train = load(data.train, "train")
-    validation = load(data.validation, "validation") if data.validation is not None else None
-    test = load(data.test, "test") if data.test is not None else None
+    train, validation, test = load("train") or [], load("validation"), load("test")
     if all(_is_blank(example.text) for example in train):
         raise DataError(
             f"data.train: column {data.text_column!r} holds no text in any of {len(train):,} "

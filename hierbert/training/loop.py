@@ -21,6 +21,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.evaluation import Answer, StoppedError, answer_documents
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
+from hierbert.training.callbacks import Callback
 from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
 from hierbert.training.nonfinite import (
     HELP,
@@ -37,7 +38,7 @@ from hierbert.vectors.cache import VectorCache
 
 
 @dataclass
-class Trainer:
+class TrainingLoop:
     """Trains one model on one corpus.
 
     Attributes:
@@ -52,6 +53,7 @@ class Trainer:
         trackers: Where metrics go.
         identity: What the run's numbers follow from.
         stop: Signals that came.
+        callbacks: What to call.
     """
 
     config: RunConfig
@@ -65,6 +67,7 @@ class Trainer:
     trackers: Trackers
     identity: RunIdentity
     stop: StopSignals
+    callbacks: Sequence[Callback] = ()
 
     def run(self, resume: bool = False) -> TrainerState:
         """Train to the end or to the last improvement, and leave the best weights in the model.
@@ -85,6 +88,7 @@ class Trainer:
         self.sizes = [document.tokens for document in self.train]
         self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
         self.state, self.superseded = self._begin_or_resume(resume)
+        self.ended = False
         total, done = self.steps_per_epoch * settings.epochs, self.state.updates
         self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
         tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
@@ -92,6 +96,7 @@ class Trainer:
             if self.state.evaluation_due:
                 self._evaluate()
                 self._save()
+                self._tell_of_evaluation()
             while self.state.epoch < settings.epochs and not self._is_over():
                 self._epoch(self._plan(self.state.epoch))
         self._load_best()
@@ -120,6 +125,8 @@ class Trainer:
             self._step(step)
             self.state.step_in_epoch += 1
             self.state.step += 1
+            for callback in self.callbacks:
+                callback.on_step(self.state.step, self.figures)
             last = self.state.step_in_epoch == len(plan)
             if last:
                 self.state.epoch += 1
@@ -136,8 +143,15 @@ class Trainer:
             often = settings.checkpoint_every_steps
             if evaluated or last or (often and self.state.step % often == 0):
                 self._save()
+            if evaluated:
+                self._tell_of_evaluation()
             if self._is_over():
                 return
+
+    def _tell_of_evaluation(self) -> None:
+        """Call back, once its checkpoint is whole."""
+        given = [each.on_evaluation(self.state.step, self.evaluated) for each in self.callbacks]
+        self.ended = any(gather_object([any(given)]))
 
     def _step(self, step: Step) -> None:
         """One optimizer step: this process's documents forward and back, then all weights."""
@@ -169,7 +183,7 @@ class Trainer:
             [weight for _, weight in trained_weights(self.model)],
             self.config.training.max_gradient_norm,
         )
-        totals = self._sum_over_processes(sums)
+        self.figures = totals = self._sum_over_processes(sums)
         gradient_norm = float(norm) if norm is not None else 0.0
         self.bar.note(loss=totals["loss"])
         self.bar.advance(sum(self.sizes[index] for index in everyone))
@@ -280,6 +294,7 @@ class Trainer:
             "best": better,
         }
         self.trackers.log(line)
+        self.evaluated = {**scores, "metric": metric}
         if problem is not None and self.config.training.on_nonfinite_loss == "stop":
             # The evaluation stays due: a resume tries it again, maybe with "skip".
             self._save()
@@ -306,6 +321,8 @@ class Trainer:
 
     def _is_over(self) -> bool:
         patience = self.config.training.patience
+        if self.ended:
+            return True
         return patience is not None and self.state.evaluations_without_gain >= patience
 
     def _save(self) -> None:

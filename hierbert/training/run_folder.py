@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import LOCK, FolderLock, sync_folder, write_text
 from hierbert.log import log
+from hierbert.settings import dump_config, load_config
 from hierbert.training.processes import on_first_process
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def line_text(line: Mapping[str, Any]) -> str:
     )
 
 
-def require_installed(trackers: list[str]) -> None:
+def require_installed(trackers: Sequence[str]) -> None:
     """Refuse trackers that are not installed, before anything costs time.
 
     Raises:

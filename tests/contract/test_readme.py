@@ -22,7 +22,7 @@ def test_every_setting_in_the_readme_exists() -> None:
     # `model.` also begins a file's name in Python examples.
     assert len(named) > 15
     # A file of weights has such a name too; the other is written of ahead of its setting.
-    assert named - known <= {"model.safetensors", "model.start_from"}
+    assert named - known == {"model.safetensors"}
 
 
 def test_every_flag_in_the_readme_exists() -> None:

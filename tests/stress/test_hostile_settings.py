@@ -14,12 +14,12 @@ from inference import the_error
 
 from hierbert.cli.train import main
 from hierbert.config import RunConfig
-from hierbert.config_help import walk
-from hierbert.config_loading import dump_config, load_config, parse_command_line
 from hierbert.errors import ConfigError
+from hierbert.settings import dump_config, load_config, parse_command_line
+from hierbert.settings_text import walk
 
-KEYS = [key for key, _, _ in walk(RunConfig)]
-LEAVES = [key for key, item, _ in walk(RunConfig) if item.section is None]
+KEYS = [key for key, _ in walk(RunConfig)]
+LEAVES = [key for key, item in walk(RunConfig) if item.section is None]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 LIMITS = {
     f"summary.{name}"

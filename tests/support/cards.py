@@ -6,9 +6,9 @@ from typing import Any
 
 from hierbert import HierBertConfig
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.publishing.card import CardSource, render_card
 from hierbert.publishing.runs import Run
+from hierbert.settings import load_config
 
 RESULTS = {
     "split": "test",

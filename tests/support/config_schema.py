@@ -1,58 +1,49 @@
 """A schema of settings of every type, on which the loader is tested."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hierbert.config_loading import load_config, setting
+from hierbert.errors import ConfigError
+from hierbert.settings import load_config, setting
 
 
-@dataclass(frozen=True)
-class Stopping:
-    patience: int = setting(3, "Evaluations without progress.")
-    smallest_gain: float = setting(0.0, "What counts as progress.")
-
-
-@dataclass(frozen=True)
+@dataclass
 class Training:
-    """How the weights are learnt."""
-
-    epochs: int = setting(3, "Passes over the documents.")
-    learning_rate: float = setting(2e-5, "Peak learning rate, per step.")
+    epochs: int = setting(3, "Passes over the documents.", at_least=1)
+    learning_rate: float = setting(2e-5, "Peak learning rate, per step.", above=0, at_most=9)
     memory: Literal["keep", "recompute"] = setting("keep", "What the backward pass keeps.")
     freeze: bool = setting(False, "Leave the encoder as it is.")
-    task_weights: dict[str, float] = setting(factory=lambda: {"labels": 1.0, "summary": 2.0})
-    stopping: Stopping | None = setting(None, "When to end early.")
-    warmup: int | float | str | None = setting(None)
+    tokens: Literal["auto"] | int | None = setting(None, "Tokens of a pass.", at_least=1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Data:
     train: str | list[str] = setting(help="Training documents.")
     text_column: str = setting("text", "Column of the document.")
     label_column: str | None = setting(None, "Column of the label.")
-    columns: list[str] = setting(factory=list)
-    sizes: tuple[int, ...] = setting(())
+    kinds: list[Literal["a", "b"]] = setting(factory=list)
+
+    def check(self) -> None:
+        """A rule of two settings."""
+        if self.text_column == self.label_column:
+            raise ConfigError("data.text_column and data.label_column are the same column")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Config:
-    data: Data
-    run_dir: Path = setting(Path("runs/one"), "Folder of the run.")
+    data: Data = setting(help="The corpus.")
+    run_dir: str = setting("runs/one", "Folder of the run.")
     seed: int = setting(0, "Seed of all randomness.")
-    training: Training = setting(factory=Training)
+    scale: float = setting(1.0)
+    training: Training = setting(factory=Training, help="How the weights are learnt.")
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """A schema in which nothing is required."""
-
-    seed: int = 0
-    training: Training = field(default_factory=lambda: Training(epochs=9, learning_rate=0.5))
-    text: str = "a"
-
-
-def load(text: str, folder: Path, *overrides: str, schema: type = Config) -> Any:
+def load(text: str, folder: Path, *overrides: str) -> Any:
     path = folder / "config.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_config(schema, path, overrides)
+    return load_config(Config, path, overrides)
+
+
+def given(*overrides: str) -> Any:
+    return load_config(Config, None, ["data.train=x", *overrides])

@@ -412,7 +412,6 @@ def test_micro_batches_hold_each_group_once_within_the_budget(lengths, budget) -
         ({"max_tokens_per_segment": 513}, "takes 8 to 512"),
         ({"max_tokens_per_segment": 4}, "takes 8 to 512"),
         ({"attention_heads": 5}, "does not divide"),
-        ({"classification": False}, "needs a head"),
         ({"class_weights": [1.0], "num_labels": 2}, "1 numbers for 2 labels"),
         ({"max_segments_policy": "middle"}, "max_segments_policy"),
         ({"summary_limit": 0.0}, "summary_limit"),

@@ -21,7 +21,7 @@ from hierbert.data.columns import Columns
 from hierbert.data.document import BrokenRow, Example
 from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import HierBertError, RunError
-from hierbert.fingerprints import folder_fingerprint
+from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.prediction.job import Question
 from hierbert.prediction.options import parse_options
 from hierbert.prediction.output_folder import OutputFolder

@@ -22,20 +22,21 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from hierbert import HierBertPredictor, probing
+from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, DataError
+from hierbert.loading import model as loading_module
+from hierbert.loading import probing
 from hierbert.model.first_token import first_token_encoder
 from hierbert.model.int8 import Int8Linear
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.ragged import plan_micro_batches
 from hierbert.model.text_encoders import encoder_layers
 from hierbert.prediction import batches
-from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
+from hierbert.settings import load_config
 from hierbert.training import memory
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
@@ -439,15 +440,15 @@ def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, mo
         f"run_dir={tmp_path / 'run'}",
     ]
     config = load_config(RunConfig, None, settings_)
-    real = Trainer.run
+    real = TrainingLoop.run
 
-    def stopped(self: Trainer, resume: bool) -> Any:
+    def stopped(self: TrainingLoop, resume: bool) -> Any:
         used.append(self.model.hierbert.segment_encoder.tokens_per_forward)
         if not resume:
             raise KeyboardInterrupt
         return real(self, resume)
 
-    monkeypatch.setattr(Trainer, "run", stopped)
+    monkeypatch.setattr(TrainingLoop, "run", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(config)
     train(config, resume=True)

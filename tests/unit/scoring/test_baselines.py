@@ -85,21 +85,6 @@ def test_textrank_is_the_stationary_walk_along_shared_words(sentences):
 
 
 @pytest.mark.parametrize("rank", [lexrank, textrank, lambda s: lexrank(s, threshold=0.1)])
-def test_graph_scores_prefer_the_sentence_that_the_others_are_about(rank):
-    sentences = [
-        "solar panels lose power in heat",
-        "heat reduces what solar panels give",
-        "panels and heat and solar power and rain",
-        "rain cleans panels",
-        "an unrelated remark",
-    ]
-    scores = rank(sentences)
-    assert max(scores) == scores[2]
-    assert sum(scores) == pytest.approx(1)
-    assert all(type(score) is float for score in scores)
-
-
-@pytest.mark.parametrize("rank", [lexrank, textrank, lambda s: lexrank(s, threshold=0.1)])
 def test_graph_scores_of_odd_documents(rank):
     assert rank([]) == []
     assert rank(["one sentence"]) == pytest.approx([1.0])

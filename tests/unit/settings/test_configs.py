@@ -10,7 +10,7 @@ from commands import ROOT
 
 from hierbert.cli.train import DESCRIPTION, EXAMPLES, FLAGS, main
 from hierbert.config import RunConfig
-from hierbert.config_loading import dump_config, load_config, parse_command_line
+from hierbert.settings import dump_config, load_config, parse_command_line
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 NAMES = [path.name for path in CONFIGS]

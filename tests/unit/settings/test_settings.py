@@ -16,24 +16,24 @@ from accelerate.state import GradientState
 from commands import write_jsonl
 from conftest import make_rows
 
-from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
-from hierbert.config_loading import load_config
 from hierbert.data.document import Example
-from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.loading import encoders as encoder_names
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
 from hierbert.scoring import METRICS
+from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.evaluation import Answer, choose_metric
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.summarization import Summarization
 from hierbert.tasks.task import Task
-from hierbert.training import run
+from hierbert.training import trainer
 from hierbert.training.corpora import load_corpora
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import sample_answer
 from hierbert.training.run import train
 from hierbert.vectors import cache as vector_cache
@@ -81,12 +81,12 @@ def test_label_lists_in_csv_are_split_like_documents_without_labels(tmp_path, la
 def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkeypatch) -> None:
     seen: list[Accelerator] = []
 
-    def stop(self: Trainer, resume: bool = False) -> None:
+    def stop(self: TrainingLoop, resume: bool = False) -> None:
         seen.append(self.accelerator)
         raise RunError("stopped")
 
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    monkeypatch.setattr(Trainer, "run", stop)
+    monkeypatch.setattr(TrainingLoop, "run", stop)
     GradientState._reset_state()
     with pytest.raises(RunError, match="stopped"):
         start(small)
@@ -128,15 +128,15 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         metric, loss = next(figures, (0.0, 9.0))
         return {"accuracy": metric, "loss": loss}, metric, None
 
-    monkeypatch.setattr("hierbert.training.loop.judge", scripted)
+    monkeypatch.setattr("hierbert.training.loop.score_validation", scripted)
     states = []
-    original = Trainer.run
+    original = TrainingLoop.run
 
-    def kept(self: Trainer, resume: bool):
+    def kept(self: TrainingLoop, resume: bool):
         states.append(original(self, resume))
         return states[-1]
 
-    monkeypatch.setattr(Trainer, "run", kept)
+    monkeypatch.setattr(TrainingLoop, "run", kept)
     start(small, "training.metric=accuracy", "training.epochs=9", "training.patience=3")
     # 7 documents in batches of 4: two steps an epoch; the second evaluation is the best.
     assert (states[0].best_step, states[0].best_metric, states[0].best_scores["loss"]) == (
@@ -152,13 +152,16 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     [
         ("summary.ratio=1.5", ["summary.ratio=1.5", "at most 1"]),
         ("summary.ratio=0", ["summary.ratio=0", "above 0"]),
-        ("seed=-1", ["seed=-1", "0 to 2147483648"]),
+        ("seed=-1", ["seed=-1", "at least 0", "at most 2147483648"]),
         ("seed=5000000000", ["seed=5000000000"]),
-        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "0.0 to 1.0"]),
-        ("training.encoder_learning_rate=.inf", ["training.encoder_learning_rate=inf"]),
-        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm=inf"]),
-        ("training.weight_decay=.inf", ["training.weight_decay=inf"]),
-        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight=inf"]),
+        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "at most 1"]),
+        (
+            "training.encoder_learning_rate=.inf",
+            ["training.encoder_learning_rate", ".inf", "number"],
+        ),
+        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm", ".inf", "number"]),
+        ("training.weight_decay=.inf", ["training.weight_decay", ".inf", "number"]),
+        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight", ".inf", "number"]),
         ("model.trust_remote_code=true", ["trust_remote_code"]),
     ],
 )
@@ -258,15 +261,15 @@ def test_the_last_command_fits_how_training_was_started(tmp_path, monkeypatch) -
     model = tmp_path / "run" / "model"
     path = write_jsonl(tmp_path / "my test.jsonl", make_rows(1))
     monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
-    command = run._inference_command(load(), model)
+    command = trainer._inference_command(load(), model)
     assert command == (f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hierbert-train"])
-    command = run._inference_command(load(f"data.test={path}", "data.text_column=body"), model)
+    command = trainer._inference_command(load(f"data.test={path}", "data.text_column=body"), model)
     assert command == (
         f'hierbert-infer --model {model} --input "{path}" --text-column body --output answers.jsonl'
     )
     several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")
-    assert "--input docs.jsonl" in run._inference_command(several, model)
+    assert "--input docs.jsonl" in trainer._inference_command(several, model)
 
 
 def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:

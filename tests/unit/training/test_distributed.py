@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training import weights
 
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
+from hierbert.settings import load_config
 from hierbert.training.run import train
 
 # Several runs in one start of torchrun, for a start takes longer than a run. It notes which
@@ -26,11 +26,11 @@ from accelerate import Accelerator
 from hierbert.tasks import evaluation as answers
 from hierbert.vectors import store
 from hierbert.cli.train import main
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 
 rank, folder = os.environ["RANK"], sys.argv[2]
 trained, answered, codes = {{}}, {{}}, {{}}
-collate, step, answer_batch = Trainer._collate, Trainer._step, answers._answer_batch
+collate, step, answer_batch = TrainingLoop._collate, TrainingLoop._step, answers._answer_batch
 write_whole = store.write_whole
 
 def noting_collate(self, documents, hide_targets):
@@ -54,7 +54,7 @@ def killed_step(self, plan):
 
 # The end of a run takes the processes' connection down, which the next one needs.
 Accelerator.end_training = lambda self: None
-Trainer._collate, Trainer._step = noting_collate, killed_step
+TrainingLoop._collate, TrainingLoop._step = noting_collate, killed_step
 answers._answer_batch, store.write_whole = noting_answers, failing_write
 for name, arguments in json.load(open(sys.argv[1])).items():
     trained[name], answered[name] = [], []

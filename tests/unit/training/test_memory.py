@@ -19,8 +19,8 @@ from transformers import BertConfig
 
 from hierbert import HierBertConfig, HierBertForDocuments
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.errors import ConfigError, RunError
+from hierbert.settings import load_config
 from hierbert.training import memory
 from hierbert.training.memory import (
     GraphBytes,

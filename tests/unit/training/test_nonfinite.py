@@ -16,7 +16,7 @@ from training import error_of
 from hierbert.cli.train import main
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.checkpoints import find_checkpoints, read_sealed
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.nonfinite import find_nonfinite
 from hierbert.training.state import TrainerState
 
@@ -74,9 +74,9 @@ def break_answers(
     monkeypatch: pytest.MonkeyPatch, steps: set[int], value: float, rows: int = 1
 ) -> None:
     """Spoils the first documents' answers in the validations after some steps."""
-    forward, evaluate, now = HierBertForDocuments.forward, Trainer._evaluate, [0]
+    forward, evaluate, now = HierBertForDocuments.forward, TrainingLoop._evaluate, [0]
 
-    def noting(self: Trainer) -> None:
+    def noting(self: TrainingLoop) -> None:
         now[0] = self.state.step
         evaluate(self)
         now[0] = -1
@@ -90,7 +90,7 @@ def break_answers(
                 output.sentence_scores[: inputs["sentences_per_document"][:rows].sum()] = value
         return output
 
-    monkeypatch.setattr(Trainer, "_evaluate", noting)
+    monkeypatch.setattr(TrainingLoop, "_evaluate", noting)
     monkeypatch.setattr(HierBertForDocuments, "forward", broken)
 
 
@@ -159,13 +159,13 @@ def test_a_run_without_any_finite_validation_delivers_no_model(arguments, tmp_pa
 def test_test_documents_whose_answers_are_not_finite_end_the_run_in_one_line(
     arguments, tmp_path, monkeypatch, capsys
 ) -> None:
-    evaluate = Trainer._load_best
+    evaluate = TrainingLoop._load_best
 
-    def then_break(self: Trainer) -> None:
+    def then_break(self: TrainingLoop) -> None:
         evaluate(self)
         self.model.classifier.output.weight.data.fill_(torch.nan)
 
-    monkeypatch.setattr(Trainer, "_load_best", then_break)
+    monkeypatch.setattr(TrainingLoop, "_load_best", then_break)
     code, said = run(capsys, arguments(*KINDS["regression"]))
     assert code == 2 and "error: scoring validation: its " in said and "4 of 4 documents" in said
 
@@ -211,12 +211,12 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str], kind: str) -> None:
     """Lets the loss or the gradient of some documents be infinite."""
     from hierbert.model.modeling_hierbert import HierBertForDocuments
 
-    collate, forward = Trainer._collate, HierBertForDocuments.forward
+    collate, forward = TrainingLoop._collate, HierBertForDocuments.forward
     poisoned: list[bool] = []
 
-    def noting(self: Trainer, documents: Any, hide_labels: bool) -> Any:
+    def noting(self: TrainingLoop, documents: Any, hide_targets: bool) -> Any:
         poisoned[:] = [any(document.id in ids for document in documents)]
-        return collate(self, documents, hide_labels)
+        return collate(self, documents, hide_targets)
 
     def broken(self: Any, **inputs: Any) -> Any:
         output = forward(self, **inputs)
@@ -228,7 +228,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str], kind: str) -> None:
                 output.loss = output.loss + (output.loss * 0).sqrt()
         return output
 
-    monkeypatch.setattr(Trainer, "_collate", noting)
+    monkeypatch.setattr(TrainingLoop, "_collate", noting)
     monkeypatch.setattr(HierBertForDocuments, "forward", broken)
 
 
@@ -250,9 +250,9 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
 ) -> None:
     skip = six("training.on_nonfinite_loss=skip", "training.checkpoint_every_steps=1")
     poison(monkeypatch, {"d3"}, kind)
-    step, kept, rates = Trainer._step, [], []
+    step, kept, rates = TrainingLoop._step, [], []
 
-    def noting(self: Trainer, plan: Any) -> None:
+    def noting(self: TrainingLoop, plan: Any) -> None:
         before = [w.detach().clone() for w in self.model.parameters()]
         rate, count = self.optimizer.param_groups[0]["lr"], self.state.nonfinite_steps
         moments = [state["step"].item() for state in self.optimizer.state.values()]
@@ -266,7 +266,7 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
         else:
             assert not same
 
-    monkeypatch.setattr(Trainer, "_step", noting)
+    monkeypatch.setattr(TrainingLoop, "_step", noting)
     assert main(skip) == 0
     assert kept == rates == [True, True]  # once an epoch
     said = capsys.readouterr().err
@@ -280,15 +280,15 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
     broken = [*skip, f"run_dir={tmp_path / 'broken'}"]
     for last in (2, 4):
 
-        def dies(self: Trainer, plan: Any, last: int = last) -> None:
+        def dies(self: TrainingLoop, plan: Any, last: int = last) -> None:
             if self.state.step >= last:
                 raise _KilledError
             step(self, plan)
 
-        monkeypatch.setattr(Trainer, "_step", dies)
+        monkeypatch.setattr(TrainingLoop, "_step", dies)
         with pytest.raises(_KilledError):
             main([*broken, *(["--resume"] if last > 2 else [])])
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(TrainingLoop, "_step", step)
     assert main([*broken, "--resume"]) == 0
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "run")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import read_jsonl, write_jsonl
+from commands import read_jsonl
 from resuming import _KilledError, dying, outcome, six_steps
 
 from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop, nonfinite
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 
 STEPS = 6  # of a run of `arguments`
 
@@ -52,15 +52,15 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
     extra = VARIANTS[name]
     assert main(arguments(*extra, f"run_dir={tmp_path / 'whole'}")) == 0
     broken = arguments(*extra)
-    step, deaths = Trainer._step, 0
+    step, deaths = TrainingLoop._step, 0
     for last in range(STEPS):
 
-        def one_more(self: Trainer, plan: Any, last: int = last) -> None:
+        def one_more(self: TrainingLoop, plan: Any, last: int = last) -> None:
             if self.state.step >= last:
                 raise _KilledError
             step(self, plan)
 
-        monkeypatch.setattr(Trainer, "_step", one_more)
+        monkeypatch.setattr(TrainingLoop, "_step", one_more)
         # The cache may be removed at any time.
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         try:
@@ -70,56 +70,9 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
         else:
             assert code == 0 and "patience" in name
             break
-    monkeypatch.setattr(Trainer, "_step", step)
+    monkeypatch.setattr(TrainingLoop, "_step", step)
     assert main([*broken, "--resume"]) == 0
     assert deaths >= 2
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
-
-
-def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
-    arguments, tmp_path, monkeypatch
-) -> None:
-    """What was not written yet is encoded in the batches in which it would have been."""
-    from hierbert.vectors import cache as vector_cache
-
-    monkeypatch.setattr(vector_cache, "_TOKENS_PER_FILE", 1)  # a file for each batch
-    monkeypatch.setattr(vector_cache, "_TOKENS_PER_BATCH", 300)
-    # About 95, 245, 95, 95, ... tokens: the first two are alone in their batches, and beside the
-    # first there would be room for what follows the second.
-    rows = [
-        {"id": f"d{number}", "text": "court " * words + chr(97 + number), "label": number % 2}
-        for number, words in enumerate([90, 230, *[90] * 9])
-    ]
-    write_jsonl(tmp_path / "train.jsonl", rows)
-    write_jsonl(tmp_path / "validation.jsonl", [{**row, "text": "judge"} for row in rows[:2]])
-    encode, companies = vector_cache.VectorCache._encode, []
-
-    def noting(self: Any, documents: Any) -> Any:
-        companies.append(tuple(documents))
-        return encode(self, documents)
-
-    monkeypatch.setattr(vector_cache.VectorCache, "_encode", noting)
-    frozen = "training.freeze_encoder=true"
-    for name in ("whole", "run"):
-        cache = tmp_path / f"cache-{name}"
-        common = arguments(frozen, f"training.cache_dir={cache}", f"run_dir={tmp_path / name}")
-        if name == "run":
-            with monkeypatch.context() as patch:
-                dying(patch, (vector_cache.VectorCache, "_write"), 2)
-                with pytest.raises(_KilledError):
-                    main(common)
-            # Of the files that were written, the first is lost.
-            files = sorted(cache.glob("vectors-*/*"), key=lambda path: path.stat().st_mtime_ns)
-            assert len(files) == 2
-            files[0].unlink()
-            common.append("--resume")
-            companies.clear()
-        assert main(common) == 0
-        if name == "whole":
-            whole = list(companies)
-    # The vectors of a model this small do not depend on their company; those of others do.
-    assert [len(company) for company in whole][:3] == [1, 1, 3]
-    assert companies == [whole[0], *whole[2:]]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
@@ -141,13 +94,13 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
     scripted = {1: 0.3, 2: 0.9, 3: 0.5, 4: 0.9, 5: 0.4, 6: 0.2}
     extra = ["training.eval_every_steps=1", "training.keep_checkpoints=1"]
     now: list[int] = []
-    evaluate = Trainer._evaluate
+    evaluate = TrainingLoop._evaluate
 
-    def noting(self: Trainer) -> None:
+    def noting(self: TrainingLoop) -> None:
         now[:] = [self.state.step]
         evaluate(self)
 
-    monkeypatch.setattr(Trainer, "_evaluate", noting)
+    monkeypatch.setattr(TrainingLoop, "_evaluate", noting)
     monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: scripted[now[0]])
     assert main(arguments(*extra, f"run_dir={tmp_path / 'whole'}")) == 0
     for deaths, after in enumerate((1, 2, 1, 0)):
@@ -177,16 +130,16 @@ def test_steps_that_overflow_do_not_move_the_schedule_of_a_resumed_run(
     common = ["training.epochs=3", "training.checkpoint_every_steps=1"]
     skip_the_first()
     assert main(arguments(*common)) == 0
-    step = Trainer._step
+    step = TrainingLoop._step
 
-    def stop(self: Trainer, plan: Any) -> None:
+    def stop(self: TrainingLoop, plan: Any) -> None:
         if self.state.step == 3:
             raise KeyboardInterrupt
         step(self, plan)
 
     other = arguments(*common, f"run_dir={tmp_path / 'other'}")
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", stop)
+        patch.setattr(TrainingLoop, "_step", stop)
         skip_the_first()
         assert main(other) == 130
     assert main([*other, "--resume"]) == 0

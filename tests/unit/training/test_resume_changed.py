@@ -16,7 +16,7 @@ from training import error_of
 
 from hierbert.cli.train import main
 from hierbert.training.checkpoints import find_checkpoints, read_sealed, seal
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def settings_alone(arguments: list[str], run_dir: Path, capsys: pytest.CaptureFi
 
 def killed_at_step_3(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        dying(patch, (Trainer, "_step"), 3)
+        dying(patch, (TrainingLoop, "_step"), 3)
         with pytest.raises(_KilledError):
             main(arguments)
 
@@ -149,7 +149,7 @@ def test_a_corpus_that_changed_before_the_first_checkpoint_is_refused_too(
     arguments, tmp_path, monkeypatch, capsys
 ) -> None:
     with monkeypatch.context() as patch:
-        dying(patch, (Trainer, "_step"), 1)
+        dying(patch, (TrainingLoop, "_step"), 1)
         with pytest.raises(_KilledError):
             main(arguments())
     write_jsonl(tmp_path / "train.jsonl", make_rows(7, seed=1))
@@ -166,7 +166,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from accelerate import Accelerator
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
+from hierbert.settings import load_config
 from hierbert.errors import RunError
 from hierbert.training.run_folder import check_run_folder, open_run_folder, run_lock
 

@@ -14,7 +14,7 @@ from training import error_of
 from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop, nonfinite, run
 from hierbert.training.checkpoints import find_checkpoints
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.resuming import RunIdentity
 
 
@@ -46,7 +46,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str, str]] = [
 def test_a_damaged_checkpoint_is_passed_over_and_goes(arguments, tmp_path, monkeypatch) -> None:
     extra = ["training.checkpoint_every_steps=1"]
     with monkeypatch.context() as patch:
-        dying(patch, (Trainer, "_step"), 5)
+        dying(patch, (TrainingLoop, "_step"), 5)
         with pytest.raises(_KilledError):
             main(arguments(*extra))
     folder = tmp_path / "run" / "checkpoints"
@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_goes(arguments, tmp_path, monke
     remains.mkdir()
     (tmp_path / "run" / ".gitignore").write_text("*")
     with monkeypatch.context() as patch:
-        dying(patch, (Trainer, "_step"), 1)
+        dying(patch, (TrainingLoop, "_step"), 1)
         with pytest.raises(_KilledError):
             main([*arguments(*extra), "--resume"])
     # Of the two that are kept, none is the damaged one.

@@ -17,10 +17,10 @@ import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from hierbert.tasks import evaluation as answers
 from hierbert.cli.train import main
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 
 number, place, rank, whom = sys.argv[1:5]
-step, answer, evaluated = Trainer._step, answers._answer_batch, []
+step, answer, evaluated = TrainingLoop._step, answers._answer_batch, []
 
 def send():
     if os.environ.get("RANK", "0") == rank:
@@ -37,7 +37,7 @@ def in_validation(*given):
         send()
     return answer(*given)
 
-Trainer._step, answers._answer_batch = signalled, in_validation
+TrainingLoop._step, answers._answer_batch = signalled, in_validation
 answers.TOKENS_PER_BATCH = 1
 raise SystemExit(main(sys.argv[5:]))
 """
@@ -90,9 +90,10 @@ from accelerate import Accelerator
 from torch.nn.parallel import DistributedDataParallel
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.cli.train import main
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 
-collate, forward, load_best = Trainer._collate, HierBertForDocuments.forward, Trainer._load_best
+collate, forward = TrainingLoop._collate, HierBertForDocuments.forward
+load_best = TrainingLoop._load_best
 poisoned = [False]
 
 def noting(self, documents, hide_targets):
@@ -121,7 +122,7 @@ def at_the_end(self):
     print("WRAPPERS", alive, flush=True)
     end_training(self)
 
-Trainer._collate, HierBertForDocuments.forward, Trainer._load_best = noting, broken, ended
+TrainingLoop._collate, HierBertForDocuments.forward, TrainingLoop._load_best = noting, broken, ended
 Accelerator.end_training = at_the_end
 raise SystemExit(main(sys.argv[1:]))
 """

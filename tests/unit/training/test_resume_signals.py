@@ -12,7 +12,7 @@ from resuming import _KilledError, dying, outcome, six_steps
 from hierbert.cli.train import main
 from hierbert.training import loop
 from hierbert.training.checkpoints import find_checkpoints
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.signals import StopSignals
 
 
@@ -73,12 +73,12 @@ def test_a_second_interrupt_stops_at_once() -> None:
 
 
 def test_a_second_interrupt_ends_the_step_it_comes_in(arguments, tmp_path, monkeypatch) -> None:
-    def twice(self: Trainer, plan: Any) -> None:
+    def twice(self: TrainingLoop, plan: Any) -> None:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("still there")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", twice)
+        patch.setattr(TrainingLoop, "_step", twice)
         assert main(arguments()) == 130
     assert find_checkpoints(tmp_path / "run" / "checkpoints") == []

@@ -10,7 +10,7 @@ from resuming import _KilledError, small_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hierbert.cli.train import main
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.trackers import Trackers
 
 
@@ -80,9 +80,9 @@ def test_steps_that_are_done_again_are_shown_once(arguments, tmp_path, monkeypat
 
 def test_an_evaluation_that_is_done_again_is_shown_once(arguments, tmp_path, monkeypatch) -> None:
     """One that came too late for a checkpoint which says that it is due."""
-    evaluate = Trainer._evaluate
+    evaluate = TrainingLoop._evaluate
 
-    def dying(self: Trainer) -> None:
+    def dying(self: TrainingLoop) -> None:
         if self.state.step == 2:
             self.state.evaluation_due = True
             self._save()
@@ -91,7 +91,7 @@ def test_an_evaluation_that_is_done_again_is_shown_once(arguments, tmp_path, mon
         evaluate(self)
 
     tracked = [*arguments, "training.trackers=[tensorboard]"]
-    die_in(monkeypatch, Trainer, "_evaluate", dying, tracked)
+    die_in(monkeypatch, TrainingLoop, "_evaluate", dying, tracked)
     assert main([*tracked, "--resume"]) == 0
     assert shown(tmp_path / "run") == written(tmp_path / "run")
     assert [step for step, _ in shown(tmp_path / "run")["validation.loss"]] == [*range(1, 10)]
@@ -100,14 +100,14 @@ def test_an_evaluation_that_is_done_again_is_shown_once(arguments, tmp_path, mon
 @pytest.fixture
 def begun(arguments, tmp_path, monkeypatch) -> list[str]:
     """Arguments of a run that was killed after its first epoch of 3 steps."""
-    epoch = Trainer._epoch
+    epoch = TrainingLoop._epoch
 
-    def dying(self: Trainer, *given: Any, **named: Any) -> Any:
+    def dying(self: TrainingLoop, *given: Any, **named: Any) -> Any:
         if self.state.epoch == 1:
             raise _KilledError
         return epoch(self, *given, **named)
 
-    die_in(monkeypatch, Trainer, "_epoch", dying, arguments)
+    die_in(monkeypatch, TrainingLoop, "_epoch", dying, arguments)
     return arguments
 
 

@@ -14,10 +14,10 @@ from training import error_of, one_file_run, weights
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main
 from hierbert.config import RunConfig
-from hierbert.config_loading import load_config
 from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
+from hierbert.settings import load_config
 from hierbert.training import loop
-from hierbert.training.loop import Trainer
+from hierbert.training.loop import TrainingLoop
 from hierbert.training.run import train
 from hierbert.vectors.cache import VectorCache
 
@@ -194,17 +194,17 @@ def test_frozen_and_cached_equals_frozen_in_the_loop(corpus, encoders, tmp_path)
     """Vectors from the cache lead to the weights that the encoder in every step would lead to."""
     common = ["training.freeze_encoder=true", "training.epochs=1", "baselines=false"]
     train(configure(corpus, encoders["bert"], tmp_path / "cached", *common))
-    original = Trainer.run
+    original = TrainingLoop.run
 
-    def without_vectors(self: Trainer, resume: bool):
+    def without_vectors(self: TrainingLoop, resume: bool):
         self.vectors = None
         return original(self, resume)
 
-    Trainer.run = without_vectors
+    TrainingLoop.run = without_vectors
     try:
         train(configure(corpus, encoders["bert"], tmp_path / "encoded", *common))
     finally:
-        Trainer.run = original
+        TrainingLoop.run = original
     assert largest_difference(tmp_path / "cached", tmp_path / "encoded") < 1e-5
 
 

@@ -183,29 +183,24 @@ def test_a_predictor_with_a_cache_answers_like_one_without(encoders, tmp_path, p
 
 def test_another_task_or_budget_encodes_nothing(encoders, tmp_path, encoded) -> None:
     model, processor = build(encoders["bert"])
-    predictor = HierBertPredictor(model, processor, vector_cache=tmp_path)
-    predictor.classify(TEXTS)
-    assert sum(encoded) > 0
-    encoded.clear()
-    predictor.summarize(TEXTS, max_sentences=2)
-    predictor.embed(TEXTS[3])
-    HierBertPredictor(model, processor, vector_cache=tmp_path).summarize(TEXTS, max_words=9)
-    assert encoded == []
-    predictor.classify(["Another one.", TEXTS[0], "Another one."])
-    assert encoded == [1]
-
-
-def test_what_was_encoded_is_kept_when_no_more_is_taken(encoders, tmp_path) -> None:
-    model, processor = build(encoders["bert"])
+    # What was encoded is kept when no more is taken.
     predictor = HierBertPredictor(model, processor, batch_tokens=1, vector_cache=tmp_path)
     answers = predictor.predict(TEXTS)
     next(answers)
     next(answers)
     answers.close()
-    later = HierBertPredictor(model, processor, vector_cache=tmp_path)
-    later.classify(TEXTS[:2])
-    assert later.vectors is not None
-    assert (later.vectors.found, later.vectors.encoded) == (2, 0)
+    encoded.clear()
+    predictor = HierBertPredictor(model, processor, vector_cache=tmp_path)
+    predictor.classify(TEXTS[:2])
+    assert encoded == []
+    predictor.summarize(TEXTS, max_sentences=2)
+    assert sum(encoded) > 0
+    encoded.clear()
+    predictor.embed(TEXTS[3])
+    HierBertPredictor(model, processor, vector_cache=tmp_path).summarize(TEXTS, max_words=9)
+    assert encoded == []
+    predictor.classify(["Another one.", TEXTS[0], "Another one."])
+    assert encoded == [1]
 
 
 def test_another_dtype_of_the_model_finds_nothing(encoders, tmp_path) -> None:
@@ -250,21 +245,13 @@ def test_the_command_encodes_what_neither_training_nor_it_has_encoded(
     assert encoded == [1]
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--cache-dtype", "float16"], "--cache-dtype needs --cache-dir"),
-        (["--cache-limit-gib", "2"], "--cache-limit-gib needs --cache-dir"),
-        (["--cache-dir", "DIR", "--cache-limit-gib", "-1"], "--cache-limit-gib=-1.0 is not"),
-        (["--cache-dir", "FILE/cache"], "FILE/cache cannot be written: Not a directory"),
-    ],
-)
-def test_mistakes_of_the_command(encoders, tmp_path, capsys, flags, message) -> None:
-    folder = save_model(tmp_path / "model", encoders["bert"])
-    (tmp_path / "FILE").write_text("")
+def test_mistakes_of_the_command(encoders, tmp_path, capsys) -> None:
+    folder, out = save_model(tmp_path / "model", encoders["bert"]), tmp_path / "out.jsonl"
     docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": "One."}])
-    flags = [flag.replace("FILE", f"{tmp_path}/FILE") for flag in flags]
-    out = tmp_path / "out.jsonl"
-    assert infer(folder, "--input", docs, "--output", out, *flags) == 2
-    assert message.replace("FILE", f"{tmp_path}/FILE") in the_error(capsys)
-    assert not out.exists()
+    for flags, part in (
+        (["--cache-limit-gib", "2"], "--cache-limit-gib needs --cache-dir"),
+        (["--cache-dir", tmp_path / "a", "--cache-limit-gib", "-1"], "--cache-limit-gib=-1.0 is"),
+        (["--cache-dir", docs / "cache"], "docs.jsonl/cache cannot be written: Not a directory"),
+    ):
+        assert infer(folder, "--input", docs, "--output", out, *map(str, flags)) == 2
+        assert part in the_error(capsys) and not out.exists()

@@ -1,0 +1,1 @@
+"""Models and encoders on disk and on the Hub: found, checked, built, loaded, saved."""

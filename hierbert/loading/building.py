@@ -1,0 +1,98 @@
+"""A model around a pretrained encoder, built after all that can be checked without it."""
+
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig
+
+from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.loading.checks import bounded_building, refuse_not_finite
+from hierbert.loading.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
+from hierbert.loading.tokenizer import load_tokenizer
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.text_encoders import build_encoder
+
+# Said, lest transformers ask at the terminal whether code may run.
+_NO_CODE = {"trust_remote_code": False}
+
+
+def build_from_encoder(
+    name: str, asked: str | None, place: str, settings: dict[str, Any]
+) -> tuple[HierBertForDocuments, HierBertProcessor]:
+    """Build a model and its processor; the aggregator and the heads are new.
+
+    Args:
+        name: Of the encoder: a folder, a name that an installed package carries, a Hub id.
+        asked: Branch, tag or commit on the Hub; None for the newest.
+        place: What messages call the encoder, such as ``model.encoder=bert-base-uncased``.
+        settings: Fields of `HierBertConfig`.
+
+    Returns:
+        The model in float32, in evaluation mode, and its processor.
+
+    Raises:
+        ConfigError: Settings do not go with the encoder.
+        ModelError: There is no such encoder, or it is not whole.
+    """
+    source = resolve_encoder(name, asked)
+    try:
+        checked = check_encoder(source, name, asked)
+        revision = checked.revision or asked
+        config = AutoConfig.from_pretrained(source, revision=revision, **_NO_CODE)
+        if config.model_type == HierBertConfig.model_type:
+            raise ModelError(
+                f"{place} is a hierbert model; to train it further, set model.start_from={name}"
+            )
+        if checked.sizes is not None:
+            # Without memory first: settings may say more than any machine has.
+            with torch.device("meta"), bounded_building(checked.sizes, place):
+                build_encoder(config)
+        model = HierBertForDocuments.from_encoder_pretrained(source, revision=revision, **settings)
+        refuse_not_finite(model, place)
+    except HierBertError:
+        raise
+    except OSError as error:
+        raise ModelError(
+            f"{place} cannot be loaded: {error_text(error)}; {encoder_hint(name, asked)}"
+        ) from error
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"{place} cannot be loaded: its weights are damaged or do "
+            f"not fit its config.json ({error_text(error)})"
+        ) from error
+    except (ValueError, StrictDataclassError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{place} needs code of its own repository, which is not "
+                "run; choose an encoder that transformers knows by itself"
+            ) from error
+        raise ConfigError(_inner_message(error)) from error
+    # The settings of a stranger fail anywhere in transformers, with anything.
+    except Exception as error:
+        raise ModelError(
+            f"{place} cannot be loaded: its files are damaged or do not go together "
+            f"({type(error).__name__}: {error_text(error)})"
+        ) from error
+    tokenizer = load_tokenizer(source, place, revision=revision)
+    _forget_code(tokenizer, model.config.encoder_config)
+    # Where these weights came from is a path of this machine; the name is what others know.
+    model.config.encoder_config._name_or_path = lasting_name(name)
+    return model, HierBertProcessor.from_config(tokenizer, model.config)
+
+
+def _forget_code(tokenizer: Any, text_config: Any) -> None:
+    """Take the names of a stranger's code out of what this model will be saved with."""
+    tokenizer.init_kwargs.pop("auto_map", None)
+    if hasattr(text_config, "auto_map"):
+        del text_config.auto_map
+
+
+def _inner_message(error: BaseException) -> str:
+    """The message of the check that failed, without the wrapping of strict dataclasses."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

@@ -1,0 +1,430 @@
+"""Loading settings: file, overrides, defaults and Python, and what is refused by name."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from config_schema import Config, Data, Training, given, load
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from hierbert.errors import ConfigError
+from hierbert.settings import (
+    check_settings,
+    dump_config,
+    load_config,
+    parse_command_line,
+    setting,
+)
+from hierbert.settings_text import format_help, write_value
+
+
+def refusal(text: str, folder: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(text, folder, *overrides)
+    message = str(error.value).replace(str(folder) + os.sep, "")
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_file_then_overrides_then_defaults(tmp_path: Path) -> None:
+    text = "data:\n  train: a.csv\nseed: 3\ntraining:\n  epochs: 5\n  memory: recompute\n"
+    config = load(text, tmp_path, "seed=4", "training.epochs=6", "seed=5", "--data.text_column=t")
+    assert config == Config(
+        data=Data(train="a.csv", text_column="t"),
+        seed=5,
+        training=Training(epochs=6, memory="recompute"),
+    )
+    # All of a section commented out, and a section on the command line.
+    assert load("data: {train: a}\ntraining:\n", tmp_path) == Config(Data("a"))
+    assert given("training={epochs: 2}", "training.memory=recompute").training == Training(
+        2, memory="recompute"
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["no", "Off", "12:30", "0123", "1e5", "2026-11-22", "0x1F", "1_0", ".inf", "true", "a:b"],
+)
+def test_text_settings_keep_what_is_written(written: str, tmp_path: Path) -> None:
+    text = f"data:\n  train: [{written}, b]\n  text_column: {written}\n"
+    assert load(text, tmp_path).data == Data([written, "b"], text_column=written)
+    assert given(f"data.text_column={written}").data == Data("x", text_column=written)
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "value"),
+    [
+        ("scale", "1e-5", 1e-5),
+        ("scale", "2.0e-5", 2e-5),
+        ("scale", '"0.5"', 0.5),
+        ("scale", "1", 1.0),
+        ("scale", ".5", 0.5),
+        ("scale", "-1_000.5", -1000.5),
+        ("seed", "512", 512),
+        ("seed", '"512"', 512),
+        ("seed", "1.0", 1),
+        ("seed", "1e3", 1000),
+        ("seed", "-7", -7),
+        ("seed", "1_000", 1000),
+        ("run_dir", "", None),
+    ],
+)
+def test_numbers(key: str, written: str, value: Any) -> None:
+    if value is None:
+        with pytest.raises(ConfigError, match="null"):
+            given(f"{key}={written}")
+        return
+    loaded = getattr(given(f"{key}={written}"), key)
+    assert loaded == value and type(loaded) is type(value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1.5",
+        "seed=0123",
+        "seed=true",
+        "seed=1e30",
+        "seed=" + "9" * 5000,
+        "seed=٣",
+        "seed=[1]",
+        "seed={a: 1}",
+        "seed=",
+        "seed.=3",
+        "seed.more=3",
+        "scale=fast",
+        "scale=nan",
+        "scale=.inf",
+        "scale=1e999",
+        "training.freeze=yes",
+        "training.freeze=1",
+        "training.memory=null",
+        "training.tokens=many",
+        "training.epochs=0",
+        "training.learning_rate=0",
+        "training.learning_rate=9.1",
+        "training.tokens=-1",
+        "training=3",
+        "training=null",
+        "training=",
+        "training.=3",
+        "data.kinds=[c]",
+        "data.train=[a, [b]]",
+    ],
+)
+def test_values_of_another_type_or_range_are_refused_by_name(override: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(override.partition("=")[0])):
+        given(override)
+
+
+def test_unions_null_and_choices(tmp_path: Path) -> None:
+    text = "data: {train: [a.csv, b.csv], label_column: null, kinds: [b, a]}"
+    config = load(text, tmp_path)
+    assert config.data == Data(["a.csv", "b.csv"], kinds=["b", "a"])
+    for written, value in (("topic", "topic"), ("", None), ('"null"', "null"), ("''", "")):
+        assert load(text, tmp_path, f"data.label_column={written}").data.label_column == value
+    for written, tokens in (("auto", "auto"), ("2", 2), ("null", None)):
+        assert given(f"training.tokens={written}").training.tokens == tokens
+
+
+def test_overrides_take_globs_and_colons_as_written() -> None:
+    for written in ("*.csv", "a: b", "data # 1", "!x", "&x", "- a", "C:\\x", "a=b", "%", "@"):
+        assert given(f"data.train={written}").data.train == written
+    assert given("data.train=[a.csv, '*.csv']").data.train == ["a.csv", "*.csv"]
+    # A glob that looks like a list says how to write it.
+    with pytest.raises(ConfigError) as error:
+        given("data.train=[ab]*.csv")
+    written = re.search(r"write data\.train='(.*)'$", str(error.value))
+    assert written is not None
+    assert given(f"data.train={written[1]}").data.train == "[ab]*.csv"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("training.seed", "did you mean seed?"),
+        ("epochs", "did you mean training.epochs?"),
+        ("trainig.epochs", "did you mean training.epochs?"),
+        ("training.epoch", "did you mean training.epochs?"),
+        ("trainig.epoch", "did you mean training.epochs?"),
+        ("data.text-column", "did you mean data.text_column?"),
+        ("training.zzz", "known here: training.epochs, training.learning_rate"),
+        ("zzz", "known here: data, run_dir, seed, scale, training "),
+    ],
+)
+def test_an_unknown_key_is_refused_with_what_was_meant(key: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(meant)) as error:
+        given(f"{key}=1")
+    assert str(error.value).startswith(f"command line: unknown setting {key}; ")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("trainig:\n  epochs: 3\n", ["line 1", "trainig", "training", "data.train"]),
+        ("training:\n  epochs: 1\n  ephocs: 3\n", ["line 3", "ephocs", "training.epochs?"]),
+        ("training.epochs: 3\n", ["line 1", "write epochs inside the section training"]),
+        (
+            "training:\n  memory: recomput\n",
+            ["line 2", "training.memory", "keep, recompute", "'recomput'", "mean recompute?"],
+        ),
+        ("data:\n  train:\n    - a\n    - null\n", ["line 4", "data.train[1]", "text", "null"]),
+        ("training: 3\n", ["line 1", "training is a section", "'3'", "training.epochs"]),
+        ("seed:\n  a: 3\n", ["line 2", "seed", "whole number", "a mapping"]),
+        ("training:\n  epochs: 0\n", ["line 2", "training.epochs=0", "at least 1"]),
+        ("seed: 1\n", ["required", "data.train (text or [text, ...]: Training documents)"]),
+        ("data: {train: a, label_column: text}", ["data.text_column", "data.label_column"]),
+        ("seed: 1\nseed: 2\n", ["line 2, column 1", "not plain YAML", "'seed' is given twice"]),
+        ("training: {epochs: 1, 'epochs': 2}", ["the key 'epochs' is given twice"]),
+        ("a: 1\nb: c: d\n", ["line 2, column 5", "not plain YAML"]),
+        ("run_dir: !!python/object/apply:os.system [ls]\n", ["line 1, column 10", "tags"]),
+        ("run_dir: !!str 3\n", ["tags are not read"]),
+        ("run_dir: &a b\n", ["anchors are not read"]),
+        ("run_dir: *a\n", ["aliases are not read; put text that begins with * in quotes"]),
+        ("a: &x [*x]\n", ["anchors are not read"]),
+        ("? [a]\n: b\n", ["a key must be a single word"]),
+        ("seed: 1\n--- \nseed: 2\n", ["line 2, column 1", "not plain YAML"]),
+        ("seed: 1\nrun_dir: \x07\n", ["line 2", "character U+0007"]),
+        ('run_dir: "\\UFFFFFFFF"\n', ["not plain YAML"]),
+        ('run_dir: "\\U00110000"\n', ["not plain YAML"]),
+        ("[" * 5000, ["not plain YAML"]),
+        ("just words\n", ["line 1", "a list of key: value", "'just words'"]),
+        ("- a\n- b\n", ["got a list"]),
+    ],
+)
+def test_a_mistake_in_a_file_names_file_line_key_value_and_what_is_allowed(
+    text: str, parts: list[str], tmp_path: Path
+) -> None:
+    message = refusal(text, tmp_path)
+    assert all(part in message for part in parts), message
+    assert "config.yaml" in message or "data.label_column" in message
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "quickstart.yaml").write_text("seed: 1\n")
+    (tmp_path / "latin.yaml").write_bytes("seed: 1\nrun_dir: Käse\n".encode("latin-1"))
+    for path, text in (
+        (tmp_path / "quikstart.yaml", r"not found; did you mean .*quickstart\.yaml\?"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (Path("a\0b"), "cannot be read"),
+        (tmp_path / "latin.yaml", r"latin\.yaml, line 2: not UTF-8"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            load_config(Config, path)
+    (tmp_path / "marked.yaml").write_bytes("\ufeffseed: 1\r\nrun_dir: Käse\r\n".encode())
+    assert load_config(Config, tmp_path / "marked.yaml", ["data.train=x"]) == Config(
+        Data("x"), seed=1, run_dir="Käse"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"seed": "3"}, ["seed='3'", "a string", "whole number"]),
+        ({"seed": True}, ["seed=True", "a boolean", "whole number"]),
+        ({"seed": None}, ["seed=None", "null"]),
+        ({"scale": float("nan")}, ["scale=nan", "number"]),
+        ({"run_dir": b"x"}, ["run_dir=b'x'", "text"]),
+        ({"data": {"train": "a"}}, ["data", "an object", "Data(...)"]),
+        ({"data": Data(3)}, ["data.train=3", "text or [text, ...]"]),
+        ({"data": Data(["a", 3])}, ["data.train=['a', 3]", "a list"]),
+        ({"data": Data("a", kinds=["c"])}, ["data.kinds", "'c'", "one of a, b"]),
+        ({"data": Data("a", label_column="text")}, ["data.text_column", "data.label_column"]),
+        ({"training": Training(epochs=0)}, ["training.epochs=0", "at least 1"]),
+        ({"training": Training(epochs=1.0)}, ["training.epochs=1.0", "whole number"]),
+        ({"training": Training(learning_rate=10)}, ["training.learning_rate=10.0", "at most 9"]),
+        ({"training": Training(memory="all")}, ["training.memory='all'", "keep, recompute"]),
+        ({"training": Training(freeze=1)}, ["training.freeze=1", "true or false"]),
+    ],
+)
+def test_settings_made_in_python_are_checked_in_the_same_way(change, parts) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_settings(Config(**{"data": Data("a"), **change}))
+    assert all(part in str(error.value) for part in parts), error.value
+
+
+def test_paths_and_whole_numbers_of_python_become_what_the_schema_says() -> None:
+    config = Config(Data([Path("a"), "b"]), run_dir=Path("runs/x"), scale=2)
+    check_settings(config)
+    assert config == Config(Data(["a", "b"]), run_dir="runs/x", scale=2.0)
+    assert type(config.scale) is float
+
+
+def test_a_schema_that_cannot_be_read_is_a_defect() -> None:
+    @dataclass
+    class Unreadable:
+        name: complex = 0j
+
+    with pytest.raises(TypeError):
+        load_config(Unreadable, None)
+    with pytest.raises(TypeError):
+        setting(1, "A number.", least=1)
+
+
+# What is written loads again as it was, and any text loads or is refused in one line.
+
+texts = st.text(max_size=12) | st.sampled_from(
+    ["null", "~", "", "no", "1e5", "0123", "12:30", "a: b", "# x", "*", "\u2028", "\x85", "\ufeff"]
+)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+configs = st.builds(
+    Config,
+    data=st.builds(
+        Data,
+        train=texts | st.lists(texts, max_size=3),
+        text_column=texts,
+        kinds=st.lists(st.sampled_from(["a", "b"]), max_size=3),
+    ),
+    run_dir=texts,
+    seed=st.integers(),
+    scale=numbers,
+    training=st.builds(
+        Training,
+        epochs=st.integers(1),
+        learning_rate=st.floats(1e-300, 9),
+        memory=st.sampled_from(["keep", "recompute"]),
+        freeze=st.booleans(),
+        tokens=st.none() | st.integers(1) | st.just("auto"),
+    ),
+)
+same_folder = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@same_folder
+@drawn(config=configs, comments=st.booleans())
+def test_dump_and_load_round_trip(config: Config, comments: bool, tmp_path: Path) -> None:
+    text = dump_config(config, comments=comments)
+    assert load(text, tmp_path) == config
+    # Any other YAML reader finds the same text and numbers.
+    plain = yaml.safe_load(text)
+    assert plain["data"]["text_column"] == config.data.text_column
+    assert plain["scale"] == config.scale
+
+
+@same_folder
+@drawn(value=texts)
+def test_a_written_text_is_an_override_of_itself(value: str) -> None:
+    assert given(f"run_dir={write_value(value)}").run_dir == value
+
+
+words = ["seed", "training", "run_dir", "epochs", "null", ": ", ", ", "- ", "? ", "  ", "---", "<<"]
+signs = ["&a", "*a", "!t", "\\U", *"\n:[]{}\"'#|>%=.1"]
+yaml_like = st.lists(st.sampled_from(words + signs), max_size=20).map("".join)
+
+
+@same_folder
+@drawn(text=st.text(max_size=60) | yaml_like, raw=st.binary(max_size=60))
+def test_any_text_loads_or_is_refused_in_one_line(text: str, raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    for content in (text.encode("utf-8", "surrogatepass"), raw):
+        path.write_bytes(content)
+        for file, overrides in (
+            (path, []),
+            (None, [text]),
+            (None, [f"run_dir={text}"]),
+            (None, [f"training={text}"]),
+            (None, [f"training.{text}=1"]),
+        ):
+            try:
+                load_config(Config, file, ["data.train=x", *overrides])
+            except ConfigError as error:
+                assert len(str(error).splitlines()) == 1
+
+
+def test_dump_is_readable() -> None:
+    config = Config(Data("data/a.csv"), training=Training(learning_rate=1e-5, freeze=True))
+    assert dump_config(config) == (
+        "data:\n"
+        "  train: data/a.csv\n"
+        "  text_column: text\n"
+        "  label_column: null\n"
+        "  kinds: []\n"
+        "\n"
+        "run_dir: runs/one\n"
+        "seed: 0\n"
+        "scale: 1.0\n"
+        "\n"
+        "training:\n"
+        "  epochs: 3\n"
+        "  learning_rate: 1.0e-5\n"
+        "  memory: keep\n"
+        "  freeze: true\n"
+        "  tokens: null\n"
+    )
+    commented = dump_config(config, comments=True)
+    assert "  # Column of the label. (text or null)\n  label_column: null\n" in commented
+    assert "# How the weights are learnt.\ntraining:\n" in commented
+
+
+# The command line.
+
+
+def command(*argv: str) -> Any:
+    flags = {"--resume": "Go on with a run.", "--level LEVEL": "What is written."}
+    return parse_command_line(argv, Config, "Trains a model.", "example:\n  it", "train.py", flags)
+
+
+def test_command_line() -> None:
+    parsed = command("seed=1", "--config", "a.yaml", "--training.epochs=2", "--resume")
+    assert parsed.config == Path("a.yaml")
+    assert parsed.overrides == ("seed=1", "training.epochs=2")
+    assert parsed.flags == {"--resume"} and not parsed.print_config
+    assert command("--config=b.yaml").config == Path("b.yaml")
+    assert command("--print-config").print_config
+    assert command().config is None
+    assert command("data.train=a=b\nc").overrides == ("data.train=a=b\nc",)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--seed", "3"], "unknown option --seed; settings are written key=value: seed=3"),
+        (["--learning-rate", "3"], "training.learning_rate=3"),
+        (["--epochs", "seed=3"], "training.epochs=value"),
+        (["--resum"], "did you mean --resume?"),
+        (["--leve"], "did you mean --level?"),
+        (["--bogus"], "options are --config, --print-config, --help, --resume, --level"),
+        (["-x=3"], "unknown option -x=3"),
+        (["a.yaml"], "a config file is given as --config a.yaml"),
+        (["--config"], "--config needs a file"),
+        (["--config", "--resume"], "--config needs a file"),
+        (["--config="], "--config needs a file"),
+        (["--config=a", "--config", "b"], "given twice"),
+        (["--resume=true"], "--resume takes no value"),
+        (["=3"], "unexpected argument"),
+        (["--"], "unknown option"),
+    ],
+)
+def test_arguments_that_are_refused_say_what_to_write(argv: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        command(*argv)
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--config", "a.yaml", "--help") is None
+    text = capsys.readouterr().out
+    assert text == format_help(
+        Config,
+        "Trains a model.",
+        "example:\n  it",
+        "train.py",
+        {"--resume": "Go on with a run.", "--level LEVEL": "What is written."},
+    )
+    # What it does, then examples, then options, then settings by section.
+    marks = ["usage: train.py", "Trains a model.", "example:\n  it", "--resume", "Go on with a run"]
+    marks += ["run_dir  (text; default runs/one)", "data.train  (text or [text, ...]; required)"]
+    marks += ["training: How the weights are learnt.", "epochs  (whole number, at least 1; default"]
+    marks += ["learning_rate  (number, above 0, at most 9; default 2.0e-5)"]
+    marks += ["training.memory  (one of keep, recompute; default keep)"]
+    place = 0
+    for mark in marks:
+        place = text.index(mark, place)
+    assert max(map(len, text.splitlines())) <= 100

@@ -60,7 +60,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], BaseEx
     """Let the model fail whenever a poisoned document is in its batch."""
 
     def install(make_error: Callable[[str], BaseException]) -> None:
-        forward = HierBertPredictor._forward
+        forward = HierBertPredictor._answer
 
         def poisoned(
             self: HierBertPredictor, documents: list[SegmentedDocument], *more: Any
@@ -70,7 +70,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], BaseEx
                     raise make_error("it is poisoned")
             return forward(self, documents, *more)
 
-        monkeypatch.setattr(HierBertPredictor, "_forward", poisoned)
+        monkeypatch.setattr(HierBertPredictor, "_answer", poisoned)
 
     return install
 
@@ -225,7 +225,7 @@ def test_a_device_that_fails_for_good_costs_no_document(
     model, docs, tmp_path, capsys, monkeypatch
 ) -> None:
     """After a fault of a GPU, every call fails: that is told, and no row is given up for it."""
-    forward, calls = HierBertPredictor._forward, []
+    forward, calls = HierBertPredictor._answer, []
 
     def faulty(self: HierBertPredictor, *arguments: Any) -> Any:
         calls.append(1)
@@ -234,7 +234,7 @@ def test_a_device_that_fails_for_good_costs_no_document(
         return forward(self, *arguments)
 
     small_units(monkeypatch)
-    monkeypatch.setattr(HierBertPredictor, "_forward", faulty)
+    monkeypatch.setattr(HierBertPredictor, "_answer", faulty)
     output = tmp_path / "o.jsonl"
     arguments = ("--input", docs, "--output", output, "--on-error", "skip", "--batch-tokens", "150")
     assert infer(model, *arguments) == 2

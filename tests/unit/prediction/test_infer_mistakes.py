@@ -257,7 +257,7 @@ def test_a_disk_that_is_full_at_the_end_keeps_all_rows(
     assert sorted(os.listdir(tmp_path)) == ["in", "o.csv.partial"]
     assert len(kept_rows(output)) == 6
     monkeypatch.undo()
-    monkeypatch.setattr(HierBertPredictor, "_forward", fail)  # nothing is computed again
+    monkeypatch.setattr(HierBertPredictor, "_answer", fail)  # nothing is computed again
     answer(model, docs, output, "--resume")
 
 

@@ -337,8 +337,8 @@ def test_every_example_of_the_card_runs(
     kind = settings.get("problem_type", "single")
     assert author.push(folder, "--repo", f"alice/{kind}").result == 0
     config = json.loads(hub.files(f"alice/{kind}")["config.json"])
-    tasks = ["document-classification", "document-summarization"][: 1 if settings else 2]
-    assert sorted(config["custom_pipelines"]) == tasks
+    assert "document-classification" in config["custom_pipelines"]
+    assert ("document-summarization" in config["custom_pipelines"]) == (not settings)
     (tmp_path / "document.txt").write_text(TEXTS[0], encoding="utf-8")
     told = []
     for example in re.findall(r"```python\n(.*?)\n```", page(hub, f"alice/{kind}"), re.DOTALL):

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from hierbert.cli.train import main
+from hierbert.config import RunConfig
+from hierbert.training.trainer import HierBertTrainer
 
 
 class KilledError(Exception):
@@ -39,3 +41,11 @@ def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     return lines[0]
+
+
+def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
+    """The results of a run of these settings."""
+    trainer = HierBertTrainer(config=config)
+    results = trainer.train(resume)
+    print(trainer.report)
+    return results

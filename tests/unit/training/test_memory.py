@@ -14,7 +14,7 @@ from commands import ROOT, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import Settings, small_run
-from training import weights
+from training import train, weights
 from transformers import BertConfig
 
 from hierbert import HierBertConfig, HierBertForDocuments
@@ -32,7 +32,6 @@ from hierbert.training.memory import (
     reserved_bytes,
     save_probed,
 )
-from hierbert.training.run import train
 
 PER_PASS = 128
 

@@ -9,7 +9,7 @@ import torch
 from commands import read_jsonl, write_jsonl
 from conftest import make_rows
 from small_runs import Settings, small_run
-from training import error_of, weights
+from training import error_of, train, weights
 
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main
@@ -18,7 +18,6 @@ from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
 from hierbert.settings import load_config
 from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
-from hierbert.training.run import train
 from hierbert.vectors.cache import VectorCache
 
 
@@ -86,9 +85,7 @@ def test_both_heads_learn_what_decides(corpus, encoders, tmp_path, capsys, freez
     assert systems["hierbert"]["rouge1"]["mean"] > systems["Random"]["rouge1"]["mean"] + 0.2
     assert systems["Oracle"]["rouge1"]["mean"] == 1.0
     printed = capsys.readouterr().out
-    assert (
-        "LexRank" in printed and "Majority class" in printed and "hierbert-infer --model" in printed
-    )
+    assert "LexRank" in printed and "Majority class" in printed
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.resolved.yaml",

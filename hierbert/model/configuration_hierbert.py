@@ -20,6 +20,8 @@ SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters",
 SUMMARY_ORDERS = ("document", "score")
 LONGEST_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
+# Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
+STANDARD_TASKS = ("text-classification",)
 
 # These encoders number positions from padding_idx + 1, so that many fewer can be used.
 _OFFSET_POSITIONS = frozenset(
@@ -183,8 +185,11 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         """
         values = {"sentence_reach": None, **config_dict}
         if not cls.is_remote_code():
-            # hierbert's own pipelines are registered, and need no code of a model's folder.
-            values.pop("custom_pipelines", None)
+            # hierbert's own pipelines are registered, and need no code of a model's folder; those
+            # of transformers' own names are ours for such a model alone.
+            pipelines = values.pop("custom_pipelines", None) or {}
+            if kept := {name: pipelines[name] for name in STANDARD_TASKS if name in pipelines}:
+                values["custom_pipelines"] = kept
         return super().from_dict(values, **kwargs)
 
     @property

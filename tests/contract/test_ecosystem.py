@@ -70,7 +70,7 @@ def test_transformers_trainer_trains_and_evaluates(parts, tmp_path) -> None:
 def test_the_first_thing_that_a_model_answers_is_its_logits(parts) -> None:
     model, processor = parts
     output = model(**processor(["The court read the contract."]))
-    assert list(output.keys())[0] == "logits"
+    assert next(iter(output.keys())) == "logits"
     assert "logits" not in HierBertConfig.keys_to_ignore_at_inference
 
 

@@ -20,6 +20,7 @@ from inference import infer, save_model, the_error
 from small_models import build
 from torch import nn
 from torch.nn import functional as F
+from training import train
 from transformers import PreTrainedModel
 
 from hierbert import HierBertPredictor
@@ -37,7 +38,6 @@ from hierbert.prediction import predictor as predictor_module
 from hierbert.settings import load_config
 from hierbert.training import memory
 from hierbert.training.loop import TrainingLoop
-from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
 COMPILERS = [name for name in ("g++", "clang++", "c++") if shutil.which(name)]

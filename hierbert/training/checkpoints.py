@@ -37,7 +37,6 @@ _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _FORMAT = 3
 _NAME = re.compile(r"step_(\d{8,})(?:_(\d+))?")
-_BEST_NAME = re.compile(r"best_step_\d{8,}\.safetensors")
 
 
 class DamagedError(RunError):
@@ -165,7 +164,7 @@ def newest_whole(
         try:
             state = TrainerState.from_json(read_sealed(path)["state"])
             if state.best_step >= 0:
-                _check_or_restore_best(folder, state.best_file)
+                _check_or_restore_best(folder, state)
         except (DamagedError, ValueError, KeyError) as error:
             damaged.append((path, str(error)))
             continue
@@ -183,12 +182,12 @@ def save_best(
     Raises:
         RunError: The file cannot be written, on every process.
     """
-    path = folder / f"best_step_{state.best_step:08d}.safetensors"
+    path = _best(folder, state.best_step)
 
     def save() -> dict[str, Any]:
         with writing(path):
             write_whole(path, lambda aside: save_weights(model, aside))
-            return {"name": path.name, **_size_and_hash(path)}
+            return _size_and_hash(path)
 
     state.best_file = on_first_process(accelerator, save)
 
@@ -200,7 +199,8 @@ def load_best(folder: Path, model: nn.Module, state: TrainerState) -> None:
         RunError: The file is missing, damaged, or of another model.
     """
     try:
-        _load_weights(model, check_best(folder, state.best_file))
+        _check_file(_best(folder, state.best_step), state.best_file)
+        _load_weights(model, _best(folder, state.best_step))
     except (DamagedError, OSError, ValueError, SafetensorError) as error:
         raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
 
@@ -252,12 +252,15 @@ def prune(folder: Path, newest: Path, keep: int, damaged: Sequence[Path]) -> Non
     needed = set()
     for path in kept:
         # What a damaged one needs cannot be said, and nothing can be made of it.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads((path / _STATE).read_text(encoding="utf-8"))
-            needed.add(content["state"]["best_file"].get("name"))
-    for best in folder.glob("best_step_*.safetensors"):
-        if best.name not in needed:
-            best.unlink(missing_ok=True)
+            needed.add(_best(folder, content["state"]["best_step"]))
+    for best in {*folder.glob("best_step_*.safetensors")} - needed:
+        best.unlink(missing_ok=True)
+
+
+def _best(folder: Path, step: int) -> Path:
+    return folder / f"best_step_{step:08d}.safetensors"
 
 
 def _new_checkpoint(folder: Path, step: int) -> Path:
@@ -279,26 +282,16 @@ def _load_weights(model: nn.Module, path: Path) -> None:
             weight.copy_(weights[name])
 
 
-def check_best(folder: Path, entry: dict[str, Any]) -> Path:
-    """The file of best weights that a state's entry means; a DamagedError if it is another."""
-    name = entry.get("name")
-    if not isinstance(name, str) or not _BEST_NAME.fullmatch(name):
-        raise DamagedError(f"it names no file of best weights, but {name!r:.60}")
-    _check_file(folder / name, entry)
-    return folder / name
-
-
-def _check_or_restore_best(folder: Path, entry: dict[str, Any]) -> None:
-    """Check a file of best weights; write it anew where a checkpoint holds the same."""
+def _check_or_restore_best(folder: Path, state: TrainerState) -> None:
+    """Check the file of best weights; write it anew where a checkpoint holds the same."""
+    best = _best(folder, state.best_step)
     try:
-        check_best(folder, entry)
+        _check_file(best, state.best_file)
     except DamagedError as error:
-        if not _BEST_NAME.fullmatch(str(entry.get("name"))):
-            raise
         for path in find_checkpoints(folder):
             with contextlib.suppress(DamagedError, OSError):
-                _check_file(path / _WEIGHTS, entry)
-                write_bytes(folder / entry["name"], (path / _WEIGHTS).read_bytes())
+                _check_file(path / _WEIGHTS, state.best_file)
+                write_bytes(best, (path / _WEIGHTS).read_bytes())
                 log.warning(f"{error}; it is written anew from {path}, which has the same weights")
                 return
         raise

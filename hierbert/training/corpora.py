@@ -1,7 +1,6 @@
 """The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hierbert.config import RunConfig
@@ -13,20 +12,9 @@ from hierbert.log import log
 from hierbert.tasks.task import Task, learn_tasks
 
 
-@dataclass(frozen=True)
-class Corpora:
-    """Examples of each split, and what is learnt of them.
-
-    Attributes:
-        splits: "train" and "validation", with at least one example, and "test" where it is given.
-        tasks: At least one.
-    """
-
-    splits: dict[str, list[Example]]
-    tasks: list[Task]
-
-
-def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> Corpora:
+def load_corpora(
+    config: RunConfig, given: Mapping[str, Any] | None = None
+) -> tuple[dict[str, list[Example]], list[Task]]:
     """Read all documents of a run and check them before anything costs time.
 
     Args:
@@ -34,7 +22,8 @@ def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> C
         given: Documents of splits by name, in place of those that the settings name.
 
     Returns:
-        The examples, unlabelled ones included.
+        Examples of "train" and "validation", at least one each, and "test" where it is given,
+        unlabelled ones included; and what is learnt of them, at least one task.
 
     Raises:
         ConfigError: A setting is at odds with the data.
@@ -73,7 +62,7 @@ def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> C
         splits["test"] = test
     for name, examples in splits.items():
         _report(name, examples, tasks)
-    return Corpora(splits, tasks)
+    return splits, tasks
 
 
 def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:

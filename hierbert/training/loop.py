@@ -18,17 +18,12 @@ from hierbert.log import Progress, log
 from hierbert.model.answering import collate_inputs
 from hierbert.model.heads import HEADS
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.tasks.evaluation import StoppedError, answer_documents
+from hierbert.tasks.evaluation import StoppedError, answer_documents, choose_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
 from hierbert.training.callbacks import Callback
 from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
-from hierbert.training.nonfinite import (
-    HELP,
-    find_nonfinite,
-    leave_out_or_stop,
-    score_validation,
-)
+from hierbert.training.nonfinite import HELP, find_nonfinite, leave_out_or_stop, not_finite
 from hierbert.training.optimization import (
     build_optimizer,
     build_schedule,
@@ -262,9 +257,12 @@ class TrainingLoop:
             )
         except StoppedError:
             self._stop()
-        scores, metric, problem = score_validation(
-            self.config, self.model, answers, self.validation, self.tasks, self.state.step
-        )
+        name = self.config.training.metric
+        scores = score_answers(answers, self.validation, self.tasks, self.model)
+        metric = choose_metric(name, scores, self.tasks)
+        figures = {"loss": scores["loss"], **({} if name == "loss" else {"metric": metric})}
+        what = f"validation after step {self.state.step}"
+        problem = not_finite(what, figures, answers, self.validation)
         better = problem is None and self.state.note_scores(metric, scores)
         if better:
             save_best(self.folder / "checkpoints", self.model, self.state, self.accelerator)
@@ -292,7 +290,6 @@ class TrainingLoop:
             self.state.evaluations_without_gain += 1
             log.info(f"never the best: {problem}")
         self.state.evaluation_due = False
-        self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
         log.info(line_text(line))
 
@@ -323,9 +320,7 @@ class TrainingLoop:
                 self.folder, self.model, self.optimizer, self.accelerator, self.identity
             )
         state = found or TrainerState(identity=self.identity.hashes)
-        state.metrics_lines = self.trackers.begin(
-            state.metrics_lines, state.step, state.evaluation_due
-        )
+        self.trackers.begin(state.step if state.evaluation_due else state.step + 1)
         if found is None:
             self.identity.save(self.folder, self.accelerator)
         return state, damaged

@@ -11,12 +11,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from hierbert.config import RunConfig
 from hierbert.errors import RunError
-from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.tasks.evaluation import Answer, choose_metric, score_answers
+from hierbert.tasks.evaluation import Answer
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.task import Task
 
 MOST_IN_A_ROW = 10
 """So many steps in a row that are not finite end a run that skips them: it is not the documents."""
@@ -77,28 +74,6 @@ def leave_out_or_stop(
     if in_a_row >= MOST_IN_A_ROW:
         raise RunError(f"{line}; it is the last of {in_a_row} such steps in a row; {HELP}")
     return f"left out: {line}"
-
-
-def score_validation(
-    config: RunConfig,
-    model: HierBertForDocuments,
-    answers: Sequence[Answer],
-    documents: Sequence[PreparedDocument],
-    tasks: Sequence[Task],
-    step: int,
-) -> tuple[dict[str, float], float, str | None]:
-    """Score the answers to the validation documents after a step.
-
-    Returns:
-        Every figure; the one that chooses checkpoints, greater is better; and why the weights
-        cannot be chosen by it, None where they can.
-    """
-    scores = score_answers(answers, documents, tasks, model)
-    metric = choose_metric(config.training.metric, scores, tasks)
-    figures = {"loss": scores["loss"]}
-    if config.training.metric != "loss":
-        figures["metric"] = metric
-    return scores, metric, not_finite(f"validation after step {step}", figures, answers, documents)
 
 
 def not_finite(

@@ -47,45 +47,38 @@ class Trackers:
         step = known.pop("step")
         self.accelerator.log(known, step=step)
 
-    def begin(self, lines: int, step: int, evaluation_due: bool = False) -> int:
+    def begin(self, first: int) -> None:
         """Drop the lines of what is about to be done again, and start the other trackers.
 
         Args:
-            lines: How many there were when the state was saved that the run goes on from.
-            step: Of that state.
-            evaluation_due: Whether that state is yet to be evaluated at its step.
-
-        Returns:
-            How many of them are whole, and kept.
+            first: The first step whose figures are yet to come.
 
         Raises:
             RunError: The file cannot be read or written, or another tracker does not start; on
                 every process.
         """
 
-        def begin_here() -> int:
-            kept = []
+        def begin_here() -> None:
             with writing(self.path):
                 if self.path.exists():
-                    for line in self.path.read_bytes().split(b"\n")[:lines]:
-                        its_step = _step_of(line)
-                        # A file shortened by damage may go on with a line too late.
-                        if its_step is not None and its_step <= step:
+                    kept = []
+                    for line in self.path.read_bytes().split(b"\n"):
+                        step = _step_of(line)
+                        if step is not None and step < first:
                             kept.append(line + b"\n")
-                        elif line and its_step is None:
+                        elif line and step is None:
                             log.warning(f"{self.path}: a damaged line is dropped: {line!r:.60}")
                     write_bytes(self.path, b"".join(kept))
             if self.accelerator.log_with:
-                self._start_others(step if evaluation_due else step + 1)
-            return len(kept)
+                self._start_others(first)
 
-        return on_first_process(self.accelerator, begin_here)
+        on_first_process(self.accelerator, begin_here)
 
-    def _start_others(self, step: int) -> None:
+    def _start_others(self, first: int) -> None:
         names = [str(getattr(kind, "value", kind)) for kind in self.accelerator.log_with]
         id_file = self.path.with_name("wandb_id.txt")
         # TensorBoard hides what it has of later steps, W&B goes on with the run of this folder.
-        options: dict[str, dict[str, Any]] = {"tensorboard": {"purge_step": step}}
+        options: dict[str, dict[str, Any]] = {"tensorboard": {"purge_step": first}}
         try:
             if "wandb" in names:
                 if not id_file.is_file():

@@ -16,6 +16,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
 from hierbert.config import RunConfig
+from hierbert.data.document import Example
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, RunError, quote, type_name
 from hierbert.files import cache_folder
@@ -26,10 +27,10 @@ from hierbert.prediction.predictor import HierBert
 from hierbert.settings import load_config
 from hierbert.tasks.evaluation import Answer, answer_documents, check_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, prepare_documents
-from hierbert.tasks.task import Scored
+from hierbert.tasks.task import Scored, Task
 from hierbert.training.building import build_model
 from hierbert.training.callbacks import Callback
-from hierbert.training.corpora import Corpora, load_corpora
+from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.memory import allow_large_pages, bound_memory, choose_tokens_per_forward
 from hierbert.training.nonfinite import not_finite
@@ -135,7 +136,7 @@ class HierBertTrainer:
         with run_lock(self.config, accelerator):
             allow_large_pages()
             run = _Run(self.config, accelerator)
-            run.prepare(load_corpora(self.config, self.given), self._given_model(), resume)
+            run.prepare(*load_corpora(self.config, self.given), self._given_model(), resume)
             run.train(resume, stop or StopSignals(), self.callbacks)
             self.results = run.score()
             self.report = run.save(self.results)
@@ -194,18 +195,19 @@ class _Run:
 
     def prepare(
         self,
-        corpora: Corpora,
+        corpora: dict[str, list[Example]],
+        tasks: Sequence[Task],
         given: tuple[HierBertForDocuments, HierBertProcessor] | None,
         resume: bool,
     ) -> None:
         """Check everything, then make model and documents ready, in the order of what it costs."""
         config, accelerator = self.config, self.accelerator
-        self.tasks = corpora.tasks
-        check_metric(config.training.metric, self.tasks, corpora.splits["validation"])
+        self.tasks = tasks
+        check_metric(config.training.metric, tasks, corpora["validation"])
         set_seed(config.seed)
-        self.model, self.processor = build_model(config, self.tasks, corpora.splits["train"], given)
-        for task in self.tasks:
-            task.check(corpora.splits, self.model.config)
+        self.model, self.processor = build_model(config, tasks, corpora["train"], given)
+        for task in tasks:
+            task.check(corpora, self.model.config)
         cache = cache_folder(config.training.cache_dir)
         kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
         if config.training.freeze_encoder:
@@ -214,7 +216,7 @@ class _Run:
         self.model.to(accelerator.device)
         choose_tokens_per_forward(config, accelerator, self.model, self.folder)
         self.splits: dict[str, list[PreparedDocument]] = {}
-        for name, examples in corpora.splits.items():
+        for name, examples in corpora.items():
             # The first process fills the cache that the others then read.
             with accelerator.main_process_first():
                 self.splits[name] = prepare_documents(

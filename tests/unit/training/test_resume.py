@@ -10,7 +10,7 @@ from small_runs import outcome, results_of
 from training import KilledError, dying
 
 from hierbert.cli.train import main
-from hierbert.training import checkpoints, loop, nonfinite
+from hierbert.training import checkpoints, loop
 from hierbert.training.loop import TrainingLoop
 
 STEPS = 6  # of a run of `arguments`
@@ -92,7 +92,7 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
         evaluate(self)
 
     monkeypatch.setattr(TrainingLoop, "_evaluate", noting)
-    monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: scripted[now[0]])
+    monkeypatch.setattr(loop, "choose_metric", lambda *_: scripted[now[0]])
     assert main(arguments(*extra, f"run_dir={tmp_path / 'whole'}")) == 0
     for deaths, after in enumerate((1, 2, 1, 0)):
         with dying(PLACES[place], after), contextlib.suppress(KilledError):

@@ -94,6 +94,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(arguments, tmp_path, capsys)
             "label_mean": 0.0,
             "label_scale": 1.0,
             "evaluated_step": 2,
+            "metrics_lines": 1,
             "schedule_steps": 6,
         }
         (path / "state.json").unlink()

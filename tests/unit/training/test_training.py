@@ -16,7 +16,7 @@ from training import error_of, weights
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main
 from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
-from hierbert.training import nonfinite
+from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import peak_memory_mib, resources
 from hierbert.vectors.cache import VectorCache
@@ -58,7 +58,7 @@ def test_both_heads_learn_what_decides(arguments, tmp_path, freeze) -> None:
 
 def test_early_stopping_keeps_the_best_weights(arguments, tmp_path, monkeypatch) -> None:
     metrics = iter([0.5, 0.9, 0.4, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(nonfinite, "choose_metric", lambda *_: next(metrics))
+    monkeypatch.setattr(loop, "choose_metric", lambda *_: next(metrics))
     assert main(arguments("training.epochs=6", "training.patience=2")) == 0
     # The best in the second epoch, then two without a gain.
     results, final = results_of(tmp_path / "run"), weights(tmp_path / "run")

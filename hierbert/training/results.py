@@ -94,12 +94,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def save_model(
-    folder: Path,
-    model: HierBertForDocuments,
-    processor: HierBertProcessor,
-    accelerator: Accelerator,
-) -> None:
+def save_model(folder: Path, model: HierBertForDocuments, processor: HierBertProcessor) -> None:
     """Write the model and its processor as `from_pretrained` reads them to `folder`, whole.
 
     Raises:
@@ -107,8 +102,7 @@ def save_model(
     """
 
     def write(aside: Path) -> None:
-        state = accelerator.unwrap_model(model).state_dict()
-        model.save_pretrained(aside, state_dict=state)
+        model.save_pretrained(aside)
         processor.save_pretrained(aside)
 
     with writing(folder):

@@ -190,7 +190,7 @@ class _Run:
         self.config = config
         self.accelerator = accelerator
         self.started = time.monotonic()
-        # Tokens and seconds of parts of the run, for its rates; only frozen encoders run once.
+        # Tokens and seconds of parts of the run, for its rates.
         self.work: dict[str, tuple[int, float]] = {"encoding": (0, 0.0)}
 
     def prepare(
@@ -332,7 +332,7 @@ class _Run:
         """Write the model and the results; what there is to read of them."""
         report = ""
         if self.accelerator.is_main_process:
-            save_model(self.folder / "model", self.model, self.processor, self.accelerator)
+            save_model(self.folder / "model", self.model, self.processor)
             write_results(self.folder / "results.json", results)
             tables = [table for task in reversed(self.tasks) for table in task.tables(results)]
             report = "\n{}\n".format("\n\n".join(tables))

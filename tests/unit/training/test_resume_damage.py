@@ -146,4 +146,5 @@ def test_a_state_of_other_names_or_types_is_refused(values) -> None:
     with pytest.raises(ValueError, match=r"state has other values|is .* not of type"):
         TrainerState.from_json(values)
     whole = TrainerState(best_metric=0.5)
-    assert TrainerState.from_json(asdict(whole)) == whole
+    # What an earlier version counted follows from the steps.
+    assert TrainerState.from_json({**asdict(whole), "metrics_lines": 3}) == whole

@@ -1,4 +1,4 @@
-"""Builds the documentation: ``sphinx-build -W docs build/docs`` (extra ``hierbert[docs]``)."""
+"""Builds the documentation: ``sphinx-build -W docs build/docs`` (docs/requirements.txt)."""
 
 import sys
 from dataclasses import MISSING

@@ -181,7 +181,7 @@ def build_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
         "once and the time left is known (default: yes)",
     )
     add_ray = parser.add_argument_group(
-        "Ray (many machines; see the README): the same job, on all of them"
+        "Ray (many machines; see docs/ray.md): the same job, on all of them"
     ).add_argument
     add_ray("--engine", choices=("local", "ray"), default="local", help="default: local")
     add_ray("--actors", type=int, metavar="N", help="processes that hold the model (default: 1)")

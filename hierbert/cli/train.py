@@ -11,6 +11,7 @@ from hierbert.config import RunConfig
 from hierbert.errors import ConfigError
 from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
+from hierbert.settings_text import format_help
 from hierbert.training.signals import StopSignals
 
 DESCRIPTION = """
@@ -32,6 +33,8 @@ examples:
 FLAGS = {
     "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings.",
     **LOG_FLAGS,
+    "--print-config": "Print all settings as YAML, as they would be used, and stop.",
+    "--help": "Print this text and stop.",
 }
 
 
@@ -59,9 +62,10 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
             "train the weights of one with others, begin a new run in another run_dir with "
             "model.start_from=runs/NAME/model"
         )
-    command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, prog, FLAGS)
-    if command is None:
+    if "--help" in argv or "-h" in argv:
+        print(format_help(RunConfig, DESCRIPTION, EXAMPLES, prog, FLAGS), end="")
         return
+    command = parse_command_line(argv, RunConfig, FLAGS)
     resume = "--resume" in command.flags
     if resume:
         from hierbert.training.run_folder import load_resumed
@@ -69,7 +73,7 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
         config = load_resumed(command.config, command.overrides)
     else:
         config = load_config(RunConfig, command.config, command.overrides)
-    if command.print_config:
+    if "--print-config" in command.flags:
         print(dump_config(config, comments=True), end="")
         return
     # What imports torch comes after the checks that need none: mistakes are answered sooner.

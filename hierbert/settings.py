@@ -112,7 +112,8 @@ def check_settings(config: Any, prefix: str = "") -> None:
     Raises:
         ConfigError: A value is not allowed.
     """
-    for item in settings_of(type(config)):
+    schema: type = type(config)
+    for item in settings_of(schema):
         key, given = prefix + item.name, getattr(config, item.name)
         if item.section is not None:
             if type(given) is not item.section:
@@ -310,8 +311,8 @@ def _compose(text: str, source: str, hint: str = "") -> yaml.Node | None:
         return yaml.compose(text, _PlainLoader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        problem = f", line {line}: character U+{int(error.character):04X} in it"
-        raise ConfigError(f"{source}{problem}{hint}") from error
+        character = f"character U+{int(error.character):04X} in it"
+        raise ConfigError(f"{source}, line {line}: {character}{hint}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

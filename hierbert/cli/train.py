@@ -8,7 +8,7 @@ from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
 from hierbert.settings_text import format_help
@@ -88,13 +88,15 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     from hierbert.training.callbacks import Callback
     from hierbert.training.trainer import HierBertTrainer
 
+    typed = "hierbert-train" if Path(sys.argv[0]).stem == "hierbert-train" else prog
+
     class Report(Callback):
         """Prints what a run found, before anything is pushed."""
 
         def on_end(self, results: Mapping[str, Any]) -> None:
             if is_first_process():
                 print(trainer.report)
-                print(f"\nGo on with:\n  {_inference_command(config)}")
+                print(f"\nGo on with:\n  {inference_command(config, typed)}")
 
     trainer = HierBertTrainer(config=config, callbacks=[Report()])
     logging.set_verbosity_error()
@@ -104,30 +106,35 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
-            log.info(f"go on with: train.py --config {saved} --resume")
+            log.info(f"go on with: {_as_typed(typed)} --config {saved} --resume")
         raise
 
 
-def _inference_command(config: RunConfig) -> str:
-    """The command that answers with the model: of the test documents where they are one file."""
-    model = Path(config.run_dir) / "model"
-    is_script = Path(sys.argv[0]).name == "train.py"
-    command = ["python infer.py" if is_script else "hierbert-infer", f"--model {_quoted(model)}"]
+def inference_command(config: RunConfig, typed: str) -> str:
+    """The command that answers with the model: of the test documents where they are one file.
+
+    Args:
+        config: Settings of the run.
+        typed: What the user called to train, such as ``train.py`` or ``hierbert train``.
+    """
+    command = [_as_typed(typed.replace("train", "infer"))]
+    command.append(f"--model {_quoted(Path(config.run_dir) / 'model')}")
     test = config.data.test
     if isinstance(test, list) and len(test) == 1:
         test = test[0]
     if isinstance(test, str) and Path(test).is_file():
         command.append(f"--input {_quoted(test)}")
-        for flag, value, default in (
-            ("--text-column", config.data.text_column, "text"),
-            ("--id-column", config.data.id_column, None),
-            ("--encoding", config.data.encoding, "utf-8"),
-        ):
+        for name, default in (("text_column", "text"), ("id_column", None), ("encoding", "utf-8")):
+            value = getattr(config.data, name)
             if value is not None and value != default:
-                command.append(f"{flag} {_quoted(value)}")
+                command.append(f"{flag_setting(name)} {_quoted(value)}")
     else:
         command.append("--input docs.jsonl")
     return " ".join([*command, "--output answers.jsonl"])
+
+
+def _as_typed(name: str) -> str:
+    return f"python {name}" if name.endswith(".py") else name
 
 
 def _quoted(word: str | Path) -> str:

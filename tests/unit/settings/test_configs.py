@@ -30,7 +30,8 @@ def test_a_config_is_what_its_header_says_and_reads_again_as_written(
     lines = re.match(r"(#.*\n)*", text)
     assert lines is not None
     header = re.sub("^# ?", "", lines[0], flags=re.MULTILINE)
-    assert (found := commands(header)), "the header shows no command"
+    found = commands(header)
+    assert found, "the header shows no command"
     for arguments in found:
         command = parse_command_line(arguments, RunConfig, FLAGS)
         assert command.config is not None and command.config.resolve() == path
@@ -58,7 +59,8 @@ def test_help_lists_every_setting_with_its_default(capsys) -> None:
 
 
 def test_the_examples_of_help_are_understood() -> None:
-    assert len(found := commands(EXAMPLES)) >= 4
+    found = commands(EXAMPLES)
+    assert len(found) >= 4
     for arguments in found:
         command = parse_command_line(arguments, RunConfig, FLAGS)
         if command.config and command.config.parts[0] == "configs":

@@ -107,7 +107,7 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text += "and the time left is known (default: yes)"
     add("--check", action=argparse.BooleanOptionalAction, default=True, help=text)
     ray = parser.add_argument_group(
-        "Ray (many machines; see the README): the same job, on all of them"
+        "Ray (many machines; see docs/ray.md): the same job, on all of them"
     ).add_argument
     ray("--engine", choices=("local", "ray"), default="local", help="default: local")
     ray("--actors", type=_count, metavar="N", help="processes that hold the model (default: 1)")

@@ -60,7 +60,7 @@ IN_MEMORY = "documents in memory"
 
 
 class HierBertTrainer:
-    """Trains a model on labelled or summarized documents, and scores it.
+    """Trains a model on labelled or summarized documents, and scores it::
 
         trainer = HierBertTrainer("bert-base-uncased", rows, config={"data.label_column": "label"})
         results = trainer.train()
@@ -202,7 +202,7 @@ class _Run:
         self.accelerator = accelerator
         self.started = time.monotonic()
         # Tokens and seconds of parts of the run, for its rates.
-        self.work: dict[str, tuple[int, float]] = {}
+        self.work: dict[str, tuple[int, float]] = {"encoding": (0, 0.0)}
 
     def prepare(
         self,

@@ -21,6 +21,7 @@ exclude_patterns = ["requirements.txt"]
 html_theme = "furo"
 html_title = f"hierbert {release}"
 html_show_sourcelink = False
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 

@@ -23,7 +23,7 @@ import json, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from accelerate import Accelerator
 from hierbert.tasks import evaluation as answers
-from hierbert.vectors import store
+from hierbert.vectors import cache, store
 from hierbert.cli.train import main
 from hierbert.training.loop import TrainingLoop
 
@@ -51,6 +51,8 @@ def killed_step(self, plan):
         os.kill(os.getpid(), signal.SIGKILL)
     step(self, plan)
 
+# Else all documents are one batch, and the second process has nothing to encode.
+cache._TOKENS_PER_BATCH = 300
 # The end of a run takes the processes' connection down, which the next one needs.
 Accelerator.end_training = lambda self: None
 TrainingLoop._collate, TrainingLoop._step = noting_collate, killed_step

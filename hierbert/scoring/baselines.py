@@ -48,7 +48,7 @@ def lexrank(
     ``reach + 1`` sentences: at most 24 bytes for each sentence and each place of its reach.
 
     Args:
-        sentences: The document's sentences.
+        sentences: Of the document.
         threshold: None for continuous LexRank, where the walk follows the cosines; else the walk
             follows the pairs whose cosine is above it, all alike (the paper takes 0.1).
         reach: With a threshold, sentences further apart are no pair; at least 1.
@@ -76,12 +76,7 @@ def textrank(sentences: Sequence[str]) -> list[float]:
 
     The similarity of two sentences is the number of different words they share over the sum of
     the logarithms of their lengths in words; all words count, stemmed where they are ASCII.
-
-    Args:
-        sentences: The document's sentences.
-
-    Returns:
-        One score per sentence; they sum to 1.
+    It gives one score per sentence; they sum to 1.
     """
     if not sentences:
         return []
@@ -137,10 +132,9 @@ class LabelBaseline:
     Attributes:
         name: Its key in results.
         title: What tables and model cards call it.
-        problem_types: What it applies to: ``single_label``, ``multi_label``, ``regression``.
-        predict: Called with the texts of the labelled training documents, their labels as
-            references of `hierbert.scoring.label_scores`, and the texts to answer; gives
-            predictions for that function.
+        problem_types: What it applies to; see `hierbert.scoring.Metric`.
+        predict: Called with the texts of the labelled training documents, their labels and the
+            texts to answer; labels and answers are as in `hierbert.scoring.label_scores`.
     """
 
     name: str
@@ -149,21 +143,18 @@ class LabelBaseline:
     predict: Callable[[Sequence[str], npt.NDArray[Any], Sequence[str]], npt.ArrayLike]
 
 
+def _majority(texts: Sequence[str], labels: npt.NDArray[Any], asked: Sequence[str]) -> list[int]:
+    # Of equally frequent labels the first seen.
+    return [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
+
+
 LABEL_BASELINES: list[LabelBaseline] = [
+    LabelBaseline("majority", "Majority class", ("single_label",), _majority),
     LabelBaseline(
-        name="majority",
-        title="Majority class",
-        problem_types=("single_label",),
-        # Of equally frequent labels the first seen.
-        predict=lambda texts, labels, asked: (
-            [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
-        ),
-    ),
-    LabelBaseline(
-        name="majority",
-        title="Mean",
-        problem_types=("regression",),
-        predict=lambda texts, labels, asked: [labels.mean()] * len(asked),
+        "majority",
+        "Mean",
+        ("regression",),
+        lambda texts, labels, asked: [labels.mean()] * len(asked),
     ),
 ]
 
@@ -175,17 +166,14 @@ def label_baselines(
     asked: Sequence[str],
     references: npt.ArrayLike,
 ) -> dict[str, dict[str, float]]:
-    """The scores of every label baseline.
+    """The scores of every label baseline, empty where it does not apply to the problem type.
 
     Args:
-        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        problem_type: See `hierbert.scoring.label_scores`.
         texts: Of the labelled training documents, at least one.
-        labels: Theirs, as references of `hierbert.scoring.label_scores`.
+        labels: Theirs, as references of that function.
         asked: Texts of the labelled documents to score.
         references: Their labels, in the same form.
-
-    Returns:
-        For each baseline its scores, empty where it does not apply to the problem type.
     """
     scores: dict[str, dict[str, float]] = {baseline.name: {} for baseline in LABEL_BASELINES}
     for baseline in LABEL_BASELINES:

@@ -1,7 +1,4 @@
-"""The words that ROUGE and the oracle count, in any script.
-
-There is one tokenizer, so that the oracle optimizes what the metric measures. It does not split
-sentences and does not count the words of a length budget (`hierbert.model.selection` does).
+"""The words that ROUGE and the oracle count, so that the oracle optimizes what ROUGE measures.
 
 Invariant: for ASCII text the words are those of ``rouge_score`` with the same stemming.
 """
@@ -32,14 +29,7 @@ class RougeWords:
         self._separated = _Separated()
 
     def tokenize(self, text: str) -> list[str]:
-        """Split a text into words.
-
-        Args:
-            text: Any text.
-
-        Returns:
-            The words in order, empty for a text without any.
-        """
+        """The words of any text in order."""
         if text.isascii():
             folded = text.lower()
         else:

@@ -4,7 +4,7 @@ Invariant: for ASCII text the words are those of ``rouge_score`` with the same s
 """
 
 import unicodedata
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from rouge_score.tokenizers import DefaultTokenizer
 
@@ -19,14 +19,7 @@ class RougeWords:
     normalization (NFKC) and case folding. In scripts that put no spaces between words (Chinese,
     Japanese, Thai, Lao, Khmer, Burmese) each character is a word. ASCII words of more than 3
     characters are stemmed (Porter), other words are left as they are.
-
-    Args:
-        stem: Whether to stem, as ``use_stemmer`` of ``rouge_score``.
     """
-
-    def __init__(self, stem: bool = True) -> None:
-        self.stem = stem
-        self._separated = _Separated()
 
     def tokenize(self, text: str) -> list[str]:
         """The words of any text in order."""
@@ -35,9 +28,7 @@ class RougeWords:
         else:
             folded = unicodedata.normalize("NFKC", text).casefold()
             folded = unicodedata.normalize("NFKC", folded)
-        words = folded.translate(self._separated).split()
-        if not self.stem:
-            return words
+        words = folded.translate(_SEPARATED).split()
         return [_stem(word) if word.isascii() else word for word in words]
 
 
@@ -57,12 +48,11 @@ class _Separated(dict[int, str]):
         return replacement
 
 
-@cache
-def _stemmer() -> DefaultTokenizer:
-    return DefaultTokenizer(use_stemmer=True)
+_SEPARATED = _Separated()
+_STEMMER = DefaultTokenizer(use_stemmer=True)
 
 
 @lru_cache(maxsize=1 << 17)
 def _stem(word: str) -> str:
     """The stem that ``rouge_score`` gives to one lower-case ASCII word; Porter is slow."""
-    return "".join(_stemmer().tokenize(word))
+    return "".join(_STEMMER.tokenize(word))

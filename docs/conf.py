@@ -21,6 +21,8 @@ exclude_patterns = ["requirements.txt"]
 html_theme = "furo"
 html_title = f"hierbert {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]

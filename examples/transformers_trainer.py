@@ -36,7 +36,10 @@ def collate(batch):
 
 def score(evaluated):
     """The part of labels that are right."""
-    return {"accuracy": (evaluated.predictions.argmax(1) == evaluated.label_ids).mean()}
+    logits = evaluated.predictions
+    if isinstance(logits, tuple):  # Of a model that summarizes, sentences' scores come after them.
+        logits = logits[0]
+    return {"accuracy": (logits.argmax(1) == evaluated.label_ids).mean()}
 
 
 arguments = TrainingArguments(

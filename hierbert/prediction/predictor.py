@@ -42,7 +42,7 @@ _PASSES_PER_BATCH = 16
 
 
 class HierBert(PushToHubMixin):
-    """Answers for documents of any length.
+    """Answers for documents of any length::
 
         model = HierBert.from_pretrained("runs/quickstart/model")
         model.classify(texts)[0].label
@@ -380,7 +380,7 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory.
         """
         asked = {"classification": label_column, "summarization": summary_column}
-        tasks = [task for task in tasks_of_model(self.model.config) if asked.get(task.name, "")]
+        tasks = [task for task in tasks_of_model(self.model.config) if asked.get(task.name, task)]
         columns = Columns(
             text_column,
             label_column if "classification" in self.model.heads else None,

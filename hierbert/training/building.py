@@ -45,7 +45,11 @@ def build_model(
     """
     own: dict[str, Any] = {"classification": False, "summarization": False}
     for task in tasks:
-        own |= task.model_settings(config, train)
+        made = task.model_settings(config, train)
+        # More than one may have settings of its head, or read a feature.
+        for shared in {"head_settings", "features"} & made.keys():
+            made[shared] = {**own.get(shared, {}), **made[shared]}
+        own |= made
     settings, place = config.model, "the model that was given"
     if trained is None and settings.start_from is not None:
         place = f"model.start_from={settings.start_from}"

@@ -60,7 +60,7 @@ IN_MEMORY = "documents in memory"
 
 
 class HierBertTrainer:
-    """Trains a model on labelled or summarized documents, and scores it.
+    """Trains a model on labelled or summarized documents, and scores it::
 
         trainer = HierBertTrainer("bert-base-uncased", rows, config={"data.label_column": "label"})
         results = trainer.train()

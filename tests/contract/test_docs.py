@@ -9,6 +9,7 @@ import argparse
 import csv
 import functools
 import gzip
+import importlib
 import itertools
 import json
 import os
@@ -195,6 +196,28 @@ def page_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "page"
 
 
+@pytest.fixture
+def _registries() -> Iterator[None]:
+    """What a page registers is forgotten after it."""
+    registries = [
+        getattr(importlib.import_module(f"hierbert.{module}"), name)
+        for module, name in (
+            ("model.heads", "HEADS"),
+            ("model.features", "FEATURES"),
+            ("tasks.task", "TASKS"),
+            ("scoring.metric", "METRICS"),
+            ("scoring.baselines", "LABEL_BASELINES"),
+            ("scoring.baselines", "SUMMARY_BASELINES"),
+            ("data.readers", "READERS"),
+        )
+    ]
+    before = [registry.copy() for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry.clear()
+        (registry.extend if isinstance(registry, list) else registry.update)(entries)
+
+
 def run_shell(block: Block, encoder: Path) -> None:
     """Run the commands of a block, with a small encoder and one epoch."""
     for command in commands(block.text):
@@ -215,6 +238,7 @@ def small(source: str, encoder: Path) -> str:
     return source.replace('"user/name"', '"runs/quickstart/model"')
 
 
+@pytest.mark.usefixtures("_registries")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_runs_or_says_why_not(name, page_folder, encoders, monkeypatch) -> None:
     space: dict[str, Any] = {"__name__": "page"}

@@ -448,16 +448,6 @@ result = [predictor.model.config.summary_limit, predictor.commit]
     assert len(hub.commits("bob/moves")) == 2
     asked = [line for line in hub.requests[before:] if "bob/moves/resolve/main" in line]
     assert asked and all(line.endswith("/config.json") for line in asked)
-    # A job on Ray has all its processes load that commit.
-    code = """
-from hierbert.prediction.on_ray.engine import Cluster, _answering
-of_job = _answering(
-    "bob/moves", None, None, None, None, False, {"revision": revision}, False, Cluster()
-)
-result = of_job.options
-"""
-    found = author.run(code, revision=first.oid).result
-    assert found == {"revision": first.oid}
 
 
 def test_datasets_of_the_hub_train(hub, author) -> None:

@@ -1,29 +1,32 @@
-"""Predictions as rows, and rows as jsonl, csv or parquet files that are there whole or not at all.
+"""Predictions as rows, and rows as jsonl, csv or parquet, in files or on standard output.
 
 A job keeps its rows as JSON lines, whatever the format; files of any format are made of them, each
-in one rename. Invariant: all formats hold the same content, but for halves of surrogate pairs: only
-JSON can write them, csv and parquet hold U+FFFD in their place, and a number behind labels that
-would otherwise become the same.
+there whole or not at all. Invariant: all formats hold the same content, but for halves of surrogate
+pairs: only JSON can write them, csv and parquet hold U+FFFD in their place, and a number behind
+labels that would otherwise become the same.
 """
 
 import contextlib
 import csv
 import json
+import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_whole
+from hierbert.log import log
+from hierbert.prediction.units import InputRow, UnitEnd, UnitName
 
 if TYPE_CHECKING:
     from hierbert.prediction.predictions import Prediction
 
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_PER_GROUP = 1_000
-_CHARACTERS_PER_GROUP = 10_000_000
+_BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -54,6 +57,21 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     if prediction.omission is not None:
         row["omission"] = vars(prediction.omission)
     return row
+
+
+def failure(row: InputRow, why: str) -> dict[str, Any]:
+    """What is kept of a row that could not be answered, and why not, in a line."""
+    return {"location": row.location, "id": row.id, "reason": why}
+
+
+def error_row(number: int, failed: dict[str, Any]) -> dict[str, Any]:
+    """A row of errors.jsonl: the number of an input's row, from 1, and what `failure` gave."""
+    return {"row": number, **failed}
+
+
+def is_error_row(values: Any) -> bool:
+    """Whether something that was read is a row of errors.jsonl."""
+    return isinstance(values, dict) and list(values) == ["row", "location", "id", "reason"]
 
 
 def output_format(path: str, given: str | None) -> str:
@@ -99,7 +117,7 @@ class _PlainEnds:
         self._stream.write(row.removesuffix(_CSV_END) + "\n")
 
 
-class StreamWriter:
+class RowWriter:
     """Writes rows to an open stream as they come.
 
     Args:
@@ -129,11 +147,11 @@ class StreamWriter:
         self._csv.writerow({name: _cell(value) for name, value in _encodable(row).items()})
 
 
-def write_rows(parts: Sequence[Path], output: Path, kind: str) -> None:
+def write_rows(lines: Iterable[bytes], output: Path, kind: str) -> None:
     """Write rows into a file that is there whole or not at all.
 
     Args:
-        parts: Files of JSON lines, in order.
+        lines: The rows as JSON, each ended by a newline.
         output: The file to make or replace.
         kind: One of `FORMATS`.
 
@@ -141,37 +159,28 @@ def write_rows(parts: Sequence[Path], output: Path, kind: str) -> None:
         OSError: The output cannot be written.
     """
     write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[kind]
-    write_whole(output, lambda aside: write(parts, aside))
+    write_whole(output, lambda aside: write(lines, aside))
 
 
-def _write_jsonl(parts: Sequence[Path], aside: Path) -> None:
+def _write_jsonl(lines: Iterable[bytes], aside: Path) -> None:
     with aside.open("wb") as file:
-        for part in parts:
-            with part.open("rb") as lines:
-                shutil.copyfileobj(lines, file, 1 << 20)
+        file.writelines(lines)
 
 
-def _lines(parts: Sequence[Path]) -> Iterator[str]:
-    for part in parts:
-        # Plain newlines alone end a row; universal newlines would cut at those within strings.
-        with part.open(encoding="utf-8", newline="\n") as lines:
-            yield from lines
-
-
-def _write_csv(parts: Sequence[Path], aside: Path) -> None:
+def _write_csv(lines: Iterable[bytes], aside: Path) -> None:
     with aside.open("w", encoding="utf-8", newline="") as file:
-        writer = StreamWriter(file, "csv")
-        for line in _lines(parts):
+        writer = RowWriter(file, "csv")
+        for line in lines:
             writer.write(json.loads(line))
 
 
-def _write_parquet(parts: Sequence[Path], aside: Path) -> None:
+def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = None
     with contextlib.ExitStack() as stack:
-        for group in _groups(_lines(parts)):
+        for group in _groups(lines):
             if schema is None:
                 schema = _schema(group[0], pa)
                 writer = stack.enter_context(pq.ParquetWriter(aside, schema))
@@ -181,17 +190,17 @@ def _write_parquet(parts: Sequence[Path], aside: Path) -> None:
             pq.write_table(pa.table({"id": pa.array([], pa.string())}), aside)
 
 
-def _groups(lines: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
+def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
     """Rows in groups of bounded size."""
     group: list[dict[str, Any]] = []
-    characters = 0
+    size = 0
     for line in lines:
         row = json.loads(line)
         group.append(_encodable({**row, "omission": row.get("omission")}))
-        characters += len(line)
-        if len(group) == _ROWS_PER_GROUP or characters >= _CHARACTERS_PER_GROUP:
+        size += len(line)
+        if len(group) == _ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
             yield group
-            group, characters = [], 0
+            group, size = [], 0
     if group:
         yield group
 
@@ -201,27 +210,20 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
     sentence = pa.struct(
         [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]
     )
-    counts = [("segments", pa.int64()), ("sentences", pa.int64())]
+    counts = ("segments", "sentences", "tokens", "characters")
     types = {
         "id": pa.string(),
+        "label": pa.float64() if isinstance(row.get("label"), float) else pa.string(),
         "labels": pa.list_(pa.string()),
+        "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
         "summary": pa.string(),
         "sentences": pa.list_(sentence),
         "document_vector": pa.list_(pa.float32()),
         "segment_vectors": pa.list_(pa.list_(pa.float32())),
         "segment_spans": pa.list_(pa.list_(pa.int64())),
-        "omission": pa.struct([*counts, ("tokens", pa.int64()), ("characters", pa.int64())]),
+        "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
-    columns = []
-    for name, value in row.items():
-        if name == "label":
-            kind = pa.float64() if isinstance(value, float) else pa.string()
-        elif name == "probabilities":
-            kind = pa.struct([(label, pa.float64()) for label in value])
-        else:
-            kind = types[name]
-        columns.append((name, kind))
-    return pa.schema(columns)
+    return pa.schema([(name, types[name]) for name in row])
 
 
 def _encodable(row: dict[str, Any]) -> dict[str, Any]:
@@ -269,3 +271,62 @@ def _replace_surrogates(value: Any, names: dict[str, str]) -> Any:
 
 def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+class StandardOutput:
+    """Takes answers as `parts.UnitWriter` does, and prints each as it comes; nothing is kept.
+
+    Args:
+        kind: "jsonl" or "csv".
+
+    Attributes:
+        answers: Rows that were answered.
+        failures: Rows that could not be; each is told on standard error.
+        shortened: Documents that `max_segments` took something from.
+        omitted_segments: How many it took from all of them.
+
+    Raises:
+        RunError: Standard output is closed.
+    """
+
+    def __init__(self, kind: str) -> None:
+        if sys.stdout is None:
+            raise RunError("--output -: standard output is closed")
+        # Whatever the locale says: the output is UTF-8 with plain newlines.
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        self._writer = RowWriter(sys.stdout, kind)
+        self.answers = self.failures = self.shortened = self.omitted_segments = 0
+
+    def start(self, unit: UnitName) -> None:
+        """Nothing is kept by units."""
+
+    def end(self, end: UnitEnd) -> None:
+        """Nothing is kept by units."""
+
+    def answer(self, row: InputRow, answer: dict[str, Any]) -> None:
+        """Print a row.
+
+        Raises:
+            RunError: The disk behind standard output is full or gone.
+            BrokenPipeError: The reader of standard output went away.
+        """
+        try:
+            self._writer.write(answer)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Python flushes standard output once more at exit; give it somewhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise RunError(f"--output - cannot be written: {error_text(error)}") from error
+        self.answers += 1
+        if omission := answer.get("omission"):
+            self.shortened += 1
+            self.omitted_segments += omission["segments"]
+
+    def fail(self, row: InputRow, why: str) -> None:
+        """Say that a row could not be answered."""
+        self.failures += 1
+        name = "" if row.id is None else f", id {row.id!r}"
+        number = self.answers + self.failures
+        log.warning(f"row {number} ({row.location}{name}) is not answered: {why}")

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from inference import answer, save_model
 
-from hierbert.prediction.outputs import StreamWriter, encode_line, write_rows
+from hierbert.prediction.answer_files import RowWriter, encode_line, write_rows
 
 AWKWARD = st.text(
     st.one_of(st.sampled_from("\r\n\",\0\ufeff\x85\u2028' ;\\"), st.characters(codec="utf-8"))
@@ -39,12 +39,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 def test_csv_gives_back_every_text(tmp_path_factory, fields: list[tuple[str, str]]) -> None:
     folder = tmp_path_factory.mktemp("csv")
     rows = make_rows(fields)
-    lines = folder / "part.jsonl"
-    with lines.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(map(encode_line, rows))
-    write_rows([lines], folder / "out.csv", "csv")
+    lines = [encode_line(row).encode() for row in rows]
+    write_rows(lines, folder / "out.csv", "csv")
     stream = io.StringIO(newline="")
-    writer = StreamWriter(stream, "csv")
+    writer = RowWriter(stream, "csv")
     for row in rows:
         writer.write(row)
     (folder / "stream.csv").write_bytes(stream.getvalue().encode("utf-8"))
@@ -56,7 +54,7 @@ def test_csv_gives_back_every_text(tmp_path_factory, fields: list[tuple[str, str
 
 def test_rows_of_csv_end_in_a_newline_alone(tmp_path) -> None:
     stream = io.StringIO(newline="")
-    writer = StreamWriter(stream, "csv")
+    writer = RowWriter(stream, "csv")
     for row in ({"id": "a\r", "label": 1.5}, {"id": "b", "label": 2.0}):
         writer.write(row)
     assert stream.getvalue() == 'id,label,omission\n"a\r",1.5,\nb,2.0,\n'

@@ -1,4 +1,3 @@
-import copy
 import random
 from collections import Counter
 from fractions import Fraction
@@ -174,9 +173,9 @@ english = st.lists(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.one_of(ascii_texts, english), st.booleans())
-def test_ascii_words_are_those_of_rouge_score(text, stem):
-    assert RougeWords(stem).tokenize(text) == DefaultTokenizer(use_stemmer=stem).tokenize(text)
+@given(st.one_of(ascii_texts, english))
+def test_ascii_words_are_those_of_rouge_score(text):
+    assert RougeWords().tokenize(text) == DefaultTokenizer(use_stemmer=True).tokenize(text)
 
 
 @pytest.mark.parametrize(
@@ -207,12 +206,6 @@ def test_every_word_has_a_letter_digit_or_mark_and_no_space():
     for word in RougeWords().tokenize(" ".join(alphabet)):
         assert word and not word.isspace() and "_" not in word
         assert not any(character.isspace() for character in word)
-
-
-def test_words_can_be_copied():
-    words = RougeWords()
-    words.tokenize("é")
-    assert copy.deepcopy(words).tokenize("Running é") == ["run", "é"]
 
 
 def test_brute_force_itself_is_greedy_and_not_exhaustive():

@@ -1,9 +1,7 @@
-"""Texts to a model's inputs, and a model's outputs to labels and sentences.
-
-The counterpart of a tokenizer for whole documents: `HierBertForDocuments` reads what it returns.
-"""
+"""Texts to a model's inputs: the counterpart of a tokenizer for whole documents."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,8 +14,16 @@ from .segmentation import DocumentText, SegmentedDocument, Segmenter
 
 # Of a batch of documents, where nothing else is asked for.
 TOKENS_PER_BATCH = 16_384
-# A call of the tokenizer takes so many.
-DOCUMENTS_PER_CALL = 32
+# Of the tokenizer.
+_DOCUMENTS_PER_CALL = 32
+# Settings of a processor, which are in its model's config too.
+SEGMENTATION_SETTINGS = (
+    "max_tokens_per_segment",
+    "overlap_sentences",
+    "max_segments",
+    "max_segments_policy",
+    "list_unit",
+)
 
 
 class HierBertProcessor(SavedWithCode, ProcessorMixin):
@@ -25,7 +31,7 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
 
     Args:
         tokenizer: The encoder's fast tokenizer.
-        max_tokens_per_segment: See `Segmenter`, as the next four.
+        max_tokens_per_segment: As `Segmenter` takes it, and so the next four.
         overlap_sentences: Sentences repeated at the start of the next segment.
         max_segments: Most segments of a document; None for no limit.
         max_segments_policy: "head", "tail", "head_tail" or "spread".
@@ -51,31 +57,18 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         self.max_segments_policy = max_segments_policy
         self.list_unit = list_unit
         super().__init__(tokenizer, **kwargs)
-        self._segmenter = Segmenter(
-            tokenizer,
-            max_tokens_per_segment=max_tokens_per_segment,
-            overlap_sentences=overlap_sentences,
-            max_segments=max_segments,
-            max_segments_policy=max_segments_policy,
-            list_unit=list_unit,
-        )
+        own = {name: getattr(self, name) for name in SEGMENTATION_SETTINGS}
+        self._segmenter = Segmenter(tokenizer, **own)
 
     @classmethod
     def from_config(
         cls, tokenizer: PreTrainedTokenizerBase, config: HierBertConfig
     ) -> "HierBertProcessor":
-        """The processor that goes with a model: its segmentation is in the model's config."""
-        return cls(
-            tokenizer,
-            max_tokens_per_segment=config.segment_tokens,
-            overlap_sentences=config.overlap_sentences,
-            max_segments=config.max_segments,
-            max_segments_policy=config.max_segments_policy,
-            list_unit=config.list_unit,
-        )
+        """The processor of a model, whose config holds the same settings."""
+        return cls(tokenizer, **{name: getattr(config, name) for name in SEGMENTATION_SETTINGS})
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What `save_pretrained` writes: the settings, without the segmenter built from them."""
+        """The settings, for `save_pretrained`, without the segmenter made of them."""
         values = super().to_dict(*args, **kwargs)
         values.pop("_segmenter", None)
         return values
@@ -83,6 +76,12 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
     def segment(self, documents: Sequence[DocumentText]) -> list[SegmentedDocument]:
         """Cut documents into segments; see `Segmenter.__call__`."""
         return self._segmenter(documents)
+
+    def segment_each(self, documents: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
+        """Cut documents into segments as they come; there may be no end of them."""
+        coming = iter(documents)
+        while part := list(islice(coming, _DOCUMENTS_PER_CALL)):
+            yield from self.segment(part)
 
     def __call__(self, documents: DocumentText | Sequence[DocumentText]) -> BatchFeature:
         """Make a batch of documents.
@@ -92,7 +91,7 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
                 or segments.
 
         Returns:
-            What `collate` returns, as a `BatchFeature` (so that `.to(device)` works).
+            The tensors of `collate`, in a `BatchFeature` (so that `.to(device)` works).
 
         Raises:
             ValueError: There is no document at all.
@@ -140,15 +139,14 @@ def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
         int64 tensors: `input_ids` (T,), `sentence_index` (T,), `segment_lengths` (P,), and
         those of `collate_structure`.
     """
-    sentences = [len(document.sentence_spans) for document in documents]
-    shifted, before = [], 0
-    for document, count in zip(documents, sentences, strict=True):
+    indices, before = [], 0
+    for document in documents:
         index = document.sentence_index.long()
-        shifted.append(torch.where(index >= 0, index + before, index))
-        before += count
+        indices.append(torch.where(index >= 0, index + before, index))
+        before += len(document.sentence_spans)
     return {
         "input_ids": torch.cat([document.input_ids for document in documents]).long(),
-        "sentence_index": torch.cat(shifted),
+        "sentence_index": torch.cat(indices),
         "segment_lengths": torch.cat([document.segment_lengths for document in documents]),
         **collate_structure(documents),
     }
@@ -164,14 +162,13 @@ def collate_structure(documents: Sequence[SegmentedDocument]) -> dict[str, Tenso
         int64 tensors: `segments_per_document` (D,), `sentences_per_document` (D,),
         `sentence_segments` (N,) counted through the batch, `sentence_tokens` (N,).
     """
-    segments = [len(document.segment_lengths) for document in documents]
-    home, before = [], 0
-    for document, count in zip(documents, segments, strict=True):
-        home.append(document.sentence_segments + before)
-        before += count
+    segments, before = [], 0
+    for document in documents:
+        segments.append(document.sentence_segments + before)
+        before += len(document.segment_lengths)
     return {
-        "segments_per_document": torch.tensor(segments),
+        "segments_per_document": torch.tensor([len(d.segment_lengths) for d in documents]),
         "sentences_per_document": torch.tensor([len(d.sentence_spans) for d in documents]),
-        "sentence_segments": torch.cat(home),
+        "sentence_segments": torch.cat(segments),
         "sentence_tokens": torch.cat([document.sentence_tokens for document in documents]),
     }

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hierbert.cli.common import CommandLineParser
 from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import ConfigError, flag_setting
+from hierbert.model.selection import SUMMARY_BUDGETS as BUDGETS
+from hierbert.model.selection import SUMMARY_ORDERS
 from hierbert.prediction.outputs import FORMATS, output_format
 from hierbert.prediction.target import Target
 
@@ -39,7 +41,6 @@ exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a m
         143 when interrupted
 """
 
-BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 _NUMBERS = ("batch_tokens", "rows_per_shard", *BUDGETS[:4])
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 PROBED = ("dtype", "tokens_per_forward")
@@ -111,7 +112,7 @@ def build_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
     add_budget("--max-tokens", type=int, metavar="N")
     add_budget("--max-characters", type=int, metavar="N")
     add_budget("--ratio", type=float, metavar="R", help="part of the document's words, 0 to 1")
-    budget.add_argument("--order", choices=("document", "score"))
+    budget.add_argument("--order", choices=SUMMARY_ORDERS)
     budget.add_argument(
         "--redundancy", type=float, metavar="R", help="avoid repetition: 0 (off) to 1"
     )

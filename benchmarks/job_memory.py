@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common.cells import answer, free_memory_gib, run_cell
+from benchmarks.common.cells import MIB, answer, run_cell, usable_memory_gib
 from benchmarks.common.figures import Finding
 from benchmarks.common.machine import machine_facts, peak_rss_bytes, show_machine
 from benchmarks.common.models import save_model
@@ -54,7 +54,7 @@ def run_job(request: dict[str, Any], output: str) -> None:
     code = infer([word for name in names for word in (f"--{name}", request[name])] + more)
     if code:
         raise SystemExit(code)
-    answer(output, {"peak_mib": peak_rss_bytes() / 2**20})
+    answer(output, {"peak_mib": peak_rss_bytes() / MIB})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,9 +89,8 @@ def main(argv: list[str] | None = None) -> int:
                 }
                 kind = "shards" if shards else "one file"
                 say(f"{short:,} short and {long:,} long documents, {kind}")
-                cell = run_cell(
-                    "benchmarks.job_memory", request, _TIMEOUT_SECONDS, free_memory_gib()
-                )
+                limit = usable_memory_gib()
+                cell = run_cell("benchmarks.job_memory", request, _TIMEOUT_SECONDS, limit)
                 if cell.result is None:
                     raise SystemExit(f"the job did not end: {cell.stopped}")
                 cells.append(
@@ -99,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
                         "short": short,
                         "long": long,
                         "shards": shards,
-                        "input_mib": corpus.stat().st_size / 2**20,
+                        "input_mib": corpus.stat().st_size / MIB,
                         "peak_mib": cell.result["peak_mib"],
                         "seconds": cell.seconds,
                     }

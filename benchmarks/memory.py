@@ -14,12 +14,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common.cells import GIB, Cell, free_memory_gib, run_cell
+from benchmarks.common.cells import GIB, MIB, Cell, Cells, usable_memory_gib
 from benchmarks.common.figures import Finding, Spread, ratios, steadiness
-from benchmarks.common.report import NO_VERDICT, choose_sizes, findings_table, finish, table
+from benchmarks.common.report import (
+    NO_VERDICT,
+    bench_parser,
+    choose_sizes,
+    findings_table,
+    finish,
+    table,
+)
 from benchmarks.common.rounds import say
 
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 MODES = ("keep", "recompute", "auto")
 FULL: dict[str, Any] = {
     "segments": (32, 128, 512),
@@ -36,19 +42,11 @@ QUICK: dict[str, Any] = {
     "timeout_seconds": 300,
 }
 _TIMED_STEPS = 2
-# Of the memory that is free: the rest is for the system and for this process.
-_SHARE_OF_FREE = 0.85
-MIB = 2**20
-BASELINE = "baseline"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small and without verdicts")
-    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
-    parser.add_argument("--output", help="JSON file; benchmarks/results/memory.json without it")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = bench_parser(__doc__, "memory")
     parser.add_argument("--segments", type=int, nargs="+", help="of the training steps")
     parser.add_argument("--timed-segments", type=int, help="of the timed steps")
     parser.add_argument("--rounds", type=int, help="of keep against recompute")
@@ -57,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Bench:
+class Bench(Cells):
     """The cells of one run.
 
     Args:
@@ -67,31 +65,22 @@ class Bench:
     """
 
     def __init__(self, encoder: str, seed: int, timeout_seconds: float) -> None:
-        self.encoder, self.seed, self.timeout_seconds = encoder, seed, timeout_seconds
-        self.cells: list[dict[str, Any]] = []
+        super().__init__(encoder=encoder, seed=seed)
+        self.timeout_seconds = timeout_seconds
 
     def step(self, mode: str, segments: int, steps: int = 1) -> Cell:
         """A training run of a small step and some of so many segments."""
         request = {"mode": mode, "segments": segments, "steps": steps}
-        return self._run("benchmarks.training_step", request)
+        return self.run("benchmarks.training_step", request, self.timeout_seconds)
 
-    def read(self, request: dict[str, Any]) -> Cell:
+    def read(self, **request: Any) -> Cell:
         """A cell of `benchmarks.reading`."""
-        return self._run("benchmarks.reading", request)
-
-    def _run(self, module: str, request: dict[str, Any]) -> Cell:
-        full = {**request, "encoder": self.encoder, "seed": self.seed}
-        limit = _SHARE_OF_FREE * free_memory_gib()
-        cell = run_cell(module, full, self.timeout_seconds, limit)
-        said = cell.stopped or f"{cell.seconds:.0f} s"
-        say(f"{' '.join(str(value) for value in request.values())}: {said}")
-        self.cells.append({"request": request, "result": cell.result, "stopped": cell.stopped})
-        return cell
+        return self.run("benchmarks.reading", request, self.timeout_seconds)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Run the benchmark."""
-    sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
+    sizes, full = choose_sizes(options, FULL, QUICK)
     bench = Bench(options.encoder, options.seed, sizes["timeout_seconds"])
     before = bench.step("keep", 1, steps=0)
     if before.result is None:
@@ -100,14 +89,10 @@ def measure(options: argparse.Namespace) -> None:
     grid = _grid(bench, list(sizes["segments"]), baseline)
     keep, recompute, probes = _times(bench, sizes["timed_segments"], sizes["rounds"])
     with tempfile.TemporaryDirectory() as folder:
-        bench.read({"kind": "prepare", "folder": folder})
-        request = {
-            "kind": "ours",
-            "folder": folder,
-            "tokens": sizes["tokens"],
-            "budget_seconds": 0.0,
-        }
-        inference = bench.read(request)
+        bench.read(kind="prepare", folder=folder)
+        inference = bench.read(
+            kind="ours", folder=folder, tokens=sizes["tokens"], budget_seconds=0.0
+        )
 
     findings = [
         _memory_finding(grid, list(sizes["segments"]), baseline),
@@ -143,7 +128,7 @@ def measure(options: argparse.Namespace) -> None:
         "machine": facts,
         "sizes": {**sizes, "segments": list(sizes["segments"])},
         "baseline_bytes": baseline,
-        "cells": bench.cells,
+        "cells": bench.done,
         "step_seconds": {"keep": keep, "recompute": recompute, "probes": probes},
         "targets": records,
     }
@@ -160,7 +145,7 @@ def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int]
             if mode == "keep":
                 measured = [(s, grid[mode, s]) for s in sizes[:number]]
                 need = forecast(measured, segments, baseline)
-            free = _SHARE_OF_FREE * free_memory_gib()
+            free = usable_memory_gib()
             if need is not None and need > free:
                 said = f"not tried: about {need:.0f} GiB by its growth, {free:.0f} GiB may be used"
                 say(f"{mode} {segments}: {said}")

@@ -87,6 +87,7 @@ def _attention(request: dict[str, Any]) -> Callable[[], object]:
     import torch
 
     from benchmarks.common.models import build_model
+    from hierbert.model.heads import Structure, Vectors
 
     model, _ = build_model(request["encoder"], request["seed"], summarization=True)
     head = model.summarizer
@@ -94,18 +95,23 @@ def _attention(request: dict[str, Any]) -> Callable[[], object]:
     sentences, hidden = request["units"], model.config.hidden_size
     segments = -(-sentences // _SENTENCES_PER_SEGMENT)
     generator = torch.Generator().manual_seed(request["seed"])
-    arguments = {
-        "sentence_vectors": torch.randn(sentences, hidden, generator=generator),
-        "segment_states": torch.randn(segments, hidden, generator=generator),
-        "document_vectors": torch.randn(1, hidden, generator=generator),
-        "sentences_per_document": torch.tensor([sentences]),
-        "sentence_segments": torch.arange(sentences) // _SENTENCES_PER_SEGMENT,
-        "sentence_tokens": torch.full((sentences,), _WORDS_PER_SENTENCE),
-    }
+    states = torch.randn(segments, hidden, generator=generator)
+    vectors = Vectors(
+        document=torch.randn(1, hidden, generator=generator),
+        segment=states,
+        segment_states=states,
+        sentence=torch.randn(sentences, hidden, generator=generator),
+        structure=Structure(
+            segments_per_document=torch.tensor([segments]),
+            sentences_per_document=torch.tensor([sentences]),
+            sentence_segments=torch.arange(sentences) // _SENTENCES_PER_SEGMENT,
+            sentence_tokens=torch.full((sentences,), _WORDS_PER_SENTENCE),
+        ),
+    )
 
     def task() -> None:
         with torch.inference_mode():
-            head(**arguments)
+            head(vectors)
 
     return task
 

@@ -15,20 +15,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common.cells import GIB, Cell, free_memory_gib, run_cell
+from benchmarks.common.cells import GIB, MIB, Cell, Cells
 from benchmarks.common.figures import Finding, Spread, steadiness
 from benchmarks.common.plot import Line, line_plot
 from benchmarks.common.report import (
     NO_VERDICT,
     RESULTS,
+    bench_parser,
     choose_sizes,
     findings_table,
     finish,
     table,
 )
-from benchmarks.common.rounds import say
 
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SYSTEMS = {
     "ours": "ours",
     "longformer": "Longformer",
@@ -58,18 +57,12 @@ QUICK: dict[str, Any] = {
     "max_gib": 4.0,
 }
 _LEAST_TOKENS = 512
-_SHARE_OF_FREE = 0.85
-MIB = 2**20
 Document = dict[str, dict[int, Cell]]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small and without verdicts")
-    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
-    parser.add_argument("--output", help="JSON file; benchmarks/results/scaling.json without it")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = bench_parser(__doc__, "scaling")
     parser.add_argument("--most-tokens", type=int, help="the longest document")
     parser.add_argument("--factor", type=int, help="between one length and the next")
     parser.add_argument("--sentences", type=int, nargs="+", help="of the parts that read them")
@@ -81,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Bench:
+class Bench(Cells):
     """The cells of one run.
 
     Args:
@@ -92,44 +85,31 @@ class Bench:
     """
 
     def __init__(self, encoder: str, seed: int, sizes: dict[str, Any], folder: str) -> None:
-        self.encoder, self.seed, self.sizes, self.folder = encoder, seed, sizes, folder
-        self.cells: list[dict[str, Any]] = []
+        budget = sizes["budget_seconds"]
+        super().__init__(encoder=encoder, seed=seed, folder=folder, budget_seconds=budget)
+        self.sizes = sizes
 
-    def run(self, kind: str, **request: Any) -> Cell:
-        """Run a cell of `benchmarks.reading`."""
+    def read(self, kind: str, **request: Any) -> Cell:
+        """A cell of `benchmarks.reading`."""
         ours = kind not in SYSTEMS or kind == "ours"
-        name = "our_timeout_seconds" if ours else "timeout_seconds"
-        limit = min(self.sizes["max_gib"], _SHARE_OF_FREE * free_memory_gib())
-        full = {
-            "kind": kind,
-            **request,
-            "budget_seconds": self.sizes["budget_seconds"],
-            "folder": self.folder,
-            "encoder": self.encoder,
-            "seed": self.seed,
-        }
-        cell = run_cell("benchmarks.reading", full, self.sizes[name], limit)
-        size = " ".join(f"{value:,}" for value in request.values())
-        say(f"{kind} {size}: {cell.stopped or f'{cell.seconds:.0f} s'}")
-        self.cells.append(
-            {"request": {"kind": kind, **request}, "result": cell.result, "stopped": cell.stopped}
-        )
-        return cell
+        timeout = self.sizes["our_timeout_seconds" if ours else "timeout_seconds"]
+        request = {"kind": kind, **request}
+        return self.run("benchmarks.reading", request, timeout, self.sizes["max_gib"])
 
 
 def measure(options: argparse.Namespace) -> None:
     """Run the benchmark."""
-    sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
+    sizes, full = choose_sizes(options, FULL, QUICK)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.encoder, options.seed, sizes, folder)
-        prepared = bench.run("prepare")
+        prepared = bench.read("prepare")
         if prepared.result is None:
             raise SystemExit(f"our model cannot be made: {prepared.stopped}")
         document = _documents(bench, sizes["most_tokens"], sizes["factor"])
         # Once more, on the other side of the longest document in time.
         again = None
         if sizes["most_tokens"] >= MANY_TOKENS:
-            again = bench.run("ours", tokens=FEW_TOKENS)
+            again = bench.read("ours", tokens=FEW_TOKENS)
         parts = _parts(bench, list(sizes["sentences"]), list(sizes["segments"]))
 
     from benchmarks.common.machine import machine_facts, show_machine
@@ -143,7 +123,7 @@ def measure(options: argparse.Namespace) -> None:
     )
     drawn.parent.mkdir(parents=True, exist_ok=True)
     drawn.write_text(draw(document), encoding="utf-8")
-    probes = [p for cell in bench.cells if cell["result"] for p in cell["result"].get("probes", [])]
+    probes = [p for cell in bench.done if cell["result"] for p in cell["result"].get("probes", [])]
     lines = [
         f"Scaling: {show_machine(facts)}.",
         "",
@@ -172,7 +152,7 @@ def measure(options: argparse.Namespace) -> None:
         "encoder": Path(options.encoder).name,
         "machine": facts,
         "sizes": {name: list(v) if isinstance(v, tuple) else v for name, v in sizes.items()},
-        "cells": bench.cells,
+        "cells": bench.done,
         "targets": records,
         "plot": drawn.name,
     }
@@ -186,7 +166,7 @@ def _documents(bench: Bench, most: int, factor: int) -> Document:
     while tokens <= most:
         for kind, cells in document.items():
             if all(cell.result is not None for cell in cells.values()):
-                cells[tokens] = bench.run(kind, tokens=tokens)
+                cells[tokens] = bench.read(kind, tokens=tokens)
         tokens *= factor
     return document
 
@@ -194,7 +174,7 @@ def _documents(bench: Bench, most: int, factor: int) -> Document:
 def _parts(bench: Bench, sentences: list[int], segments: list[int]) -> dict[str, dict[int, Cell]]:
     return {
         part: {
-            units: bench.run(part, units=units)
+            units: bench.read(part, units=units)
             for units in (segments if part == "aggregator" else sentences)
         }
         for part in PARTS

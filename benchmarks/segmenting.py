@@ -3,7 +3,7 @@
     python benchmarks/segmenting.py --data FOLDER
 
 Processor time of this process, so that neighbours on the machine count little; one thread. The
-documents are those of speed.py. benchmarks/estimate.py takes the figure as an option.
+documents are those of speed.py. The README's estimate of cost takes this figure.
 """
 
 import argparse
@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.figures import Spread
 from benchmarks.common.machine import machine_facts, show_machine
-from benchmarks.common.models import DEFAULT_ENCODER, load_tokenizer
-from benchmarks.common.report import RESULTS, finish
+from benchmarks.common.models import load_tokenizer
+from benchmarks.common.report import DEFAULT_ENCODER, RESULTS, finish
 from benchmarks.common.sample import draw, read_corpora
 from hierbert.model.processing_hierbert import HierBertProcessor
 

@@ -20,8 +20,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.cached_epoch import CachedEpochFailed, measure_epochs
 from benchmarks.common.figures import Finding, Spread, ratios, steadiness
 from benchmarks.common.machine import GemmProbe, machine_facts, show_machine
-from benchmarks.common.models import DEFAULT_ENCODER, Shape, load_tokenizer
-from benchmarks.common.report import NO_VERDICT, choose_sizes, findings_table, finish, table
+from benchmarks.common.models import Shape, load_tokenizer
+from benchmarks.common.report import (
+    NO_VERDICT,
+    bench_parser,
+    choose_sizes,
+    findings_table,
+    finish,
+    table,
+)
 from benchmarks.common.rounds import Rounds, run_rounds, say
 from benchmarks.common.sample import CORPORA, FOLDER_VARIABLE, Sample, draw, read_corpora
 from benchmarks.systems.lineup import (
@@ -63,14 +70,10 @@ COMPILED, INT8 = "ours, compile", "ours, dtype=int8"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small and without verdicts")
+    parser = bench_parser(__doc__, "speed")
     parser.add_argument(
         "--data", help=f"folder of the corpora movie-reviews and cuad (or {FOLDER_VARIABLE})"
     )
-    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
-    parser.add_argument("--output", help="JSON file; benchmarks/results/speed.json without it")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of torch; its own choice without it")
     for name, value in FULL.items():
         flag = f"--{name.replace('_', '-')}"
@@ -93,7 +96,7 @@ def measure(options: argparse.Namespace) -> bool:
         torch.set_num_threads(options.threads)
         # For the processes that are started from here.
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    sizes, full = choose_sizes(options, FULL, QUICK, DEFAULT_ENCODER)
+    sizes, full = choose_sizes(options, FULL, QUICK)
     corpora, note = read_corpora(options.data)
     full = full and sorted(corpora) == sorted(CORPORA)
     sample = draw(corpora, sizes["characters"], options.seed, note)

@@ -4,6 +4,7 @@ Invariant: a cell that is stopped says which limit stopped it; a cell that fails
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,10 +16,14 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+from benchmarks.common.rounds import say
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 _POLL_SECONDS = 0.05
 _LONGEST_REASON = 200
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
+# Of the memory that is free: the rest is for the system and for this process.
+_SHARE_OF_FREE = 0.85
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,41 @@ def run_cell(
         return Cell(result, "", seconds)
 
 
+class Cells:
+    """The cells of one run, kept for its JSON file.
+
+    Args:
+        **hidden: Goes into every request, and not into what is kept or said of it.
+    """
+
+    def __init__(self, **hidden: Any) -> None:
+        self.hidden = hidden
+        self.done: list[dict[str, Any]] = []
+
+    def run(
+        self,
+        module: str,
+        request: dict[str, Any],
+        timeout_seconds: float,
+        most_gib: float = math.inf,
+    ) -> Cell:
+        """Run a cell within the memory that is free, and say how it ended; see `run_cell`."""
+        limit = min(most_gib, usable_memory_gib())
+        cell = run_cell(module, {**request, **self.hidden}, timeout_seconds, limit)
+        size = " ".join(f"{v:,}" if isinstance(v, int) else str(v) for v in request.values())
+        say(f"{size}: {cell.stopped or f'{cell.seconds:.0f} s'}")
+        self.done.append({"request": request, "result": cell.result, "stopped": cell.stopped})
+        return cell
+
+
 def answer(output: str, result: dict[str, Any]) -> None:
     """Write what a cell measured, for the process that started it."""
     Path(output).write_text(json.dumps(result), encoding="utf-8")
 
 
-def free_memory_gib() -> float:
-    """Memory that processes can have now without swapping."""
-    return psutil.virtual_memory().available / GIB
+def usable_memory_gib() -> float:
+    """Memory that a cell may have now."""
+    return _SHARE_OF_FREE * psutil.virtual_memory().available / GIB
 
 
 def _watch(process: subprocess.Popen[bytes], timeout_seconds: float, max_rss_gib: float) -> str:

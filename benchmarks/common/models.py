@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from hierbert.encoders import resolve_encoder
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 LABELS = 2
 _HEAD_STANDARD_DEVIATION = 0.1
 

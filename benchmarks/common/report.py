@@ -1,7 +1,6 @@
-"""Results as tables of Markdown and as JSON; both say the same.
+"""The flags that benchmarks share, and results, as tables of Markdown and as JSON alike.
 
-A result keeps its lines of Markdown, so that benchmarks/README.md is filled from the JSON of the
-last run without measuring anything again.
+A result keeps its lines of Markdown, which benchmarks/README.md shows of the last full run.
 """
 
 import argparse
@@ -15,11 +14,27 @@ from benchmarks.common.cells import ROOT
 from benchmarks.common.figures import Finding
 
 RESULTS = ROOT / "benchmarks" / "results"
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 NO_VERDICT = "not a full run: nothing here is a verdict"
 
 
+def bench_parser(doc: str | None, name: str) -> argparse.ArgumentParser:
+    """The flags of every benchmark that has a full and a quick run.
+
+    Args:
+        doc: Of the benchmark's module; its first line is the description.
+        name: Of the result file.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small and without verdicts")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
+    parser.add_argument("--output", help=f"JSON file; benchmarks/results/{name}.json without it")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
 def choose_sizes(
-    options: argparse.Namespace, full: dict[str, Any], quick: dict[str, Any], encoder: str
+    options: argparse.Namespace, full: dict[str, Any], quick: dict[str, Any]
 ) -> tuple[dict[str, Any], bool]:
     """The sizes of a run, and whether it is a full one.
 
@@ -27,11 +42,10 @@ def choose_sizes(
         options: With `quick`, `encoder`, and a value or None for each size.
         full: The sizes of a full run.
         quick: Those of a quick one.
-        encoder: That of a full run.
 
     Returns:
-        Every size. The run is full with the full sizes, that encoder, the seed 0 and torch's own
-        number of threads; more rounds, more time and more memory leave it full.
+        Every size. The run is full with the full sizes, the usual encoder, the seed 0 and torch's
+        own number of threads; more rounds, more time and more memory leave it full.
     """
     usual = quick if options.quick else full
     sizes = {}
@@ -43,7 +57,7 @@ def choose_sizes(
         or (name.endswith(("rounds", "seconds", "max_gib")) and sizes[name] > value)
         for name, value in full.items()
     )
-    usual_run = options.encoder == encoder and options.seed == 0
+    usual_run = options.encoder == DEFAULT_ENCODER and options.seed == 0
     usual_run = usual_run and getattr(options, "threads", None) is None
     return sizes, enough and usual_run and not options.quick
 

@@ -24,7 +24,7 @@ from benchmarks.systems.long_transformer import LongTransformer
 from benchmarks.systems.naive import Naive
 from benchmarks.systems.ours import Ours
 from benchmarks.systems.sentence_transformer import SentenceTransformersEncode
-from hierbert.encoders import resolve_encoder
+from hierbert.loading.encoders import resolve_encoder
 
 MEAN, CLS = "ours, mean pooling", "ours, cls pooling"
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -66,13 +66,8 @@ def _main(argv: list[str], prog: str) -> None:
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
-    from hierbert.publishing.publish import (
-        Request,
-        describe,
-        prepare,
-        publish,
-    )
-    from hierbert.publishing.upload import Target, require_token
+    from hierbert.publishing.publish import describe, prepare, publish
+    from hierbert.publishing.upload import Request, require_token
 
     if not options.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
@@ -81,7 +76,10 @@ def _main(argv: list[str], prog: str) -> None:
     logging.disable_progress_bar()
     request = Request(
         model=options.model,
-        target=Target(options.repo, options.private, options.revision, options.message),
+        repo=options.repo,
+        private=options.private,
+        branch=options.revision,
+        message=options.message,
         run=options.run,
         license=options.license,
         card=options.card,

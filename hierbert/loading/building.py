@@ -5,15 +5,16 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
-from hierbert.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.loading.checks import bounded_building, refuse_not_finite
+from hierbert.loading.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
+from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.text_encoders import build_encoder
-from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 # Said, lest transformers ask at the terminal whether code may run.
 _NO_CODE = {"trust_remote_code": False}
@@ -76,28 +77,11 @@ def build_from_encoder(
             f"{place} cannot be loaded: its files are damaged or do not go together "
             f"({type(error).__name__}: {error_text(error)})"
         ) from error
-    tokenizer = _load_tokenizer(source, place, revision)
+    tokenizer = load_tokenizer(source, place, revision=revision)
     _forget_code(tokenizer, model.config.encoder_config)
     # Where these weights came from is a path of this machine; the name is what others know.
     model.config.encoder_config._name_or_path = lasting_name(name)
     return model, HierBertProcessor.from_config(tokenizer, model.config)
-
-
-def _load_tokenizer(source: str, place: str, revision: str | None) -> Any:
-    """The encoder's tokenizer; what loads without complaint and then reads nothing is refused."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, **_NO_CODE)
-    # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
-    except Exception as error:
-        raise ModelError(
-            f"the tokenizer of {place} cannot be loaded: {error_text(error)}"
-        ) from error
-    # Without its files a tokenizer is made of nothing but special tokens.
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise ModelError(
-            f"{place} has no vocabulary: its tokenizer files (tokenizer.json) are missing"
-        )
-    return tokenizer
 
 
 def _forget_code(tokenizer: Any, text_config: Any) -> None:

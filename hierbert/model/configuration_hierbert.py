@@ -22,8 +22,11 @@ LONGEST_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
 # Fields that say which of the first two heads a model has; those of further heads, `head_settings`.
 _HEAD_FLAGS = ("classification", "summarization")
-NO_HEADS: dict[str, Any] = {**dict.fromkeys(_HEAD_FLAGS, False), "head_settings": None}
-"""Settings of a model that has no head at all."""
+NO_HEADS: dict[str, Any] = {
+    **dict.fromkeys(_HEAD_FLAGS, False),
+    **dict.fromkeys(("head_settings", "features")),
+}
+"""Settings of a model that has no head at all, and so reads no feature."""
 
 _CHOICES = {
     "max_segments_policy": MAX_SEGMENTS_POLICIES,

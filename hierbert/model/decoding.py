@@ -92,14 +92,13 @@ class SummaryRule:
             vectors: Sentence vectors, float (N, H); without them redundancy has no effect.
         """
         texts = document.sentences
-        redundancy = 0.0 if vectors is None else self.redundancy
         return select_sentences(
             scores,
             sentence_costs(texts, self.budget, document.sentence_tokens.tolist()),
             self.budget.limit(texts),
             order=self.order,
-            redundancy=redundancy,
-            similarity=partial(Cosines, vectors) if redundancy else None,
+            redundancy=0.0 if vectors is None else self.redundancy,
+            similarity=None if vectors is None else partial(Cosines, vectors),
             selectable=self.selectable(texts),
         )
 

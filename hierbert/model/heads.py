@@ -41,7 +41,8 @@ class Structure:
     @classmethod
     def of(cls, inputs: Mapping[str, Any]) -> "Structure":
         """Those of a model's inputs that have these names."""
-        return cls(**{each.name: inputs.get(each.name) for each in fields(cls)})
+        values: dict[str, Any] = {each.name: inputs.get(each.name) for each in fields(cls)}
+        return cls(**values)
 
 
 @dataclass

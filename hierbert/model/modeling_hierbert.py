@@ -400,10 +400,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         inputs = {_ARGUMENTS.get(name, name): value for name, value in others.items()}
         if labels is not None:
             inputs["targets.classification"] = labels
-        known = {"targets": HEADS, "documents": HEADS, "features": FEATURES}
+        known = {"targets": [*HEADS], "documents": [*HEADS], "features": [*FEATURES]}
         for name in inputs:
             kind, _, rest = name.partition(".")
-            if rest.partition(".")[0] not in known.get(kind, ()):
+            if rest.partition(".")[0] not in known.get(kind, []):
                 raise TypeError(f"{name!r} is no argument of HierBertForDocuments.forward")
         asked = {name: head for name, head in self.heads.items() if heads is None or name in heads}
         reads_sentences = any("sentence" in head.reads for head in asked.values())
@@ -431,30 +431,27 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             own = {key.removeprefix(start): v for key, v in inputs.items() if key.startswith(start)}
             vectors.features[name] = feature(own, vectors.structure)
         answers: dict[str, Tensor] = {}
-        output = HierBertOutput(
-            scores=answers,
-            sentences_per_document=sentences_per_document,
-            document_vectors=vectors.document,
-            segment_vectors=vectors.segment,
-            sentence_vectors=vectors.sentence,
-        )
         losses: dict[str, Tensor] = {}
         for name, head in asked.items():
             scores = head(vectors)
             answers[name] = head.calibrated(scores, self.config)
-            if name in _OUTPUTS:
-                output[_OUTPUTS[name]] = answers[name]
             targets = inputs.get(f"targets.{name}")
             if targets is not None:
                 each, counted = head.losses(scores, targets, vectors.structure)
                 total = inputs.get(f"documents.{name}")
                 total = counted.sum() if total is None else total
                 losses[name] = each.sum() / max(1.0, float(total))
-        if losses:
-            output.losses = losses
-            weighted = [asked[n].loss_weight(self.config) * loss for n, loss in losses.items()]
-            output.loss = torch.stack(weighted).sum()
-        return output
+        weighted = [asked[name].loss_weight(self.config) * loss for name, loss in losses.items()]
+        return HierBertOutput(
+            loss=torch.stack(weighted).sum() if weighted else None,
+            **{field: answers[name] for name, field in _OUTPUTS.items() if name in answers},
+            scores=answers,
+            losses=losses or None,
+            sentences_per_document=sentences_per_document,
+            document_vectors=vectors.document,
+            segment_vectors=vectors.segment,
+            sentence_vectors=vectors.sentence,
+        )
 
 
 def _check_registered(kind: str, names: Iterable[str], registry: Mapping[str, Any]) -> None:

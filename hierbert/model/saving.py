@@ -107,7 +107,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
         files[_CONFIG] = _dumped(config)
     # The first format has no file for the processor.
     if processor is not None or (config is not None and tokenizer is not None):
-        own = {n: config[n] for n in SEGMENTATION_SETTINGS if n in (config or {})}
+        own = {n: v for n, v in (config or {}).items() if n in SEGMENTATION_SETTINGS}
         if not own.get("max_tokens_per_segment"):
             own.pop("max_tokens_per_segment", None)
         processor = {

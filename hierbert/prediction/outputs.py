@@ -37,8 +37,9 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
 
     Returns:
         `id`, then `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`, `start`,
-        `end`, `score`), `document_vector`, `segment_vectors`, `segment_spans`, and
-        `omission` where a limit on segments left something out.
+        `end`, `score`), the fields of heads of other kinds, `document_vector`,
+        `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left
+        something out.
     """
     row: dict[str, Any] = {"id": document_id}
     for name in ("label", "labels", "probabilities", "summary"):
@@ -47,6 +48,7 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
             row[name] = value
     if prediction.sentences is not None:
         row["sentences"] = [vars(sentence) for sentence in prediction.sentences]
+    row |= prediction.others
     for name in ("document_vector", "segment_vectors", "segment_spans"):
         value = getattr(prediction, name)
         if value is not None:
@@ -219,7 +221,7 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         elif name == "probabilities":
             kind = pa.struct([(label, pa.float64()) for label in value])
         else:
-            kind = types[name]
+            kind = types.get(name) or pa.array([value]).type
         columns.append((name, kind))
     return pa.schema(columns)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, flag_setting
-from hierbert.fingerprints import model_fingerprint
+from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import log
 from hierbert.prediction.inputs import Inputs, check_inputs
 from hierbert.prediction.job import Job, Question

@@ -11,8 +11,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from hierbert.errors import ModelError, error_text
+from hierbert.loading.model import check_folder, load_model
 from hierbert.model.saving import completed_files
-from hierbert.prediction.loading import check_folder, load_model
 from hierbert.publishing.runs import Run, public_settings
 from hierbert.settings import dump_config
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -13,35 +12,14 @@ from jinja2 import TemplateError
 from safetensors import safe_open
 from tqdm import tqdm
 
-from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, HierBertError, ModelError
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.card import CardSource, render_card
 from hierbert.publishing.files import CARD, Upload, card_bytes, plan_upload
 from hierbert.publishing.runs import base_model, find_run
-from hierbert.publishing.upload import Pushed, Target, push, require_token
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to publish.
-
-    Attributes:
-        model: The model folder.
-        target: Where it goes.
-        run: The run's folder; None looks beside the model.
-        license: Of the model; None takes the encoder's.
-        card: A card of the author's own, which is uploaded as it is.
-        overwrite_card: Whether a card that is there is replaced.
-    """
-
-    model: Path
-    target: Target
-    run: Path | None = None
-    license: str | None = None
-    card: Path | None = None
-    overwrite_card: bool = False
+from hierbert.publishing.upload import Pushed, Request, push, require_token
 
 
 def prepare(request: Request, online: bool) -> tuple[Upload, str]:
@@ -67,7 +45,7 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
     license = request.license
     if license is None and base is not None:
         license = encoder_license(base, online)
-    source = CardSource(request.target.repo, config, _count_weights(upload), run, license)
+    source = CardSource(request.repo, config, _count_weights(upload), run, license)
     try:
         return upload, render_card(source)
     # What a card is made of is checked but for the inner parts of the results.
@@ -97,13 +75,7 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
     upload, card = prepared or prepare(request, online=True)
     for line in describe(upload, card):
         log.info(line)
-    done = push(
-        upload,
-        card,
-        request.target,
-        overwrite_card=request.overwrite_card or request.card is not None,
-        license=request.license,
-    )
+    done = push(upload, card, request)
     if done.commit is None:
         log.info(f"nothing has changed: {done.url}")
     else:
@@ -120,21 +92,27 @@ def describe(upload: Upload, card: str) -> Iterator[str]:
     }
     width = max(map(len, sizes))
     for path, size in sizes.items():
-        yield f"  {path:<{width}}  {tqdm.format_sizeof(size, 'B'):>7}"
-    yield f"  {len(sizes)} files, {tqdm.format_sizeof(sum(sizes.values()), 'B')} together"
+        yield f"  {path:<{width}}  {_shown(size):>8}"
+    yield f"  {len(sizes)} files, {_shown(sum(sizes.values()))} together"
     if upload.left_out:
         yield f"  left out, for it is no part of the model: {', '.join(upload.left_out)}"
     if CARD in upload.left_out:
         yield f"  {CARD} in the folder is not the page's card: --card {CARD} would push it"
 
 
-def push_command(model: Path, target: Target, license: str | None = None) -> str:
+def _shown(size: int) -> str:
+    text = tqdm.format_sizeof(size)
+    number = text.rstrip("kMGT")
+    return f"{number} {text.removeprefix(number)}B"
+
+
+def push_command(request: Request) -> str:
     """The one command that pushes a model."""
-    words = ["python -m hierbert.publishing", str(model), "--repo", target.repo]
-    words[1] = f'"{model}"' if " " in str(model) else str(model)
-    words += ["--private"] if target.private else []
-    words += ["--revision", target.branch] if target.branch != "main" else []
-    words += ["--license", license] if license else []
+    words = ["python -m hierbert.publishing", str(request.model), "--repo", request.repo]
+    words[1] = f'"{request.model}"' if " " in words[1] else words[1]
+    words += ["--private"] if request.private else []
+    words += ["--revision", request.branch] if request.branch != "main" else []
+    words += ["--license", request.license] if request.license else []
     return " ".join(words)
 
 

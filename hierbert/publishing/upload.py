@@ -29,24 +29,35 @@ from hierbert.publishing.card_merge import merge_cards
 from hierbert.publishing.files import CARD, Upload, card_bytes, is_replaced
 
 _MAIN = "main"
-_UNREACHABLE = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
+_NETWORK = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where a model goes.
+class Request:
+    """What to publish, and where.
 
     Attributes:
+        model: The model folder.
         repo: user/name.
         private: Whether a new repository is private.
         branch: The branch to commit to; it is made where it is missing.
         message: Of the commit.
+        run: The run's folder; None looks beside the model.
+        license: Of the model, which a card that is there gets too; None takes the encoder's, and
+            leaves the card its own.
+        card: A card of the author's own, which is uploaded as it is.
+        overwrite_card: Whether a card that is there is replaced; else its author's words stay.
     """
 
+    model: Path
     repo: str
     private: bool = False
     branch: str = _MAIN
     message: str = "Upload model with hierbert"
+    run: Path | None = None
+    license: str | None = None
+    card: Path | None = None
+    overwrite_card: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,22 +112,13 @@ def check_token() -> str:
         raise _explained(error, "the token", token) from error
 
 
-def push(
-    upload: Upload,
-    card: str,
-    target: Target,
-    *,
-    overwrite_card: bool = False,
-    license: str | None = None,
-) -> Pushed:
+def push(upload: Upload, card: str, request: Request) -> Pushed:
     """Make a repository hold the model of an upload and no other, and its card.
 
     Args:
         upload: All files but the card.
-        card: The card as rendered.
-        target: Where they go.
-        overwrite_card: Whether a card that is there is replaced; else its author's words stay.
-        license: Licence that a card that is there gets; None leaves its own.
+        card: The card as rendered, or as its author wrote it.
+        request: Where they go.
 
     Returns:
         What was done.
@@ -125,41 +127,41 @@ def push(
         HubError: The token is missing or refused, the Hub cannot be reached, the repository is
             public though private was asked for, or someone else committed meanwhile.
     """
-    token = require_token()
-    api = HfApi(token=token)
     check_token()
+    token, repo = require_token(), request.repo
+    api = HfApi(token=token)
     try:
-        before = _open_repository(api, target)
+        before = _open_repository(api, request)
         there, old = _blobs(before), None
-        if CARD in there and not overwrite_card:
-            old = Path(api.hf_hub_download(target.repo, CARD, revision=before.sha)).read_bytes()
-        contents = {**upload.contents, CARD: _merged(card, old, license)}
+        if CARD in there and not request.overwrite_card and request.card is None:
+            old = Path(api.hf_hub_download(repo, CARD, revision=before.sha)).read_bytes()
+        contents = {**upload.contents, CARD: _merged(card, old, request.license)}
         gone = [path for path in sorted(there) if path not in contents and is_replaced(path)]
         if gone:
             log.info(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
         # Of these only the files that differ from those there are sent; no commit, where none does.
         made = api.create_commit(
-            target.repo,
+            repo,
             [
                 *(CommitOperationAdd(path, content) for path, content in contents.items()),
                 *(CommitOperationDelete(path) for path in gone),
             ],
-            commit_message=target.message,
-            revision=target.branch,
+            commit_message=request.message,
+            revision=request.branch,
             # Refused where someone else has committed since the card was merged.
             parent_commit=before.sha,
         )
-        url = f"{api.endpoint}/{target.repo}"
-        if target.branch != _MAIN:
-            url += f"/tree/{target.branch}"
-        after = _blobs(api.model_info(target.repo, revision=made.oid, files_metadata=True))
+        url = f"{api.endpoint}/{repo}"
+        if request.branch != _MAIN:
+            url += f"/tree/{request.branch}"
+        after = _blobs(api.model_info(repo, revision=made.oid, files_metadata=True))
         changed = [path for path in contents if after.get(path) != there.get(path)]
         return Pushed(url, made.oid if changed or gone else None, [*changed, *gone])
     except HierBertError:
         raise
     # Besides its own errors, huggingface_hub passes on those of the network and of Xet.
     except Exception as error:
-        raise _explained(error, target.repo, token) from error
+        raise _explained(error, repo, token) from error
 
 
 def _blobs(info: ModelInfo) -> dict[str, str | None]:
@@ -167,24 +169,24 @@ def _blobs(info: ModelInfo) -> dict[str, str | None]:
     return {file.rfilename: file.blob_id for file in info.siblings or ()}
 
 
-def _open_repository(api: HfApi, target: Target) -> ModelInfo:
+def _open_repository(api: HfApi, request: Request) -> ModelInfo:
     """The newest commit of the branch; the repository and the branch are made where missing."""
-    asked = {"revision": target.branch, "files_metadata": True}
+    asked = {"revision": request.branch, "files_metadata": True}
     try:
-        info = api.model_info(target.repo)
+        info = api.model_info(request.repo)
     except RepositoryNotFoundError:
-        api.create_repo(target.repo, private=target.private, exist_ok=True)
-        info = api.model_info(target.repo)
-    if target.private and not info.private:
+        api.create_repo(request.repo, private=request.private, exist_ok=True)
+        info = api.model_info(request.repo)
+    if request.private and not info.private:
         raise HubError(
-            f"{target.repo} is public, and a private page was asked for: make it private in its "
+            f"{request.repo} is public, and a private page was asked for: make it private in its "
             "settings on the Hub first, or push without asking for private"
         )
     try:
-        return api.model_info(target.repo, **asked)
+        return api.model_info(request.repo, **asked)
     except RevisionNotFoundError:
-        api.create_branch(target.repo, branch=target.branch, exist_ok=True)
-        return api.model_info(target.repo, **asked)
+        api.create_branch(request.repo, branch=request.branch, exist_ok=True)
+        return api.model_info(request.repo, **asked)
 
 
 def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
@@ -202,36 +204,30 @@ def _merged(card: str, old: bytes | None, license: str | None) -> bytes:
 
 def _explained(error: BaseException, what: str, token: str) -> HubError:
     """What went wrong, in a line that says what to do and never holds the token."""
-    place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     answered = next((e for e in chain if isinstance(e, HfHubHTTPError)), None)
     if answered is not None and answered.response is not None:
         status = answered.response.status_code
-        reason = error_text(answered.server_message or answered, token)
-        if status == 401:
-            return HubError(
-                "the Hub refuses this token (401): it is wrong or has ended; run "
-                "`hf auth login`, or set HF_TOKEN to a new one"
-            )
-        if status == 403:
-            return HubError(
-                f"the Hub does not let this token write {what} (403): {reason}; it needs write "
-                "access, and the name before the / must be yours or your organization's"
-            )
-        if status == 412:
-            return HubError(
-                f"{what} was changed by someone else in the meantime; push again to go on"
-            )
+        told = error_text(answered.server_message or answered, token)
         again = "; push again to go on" if status == 429 or status >= 500 else ""
-        return HubError(f"the Hub answered {status} for {what}: {reason}{again}")
-    unreachable = next(
-        (e for e in chain if type(e).__module__.split(".")[0] in _UNREACHABLE), None
-    ) or next((e for e in chain if isinstance(e, ConnectionError | TimeoutError)), None)
-    if unreachable is not None:
-        return Unreachable(
-            f"{place} cannot be reached, or the connection broke off "
-            f"({error_text(unreachable, token)}); what was uploaded stays: the same command goes on"
+        return HubError(
+            {
+                401: "the Hub refuses this token (401): it is wrong or has ended; run "
+                "`hf auth login`, or set HF_TOKEN to a new one",
+                403: f"the Hub does not let this token write {what} (403): {told}; it needs write "
+                "access, and the name before the / must be yours or your organization's",
+                412: f"{what} was changed by someone else in the meantime; push again to go on",
+            }.get(status, f"the Hub answered {status} for {what}: {told}{again}")
         )
+    for cause in chain:
+        if type(cause).__module__.split(".")[0] in _NETWORK or isinstance(
+            cause, ConnectionError | TimeoutError
+        ):
+            place = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+            return Unreachable(
+                f"{place} cannot be reached, or the connection broke off "
+                f"({error_text(cause, token)}); what was uploaded stays: the same command goes on"
+            )
     return HubError(f"{what} cannot be pushed: {error_text(error, token)}")

@@ -24,9 +24,9 @@ from hierbert.config import RunConfig
 from hierbert.data.epoch_plan import plan_epoch
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_json
+from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.probing import probe_tokens_per_forward
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process

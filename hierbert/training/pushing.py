@@ -5,8 +5,8 @@ from pathlib import Path
 from hierbert.config import PublishConfig
 from hierbert.errors import HierBertError, HubError
 from hierbert.log import is_first_process, log
-from hierbert.publishing.publish import Request, publish, push_command
-from hierbert.publishing.upload import Target, Unreachable, check_token, require_token
+from hierbert.publishing.publish import publish, push_command
+from hierbert.publishing.upload import Request, Unreachable, check_token, require_token
 
 
 def check_push(settings: PublishConfig) -> None:
@@ -42,14 +42,20 @@ def push_run(model: Path, settings: PublishConfig) -> None:
             pushes again.
     """
     assert settings.repo is not None
-    target = Target(settings.repo, settings.private, settings.revision or "main")
+    request = Request(
+        model,
+        repo=settings.repo,
+        private=settings.private,
+        branch=settings.revision or "main",
+        license=settings.license,
+    )
     try:
-        publish(Request(model=model, target=target, license=settings.license))
+        publish(request)
     except KeyboardInterrupt:
-        log.info(f"the run is whole; push it with: {push_command(model, target, settings.license)}")
+        log.info(f"the run is whole; push it with: {push_command(request)}")
         raise
     except HierBertError as error:
         raise HubError(
             f"the run is whole in {model.parent}, but its model was not pushed: {error}. Push it "
-            f"with: {push_command(model, target, settings.license)}"
+            f"with: {push_command(request)}"
         ) from error

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from hierbert.errors import RunError
 from hierbert.files import write_text
-from hierbert.fingerprints import add_settings, add_weights, plain_config
+from hierbert.loading.fingerprints import add_settings, add_weights, plain_config
 from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.prepared import PreparedDocument

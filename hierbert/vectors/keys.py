@@ -7,7 +7,7 @@ computed (tokens of a pass, the device) is in no hash; it changes float32 vector
 
 import hashlib
 
-from hierbert.fingerprints import add_settings, add_weights, plain_config
+from hierbert.loading.fingerprints import add_settings, add_weights, plain_config
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.segmentation import SegmentedDocument
 

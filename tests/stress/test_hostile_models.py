@@ -30,8 +30,8 @@ from small_models import build
 
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main as train_main
-from hierbert.encoders import check_encoder
 from hierbert.errors import HierBertError
+from hierbert.loading.encoders import check_encoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 
 TEXTS = ["The court read the contract. The judge was good.", "A film."]

@@ -161,7 +161,7 @@ DAMAGED_WEIGHTS: dict[str, tuple[Damage, str]] = {
     "weights with more bytes than said": (weights(lambda raw: raw + b"x"), "damaged or not whole"),
     "a header of 2**63 bytes": (
         weights(lambda raw: (2**63).to_bytes(8, "little") + raw[8:]),
-        "of which 9,223,372,036,854,775,808 of header",
+        "damaged or not whole",
     ),
     "a header of lists in lists": (
         weights(lambda raw: (100_000).to_bytes(8, "little") + ENDLESS.encode()),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -175,7 +175,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         address = urlsplit(self.path)
-        self.query = parse_qs(address.query)
         self.parts = [unquote(part) for part in address.path.strip("/").split("/")]
         self.body = self._read_body()
         with self.hub.lock:
@@ -237,15 +236,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._info(name, rest[1] if rest else "main")
         elif action == "tree":
             self._tree(name, rest[1], "/".join(rest[2:]))
-        elif action == "paths-info":
-            self._paths_info(name, rest[1])
-        elif action == "refs":
-            found = self._read(name)
-            branches = [
-                {"name": branch, "ref": f"refs/heads/{branch}", "targetCommit": commits[-1].oid}
-                for branch, commits in found.branches.items()
-            ]
-            self._send(200, {"branches": branches, "tags": [], "converts": []})
         elif action == "branch" and self.command == "POST":
             found = self._written(name)
             if rest[1] in found.branches:
@@ -422,31 +412,21 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _tree(self, name: str, revision: str, folder: str) -> None:
+        """All files in a folder, as clients ask for them that ask for all."""
         commit = self._at(name, revision)
-        prefix = f"{folder}/" if folder else ""
-        recursive = self.query.get("recursive", ["false"])[0].lower() in ("true", "1")
-        entries: dict[str, dict[str, Any]] = {}
-        for path, blob in sorted(commit.files.items()):
-            if not path.startswith(prefix):
-                continue
-            first, slash, _ = path.removeprefix(prefix).partition("/")
-            if slash:
-                own = {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
-                entries.setdefault(prefix + first, own)
-            if recursive or not slash:
-                entries[path] = _entry(path, blob)
-        if folder and not entries:
+        paths = [
+            path for path in sorted(commit.files) if path.startswith(f"{folder}/" * bool(folder))
+        ]
+        if not paths:
             raise _Refused(404, f"{folder} does not exist", "EntryNotFound")
-        self._send(200, list(entries.values()))
-
-    def _paths_info(self, name: str, revision: str) -> None:
-        commit = self._at(name, revision)
-        if self.headers.get("Content-Type", "").startswith("application/json"):
-            asked = json.loads(self.body)["paths"]
-        else:
-            asked = parse_qs(self.body.decode())["paths"]
-        found = [_entry(path, commit.files[path]) for path in asked if path in commit.files]
-        self._send(200, found)
+        blobs = ((path, commit.files[path]) for path in paths)
+        self._send(
+            200,
+            [
+                {"type": "file", "path": path, "oid": blob.oid, "size": len(blob.content)}
+                for path, blob in blobs
+            ],
+        )
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         commit = self._at(name, revision)
@@ -490,12 +470,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
-
-
-def _entry(path: str, blob: Blob) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(blob.content)}
-    entry["oid"] = blob.oid
-    if blob.lfs:
-        size = len(blob.content)
-        entry["lfs"] = {"oid": blob.sha256, "size": size, "pointerSize": 127 + len(str(size))}
-    return entry

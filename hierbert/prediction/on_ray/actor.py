@@ -21,7 +21,7 @@ import hierbert
 from hierbert import errors as error_classes
 from hierbert.data.document import Text
 from hierbert.errors import HierBertError, ModelError, RunError
-from hierbert.fingerprints import folder_fingerprint
+from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.model.decoding import SummaryRule
 from hierbert.prediction.batches import count_characters
 from hierbert.prediction.failures import Failures, error_row

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.files import FolderLock
-from hierbert.fingerprints import folder_fingerprint
+from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import log
 from hierbert.prediction.on_ray.actor import Answering
 from hierbert.prediction.on_ray.input import Reading

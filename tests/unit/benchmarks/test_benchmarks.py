@@ -6,7 +6,6 @@ import random
 import re
 import subprocess
 import sys
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from benchmarks import fill_readme, memory, reading, scaling, speed
+from benchmarks import memory, reading, scaling, speed
 from benchmarks.common import figures
 from benchmarks.common.cells import Cell, run_cell
 from benchmarks.common.figures import TARGETS, Finding, Spread, is_steady, ratios
@@ -89,20 +88,6 @@ def test_there_is_no_verdict_on_a_noisy_machine_or_in_a_quick_run() -> None:
     )
     missing = Finding("int8", [], calm, "no int8").record(full=True)
     assert (missing["verdict"], missing["note"]) == (figures.NOT_MEASURED, "no int8")
-
-
-def test_every_target_of_the_issue_is_in_the_table() -> None:
-    bounds = Counter((t.threshold, t.at_least) for t in TARGETS.values())
-    assert bounds == Counter(
-        [
-            *((1.5, True), (1.25, True), (4.0, True), (0.68, True), (0.02, False)),
-            # sentence-transformers as it comes, and tuned.
-            *((1.25, True), (1.25, True)),
-            # One file and shards have a target each.
-            *((1.1, False), (1.1, False)),
-            *((1.5, True), (1.1, False), (1.4, False), (1.3, False), (1.5, False), (0.05, False)),
-        ]
-    )
 
 
 def test_rounds_alternate_and_probe_before_every_task() -> None:
@@ -238,8 +223,7 @@ def test_the_forecast_of_memory_goes_on_in_a_line() -> None:
 def test_only_the_sizes_of_a_full_run_make_one() -> None:
     def full(*arguments: str) -> bool:
         options = memory.build_parser().parse_args(arguments)
-        encoder = memory.DEFAULT_ENCODER
-        return choose_sizes(options, memory.FULL, memory.QUICK, encoder)[1]
+        return choose_sizes(options, memory.FULL, memory.QUICK)[1]
 
     assert full() and full("--rounds", "9") and full("--segments", "32", "128", "512")
     assert not full("--quick")
@@ -283,29 +267,8 @@ def test_scaling_compares_the_longest_document_with_both_short_ones() -> None:
     assert scaling.compare_lengths({4_096: cell(1.0, 1.0)}, None).values == []
 
 
-def test_the_readme_is_filled_between_its_marks_only(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n", encoding="utf-8")
-    result = {"full": True, "date": "2026-01-02", "lines": ["| new |"]}
-    (tmp_path / "speed.json").write_text(json.dumps(result), encoding="utf-8")
-    arguments = ["--results", str(tmp_path), "--readme", str(readme)]
-    assert fill_readme.main(arguments) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n<!-- speed -->\n") and text.endswith("<!-- /speed -->\nafter\n")
-    assert "| new |" in text and "old" not in text
-    # A quick run is not worth a place there.
-    result = {**result, "full": False, "lines": ["| quick |"]}
-    (tmp_path / "speed.json").write_text(json.dumps(result), encoding="utf-8")
-    fill_readme.main(arguments)
-    assert readme.read_text(encoding="utf-8") == text
-    with pytest.raises(ValueError, match="marks of memory"):
-        fill_readme.fill(text, "memory", [])
-
-
 def test_what_the_benchmarks_readme_names_exists() -> None:
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for name in fill_readme.NAMES:
-        fill_readme.fill(text, name, [])
     for script in re.findall(r"benchmarks/\w+\.(?:py|txt)", text):
         assert (ROOT / script).is_file(), script
     for module in (speed, memory, scaling):

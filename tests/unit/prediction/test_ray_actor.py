@@ -13,7 +13,7 @@ from parts import assert_equal_rows, started
 
 from hierbert.data.corpus import Columns
 from hierbert.errors import RunError
-from hierbert.fingerprints import folder_fingerprint
+from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.prediction.on_ray import engine
 from hierbert.prediction.on_ray.actor import (
     Answering,

@@ -22,16 +22,17 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from hierbert import HierBertPredictor, probing
+from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, DataError
+from hierbert.loading import model as loading_module
+from hierbert.loading import probing
 from hierbert.model.first_token import first_token_encoder
 from hierbert.model.int8 import Int8Linear
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.ragged import plan_micro_batches
 from hierbert.model.text_encoders import encoder_layers
 from hierbert.prediction import batches
-from hierbert.prediction import loading as loading_module
 from hierbert.prediction import predictor as predictor_module
 from hierbert.settings import load_config
 from hierbert.training import memory

@@ -2,6 +2,8 @@
 
 import re
 import tomllib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -16,14 +18,10 @@ from hierbert.publishing.card import CardSource, cell, fenced, render_card
 from hierbert.publishing.card_merge import merge_cards
 
 NAMES = [f"label {number}" for number in range(150)]
+ROW = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 1}
 MANY = {
     "scores": {"micro_f1": 0.5, "macro_f1": 0.25, "map": 0.125, "loss": 1.0},
-    "per_label": {
-        "labels": [
-            {"label": name, "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 1}
-            for name in NAMES
-        ]
-    },
+    "per_label": {"labels": [{"label": name, **ROW} for name in NAMES]},
     "majority": {},
 }
 NUMBERS = {
@@ -32,6 +30,10 @@ NUMBERS = {
     "per_label": None,
     "intervals": {"mse": {"low": 0.4, "high": 0.625}},
 }
+REGRESSION = HierBertConfig(
+    problem_type="regression", num_labels=1, label_mean=3.25, label_scale=1.5
+)
+CACHED = {**RESULTS["resources"], "encoding_tokens_per_second": None}
 
 
 def bare_card() -> str:
@@ -39,12 +41,12 @@ def bare_card() -> str:
     return render_card(CardSource("alice/demo", CONFIG, 17_891))
 
 
-def without(*keys: str) -> dict:
-    return {key: value for key, value in RESULTS.items() if key not in keys}
+def results(**changes: Any) -> dict[str, Any]:
+    return {**RESULTS, **changes}
 
 
-# Each with the lines, and parts of lines, that the card has and has not.
-CARDS = {
+# Each with lines, and parts of lines, of the card; and with what it must not tell.
+CARDS: dict[str, tuple[Callable[[], str], list[str], list[str]]] = {
     "a whole run": (
         card_of,
         [
@@ -59,11 +61,8 @@ CARDS = {
             "| **this model** | 34.4 [33.4, 36.4] |",
             "| Oracle | 49.7 | 49.7 | 49.7 | 49.7 |\n",
             "- +3.3 ROUGE-1 over LexRank [+1.6, +5.2]\n",
-            "tokens/s | 5,807 |\n",
-            "MiB | 1,401 |\n",
-            "Some CPU (1 process, 2 threads each):\n",
-            "\n  train: train.jsonl\n",
-            "28.6 million weights",
+            *("tokens/s | 5,807 |\n", "MiB | 1,401 |\n", "Some CPU (1 process, 2 threads each):\n"),
+            *("\n  train: train.jsonl\n", "28.6 million weights"),
             "one of 2 labels and summarizes it by its own sentences.",
         ],
         ["over Oracle", "Micro-F1", "temperature of", "secret", "/home"],
@@ -91,52 +90,38 @@ CARDS = {
         ["model-index", "license:", "None"],
     ),
     "an older run": (
-        lambda: card_of(without("resources", "intervals", "lengths")),
+        lambda: card_of(results(resources=None, intervals=None, lengths=None)),
         ["| Accuracy | 90.0 |  | 55.0 |\n", "Not known here: speed"],
         [],
     ),
-    "a frozen encoder, read from the cache": (
-        lambda: card_of(
-            {
-                **RESULTS,
-                "resources": {**RESULTS["resources"], "encoding_tokens_per_second": None},
-            },
-            CONFIG,
-            "training.freeze_encoder=true",
-        ),
+    "vectors from the cache": (
+        lambda: card_of(results(resources=CACHED), CONFIG, "training.freeze_encoder=true"),
         ["| training, seconds | 63 |\n", "had been encoded before this run"],
         [],
     ),
     "nothing to score against": (
-        lambda: card_of({**RESULTS, "scores": {"loss": 0.0}, "summaries": None}),
+        lambda: card_of(results(scores={"loss": 0.0}, summaries=None)),
         ["had neither labels nor summaries"],
         ["| Accuracy"],
     ),
     "the validation documents": (
-        lambda: card_of({**RESULTS, "split": "validation"}),
+        lambda: card_of(results(split="validation")),
         ["also chose the weights"],
         [],
     ),
     "many labels, of which several apply": (
         lambda: card_of(
-            {**RESULTS, **MANY}, config_of(NAMES, problem_type="multi_label_classification")
+            results(**MANY), config_of(NAMES, problem_type="multi_label_classification")
         ),
         [
             "And 50 more, which are in `config.json`.",
-            "| Mean average precision | 12.5 |  |\n",
-            "| Micro-F1 | 50.0 |  |\n",
-            "from a probability of 0.5.",
-            "those of 150 labels that apply",
+            *("| Mean average precision | 12.5 |  |\n", "| Micro-F1 | 50.0 |  |\n"),
+            *("from a probability of 0.5.", "those of 150 labels that apply"),
         ],
         ["Confusion"],
     ),
     "numbers": (
-        lambda: card_of(
-            {**RESULTS, **NUMBERS},
-            HierBertConfig(
-                problem_type="regression", num_labels=1, label_mean=3.25, label_scale=1.5
-            ),
-        ),
+        lambda: card_of(results(**NUMBERS), REGRESSION),
         [
             "| Mean squared error | 0.5 | 0.4 to 0.625 | 2.25 |\n",
             "the mean 3.25 and the standard deviation 1.5",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.model.selection import Budget, select_within
+from hierbert.model.selection import select_sentences
 from hierbert.scoring import baselines
 from hierbert.scoring.baselines import (
     LABEL_BASELINES,
@@ -85,21 +85,6 @@ def test_textrank_is_the_stationary_walk_along_shared_words(sentences):
 
 
 @pytest.mark.parametrize("rank", [lexrank, textrank, lambda s: lexrank(s, threshold=0.1)])
-def test_graph_scores_prefer_the_sentence_that_the_others_are_about(rank):
-    sentences = [
-        "solar panels lose power in heat",
-        "heat reduces what solar panels give",
-        "panels and heat and solar power and rain",
-        "rain cleans panels",
-        "an unrelated remark",
-    ]
-    scores = rank(sentences)
-    assert max(scores) == scores[2]
-    assert sum(scores) == pytest.approx(1)
-    assert all(type(score) is float for score in scores)
-
-
-@pytest.mark.parametrize("rank", [lexrank, textrank, lambda s: lexrank(s, threshold=0.1)])
 def test_graph_scores_of_odd_documents(rank):
     assert rank([]) == []
     assert rank(["one sentence"]) == pytest.approx([1.0])
@@ -120,7 +105,7 @@ def test_lead_and_tail_take_the_ends():
     sentences = ["a", "b", "c", "d"]
     for name, ends in (("Lead", [0, 1]), ("Tail", [2, 3])):
         scores = SUMMARY_BASELINES[name](sentences, "id", 0)
-        assert select_within(scores, sentences, Budget(max_sentences=2)) == ends
+        assert select_sentences(scores, [1] * len(sentences), 2) == ends
 
 
 def test_random_depends_on_document_and_seed_alone_and_prefers_no_place():

@@ -16,11 +16,11 @@ from accelerate.state import GradientState
 from commands import write_jsonl
 from conftest import make_rows
 
-from hierbert import encoders as encoder_names
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.data.document import Example
-from hierbert.encoders import resolve_encoder
 from hierbert.errors import ConfigError, ModelError, RunError
+from hierbert.loading import encoders as encoder_names
+from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.decoding import SummaryRule
 from hierbert.scoring import METRICS
@@ -31,7 +31,7 @@ from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.summarization import Summarization
 from hierbert.tasks.task import Task
-from hierbert.training import run
+from hierbert.training import trainer
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import sample_answer
@@ -128,7 +128,7 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         metric, loss = next(figures, (0.0, 9.0))
         return {"accuracy": metric, "loss": loss}, metric, None
 
-    monkeypatch.setattr("hierbert.training.loop.judge", scripted)
+    monkeypatch.setattr("hierbert.training.loop.score_validation", scripted)
     states = []
     original = TrainingLoop.run
 
@@ -261,15 +261,15 @@ def test_the_last_command_fits_how_training_was_started(tmp_path, monkeypatch) -
     model = tmp_path / "run" / "model"
     path = write_jsonl(tmp_path / "my test.jsonl", make_rows(1))
     monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
-    command = run._inference_command(load(), model)
+    command = trainer._inference_command(load(), model)
     assert command == (f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hierbert-train"])
-    command = run._inference_command(load(f"data.test={path}", "data.text_column=body"), model)
+    command = trainer._inference_command(load(f"data.test={path}", "data.text_column=body"), model)
     assert command == (
         f'hierbert-infer --model {model} --input "{path}" --text-column body --output answers.jsonl'
     )
     several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")
-    assert "--input docs.jsonl" in run._inference_command(several, model)
+    assert "--input docs.jsonl" in trainer._inference_command(several, model)
 
 
 def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:

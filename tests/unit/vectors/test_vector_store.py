@@ -146,13 +146,6 @@ def test_what_is_no_file_of_vectors_is_removed_and_the_others_read(tmp_path, cap
     assert not path.exists() and other.exists()
 
 
-def test_a_file_that_was_removed_stays_readable_for_who_has_opened_it(tmp_path) -> None:
-    (path,) = VectorStore(tmp_path).add(ENTRIES)
-    reader = reopened(tmp_path)
-    path.unlink()
-    assert all(equal(reader.get(entry.key), entry) for entry in ENTRIES)
-
-
 def test_a_file_that_vanishes_while_the_folder_is_read(tmp_path, monkeypatch) -> None:
     (first,) = VectorStore(tmp_path).add(ENTRIES[:1])
     (second,) = VectorStore(tmp_path).add(ENTRIES[1:])

@@ -120,7 +120,7 @@ def test_options_that_are_not_allowed(tmp_path, values, parts) -> None:
 
 @settings(deadline=None, max_examples=8)
 @given(st.data())
-def test_documents_that_were_lost_are_encoded_in_the_same_company(
+def test_a_fill_that_was_killed_or_lost_files_encodes_in_the_same_company(
     tmp_path_factory, model, documents, data
 ) -> None:
     companies: list[tuple[bytes, ...]] = []

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
+from hierbert.loading.checks import CheckedFiles, check_model_files, check_repository
 from hierbert.model.saving import FOLDER_MARK, last_part
-from hierbert.model_files import CheckedFiles, check_model_files, check_repository
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
 
 
 def check_encoder(source: str, name: str, revision: str | None = None) -> CheckedFiles:
-    """Check an encoder's files before it is built: see `hierbert.model_files`.
+    """Check an encoder's files before it is built: see `hierbert.loading.checks`.
 
     Args:
         source: As `resolve_encoder` gave it.

@@ -7,23 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.files import read_json
+from hierbert.loading.checks import (
+    CONFIG,
+    CheckedFiles,
+    bounded_building,
+    check_model_files,
+    check_repository,
+    refuse_not_finite,
+)
+from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
+from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.log import log
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.model_files import (
-    CONFIG,
-    CheckedFiles,
-    check_model_files,
-    check_repository,
-)
-from hierbert.probing import FLOAT_DTYPES, probe_dtype
-from hierbert.weight_sizes import bounded_building, refuse_not_finite
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
 
@@ -74,7 +76,7 @@ def load_model(
                     ignore_mismatched_sizes=True,
                     **hub,
                 )
-        tokenizer = _load_tokenizer(name, hub)
+        tokenizer = load_tokenizer(name, f"model {name}", **hub)
         processor = HierBertProcessor.from_config(tokenizer, model.config)
     except HierBertError:
         raise
@@ -221,11 +223,6 @@ def _check_vocabulary(
     tokenizer: PreTrainedTokenizerBase, model: HierBertForDocuments, name: str
 ) -> None:
     """Refuse a tokenizer that loads without complaint and is not this model's."""
-    # Without its files a tokenizer is made of nothing but special tokens.
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise ModelError(
-            f"the tokenizer of model {name} has no vocabulary: tokenizer.json is missing or empty"
-        )
     largest = max(tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False).values())
     known = model.get_input_embeddings().weight.shape[0]
     if largest >= known:
@@ -245,14 +242,3 @@ def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: st
             f"model {name} is loaded and cannot be used: {type(error).__name__}: "
             f"{error_text(error)}"
         ) from error
-
-
-def _load_tokenizer(name: str, hub: dict[str, Any]) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(name, **hub)
-    # A damaged tokenizer.json brings KeyErrors, and the Rust library's bare Exceptions.
-    except Exception as error:
-        why = error_text(error)
-        if "trust_remote_code" in str(error):
-            why = "it needs code of its own repository, which is not run"
-        raise ModelError(f"the tokenizer of model {name} cannot be loaded: {why}") from error

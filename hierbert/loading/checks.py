@@ -1,25 +1,32 @@
-"""What the files of a model say of themselves, looked at before anything is built from them.
+"""What the files of a model say of themselves, checked before and while a model is built of them.
 
 A folder or a repository may come from a stranger: its settings can name files elsewhere, code on
-the Hub, or sizes that no machine has. Nothing is loaded, imported or allocated here. Invariant:
-what passes reads plain safetensors files of its own folder, runs no code of its own, and builds a
-model about as large as those files.
+the Hub, or sizes that no machine has. Invariant: what passes reads plain safetensors files of its
+own folder, runs no code of its own, and builds a model about as large as those files.
 """
 
+import contextlib
 import math
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from hierbert.errors import ModelError
+from hierbert.errors import ModelError, error_text, quote
 from hierbert.files import read_json
-from hierbert.weight_sizes import WeightSizes, read_sizes
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -47,6 +54,21 @@ _BUILT_IN_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3"
 # Whole numbers that are no sizes.
 _NO_SIZE = re.compile(r"theta|base|seed|token|_id$|^id$|factor|version|step")
 _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+
+
+@dataclass(frozen=True)
+class WeightSizes:
+    """How large the weights of a model are, by their files' headers.
+
+    Attributes:
+        tensors: How many there are.
+        numbers: Of all of them together.
+        largest_dimension: Of any.
+    """
+
+    tensors: int
+    numbers: int
+    largest_dimension: int
 
 
 @dataclass(frozen=True)
@@ -180,6 +202,37 @@ def check_index(index: dict[str, Any], place: str) -> list[str]:
     return sorted(set(names))
 
 
+def read_sizes(paths: list[Path], place: str) -> WeightSizes:
+    """The sizes of weights by the headers of their files, of which nothing else is read.
+
+    Args:
+        paths: safetensors files.
+        place: What the messages begin with.
+
+    Returns:
+        The sizes of all of them together.
+
+    Raises:
+        ModelError: A file is missing, truncated, or says what cannot be.
+    """
+    shapes: list[list[int]] = []
+    for path in paths:
+        what = f"{place}: its weights cannot be loaded: {path.name}"
+        if not path.is_file():
+            raise ModelError(f"{what} {'is no plain file' if path.exists() else 'is missing'}")
+        try:
+            with safe_open(path, "pt") as file:
+                names = file.keys()
+                shapes += [file.get_slice(name).get_shape() for name in names]
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelError(f"{what} is damaged or not whole ({error_text(error)})") from error
+    return WeightSizes(
+        tensors=len(shapes),
+        numbers=sum(math.prod(shape) for shape in shapes),
+        largest_dimension=max((max(shape, default=1) for shape in shapes), default=0),
+    )
+
+
 def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
     """Check a model's or an encoder's configuration.
 
@@ -208,7 +261,7 @@ def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None =
             )
         if _ATTENTION.fullmatch(key) and value is not None and value not in _BUILT_IN_ATTENTION:
             raise ModelError(
-                f"{place}: {CONFIG}: {path}={_short(value)} is not allowed; choose from "
+                f"{place}: {CONFIG}: {path}={quote(value)} is not allowed; choose from "
                 f"{', '.join(_BUILT_IN_ATTENTION)}"
             )
     _check_sizes(values if nested is None else nested, place, sizes)
@@ -221,7 +274,7 @@ def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None =
 def _check_kind(kind: Any, place: str) -> None:
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ModelError(
-            f"{place}: {CONFIG}: its encoder's model_type {_short(kind)} is none that transformers "
+            f"{place}: {CONFIG}: its encoder's model_type {quote(kind)} is none that transformers "
             "knows by itself; code of its own repository is not run"
         )
     if getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False):
@@ -251,7 +304,7 @@ def _check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) 
             most = max(_LARGEST_SIZE // 2, dimension)
         if value > most and value != math.inf:
             raise ModelError(
-                f"{place}: {CONFIG}: {path}={_short(value)} is more than a model of these weights "
+                f"{place}: {CONFIG}: {path}={quote(value)} is more than a model of these weights "
                 f"can have; at most {most:,}"
             )
 
@@ -268,6 +321,66 @@ def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 waiting.append((f"{prefix}{name}.", value))
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+@contextlib.contextmanager
+def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
+    """Stop the laying out of a model, on the device "meta", that grows far beyond its files.
+
+    Args:
+        sizes: Of the weights that it is built for; None sets no bound.
+        place: What the message begins with.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: Within the context, by the module that is one too many.
+    """
+    if sizes is None:
+        yield
+        return
+    thread = threading.get_ident()
+    # A model may be built twice, and its weights tied; more than that is another model.
+    most_tensors = 4 * sizes.tensors + 10_000
+    most_numbers = 4 * sizes.numbers + 1_000_000
+    built = [0, 0]
+
+    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        # Models are laid out without memory; what is read from the files has their size.
+        if tensor is None or tensor.device.type != "meta" or threading.get_ident() != thread:
+            return
+        built[0] += 1
+        built[1] += tensor.numel()
+        if built[0] > most_tensors or built[1] > most_numbers:
+            raise ModelError(
+                f"{place}: config.json is of a larger model than its weights: they hold "
+                f"{sizes.numbers:,} numbers in {sizes.tensors:,} tensors"
+            )
+
+    hooks = [
+        register_module_parameter_registration_hook(count),
+        register_module_buffer_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def refuse_not_finite(model: nn.Module, place: str) -> None:
+    """Refuse weights that are no numbers: every answer would be none.
+
+    Args:
+        model: With its weights.
+        place: What the message begins with.
+
+    Raises:
+        ModelError: A weight holds NaN or infinity.
+    """
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            wrong = int((~torch.isfinite(weight)).sum())
+            raise ModelError(
+                f"{place}: {wrong:,} of the {weight.numel():,} numbers of {name} are not finite "
+                "(NaN or infinity), so that its answers would be none"
+            )

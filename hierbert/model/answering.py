@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .features import collate_features
 from .heads import Structure
 from .modeling_hierbert import HierBertForDocuments
 from .processing_hierbert import collate, collate_structure
@@ -81,10 +82,7 @@ def collate_inputs(
     else:
         inputs = collate_structure(documents)
         inputs["segment_vectors"], inputs["sentence_vectors"] = vectors
-    for name, feature in model.features_of(heads).items():
-        for key, value in feature.collate(documents).items():
-            inputs[f"features.{name}.{key}"] = value
-    return inputs
+    return inputs | collate_features(model.features_of(heads), documents)
 
 
 def answer_batch(

@@ -5,12 +5,12 @@ documents is in its buffers, tensors of sizes that its settings fix, so that it 
 moved with the model's weights. Checkpoints may hold any feature that is registered here.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
-from .heads import Structure
+from .heads import Structure, check_registered
 from .segmentation import SegmentedDocument
 
 
@@ -49,3 +49,24 @@ def register_feature(feature: _Kind) -> _Kind:
     """Register a kind of feature, as a class decorator."""
     FEATURES[feature.name] = feature
     return feature
+
+
+def make_features(settings: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Feature]:
+    """The features of these settings, by name, not fitted.
+
+    Raises:
+        ValueError: A feature is not registered.
+    """
+    check_registered("feature", settings or {}, FEATURES)
+    return {name: FEATURES[name](**own) for name, own in (settings or {}).items()}
+
+
+def collate_features(
+    features: Mapping[str, Feature], documents: Sequence[SegmentedDocument]
+) -> dict[str, Tensor]:
+    """What features need of a batch, as arguments of `HierBertForDocuments.forward`."""
+    return {
+        f"features.{name}.{key}": value
+        for name, feature in features.items()
+        for key, value in feature.collate(documents).items()
+    }

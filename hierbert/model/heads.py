@@ -4,7 +4,7 @@ A document without targets has a loss of exactly 0 and no gradient, whatever its
 may hold any head that is registered here; `HierBertForDocuments` names none of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -138,6 +138,16 @@ def register_head(head: _Kind) -> _Kind:
     """Register a kind of head, as a class decorator; models make theirs in this order."""
     HEADS[head.name] = head
     return head
+
+
+def check_registered(kind: str, names: Iterable[str], registry: Mapping[str, Any]) -> None:
+    """Refuse a head or a feature that is not registered, by its name."""
+    for name in names:
+        if name not in registry:
+            raise ValueError(
+                f"this model has a {kind} called {name!r}; those known here are "
+                f"{', '.join(registry) or 'none'}; import the module that registers it first"
+            )
 
 
 @register_head

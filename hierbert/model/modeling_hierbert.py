@@ -7,7 +7,7 @@ which makes such batches from texts.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,8 +21,8 @@ from transformers.utils import ModelOutput, logging
 from .aggregation import Aggregator
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
-from .features import FEATURES, Feature
-from .heads import HEADS, Head, Structure, Vectors
+from .features import FEATURES, Feature, make_features
+from .heads import HEADS, Head, Structure, Vectors, check_registered
 from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
 from .saving import SavedWithCode
@@ -333,12 +333,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
         self.hierbert = HierBertModel(config)
-        _check_registered("head", config.head_names, HEADS)
+        check_registered("head", config.head_names, HEADS)
         for name, head in HEADS.items():
             setattr(self, head.attribute, head(config) if name in config.head_names else None)
-        settings = config.features or {}
-        _check_registered("feature", settings, FEATURES)
-        self.features = nn.ModuleDict({n: FEATURES[n](**own) for n, own in settings.items()})
+        self.features = nn.ModuleDict(make_features(config.features))
         self.post_init()
 
     @property
@@ -452,12 +450,3 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             segment_vectors=vectors.segment,
             sentence_vectors=vectors.sentence,
         )
-
-
-def _check_registered(kind: str, names: Iterable[str], registry: Mapping[str, Any]) -> None:
-    for name in names:
-        if name not in registry:
-            raise ValueError(
-                f"this model has a {kind} called {name!r}; those known here are "
-                f"{', '.join(registry) or 'none'}; import the module that registers it first"
-            )

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .configuration_hierbert import HierBertConfig
+from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import DocumentText, SegmentedDocument, Segmenter
 
@@ -36,6 +37,7 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         max_segments: Most segments of a document; None for no limit.
         max_segments_policy: "head", "tail", "head_tail" or "spread".
         list_unit: "sentences" or "segments".
+        features: Settings of the features that the model's heads read, by name.
 
     Raises:
         ValueError: The tokenizer is not a fast one, or a segment has no room.
@@ -49,6 +51,7 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         max_segments: int | None = None,
         max_segments_policy: str = "head",
         list_unit: str = "sentences",
+        features: dict[str, dict] | None = None,
         **kwargs: Any,
     ) -> None:
         self.max_tokens_per_segment = max_tokens_per_segment
@@ -56,22 +59,25 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         self.max_segments = max_segments
         self.max_segments_policy = max_segments_policy
         self.list_unit = list_unit
+        self.features = features
         super().__init__(tokenizer, **kwargs)
         own = {name: getattr(self, name) for name in SEGMENTATION_SETTINGS}
         self._segmenter = Segmenter(tokenizer, **own)
+        self._features = make_features(features)
 
     @classmethod
     def from_config(
         cls, tokenizer: PreTrainedTokenizerBase, config: HierBertConfig
     ) -> "HierBertProcessor":
         """The processor of a model, whose config holds the same settings."""
-        return cls(tokenizer, **{name: getattr(config, name) for name in SEGMENTATION_SETTINGS})
+        own = {name: getattr(config, name) for name in SEGMENTATION_SETTINGS}
+        return cls(tokenizer, **own, features=config.features)
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The settings, for `save_pretrained`, without the segmenter made of them."""
+        """The settings, for `save_pretrained`, without what is made of them."""
         values = super().to_dict(*args, **kwargs)
-        values.pop("_segmenter", None)
-        return values
+        made = ["_segmenter", "_features", *(() if self.features else ("features",))]
+        return {name: value for name, value in values.items() if name not in made}
 
     def segment(self, documents: Sequence[DocumentText]) -> list[SegmentedDocument]:
         """Cut documents into segments; see `Segmenter.__call__`."""
@@ -91,7 +97,8 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
                 or segments.
 
         Returns:
-            The tensors of `collate`, in a `BatchFeature` (so that `.to(device)` works).
+            The tensors of `collate`, and those that features need, in a `BatchFeature` (so that
+            `.to(device)` works).
 
         Raises:
             ValueError: There is no document at all.
@@ -100,7 +107,8 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
             documents = [documents]
         if not len(documents):
             raise ValueError("there is no document to make a batch of: give at least one text")
-        return BatchFeature(collate(self.segment(documents)))
+        segmented = self.segment(documents)
+        return BatchFeature(collate(segmented) | collate_features(self._features, segmented))
 
 
 def batches_by_tokens(

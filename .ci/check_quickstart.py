@@ -1,10 +1,10 @@
-"""Refuse a quick start that has become worse than noise explains; the figures are in the README."""
+"""Refuse a quick start that has become worse than noise explains; docs/quickstart.md has them."""
 
 import json
 import sys
 from pathlib import Path
 
-# Below what any seed gave (README.md), so that another machine's rounding does not fail it.
+# Below what any seed gave, so that another machine's rounding does not fail it.
 LEAST_GAIN = 0.01
 LEAST_ACCURACY_GAIN = 0.15
 

@@ -3,7 +3,7 @@
     python benchmarks/segmenting.py --data FOLDER
 
 Processor time of this process, so that neighbours on the machine count little; one thread. The
-documents are those of speed.py. The README's estimate of cost takes this figure.
+documents are those of speed.py. The estimate of cost in docs/ray.md takes this figure.
 """
 
 import argparse

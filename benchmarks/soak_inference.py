@@ -1,7 +1,7 @@
 """The inference half of the soak test: batch jobs that are killed again and again.
 
-A job writes shards of a generated corpus, some rows of which are broken, on two processes (on one
-or three at times when it is resumed). It is killed at random and resumed until it ends; then its
+A job writes shards of a generated corpus, some rows of which are broken, on one to three processes
+or on Ray, another way each time it is resumed. It is killed at random until it ends; then its
 output is held, row by row, against that of a job of one process that nobody touched, and against
 the corpus itself. When a job comes to its end before all kills are spent, another begins.
 """
@@ -11,7 +11,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ _BROKEN_EVERY = 97
 _LONG_EVERY = 301
 _WORDS, _LONG_WORDS = 900, 30_000
 _ROWS_PER_SHARD = 100
-_PROCESSES = (2, 2, 2, 1, 3)
-# Of the kills on several processes: one of them alone.
+# Processes, 0 for Ray with two actors, where it is installed.
+_WAYS = (2, 2, 1, 3, *([0, 0] if find_spec("ray") else []))
+# Of the kills on several processes: one of them alone; Ray starts another and goes on.
 _SHARE_OF_ONE_WORKER = 0.4
 _LONGEST_LIFE_SECONDS = 2.5
 _LONGEST_SECONDS = 600
@@ -85,7 +88,8 @@ def soak_inference(
     header = ["batch jobs", "kills", "of one worker", "jobs", "rows", "lost", "doubled", "wrong"]
     total, alone = sum(found.kills.values()), found.kills["one worker"]
     counts = (total, alone, found.jobs, found.rows, found.lost, found.doubled, found.wrong)
-    row = [f"{ROWS:,} rows in shards, 1 to 3 processes", *(f"{count:,}" for count in counts)]
+    ways = f"{ROWS:,} rows in shards, 1 to 3 processes{', Ray' if 0 in _WAYS else ''}"
+    row = [ways, *(f"{count:,}" for count in counts)]
     return table(header, [row]), {**vars(found), "kills": dict(found.kills)}, good
 
 
@@ -139,12 +143,14 @@ class _Soak:
             *("--rows-per-shard", str(_ROWS_PER_SHARD), "--batch-tokens", "4000"),
             *("--on-error", "skip", "--resume"),
         ]
-        return start(arguments, processes, self.folder / f"{output.name}.log")
+        if not processes:
+            arguments += ["--engine", "ray", "--actors", "2"]
+        return start(arguments, processes or 1, self.folder / f"{output.name}.log")
 
     def _live_and_die(self, job: Path) -> bool:
         """Start a job, or go on with it, and kill it at a random moment; whether it ended first."""
-        processes = self.chance.choice(_PROCESSES)
-        one_worker = processes > 1 and self.chance.random() < _SHARE_OF_ONE_WORKER
+        processes = self.chance.choice(_WAYS)
+        one_worker = processes != 1 and self.chance.random() < _SHARE_OF_ONE_WORKER
         life = self.chance.uniform(0, _LONGEST_LIFE_SECONDS)
         dying = sum(self.found.kills.values()) < self.kills
         process, before, moment = self._start(job, processes), _written(job), None
@@ -158,7 +164,11 @@ class _Soak:
                 if moment is None and dying and _written(job) > before:
                     moment = now + life
                 if moment is not None and now >= moment:
-                    break
+                    if processes or not one_worker:
+                        break
+                    if _kill_actor(process, self.chance):
+                        self._count("one worker", "an actor on Ray")
+                        moment, dying = None, False
                 time.sleep(_POLL_SECONDS)
             if process.poll() is not None:
                 return True
@@ -168,12 +178,14 @@ class _Soak:
                 kill_all(process)
         finally:
             kill_all(process)
-        self.found.kills["one worker" if one_worker else "all"] += 1
-        self.say(
-            f"batch job: kill {sum(self.found.kills.values())} of {self.kills} "
-            f"({'one' if one_worker else 'all'} of {processes} processes)"
-        )
+        which = "one worker" if one_worker else "all"
+        self._count(which, f"{which} of {processes or 'Ray'}")
         return False
+
+    def _count(self, kind: str, words: str) -> None:
+        self.found.kills[kind] += 1
+        killed = sum(self.found.kills.values())
+        self.say(f"batch job: kill {killed} of {self.kills} ({words})")
 
     def _read(self, output: Path) -> dict[str, list[dict[str, Any]]]:
         """Answers and errors of a job that is whole.
@@ -195,14 +207,29 @@ class _Soak:
 
 
 def _written(job: Path) -> int:
-    """When rows were last written, in nanoseconds; 0 before the first."""
+    """When a unit was last begun, written to or ended, in nanoseconds; 0 before the first."""
     newest = 0
-    for path in (job / ".unfinished").glob("*.log"):
+    for path in (job / ".unfinished").glob("units-*/*-*"):
         try:
             newest = max(newest, path.stat().st_mtime_ns)
         except FileNotFoundError:
             continue
     return newest
+
+
+def _kill_actor(process: psutil.Popen, chance: random.Random) -> bool:
+    """Send SIGKILL to one of the actors of a job on Ray; whether there was one."""
+    actors = []
+    with suppress(psutil.Error):
+        for one in process.children(recursive=True):
+            with suppress(psutil.Error):
+                if "UnitAnswerer" in " ".join(one.cmdline()):
+                    actors.append(one)
+    if not actors:
+        return False
+    with suppress(psutil.Error):
+        chance.choice(sorted(actors, key=lambda one: one.pid)).kill()
+    return True
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -180,9 +180,9 @@ def measure(request: dict[str, Any], output: str) -> None:
     watched.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     HierBertForDocuments.forward = watched  # type: ignore[method-assign]
     register_optimizer_step_post_hook(stepped)
-    from hierbert.training.run import train
+    from hierbert.training.trainer import HierBertTrainer
 
-    train(config)
+    HierBertTrainer(config=config).train()
 
 
 def main() -> None:

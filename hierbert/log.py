@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
@@ -70,23 +71,45 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record above a bar that may be open."""
-        is_error = record.levelno >= logging.ERROR
-        if not is_first_process() and not is_error:
+        if not is_first_process() and record.levelno < logging.ERROR:
             return
+        # Who reads the log may be gone (`2>&1 | head`); the work goes on.
+        with contextlib.suppress(OSError):
+            # Unlike print, this takes an open bar off the screen and puts it back below the line.
+            tqdm.write(self.format(record), file=sys.stderr)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as text or as a JSON object."""
         level, message = record.levelname.lower(), record.getMessage()
         if self.as_json:
             now = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
             values = {"time": now, "level": level, "message": message, "rank": rank()}
-            line = json.dumps(values)
-        else:
-            prefix = f"{level}: " if record.levelno >= logging.WARNING else ""
-            if not is_first_process():
-                prefix = f"process {rank()}: "
-            line = prefix + "\n".join(map(printable, message.split("\n")))
-        # Who reads the log may be gone (`2>&1 | head`); the work goes on.
-        with contextlib.suppress(OSError):
-            # Unlike print, this takes an open bar off the screen and puts it back below the line.
-            tqdm.write(line, file=sys.stderr)
+            if record.exc_info:
+                values["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+            return json.dumps(values)
+        prefix = f"{level}: " if record.levelno >= logging.WARNING else ""
+        if not is_first_process():
+            prefix = f"process {rank()}: "
+        return prefix + "\n".join(map(printable, message.split("\n")))
+
+
+def write_from_signal(message: str) -> None:
+    """Write a line of the log from a signal's handler, while a stream may be in use.
+
+    Args:
+        message: At the level "info" of a command line's log; in a program that sets up none,
+            whoever interrupts it is at its terminal, and sees a "warning".
+    """
+    handler = next((it for it in log.handlers if isinstance(it, _StandardError)), None)
+    level = logging.WARNING if handler is None else logging.INFO
+    if not is_first_process() or not log.isEnabledFor(level):
+        return
+    handler = handler or _StandardError(as_json=False)
+    record = log.makeRecord(log.name, logging.INFO, __file__, 0, message, (), None)
+    # A bar may be in the middle of its line.
+    start = "" if handler.as_json else "\n"
+    with contextlib.suppress(OSError):
+        os.write(2, f"{start}{handler.format(record)}\n".encode())
 
 
 def format_seconds(seconds: float) -> str:

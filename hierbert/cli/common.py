@@ -31,7 +31,7 @@ def run_command(
 
     Args:
         body: Called with the arguments that are not of the log. It may return an exit code. Its
-            `HierBertError`s become one line, everything else passes through.
+            `HierBertError`s become one line; a defect passes through, or is a line of a JSON log.
         argv: Arguments without the command's name; None takes those of the process.
         name_of: How this command line names settings.
 
@@ -57,13 +57,18 @@ def run_command(
                 time.sleep(_FIRST_SPEAKS_SECONDS)
             log.error("%s", " ".join(error.worded(name_of).split()))
             return 2
-        except KeyboardInterrupt:
-            log.warning("interrupted")
-            return 130
         except BrokenPipeError:
             # Python flushes standard output once more at exit; give it somewhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        except Exception:
+            if not as_json:
+                raise
+            log.critical("a defect of hierbert", exc_info=True)
+            return 1
+        except KeyboardInterrupt:
+            log.warning("interrupted")
+            return 130
     return code
 
 

@@ -32,17 +32,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "infer.py") -> int:
 
 def _main(argv: list[str], prog: str) -> int:
     options = parse_options(argv, prog)
-    if options.engine == "local":
-        # Again when the job begins; here before torch is imported.
-        find_target(options)
+    # Again when the job begins; here before torch is imported.
+    find_target(options)
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    if options.engine == "ray":
-        from hierbert.prediction.on_ray.command import execute
-
-        return execute(options)
     from hierbert.prediction.run import Run
 
     return Run(options).execute()

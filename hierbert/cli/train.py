@@ -2,13 +2,14 @@
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError
-from hierbert.log import log
+from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
 from hierbert.training.signals import StopSignals
 
@@ -80,14 +81,51 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     from transformers.utils import logging
 
-    from hierbert.training.run import train
+    from hierbert.training.callbacks import Callback
+    from hierbert.training.trainer import HierBertTrainer
 
+    class Report(Callback):
+        """Prints what a run found, before anything is pushed."""
+
+        def on_end(self, results: Mapping[str, Any]) -> None:
+            if is_first_process():
+                print(trainer.report)
+                print(f"\nGo on with:\n  {_inference_command(config)}")
+
+    trainer = HierBertTrainer(config=config, callbacks=[Report()])
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        train(config, resume, stop)
+        trainer.train(resume, stop)
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
             log.info(f"go on with: train.py --config {saved} --resume")
         raise
+
+
+def _inference_command(config: RunConfig) -> str:
+    """The command that answers with the model: of the test documents where they are one file."""
+    model = Path(config.run_dir) / "model"
+    is_script = Path(sys.argv[0]).name == "train.py"
+    command = ["python infer.py" if is_script else "hierbert-infer", f"--model {_quoted(model)}"]
+    test = config.data.test
+    if isinstance(test, list) and len(test) == 1:
+        test = test[0]
+    if isinstance(test, str) and Path(test).is_file():
+        command.append(f"--input {_quoted(test)}")
+        for flag, value, default in (
+            ("--text-column", config.data.text_column, "text"),
+            ("--id-column", config.data.id_column, None),
+            ("--encoding", config.data.encoding, "utf-8"),
+        ):
+            if value is not None and value != default:
+                command.append(f"{flag} {_quoted(value)}")
+    else:
+        command.append("--input docs.jsonl")
+    return " ".join([*command, "--output answers.jsonl"])
+
+
+def _quoted(word: str | Path) -> str:
+    """A word of a command that every shell takes as one."""
+    return f'"{word}"' if " " in str(word) else str(word)

@@ -165,12 +165,7 @@ class _Sources:
             first = self._first_place(example.id)
             if first == example.location:
                 return  # the hash is another id's
-        raise RowError(
-            f"the id {quote(example.id)} occurs twice, first in {first}; ids must differ: set "
-            f"{setting_name('id_column')} to another column, or to an empty string to have ids "
-            "made",
-            place=example.location,
-        )
+        raise repeated_id(example.id, example.location, first)
 
     def _first_place(self, example_id: str) -> str:
         for place in range(len(self._sources)):
@@ -178,6 +173,21 @@ class _Sources:
                 if example.id == example_id:
                     return example.location
         return "a row before it"  # that is there no longer
+
+
+def repeated_id(row_id: str, place: str, first: str) -> RowError:
+    """The mistake that a row has an id of a row before it.
+
+    Args:
+        row_id: The id.
+        place: Where the row lies.
+        first: Where the row before it lies, in words.
+    """
+    return RowError(
+        f"the id {quote(row_id)} occurs twice, first in {first}; ids must differ: set "
+        f"{setting_name('id_column')} to another column, or to an empty string to have ids made",
+        place=place,
+    )
 
 
 def _id_if_any(columns: SourceColumns, row: Row) -> str | None:

@@ -27,6 +27,8 @@ NO_HEADS: dict[str, Any] = {
     **dict.fromkeys(("head_settings", "features")),
 }
 """Settings of a model that has no head at all, and so reads no feature."""
+# Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
+STANDARD_TASKS = ("text-classification",)
 
 _CHOICES = {
     "max_segments_policy": MAX_SEGMENTS_POLICIES,
@@ -185,8 +187,11 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         """Read a checkpoint's fields; those it lacks get the meaning they had when it was made."""
         values = {"sentence_reach": None, **config_dict}
         if not cls.is_remote_code():
-            # hierbert's own pipelines are registered, and need no code of a model's folder.
-            values.pop("custom_pipelines", None)
+            # hierbert's own pipelines are registered, and need no code of a model's folder; those
+            # of transformers' own names are ours for such a model alone.
+            pipelines = values.pop("custom_pipelines", None) or {}
+            if kept := {name: pipelines[name] for name in STANDARD_TASKS if name in pipelines}:
+                values["custom_pipelines"] = kept
         return super().from_dict(values, **kwargs)
 
     @property

@@ -4,6 +4,7 @@ Invariant: what is refused here costs nothing: no model is loaded and no documen
 """
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.model.selection import SUMMARY_BUDGETS as BUDGETS
 from hierbert.model.selection import SUMMARY_ORDERS
-from hierbert.prediction.outputs import FORMATS, output_format
-from hierbert.prediction.target import Target
+from hierbert.prediction.answer_files import FORMATS, output_format
+from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from hierbert.vectors.cache import CacheOptions
@@ -36,13 +37,14 @@ output: one row for each document, in the order of the input: id, label (or labe
         probabilities, summary, sentences (text, start, end, score), and omission where the
         model's max_segments left something out. What is done is kept in OUTPUT.partial until
         the file is whole, or in the folder itself with --rows-per-shard; --resume goes on with
-        it, after kill -9 too, also with another number of processes
+        it, after kill -9 too, also with another number of processes or on the other engine
 exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a mistake, 130 or
         143 when interrupted
 """
 
 _NUMBERS = ("batch_tokens", "rows_per_shard", *BUDGETS[:4])
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
+_ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 _NOT_IN_ROWS = (
     # Rows and the model are known by their fingerprints, wherever they lie.
@@ -180,7 +182,7 @@ def build_parser(prog: str = "infer.py") -> argparse.ArgumentParser:
         "once and the time left is known (default: yes)",
     )
     add_ray = parser.add_argument_group(
-        "Ray (many machines; see the README): --output is a folder of parts"
+        "Ray (many machines; see the README): the same job, on all of them"
     ).add_argument
     add_ray("--engine", choices=("local", "ray"), default="local", help="default: local")
     add_ray("--actors", type=int, metavar="N", help="processes that hold the model (default: 1)")
@@ -217,10 +219,38 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     for name in RAY:
         if options.engine != "ray" and getattr(options, name) is not None:
             raise ConfigError(f"{flag_setting(name)} needs --engine ray")
+    if options.engine == "ray":
+        _check_for_ray(options)
     return options
 
 
-def find_target(options: argparse.Namespace) -> Target | None:
+def _check_for_ray(options: argparse.Namespace) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("--engine ray starts its own processes; start it without torchrun")
+    if not options.check:
+        raise ConfigError("--no-check is not allowed with --engine ray: ids are compared by it")
+    if "-" in (options.output, *options.input):
+        raise ConfigError(
+            "--input - and --output - are not allowed with --engine ray: name files that every "
+            "machine can read"
+        )
+    if options.dtype == "auto":
+        raise ConfigError(
+            "--dtype auto is not allowed with --engine ray: machines could choose differently; "
+            "name one"
+        )
+    # Of None the defaults of `Cluster`.
+    for name, least in (("actors", 1), ("cpus_per_actor", 0), ("gpus_per_actor", 0)):
+        value = getattr(options, name)
+        if value is not None and not (math.isfinite(value) and value >= least):
+            allowed = "at least 1" if least else "0 or more"
+            raise ConfigError(f"{flag_setting(name)} {value} is not allowed: {allowed}")
+    is_file = Path(options.output).suffix.lower().lstrip(".") in (*FORMATS, "ndjson")
+    if options.rows_per_shard is None and not is_file:
+        options.rows_per_shard = _ROWS_PER_SHARD_ON_RAY
+
+
+def find_target(options: argparse.Namespace) -> OutputFolder | None:
     """The output on disk; None for standard output.
 
     Raises:
@@ -234,13 +264,13 @@ def find_target(options: argparse.Namespace) -> Target | None:
         output_format(options.output, options.output_format)
         return None
     if options.rows_per_shard is None:
-        return Target(path, output_format(options.output, options.output_format))
+        return OutputFolder(path, output_format(options.output, options.output_format))
     if path.suffix.lower().lstrip(".") in (*FORMATS, "ndjson"):
         raise ConfigError(
             f"--output {options.output}: --rows-per-shard makes a folder; name one without an "
             "ending, and the format by --output-format"
         )
-    return Target(path, options.output_format or "jsonl", options.rows_per_shard)
+    return OutputFolder(path, options.output_format or "jsonl", options.rows_per_shard)
 
 
 def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
@@ -284,8 +314,10 @@ def asked_tasks(asked: str | None, possible: tuple[str, ...]) -> tuple[str, ...]
 
 
 def settings_of(
-    options: argparse.Namespace, tasks: Sequence[str], target: Target
+    options: argparse.Namespace, tasks: Sequence[str], target: OutputFolder
 ) -> dict[str, Any]:
     """What answers depend on beside model and rows: a job goes on only with the same."""
     values = {name: value for name, value in vars(options).items() if name not in _NOT_IN_ROWS}
-    return {**values, "task": list(tasks), "output_format": target.part_kind}
+    # One file may be made in any format: its rows are kept as JSON.
+    kind = "jsonl" if target.rows_per_shard is None else target.kind
+    return {**values, "task": list(tasks), "output_format": kind}

@@ -1,69 +1,241 @@
-"""The folder that a job of any engine fills: what is the job's in it, and what it may not replace.
+"""Where a job's output goes: one file, or a folder of shards, and what a job may replace there.
 
-It knows nothing of rows. Invariant: making one and checking it only looks, nothing is written; and
-nothing that a job did not make is ever removed.
+    OUTPUT.partial/ (of one file) or OUTPUT/ (of shards)
+        manifest.json           what the job is, and which shards are there
+        part-00000.jsonl        a shard
+        .unfinished/units-ID/   the units that are done: see `parts`
+
+It knows nothing of how rows are answered. Invariant: making an `OutputFolder` and checking it only
+looks, nothing is written; and nothing that a job did not make is ever removed.
 """
 
 import contextlib
+import json
 import re
 import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
-from hierbert.errors import RunError, error_text
-from hierbert.files import LOCK
-from hierbert.prediction import manifest
+import hierbert
+from hierbert.errors import RunError, error_text, flag_setting
+from hierbert.files import LOCK, FolderLock, write_json
+from hierbert.log import log
+from hierbert.prediction.answer_files import is_error_row
 
 ERRORS = "errors.jsonl"
-UNFINISHED = ".unfinished"
+MANIFEST = "manifest.json"
+FORMAT = 2
+UNREADABLE = (OSError, ValueError, RecursionError)
+"""What reading JSON raises; it may be nested deeper than its reader goes."""
+
+State = Literal["new", "begun", "complete"]
+
+# What the manifests of all versions have.
+_OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
 # What was being written when a process was killed.
-_TORN = (f".{manifest.NAME}.*", ".part-[0-9]*", f".{ERRORS}.*")
+_TORN = (f".{MANIFEST}.*", ".part-[0-9]*", f".{ERRORS}.*")
 _PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_LONGEST_ERROR_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
-class OutputFolder(ABC):
-    """An output on disk, here a folder of parts.
+class Part:
+    """A shard, or the one file.
 
     Attributes:
-        path: The output.
+        part: From 0.
+        file: Its name; None where no row could be answered.
+        bytes: Of the file.
+        rows: Of the input.
+        answers: Rows that were answered.
+        errors: Rows that could not be.
+        input: Fingerprint of the rows.
+        shortened: Documents that `max_segments` took something from.
+        omitted_segments: How many it took from all of them.
+    """
+
+    part: int
+    file: str | None
+    bytes: int
+    rows: int
+    answers: int
+    errors: int
+    input: str
+    shortened: int = 0
+    omitted_segments: int = 0
+
+
+@dataclass
+class Manifest:
+    """A job; its file is whole at any time.
+
+    Attributes:
+        settings: All that answers depend on, beside the model and the input's rows.
+        model: Fingerprint of the model.
+        sources: Files and other sources of the input, by name, with their bytes where known.
+        unit_size: Where units end.
+        probed: What the job found out for itself: the commit of the model, what it measured.
+        parts: The shards that are there, from the first on.
+        complete: Whether all of the input is done.
+        sessions: A name for each time that the job was started or resumed; the first is the job's.
+    """
+
+    settings: dict[str, Any]
+    model: str
+    sources: list[dict[str, Any]]
+    unit_size: int
+    probed: dict[str, Any] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    complete: bool = False
+    sessions: list[str] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        """The sum of a number of `Part` over all parts."""
+        return sum(getattr(part, name) for part in self.parts)
+
+    def save(self, folder: Path) -> None:
+        """Write it whole.
+
+        Raises:
+            OSError: It cannot be written; the one before stays.
+        """
+        totals = ("answers", "errors", "shortened", "omitted_segments")
+        content = {
+            "format": FORMAT,
+            "hierbert": hierbert.__version__,
+            "complete": self.complete,
+            "rows_done": self.total("rows"),
+            **{name: self.total(name) for name in totals},
+            "model": self.model,
+            "settings": self.settings,
+            "probed": self.probed,
+            "unit_size": self.unit_size,
+            "sources": self.sources,
+            "sessions": self.sessions,
+            "parts": [asdict(part) for part in self.parts],
+        }
+        write_json(folder / MANIFEST, content)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read it.
+
+        Raises:
+            RunError: It cannot be read, or is of another version's job.
+        """
+        path = folder / MANIFEST
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                state = "a complete" if content["complete"] else "an interrupted"
+                raise RunError(
+                    f"--output: {folder} holds {state} job of an older or newer hierbert (format "
+                    f"{content['format']!r}), which this one cannot go on with; --overwrite starts "
+                    "anew, or name another output"
+                )
+            parts = [Part(**values) for values in content["parts"]]
+            for number, part in enumerate(parts):
+                if part.part != number or Path(part.file or "a").name != (part.file or "a"):
+                    raise ValueError(f"part file {part.file!r} is outside the folder")
+            sessions = [str(name) for name in content["sessions"]]
+            if not sessions or not all(re.fullmatch("[0-9a-f]+", name) for name in sessions):
+                raise ValueError("sessions are missing")
+            return cls(
+                settings=dict(content["settings"]),
+                model=str(content["model"]),
+                sources=list(content["sources"]),
+                unit_size=int(content["unit_size"]),
+                probed=dict(content["probed"]),
+                parts=parts,
+                complete=bool(content["complete"]),
+                sessions=sessions,
+            )
+        except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
+            raise RunError(
+                f"{path} cannot be read ({type(error).__name__}: {error_text(error)}); --overwrite "
+                "starts anew"
+            ) from error
+
+    def refuse_other(self, now: "Manifest") -> None:
+        """Refuse to go on with a job of another model or other settings.
+
+        Raises:
+            RunError: It is one; the message says what differs.
+        """
+        settings = json.loads(json.dumps(now.settings))
+        changed = [] if self.model == now.model else ["--model is another model"]
+        changed += [
+            f"{flag_setting(name)} was {self.settings.get(name)!r} and is {settings.get(name)!r}"
+            for name in {**self.settings, **settings}
+            if settings.get(name) != self.settings.get(name)
+        ]
+        if changed:
+            raise RunError(
+                f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
+            )
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a job's manifest, of this version or another."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except UNREADABLE:
+        return False
+    return isinstance(content, dict) and content.keys() >= _OF_ANY
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """The output of a job on disk.
+
+    Attributes:
+        path: The file, or the folder of shards.
         kind: "jsonl", "csv" or "parquet".
+        rows_per_shard: Rows of a shard; None for one file.
     """
 
     path: Path
     kind: str
-    format: ClassVar[Any]
-    """Of the manifests that it can go on with."""
+    rows_per_shard: int | None = None
 
     @property
     def folder(self) -> Path:
-        """Where the job's work is kept, the finished parts and the manifest among it."""
-        return self.path
+        """Where the job's work is kept, shards and the manifest among it."""
+        if self.rows_per_shard is not None:
+            return self.path
+        return self.path.with_name(self.path.name + ".partial")
 
     @property
     def unfinished(self) -> Path:
         """Where what is needed until the job is finished is kept."""
-        return self.folder / UNFINISHED
+        return self.folder / ".unfinished"
+
+    def units_folder(self, manifest: Manifest) -> Path:
+        """Where the units of a job are, and of no other job."""
+        return self.unfinished / f"units-{manifest.sessions[0]}"
 
     @property
     def errors(self) -> Path:
         """Where rows go that cannot be answered."""
-        return self.path / ERRORS
+        if self.rows_per_shard is not None:
+            return self.path / ERRORS
+        # Of a jsonl file the ending would be there twice.
+        name = self.path.stem if self.path.suffix == ".jsonl" else self.path.name
+        return self.path.with_name(f"{name}.{ERRORS}")
+
+    def part_path(self, number: int) -> Path:
+        """The file of a shard."""
+        return self.folder / f"part-{number:05d}.{self.kind}"
 
     @property
     def begun(self) -> bool:
-        """Whether a job has left something to go on with, or is complete."""
-        path = self.folder / manifest.NAME
-        return path.is_file() and (self.unfinished.is_dir() or manifest.read_any(path) is not None)
+        """Whether a job has left something to go on with, or is a complete one of shards."""
+        path = self.folder / MANIFEST
+        return path.is_file() and (self.unfinished.is_dir() or _is_manifest(path))
 
-    @abstractmethod
-    def _is_complete(self) -> bool:
-        """What the manifest says; a RunError where it cannot be read, or is another engine's."""
-
-    def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> bool:
+    def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> State:
         """Refuse what exists, and what cannot be.
 
         Args:
@@ -72,7 +244,7 @@ class OutputFolder(ABC):
             inputs: What is read, so that none of it is replaced.
 
         Returns:
-            Whether there is a job to go on with.
+            Whether there is a job to go on with, or nothing more to do.
 
         Raises:
             RunError: The output exists, cannot be made there, or cannot be resumed.
@@ -81,31 +253,52 @@ class OutputFolder(ABC):
             if not self.path.parent.is_dir():
                 raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
             sources = [source.resolve() for source in inputs]
-            self._check(resume, overwrite and not resume, sources)
-            return resume and self.begun
+            if self.rows_per_shard is None:
+                self._refuse_for_file(sources)
+            elif is_there(self.path) and not self.path.is_dir():
+                raise RunError(f"--output {self.path} is no folder; name one for the shards")
+            self._refuse_inputs(sources)
+            if self.unfinished.is_symlink():
+                raise RunError(f"--output: {self.unfinished} is a link; remove it")
+            begun = self.begun
+            if not (resume and begun):
+                self._refuse_other_things()
+            if overwrite:
+                return "new"
+            if begun:
+                complete = Manifest.load(self.folder).complete
+                if resume:
+                    return "complete" if complete else "begun"
+                state = (
+                    "exists" if complete else "is of an interrupted job: --resume goes on with it"
+                )
+                raise RunError(
+                    f"--output: {self.folder} {state}; --overwrite starts anew, or name another"
+                )
+            if self.rows_per_shard is None:
+                if resume and self.path.exists():
+                    return "complete"
+                for made in (self.path, self.errors):
+                    if is_there(made):
+                        raise RunError(
+                            f"--output {made} exists; name another file or --overwrite it"
+                        )
+            return "new"
 
-    def _check(self, resume: bool, overwrite: bool, sources: list[Path]) -> None:
-        if is_there(self.path) and not self.path.is_dir():
-            raise RunError(f"--output {self.path} is no folder; name one for the parts")
-        self._refuse_inputs(sources)
-        self._refuse_other_things(resume)
-        if not self.begun or overwrite:
-            return
-        found = manifest.read_any(self.folder / manifest.NAME)
-        if found is not None and found["format"] != self.format:
-            state = "a complete" if found["complete"] else "an interrupted"
+    def _refuse_for_file(self, sources: list[Path]) -> None:
+        path = self.path
+        if path.exists() and not path.is_file():
             raise RunError(
-                f"--output {self.path} holds {state} job of another engine or version of hierbert; "
-                "--overwrite starts anew, or name another folder"
+                f"--output {path} is no regular file; name another, or - for jsonl, or give "
+                "--rows-per-shard for a folder"
             )
-        complete = self._is_complete()
-        if resume and complete:
-            raise RunError(f"--resume: {self.path} is complete, there is nothing to go on with")
-        if not resume:
-            state = "exists" if complete else "is of an interrupted job: --resume goes on with it"
-            raise RunError(
-                f"--output {self.path} {state}; --overwrite starts anew, or name another folder"
-            )
+        for made in (path, self.errors):
+            if made.resolve() in sources:
+                raise RunError(f"--output {made} is one of the inputs; name another file")
+        if is_there(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
+            raise RunError(f"{self.folder} is in the way: remove it, or name another output")
+        if self.errors.is_file() and not self.errors.is_symlink() and not _of_errors(self.errors):
+            raise RunError(f"--output: {self.errors} holds no errors of a job; move it away")
 
     def _refuse_inputs(self, sources: list[Path]) -> None:
         """What is read must not lie where work is kept and removed."""
@@ -117,11 +310,9 @@ class OutputFolder(ABC):
                     "output"
                 )
 
-    def _refuse_other_things(self, resume: bool) -> None:
-        """A folder that holds what no job made is left alone; to go on, nothing is in the way."""
-        if self.unfinished.is_symlink():
-            raise RunError(f"--output: {self.unfinished} is a link; remove it")
-        if not self.folder.is_dir() or (resume and self.begun):
+    def _refuse_other_things(self) -> None:
+        """A folder that holds what no job made is left alone."""
+        if not self.folder.is_dir():
             return
         other = sorted(set(self.folder.iterdir()) - set(self._own()) - {self.folder / LOCK})
         if other:
@@ -136,10 +327,86 @@ class OutputFolder(ABC):
             return []
         torn = [path for pattern in _TORN for path in self.folder.glob(pattern)]
         parts = [path for path in self.folder.glob("part-*") if _PART.fullmatch(path.name)]
-        files = [self.folder / manifest.NAME, *parts, self.folder / ERRORS, *torn]
+        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS, *torn]
         found = [path for path in files if path.is_file() or path.is_symlink()]
         # It comes last: by it, or by the manifest, a folder is known as a job's.
         return [*found, self.unfinished] if self.unfinished.is_dir() else found
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other jobs out while the context lasts; an empty folder does not stay behind.
+
+        Raises:
+            RunError: Another job is at work in the folder, or it cannot be made.
+        """
+        there = self.folder.exists()
+        with self.writing():
+            self.folder.mkdir(exist_ok=True)
+        try:
+            with FolderLock(self.folder, f"--output {self.path}"):
+                yield
+        finally:
+            if not there or self.rows_per_shard is None:
+                # Only an empty folder can be removed so.
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
+
+    def start(self, manifest: Manifest) -> None:
+        """Begin a new job; what another job made here is removed.
+
+        Raises:
+            OSError: Something cannot be removed or made.
+        """
+        self.folder.mkdir(exist_ok=True)
+        self.clear()
+        # Documents' texts are in there, and nothing of it is for others yet.
+        self.unfinished.mkdir(mode=0o700)
+        self.units_folder(manifest).mkdir()
+        manifest.save(self.folder)
+
+    def go_on(self, session: str) -> Manifest:
+        """Make ready to go on with the job that is there.
+
+        Args:
+            session: A name for this start.
+
+        Returns:
+            The job, with those shards that are whole, up to the first that is not.
+
+        Raises:
+            OSError: Something cannot be read or written.
+        """
+        manifest = Manifest.load(self.folder)
+        for pattern in (*_TORN, ".unfinished/.new-*", ".unfinished/new-*", ".unfinished/*/new-*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        self.units_folder(manifest).mkdir(parents=True, exist_ok=True)
+        for number, part in enumerate(manifest.parts):
+            file = self.folder / (part.file or MANIFEST)
+            whole = file.is_file() and (part.file is None or file.stat().st_size == part.bytes)
+            if not whole:
+                log.info(f"part {number} is not what the job wrote: it is made again")
+            # The last shard has fewer rows, and is made when all is done.
+            if not whole or part.rows != self.rows_per_shard:
+                del manifest.parts[number:]
+                break
+        manifest.complete = False
+        manifest.sessions.append(session)
+        manifest.save(self.folder)
+        return manifest
+
+    def complete(self, manifest: Manifest) -> None:
+        """Let nothing of the work stay: all of the output is there.
+
+        Raises:
+            OSError: Something cannot be written or removed.
+        """
+        if self.rows_per_shard is None:
+            self.clear()
+            return
+        manifest.complete = True
+        manifest.save(self.folder)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove what jobs made in the folder of the work.
@@ -155,27 +422,6 @@ class OutputFolder(ABC):
             if path == self.unfinished:
                 shutil.rmtree(path)
             else:
-                path.unlink(missing_ok=True)
-
-    def make_empty(self) -> None:
-        """Make the folder of the work for a new job, which is begun once its manifest is there.
-
-        Raises:
-            OSError: Something cannot be removed or made.
-        """
-        self.folder.mkdir(exist_ok=True)
-        self.clear()
-        # Documents' texts are in there, and nothing of it is for others yet.
-        self.unfinished.mkdir(mode=0o700)
-
-    def remove_torn(self) -> None:
-        """Remove what was being written when a process of the job was killed.
-
-        Raises:
-            OSError: Something cannot be removed.
-        """
-        for pattern in (*_TORN, f"{UNFINISHED}/.*.*", f"{UNFINISHED}/new-*"):
-            for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -196,3 +442,13 @@ class OutputFolder(ABC):
 def is_there(path: Path) -> bool:
     """Whether a name is taken, by a link that leads nowhere too."""
     return path.exists() or path.is_symlink()
+
+
+def _of_errors(path: Path) -> bool:
+    """Whether a file is what a job keeps its errors in, by its first line."""
+    with path.open("rb") as file:
+        first = file.readline(_LONGEST_ERROR_BYTES)
+    try:
+        return is_error_row(json.loads(first))
+    except UNREADABLE:
+        return not first

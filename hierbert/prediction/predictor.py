@@ -43,7 +43,7 @@ _PASSES_PER_BATCH = 16
 
 
 class HierBert(PushToHubMixin):
-    """Answers for documents of any length.
+    """Answers for documents of any length::
 
         model = HierBert.from_pretrained("runs/quickstart/model")
         model.classify(texts)[0].label

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from hierbert import errors
-from hierbert.errors import ConfigError, HierBertError, RunError
+from hierbert.errors import ConfigError, HierBertError, RunError, flag_setting
 from hierbert.log import log
 
 T = TypeVar("T")
@@ -105,18 +105,15 @@ class Processes:
             try:
                 value = work()
             except HierBertError as error:
-                # A class of its own elsewhere travels as the general one that it is.
-                kinds = (kind.__name__ for kind in type(error).__mro__)
-                name = next(name for name in kinds if hasattr(errors, name))
-                self._store.set(key, json.dumps([name, str(error)]))
+                self._store.set(key, json.dumps(error_values(error)))
                 raise
             self._store.set(key, json.dumps([None, value]))
             return value
-        kind, told = json.loads(self._hear(key))
-        if kind is None:
-            result: T = told
+        values = json.loads(self._hear(key))
+        if values[0] is None:
+            result: T = values[1]
             return result
-        raise getattr(errors, kind)(told)
+        raise error_of(values)
 
     def end(self) -> None:
         """Say that this process has done its share; the first waits until all have.
@@ -150,6 +147,21 @@ class Processes:
         if name == "auto" and self.count > 1 and torch.cuda.is_available():
             return f"cuda:{self.local_index % torch.cuda.device_count()}"
         return name
+
+
+def error_values(error: HierBertError) -> list[str]:
+    """A mistake as plain values, of which another process makes it again by `error_of`."""
+    # A class of its own elsewhere travels as the general one that it is.
+    kind = next(c for c in type(error).__mro__ if c.__module__ == HierBertError.__module__)
+    return [kind.__name__, error.worded(flag_setting)]
+
+
+def error_of(values: list[str]) -> HierBertError:
+    """The mistake of which `error_values` made these."""
+    kind, line = values
+    error = getattr(errors, kind)(line)
+    assert isinstance(error, HierBertError)
+    return error
 
 
 def wait_for_processes(waiting: Callable[[], int], count: int) -> None:

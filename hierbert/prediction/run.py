@@ -2,17 +2,17 @@
 
 import argparse
 import contextlib
-from collections.abc import Sequence
+import os
+import secrets
+from collections.abc import Iterator
 from typing import Any
 
 from hierbert.data.columns import Columns
-from hierbert.errors import ConfigError, flag_setting
+from hierbert.errors import ConfigError, RunError, flag_setting
 from hierbert.loading.fingerprints import model_fingerprint
-from hierbert.log import log
-from hierbert.prediction.inputs import Inputs, check_inputs
-from hierbert.prediction.job import Job, Question
-from hierbert.prediction.job_folder import JobFolder
-from hierbert.prediction.manifest import Manifest
+from hierbert.log import Progress, log
+from hierbert.prediction.answer_files import StandardOutput, output_format
+from hierbert.prediction.job import Item, Job, Question
 from hierbert.prediction.options import (
     BUDGETS,
     PROBED,
@@ -22,17 +22,26 @@ from hierbert.prediction.options import (
     refuse_idle_flags,
     settings_of,
 )
-from hierbert.prediction.outputs import output_format
+from hierbert.prediction.output_folder import Manifest, OutputFolder, State
+from hierbert.prediction.parts import Merger, UnitWriter, done_units
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.processes import Processes
-from hierbert.prediction.sharing import own_share
-from hierbert.prediction.stream import StandardOutput
+from hierbert.prediction.units import (
+    Cuts,
+    InputRow,
+    Inputs,
+    Passed,
+    SourceCheck,
+    UnitEnd,
+    UnitName,
+    all_units,
+    check_inputs,
+    own_units,
+    unit_limit,
+)
 
 WITH_ERRORS = 3
 """The exit code of a run that is whole but for rows in errors.jsonl."""
-
-# Of standard output, no parts are kept.
-_ENDLESS = 1 << 60
 
 
 class Run:
@@ -50,24 +59,25 @@ class Run:
         self.skip = options.on_error == "skip"
         self.target = find_target(options)
         self.vector_cache = cache_options(options)
-        columns = Columns(text=options.text_column, id=options.id_column)
-        self.inputs = Inputs(
-            options.input, columns, options.encoding, options.input_format, keep_broken=self.skip
-        )
         self.processes = Processes.from_environment()
+        # Every process must see the input.
+        self.inputs = Inputs.find(
+            options.input,
+            Columns(text=options.text_column, id=options.id_column),
+            options.encoding,
+            options.input_format,
+            keep_broken=self.skip,
+        )
         if self.processes.count > 1 and (self.inputs.is_stream or self.target is None):
             raise ConfigError(
                 "--input - and --output - are for one process; start it without torchrun, or name "
                 "files that every process can read"
             )
-        # Every process must see the input.
-        self._paths = self.inputs.paths()
+        self.ray = None
+        if options.engine == "ray":
+            from hierbert.prediction.ray_engine import RayEngine
 
-    def _check_target(self) -> None:
-        if self.target is not None:
-            self.target.check(
-                resume=self.options.resume, overwrite=self.options.overwrite, inputs=self._paths
-            )
+            self.ray = RayEngine(options, self.inputs)
 
     def execute(self) -> int:
         """Answer all documents.
@@ -81,8 +91,14 @@ class Run:
         """
         with self.processes.connected(), contextlib.ExitStack() as stack:
             # By the first alone: when another comes to it, the first may have begun.
-            self.processes.first(self._check_target)
-            size = self.processes.first(self._check_rows) if self.options.check else None
+            if self.processes.first(self._check_target) == "complete":
+                log.info(
+                    f"--resume: {self.options.output} is complete; there is nothing more to do"
+                )
+                return 0
+            if self.ray is not None:
+                stack.enter_context(self.ray.session())
+            checks = self._check_rows() if self.options.check else None
             predictor, probed = self._load()
             tasks = predictor.check_tasks(asked_tasks(self.options.task, predictor.tasks))
             refuse_idle_flags(self.options, tasks)
@@ -90,110 +106,178 @@ class Run:
             rule = predictor.summary_rule(budget, self.options.order, self.options.redundancy)
             question = Question(tasks, rule, self.options.segment_vectors)
             if self.target is None:
-                return self._print(predictor, question, size)
-            folder = JobFolder(self.target, self.processes.count, self.processes.index)
-            manifest = self._manifest(predictor, tasks, probed)
-            self.processes.first(lambda: self._begin(folder, manifest, stack))
-            return self._write(predictor, question, size, folder)
+                return self._print(predictor, question, checks)
+            manifest = Manifest(
+                settings=settings_of(self.options, tasks, self.target),
+                model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
+                sources=self.inputs.describe(),
+                unit_size=self._unit_limit(predictor, checks),
+                probed=probed,
+            )
+            job = JobOnDisk(
+                self,
+                self.target,
+                self.processes.first(lambda: self._begin(manifest, stack)),
+                checks,
+            )
+            try:
+                if self.ray is not None:
+                    self.ray.answer(predictor, question, job)
+                else:
+                    self._answer(predictor, question, job)
+                self.processes.end()
+                if self.processes.index:
+                    return 0
+                done = job.merger.finish()
+            except BaseException as error:
+                job.abandon(error)
+                raise
+        return self._report(
+            *(done.total(n) for n in ("answers", "errors", "shortened", "omitted_segments")),
+            to=self.options.output,
+            before=job.rows_before,
+            see=f" (see {self.target.errors})",
+        )
 
-    def _check_rows(self) -> int | None:
-        return check_inputs(self.inputs)
+    def _unit_limit(self, predictor: HierBertPredictor, checks: list[SourceCheck] | None) -> int:
+        if self.ray is not None:
+            cluster = self.ray.cluster
+            return unit_limit(checks, cluster.actors, on_cpu=not cluster.gpus_per_actor)
+        return unit_limit(checks, self.processes.count, predictor.model.device.type == "cpu")
+
+    def _check_target(self) -> State:
+        if self.target is None:
+            return "new"
+        return self.target.check(self.options.resume, self.options.overwrite, self.inputs.paths)
+
+    def _check_rows(self) -> list[SourceCheck] | None:
+        if self.ray is not None:
+            return self.ray.check()
+        checks = self.processes.first(lambda: check_inputs(self.inputs))
+        return checks and [SourceCheck(*check) for check in checks]
 
     def _load(self) -> tuple[HierBertPredictor, dict[str, Any]]:
-        """The model, and what was measured for it: once, so that all rows are of one kind."""
+        """The model, and what was found out for it: once, so that all rows are of one kind."""
         automatic = [name for name in PROBED if getattr(self.options, name) == "auto"]
+        automatic = [] if self.ray is not None else automatic
         given = {name: getattr(self.options, name) for name in PROBED}
         before: dict[str, Any] = {}
-        if automatic and self.options.resume and self.target is not None and self.target.begun:
+        if self.options.resume and self.target is not None and self.target.begun:
             before = Manifest.load(self.target.folder).probed
         given |= {name: before[name] for name in automatic if name in before}
-        if not automatic:
-            return self._predictor(given), {}
+        # Of a Hub id, the job goes on with the commit it has begun with.
+        is_folder = os.path.isdir(os.path.expanduser(self.options.model))
+        if "revision" in before and not is_folder:
+            given["revision"] = before["revision"]
         predictor = None
 
         def measure() -> dict[str, Any]:
             nonlocal predictor
             predictor = self._predictor(given)
-            return {name: getattr(predictor, name) for name in automatic}
+            found = {name: getattr(predictor, name) for name in automatic}
+            return found if predictor.commit is None else {**found, "revision": predictor.commit}
 
+        if not automatic and is_folder:
+            return self._predictor(given), {}
         # The first process measures, alone, and the others do as it found.
         probed = self.processes.first(measure)
-        for name, value in probed.items():
-            log.info(f"{flag_setting(name)} auto: {value}")
+        for name in automatic:
+            log.info(f"{flag_setting(name)} auto: {probed[name]}")
         return predictor or self._predictor({**given, **probed}), probed
 
-    def _predictor(self, probed: dict[str, Any]) -> HierBertPredictor:
-        return HierBertPredictor.from_pretrained(
-            self.options.model,
-            device=self.processes.device(self.options.device),
-            batch_tokens=self.options.batch_tokens,
-            compile=self.options.compile,
-            vector_cache=self.vector_cache,
-            **probed,
-        )
+    def _predictor(self, given: dict[str, Any]) -> HierBertPredictor:
+        if self.ray is not None:
+            # What is wrong with the model is told before anything starts; where it will run, and
+            # how fast, is for the machines of the actors.
+            here: dict[str, Any] = {"device": "cpu", "compile": False}
+            given = {**given, "tokens_per_forward": None}
+        else:
+            here = {
+                "device": self.processes.device(self.options.device),
+                "batch_tokens": self.options.batch_tokens,
+                "compile": self.options.compile,
+                "vector_cache": self.vector_cache,
+            }
+        return HierBertPredictor.from_pretrained(self.options.model, **here, **given)
 
-    def _manifest(
-        self, predictor: HierBertPredictor, tasks: Sequence[str], probed: dict[str, Any]
-    ) -> Manifest:
-        assert self.target is not None
-        return Manifest(
-            settings=settings_of(self.options, tasks, self.target),
-            model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
-            sources=self.inputs.describe(),
-            probed=probed,
-        )
+    def _begin(self, manifest: Manifest, stack: contextlib.ExitStack) -> list[Any]:
+        """Make ready for all processes.
 
-    def _begin(self, folder: JobFolder, manifest: Manifest, stack: contextlib.ExitStack) -> None:
-        stack.enter_context(folder.hold())
+        Returns:
+            Of each unit that is done its name, digest, rows and size.
+        """
+        target = self.target
+        assert target is not None
+        stack.enter_context(target.hold())
         # Another job may have ended since the first look.
-        self._check_target()
-        folder.begin(manifest, self.options.resume)
+        state = self._check_target()
+        session = secrets.token_hex(4)
+        with target.writing():
+            if state == "new":
+                manifest.sessions = [session]
+                target.start(manifest)
+                return []
+            if state == "complete":
+                raise RunError(f"--resume: {target.path} was completed by another job meanwhile")
+            Manifest.load(target.folder).refuse_other(manifest)
+            before = target.go_on(session)
+            done = done_units(target.units_folder(before))
+        rows = sum(footer.rows for footer in done.values())
+        log.info(f"resuming after {rows:,} rows")
+        return [[*name, f.input, f.rows, f.size] for name, f in done.items()]
 
-    def _write(
+    def _answer(self, predictor: HierBertPredictor, question: Question, job: "JobOnDisk") -> None:
+        """Answer what is this process's."""
+        writer = UnitWriter(job.units, job.target.writing, job.unit_ended)
+        names = [source.name for source in self.inputs.sources]
+        items = own_units(
+            job.items(), job.done, self.processes.count, self.processes.index, names=names
+        )
+        try:
+            self._show(predictor, question, writer, items, job.checks)
+        finally:
+            writer.abandon()
+
+    def _print(
         self,
         predictor: HierBertPredictor,
         question: Question,
-        size: int | None,
-        folder: JobFolder,
+        checks: list[SourceCheck] | None,
     ) -> int:
-        target = folder.target
-        try:
-            folder.open()
-            rows = self.inputs.rows(target.rows_per_part)
-            share = own_share(rows, folder.is_done, self.processes.count, self.processes.index)
-            Job(predictor, question, share, folder, self.skip, self.processes.count).run(size)
-        except BaseException:
-            folder.abandon()
-            raise
-        self._say_vectors(predictor)
-        try:
-            self.processes.end()
-            if self.processes.index:
-                return 0
-            done = folder.finish()
-        except BaseException:
-            folder.abandon()
-            raise
-        return self._report(
-            done.total("answers"),
-            done.total("errors"),
-            done.total("shortened"),
-            done.total("omitted_segments"),
-            str(target.path),
-            folder.before,
-            f" (see {target.errors})",
-        )
-
-    def _print(self, predictor: HierBertPredictor, question: Question, size: int | None) -> int:
-        options, to = self.options, "standard output"
-        output = StandardOutput(output_format(options.output, options.output_format))
-        share = own_share(self.inputs.rows(_ENDLESS), lambda row: False, 1, 0)
-        Job(predictor, question, share, output, self.skip).run(size)
-        self._say_vectors(predictor)
+        output = StandardOutput(output_format(self.options.output, self.options.output_format))
+        cuts = Cuts(self._unit_limit(predictor, checks))
+        items = own_units(all_units(self.inputs, cuts, checks), {})
+        self._show(predictor, question, output, items, checks)
         counts = (output.answers, output.failures, output.shortened, output.omitted_segments)
-        return self._report(*counts, to, 0, "")
+        return self._report(*counts, to="standard output", before=0, see="")
 
-    def _say_vectors(self, predictor: HierBertPredictor) -> None:
+    def _show(
+        self,
+        predictor: HierBertPredictor,
+        question: Question,
+        sink: UnitWriter | StandardOutput,
+        items: Iterator[Item],
+        checks: list[SourceCheck] | None,
+    ) -> None:
+        """Answer rows, and show how far it is."""
+        size = None if checks is None else sum(check.size for check in checks)
+        rows = 0
+        with Progress(size, "predicting", unit="bytes") as bar:
+
+            def passed(item: Item) -> None:
+                nonlocal rows
+                if not isinstance(item, InputRow | Passed):
+                    return
+                rows += item.rows if isinstance(item, Passed) else 1
+                # Units are shared by size: where this process is, the others are too.
+                rate = bar.per_second(predictor.tokens_read * self.processes.count)
+                bar.note(documents=f"{rows:,}", **{"tokens/s": f"{rate:,.0f}"})
+                if isinstance(item, Passed) and item.done_before:
+                    bar.skip(item.size)
+                else:
+                    bar.advance(item.size)
+
+            Job(predictor, question, sink, self.skip, passed).run(items)
         if (vectors := predictor.vectors) is not None:
             log.info(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
             log.info(f"vectors: {vectors.report()}")
@@ -204,6 +288,7 @@ class Run:
         errors: int,
         shortened: int,
         omitted_segments: int,
+        *,
         to: str,
         before: int,
         see: str,
@@ -217,3 +302,58 @@ class Run:
         failed = f"; {errors:,} rows could not be answered{see}" if errors else ""
         log.info(f"{answers:,} documents{done_before} -> {to}{failed}")
         return WITH_ERRORS if errors else 0
+
+
+class JobOnDisk:
+    """What a process knows of the job that was begun or resumed.
+
+    Args:
+        run: The run.
+        target: The output.
+        begun: What `Run._begin` gave.
+        checks: What each source holds; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        target: OutputFolder,
+        begun: list[Any],
+        checks: list[SourceCheck] | None,
+    ) -> None:
+        self.run, self.target, self.checks = run, target, checks
+        self.manifest = Manifest.load(target.folder)
+        self.units = target.units_folder(self.manifest)
+        self.cuts = Cuts(self.manifest.unit_size, target.rows_per_shard)
+        self.done = {UnitName(source, n): digest for source, n, digest, _, _ in begun}
+        self.rows_before = self.rows = sum(rows for *_, rows, _ in begun)
+        self.size_before = sum(size for *_, size in begun)
+        self.merger = Merger(target, self.manifest, len(run.inputs.sources))
+
+    def items(self) -> Iterator[UnitName | InputRow | UnitEnd]:
+        """All units of the input; who reads them knows what they are."""
+        for item in all_units(self.run.inputs, self.cuts, self.checks):
+            if isinstance(item, UnitEnd):
+                self.merger.digests[item.name] = item.digest
+            yield item
+
+    def unit_ended(self, end: UnitEnd) -> None:
+        """A unit is done: make the shards that are whole now."""
+        self.rows += end.rows
+        if self.run.processes.index == 0:
+            self.merger.advance()
+
+    def abandon(self, error: BaseException) -> None:
+        """Stop in the middle: keep what was done and say so, or leave nothing behind."""
+        alone = self.run.processes.count == 1
+        if self.rows or not alone:
+            rows = f" of {self.rows:,} rows" if alone else ""
+            log.info(
+                f"{self.target.folder} holds the answers{rows}; the same command with --resume "
+                "goes on after them"
+            )
+            return
+        with contextlib.suppress(OSError):
+            self.target.clear()
+        if not isinstance(error, Exception):
+            log.info("nothing is kept yet; the same command begins anew, also with --resume")

@@ -4,18 +4,16 @@ It saves nothing and ends nothing by itself. Invariant: outside of its context t
 they did before.
 """
 
-import contextlib
-import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from hierbert.log import is_first_process
+from hierbert.log import write_from_signal
 
 _SAID = (
-    b"\nstopping after this step, with a checkpoint; interrupt once more (Ctrl-C) to stop at "
-    b"once, without one\n"
+    "stopping after this step, with a checkpoint; interrupt once more (Ctrl-C) to stop at once, "
+    "without one"
 )
 
 
@@ -58,7 +56,4 @@ class StopSignals:
                 raise KeyboardInterrupt
             return
         self.received = number
-        if is_first_process():
-            # Python's own streams may be in the middle of a line and refuse to be entered twice.
-            with contextlib.suppress(OSError):
-                os.write(2, _SAID)
+        write_from_signal(_SAID)

@@ -5,7 +5,6 @@ import gc
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
 from hierbert.config import RunConfig
@@ -27,10 +27,10 @@ from hierbert.prediction.predictor import HierBert
 from hierbert.settings import load_config
 from hierbert.tasks.evaluation import answer_documents, check_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, prepare_documents
-from hierbert.tasks.task import Scored, Task
+from hierbert.tasks.task import Scored
 from hierbert.training.building import build_model
 from hierbert.training.callbacks import Callback
-from hierbert.training.corpora import load_corpora
+from hierbert.training.corpora import Corpora, load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.memory import (
     allow_large_pages,
@@ -38,6 +38,7 @@ from hierbert.training.memory import (
     choose_tokens_per_forward,
 )
 from hierbert.training.nonfinite import not_finite
+from hierbert.training.pushing import check_push, push_run
 from hierbert.training.results import (
     Stopwatch,
     environment,
@@ -59,7 +60,7 @@ IN_MEMORY = "documents in memory"
 
 
 class HierBertTrainer:
-    """Trains a model on labelled or summarized documents, and scores it.
+    """Trains a model on labelled or summarized documents, and scores it::
 
         trainer = HierBertTrainer("bert-base-uncased", rows, config={"data.label_column": "label"})
         results = trainer.train()
@@ -82,6 +83,8 @@ class HierBertTrainer:
         model: The trained model; before training, the one that was given, if one was, which
             training leaves as it is.
         results: What results.json holds, once trained.
+        report: The tables of the results and one document's answers, to be read; empty but on the
+            first process.
 
     Raises:
         ConfigError: A setting is unknown, of the wrong type, or not allowed.
@@ -113,9 +116,10 @@ class HierBertTrainer:
         self.config = settings_of(config, overrides)
         self.callbacks = list(callbacks)
         self.results: dict[str, Any] | None = None
+        self.report = ""
 
     def train(self, resume: bool = False, stop: StopSignals | None = None) -> dict[str, Any]:
-        """Train, evaluate and save the model into `run_dir`.
+        """Train, evaluate and save the model into `run_dir`, and push it where settings say so.
 
         Args:
             resume: Go on with the run in `run_dir`, with the same settings and documents.
@@ -129,134 +133,24 @@ class HierBertTrainer:
             HierBertError: A mistake in the settings, the documents or the run folder, in one line.
             KeyboardInterrupt: Training was stopped by a signal.
         """
+        publish = self.config.publish
+        if publish.repo is not None:
+            check_push(publish)
         accelerator = _accelerator(self.config)
         with run_lock(self.config, accelerator):
-            self.results = self._train(accelerator, resume, stop or StopSignals())
+            allow_large_pages()
+            run = _Run(self.config, accelerator)
+            run.prepare(load_corpora(self.config, self.given), self._given_model(), resume)
+            run.train(resume, stop or StopSignals(), self.callbacks)
+            self.results = run.score()
+            self.report = run.save(self.results)
+            run.end()
+        self.model = HierBert(run.model, run.processor)
         for callback in self.callbacks:
             callback.on_end(self.results)
+        if accelerator.is_main_process and publish.repo is not None:
+            push_run(Path(self.config.run_dir) / "model", publish)
         return self.results
-
-    def _train(self, accelerator: Accelerator, resume: bool, stop: StopSignals) -> dict[str, Any]:
-        config = self.config
-        started = time.monotonic()
-        allow_large_pages()
-        corpora = load_corpora(config, self.given)
-        tasks = corpora.tasks
-        check_metric(config.training.metric, tasks, corpora.validation)
-        set_seed(config.seed)
-        model, processor = build_model(config, tasks, corpora.train, self._given_model())
-        for task in tasks:
-            task.check(corpora.splits, model.config)
-        cache = cache_folder(config.training.cache_dir)
-        kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
-        if config.training.freeze_encoder:
-            check_cache(kept)
-        folder = open_run_folder(config, accelerator, resume)
-        model.to(accelerator.device)
-        choose_tokens_per_forward(config, accelerator, model, folder)
-
-        splits: dict[str, list[PreparedDocument]] = {}
-        for name, examples in corpora.splits.items():
-            # The first process fills the cache that the others then read.
-            with accelerator.main_process_first():
-                splits[name] = prepare_documents(
-                    examples, processor, tasks, cache, f"segmenting {name}"
-                )
-        _report_lengths(splits, processor)
-
-        vectors, encoded_tokens, encoding_time = None, 0, Stopwatch()
-        if config.training.freeze_encoder:
-            vectors = VectorCache(kept, model.hierbert)
-            everything = [document for documents in splits.values() for document in documents]
-            with encoding_time:
-                encoded_tokens = vectors.fill(
-                    [document.segmented for document in everything], accelerator
-                )
-            log.info(f"vectors: {vectors.report()}")
-
-        for feature in model.features_of().values():
-            feature.fit([document.segmented for document in splits["train"]])
-        bound_memory(config, accelerator, model, splits["train"], folder)
-
-        loop = TrainingLoop(
-            config=config,
-            accelerator=accelerator,
-            model=model,
-            train=splits["train"],
-            validation=splits["validation"],
-            tasks=tasks,
-            vectors=vectors,
-            folder=folder,
-            trackers=Trackers(folder / "metrics.jsonl", accelerator),
-            identity=run_identity(splits, tasks, model),
-            stop=stop,
-            callbacks=self.callbacks,
-        )
-        # New weights and dropout follow from the seed, whatever was drawn before.
-        set_seed(config.seed + 1 + accelerator.process_index)
-        with Stopwatch() as training_time, stop:
-            state = loop.run(resume)
-
-        calibration: dict[str, Any] = {}
-        if config.training.calibrate:
-            calibration = _calibrate(model, tasks, splits["validation"], accelerator, vectors)
-        split = "test" if "test" in splits else "validation"
-        with Stopwatch() as scoring_time:
-            answers = answer_documents(
-                model, splits[split], accelerator, tasks, vectors, f"scoring {split}"
-            )
-        scores = score_answers(answers, splits[split], tasks, model)
-        problem = not_finite(f"scoring {split}", scores, answers, splits[split])
-        if problem is not None:
-            raise RunError(f"{problem} (training itself is done, see {folder / 'metrics.jsonl'})")
-        results: dict[str, Any] = {
-            "split": split,
-            "documents": len(splits[split]),
-            "seed": config.seed,
-            "epochs": state.epoch,
-            "steps": state.step,
-            "best_step": state.best_step,
-            "nonfinite_steps": state.nonfinite_steps,
-            "scores": scores,
-            # Of the weights that are in the model now.
-            "validation": state.best_scores,
-        }
-        # Of a frozen encoder, training and scoring read vectors: tokens a second would mislead.
-        work = {"encoding": (encoded_tokens, encoding_time.seconds)}
-        if vectors is None:
-            share = 1 / accelerator.num_processes
-            trained, scored = loop.bar.done - loop.bar.initial, _tokens(splits[split])
-            work["training"] = (round(share * trained), training_time.seconds)
-            work["scoring"] = (round(share * scored), scoring_time.seconds)
-        took = resources(accelerator, work, {"training": training_time.seconds})
-        if accelerator.is_main_process:
-            for task in tasks:
-                told = Scored(
-                    documents=splits[split],
-                    kept=[answer.kept[task.name] for answer in answers],
-                    train=splits["train"],
-                    config=model.config,
-                    seed=config.seed,
-                    baselines=config.baselines,
-                )
-                results |= task.report(told)
-            results |= calibration
-            results["lengths"] = {name: _lengths(documents) for name, documents in splits.items()}
-            results["resources"] = took
-            results["seconds"] = round(time.monotonic() - started, 1)
-            results["environment"] = environment()
-            save_model(folder, model, processor, accelerator)
-            write_results(folder / "results.json", results)
-            print(f"\n{results_table(results, tasks)}\n")
-            if config.show_sample and splits[split]:
-                print(sample_answer(splits[split][0], answers[0], tasks, split, model.config))
-            log.info(f"run folder: {folder} ({format_seconds(results['seconds'])})")
-            print(f"\nGo on with:\n  {_inference_command(config, folder / 'model')}")
-        accelerator.wait_for_everyone()
-        _let_go(loop)
-        accelerator.end_training()
-        self.model = HierBert(model, processor)
-        return results
 
     def _given_model(self) -> tuple[HierBertForDocuments, HierBertProcessor] | None:
         if self.model is None or self.model.settings is not None:
@@ -271,6 +165,10 @@ class HierBertTrainer:
 def _accelerator(config: RunConfig) -> Accelerator:
     """What spreads a run over processes, after the checks that need none."""
     require_installed(config.training.trackers)
+    precision = AcceleratorState._shared_state.get("_mixed_precision")
+    if precision not in (None, config.training.mixed_precision):
+        # An earlier run of this program had another one, which accelerate keeps.
+        AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=config.training.mixed_precision,
         log_with=config.training.trackers or None,
@@ -289,60 +187,186 @@ def _accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
-def _let_go(loop: TrainingLoop) -> None:
-    """Drop the wrapper for several processes before their connection is taken down.
+class _Run:
+    """One run, step by step, on every process.
 
-    Left to the end of this process, its C++ part closes the connection while it holds Python's
-    lock. Now and then a thread of gloo waits for that lock just then, and the process never ends.
+    Attributes:
+        tasks: What is learnt.
+        model: Its model, and `processor` the model's processor.
+        splits: Documents by the split's name.
+        folder: The run's.
     """
-    del loop.wrapped, loop.prepared
-    loop.accelerator.free_memory()
-    gc.collect()
 
+    def __init__(self, config: RunConfig, accelerator: Accelerator) -> None:
+        self.config = config
+        self.accelerator = accelerator
+        self.started = time.monotonic()
+        # Tokens and seconds of parts of the run, for its rates.
+        self.work: dict[str, tuple[int, float]] = {}
 
-def _calibrate(
-    model: HierBertForDocuments,
-    tasks: Sequence[Task],
-    validation: list[PreparedDocument],
-    accelerator: Accelerator,
-    vectors: VectorCache | None,
-) -> dict[str, Any]:
-    """Fit answers to the validation documents, in the model's config; entries of the results."""
-    answers = answer_documents(model, validation, accelerator, tasks, vectors, "calibrating")
-    entries: dict[str, Any] = {}
-    for task in tasks:
-        fitted = task.calibrate(validation, [answer.kept[task.name] for answer in answers])
-        if fitted:
-            model.config.update(fitted["config"])
-            entries |= fitted["results"]
-            log.info(fitted["line"])
-    return entries
+    def prepare(
+        self,
+        corpora: Corpora,
+        given: tuple[HierBertForDocuments, HierBertProcessor] | None,
+        resume: bool,
+    ) -> None:
+        """Check everything, then make model and documents ready, in the order of what it costs."""
+        config, accelerator = self.config, self.accelerator
+        self.tasks = corpora.tasks
+        check_metric(config.training.metric, self.tasks, corpora.validation)
+        set_seed(config.seed)
+        self.model, self.processor = build_model(config, self.tasks, corpora.train, given)
+        for task in self.tasks:
+            task.check(corpora.splits, self.model.config)
+        cache = cache_folder(config.training.cache_dir)
+        kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
+        if config.training.freeze_encoder:
+            check_cache(kept)
+        self.folder = open_run_folder(config, accelerator, resume)
+        self.model.to(accelerator.device)
+        choose_tokens_per_forward(config, accelerator, self.model, self.folder)
+        self.splits: dict[str, list[PreparedDocument]] = {}
+        for name, examples in corpora.splits.items():
+            # The first process fills the cache that the others then read.
+            with accelerator.main_process_first():
+                self.splits[name] = prepare_documents(
+                    examples, self.processor, self.tasks, cache, f"segmenting {name}"
+                )
+        _report_lengths(self.splits, self.processor)
+        self.vectors = None
+        if config.training.freeze_encoder:
+            self.vectors = VectorCache(kept, self.model.hierbert)
+            everything = [one.segmented for documents in self.splits.values() for one in documents]
+            with Stopwatch() as watch:
+                tokens = self.vectors.fill(everything, accelerator)
+            self.work["encoding"] = (tokens, watch.seconds)
+            log.info(f"vectors: {self.vectors.report()}")
+        for feature in self.model.features_of().values():
+            feature.fit([document.segmented for document in self.splits["train"]])
+        bound_memory(config, accelerator, self.model, self.splits["train"], self.folder)
 
+    def train(self, resume: bool, stop: StopSignals, callbacks: Sequence[Callback]) -> None:
+        """Train, and leave the best weights in the model."""
+        accelerator = self.accelerator
+        self.loop = TrainingLoop(
+            config=self.config,
+            accelerator=accelerator,
+            model=self.model,
+            train=self.splits["train"],
+            validation=self.splits["validation"],
+            tasks=self.tasks,
+            vectors=self.vectors,
+            folder=self.folder,
+            trackers=Trackers(self.folder / "metrics.jsonl", accelerator),
+            identity=run_identity(self.splits, self.tasks, self.model),
+            stop=stop,
+            callbacks=callbacks,
+        )
+        # New weights and dropout follow from the seed, whatever was drawn before.
+        set_seed(self.config.seed + 1 + accelerator.process_index)
+        with Stopwatch() as self.training_time, stop:
+            self.state = self.loop.run(resume)
 
-def _inference_command(config: RunConfig, model: Path) -> str:
-    """The command that answers with the model: of the test documents where they are one file."""
-    is_script = Path(sys.argv[0]).name == "train.py"
-    command = ["python infer.py" if is_script else "hierbert-infer", f"--model {_quoted(model)}"]
-    test = config.data.test
-    if isinstance(test, list) and len(test) == 1:
-        test = test[0]
-    if isinstance(test, str) and Path(test).is_file():
-        command.append(f"--input {_quoted(test)}")
-        for flag, value, default in (
-            ("--text-column", config.data.text_column, "text"),
-            ("--id-column", config.data.id_column, None),
-            ("--encoding", config.data.encoding, "utf-8"),
-        ):
-            if value is not None and value != default:
-                command.append(f"{flag} {_quoted(value)}")
-    else:
-        command.append("--input docs.jsonl")
-    return " ".join([*command, "--output answers.jsonl"])
+    def score(self) -> dict[str, Any]:
+        """Calibrate on the validation documents and score the test documents: the results."""
+        calibration = self._calibrate() if self.config.training.calibrate else {}
+        split = "test" if "test" in self.splits else "validation"
+        documents = self.splits[split]
+        with Stopwatch() as watch:
+            self.answers = answer_documents(
+                self.model,
+                documents,
+                self.accelerator,
+                self.tasks,
+                self.vectors,
+                f"scoring {split}",
+            )
+        scores = score_answers(self.answers, documents, self.tasks, self.model)
+        problem = not_finite(f"scoring {split}", scores, self.answers, documents)
+        if problem is not None:
+            where = self.folder / "metrics.jsonl"
+            raise RunError(f"{problem} (training itself is done, see {where})")
+        # Of a frozen encoder, training and scoring read vectors: tokens a second would mislead.
+        if self.vectors is None:
+            share, bar = 1 / self.accelerator.num_processes, self.loop.bar
+            trained = round(share * (bar.done - bar.initial))
+            self.work["training"] = (trained, self.training_time.seconds)
+            self.work["scoring"] = (round(share * _tokens(documents)), watch.seconds)
+        state = self.state
+        results: dict[str, Any] = {
+            "split": split,
+            "documents": len(documents),
+            "seed": self.config.seed,
+            "epochs": state.epoch,
+            "steps": state.step,
+            "best_step": state.best_step,
+            "nonfinite_steps": state.nonfinite_steps,
+            "scores": scores,
+            # Of the weights that are in the model now.
+            "validation": state.best_scores,
+        }
+        took = resources(self.accelerator, self.work, {"training": self.training_time.seconds})
+        if self.accelerator.is_main_process:
+            for task in self.tasks:
+                results |= task.report(
+                    Scored(
+                        documents=documents,
+                        kept=[answer.kept[task.name] for answer in self.answers],
+                        train=self.splits["train"],
+                        config=self.model.config,
+                        seed=self.config.seed,
+                        baselines=self.config.baselines,
+                    )
+                )
+            results |= calibration
+            results["lengths"] = {name: _lengths(split) for name, split in self.splits.items()}
+            results["resources"] = took
+            results["seconds"] = round(time.monotonic() - self.started, 1)
+            results["environment"] = environment()
+        return results
 
+    def _calibrate(self) -> dict[str, Any]:
+        """Fit answers to the validation documents, in the model's config."""
+        validation = self.splits["validation"]
+        answers = answer_documents(
+            self.model, validation, self.accelerator, self.tasks, self.vectors, "calibrating"
+        )
+        entries: dict[str, Any] = {}
+        for task in self.tasks:
+            fitted = task.calibrate(validation, [answer.kept[task.name] for answer in answers])
+            if fitted:
+                self.model.config.update(fitted["config"])
+                entries |= fitted["results"]
+                log.info(fitted["line"])
+        return entries
 
-def _quoted(word: str | Path) -> str:
-    """A word of a command that every shell takes as one."""
-    return f'"{word}"' if " " in str(word) else str(word)
+    def save(self, results: dict[str, Any]) -> str:
+        """Write the model and the results; what there is to read of them."""
+        report = ""
+        if self.accelerator.is_main_process:
+            save_model(self.folder, self.model, self.processor, self.accelerator)
+            write_results(self.folder / "results.json", results)
+            report = f"\n{results_table(results, self.tasks)}\n"
+            documents, split = self.splits[results["split"]], results["split"]
+            if self.config.show_sample and documents:
+                config, answer = self.model.config, self.answers[0]
+                sample = sample_answer(documents[0], answer, self.tasks, split, config)
+                report += f"\n{sample}"
+            log.info(f"run folder: {self.folder} ({format_seconds(results['seconds'])})")
+        self.accelerator.wait_for_everyone()
+        return report
+
+    def end(self) -> None:
+        """Drop the wrapper for several processes before their connection is taken down.
+
+        Left to the end of this process, its C++ part closes the connection while it holds Python's
+        lock. Now and then a thread of gloo waits for that lock just then, and the process never
+        ends.
+        """
+        del self.loop.wrapped, self.loop.prepared
+        self.accelerator.free_memory()
+        gc.collect()
+        self.accelerator.end_training()
 
 
 def _tokens(documents: list[PreparedDocument]) -> int:

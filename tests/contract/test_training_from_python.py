@@ -242,3 +242,15 @@ def test_a_callback_that_raises_leaves_a_run_that_goes_on(encoders, config, tmp_
         strict=True,
     ):
         assert torch.equal(one, other)
+
+
+def test_one_program_trains_in_one_precision_and_then_in_another(
+    encoders, tmp_path, config
+) -> None:
+    for precision in ("no", "bf16"):
+        settings = {
+            **config,
+            "training.mixed_precision": precision,
+            "run_dir": tmp_path / precision,
+        }
+        HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings).train()

@@ -1,14 +1,18 @@
 """What the tests of the inference command share: models in folders, and the command in process."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import read_jsonl
+from commands import ROOT, read_jsonl
 from small_models import build
 
 from hierbert.cli.infer import main
+from hierbert.prediction import units
 
 
 def save_model(folder: Path, encoder: Path, **settings: Any) -> Path:
@@ -33,15 +37,40 @@ def answer(model: Path, documents: Path | list[Path], output: Path, *more: str) 
 
 
 def kept_rows(output: Path) -> list[Any]:
-    """Answers that an interrupted job of one file has kept, by a reading of the log's own form."""
-    folder = output.with_name(output.name + ".partial")
+    """Answers that an interrupted job of one file has kept, by a reading of the units' own form."""
+    folder = output.with_name(output.name + ".partial") / ".unfinished"
     rows = []
-    for path in sorted(folder.glob("part-*.jsonl")):
-        rows += read_jsonl(path)
-    for log in sorted((folder / ".unfinished").glob("[0-9]*.*")):
-        lines = log.read_bytes().split(b"\n")[:-1]
-        rows += [json.loads(line.split(b" ", 4)[4]) for line in lines if b" answer " in line]
+    for path in sorted(folder.glob("units-*/unit-*")):
+        *lines, footer = path.read_bytes().splitlines(keepends=True)
+        assert footer.startswith(b"={") and all(line[:1] in (b"+", b"-") for line in lines)
+        rows += [json.loads(line[17:]) for line in lines if line.startswith(b"+")]
     return rows
+
+
+def small_units(monkeypatch: pytest.MonkeyPatch, size: int = 1) -> None:
+    """Let units of jobs that begin end with the row that reaches so many bytes."""
+    monkeypatch.setattr(units, "_LARGEST_ON_CPU", size)
+    monkeypatch.setattr(units, "_SMALLEST", size)
+
+
+SMALL_UNITS = """
+import sys
+from hierbert.prediction import units
+from hierbert.cli.infer import main
+units._LARGEST_ON_CPU = units._SMALLEST = 2000
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start_infer(
+    model: Path, *arguments: str | Path, small: bool = False, **options: Any
+) -> subprocess.Popen[bytes]:
+    """The command in a process of its own, with plain buffering; its units may be small ones."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    env.pop("PYTHONUNBUFFERED", None)
+    script = ["-c", SMALL_UNITS] if small else [str(ROOT / "infer.py")]
+    command = [sys.executable, *script, "--model", str(model), *map(str, arguments)]
+    return subprocess.Popen(command, env=env, **{"stderr": subprocess.PIPE, **options})
 
 
 def the_error(capsys: pytest.CaptureFixture[str]) -> str:

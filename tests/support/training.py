@@ -1,35 +1,33 @@
-"""What the tests of training share: a small run, its weights, and the one line of a refusal."""
+"""What the unit tests of training share: how a run dies, its weights, the one line of a refusal."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from commands import write_jsonl
-from conftest import make_rows
 from safetensors.torch import load_file
 
 from hierbert.cli.train import main
-
-SMALL = [
-    "model.aggregator_layers=1",
-    "segmentation.max_tokens_per_segment=32",
-    "training.documents_per_batch=4",
-    "training.epochs=1",
-    "baselines=false",
-]
+from hierbert.config import RunConfig
+from hierbert.training.trainer import HierBertTrainer
 
 
-def one_file_run(folder: Path, encoder: Path) -> Callable[..., list[str]]:
-    """What builds the arguments of a small run on a file of documents; to `folder / run`."""
-    write_jsonl(folder / "train.jsonl", make_rows(8, seed=1))
+class KilledError(Exception):
+    """Stands in for kill -9: nothing of the run's own catches it."""
 
-    def build(*more: str, train: Path | None = None, summary: bool = False) -> list[str]:
-        found = [f"data.train={train or folder / 'train.jsonl'}", f"run_dir={folder / 'run'}"]
-        found += [f"model.encoder={encoder}", "data.label_column=label", *SMALL]
-        return [*found, *(["data.summary_column=summary"] if summary else []), *more]
 
-    return build
+def dying(monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str], after: int) -> None:
+    """Lets a function run `after` times and then dies in its place."""
+    owner, name = where
+    original, calls = getattr(owner, name), []
+
+    def run(*given: Any, **named: Any) -> Any:
+        if len(calls) == after:
+            raise KilledError
+        calls.append(0)
+        return original(*given, **named)
+
+    monkeypatch.setattr(owner, name, run)
 
 
 def weights(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -43,3 +41,11 @@ def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     return lines[0]
+
+
+def train(config: RunConfig, resume: bool = False) -> dict[str, Any]:
+    """The results of a run of these settings."""
+    trainer = HierBertTrainer(config=config)
+    results = trainer.train(resume)
+    print(trainer.report)
+    return results

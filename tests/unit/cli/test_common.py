@@ -20,7 +20,7 @@ from hierbert.errors import (
     RunError,
     flag_setting,
 )
-from hierbert.log import log
+from hierbert.log import log, write_from_signal
 
 
 def raiser(error: BaseException) -> Callable[[list[str]], None]:
@@ -178,3 +178,20 @@ def test_a_level_that_there_is_not_is_one_line(flags, capsys) -> None:
 def test_the_version(capsys) -> None:
     assert run_command(raiser(AssertionError()), ["--version"]) == 0
     assert capsys.readouterr().out == f"hierbert {hierbert.__version__}\n"
+
+
+def test_a_defect_is_a_line_of_a_json_log(capsys) -> None:
+    assert run_command(raiser(ZeroDivisionError("by zero")), ["--log-json"]) == 1
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "critical" and "ZeroDivisionError: by zero" in line["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [([], ["", "stopping"]), (["--quiet"], []), (["--log-json"], ["stopping"])],
+)
+def test_what_a_signal_says_has_the_form_of_the_log(flags, written, capfd) -> None:
+    assert run_command(lambda _: write_from_signal("stopping"), flags) == 0
+    lines = capfd.readouterr().err.splitlines()
+    as_json = "--log-json" in flags
+    assert [json.loads(line)["message"] if as_json else line for line in lines] == written

@@ -110,6 +110,14 @@ def test_a_row_is_copied_as_it_is_read():
     assert [e.text for e in examples] == [["s0"], ["s0", "s1"], ["s0", "s1", "s2"]]
     assert [e.label for e in examples] == [["l0"], ["l1"], ["l2"]]
 
+    def nested():
+        sentences = ["a"]
+        yield {"text": [sentences]}
+        sentences.append("b")
+        yield {"text": [sentences]}
+
+    assert [e.text for e in load(nested(), Columns())] == [[["a"]], [["a", "b"]]]
+
 
 def test_rows_stream_and_broken_ones_can_be_kept():
     endless = ({"text": number if number == 2 else "a"} for number in itertools.count(1))
@@ -149,6 +157,14 @@ def test_frames_without_the_column_or_with_two_of_a_name_are_refused():
     twice = pandas.DataFrame([["a", "b"]], columns=["text", "text"])
     assert "names the column 'text' twice" in str(error_of(twice, Columns()))
     assert "holds no rows" in str(error_of(frame[:0], Columns("body")))
+
+
+def test_long_frames_are_read_whole_and_in_order():
+    frame = pandas.DataFrame({"text": [f"t{number}" for number in range(1, 601)]})[::-1]
+    examples = load(frame, Columns())
+    assert [e.text for e in examples] == [f"t{number}" for number in range(600, 0, -1)]
+    assert [e.id for e in examples] == [f"train-{number}" for number in range(1, 601)]
+    assert examples[599].location == "row 600 of the DataFrame handed in"
 
 
 def test_an_iterable_that_raises_says_after_which_row():

@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,9 +14,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import ROOT, read_jsonl, succeed, write_jsonl
+from commands import read_jsonl, succeed, write_jsonl
 from conftest import make_rows
-from inference import answer, infer, kept_rows, save_model, the_error
+from inference import (
+    answer,
+    infer,
+    kept_rows,
+    save_model,
+    small_units,
+    start_infer,
+    the_error,
+)
 
 from hierbert.cli.infer import main
 
@@ -183,18 +190,10 @@ def test_ids_are_kept_as_text_or_made_and_labels_are_ignored(model, tmp_path) ->
     assert [row["id"] for row in made] == ["docs-1", "docs-2"]
 
 
-def child(model: Path, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-    """A process of the command with plain buffering, as a shell starts it."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    env.pop("PYTHONUNBUFFERED", None)
-    command = [sys.executable, str(ROOT / "infer.py"), "--model", str(model), *map(str, arguments)]
-    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, **options)
-
-
 def test_standard_input_to_output_and_a_reader_that_leaves(model, tmp_path) -> None:
     many = write_jsonl(tmp_path / "many.jsonl", make_rows(600, sentences=3))
     with many.open("rb") as stdin:
-        process = child(
+        process = start_infer(
             model, "--input", "-", "--output", "-", "--batch-tokens", "300",
             stdin=stdin, stdout=subprocess.PIPE,
         )  # fmt: skip
@@ -209,7 +208,7 @@ def test_standard_input_to_output_and_a_reader_that_leaves(model, tmp_path) -> N
 
 def test_a_full_disk_behind_standard_output_is_one_line(model, docs) -> None:
     with open("/dev/full", "wb") as full:
-        process = child(model, "--input", docs, "--output", "-", stdout=full)
+        process = start_infer(model, "--input", docs, "--output", "-", stdout=full)
         errors = process.communicate()[1].decode()
     assert process.returncode == 2
     assert errors.splitlines()[-1] == "error: --output - cannot be written: No space left on device"
@@ -219,6 +218,7 @@ def test_standard_input_is_answered_up_to_its_broken_row(
     model, tmp_path, monkeypatch, capsys
 ) -> None:
     """Also the documents that were read but not yet predicted when the row came."""
+    small_units(monkeypatch)
     good = "".join(json.dumps(row) + "\n" for row in make_rows(40))
     data = io.BytesIO((good + "{broken\n").encode())
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(data)))
@@ -226,37 +226,34 @@ def test_standard_input_is_answered_up_to_its_broken_row(
     assert infer(model, "--input", "-", "--output", output) == 2
     assert "standard input, line 41: broken JSON in column 2" in the_error(capsys)
     rows = kept_rows(output)
-    assert [row["id"] for row in rows] == [f"d{number}" for number in range(40)]
+    # That the last was a unit by itself was not known yet.
+    assert [row["id"] for row in rows] == [f"d{number}" for number in range(39)]
     assert not output.exists()
 
 
 @pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
-    """No row is lost or doubled, though the last one was torn."""
+    """No row is lost or doubled, though files were torn."""
     rows = make_rows(400, seed=9)
     lines = [json.dumps(row).encode() + b"\n" for row in rows]
     output = tmp_path / "o.jsonl"
-    logs = tmp_path / "o.jsonl.partial" / ".unfinished"
-
-    def written() -> int:
-        return sum(log.read_bytes().count(b"\n") for log in logs.glob("00000.00000.*.log"))
-
     arguments = ("--input", "-", "--output", output, "--batch-tokens", "100", "--resume")
     # Resuming what never began begins it. The pipe stays open: the job cannot end by itself, and
     # what it has is more than it reads ahead.
-    process = child(model, *arguments, stdin=subprocess.PIPE)
+    process = start_infer(model, *arguments, small=True, stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(b"".join(lines[:320]))
     process.stdin.flush()
-    while process.poll() is None and written() <= 5:
+    while process.poll() is None and len(kept_rows(output)) <= 5:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = written()
-    (log,) = logs.glob("00000.00000.*.log")
+    done = len(kept_rows(output))
+    (folder,) = (tmp_path / "o.jsonl.partial" / ".unfinished").glob("units-*")
     assert 5 < done < 400 and not output.exists()
-    with log.open("ab") as file:
-        file.write(b'399 0123456789abcdef answer 00000000 {"id": "d399", "lab')
+    (folder / "new-torn").write_bytes(b'+0123456789abcdef{"id": "d399", "lab')
+    torn = folder / "unit-00000-000300"
+    torn.write_bytes((folder / "unit-00000-000000").read_bytes()[:-7])
     finished = succeed("infer.py", "--model", model, *arguments, stdin=b"".join(lines))
     assert f"resuming after {done} rows" in finished.stderr
     assert f"400 documents ({done} rows of them before) -> {output}" in finished.stderr

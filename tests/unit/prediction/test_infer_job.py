@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,25 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from commands import ROOT, read_jsonl, run, succeed, write_jsonl
+from commands import read_jsonl, run, succeed, write_jsonl
 from conftest import make_rows
-from inference import answer, infer, kept_rows, save_model, the_error
+from inference import (
+    answer,
+    infer,
+    kept_rows,
+    save_model,
+    small_units,
+    start_infer,
+    the_error,
+)
+from parts import manifest_of
 
 from hierbert.errors import ModelError, RunError
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.prediction.job_folder import JobFolder
-from hierbert.prediction.manifest import Manifest
 from hierbert.prediction.options import parse_options
+from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.run import Run
-from hierbert.prediction.target import Target
 
 ROWS = make_rows(11, seed=5)
 POISON = "poison " * 3
@@ -54,7 +60,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], BaseEx
     """Let the model fail whenever a poisoned document is in its batch."""
 
     def install(make_error: Callable[[str], BaseException]) -> None:
-        forward = HierBertPredictor._forward
+        forward = HierBertPredictor._answer
 
         def poisoned(
             self: HierBertPredictor, documents: list[SegmentedDocument], *more: Any
@@ -64,7 +70,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], BaseEx
                     raise make_error("it is poisoned")
             return forward(self, documents, *more)
 
-        monkeypatch.setattr(HierBertPredictor, "_forward", poisoned)
+        monkeypatch.setattr(HierBertPredictor, "_answer", poisoned)
 
     return install
 
@@ -179,8 +185,9 @@ def out_of_memory(why: str) -> RunError:
 
 @pytest.mark.parametrize("make_error", [ModelError, out_of_memory, KeyError])
 def test_after_a_stop_the_job_goes_on_past_the_document_when_asked(
-    model, tmp_path, fail_on, make_error, capsys
+    model, tmp_path, fail_on, make_error, capsys, monkeypatch
 ) -> None:
+    small_units(monkeypatch)
     rows = [dict(row) for row in ROWS]
     rows[6]["text"] = POISON
     docs = write_jsonl(tmp_path / "docs.jsonl", rows)
@@ -192,9 +199,10 @@ def test_after_a_stop_the_job_goes_on_past_the_document_when_asked(
             infer(model, *arguments)
     else:
         assert infer(model, *arguments) == 2
-        assert the_error(capsys) == "it is poisoned"
+        line = the_error(capsys)
+        assert "docs.jsonl, line 7" in line and "it is poisoned" in line
     before = len(kept_rows(output))
-    assert 0 < before <= 6
+    assert before == 6
     assert infer(model, *arguments, "--resume", "--on-error", "skip") == 3
     assert f"10 documents ({before} rows of them before)" in capsys.readouterr().err
     ids = [row["id"] for row in read_jsonl(output)]
@@ -217,7 +225,7 @@ def test_a_device_that_fails_for_good_costs_no_document(
     model, docs, tmp_path, capsys, monkeypatch
 ) -> None:
     """After a fault of a GPU, every call fails: that is told, and no row is given up for it."""
-    forward, calls = HierBertPredictor._forward, []
+    forward, calls = HierBertPredictor._answer, []
 
     def faulty(self: HierBertPredictor, *arguments: Any) -> Any:
         calls.append(1)
@@ -225,7 +233,8 @@ def test_a_device_that_fails_for_good_costs_no_document(
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return forward(self, *arguments)
 
-    monkeypatch.setattr(HierBertPredictor, "_forward", faulty)
+    small_units(monkeypatch)
+    monkeypatch.setattr(HierBertPredictor, "_answer", faulty)
     output = tmp_path / "o.jsonl"
     arguments = ("--input", docs, "--output", output, "--on-error", "skip", "--batch-tokens", "150")
     assert infer(model, *arguments) == 2
@@ -254,6 +263,7 @@ def test_a_job_goes_on_with_the_same_model_and_rows_wherever_they_lie(
     rows = [*ROWS, {"id": "last", "text": POISON}]
     write_jsonl(docs, rows)
     fail_on(ModelError)
+    small_units(monkeypatch)
     output = tmp_path / "o.jsonl"
     arguments = ("--output", output, "--batch-tokens", "150", "--resume")
     assert infer(model, "--input", docs, *arguments) == 2
@@ -263,10 +273,11 @@ def test_a_job_goes_on_with_the_same_model_and_rows_wherever_they_lie(
     assert infer(other, "--input", docs, *arguments) == 2
     assert "the job has changed: --model is another model" in the_error(capsys)
     moved = shutil.copytree(model, tmp_path / "moved")
-    halves = [
-        write_jsonl(tmp_path / "a.jsonl", rows[:5]), write_jsonl(tmp_path / "b.jsonl", rows[5:])
-    ]  # fmt: skip
-    assert infer(moved, *arguments, "--input", *halves) == 0
+    before = len(kept_rows(output))
+    (tmp_path / "elsewhere").mkdir()
+    docs.rename(tmp_path / "elsewhere" / "other.jsonl")
+    assert infer(moved, *arguments, "--input", tmp_path / "elsewhere" / "other.jsonl") == 0
+    assert before and f"({before} rows of them before)" in capsys.readouterr().err
     assert [row["id"] for row in read_jsonl(output)] == [row["id"] for row in rows]
 
 
@@ -280,6 +291,8 @@ def test_without_a_check_the_first_document_is_not_waited_for(model, docs, tmp_p
 def test_two_processes_give_the_rows_of_one(model, tmp_path, capsys) -> None:
     """Fewer rows than processes among them, and one document longer than all others."""
     rows = make_rows(60, seed=6)
+    for row in rows:
+        row["text"] *= 16  # so that there are several units
     rows[50]["text"] = " ".join(row["text"] for row in rows) * 3
     docs = write_jsonl(tmp_path / "docs.jsonl", rows)
     expected = answer(model, docs, tmp_path / "one.jsonl")
@@ -312,12 +325,11 @@ def test_a_mistake_on_two_processes_is_told_once(model, tmp_path) -> None:
 def test_sigterm_ends_the_job_so_that_it_can_go_on(model, tmp_path) -> None:
     rows = make_rows(400, seed=9)
     output = tmp_path / "o"
-    command = [
-        sys.executable, str(ROOT / "infer.py"), "--model", str(model), "--input", "-",
-        "--output", str(output), "--batch-tokens", "100", "--rows-per-shard", "2", "--resume",
+    arguments = [
+        "--input", "-", "--output", output, "--batch-tokens", "100", "--rows-per-shard", "2",
+        "--resume",
     ]  # fmt: skip
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_infer(model, *arguments, small=True, stdin=subprocess.PIPE)
     assert process.stdin is not None and process.stderr is not None
     lines = [json.dumps(row).encode() + b"\n" for row in rows]
     # More than is read ahead; the pipe stays open, so that the job cannot end by itself.
@@ -330,7 +342,7 @@ def test_sigterm_ends_the_job_so_that_it_can_go_on(model, tmp_path) -> None:
     assert process.returncode == 143, said
     assert "Traceback" not in said
     assert f"{output} holds the answers of" in said and "with --resume goes on" in said
-    finished = succeed("infer.py", *command[2:], stdin=b"".join(lines))
+    finished = succeed("infer.py", "--model", model, *arguments, stdin=b"".join(lines))
     assert "400 documents" in finished.stderr
     found = [row["id"] for n in range(200) for row in read_jsonl(output / f"part-{n:05d}.jsonl")]
     assert found == [row["id"] for row in rows]
@@ -342,8 +354,8 @@ def test_a_process_that_comes_late_does_not_look_at_what_the_first_has_begun(
     """The first process may be at work before another has read its options."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    begun = Target(tmp_path / "o", "jsonl", 4)
-    JobFolder(begun, 2, 0).begin(Manifest(settings={}, model="m", sources=[]), False)
+    begun = OutputFolder(tmp_path / "o", "jsonl", 4)
+    begun.start(manifest_of())
     arguments = ["--model", str(model), "--input", str(docs), "--output", str(begun.path)]
     Run(parse_options([*arguments, "--rows-per-shard", "4"]))
     monkeypatch.setenv("WORLD_SIZE", "1")
@@ -359,7 +371,7 @@ def test_two_processes_finish_what_was_all_but_finished(model, docs, tmp_path, m
         raise OSError(28, "No space left on device")
 
     output = tmp_path / "o.csv"
-    monkeypatch.setattr("hierbert.prediction.outputs._write_csv", fail)
+    monkeypatch.setattr("hierbert.prediction.answer_files._write_csv", fail)
     assert infer(model, "--input", docs, "--output", output) == 2
     monkeypatch.undo()
     arguments = ("infer.py", "--model", model, "--input", docs, "--output", output)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from commands import write_jsonl
 from conftest import make_rows
-from inference import answer, infer, kept_rows, save_model, the_error
+from inference import answer, infer, kept_rows, save_model, small_units, the_error
 
-from hierbert.prediction import job_folder, outputs
+from hierbert.prediction import answer_files, parts
 from hierbert.prediction.predictor import HierBertPredictor
 
 ROWS = make_rows(6)
@@ -149,8 +149,10 @@ def test_an_output_that_exists_is_replaced_only_when_asked(model, docs, tmp_path
     output.write_text("precious")
     line = refused(capsys, model, "--input", docs, "--output", output)
     assert line == f"--output {output} exists; name another file or --overwrite it"
-    line = refused(capsys, model, "--input", docs, "--output", output, "--resume")
-    assert "is complete, there is nothing to go on with" in line
+    capsys.readouterr()
+    assert infer(model, "--input", docs, "--output", output, "--resume") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--resume" in line and str(output) in line and "complete" in line
     assert output.read_text() == "precious"
     assert len(answer(model, docs, output, "--overwrite")) == 6
 
@@ -167,18 +169,18 @@ def test_outputs_in_the_folder_of_the_inputs_are_no_inputs(model, docs, capsys) 
 
 @pytest.fixture
 def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, BaseException], None]:
-    """Let a job stop with an error when it writes its n-th row."""
+    """Let a job stop with an error when it writes its n-th row; each row is a unit."""
+    small_units(monkeypatch)
 
     def stop(rows: int, error: BaseException) -> None:
         written = iter(range(rows))
-        encode = outputs.encode_line
 
         def write(row: dict[str, object]) -> str:
             if next(written, None) is None:
                 raise error
-            return encode(row)
+            return answer_files.encode_line(row)
 
-        monkeypatch.setattr(job_folder, "encode_line", write)
+        monkeypatch.setattr(parts, "encode_line", write)
 
     return stop
 
@@ -190,12 +192,11 @@ def test_a_job_goes_on_only_with_the_same_settings_and_input(
     arguments = ("--input", docs, "--output", output, "--max-words", "10")
     stop_after(3, KeyboardInterrupt())
     assert infer(model, *arguments) == 130
-    assert "o.csv.partial holds the answers of 3 rows; the same command with --resume goes" in (
-        capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "o.csv.partial holds the answers of 3 rows" in told and "--resume" in told
     monkeypatch.undo()
     line = refused(capsys, model, *arguments)
-    assert "is of an interrupted job: --resume goes on with it, --overwrite starts anew" in line
+    assert "--resume goes on with it; --overwrite starts anew" in line
     line = refused(capsys, model, *arguments[:-1], "11", "--dtype", "bfloat16", "--resume")
     assert "--max-words was 10 and is 11; --dtype was 'float32' and is 'bfloat16'" in line
     everything = docs.read_text()
@@ -250,13 +251,13 @@ def test_a_disk_that_is_full_at_the_end_keeps_all_rows(
         raise OSError(28, "No space left on device")
 
     output = tmp_path / "o.csv"
-    monkeypatch.setattr(outputs, "_write_csv", fail)
+    monkeypatch.setattr(answer_files, "_write_csv", fail)
     line = refused(capsys, model, "--input", docs, "--output", output)
     assert line == f"--output {output} cannot be written: No space left on device"
     assert sorted(os.listdir(tmp_path)) == ["in", "o.csv.partial"]
     assert len(kept_rows(output)) == 6
     monkeypatch.undo()
-    monkeypatch.setattr(HierBertPredictor, "_forward", fail)  # nothing is computed again
+    monkeypatch.setattr(HierBertPredictor, "_answer", fail)  # nothing is computed again
     answer(model, docs, output, "--resume")
 
 

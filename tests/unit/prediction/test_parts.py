@@ -1,451 +1,326 @@
-"""The parts of a job of several machines: cut, written and gone on with, without Ray."""
+"""Units and the output made of them: killed at any moment, resumed, damaged.
+
+Nothing here needs a model: a job is driven as the engines drive it, and killed between any two rows
+and before or after any file gets its name.
+"""
 
 import json
-import os
-import random
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from commands import read_jsonl, write_jsonl
+from commands import read_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference import the_error
-from parts import started
+from parts import answer_to, make_rows, manifest_of, shard_rows, to_rows, work
 
-from hierbert.cli.infer import main
-from hierbert.data.corpus import Columns, read_examples
-from hierbert.errors import ConfigError, DataError, RunError
-from hierbert.prediction.manifest import Manifest
-from hierbert.prediction.on_ray.input import Item, Reading, pack, unpack
-from hierbert.prediction.on_ray.output import PartFolder
-from hierbert.prediction.on_ray.plan import (
-    PartLimits,
-    Plan,
-    SourcePlan,
-    check_source,
-    find_rows,
-    part_limits,
-    read_parts,
-    repeated_hashes,
-    repeated_ids,
+from hierbert.data.document import Example
+from hierbert.errors import RunError
+from hierbert.prediction.output_folder import Manifest, OutputFolder
+from hierbert.prediction.parts import Merger, UnitWriter, done_units, read_footer, unit_path
+from hierbert.prediction.units import Cuts, InputRow, UnitEnd, UnitName, cut_units
+
+
+class Killed(BaseException):
+    """The machine's own way to end a process in the middle."""
+
+
+def run(
+    target: OutputFolder,
+    sources: list[list[InputRow]],
+    processes: int = 1,
+    *,
+    resume: bool = False,
+    steps: int | None = None,
+    renames: int | None = None,
+    limit: int = 20,
+) -> bool:
+    """Work until the end, or die as by kill -9; whether it ended.
+
+    It dies after so many steps, or at a rename: an even number, halved, counts those that were
+    done, an odd one those that were about to be.
+    """
+    dead = target.path.with_name("dead")
+    replace, acts = Path.replace, 0
+
+    def snapshot() -> None:
+        shutil.rmtree(dead, ignore_errors=True)
+        dead.mkdir()
+        for path in {target.folder, target.path, target.errors}:
+            if path.is_dir():
+                shutil.copytree(path, dead / path.name)
+            elif path.exists():
+                shutil.copy(path, dead / path.name)
+
+    def renaming(self: Path, to: Path) -> Path:
+        nonlocal acts
+        for done in (False, True):
+            if done:
+                replace(self, to)
+            if acts == renames:
+                snapshot()
+                raise Killed
+            acts += 1
+        return to
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "replace", renaming)
+            for number, _ in enumerate(job := work(target, sources, processes, resume, limit)):
+                if number == steps:
+                    snapshot()
+                    job.throw(Killed())
+        return True
+    except Killed:
+        # Nothing that a process cleans up after itself is cleaned up.
+        for path in {target.folder, target.path, target.errors}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in dead.iterdir():
+            path.rename(target.path.with_name(path.name))
+        return False
+    finally:
+        shutil.rmtree(dead, ignore_errors=True)
+
+
+def check_output(target: OutputFolder, sources: list[list[InputRow]]) -> None:
+    """Every row is there once, in order, as answer or as error."""
+    rows = [row for source in sources for row in source]
+    expected = [answer_to(row) for row in rows if row.broken is None]
+    errors = [
+        {"row": number, "location": row.location, "id": None, "reason": "broken JSON"}
+        for number, row in enumerate(rows, 1)
+        if row.broken is not None
+    ]
+    if target.rows_per_shard is None:
+        assert not target.folder.exists()
+        assert read_jsonl(target.path) == expected
+    else:
+        manifest = json.loads((target.path / "manifest.json").read_text())
+        assert manifest["complete"] and manifest["rows_done"] == len(rows)
+        assert (manifest["answers"], manifest["errors"]) == (len(expected), len(errors))
+        names = [part["file"] for part in manifest["parts"] if part["file"]]
+        files = {"manifest.json", *names} | ({"errors.jsonl"} if errors else set())
+        assert {path.name for path in target.path.iterdir()} == files
+        length = target.rows_per_shard
+        for number, part in enumerate(manifest["parts"]):
+            own = rows[number * length : (number + 1) * length]
+            answers = [answer_to(row) for row in own if row.broken is None]
+            assert part["rows"] == len(own) and part["answers"] == len(answers)
+            assert (part["file"] is None) == (not answers)
+            if answers:
+                assert read_jsonl(target.path / part["file"]) == answers
+                assert part["bytes"] == (target.path / part["file"]).stat().st_size
+            assert part["shortened"] == sum("omission" in answer for answer in answers)
+    assert (read_jsonl(target.errors) if target.errors.exists() else []) == errors
+
+
+KILLS = st.tuples(
+    st.integers(1, 3),
+    st.fixed_dictionaries({"steps": st.integers(0, 60)})
+    | st.fixed_dictionaries({"renames": st.integers(0, 30)}),
 )
-from hierbert.prediction.resuming import refuse_other_settings
-from hierbert.prediction.target import Target
 
 
-def plan_of(reading: Reading, limits: PartLimits) -> tuple[Plan, list[np.ndarray]]:
-    """What checking every source in turn gives."""
-    plans: list[SourcePlan] = []
-    hashes = []
-    for index in range(len(reading.sources)):
-        *pieces, plan = check_source(reading, limits, index)
-        assert isinstance(plan, SourcePlan)
-        plans.append(plan)
-        hashes.append(np.concatenate(pieces))
-    return Plan(limits, plans), hashes
-
-
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 @given(
-    st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=12), min_size=1, max_size=4),
-    st.integers(1, 6),
-    st.integers(1, 100),
-    st.randoms(use_true_random=False),
+    sizes=st.lists(st.lists(st.integers(0, 15), min_size=1, max_size=12), min_size=1, max_size=3),
+    broken=st.sets(st.integers(0, 11), max_size=4),
+    rows_per_shard=st.none() | st.integers(1, 12),
+    kills=st.lists(KILLS, max_size=5),
+    processes=st.integers(1, 3),
 )
-def test_every_row_is_in_one_part_and_a_part_is_the_same_whatever_is_done(
-    tmp_path_factory, lengths, rows, characters, chance
+def test_killed_anywhere_and_resumed_by_any_number_of_processes(
+    tmp_path_factory, sizes, broken, rows_per_shard, kills, processes
 ) -> None:
-    folder = tmp_path_factory.mktemp("parts")
-    files = [
-        str(write_jsonl(folder / f"f{n}.jsonl", [{"text": "x" * size} for size in sizes]))
-        for n, sizes in enumerate(lengths)
-    ]
-    reading = Reading.of(files, Columns())
-    plan, _ = plan_of(reading, PartLimits(rows, characters))
-    for index, sizes in enumerate(lengths):
-        parts = list(read_parts(reading, plan, index, lambda part: False))
-        assert [number for number, _, _ in parts] == list(range(plan.sources[index].parts))
-        read = [item for _, _, items in parts for item in items]
-        assert [len(item.text) for item in read] == sizes
-        assert [item.location.rsplit(" ", 1)[1] for item in read] == [
-            str(n + 1) for n in range(len(sizes))
-        ]
-        for _, first, items in parts:
-            lengths_of_part = [len(item.text) for item in items]
-            assert lengths_of_part == sizes[first : first + len(items)]
-            # Without its last row a part is not full yet.
-            assert len(items) - 1 < rows and sum(lengths_of_part[:-1]) < characters
-        done = {number for number, _, _ in parts if chance.random() < 0.5}
-        again = list(read_parts(reading, plan, index, done.__contains__))
-        assert again == [part for part in parts if part[0] not in done]
-    assert plan.characters == sum(map(sum, lengths))
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    folder = tmp_path_factory.mktemp("job")
+    name = "out.jsonl" if rows_per_shard is None else "out"
+    target = OutputFolder(folder / name, "jsonl", rows_per_shard)
+    sources = [make_rows(source, broken) for source in sizes]
+    for number, moment in kills:
+        if target.check(True, False) != "complete":
+            run(target, sources, number, resume=True, **moment)
+    if target.check(True, False) != "complete":
+        assert run(target, sources, processes, resume=True)
+    check_output(target, sources)
 
 
-def test_ids_are_those_of_the_local_job_also_where_files_share_a_name(tmp_path) -> None:
-    for name in ("a/docs.jsonl", "b/docs.jsonl", "c/other.csv"):
-        (tmp_path / name).parent.mkdir()
-    write_jsonl(tmp_path / "a/docs.jsonl", [{"text": "x"}, {"text": "y", "id": 7}])
-    write_jsonl(tmp_path / "b/docs.jsonl", [{"text": "x"}])
-    (tmp_path / "c/other.csv").write_text("text\nx\n", encoding="utf-8")
-    files = [str(path) for path in sorted(tmp_path.glob("*/*"))]
-    reading = Reading.of(files, Columns())
-    ids = [item.id for index in range(3) for item in reading.items(index)]
-    local = read_examples(files, Columns(), role="input")
-    assert ids == [example.id for example in local]
-    assert ids[0] == f"{files[0]}-1" and ids[1] == "7" and len(set(ids)) == 4
+def ten(target: OutputFolder, **how: Any) -> list[list[InputRow]]:
+    """A job of ten rows that was killed, two rows a unit."""
+    sources = [make_rows([1] * 10, {9})]
+    assert not run(target, sources, limit=2, **how)
+    return sources
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.sampled_from("abcdef"), max_size=6, unique=True).map(sorted), st.data())
-def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data) -> None:
-    folder = tmp_path_factory.mktemp("ids")
-    others = [f"{n}{letter}" for n in range(2) for letter in "uvw"]
-    first = data.draw(st.permutations([*shared, *others[:3]]))
-    second = data.draw(st.permutations([*shared, *others[3:]]))
-    files = [
-        str(write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in ids]))
-        for n, ids in enumerate((first, second))
-    ]
-    reading = Reading.of(files, Columns())
-    _, hashes = plan_of(reading, PartLimits(5, 100))
-    wanted = repeated_hashes(hashes)
-    assert len(wanted) == len(shared)
-    found = {n: list(find_rows(reading, n, wanted)) for n in range(2)}
-    repeated = repeated_ids(found, keep_broken=False)
-    expected = {row for row, name in enumerate(second) if name in shared}
-    assert set(repeated) == ({1} if shared else set())
-    assert set(repeated.get(1, {})) == expected
-    for row, reason in repeated.get(1, {}).items():
-        assert f"{files[0]}, line {first.index(second[row]) + 1}" in reason
-        assert f"{files[1]}, line {row + 1}" in reason
-    assert all("first in" in reason for reason in repeated_ids(found, True).get(1, {}).values())
+def test_shards_are_there_as_soon_as_their_rows_are_done(tmp_path) -> None:
+    target = OutputFolder(tmp_path / "out", "jsonl", 3)
+    ten(target, steps=10)
+    assert sorted(path.name for path in target.path.glob("part-*")) == ["part-00000.jsonl"]
+    manifest = json.loads((target.path / "manifest.json").read_text())
+    assert (manifest["complete"], manifest["rows_done"], manifest["errors"]) == (False, 3, 0)
 
 
-def test_input_that_changes_while_a_job_runs_is_told(tmp_path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 3)
-    reading = Reading.of([str(path)], Columns())
-    plan, _ = plan_of(reading, PartLimits(1, 10))
-    parts = read_parts(reading, plan, 0, lambda part: False)
-    next(parts)
-    write_jsonl(path, [{"text": "x"}] * 4)
-    with pytest.raises(RunError, match=r"a\.jsonl has changed since it was checked"):
-        list(parts)
+def test_a_shard_of_nothing_but_errors_has_no_file(tmp_path) -> None:
+    target = OutputFolder(tmp_path / "out", "parquet", 2)
+    assert run(target, [make_rows([1] * 6, {2, 3})])
+    files = sorted(path.name for path in target.path.glob("part-*"))
+    assert files == ["part-00000.parquet", "part-00002.parquet"]
+    rows = [row for name in files for row in pq.read_table(target.path / name).to_pylist()]
+    assert [row["id"] for row in rows] == ["d0", "d1", "d4", "d5"]
+    assert len(read_jsonl(target.path / "errors.jsonl")) == 2
 
 
-def test_a_pipe_is_refused(tmp_path) -> None:
-    os.mkfifo(tmp_path / "docs.jsonl")
-    for spec in ("-", str(tmp_path / "docs.jsonl")):
-        with pytest.raises(DataError, match=r"can be read only once|is no file but a pipe"):
-            Reading.of([spec], Columns())
+def test_a_shard_that_was_lost_or_changed_is_made_again_without_an_answer(tmp_path, capsys) -> None:
+    target = OutputFolder(tmp_path / "out", "jsonl", 3)
+    sources = ten(target, steps=18)
+    done = {path: path.stat().st_mtime_ns for path in target.unfinished.glob("*/unit-*")}
+    first, second = target.path / "part-00000.jsonl", target.path / "part-00001.jsonl"
+    assert first.exists() and second.exists() and len(done) >= 3
+    second.write_text("{}\n")
+    first.unlink()
+    assert not run(target, sources, resume=True, steps=3)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert run(target, sources, resume=True)
+    check_output(target, sources)
+    assert "part 0 is not what the job wrote" in capsys.readouterr().err
 
 
-def test_small_inputs_are_cut_so_that_every_actor_has_work(tmp_path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{"text": "x" * 1000}] * 3000)
-    reading = Reading.of([str(path)], Columns())
-    limits = part_limits(reading, 2, 10_000, 8_000_000)
-    plan, _ = plan_of(reading, limits)
-    assert limits.rows == 10_000 and plan.parts >= 4
-    assert part_limits(reading, 2, 10_000, 9).characters == 9
+def one_unit(tmp_path: Path) -> tuple[OutputFolder, Path]:
+    """A job whose only unit is done."""
+    target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
+    manifest = manifest_of()
+    target.start(manifest)
+    writer = UnitWriter(target.units_folder(manifest), target.writing)
+    rows = to_rows([Example("a b", "x", None, None, "line 1"), Example("字", "y", None, None, "")])
+    for item in cut_units(rows, 0, Cuts(99)):
+        if isinstance(item, UnitName):
+            writer.start(item)
+        elif isinstance(item, InputRow):
+            writer.answer(item, answer_to(item))
+        else:
+            writer.end(item)
+    return target, unit_path(target.units_folder(manifest), UnitName(0, 0))
 
 
-@settings(deadline=None, max_examples=50)
-@given(
-    st.lists(
-        st.builds(
-            Item,
-            st.none() | st.text(),
-            st.text(),
-            st.none() | st.text(st.characters(exclude_categories=())) | st.lists(st.text()),
-            st.none() | st.text(),
-        )
-    ),
-    st.integers(1),
+def test_a_unit_torn_or_damaged_anywhere_is_not_done_or_not_read(tmp_path) -> None:
+    target, path = one_unit(tmp_path)
+    data = path.read_bytes()
+    footer = read_footer(path)
+    assert footer is not None and (footer.rows, footer.answers, footer.last) == (2, 2, True)
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        assert read_footer(path) is None, length
+    start = data.rindex(b"={")
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        assert (read_footer(path) is None) == (place >= start - 1), place
+        with pytest.raises(RunError):
+            Merger(target, Manifest.load(target.folder), 1).finish()
+        assert not target.path.exists() and target.begun, place
+    path.write_bytes(data)
+    Merger(target, Manifest.load(target.folder), 1).finish()
+    assert [row["id"] for row in read_jsonl(target.path)] == ["a b", "字"]
+
+
+def test_a_damaged_unit_is_answered_again(tmp_path) -> None:
+    target = OutputFolder(tmp_path / "out", "jsonl", 4)
+    sources = ten(target, steps=6)
+    (path, *_) = sorted(target.unfinished.glob("*/unit-*"))
+    path.write_bytes(path.read_bytes().replace(b"label", b"LABEL", 1))
+    with pytest.raises(RunError, match="damaged; the same command with --resume answers"):
+        run(target, sources, resume=True)
+    assert run(target, sources, resume=True)
+    check_output(target, sources)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [*make_rows([2]), *rows[1:]], r"rows 1 to 1 of docs\.jsonl are not what"),
+        (lambda rows: [*rows[:5], *make_rows([1]), *rows[6:]], r"rows 5 to 6 of docs\.jsonl"),
+        (lambda rows: rows[:1], r"rows 1 to 1 of docs\.jsonl are not what"),
+        (lambda rows: rows[:3], r"rows 3 to 3 of docs\.jsonl"),
+        (lambda rows: rows[:4], r"rows 3 to 4 of docs\.jsonl"),
+    ],
 )
-def test_what_is_packed_comes_back(items, first) -> None:
-    assert unpack(pack(first, items)) == (first, items)
-
-
-# The folder of parts.
-
-
-def test_a_part_is_done_when_its_marker_and_its_file_agree(tmp_path) -> None:
-    folder, plan = started(tmp_path)
-    for number in range(3):
-        folder.write(number, iter([{"id": str(number)}]), [], 5)
-    assert set(folder.done()) == {0, 1, 2}
-    (folder.path / "part-00001.jsonl").write_text("{", encoding="utf-8")
-    assert set(folder.done()) == {0, 2}
-    marker = folder.unfinished / "done-2.json"
-    marker.write_text(marker.read_text()[:20])
-    assert set(folder.done()) == {0}
-    with pytest.raises(RunError, match="lacks 2 of 3 parts"):
-        folder.finish({"model": "m"}, plan)
-    assert not folder.read_manifest()["complete"]
-    for number in (1, 2):
-        folder.write(number, iter([{"id": str(number)}]), [], 5)
-    values = folder.finish({"model": "m"}, plan)
-    assert values["answers"] == 3 and values["complete"]
-    files = sorted(path.name for path in folder.path.iterdir())
-    assert files == ["manifest.json", *(f"part-0000{n}.jsonl" for n in range(3))]
-
-
-def test_a_part_that_fails_halfway_leaves_nothing(tmp_path) -> None:
-    folder, _ = started(tmp_path)
-
-    def rows() -> Any:
-        yield {"id": "a"}
-        raise RunError("no")
-
-    with pytest.raises(RunError):
-        folder.write(0, rows(), [], 5)
-    assert not folder.done() and not list(folder.path.glob("part-*"))
-    assert [path.name for path in folder.unfinished.iterdir()] == ["plan.json"]
-
-
-def test_errors_come_in_the_order_of_the_input(tmp_path) -> None:
-    folder, plan = started(tmp_path)
-    errors = [{"row": n, "location": f"line {n}", "id": None, "reason": "no"} for n in (1, 4, 6)]
-    for number in (2, 0, 1):
-        folder.write(number, iter([]), [errors[number]], 0)
-    values = folder.finish({"model": "m"}, plan)
-    assert read_jsonl(folder.path / "errors.jsonl") == errors
-    assert values["errors"] == 3 and all(part["file"] is None for part in values["parts"])
-
-
-def test_what_was_begun_is_gone_on_with_or_begun_anew_and_nothing_else_is_touched(
-    tmp_path,
+def test_an_input_that_has_changed_is_refused_and_what_was_done_stays(
+    tmp_path, change, message
 ) -> None:
-    folder, plan = started(tmp_path)
-    folder.write(0, iter([{"id": "a"}]), [], 5)
-    for name in ("new-1-xyz", ".done-1.json.xyz", "../.part-00001.jsonl.xyz"):
-        (folder.unfinished / name).write_text("torn", encoding="utf-8")
-    with pytest.raises(RunError, match="--resume goes on with it; --overwrite starts anew"):
-        folder.check(False, False)
-    assert folder.check(True, False) is True
-    assert folder.go_on() == plan and set(folder.done()) == {0}
-    there = {path.name for path in folder.path.rglob("*")} - {".unfinished"}
-    assert there == {"manifest.json", "plan.json", "done-0.json", "part-00000.jsonl"}
-    mine = [
-        folder.path / name
-        for name in ("part-of-mine.txt", "part-of-mine.csv", "part-00000.cleaned.jsonl")
-    ]
-    for path in mine:
-        path.write_text("mine", encoding="utf-8")
-        # What is gone on with removes nothing.
-        assert folder.check(True, False) is True
-        for overwrite in (False, True):
-            with pytest.raises(RunError, match=f"holds '{path.name}', which is no output of a job"):
-                folder.check(False, overwrite)
-        path.rename(tmp_path / path.name)
-    for path in mine:
-        (tmp_path / path.name).rename(path)
-    (folder.path / "part-00001.parquet").mkdir()
-    with pytest.raises(RunError, match="which is no output of a job"):
-        folder.check(False, True)
-    folder.start({"model": "m"}, plan)
-    assert not folder.done() and not (folder.path / "part-00000.jsonl").exists()
-    assert [path.read_text() for path in mine] == ["mine"] * 3
-    (folder.path / "part-00001.parquet").rmdir()
-    for path in mine:
-        path.unlink()
-    assert folder.check(False, True) is False
-    for number in range(3):
-        folder.write(number, iter([]), [], 0)
-    folder.finish({"model": "m"}, plan)
-    with pytest.raises(RunError, match="is complete, there is nothing to go on with"):
-        folder.check(True, False)
-    with pytest.raises(RunError, match="exists; --overwrite starts anew, or name another folder"):
-        folder.check(False, False)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "cannot be read"),
-        ('{"format": "other"}', "is not of the format"),
-        ("[" * 100_000, "cannot be read"),
-        ("null", "cannot be read"),
-    ],
-)
-def test_a_manifest_of_another_kind_is_refused(tmp_path, content, message) -> None:
-    folder = PartFolder(tmp_path, "jsonl")
-    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
-    for resume, overwrite in ((False, False), (True, False), (False, True)):
-        with pytest.raises(RunError, match=r"holds 'manifest\.json', which is no output of a job"):
-            folder.check(resume, overwrite)
-    # Beside what a job left it is one that was damaged.
-    folder.unfinished.mkdir()
-    for resume in (False, True):
-        with pytest.raises(RunError, match=f"{message}.*; --overwrite starts anew"):
-            folder.check(resume, False)
-    assert folder.check(False, True) is False
-
-
-def test_a_folder_of_other_things_is_refused_even_to_overwrite(tmp_path) -> None:
-    (tmp_path / "thesis.txt").write_text("dear", encoding="utf-8")
-    with pytest.raises(RunError, match=r"holds 'thesis\.txt', which is no output of a job"):
-        PartFolder(tmp_path, "jsonl").check(False, True)
-    with pytest.raises(RunError, match="is no folder"):
-        PartFolder(tmp_path / "thesis.txt", "jsonl").check(False, True)
-
-
-def test_rows_that_no_job_made_are_never_removed(tmp_path) -> None:
-    folder, plan = started(tmp_path)
-    shutil.rmtree(folder.path)
-    folder.path.mkdir()
-    (folder.path / "part-00000.jsonl").write_text("precious", encoding="utf-8")
-    with pytest.raises(RunError, match=r"holds 'part-00000\.jsonl', which is no output of a job"):
-        folder.check(False, True)
-    # To start removes none by itself.
-    folder.start({"model": "m"}, plan)
-    assert (folder.path / "part-00000.jsonl").read_text(encoding="utf-8") == "precious"
-
-
-def test_the_engines_know_and_replace_each_others_jobs_and_go_on_with_none(tmp_path) -> None:
-    folder, plan = started(tmp_path, 1)
-    local = Target(folder.path, "jsonl", 3)
-    folder.write(0, iter([{"id": "a"}]), [], 5)
-    folder.finish({"model": "m"}, plan)
-    with pytest.raises(RunError, match="holds a complete job of another engine or version of"):
-        local.check(True, False)
-    assert local.check(False, True) is False
-    local.clear()
-    assert list(folder.path.iterdir()) == []
-    local.make_empty()
-    Manifest(settings={}, model="m", sources=[], complete=True).save(folder.path)
-    with pytest.raises(RunError, match="holds a complete job of another engine or version of"):
-        folder.check(True, False)
-    assert folder.check(False, True) is False
-
-
-def test_a_name_that_no_file_can_have_is_told_in_a_line(tmp_path) -> None:
-    with pytest.raises(RunError, match="cannot be written: File name too long"):
-        PartFolder(tmp_path / ("a" * 300), "jsonl").check(False, False)
-
-
-@pytest.mark.parametrize("kill_at", ["manifest.json", "plan.json"])
-def test_a_start_that_is_killed_is_no_job_to_go_on_with(tmp_path, monkeypatch, kill_at) -> None:
-    folder, plan = started(tmp_path)
-    folder.write(0, iter([{"id": "a"}]), [], 5)
-    replace = Path.replace
-
-    def killed(self: Path, target: Path) -> Path:
-        if target.name == kill_at:
-            raise KeyboardInterrupt
-        return replace(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            folder.start({"model": "other"}, plan)
-    for resume, overwrite in ((False, False), (True, False), (False, True)):
-        assert folder.check(resume, overwrite) is False
-    folder.start({"model": "other"}, plan)
-    assert folder.check(True, False) is True
-    assert folder.go_on() == plan and not folder.done()
-
-
-# The job as a whole.
-
-
-def test_without_ray_a_line_says_how_to_get_it(monkeypatch) -> None:
-    from hierbert.prediction.on_ray.engine import run_on_ray
-
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"pip install 'hierbert\[ray\]'"):
-        run_on_ray("model", ["docs"], "out")
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"on_error": "ignore"}, "--on-error 'ignore' is not allowed; choose from stop, skip"),
-        ({"output_format": "xml"}, "--output-format 'xml' is not allowed"),
-        ({"rows_per_part": 0}, "--rows-per-part 0 is not allowed: at least 1"),
-        ({"options": {"dtype": "auto"}}, "--dtype auto is not allowed with --engine ray"),
-    ],
-)
-def test_settings_are_checked_before_anything_starts(given, message) -> None:
-    from hierbert.prediction.on_ray.engine import run_on_ray
-
-    with pytest.raises(ConfigError) as caught:
-        run_on_ray("model", ["docs"], "out", **given)
-    assert message in str(caught.value)
-
-
-def test_a_cluster_of_nobody_is_refused() -> None:
-    from hierbert.prediction.on_ray.engine import Cluster
-
-    for wrong, message in (
-        ({"actors": 0}, "--actors 0 is not allowed: at least 1"),
-        ({"cpus_per_actor": -1}, "--cpus-per-actor -1 is not allowed: 0 or more"),
-        ({"gpus_per_actor": float("nan")}, "--gpus-per-actor nan is not allowed"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            Cluster(**wrong)
-
-
-def test_the_order_of_sources_is_that_of_the_input(tmp_path) -> None:
-    chance = random.Random(0)
-    names = [f"{chance.random()}.jsonl" for _ in range(5)]
-    files = [str(write_jsonl(tmp_path / name, [{"text": name}] * 3)) for name in names]
-    plan, _ = plan_of(Reading.of(files, Columns()), PartLimits(2, 1000))
-    assert plan.first_parts() == [0, 2, 4, 6, 8] and plan.first_rows() == [0, 3, 6, 9, 12]
-    assert [source.name for source in plan.sources] == files
-
-
-def test_an_output_that_holds_the_input_is_refused(tmp_path) -> None:
-    folder = PartFolder(tmp_path, "jsonl")
-    for source in (tmp_path / "part-00000.jsonl", tmp_path):
-        with pytest.raises(RunError, match="holds the input"):
-            folder.check(False, True, [source])
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--actors", "2"], "--actors needs --engine ray"),
-        (["--ray-address", "auto"], "--ray-address needs --engine ray"),
-        (["--engine", "ray", "--no-check"], "--no-check is not allowed with --engine ray"),
-        (["--engine", "ray", "--output", "x.jsonl"], "--engine ray makes a folder"),
-        (["--engine", "ray", "--output", "-"], "--engine ray makes a folder"),
-        (["--engine", "ray", "--actors", "0"], "--actors 0 is not allowed: at least 1"),
-        (["--engine", "ray", "--dtype", "auto"], "--dtype auto is not allowed with --engine ray"),
-    ],
-)
-def test_the_command_refuses_what_does_not_go_with_ray(more, message, capsys) -> None:
-    assert main(["--model", "m", "--input", "docs", "--output", "out", *more]) == 2
-    assert message in the_error(capsys)
-
-
-def test_the_command_refuses_ray_within_torchrun(monkeypatch, capsys) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    command = ["--model", "m", "--input", "docs", "--output", "out", "--engine", "ray"]
-    assert main(command) == 2
-    assert "start it without torchrun" in the_error(capsys)
-
-
-def test_rows_whose_ids_were_read_before_are_left_out_of_their_part(tmp_path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{"id": i, "text": "xy"} for i in range(4)])
-    reading = Reading.of([str(path)], Columns())
-    plan, _ = plan_of(reading, PartLimits(2, 1000))
-    plan.repeated[0] = {2: "occurs twice"}
-    (_, _, first), (_, _, second) = read_parts(reading, plan, 0, lambda part: False)
-    assert [item.text for item in first] == ["xy", "xy"]
-    assert [(item.id, item.text, item.reason) for item in second] == [
-        ("2", None, "occurs twice"),
-        ("3", "xy", None),
-    ]
-
-
-def test_a_job_goes_on_with_no_other_model_or_task() -> None:
-    now = {"model": "a", "task": ["classify"]}
-    refuse_other_settings(now, dict(now))
-    message = r"changed: --model is another model; --task was \['embed'\] and is \['classify'\];"
+    target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
+    (rows,) = ten(target, steps=14)
+    assert len(list(target.unfinished.glob("*/unit-*"))) == 3
     with pytest.raises(RunError, match=message):
-        refuse_other_settings({"model": "b", "task": ["embed"]}, now)
+        run(target, [change(rows)], resume=True)
+    assert run(target, [rows], resume=True)
+    check_output(target, [rows])
+
+
+def test_rows_added_at_the_end_of_an_unfinished_input_are_answered_too(tmp_path) -> None:
+    target = OutputFolder(tmp_path / "out", "jsonl", 3)
+    ten(target, steps=9)
+    more = [make_rows([1] * 12, {9})]
+    assert run(target, more, resume=True)
+    check_output(target, more)
+
+
+def test_two_processes_that_read_other_rows_are_told(tmp_path) -> None:
+    target, path = one_unit(tmp_path)
+    merger = Merger(target, Manifest.load(target.folder), 1)
+    merger.digests[UnitName(0, 0)] = "0" * 32
+    with pytest.raises(RunError, match="read differently by two processes"):
+        merger.finish()
+    assert path.exists() and not target.path.exists()
+
+
+def test_a_missing_unit_is_told_and_nothing_is_made(tmp_path) -> None:
+    target, _ = one_unit(tmp_path)
+    with pytest.raises(RunError, match=r"lacks rows of source 2; .* --resume answers them"):
+        Merger(target, Manifest.load(target.folder), 2).finish()
+    assert not target.path.exists() and len(done_units(next(target.unfinished.iterdir()))) == 1
+
+
+def test_a_second_job_is_kept_out_while_the_first_works(tmp_path) -> None:
+    target = OutputFolder(tmp_path / "out", "jsonl", 3)
+    first = work(target, [make_rows([1] * 9)])
+    next(first)
+    with pytest.raises(RunError, match="in use by process"), target.hold():
+        pass
+    for _ in first:
+        pass
+    check_output(target, [make_rows([1] * 9)])
+
+
+@pytest.mark.parametrize("overwritten", [False, True])
+def test_a_worker_that_outlives_its_job_cannot_touch_the_next_one(tmp_path, overwritten) -> None:
+    target = OutputFolder(tmp_path / "out", "jsonl", 4)
+    sources = [make_rows([1] * 12)]
+    manifest = manifest_of(unit_size=3)
+    target.start(manifest)
+    orphan = UnitWriter(target.units_folder(manifest), target.writing)
+    name, *rows, end = list(cut_units(sources[0], 0, Cuts(12)))
+    assert isinstance(name, UnitName) and isinstance(end, UnitEnd)
+    orphan.start(name)
+    for row in rows:
+        assert isinstance(row, InputRow)
+        orphan.answer(row, {"id": row.id, "label": "the orphan's"})
+    if overwritten:
+        target.start(manifest_of(unit_size=3, sessions=["0c"]))
+    job = work(target, sources, 2, resume=True)
+    for _ in range(3):
+        next(job)
+    with pytest.raises(RunError, match="cannot be written"):
+        orphan.end(end)
+    for _ in job:
+        pass
+    check_output(target, sources)
+
+
+def test_a_name_of_almost_the_longest_length_is_written(tmp_path) -> None:
+    # With .partial behind it it has the 255 bytes that a name may have.
+    target = OutputFolder(tmp_path / f"{'a' * 241}.jsonl", "jsonl")
+    assert run(target, [make_rows([1] * 2)])
+    check_output(target, [make_rows([1] * 2)])
+    assert shard_rows(tmp_path) == []

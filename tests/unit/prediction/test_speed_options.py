@@ -16,10 +16,11 @@ from commands import read_jsonl, write_jsonl
 from conftest import make_rows, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference import infer, save_model, the_error
+from inference import infer, save_model, small_units, the_error
 from small_models import build
 from torch import nn
 from torch.nn import functional as F
+from training import train
 from transformers import PreTrainedModel
 
 from hierbert import HierBertPredictor
@@ -37,7 +38,6 @@ from hierbert.prediction import predictor as predictor_module
 from hierbert.settings import load_config
 from hierbert.training import memory
 from hierbert.training.loop import TrainingLoop
-from hierbert.training.run import train
 
 AS_BERT = ("bert", "roberta")
 COMPILERS = [name for name in ("g++", "clang++", "c++") if shutil.which(name)]
@@ -358,15 +358,17 @@ def test_what_was_probed_before_an_interruption_holds_on(encoders, tmp_path, mon
     real = predictor_module.segmented_batches
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
-        yield next(real(*arguments))
+        made = real(*arguments)
+        yield from (next(made), next(made))
         raise KeyboardInterrupt
 
     def watched(self: HierBertPredictor, *arguments: Any) -> Any:
         used.append(self.tokens_per_forward)
         return predict_batch(self, *arguments)
 
-    predict_batch = HierBertPredictor._predict_batch
-    monkeypatch.setattr(HierBertPredictor, "_predict_batch", watched)
+    predict_batch = HierBertPredictor._answer
+    monkeypatch.setattr(HierBertPredictor, "_answer", watched)
+    small_units(monkeypatch)
     output = tmp_path / "out.jsonl"
     command = ("--input", docs, "--output", output, "--tokens-per-forward", "auto")
     with monkeypatch.context() as patch:
@@ -406,7 +408,7 @@ def test_segmentation_runs_ahead_by_a_bounded_number_of_calls(encoders) -> None:
 def test_a_failure_in_the_worker_is_told_and_stops_it(encoders, monkeypatch) -> None:
     model, processor = build(encoders["bert"])
     predictor = HierBertPredictor(model, processor)
-    with pytest.raises(DataError, match=r"texts\[40\]: a document is"):
+    with pytest.raises(DataError, match=r"texts\[40\]: is a number"):
         predictor.classify(["The cat."] * 40 + [7])  # type: ignore[list-item]
 
     def fail(_: object) -> None:

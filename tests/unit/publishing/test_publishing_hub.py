@@ -337,8 +337,8 @@ def test_every_example_of_the_card_runs(
     kind = settings.get("problem_type", "single")
     assert author.push(folder, "--repo", f"alice/{kind}").result == 0
     config = json.loads(hub.files(f"alice/{kind}")["config.json"])
-    tasks = ["document-classification", "document-summarization"][: 1 if settings else 2]
-    assert sorted(config["custom_pipelines"]) == tasks
+    assert "document-classification" in config["custom_pipelines"]
+    assert ("document-summarization" in config["custom_pipelines"]) == (not settings)
     (tmp_path / "document.txt").write_text(TEXTS[0], encoding="utf-8")
     told = []
     for example in re.findall(r"```python\n(.*?)\n```", page(hub, f"alice/{kind}"), re.DOTALL):
@@ -448,16 +448,6 @@ result = [predictor.model.config.summary_limit, predictor.commit]
     assert len(hub.commits("bob/moves")) == 2
     asked = [line for line in hub.requests[before:] if "bob/moves/resolve/main" in line]
     assert asked and all(line.endswith("/config.json") for line in asked)
-    # A job on Ray has all its processes load that commit.
-    code = """
-from hierbert.prediction.on_ray.engine import Cluster, _answering
-of_job = _answering(
-    "bob/moves", None, None, None, None, False, {"revision": revision}, False, Cluster()
-)
-result = of_job.options
-"""
-    found = author.run(code, revision=first.oid).result
-    assert found == {"revision": first.oid}
 
 
 def test_datasets_of_the_hub_train(hub, author) -> None:

@@ -15,7 +15,9 @@ from accelerate import Accelerator
 from accelerate.state import GradientState
 from commands import write_jsonl
 from conftest import make_rows
+from training import train
 
+from hierbert.cli import train as command_line
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError, RunError
@@ -31,11 +33,9 @@ from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.summarization import Summarization
 from hierbert.tasks.task import Task
-from hierbert.training import trainer
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import sample_answer
-from hierbert.training.run import train
 from hierbert.vectors import cache as vector_cache
 
 NUMBERS = Classification(LabelMap([], "regression"))
@@ -261,15 +261,17 @@ def test_the_last_command_fits_how_training_was_started(tmp_path, monkeypatch) -
     model = tmp_path / "run" / "model"
     path = write_jsonl(tmp_path / "my test.jsonl", make_rows(1))
     monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
-    command = trainer._inference_command(load(), model)
+    command = command_line._inference_command(load(f"run_dir={tmp_path / 'run'}"))
     assert command == (f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hierbert-train"])
-    command = trainer._inference_command(load(f"data.test={path}", "data.text_column=body"), model)
+    command = command_line._inference_command(
+        load(f"run_dir={tmp_path / 'run'}", f"data.test={path}", "data.text_column=body")
+    )
     assert command == (
         f'hierbert-infer --model {model} --input "{path}" --text-column body --output answers.jsonl'
     )
     several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")
-    assert "--input docs.jsonl" in trainer._inference_command(several, model)
+    assert "--input docs.jsonl" in command_line._inference_command(several)
 
 
 def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:

@@ -11,11 +11,10 @@ import pytest
 from commands import ROOT, read_jsonl, refuse, run, succeed, write_jsonl
 from conftest import make_rows, save_encoder
 from safetensors.torch import load_file
-from training import weights
+from training import train, weights
 
 from hierbert.config import RunConfig
 from hierbert.settings import load_config
-from hierbert.training.run import train
 
 # Several runs in one start of torchrun, for a start takes longer than a run. It notes which
 # documents each process trains on and answers, and which exit codes the runs had.

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from commands import ROOT, succeed, write_jsonl
-from conftest import make_rows
+from commands import ROOT, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training import weights
+from small_runs import Settings, small_run
+from training import train, weights
 from transformers import BertConfig
 
 from hierbert import HierBertConfig, HierBertForDocuments
@@ -32,7 +32,6 @@ from hierbert.training.memory import (
     reserved_bytes,
     save_probed,
 )
-from hierbert.training.run import train
 
 PER_PASS = 128
 
@@ -269,37 +268,31 @@ def test_processes_of_a_machine_share_half_of_what_is_free(monkeypatch) -> None:
     assert memory.safe_budget_bytes(torch.device("cpu"), 4) == 125
 
 
-def load(*overrides: str) -> RunConfig:
-    return load_config(RunConfig, None, ["data.train=t", "data.label_column=label", *overrides])
-
-
-@pytest.mark.parametrize("value", ["0", "-1"])
-def test_a_budget_that_is_no_amount_is_refused(value) -> None:
-    with pytest.raises(ConfigError, match=r"training.memory_budget_gib=\S+: a number above 0"):
-        load(f"training.memory_budget_gib={value}")
-
-
-@pytest.mark.parametrize("memory_", ["keep", "recompute"])
-def test_a_budget_that_nothing_reads_is_refused(memory_) -> None:
-    with pytest.raises(ConfigError, match=r"memory_budget_gib=2\.0 is for training.memory=auto"):
-        load("training.memory_budget_gib=2", f"training.memory={memory_}")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["memory_budget_gib=0"], r"training.memory_budget_gib=\S+: a number above 0"),
+        (["memory_budget_gib=-1"], r"training.memory_budget_gib=\S+: a number above 0"),
+        (["memory_budget_gib=2", "memory=keep"], r"=2\.0 is for training.memory=auto"),
+        (["memory_budget_gib=2", "memory=recompute"], r"=2\.0 is for training.memory=auto"),
+    ],
+)
+def test_a_budget_that_is_no_amount_or_that_nothing_reads_is_refused(given, message) -> None:
+    settings = [f"training.{setting}" for setting in given]
+    with pytest.raises(ConfigError, match=message):
+        load_config(RunConfig, None, ["data.train=t", "data.label_column=label", *settings])
 
 
 @pytest.fixture
-def small(encoders: dict[str, Path], tmp_path: Path) -> list[str]:
-    """Settings of a run that takes a second; a step has about 250 tokens."""
-    return [
-        f"data.train={write_jsonl(tmp_path / 'train.jsonl', make_rows(8, seed=1))}",
-        "data.label_column=label",
-        f"model.encoder={encoders['bert']}",
-        "model.aggregator_layers=1",
-        "segmentation.max_tokens_per_segment=32",
-        "training.documents_per_batch=4",
-        "training.tokens_per_forward=64",
-        "training.epochs=1",
-        "baselines=false",
-        "show_sample=false",
-    ]
+def small(encoders: dict[str, Path], tmp_path: Path) -> Settings:
+    """What makes the arguments of a run that takes a second; a step has about 250 tokens."""
+    build = small_run(tmp_path, encoders["bert"])
+    common = ["training.tokens_per_forward=64", "training.epochs=1", "data.test="]
+    return lambda name, *more: build(*common, f"run_dir={tmp_path / name}", *more)
+
+
+def trained(arguments: list[str], resume: bool = False) -> None:
+    train(load_config(RunConfig, None, arguments), resume)
 
 
 def equal_weights(first: Path, second: Path) -> bool:
@@ -321,10 +314,9 @@ def budget_for(run_dir: Path, tokens: int) -> float:
 
 def test_a_run_keeps_what_fits_and_ends_with_the_same_bits(small, tmp_path, capfd) -> None:
     def run(name: str, *overrides: str) -> str:
-        config = load_config(RunConfig, None, [*small, f"run_dir={tmp_path / name}", *overrides])
-        train(config)
+        trained(small(name, *overrides))
         lines = [x for x in capfd.readouterr().err.splitlines() if x.startswith("memory: ")]
-        assert len(lines) == (1 if config.training.memory == "auto" else 0)
+        assert len(lines) == (name != "keep")
         return "".join(lines)
 
     run("keep", "training.memory=keep")
@@ -333,8 +325,7 @@ def test_a_run_keeps_what_fits_and_ends_with_the_same_bits(small, tmp_path, capf
     largest = run("tiny", "training.memory_budget_gib=1e-6")
     assert "every graph is computed again" in largest and "tokens_per_forward" in largest
     assert probed(tmp_path / "tiny")["training.kept_tokens"] == 0
-    budget = budget_for(tmp_path / "auto", 100)
-    some = run("some", f"training.memory_budget_gib={budget}")
+    some = run("some", f"training.memory_budget_gib={budget_for(tmp_path / 'auto', 100)}")
     assert "computed again" in some
     assert 95 <= probed(tmp_path / "some")["training.kept_tokens"] <= 105
     for name in ("auto", "tiny", "some"):
@@ -342,19 +333,12 @@ def test_a_run_keeps_what_fits_and_ends_with_the_same_bits(small, tmp_path, capf
 
 
 def test_a_frozen_encoder_is_not_probed(small, tmp_path) -> None:
-    train(
-        load_config(
-            RunConfig,
-            None,
-            [*small, f"run_dir={tmp_path / 'run'}", "training.freeze_encoder=true"],
-        )
-    )
+    trained(small("run", "training.freeze_encoder=true"))
     assert not (tmp_path / "run" / "probed.json").exists()
 
 
 def test_a_resumed_run_uses_what_was_probed(small, tmp_path, monkeypatch, capsys) -> None:
-    config = load_config(RunConfig, None, [*small, f"run_dir={tmp_path / 'run'}"])
-    train(config)
+    trained(small("run"))
     before = (tmp_path / "run" / "probed.json").read_bytes()
     kept = probed(tmp_path / "run")["training.kept_tokens"]
     assert kept > 0
@@ -362,7 +346,7 @@ def test_a_resumed_run_uses_what_was_probed(small, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(memory, "safe_budget_bytes", lambda *_: 0)
     monkeypatch.setattr(memory, "measure_graph_bytes", None)
     capsys.readouterr()
-    train(config, resume=True)
+    trained(small("run"), resume=True)
     assert f"memory: up to {kept:,} tokens a pass" in capsys.readouterr().err
     assert (tmp_path / "run" / "probed.json").read_bytes() == before
 
@@ -394,13 +378,12 @@ def test_what_is_probed_later_is_added(tmp_path) -> None:
 @pytest.mark.slow
 def test_two_processes_keep_the_same_and_end_like_one(small, tmp_path) -> None:
     still = ["model.dropout=0"]
-    train(load_config(RunConfig, None, [*small, *still, f"run_dir={tmp_path / 'one'}"]))
+    trained(small("one", *still))
     # Two processes need room for gradients once more.
     values = sum(value.numel() for value in weights(tmp_path / "one").values())
     budget = budget_for(tmp_path / "one", 60) + 4 * values / 2**30
     for name, extra in (("keep", "memory=keep"), ("some", f"memory_budget_gib={budget}")):
-        arguments = [*small, *still, f"training.{extra}", f"run_dir={tmp_path / name}"]
-        done = succeed("train.py", *arguments, processes=2)
+        done = succeed("train.py", *small(name, *still, f"training.{extra}"), processes=2)
         assert done.stderr.count("memory: ") == (name == "some")
     assert 55 <= probed(tmp_path / "some")["training.kept_tokens"] <= 65
     assert equal_weights(tmp_path / "keep", tmp_path / "some")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import pytest
 import torch
 from commands import read_jsonl, write_jsonl
 from conftest import make_rows
-from resuming import _KilledError, outcome, six_steps
-from training import error_of
+from small_runs import Settings, outcome, small_run
+from training import KilledError, error_of
 
 from hierbert.cli.train import main
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -29,7 +28,7 @@ KINDS = {
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 4 steps, each of which is evaluated; to the folder `run`."""
     for name, count, seed in (("train", 8, 1), ("validation", 4, 2)):
         rows = [{**row, "number": 7 + i % 2} for i, row in enumerate(make_rows(count, seed))]
@@ -202,9 +201,9 @@ def test_a_number_that_no_model_can_learn_is_named(
 
 
 @pytest.fixture
-def six(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def six(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return six_steps(tmp_path, encoders["bert"])
+    return small_run(tmp_path, encoders["bert"])
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, ids: set[str], kind: str) -> None:
@@ -282,11 +281,11 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
 
         def dies(self: TrainingLoop, plan: Any, last: int = last) -> None:
             if self.state.step >= last:
-                raise _KilledError
+                raise KilledError
             step(self, plan)
 
         monkeypatch.setattr(TrainingLoop, "_step", dies)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main([*broken, *(["--resume"] if last > 2 else [])])
     monkeypatch.setattr(TrainingLoop, "_step", step)
     assert main([*broken, "--resume"]) == 0

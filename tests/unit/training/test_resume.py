@@ -3,13 +3,13 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import read_jsonl
-from resuming import _KilledError, dying, outcome, six_steps
+from commands import read_jsonl, write_jsonl
+from small_runs import Settings, outcome, small_run
+from training import KilledError, dying
 
 from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop, nonfinite
@@ -19,9 +19,9 @@ STEPS = 6  # of a run of `arguments`
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return six_steps(tmp_path, encoders["bert"])
+    return small_run(tmp_path, encoders["bert"])
 
 
 VARIANTS = {
@@ -57,7 +57,7 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
 
         def one_more(self: TrainingLoop, plan: Any, last: int = last) -> None:
             if self.state.step >= last:
-                raise _KilledError
+                raise KilledError
             step(self, plan)
 
         monkeypatch.setattr(TrainingLoop, "_step", one_more)
@@ -65,7 +65,7 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         try:
             code = main([*broken, *(["--resume"] if last else [])])
-        except _KilledError:
+        except KilledError:
             deaths += 1
         else:
             assert code == 0 and "patience" in name
@@ -73,6 +73,55 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
     monkeypatch.setattr(TrainingLoop, "_step", step)
     assert main([*broken, "--resume"]) == 0
     assert deaths >= 2
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_a_run_that_died_while_encoding_trains_on_the_same_bits(
+    arguments, tmp_path, monkeypatch
+) -> None:
+    """What was not written yet is encoded in the batches in which it would have been."""
+    from hierbert.vectors import cache as vector_cache
+
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_FILE", 1)  # a file for each batch
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_BATCH", 300)
+    # About 95, 245, 95, 95, ... tokens: the first two are alone in their batches, and beside the
+    # first there would be room for what follows the second.
+    rows = [
+        {"id": f"d{number}", "text": "court " * words + chr(97 + number), "label": number % 2}
+        for number, words in enumerate([90, 230, *[90] * 9])
+    ]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    write_jsonl(tmp_path / "validation.jsonl", [{**row, "text": "judge"} for row in rows[:2]])
+    encode, companies = vector_cache.VectorCache._encode, []
+
+    def noting(self: Any, documents: Any) -> Any:
+        companies.append(tuple(documents))
+        return encode(self, documents)
+
+    monkeypatch.setattr(vector_cache.VectorCache, "_encode", noting)
+    frozen = "training.freeze_encoder=true"
+    for name in ("whole", "run"):
+        cache = tmp_path / f"cache-{name}"
+        common = arguments(
+            frozen, "data.test=", f"training.cache_dir={cache}", f"run_dir={tmp_path / name}"
+        )
+        if name == "run":
+            with monkeypatch.context() as patch:
+                dying(patch, (vector_cache.VectorCache, "_write"), 2)
+                with pytest.raises(KilledError):
+                    main(common)
+            # Of the files that were written, the first is lost.
+            files = sorted(cache.glob("vectors-*/*"), key=lambda path: path.stat().st_mtime_ns)
+            assert len(files) == 2
+            files[0].unlink()
+            common.append("--resume")
+            companies.clear()
+        assert main(common) == 0
+        if name == "whole":
+            whole = list(companies)
+    # The vectors of a model this small do not depend on their company; those of others do.
+    assert [len(company) for company in whole][:3] == [1, 1, 3]
+    assert companies == [whole[0], *whole[2:]]
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
@@ -106,7 +155,7 @@ def test_the_best_weights_are_those_of_the_state_that_is_resumed(
     for deaths, after in enumerate((1, 2, 1, 0)):
         with monkeypatch.context() as patch:
             dying(patch, PLACES[place], after)
-            with contextlib.suppress(_KilledError):
+            with contextlib.suppress(KilledError):
                 main([*arguments(*extra), *(["--resume"] if deaths else [])])
     assert main([*arguments(*extra), "--resume"]) == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

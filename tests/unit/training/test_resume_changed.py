@@ -5,14 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import ROOT, write_jsonl
 from conftest import make_rows, save_encoder
-from resuming import _KilledError, dying, outcome, small_run
-from training import error_of
+from small_runs import Settings, outcome, small_run
+from training import KilledError, dying, error_of
 
 from hierbert.cli.train import main
 from hierbert.training.checkpoints import find_checkpoints, read_sealed, seal
@@ -20,9 +19,9 @@ from hierbert.training.loop import TrainingLoop
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
-    """Arguments of a run of 4 steps in 2 epochs; to the folder `run`."""
-    return small_run(tmp_path, encoders["bert"], 8)
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
+    """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
+    return small_run(tmp_path, encoders["bert"])
 
 
 def settings_alone(arguments: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +34,7 @@ def settings_alone(arguments: list[str], run_dir: Path, capsys: pytest.CaptureFi
 def killed_at_step_3(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         dying(patch, (TrainingLoop, "_step"), 3)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main(arguments)
 
 
@@ -123,7 +122,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(
             "label_mean": 0.0,
             "label_scale": 1.0,
             "evaluated_step": 2,
-            "schedule_steps": 4,
+            "schedule_steps": 6,
         }
         (path / "state.json").unlink()
         seal(path, content)
@@ -137,10 +136,10 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(
 
 def test_other_documents_are_counted_and_some_are_named(arguments, tmp_path, capsys) -> None:
     assert main(arguments()) == 0
-    rows = [{**row, "text": "Other text."} for row in make_rows(8, seed=1)]
+    rows = [{**row, "text": "Other text."} for row in make_rows(11, seed=1)]
     write_jsonl(tmp_path / "train.jsonl", [*rows[1:], {**rows[0], "id": "new" * 40}])
     error = error_of(capsys, [*arguments(), "--resume"])
-    assert f"data.train: 1 added ({'new' * 20}...), 1 removed (d0), 7 changed " in error
+    assert f"data.train: 1 added ({'new' * 20}...), 1 removed (d0), 10 changed " in error
     assert "(d1, d2, d3, d4, d5, ...)" in error and "data.validation" not in error
     assert f"model.start_from={tmp_path / 'run/model'}" in error
 
@@ -150,11 +149,11 @@ def test_a_corpus_that_changed_before_the_first_checkpoint_is_refused_too(
 ) -> None:
     with monkeypatch.context() as patch:
         dying(patch, (TrainingLoop, "_step"), 1)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main(arguments())
-    write_jsonl(tmp_path / "train.jsonl", make_rows(7, seed=1))
-    assert "data.train: 1 removed (d7)" in error_of(capsys, [*arguments(), "--resume"])
-    write_jsonl(tmp_path / "train.jsonl", make_rows(8, seed=1))
+    write_jsonl(tmp_path / "train.jsonl", make_rows(10, seed=1))
+    assert "data.train: 1 removed (d10)" in error_of(capsys, [*arguments(), "--resume"])
+    write_jsonl(tmp_path / "train.jsonl", make_rows(11, seed=1))
     assert main([*arguments(), "--resume"]) == 0
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resuming import _KilledError, dying, outcome, six_steps
-from training import error_of
+from small_runs import Settings, outcome, small_run
+from training import KilledError, dying, error_of
 
 from hierbert.cli.train import main
-from hierbert.training import checkpoints, loop, nonfinite, run
+from hierbert.training import checkpoints, loop, nonfinite, trainer
 from hierbert.training.checkpoints import find_checkpoints
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.resuming import RunIdentity
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return six_steps(tmp_path, encoders["bert"])
+    return small_run(tmp_path, encoders["bert"])
 
 
 def cut(path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_goes(arguments, tmp_path, monke
     extra = ["training.checkpoint_every_steps=1"]
     with monkeypatch.context() as patch:
         dying(patch, (TrainingLoop, "_step"), 5)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main(arguments(*extra))
     folder = tmp_path / "run" / "checkpoints"
     older, newest = find_checkpoints(folder)
@@ -65,7 +65,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_goes(arguments, tmp_path, monke
     (tmp_path / "run" / ".gitignore").write_text("*")
     with monkeypatch.context() as patch:
         dying(patch, (TrainingLoop, "_step"), 1)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main([*arguments(*extra), "--resume"])
     # Of the two that are kept, none is the damaged one.
     assert [path.name for path in find_checkpoints(folder)] == [older.name, "step_00000005_2"]
@@ -132,8 +132,8 @@ FULL = {
     "best_step_": (loop, "save_best", 0),
     "documents.jsonl": (RunIdentity, "save", 0),
     "metrics.jsonl": (loop.Trackers, "log", 1),
-    "results.json": (run, "write_results", 0),
-    "model": (run, "save_model", 0),
+    "results.json": (trainer, "write_results", 0),
+    "model": (trainer, "save_model", 0),
 }
 
 

@@ -1,12 +1,11 @@
 """Two processes: signals, steps that are left out, locks, and the same bits in the end."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import ROOT, run, succeed
-from resuming import outcome, small_run
+from small_runs import Settings, outcome, small_run
 
 from hierbert.files import FolderLock
 from hierbert.training.checkpoints import find_checkpoints
@@ -44,10 +43,11 @@ raise SystemExit(main(sys.argv[5:]))
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 6 steps; one document more than 2 processes share evenly."""
     (tmp_path / "worker.py").write_text(WORKER)
-    return small_run(tmp_path, encoders["bert"], 11, "training.accumulation_steps=2")
+    build = small_run(tmp_path, encoders["bert"])
+    return lambda *more: build("training.accumulation_steps=2", *more)
 
 
 @pytest.mark.slow

@@ -2,12 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from resuming import _KilledError, dying, outcome, six_steps
+from small_runs import Settings, outcome, small_run
+from training import KilledError, dying
 
 from hierbert.cli.train import main
 from hierbert.training import loop
@@ -17,9 +17,9 @@ from hierbert.training.signals import StopSignals
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return six_steps(tmp_path, encoders["bert"])
+    return small_run(tmp_path, encoders["bert"])
 
 
 @pytest.mark.parametrize("evaluation", [0, 1])
@@ -53,7 +53,7 @@ def test_a_signal_does_not_wait_for_the_validation(
     # Killed when the line of metrics that was due is there and its checkpoint is not.
     with monkeypatch.context() as patch:
         dying(patch, (loop, "save_checkpoint"), 0)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main([*arguments(), "--resume"])
     assert main([*arguments(), "--resume"]) == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resuming import _KilledError, small_run
+from small_runs import small_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training import KilledError
 
 from hierbert.cli.train import main
 from hierbert.training.loop import TrainingLoop
@@ -17,7 +18,7 @@ from hierbert.training.trackers import Trackers
 @pytest.fixture
 def arguments(encoders: dict[str, Path], tmp_path: Path) -> list[str]:
     # Three epochs of three steps.
-    build = small_run(tmp_path, encoders["bert"], 12)
+    build = small_run(tmp_path, encoders["bert"])
     return build(
         "training.epochs=3", "training.eval_every_steps=1", "training.checkpoint_every_steps=2"
     )
@@ -53,7 +54,7 @@ def die_in(
     """Train until a method in the place of another dies."""
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, dying)
-        with pytest.raises(_KilledError):
+        with pytest.raises(KilledError):
             main(arguments)
 
 
@@ -70,7 +71,7 @@ def test_steps_that_are_done_again_are_shown_once(arguments, tmp_path, monkeypat
         log(self, values)
         # Two evaluations behind the checkpoint of step 4, which are written and lost.
         if values["step"] == 6 or (values["step"] == 5 and len(values) > 3):
-            raise _KilledError
+            raise KilledError
 
     tracked = [*arguments, "training.trackers=[tensorboard]"]
     die_in(monkeypatch, Trackers, "log", dying, tracked)
@@ -87,7 +88,7 @@ def test_an_evaluation_that_is_done_again_is_shown_once(arguments, tmp_path, mon
             self.state.evaluation_due = True
             self._save()
             evaluate(self)
-            raise _KilledError
+            raise KilledError
         evaluate(self)
 
     tracked = [*arguments, "training.trackers=[tensorboard]"]
@@ -104,7 +105,7 @@ def begun(arguments, tmp_path, monkeypatch) -> list[str]:
 
     def dying(self: TrainingLoop, *given: Any, **named: Any) -> Any:
         if self.state.epoch == 1:
-            raise _KilledError
+            raise KilledError
         return epoch(self, *given, **named)
 
     die_in(monkeypatch, TrainingLoop, "_epoch", dying, arguments)

@@ -1,0 +1,334 @@
+"""Predictions as rows, and rows as jsonl, csv or parquet, in files or on standard output.
+
+A job keeps its rows as JSON lines, whatever the format; files of any format are made of them, each
+there whole or not at all. Invariant: all formats hold the same content, but for halves of surrogate
+pairs: only JSON can write them, csv and parquet hold U+FFFD in their place, and a number behind
+labels that would otherwise become the same.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hierbert.errors import ConfigError, RunError, error_text
+from hierbert.files import write_whole
+from hierbert.log import log
+from hierbert.prediction.units import InputRow, UnitEnd, UnitName
+
+if TYPE_CHECKING:
+    from hierbert.prediction.predictions import Prediction
+
+FORMATS = ("jsonl", "csv", "parquet")
+_ROWS_PER_GROUP = 1_000
+_BYTES_PER_GROUP = 10_000_000
+_CSV_END = "\r\n"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
+    """A prediction as a plain row; what was not asked is left out.
+
+    Args:
+        document_id: Of the document.
+        prediction: Its answers.
+
+    Returns:
+        `id`, then `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`, `start`,
+        `end`, `score`), the fields of heads of other kinds, `document_vector`,
+        `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left
+        something out.
+    """
+    row: dict[str, Any] = {"id": document_id}
+    for name in ("label", "labels", "probabilities", "summary"):
+        value = getattr(prediction, name)
+        if value is not None:
+            row[name] = value
+    if prediction.sentences is not None:
+        row["sentences"] = [vars(sentence) for sentence in prediction.sentences]
+    row |= prediction.others
+    for name in ("document_vector", "segment_vectors", "segment_spans"):
+        value = getattr(prediction, name)
+        if value is not None:
+            row[name] = value
+    if prediction.omission is not None:
+        row["omission"] = vars(prediction.omission)
+    return row
+
+
+def failure(row: InputRow, why: str) -> dict[str, Any]:
+    """What is kept of a row that could not be answered, and why not, in a line."""
+    return {"location": row.location, "id": row.id, "reason": why}
+
+
+def error_row(number: int, failed: dict[str, Any]) -> dict[str, Any]:
+    """A row of errors.jsonl: the number of an input's row, from 1, and what `failure` gave."""
+    return {"row": number, **failed}
+
+
+def is_error_row(values: Any) -> bool:
+    """Whether something that was read is a row of errors.jsonl."""
+    return isinstance(values, dict) and list(values) == ["row", "location", "id", "reason"]
+
+
+def output_format(path: str, given: str | None) -> str:
+    """The format of an output: as given, else by its ending; "-" is jsonl.
+
+    Raises:
+        ConfigError: The ending says nothing, or the format cannot be written there.
+    """
+    if given is None:
+        ending = "jsonl" if path == "-" else Path(path).suffix.lstrip(".").lower()
+        given = {"ndjson": "jsonl"}.get(ending, ending)
+    if given not in FORMATS:
+        raise ConfigError(
+            f"--output {path}: the format {given!r} is not allowed; choose from "
+            f"{', '.join(FORMATS)} by the file's ending or --output-format"
+        )
+    if path == "-" and given == "parquet":
+        raise ConfigError("--output - writes jsonl or csv; parquet needs a file")
+    return given
+
+
+def encode_line(row: dict[str, Any]) -> str:
+    """A row as one JSON line; half of a surrogate pair is escaped, as UTF-8 has no form for it."""
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(row)
+    return line + "\n"
+
+
+class _PlainEnds:
+    """A stream for `csv`, which quotes those line ends alone that are its own.
+
+    It is told that rows end in both, so that a field with either is quoted; they end in a newline.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        """Write one row, which `csv` gives whole."""
+        self._stream.write(row.removesuffix(_CSV_END) + "\n")
+
+
+class RowWriter:
+    """Writes rows to an open stream as they come.
+
+    Args:
+        stream: Standard output, or a file.
+        kind: "jsonl" or "csv".
+    """
+
+    def __init__(self, stream: TextIO, kind: str) -> None:
+        self._stream = stream
+        self._csv: Any = None
+        self._kind = kind
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write one row."""
+        if self._kind == "jsonl":
+            self._stream.write(encode_line(row))
+            return
+        if self._csv is None:
+            # Whether a document lost something is known per row; the columns must be fixed.
+            self._csv = csv.DictWriter(
+                _PlainEnds(self._stream),
+                list({**row, "omission": None}),
+                restval="",
+                lineterminator=_CSV_END,
+            )
+            self._csv.writeheader()
+        self._csv.writerow({name: _cell(value) for name, value in _encodable(row).items()})
+
+
+def write_rows(lines: Iterable[bytes], output: Path, kind: str) -> None:
+    """Write rows into a file that is there whole or not at all.
+
+    Args:
+        lines: The rows as JSON, each ended by a newline.
+        output: The file to make or replace.
+        kind: One of `FORMATS`.
+
+    Raises:
+        OSError: The output cannot be written.
+    """
+    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[kind]
+    write_whole(output, lambda aside: write(lines, aside))
+
+
+def _write_jsonl(lines: Iterable[bytes], aside: Path) -> None:
+    with aside.open("wb") as file:
+        file.writelines(lines)
+
+
+def _write_csv(lines: Iterable[bytes], aside: Path) -> None:
+    with aside.open("w", encoding="utf-8", newline="") as file:
+        writer = RowWriter(file, "csv")
+        for line in lines:
+            writer.write(json.loads(line))
+
+
+def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = None
+    with contextlib.ExitStack() as stack:
+        for group in _groups(lines):
+            if schema is None:
+                schema = _schema(group[0], pa)
+                writer = stack.enter_context(pq.ParquetWriter(aside, schema))
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        if schema is None:
+            # No row at all; a file of no bytes would be no parquet.
+            pq.write_table(pa.table({"id": pa.array([], pa.string())}), aside)
+
+
+def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in groups of bounded size."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for line in lines:
+        row = json.loads(line)
+        group.append(_encodable({**row, "omission": row.get("omission")}))
+        size += len(line)
+        if len(group) == _ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _schema(row: dict[str, Any], pa: Any) -> Any:
+    """Column types: written down, so that an empty list in the first row decides nothing."""
+    sentence = pa.struct(
+        [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]
+    )
+    counts = ("segments", "sentences", "tokens", "characters")
+    types = {
+        "id": pa.string(),
+        "label": pa.float64() if isinstance(row.get("label"), float) else pa.string(),
+        "labels": pa.list_(pa.string()),
+        "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
+        "summary": pa.string(),
+        "sentences": pa.list_(sentence),
+        "document_vector": pa.list_(pa.float32()),
+        "segment_vectors": pa.list_(pa.list_(pa.float32())),
+        "segment_spans": pa.list_(pa.list_(pa.int64())),
+        "omission": pa.struct([(name, pa.int64()) for name in counts]),
+    }
+    return pa.schema([(name, types.get(name) or pa.array([own]).type) for name, own in row.items()])
+
+
+def _encodable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without halves of surrogate pairs, which UTF-8 cannot hold: each becomes U+FFFD.
+
+    Labels that would become the same are numbered, wherever they stand.
+    """
+    labels = row.get("probabilities") or {}
+    names = _distinct_names(labels)
+    clean = {
+        column: _replace_surrogates(value, names if column in ("label", "labels") else {})
+        for column, value in row.items()
+    }
+    if labels:
+        clean["probabilities"] = {names[label]: value for label, value in labels.items()}
+    return clean
+
+
+def _distinct_names(labels: Iterable[str]) -> dict[str, str]:
+    """What each label is called where UTF-8 is all there is."""
+    names = {label: _SURROGATES.sub("\ufffd", label) for label in labels}
+    # Those that UTF-8 can hold keep their names, and are the first to have them.
+    taken = {label for label, name in names.items() if label == name}
+    for label, name in names.items():
+        if label == name:
+            continue
+        number = 1
+        while (numbered := name if number == 1 else f"{name} ({number})") in taken:
+            number += 1
+        names[label] = numbered
+        taken.add(numbered)
+    return names
+
+
+def _replace_surrogates(value: Any, names: dict[str, str]) -> Any:
+    """The same with clean texts of the same lengths; what is in `names` is called so."""
+    if isinstance(value, str):
+        return names.get(value) or _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_replace_surrogates(item, names) for item in value]
+    if isinstance(value, dict):
+        return {name: _replace_surrogates(item, names) for name, item in value.items()}
+    return value
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+class StandardOutput:
+    """Takes answers as `parts.UnitWriter` does, and prints each as it comes; nothing is kept.
+
+    Args:
+        kind: "jsonl" or "csv".
+
+    Attributes:
+        answers: Rows that were answered.
+        failures: Rows that could not be; each is told on standard error.
+        shortened: Documents that `max_segments` took something from.
+        omitted_segments: How many it took from all of them.
+
+    Raises:
+        RunError: Standard output is closed.
+    """
+
+    def __init__(self, kind: str) -> None:
+        if sys.stdout is None:
+            raise RunError("--output -: standard output is closed")
+        # Whatever the locale says: the output is UTF-8 with plain newlines.
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        self._writer = RowWriter(sys.stdout, kind)
+        self.answers = self.failures = self.shortened = self.omitted_segments = 0
+
+    def start(self, unit: UnitName) -> None:
+        """Nothing is kept by units."""
+
+    def end(self, end: UnitEnd) -> None:
+        """Nothing is kept by units."""
+
+    def answer(self, row: InputRow, answer: dict[str, Any]) -> None:
+        """Print a row.
+
+        Raises:
+            RunError: The disk behind standard output is full or gone.
+            BrokenPipeError: The reader of standard output went away.
+        """
+        try:
+            self._writer.write(answer)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Python flushes standard output once more at exit; give it somewhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise RunError(f"--output - cannot be written: {error_text(error)}") from error
+        self.answers += 1
+        if omission := answer.get("omission"):
+            self.shortened += 1
+            self.omitted_segments += omission["segments"]
+
+    def fail(self, row: InputRow, why: str) -> None:
+        """Say that a row could not be answered."""
+        self.failures += 1
+        name = "" if row.id is None else f", id {row.id!r}"
+        number = self.answers + self.failures
+        log.warning(f"row {number} ({row.location}{name}) is not answered: {why}")

@@ -1,1 +1,0 @@
-"""The batch job on Ray Data: many machines, that come and go."""

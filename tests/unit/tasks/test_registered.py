@@ -60,13 +60,13 @@ class Characters(Feature):
 
 
 class LengthHead(Head):
-    name, verb, attribute = "length", "measure", "measurer"
+    name, verb, attribute = "wordcount", "measure", "measurer"
     reads = frozenset(["segment", "characters"])
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
         assert config.head_settings is not None
-        self.start = config.head_settings["length"]["start"]
+        self.start = config.head_settings["wordcount"]["start"]
         self.output = nn.Linear(config.hidden_size + 1, 1)
 
     def forward(self, vectors: Any) -> torch.Tensor:
@@ -82,8 +82,8 @@ class LengthHead(Head):
 
 
 class Length(Task):
-    name = "length"
-    auto_metric = bounded_metric = "words_error"
+    name = "wordcount"
+    auto_metric = bounded_metric = "count_error"
 
     @classmethod
     def learn(cls, config: Any, train: Any) -> "Length":
@@ -94,7 +94,7 @@ class Length(Task):
         return cls()
 
     def model_settings(self, config: Any, train: Any) -> dict[str, Any]:
-        return {"head_settings": {"length": {"start": 3.0}}, "features": {"characters": {}}}
+        return {"head_settings": {"wordcount": {"start": 3.0}}, "features": {"characters": {}}}
 
     def encode(self, example: Example) -> float:
         return math.log1p(len(str(example.text).split()))
@@ -103,14 +103,14 @@ class Length(Task):
         return torch.tensor(targets)
 
     def keep(self, answered: Any, document: Any, config: Any) -> float:
-        return float(answered.scores["length"][0])
+        return float(answered.scores["wordcount"][0])
 
     def metrics(self) -> list[str]:
-        return ["words_error"]
+        return ["count_error"]
 
     def score(self, documents: Any, kept: Any, config: Any) -> dict[str, float]:
-        targets = torch.tensor([document.targets["length"] for document in documents])
-        return {"words_error": float((torch.tensor(kept) - targets).abs().mean())}
+        targets = torch.tensor([document.targets["wordcount"] for document in documents])
+        return {"count_error": float((torch.tensor(kept) - targets).abs().mean())}
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def registered() -> Iterator[None]:
         register_head(LengthHead)
         register_task(Length)
         register_feature(Characters)
-        add_metrics(Metric("words_error", "Error", ("length",), max, better="lower"))
+        add_metrics(Metric("count_error", "Error", ("wordcount",), max, better="lower"))
         yield
         for registry, old in zip((HEADS, TASKS, FEATURES, METRICS), before, strict=True):
             registry.clear()
@@ -138,7 +138,7 @@ def trained(registered, tmp_path_factory) -> HierBertTrainer:
         "training.epochs": 20,
         "training.documents_per_batch": 4,
         "training.head_learning_rate": 0.02,
-        "training.metric": "words_error",
+        "training.metric": "count_error",
         "training.freeze_encoder": True,
         "run_dir": folder / "run",
     }
@@ -155,13 +155,13 @@ def folder(trained: HierBertTrainer) -> Path:
 
 def test_the_task_is_learnt_beside_another_and_scored(trained) -> None:
     lines = read_jsonl(Path(trained.config.run_dir) / "metrics.jsonl")
-    errors = [line["validation.words_error"] for line in lines]
-    assert trained.results["scores"]["words_error"] == pytest.approx(min(errors))
+    errors = [line["validation.count_error"] for line in lines]
+    assert trained.results["scores"]["count_error"] == pytest.approx(min(errors))
     assert min(errors) < errors[0] / 2 and min(errors) < 0.2
-    assert {"train.length_loss", "validation.length_loss", "train.classification_loss"} <= {
+    assert {"train.wordcount_loss", "validation.wordcount_loss", "train.classification_loss"} <= {
         *lines[0]
     }
-    assert trained.model.evaluate(ROWS)["words_error"] == pytest.approx(min(errors), abs=1e-5)
+    assert trained.model.evaluate(ROWS)["count_error"] == pytest.approx(min(errors), abs=1e-5)
 
 
 def test_what_a_feature_learnt_travels_with_the_weights(trained, folder) -> None:
@@ -171,7 +171,7 @@ def test_what_a_feature_learnt_travels_with_the_weights(trained, folder) -> None
     assert weights["features.characters.spread"] == pytest.approx(float(lengths.std()))
     config = json.loads((folder / "config.json").read_text())
     assert config["features"] == {"characters": {}}
-    assert config["head_settings"] == {"length": {"start": 3.0}}
+    assert config["head_settings"] == {"wordcount": {"start": 3.0}}
     loaded = HierBert.from_pretrained(folder, device="cpu")
     parts = loaded.model, loaded.processor
     before = model_fingerprint(*parts)
@@ -211,8 +211,8 @@ def test_only_a_head_that_reads_a_feature_makes_it(trained) -> None:
     with model.features["characters"].register_forward_hook(lambda *_: made.append(1)):
         answer_batch(model, documents, ["classification"])
         assert not made
-        found = answer_batch(model, documents, ["length"])
-    assert made and found[0].scores.keys() == {"length"} and found[0].sentence_vectors is None
+        found = answer_batch(model, documents, ["wordcount"])
+    assert made and found[0].scores.keys() == {"wordcount"} and found[0].sentence_vectors is None
 
 
 def test_training_goes_on_with_the_head_and_without_it(trained, folder, tmp_path) -> None:
@@ -220,27 +220,27 @@ def test_training_goes_on_with_the_head_and_without_it(trained, folder, tmp_path
     more = HierBertTrainer(
         trained.model, ROWS, ROWS, config={**settings, "run_dir": tmp_path / "a"}
     )
-    assert more.train()["scores"]["words_error"] < 1
-    task = TASKS.pop("length")
+    assert more.train()["scores"]["count_error"] < 1
+    task = TASKS.pop("wordcount")
     try:
-        with pytest.raises(ModelError, match=r"length.*not known here"):
+        with pytest.raises(ModelError, match=r"wordcount.*not known here"):
             tasks_of_model(trained.model.model.config)
         less = {**settings, "run_dir": tmp_path / "b"}
         without = HierBertTrainer(trained.model, ROWS, ROWS, config=less)
-        assert "words_error" not in without.train()["scores"]
+        assert "count_error" not in without.train()["scores"]
         assert without.model.tasks == ("classify", "embed") and not without.model.model.features
     finally:
-        TASKS["length"] = task
+        TASKS["wordcount"] = task
 
 
 def test_a_model_whose_head_is_not_registered_is_refused_by_name(folder, monkeypatch) -> None:
-    monkeypatch.delitem(HEADS, "length")
-    with pytest.raises(ValueError, match=r"head called 'length'.*import the module"):
+    monkeypatch.delitem(HEADS, "wordcount")
+    with pytest.raises(ValueError, match=r"head called 'wordcount'.*import the module"):
         HierBertForDocuments.from_pretrained(folder)
 
 
 def test_its_card_names_it(folder) -> None:
     config = HierBertConfig.from_pretrained(folder)
     card = render_card(CardSource("me/model", config, 1000, find_run(folder)))
-    assert "answers length of it" in card and 'output.scores["length"]' in card
+    assert "answers wordcount of it" in card and 'output.scores["wordcount"]' in card
     assert "pipeline_tag: text-classification" in card

@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
-from hierbert.data.corpus import Columns, read_examples
+from hierbert.data.corpus import Columns, load_examples
 from hierbert.data.document import Example
 from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
@@ -106,8 +106,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
     columns = Columns(options.text_column, options.label_column, options.summary_column)
-    read = read_examples(options.input, columns, role="input")
-    examples = list(read)[: options.documents]
+    examples = load_examples(options.input, columns, role="input")[: options.documents]
     exact = predict(options.model, "float32", examples)
     report = {}
     for dtype in options.dtypes:

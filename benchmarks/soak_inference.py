@@ -36,7 +36,7 @@ _SHARE_OF_ONE_WORKER = 0.4
 _LONGEST_LIFE_SECONDS = 2.5
 _LONGEST_SECONDS = 600
 _POLL_SECONDS = 0.005
-# Float32 sums of another batch differ by this at most (README, "How it works").
+# Float32 sums of another batch differ by this at most (docs/how-it-works.md).
 _TOLERANCE = 1e-5
 
 

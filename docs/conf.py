@@ -1,4 +1,4 @@
-"""Builds the documentation: ``sphinx-build -W docs build/docs`` (extra ``hierbert[docs]``)."""
+"""Builds the documentation: ``sphinx-build -W docs build/docs`` (docs/requirements.txt)."""
 
 import sys
 from dataclasses import MISSING
@@ -21,6 +21,7 @@ exclude_patterns = ["requirements.txt"]
 html_theme = "furo"
 html_title = f"hierbert {release}"
 html_show_sourcelink = False
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 

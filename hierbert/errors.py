@@ -103,7 +103,8 @@ class HierBertError(Exception):
             text = f"{self.place}: {text}"
         if self.allowed is not None and self.allowed not in self.message:
             text = f"{text}; allowed: {self.allowed}"
-        return _MENTION.sub(lambda mention: name_of(mention[1]), text)
+        # One line, whatever stands in the keys and names that it quotes.
+        return " ".join(_MENTION.sub(lambda mention: name_of(mention[1]), text).split())
 
     def __str__(self) -> str:
         return self.worded()

@@ -28,7 +28,6 @@ from hierbert.settings_text import (
     Setting,
     describe_type,
     dump_config,
-    format_help,
     nearest_keys,
     setting,
     settings_of,
@@ -53,8 +52,9 @@ _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True}
 _BOOLEANS |= {"false": False, "False": False, "FALSE": False}
 # A leading zero is octal to YAML 1.1 and decimal to YAML 1.2; here it is no number.
-_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*(_[0-9]+)*)")
-_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*(_[0-9]+)*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WHOLE = "(0|[1-9][0-9]*(_[0-9]+)*)"
+_INTEGER = re.compile(rf"[+-]?{_WHOLE}")
+_NUMBER = re.compile(rf"[+-]?({_WHOLE}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # Which member of a union reads a scalar first; quoted text is text wherever text is allowed.
 _SCALAR_ORDER = (bool, int, float, str)
 
@@ -75,26 +75,31 @@ def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = (
             a value is not allowed.
     """
     values = _Values(schema)
-    if path is not None:
-        root = _compose(_read_text(path), str(path))
-        if root is not None:
-            values.add_mapping(schema, "", root, str(path))
+    if path is not None and (root := _compose(_read_text(path), str(path))) is not None:
+        values.add_mapping(schema, "", root, str(path))
     for override in overrides:
         values.add_override(override.removeprefix("--"))
     missing: list[str] = []
     config = values.build(schema, "", missing)
     if missing:
-        place = f"{path}: " if path else ""
         what = "a required setting is" if len(missing) == 1 else "required settings are"
-        raise _error(
-            f"{place}{what} missing: {', '.join(missing)}; add it to the config file or as "
-            "key=value on the command line"
+        raise ConfigError(
+            f"{what} missing: {', '.join(missing)}; add it to the config file or as key=value on "
+            "the command line",
+            place=str(path) if path else None,
         )
-    check_settings(config)
+    try:
+        check_settings(config)
+    except ConfigError as error:
+        key = (error.setting or "").removeprefix(".")
+        if key in values.given:
+            node, source = values.given[key]
+            error.place = _place(source, node)
+        raise
     return typing.cast(S, config)
 
 
-def check_settings(config: Any) -> None:
+def check_settings(config: Any, prefix: str = "") -> None:
     """Check every value's type and range, then what each section says of its settings together.
 
     Whole numbers become floats, and paths texts, where the schema says so. The `check()` of a
@@ -102,108 +107,94 @@ def check_settings(config: Any) -> None:
 
     Args:
         config: An instance of a schema, however it was made.
+        prefix: What stands before its keys, with its dot.
 
     Raises:
         ConfigError: A value is not allowed.
     """
-    _check_section(config, "")
-
-
-def _check_section(section: Any, prefix: str) -> None:
-    schema: type = type(section)
+    schema: type = type(config)
     for item in settings_of(schema):
-        key, value = prefix + item.name, getattr(section, item.name)
+        key, given = prefix + item.name, getattr(config, item.name)
         if item.section is not None:
-            if type(value) is not item.section:
+            if type(given) is not item.section:
                 name = item.section.__name__
-                raise _error(f"{key} is {type_name(value)}, and has to be made by {name}(...)")
-            _check_section(value, f"{key}.")
+                raise ConfigError(f"{key} is {type_name(given)}, and has to be made by {name}(...)")
+            check_settings(given, f"{key}.")
             continue
-        value = _of_type(value, item.type)
+        value, problem = _of_type(given, item.type), ""
         if value is MISSING:
-            given = getattr(section, item.name)
-            raise _refused(key, given, item, f"is not allowed ({type_name(given)})")
-        _check_range(key, value, item)
-        setattr(section, item.name, value)
-    if hasattr(section, "check"):
-        section.check()
+            value, problem = given, f"is not allowed ({type_name(given)})"
+        elif not _is_inside(value, item.bounds):
+            problem = "is not allowed"
+        if problem:
+            # The dot says that the key is whole, also of a setting in no section.
+            name = key if prefix else f".{key}"
+            raise ConfigError(problem, setting=name, value=value, allowed=item.allowed())
+        setattr(config, item.name, value)
+    if hasattr(config, "check"):
+        config.check()
 
 
 def _of_type(value: Any, declared: Any) -> Any:
     """A value as the schema declares it; `MISSING` where it is none of that type."""
+    members = union_members(declared)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    for member in union_members(declared):
-        origin, arguments = typing.get_origin(member), typing.get_args(member)
-        if origin is Literal:
+    for member in members:
+        arguments = typing.get_args(member)
+        if typing.get_origin(member) is Literal:
             if type(value) is str and value in arguments:
                 return value
-        elif origin is list:
+        elif typing.get_origin(member) is list:
             if isinstance(value, list):
                 inner = [_of_type(item, arguments[0]) for item in value]
                 if MISSING not in inner:
                     return inner
         elif type(value) is member:
             return value
-    if type(value) is int and float in union_members(declared):
-        return float(value)
-    return MISSING
+    return float(value) if type(value) is int and float in members else MISSING
 
 
-def _check_range(key: str, value: Any, item: Setting, place: str | None = None) -> None:
-    if type(value) not in (int, float):
-        return
-    bounds = item.bounds
-    if not (
+def _is_inside(value: Any, bounds: Mapping[str, float]) -> bool:
+    return type(value) not in (int, float) or (
         math.isfinite(value)
         and bounds.get("at_least", -math.inf) <= value <= bounds.get("at_most", math.inf)
         and bounds.get("above", -math.inf) < value < bounds.get("below", math.inf)
-    ):
-        raise _refused(key, value, item, "is not allowed", place)
-
-
-def _refused(
-    key: str, value: Any, item: Setting, message: str, place: str | None = None
-) -> ConfigError:
-    # The dot says that the key is whole, also of a setting in no section.
-    name = key if "." in key else f".{key}"
-    return ConfigError(message, place=place, setting=name, value=value, allowed=item.allowed())
+    )
 
 
 class _Values:
     """What was given so far, by dotted key, and the configuration made of it."""
 
     def __init__(self, schema: type) -> None:
-        self.schema = schema
         self.known = dict(walk(schema))
         self.given: dict[str, tuple[yaml.Node, str]] = {}
 
     def add_mapping(self, schema: type, prefix: str, node: yaml.Node, source: str) -> None:
         inside = {item.name: item for item in settings_of(schema)}
         if not isinstance(node, yaml.MappingNode):
-            section = prefix.rstrip(".")
-            what = f"{section} is a section" if section else "a config is a list of key: value"
+            what = f"{prefix[:-1]} is a section" if prefix else "a config is a list of key: value"
             names = ", ".join(prefix + name for name in inside)
-            raise _error(f"{_place(source, node)}: {what}, got {_show(node)}; it takes: {names}")
+            raise ConfigError(
+                f"{_place(source, node)}: {what}, got {_show(node)}; it takes: {names}"
+            )
         for name_node, value in node.value:
             item = inside.get(name_node.value)
             if item is None:
-                self._refuse_key(prefix + name_node.value, _place(source, name_node), source)
+                self._refuse_key(prefix + name_node.value, _place(source, name_node))
             self._add(item, prefix + item.name, value, source)
 
     def add_override(self, override: str) -> None:
-        key, equals, text = override.partition("=")
-        key = key.strip()
+        key, equals, text = (part.strip() for part in override.partition("="))
         if not equals or not key:
-            raise _error(f"{_COMMAND_LINE}: {override!r} is not of the form key=value")
-        text = text.strip()
+            raise ConfigError(f"{_COMMAND_LINE}: {override!r} is not of the form key=value")
         node: yaml.Node | None = yaml.ScalarNode("", text)
         if text[:1] in ("[", "{", '"', "'"):
-            hint = f"if all of it is text, write {key}='{write_value(text)}'"
+            hint = f"; if all of it is text, write {key}='{write_value(text)}'"
             node = _compose(text, f"{_COMMAND_LINE}: {key}", hint)
         item = self.known.get(key)
         if item is None:
-            self._refuse_key(key, _COMMAND_LINE, _COMMAND_LINE)
+            self._refuse_key(key, _COMMAND_LINE)
         self._add(item, key, typing.cast(yaml.Node, node), _COMMAND_LINE)
 
     def build(self, schema: type, prefix: str, missing: list[str]) -> Any:
@@ -211,15 +202,11 @@ class _Values:
         for item in settings_of(schema):
             key = prefix + item.name
             if item.section is not None:
-                built[item.name] = self.build(item.section, f"{key}.", missing)
-                continue
-            if key in self.given:
+                value = self.build(item.section, f"{key}.", missing)
+            elif key in self.given:
                 node, source = self.given[key]
                 value = _read(node, item.type, key, source)
-                _check_range(key, value, item, _place(source, node))
-            else:
-                value = item.default()
-            if value is MISSING:
+            elif (value := item.default()) is MISSING:
                 first_sentence = item.help.partition(". ")[0].rstrip(".")
                 missing.append(f"{key} ({item.allowed()}: {first_sentence})")
             built[item.name] = value
@@ -232,44 +219,39 @@ class _Values:
         elif source == _COMMAND_LINE or not (_is_null(node) and node.value == ""):
             self.add_mapping(item.section, f"{key}.", node, source)
 
-    def _refuse_key(self, key: str, place: str, source: str) -> NoReturn:
-        if key in self.known and source != _COMMAND_LINE:
-            section, _, name = key.rpartition(".")
-            raise _error(f"{place}: {key}: write {name} inside the section {section}")
+    def _refuse_key(self, key: str, place: str) -> NoReturn:
+        section, _, name = key.rpartition(".")
+        if key in self.known and place != _COMMAND_LINE:
+            raise ConfigError(f"{place}: {key}: write {name} inside the section {section}")
         parent = key
         while parent := parent.rpartition(".")[0]:
             item = self.known.get(parent)
             if item is not None and item.section is None:
-                raise _error(
+                raise ConfigError(
                     f"{place}: {key}: {parent} is one setting ({item.allowed()}), with nothing "
                     f"inside; write {parent}=value"
                 )
         hint = _meant(nearest_keys(key, self.known))
         if not hint:
-            section = key.rpartition(".")[0]
             prefix = f"{section}." if section in self.known else ""
-            names = [name for name in self.known if name.startswith(prefix)]
-            names = [name for name in names if "." not in name.removeprefix(prefix)]
+            names = [name for name in self.known if name.rpartition(".")[0] == prefix[:-1]]
             hint = f"known here: {', '.join(names)} (--help explains them)"
-        raise _error(f"{place}: unknown setting {key}; {hint}")
+        raise ConfigError(f"{place}: unknown setting {key}; {hint}")
 
 
 def _read(node: yaml.Node, declared: Any, key: str, source: str) -> Any:
     """The value of a node by the type that the schema declares for it."""
     members = union_members(declared)
-    choices: list[str] = []
     hint = ""
     if _is_null(node):
         if types.NoneType in members:
             return None
         hint = ' (in quotes, "null", it is text)' if str in members else ""
     elif isinstance(node, yaml.ScalarNode):
-        if node.style is not None and str in members:
-            return node.value
-        for member in members:
-            if typing.get_origin(member) is Literal:
-                choices += typing.get_args(member)
-        if node.value in choices:
+        choices = [
+            c for m in members if typing.get_origin(m) is Literal for c in typing.get_args(m)
+        ]
+        if node.value in choices or (node.style is not None and str in members):
             return node.value
         for kind in _SCALAR_ORDER:
             if kind in members and (value := _read_scalar(node.value, kind)) is not None:
@@ -277,13 +259,10 @@ def _read(node: yaml.Node, declared: Any, key: str, source: str) -> Any:
         near = _meant(nearest(node.value, choices))
         hint = f"; {near}" if near else ""
     elif isinstance(node, yaml.SequenceNode):
-        for member in members:
-            if typing.get_origin(member) is list:
-                kind = typing.get_args(member)[0]
-                items = enumerate(node.value)
-                return [_read(item, kind, f"{key}[{i}]", source) for i, item in items]
-    expected = describe_type(declared)
-    raise _error(f"{_place(source, node)}: {key}: expected {expected}, got {_show(node)}{hint}")
+        for kind in (typing.get_args(m)[0] for m in members if typing.get_origin(m) is list):
+            return [_read(item, kind, f"{key}[{i}]", source) for i, item in enumerate(node.value)]
+    expected = f"expected {describe_type(declared)}, got {_show(node)}{hint}"
+    raise ConfigError(f"{_place(source, node)}: {key}: {expected}")
 
 
 def _read_scalar(text: str, kind: type) -> Any:
@@ -296,10 +275,8 @@ def _read_scalar(text: str, kind: type) -> Any:
         # Python refuses to convert thousands of digits, and so does hierbert.
         return int(text) if len(text) < 1000 else None
     number = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(number):
-        return None
     if kind is float:
-        return number
+        return number if math.isfinite(number) else None
     # Above 2**53 a float no longer says which integer was meant.
     return int(number) if abs(number) <= 2**53 and number.is_integer() else None
 
@@ -309,13 +286,14 @@ class _PlainLoader(yaml.BaseLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
-        sign = "!" if getattr(event, "tag", None) is not None else ""
-        sign = "&" if getattr(event, "anchor", None) is not None else sign
-        sign = "*" if isinstance(event, yaml.AliasEvent) else sign
-        if sign:
-            kind = {"!": "tags", "&": "anchors", "*": "aliases"}[sign]
-            problem = f"{kind} are not read; put text that begins with {sign} in quotes"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        for sign, kind, is_there in (
+            ("*", "aliases", isinstance(event, yaml.AliasEvent)),
+            ("&", "anchors", getattr(event, "anchor", None) is not None),
+            ("!", "tags", getattr(event, "tag", None) is not None),
+        ):
+            if is_there:
+                problem = f"{kind} are not read; put text that begins with {sign} in quotes"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         names: set[str] = set()
         for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
@@ -329,37 +307,35 @@ class _PlainLoader(yaml.BaseLoader):
 
 
 def _compose(text: str, source: str, hint: str = "") -> yaml.Node | None:
-    hint = f"; {hint}" if hint else ""
     try:
         return yaml.compose(text, _PlainLoader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        place = f"{source}, line {line}"
-        raise _error(f"{place}: character U+{int(error.character):04X} in it{hint}") from error
+        character = f"character U+{int(error.character):04X} in it"
+        raise ConfigError(f"{source}, line {line}: {character}{hint}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = error.problem or error.context
-        raise _error(f"{source}{place}: not plain YAML: {problem}{hint}") from error
+        raise ConfigError(f"{source}{place}: not plain YAML: {problem}{hint}") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         # PyYAML lets a few through: escapes beyond Unicode, lists nested a thousand deep.
-        raise _error(f"{source}: not plain YAML: {error}{hint}") from error
+        raise ConfigError(f"{source}: not plain YAML: {error}{hint}") from error
 
 
 def _read_text(path: Path) -> str:
     try:
         raw = path.read_bytes()
+        return raw.decode("utf-8")
     except FileNotFoundError as error:
         close = nearest(path.name, [found.name for found in path.parent.glob("*")])
         hint = _meant(str(path.parent / name) for name in close) or f"looked from {Path.cwd()}"
-        raise _error(f"config file {path} not found; {hint}") from error
-    except (OSError, ValueError) as error:
-        raise _error(f"config file {path} cannot be read: {error_text(error)}") from error
-    try:
-        return raw.decode("utf-8")
+        raise ConfigError(f"config file {path} not found; {hint}") from error
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise _error(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from error
+        raise ConfigError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"config file {path} cannot be read: {error_text(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -369,38 +345,24 @@ class CommandLine:
     Attributes:
         config: The file of ``--config``, not yet opened.
         overrides: The ``key=value`` arguments in order, without leading dashes, not yet checked.
-        flags: Those of the command's own flags that were given, as they were declared.
-        print_config: Whether ``--print-config`` was given.
+        flags: The flags that were given.
     """
 
     config: Path | None
     overrides: tuple[str, ...]
     flags: frozenset[str]
-    print_config: bool
 
 
-def parse_command_line(
-    argv: Sequence[str],
-    schema: type,
-    description: str,
-    epilog: str,
-    prog: str,
-    flags: Mapping[str, str] = types.MappingProxyType({}),
-) -> CommandLine | None:
+def parse_command_line(argv: Sequence[str], schema: type, flags: Iterable[str]) -> CommandLine:
     """Split ``--config FILE key=value ...`` into the config file, overrides and flags.
 
     It opens no file and checks no value: `load_config` does.
 
     Args:
         argv: The arguments without the command's name.
-        schema: The dataclass of the settings, for help and "did you mean".
-        description: What the command does, for ``--help``.
-        epilog: Examples, for ``--help``; printed as they stand, before the settings.
-        prog: The command's name.
-        flags: The command's own flags without a value, such as ``--resume``, with their help.
-
-    Returns:
-        What was asked for, or None when help was, which is then on standard output.
+        schema: The dataclass of the settings, for "did you mean".
+        flags: The command's flags beside ``--config``; one that takes a value, which is told with
+            it (``--level LEVEL``), is only offered.
 
     Raises:
         ConfigError: An argument is none of these; the message says what to write instead.
@@ -408,9 +370,6 @@ def parse_command_line(
     config: Path | None = None
     overrides: list[str] = []
     seen: set[str] = set()
-    if "--help" in argv or "-h" in argv:
-        print(format_help(schema, description, epilog, prog, flags), end="")
-        return None
     arguments = iter(argv)
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -421,47 +380,37 @@ def parse_command_line(
             if config is not None:
                 raise ConfigError(f"--config is given twice: {config} and {value}; one is read")
             config = Path(value)
-        elif name in ("--print-config", *flags):
+        elif name in flags:
             if equals:
                 raise ConfigError(f"{name} takes no value; write {name}, not {argument}")
             seen.add(name)
         elif equals and re.fullmatch(r"(--)?[^-=].*", name, re.DOTALL):
             overrides.append(argument.removeprefix("--"))
         else:
-            _refuse_argument(argument, next(arguments, None), schema, flags)
-    printing = "--print-config" in seen
-    return CommandLine(config, tuple(overrides), frozenset(seen - {"--print-config"}), printing)
+            _refuse_argument(argument, next(arguments, "-"), schema, flags)
+    return CommandLine(config, tuple(overrides), frozenset(seen))
 
 
-def _refuse_argument(
-    argument: str, following: str | None, schema: type, flags: Mapping[str, str]
-) -> NoReturn:
-    known = [key for key, item in walk(schema) if item.section is None]
-    options = ["--config", "--print-config", "--help", *(flag.partition(" ")[0] for flag in flags)]
+def _refuse_argument(argument: str, following: str, schema: type, flags: Iterable[str]) -> NoReturn:
     if not argument.startswith("-"):
         hint = f"a config file is given as --config {argument}, a setting as key=value"
-        raise ConfigError(f"command line: unexpected argument {argument!r}; {hint}")
-    close = difflib.get_close_matches(argument, options, n=1, cutoff=0.75)
+        raise ConfigError(f"{_COMMAND_LINE}: unexpected argument {argument!r}; {hint}")
+    options = ["--config", *(flag.partition(" ")[0] for flag in flags)]
+    known = [key for key, item in walk(schema) if item.section is None]
     keys = nearest_keys(argument.partition("=")[0].lstrip("-").replace("-", "_"), known)
-    if close:
+    if close := difflib.get_close_matches(argument, options, n=1, cutoff=0.75):
         hint = _meant(close)
     elif keys:
-        is_value = following is not None and not following.startswith("-") and "=" not in following
-        value = following if is_value else "value"
+        value = "value" if following.startswith("-") or "=" in following else following
         hint = f"settings are written key=value: {' or '.join(f'{k}={value}' for k in keys)}"
     else:
         hint = f"options are {', '.join(options)}; settings are written key=value"
-    raise ConfigError(f"command line: unknown option {argument}; {hint}")
+    raise ConfigError(f"{_COMMAND_LINE}: unknown option {argument}; {hint}")
 
 
 def _meant(near: Iterable[str]) -> str:
     names = " or ".join(near)
     return f"did you mean {names}?" if names else ""
-
-
-def _error(message: str) -> ConfigError:
-    """An error on one line, whatever stands in the keys and values that it quotes."""
-    return ConfigError(" ".join(message.split()))
 
 
 def _is_null(node: yaml.Node) -> bool:

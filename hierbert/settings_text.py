@@ -9,6 +9,7 @@ writes, `load_config` reads back to an equal instance.
 import dataclasses
 import difflib
 import functools
+import math
 import re
 import textwrap
 import types
@@ -17,10 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal, TypeVar, overload
 
+import yaml
+
 T = TypeVar("T")
 
 HELP_WIDTH = 100
-_WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+_WORDS: dict[Any, str] = {bool: "true or false", int: "whole number", float: "number"}
+_WORDS |= {str: "text", types.NoneType: "null"}
 _RANGES = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
 # Plain in any YAML: no indicator, no digit or dot in front, and none of the words of YAML 1.1.
 _PLAIN = re.compile(r"(\.{0,2}/)?[a-z_][a-z0-9_./-]*", re.ASCII | re.IGNORECASE)
@@ -67,6 +71,7 @@ class Setting:
         help: What it does, one paragraph, maybe empty.
         bounds: The range of a number, as `setting` takes it.
         section: The dataclass of the settings inside; None where the field is a single setting.
+        default: Gives a fresh default, or `dataclasses.MISSING` where the field declares none.
     """
 
     name: str
@@ -74,18 +79,14 @@ class Setting:
     help: str
     bounds: Mapping[str, float]
     section: type | None
-    _field: "dataclasses.Field[Any]"
-
-    def default(self) -> Any:
-        """A fresh default, or `dataclasses.MISSING` where the field declares none."""
-        if self._field.default_factory is not MISSING:
-            return self._field.default_factory()
-        return self._field.default
+    default: Callable[[], Any]
 
     def allowed(self) -> str:
         """What may be written, in words: ``whole number or null, at least 1``."""
-        bounds = [f"{_RANGES[name]} {_number(bound)}" for name, bound in self.bounds.items()]
-        return ", ".join([describe_type(self.type), *bounds])
+        # As `g` has it, 2147483648 would be 2.14748e+09.
+        shown = {name: b if isinstance(b, int) else f"{b:g}" for name, b in self.bounds.items()}
+        ranges = [f"{_RANGES[name]} {bound}" for name, bound in shown.items()]
+        return ", ".join([describe_type(self.type), *ranges])
 
 
 def union_members(declared: Any) -> tuple[Any, ...]:
@@ -98,28 +99,24 @@ def union_members(declared: Any) -> tuple[Any, ...]:
 @functools.cache
 def settings_of(schema: type) -> tuple[Setting, ...]:
     """The settings and sections of a schema in field order (without those inside sections)."""
-    hints = typing.get_type_hints(schema)
     found = []
     for field in dataclasses.fields(schema):
-        declared = hints[field.name]
+        declared: Any = field.type
         section = declared if dataclasses.is_dataclass(declared) else None
         describe_type(declared)  # refuses a type that no value can be read into
+        default, factory = field.default, field.default_factory
+        make = functools.partial(lambda value: value, default) if factory is MISSING else factory
         text, bounds = field.metadata.get("help", ""), field.metadata.get("bounds", {})
-        found.append(
-            Setting(field.name, declared, text, bounds, typing.cast(type | None, section), field)
-        )
+        found.append(Setting(field.name, declared, text, bounds, section, make))
     return tuple(found)
 
 
 def walk(schema: type, prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    """Go through a schema depth first, a section before what is inside it.
+    """Each dotted key of a schema with its setting; a section comes before what is inside it.
 
     Args:
         schema: The dataclass.
         prefix: What stands before each key, with its dot.
-
-    Yields:
-        The dotted key and the setting.
     """
     for item in settings_of(schema):
         yield prefix + item.name, item
@@ -139,8 +136,6 @@ def describe_type(declared: Any) -> str:
         ordered = sorted(members, key=lambda member: member is types.NoneType)
         return " or ".join(describe_type(member) for member in ordered)
     arguments = typing.get_args(declared)
-    if declared is types.NoneType:
-        return "null"
     if declared in _WORDS:
         return _WORDS[declared]
     if dataclasses.is_dataclass(declared):
@@ -169,7 +164,8 @@ def write_value(value: Any) -> str:
     if isinstance(value, str):
         if _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
             return value
-        return '"' + "".join(map(_escape, value)) + '"'
+        quoted = yaml.safe_dump(value, default_style='"', allow_unicode=True, width=math.inf)
+        return str(quoted).rstrip("\n")
     if isinstance(value, list):
         return "[" + ", ".join(write_value(item) for item in value) + "]"
     raise TypeError(f"a setting cannot hold {type(value).__name__}")
@@ -199,22 +195,18 @@ def format_help(
         description: What the command does; paragraphs are kept and wrapped.
         epilog: Examples, printed as they stand.
         prog: The command's name.
-        flags: The command's own flags (``--resume``) with their help.
+        flags: The command's flags (``--resume``) with their help.
 
     Returns:
         Text of at most `HELP_WIDTH` columns, but for the examples and keys longer than that.
     """
     options = {
         "--config FILE": "Read settings from this YAML file; what it leaves out keeps its default.",
-        "key=value": (
-            "Change one setting, named in full as in the list below; --key=value means the same, "
-            "and the last one counts. A list is written key='[a, b]', and null or an empty value "
-            "means none. Text that looks like one of these goes in double quotes inside the "
-            "shell's: key='\"null\"'."
-        ),
+        "key=value": "Change one setting, named in full as in the list below; --key=value means "
+        "the same, and the last one counts. A list is written key='[a, b]', and null or an empty "
+        "value means none. Text that looks like one of these goes in double quotes inside the "
+        "shell's: key='\"null\"'.",
         **flags,
-        "--print-config": "Print all settings as YAML, as they would be used, and stop.",
-        "--help": "Print this text and stop.",
     }
     usage = "".join(f" [{flag}]" for flag in flags)
     parts = [
@@ -283,20 +275,3 @@ def _dump_section(instance: Any, indent: str, comments: bool) -> list[str]:
             lines.append(f"{indent}{item.name}: {write_value(value)}")
         after_section = item.section is not None
     return lines
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
-
-
-def _escape(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    # All that YAML forbids or folds (controls, line separators, surrogates) is not printable.
-    if character.isprintable():
-        return character
-    code = ord(character)
-    for letter, digits in (("x", 2), ("u", 4)):
-        if code < 16**digits:
-            return f"\\{letter}{code:0{digits}x}"
-    return f"\\U{code:08x}"

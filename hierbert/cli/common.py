@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hierbert
 from hierbert.errors import ConfigError, HierBertError, Setting, config_setting
@@ -39,14 +39,16 @@ def run_command(
         The exit code: the body's or 0, 2 for a mistake in the input, 130 when interrupted, and 0
         when the reader of a pipe went away (``| head``).
     """
-    arguments, level, as_json, problem = _split_log_flags(sys.argv[1:] if argv is None else argv)
-    with command_log(level, as_json):
+    arguments, level, as_json = _split_log_flags(sys.argv[1:] if argv is None else argv)
+    with command_log(level if level in LEVELS else "info", as_json):
         try:
-            if problem is not None:
-                raise ConfigError(problem)
+            if level not in LEVELS:
+                raise ConfigError(
+                    f"--log-level {level} is not allowed; choose from {', '.join(LEVELS)}"
+                )
+            code = 0
             if "--version" in arguments:
                 print(f"hierbert {hierbert.__version__}")
-                code = 0
             else:
                 code = body(arguments) or 0
             sys.stdout.flush()
@@ -55,7 +57,7 @@ def run_command(
                 # What all meet the first says, and the launcher then ends the others in this time.
                 # What one meets alone it says itself.
                 time.sleep(_FIRST_SPEAKS_SECONDS)
-            log.error("%s", " ".join(error.worded(name_of).split()))
+            log.error("%s", error.worded(name_of))
             return 2
         except BrokenPipeError:
             # Python flushes standard output once more at exit; give it somewhere to go.
@@ -72,13 +74,13 @@ def run_command(
     return code
 
 
-def _split_log_flags(argv: Sequence[str]) -> tuple[list[str], str, bool, str | None]:
-    """The other arguments, the level, whether the log is JSON, and what is wrong.
+def _split_log_flags(argv: Sequence[str]) -> tuple[list[str], str, bool]:
+    """The other arguments, the level, and whether the log is JSON.
 
     They are read before all others, so that a mistake in those is already said as was asked for.
     """
     rest: list[str] = []
-    level, as_json, problem = "info", False, None
+    level, as_json = "info", False
     arguments = iter(argv)
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -89,29 +91,29 @@ def _split_log_flags(argv: Sequence[str]) -> tuple[list[str], str, bool, str | N
         elif argument == "--log-json":
             as_json = True
         elif name == "--log-level":
-            value = value if equals else next(arguments, "")
-            if value not in LEVELS:
-                problem = f"--log-level {value} is not allowed; choose from {', '.join(LEVELS)}"
-            else:
-                level = value
+            level = value if equals else next(arguments, "")
         else:
             rest.append(argument)
-    return rest, level, as_json, problem
+    return rest, level, as_json
 
 
 class CommandLineParser(argparse.ArgumentParser):
     """Answers a mistake in one line, like every other mistake; knows the flags of the log."""
 
-    def __init__(self, **settings: object) -> None:
-        super().__init__(**settings)  # type: ignore[arg-type]
+    def __init__(self, prog: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         group = self.add_argument_group("log, on standard error")
         for flag, text in LOG_FLAGS.items():
             # `run_command` has read them; here they are for --help.
-            name, _, value = flag.partition(" ")
-            if value:
-                group.add_argument(name, metavar=value, help=text)
-            else:
-                group.add_argument(name, action="store_true", help=text)
+            name, *value = flag.split()
+            more: dict[str, Any] = {"metavar": value[0]} if value else {"action": "store_true"}
+            group.add_argument(name, help=text, **more)
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line.

@@ -1,15 +1,144 @@
 """The command line of inference: `infer.py`, `hierbert infer` and `hierbert-infer`."""
 
+import argparse
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from hierbert.cli.common import run_command
+from hierbert.cli.common import CommandLineParser, run_command
+from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import flag_setting
-from hierbert.prediction.options import find_target, parse_options
+from hierbert.prediction.answer_files import FORMATS
+from hierbert.prediction.options import check_options, find_target
+
+EXAMPLES = f"""examples:
+  python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
+  python infer.py --model runs/NAME/model --input 'docs/*.csv' --text-column body \\
+      --output answers.parquet --task classify
+  python infer.py --model runs/NAME/model --input papers/ --output out.jsonl --task summarize \\
+      --max-words 150 --redundancy 0.3
+  cat docs.jsonl | python infer.py --model runs/NAME/model --input - --output - | head
+  torchrun --nproc_per_node 2 infer.py --model runs/NAME/model --input 'docs/*.parquet' \\
+      --output answers --rows-per-shard 10000 --output-format parquet --on-error skip
+
+input:  {allowed_endings()},
+        a Hub dataset id, or - for standard input
+output: one row for each document, in the order of the input: id, label (or labels),
+        probabilities, summary, sentences (text, start, end, score), and omission where the
+        model's max_segments left something out. What is done is kept in OUTPUT.partial until
+        the file is whole, or in the folder itself with --rows-per-shard; --resume goes on with
+        it, after kill -9 too, also with another number of processes or on the other engine
+exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a mistake, 130 or
+        143 when interrupted
+"""
 
 _TERMINATED = 143
+
+
+def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
+    """Read a command line.
+
+    Args:
+        argv: Arguments without the command's name.
+        prog: What the help calls the command.
+
+    Raises:
+        ConfigError: It makes no sense.
+    """
+    parser = CommandLineParser(
+        prog=prog,
+        description="Classify, summarize or embed documents of any length with a trained model.",
+        epilog=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="folder of a trained model (runs/NAME/model), or a Hub id")
+    add("--input", required=True, nargs="+", help="files, globs, folders, a Hub id, or -")
+    text = "a .jsonl, .csv or .parquet file, or - for jsonl; a folder with --rows-per-shard"
+    add("--output", required=True, help=text)
+    text = "write a folder of files, each of the answers to N rows and there as soon as they are "
+    text += "done, with a manifest.json"
+    add("--rows-per-shard", type=_count, metavar="N", help=text)
+    text = "with a row that cannot be read or answered: stop, or skip it and write row, id and "
+    text += "reason to errors.jsonl (default: stop)"
+    add("--on-error", default="stop", choices=("stop", "skip"), help=text)
+    text = "all adds vectors; default: what the model has heads for"
+    add("--task", choices=("classify", "summarize", "embed", "all"), help=text)
+    budget = parser.add_argument_group("summary (default: as the model was trained)")
+    limit = budget.add_mutually_exclusive_group()
+    for unit in ("words", "sentences", "tokens", "characters"):
+        limit.add_argument(f"--max-{unit}", type=_count, metavar="N")
+    text = "part of the document's words, 0 to 1"
+    limit.add_argument("--ratio", type=float, metavar="R", help=text)
+    budget.add_argument("--order", choices=("document", "score"))
+    text = "avoid repetition: 0 (off) to 1"
+    budget.add_argument("--redundancy", type=float, metavar="R", help=text)
+    add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
+    add("--text-column", default="text", help="column of the text (default: text)")
+    add("--id-column", help='column of the id (default: "id" if there, else made)')
+    add("--encoding", default="utf-8", help="of text files (default: utf-8)")
+    text = "of standard input (default: jsonl)"
+    add("--input-format", default="jsonl", choices=stdin_formats(), help=text)
+    add("--output-format", choices=FORMATS, help="default: by the ending; jsonl")
+    text = "tokens of a batch of documents (default: 16 times those of a pass)"
+    add("--batch-tokens", type=_count, metavar="N", help=text)
+    text = "tokens of one pass of the encoder, or auto to measure which is fastest here (default: "
+    text += "2048 on a CPU, 32768 elsewhere)"
+    add("--tokens-per-forward", type=_count_or_auto, metavar="N", help=text)
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    dtypes = ("float32", "bfloat16", "float16", "int8", "auto")
+    text = "default: float32; the others answer slightly differently; int8 is for CPUs; auto "
+    text += "measures whether bfloat16 or float16 is faster here"
+    add("--dtype", default="float32", choices=dtypes, help=text)
+    text = "compile the encoder first, which takes some seconds; halves the time of int8 (default: "
+    text += "with int8)"
+    add("--compile", action=argparse.BooleanOptionalAction, help=text)
+    kept = parser.add_argument_group(
+        "cached vectors (a document that was read before, in training or by another job with the "
+        "same encoder, is not encoded again)"
+    ).add_argument
+    kept("--cache-dir", metavar="DIR", help="keep vectors in DIR (default: keep none)")
+    text = "default: float32; float16 takes half the room and answers slightly differently"
+    kept("--cache-dtype", choices=("float32", "float16"), help=text)
+    text = "most GiB of DIR (default: half of the disk's free room)"
+    kept("--cache-limit-gib", type=float, metavar="G", help=text)
+    text = "read all input once before the first document, so that broken rows are told at once "
+    text += "and the time left is known (default: yes)"
+    add("--check", action=argparse.BooleanOptionalAction, default=True, help=text)
+    ray = parser.add_argument_group(
+        "Ray (many machines; see docs/ray.md): the same job, on all of them"
+    ).add_argument
+    ray("--engine", choices=("local", "ray"), default="local", help="default: local")
+    ray("--actors", type=_count, metavar="N", help="processes that hold the model (default: 1)")
+    ray("--cpus-per-actor", type=_amount, metavar="C", help="default: 1")
+    ray("--gpus-per-actor", type=_amount, metavar="G", help="0.25 lets four share one; default 0")
+    ray("--ray-address", metavar="A", help="of a running Ray, or auto; default: start one")
+    add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
+    add("--overwrite", action="store_true", help="replace an output that exists")
+    options = parser.parse_args(argv)
+    check_options(options)
+    return options
+
+
+def _count(value: str) -> int:
+    with contextlib.suppress(ValueError):
+        if int(value) >= 1:
+            return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, at least 1")
+
+
+def _count_or_auto(value: str) -> int | str:
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        return value if value == "auto" else _count(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: auto, or at least 1")
+
+
+def _amount(value: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(value) < math.inf:
+            return float(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number, 0 or more")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "infer.py") -> int:

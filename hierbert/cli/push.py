@@ -11,9 +11,9 @@ from hierbert.hub_names import check_hub_name
 from hierbert.log import log
 
 EXAMPLES = """examples:
-  python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run
-  python -m hierbert.publishing runs/NAME/model --repo user/name --private
-  python -m hierbert.publishing runs/NAME/model --repo user/name --dry-run --card-out card.md
+  hierbert push runs/NAME/model --repo user/name --dry-run
+  hierbert push runs/NAME/model --repo user/name --private
+  hierbert push runs/NAME/model --repo user/name --dry-run --card-out card.md
 
 The token is that of `hf auth login`, or HF_TOKEN. The page that is there keeps what its author
 wrote: only the parts between hierbert's markers, and the figures of its metadata, are renewed.
@@ -21,14 +21,11 @@ Pushing again without a change makes no commit; after an interruption the same c
 """
 
 
-def build_parser(prog: str = "hierbert-push") -> argparse.ArgumentParser:
-    """The options of the command, under the name that its help gives it."""
+def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     parser = CommandLineParser(
         prog=prog,
         description="Publish a trained model on the Hugging Face Hub, with a model card.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", type=Path, help="folder of a trained model (runs/NAME/model)")
@@ -42,7 +39,7 @@ def build_parser(prog: str = "hierbert-push") -> argparse.ArgumentParser:
     add("--card", type=Path, metavar="FILE", help="push this card as it is")
     add("--card-out", type=Path, metavar="FILE", help="write the card there too, to look at")
     add("--overwrite-card", action="store_true", help="replace the page's text, edits included")
-    return parser
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "hierbert-push") -> int:
@@ -59,7 +56,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "hierbert-push") -> int:
 
 
 def _main(argv: list[str], prog: str) -> None:
-    options = build_parser(prog).parse_args(argv)
+    options = _parse(argv, prog)
     for kind in ("repo", "revision", "license"):
         if (name := getattr(options, kind)) is not None:
             check_hub_name(kind, name)

@@ -8,9 +8,10 @@ from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
+from hierbert.settings_text import format_help
 from hierbert.training.signals import StopSignals
 
 DESCRIPTION = """
@@ -32,6 +33,8 @@ examples:
 FLAGS = {
     "--resume": "Go on with the run in run_dir from its newest checkpoint, with the same settings.",
     **LOG_FLAGS,
+    "--print-config": "Print all settings as YAML, as they would be used, and stop.",
+    "--help": "Print this text and stop.",
 }
 
 
@@ -59,9 +62,10 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
             "train the weights of one with others, begin a new run in another run_dir with "
             "model.start_from=runs/NAME/model"
         )
-    command = parse_command_line(argv, RunConfig, DESCRIPTION, EXAMPLES, prog, FLAGS)
-    if command is None:
+    if "--help" in argv or "-h" in argv:
+        print(format_help(RunConfig, DESCRIPTION, EXAMPLES, prog, FLAGS), end="")
         return
+    command = parse_command_line(argv, RunConfig, FLAGS)
     resume = "--resume" in command.flags
     if resume:
         from hierbert.training.run_folder import load_resumed
@@ -69,7 +73,7 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
         config = load_resumed(command.config, command.overrides)
     else:
         config = load_config(RunConfig, command.config, command.overrides)
-    if command.print_config:
+    if "--print-config" in command.flags:
         print(dump_config(config, comments=True), end="")
         return
     # What imports torch comes after the checks that need none: mistakes are answered sooner.
@@ -84,13 +88,15 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     from hierbert.training.callbacks import Callback
     from hierbert.training.trainer import HierBertTrainer
 
+    typed = "hierbert-train" if Path(sys.argv[0]).stem == "hierbert-train" else prog
+
     class Report(Callback):
         """Prints what a run found, before anything is pushed."""
 
         def on_end(self, results: Mapping[str, Any]) -> None:
             if is_first_process():
                 print(trainer.report)
-                print(f"\nGo on with:\n  {_inference_command(config)}")
+                print(f"\nGo on with:\n  {inference_command(config, typed)}")
 
     trainer = HierBertTrainer(config=config, callbacks=[Report()])
     logging.set_verbosity_error()
@@ -100,30 +106,35 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
-            log.info(f"go on with: train.py --config {saved} --resume")
+            log.info(f"go on with: {_as_typed(typed)} --config {saved} --resume")
         raise
 
 
-def _inference_command(config: RunConfig) -> str:
-    """The command that answers with the model: of the test documents where they are one file."""
-    model = Path(config.run_dir) / "model"
-    is_script = Path(sys.argv[0]).name == "train.py"
-    command = ["python infer.py" if is_script else "hierbert-infer", f"--model {_quoted(model)}"]
+def inference_command(config: RunConfig, typed: str) -> str:
+    """The command that answers with the model: of the test documents where they are one file.
+
+    Args:
+        config: Settings of the run.
+        typed: What the user called to train, such as ``train.py`` or ``hierbert train``.
+    """
+    command = [_as_typed(typed.replace("train", "infer"))]
+    command.append(f"--model {_quoted(Path(config.run_dir) / 'model')}")
     test = config.data.test
     if isinstance(test, list) and len(test) == 1:
         test = test[0]
     if isinstance(test, str) and Path(test).is_file():
         command.append(f"--input {_quoted(test)}")
-        for flag, value, default in (
-            ("--text-column", config.data.text_column, "text"),
-            ("--id-column", config.data.id_column, None),
-            ("--encoding", config.data.encoding, "utf-8"),
-        ):
+        for name, default in (("text_column", "text"), ("id_column", None), ("encoding", "utf-8")):
+            value = getattr(config.data, name)
             if value is not None and value != default:
-                command.append(f"{flag} {_quoted(value)}")
+                command.append(f"{flag_setting(name)} {_quoted(value)}")
     else:
         command.append("--input docs.jsonl")
     return " ".join([*command, "--output answers.jsonl"])
+
+
+def _as_typed(name: str) -> str:
+    return f"python {name}" if name.endswith(".py") else name
 
 
 def _quoted(word: str | Path) -> str:

@@ -2,5 +2,5 @@
 
 Arrows run one way: `document` (what all share) -> `streams`, `folders` (bytes to text, names) ->
 `readers`, `parquet`, `in_memory` (to rows) -> `sources`, `columns` -> `corpus` (rows to examples)
--> `splits`, `epoch_plan`. Nothing here knows of tokens.
+-> `splits`, `epoch_plan`.
 """

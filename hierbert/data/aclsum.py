@@ -1,13 +1,14 @@
 """The 250 scientific papers inside the installed package `aclsum`, as rows.
 
-It reads the package's data files and never imports the package, which would import others. It does
-not download. Invariant: the splits and their order are the package's own (100, 50 and 100 papers).
+It reads the package's data files and never imports the package, which would import others. The
+splits and their order are the package's own (100, 50 and 100 papers).
 
 Source: Takeshita et al., "ACLSum: A New Dataset for Aspect-based Summarization of Scientific
 Publications", NAACL 2024.
 """
 
 import importlib.util
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -60,14 +61,10 @@ def read_aclsum(split: str) -> Iterator[dict[str, Any]]:
 
 
 def era_of(anthology_id: str) -> str:
-    """Tell when a paper was published from its ACL Anthology id.
+    """Tell whether a paper was published ``before 2014`` or in ``2014 or later``.
 
     Args:
-        anthology_id: In the old form, ``P06-1112`` (two digits of the year; 79 to 99 are of the
-            20th century), or the new one, ``2020.acl-main.528``.
-
-    Returns:
-        ``before 2014`` or ``2014 or later``.
+        anthology_id: ``P06-1112`` (79 to 99 are of the 20th century) or ``2020.acl-main.528``.
 
     Raises:
         ValueError: The id has neither form.
@@ -97,10 +94,6 @@ def _dataset_folder() -> Path:
 
 def _body(paragraphs: list[dict[str, Any]]) -> str:
     body: list[str] = []
-    section = ""
-    for paragraph in paragraphs:
-        if paragraph["section"] != section:
-            section = paragraph["section"]
-            body.append(section)
-        body.append(paragraph["text"])
+    for section, group in itertools.groupby(paragraphs, key=lambda each: each["section"]):
+        body += [section, *(paragraph["text"] for paragraph in group)]
     return "\n".join(line for line in body if line)

@@ -1,7 +1,6 @@
 """Which column of a row is the text, the label, the summary, the id.
 
-It reads no file, and what labels mean is for `labels`. Invariant: a value that comes out has one of
-the types that its column may have.
+Invariant: a value that comes out has one of the types that its column may have.
 """
 
 import math
@@ -35,11 +34,7 @@ class Columns:
 class SourceColumns:
     """The columns of one source: its rows become examples, each value checked for its type.
 
-    Args:
-        source: Where the rows come from.
-        columns: Which columns are asked for.
-        name: What made ids begin with.
-        id_prefix: What the ids that a row has itself begin with.
+    Made ids begin with `name`, those that a row has itself with `id_prefix`.
     """
 
     def __init__(self, source: Source, columns: Columns, name: str, id_prefix: str = "") -> None:
@@ -75,29 +70,22 @@ class SourceColumns:
                 raise kind(_no_column(setting, column, values), place=row.location, setting=setting)
 
     def missing(self) -> DataError | None:
-        """What no row has, once all are read; where none could be read, that has been said."""
+        """What no row has, once all are read."""
         columns = {"label_column": self._columns.label, "summary_column": self._columns.summary}
         for setting, column in columns.items():
+            # Where no row could be read, that has been reported.
             if column is not None and column not in self._seen and self._seen:
                 message = _no_column(setting, column, self._seen)
                 return DataError(message, place=self._source.name, setting=setting)
         return None
 
     def example(self, row: Row) -> Example:
-        """Turn a row that has the columns into an example.
-
-        Raises:
-            RowError: A value has not one of its column's types.
-        """
+        """Turn a row that has the columns into an example; a RowError names a value's type."""
         row_id = self.row_id(row)
         return Example(row_id, self._text(row), self._label(row), self._summary(row), row.location)
 
     def row_id(self, row: Row) -> str:
-        """Give the row's id, or make one.
-
-        Raises:
-            RowError: It has none where it must, or one that is none.
-        """
+        """The row's id, or one made; a RowError where it has none and must, or one that is none."""
         column = "id" if self._columns.id is None else self._columns.id
         value = row.values.get(column) if column else None
         if isinstance(value, float) and value.is_integer():

@@ -1,8 +1,6 @@
 """Corpora as examples: documents with their labels, summaries and ids, streamed.
 
-It joins sources and lets no id occur twice; what a row's columns hold is for `columns`.
-Invariant: every example has an id of its own and the place it came from, and of those gone by only
-a hash of the id is kept.
+Invariant: every example has an id of its own, and of those gone by only a hash of it is kept.
 """
 
 import os
@@ -38,18 +36,14 @@ def read_examples(
         spec: Path, glob, folder, Hub dataset, a list of them, or rows in memory: see
             `resolve_sources`.
         columns: Which column holds what.
-        role: The setting that holds `spec`: ``train``, ``validation``, ``test`` or ``input``.
+        role: The setting that holds `spec`; see `resolve_sources`.
         encoding: Of text files.
-        input_format: The format of standard input.
+        input_format: Of standard input.
         keep_broken: Whether a broken row becomes a `BrokenRow` and reading goes on with the next.
             A row whose id occurs twice is broken, and the first that has it is not. What costs the
             rest of a file, or all of it (see `read_rows`; also a table without the columns asked
             for, and a file without rows), is one `BrokenRow`; other files go on. The same input
             gives the same number of items in the same order on every reading.
-
-    Returns:
-        An iterator over the examples, in the sources' order; all are examples without
-        `keep_broken`.
 
     Raises:
         ConfigError: See `resolve_sources` and `read_rows`.
@@ -64,10 +58,7 @@ def read_examples(
 def load_examples(
     spec: Corpus, columns: Columns, *, role: str, encoding: str = "utf-8"
 ) -> list[Example]:
-    """Read all the examples of one or several sources: a list of at least one.
-
-    Arguments and errors are those of `read_examples`.
-    """
+    """`read_examples` as a list of at least one."""
     return cast(list[Example], list(read_examples(spec, columns, role=role, encoding=encoding)))
 
 
@@ -80,9 +71,7 @@ def read_one_source(
     keep_broken: bool = False,
     seen: SeenIds | None = None,
 ) -> Iterator[Example | BrokenRow]:
-    """Stream the examples of one of several sources, with the ids they have among all of them.
-
-    So that several processes can share the sources, or one knows where each begins.
+    """`read_examples` of one of several sources, with the ids they have among all of them.
 
     Args:
         sources: What `resolve_sources` returned.
@@ -92,17 +81,12 @@ def read_one_source(
         keep_broken: See `read_examples`.
         seen: Ids of the sources before, to which those of this one are added; None finds only
             those that occur twice in this one.
-
-    Returns:
-        An iterator over its examples, in order; errors are those of `read_examples`.
     """
     corpus = _Sources(sources, columns, encoding, keep_broken)
     return corpus.one_source(index, SeenIds() if seen is None else seen)
 
 
 class _Sources:
-    """Sources that are read as one."""
-
     def __init__(
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
     ) -> None:
@@ -114,13 +98,11 @@ class _Sources:
         self._several_folders = sum(source.format == "folder" for source in sources) > 1
 
     def examples(self) -> Iterator[Example | BrokenRow]:
-        """Give the items of all sources, and each id once."""
         seen = SeenIds()
         for place in range(len(self._sources)):
             yield from self.one_source(place, seen)
 
     def one_source(self, place: int, seen: SeenIds | None) -> Iterator[Example | BrokenRow]:
-        """Give the items of one source, but none whose id was seen before."""
         source, name, keep_broken = self._sources[place], self._names[place], self._keep_broken
         prefix = f"{name}/" if source.format == "folder" and self._several_folders else ""
         columns = SourceColumns(source, self._columns, name, prefix)
@@ -191,7 +173,6 @@ def repeated_id(row_id: str, place: str, first: str) -> RowError:
 
 
 def _id_if_any(columns: SourceColumns, row: Row) -> str | None:
-    """Give the id of a row that is broken elsewhere."""
     try:
         return columns.row_id(row)
     except RowError:
@@ -199,7 +180,7 @@ def _id_if_any(columns: SourceColumns, row: Row) -> str | None:
 
 
 def _names_for_ids(sources: list[Source]) -> list[str]:
-    """Name each source for the ids made of its rows, as shortly as tells all sources apart."""
+    """Of each source, as short as tells all sources apart."""
     paths = [source.stem or source.name for source in sources]
     bases = [os.path.basename(path.rstrip("/")) for path in paths]
     stems = [_stem(base) if file_format(base) else base for base in bases]

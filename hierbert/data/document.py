@@ -1,8 +1,6 @@
-"""What the readers share: a source, a row as its file holds it, an example, and a row in error.
+"""What the readers share: a source, a row as its file holds it, an example, and a row in error."""
 
-It opens nothing. Invariant: the error and the item of a broken row say the same, in one line.
-"""
-
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,17 +102,17 @@ class RowError(DataError):
     """One row that cannot be read; those after it can."""
 
     def as_row(self, row_id: str | None = None) -> BrokenRow:
-        """Give the same as an item among the rows."""
+        """The same as an item among the rows."""
         place = self.place or ""
         return BrokenRow(row_id, place, self.worded(flag_setting).removeprefix(f"{place}: "))
 
 
 def rest_of_source(error: DataError, source: Source, last: str) -> BrokenRow:
-    """Give the item that stands for the rest of a source.
+    """The item that stands for the rest of a source.
 
     Args:
         error: Why it cannot be read.
-        source: The source.
+        source: What is read.
         last: Where the last row lies that was read, whole or broken; empty for none.
     """
     lost = "nothing of the file was read"
@@ -126,19 +124,14 @@ def rest_of_source(error: DataError, source: Source, last: str) -> BrokenRow:
 
 
 def check_header(names: Iterable[str], source: Source) -> None:
-    """Refuse a table's header that leaves a column without a name or names one twice.
-
-    Raises:
-        DataError: It does.
-    """
+    """Refuse (DataError) a header that leaves a column without a name or names one twice."""
     header = list(names)
-    seen = set()
     for number, name in enumerate(header, 1):
         if not name.strip():
             raise DataError(
                 f"the header's column {number} has no name; the header is {quote_all(header)}",
                 place=source.name,
             )
-        if name in seen:
+    for name, count in Counter(header).items():
+        if count > 1:
             raise DataError(f"the header names the column {quote(name)} twice", place=source.name)
-        seen.add(name)

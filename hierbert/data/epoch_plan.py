@@ -1,7 +1,7 @@
-"""Which process encodes which documents in which step: one plan, the same on every process.
+"""Which process encodes which documents in which step.
 
 The plan follows from the sizes, the seed and the epoch alone, so that a run can be resumed in the
-middle of an epoch, and two processes need not talk to agree. Every document is in it exactly once.
+middle of an epoch and processes need not talk to agree. Every document is in it exactly once.
 """
 
 import random
@@ -64,11 +64,10 @@ def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int)
     Args:
         documents: Indices into `sizes`.
         sizes: Tokens of each document.
-        shares: How many.
+        shares: How many; some are empty when there are fewer documents.
 
     Returns:
-        The shares, some empty when there are fewer documents; within a share the documents keep
-        their order.
+        The shares; in each the documents keep their order.
     """
     totals = [0] * shares
     members: list[set[int]] = [set() for _ in range(shares)]
@@ -80,14 +79,11 @@ def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int)
 
 
 def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    """Put documents in order into batches by tokens, for work without gradients.
+    """Put documents in order into batches, for work without gradients: indices into `sizes`.
 
     Args:
         sizes: Tokens of each document.
         tokens_per_batch: Most tokens of a batch; a longer document is a batch of its own.
-
-    Returns:
-        Indices, each once and in order.
     """
     batches: list[list[int]] = []
     used = 0

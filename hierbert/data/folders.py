@@ -1,7 +1,7 @@
 """What lies in folders: texts, the labels in their paths, and names spelled nearly like another.
 
-It opens no file. Invariant: nothing outside a named folder is reached through a symbolic link
-inside it, and nothing is named a file that could block a reader or never end.
+Invariant: nothing outside a named folder is reached through a symbolic link inside it, and nothing
+is named a file that could block a reader or never end.
 """
 
 import difflib
@@ -16,9 +16,6 @@ _MAX_NAMES_COMPARED = 10_000
 
 def text_files(folder: str | Path) -> list[str]:
     """List the ``.txt`` files of a folder, at any depth.
-
-    Args:
-        folder: The folder.
 
     Returns:
         Paths relative to the folder, with ``/`` between their parts, sorted part by part. Files
@@ -38,10 +35,9 @@ def text_files(folder: str | Path) -> list[str]:
         texts = [
             name for name in files if name.lower().endswith(".txt") and not name.startswith(".")
         ]
-        for name in folders:
+        for name in folders + texts:
             refuse_link(os.path.join(base, name))
         for name in texts:
-            refuse_link(os.path.join(base, name))
             refuse_no_file(os.path.join(base, name))
         relative = Path(os.path.relpath(base, folder))
         found += [(relative / name).as_posix() for name in texts]
@@ -49,25 +45,14 @@ def text_files(folder: str | Path) -> list[str]:
 
 
 def folder_labels(texts: list[str]) -> list[str] | None:
-    """Read the labels off the paths of a text folder, as ``label/….txt``.
-
-    Args:
-        texts: What `text_files` returned.
-
-    Returns:
-        The first sub-folder of each text, or None when any text lies directly in the folder.
-    """
+    """The first sub-folder of each of `text_files`; None when any lies directly in the folder."""
     if not all("/" in path for path in texts):
         return None
     return [path.split("/", 1)[0] for path in texts]
 
 
 def refuse_link(path: str) -> None:
-    """Refuse a symbolic link that lies in a folder.
-
-    Raises:
-        DataError: It is one.
-    """
+    """Refuse (DataError) a symbolic link that lies in a folder."""
     if os.path.islink(path):
         raise DataError(
             "is a symbolic link inside a folder, and those are not followed; name its target as "
@@ -77,11 +62,7 @@ def refuse_link(path: str) -> None:
 
 
 def refuse_no_file(path: str) -> None:
-    """Refuse what is no plain file: opening a pipe waits for its writer, a device may never end.
-
-    Raises:
-        DataError: It is none.
-    """
+    """Refuse (DataError) what is no plain file: a pipe would block, a device never ends."""
     if os.path.isfile(path):
         return
     if not os.path.lexists(path):

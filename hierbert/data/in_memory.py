@@ -1,8 +1,7 @@
 """Documents in memory: rows and texts that a program hands in, checked as those of files are.
 
-A list of dicts, a `datasets.Dataset`, a pandas DataFrame and any other iterable of dicts are read a
-row at a time. Invariant: a row is copied as it is read, so that nothing changes it afterwards; and
-what holds rows is never taken for texts, nor the other way round.
+Invariant: a row is copied as it is read, so that nothing changes it afterwards; and what holds rows
+is never taken for texts, nor the other way round.
 """
 
 import io
@@ -23,14 +22,7 @@ _TEXTS = "texts: a list or another iterable of strings, or of lists of sentences
 
 
 def rows_given(given: Any, role: str) -> Source:
-    """Make a source of rows in memory.
-
-    Args:
-        given: What was handed in.
-        role: The setting it was handed in for; made ids begin with it.
-
-    Returns:
-        The source; rows are read by its reader.
+    """Make a source of rows in memory; made ids begin with `role`, the setting they are given for.
 
     Raises:
         ConfigError: It holds no rows: None, bytes, one mapping, an open file, a number.
@@ -91,15 +83,12 @@ def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
 def document_texts(
     documents: "str | Iterable[DocumentText]", name: str = "texts"
 ) -> "Iterator[DocumentText]":
-    """Turn what was handed in for texts into an iterator over them.
+    """Turn what was handed in for texts into an iterator over them, each checked as it comes.
 
     Args:
         documents: Texts, each a string, a list of its sentences or segments, or sentences within
             segments; or one text. May have no end.
         name: What messages call it.
-
-    Returns:
-        An iterator over the texts; each is checked as it comes.
 
     Raises:
         DataError: At once for what holds no texts: a table, a mapping, a path, bytes, None, an
@@ -156,7 +145,7 @@ def _checked(given: Iterable[Any], name: str, unit: str) -> Iterator[Any]:
 
 
 def _holds_nothing(given: Any) -> bool:
-    """Whether there is nothing to go through, or bytes or lines that are no documents."""
+    # Bytes and the lines of a file are no documents.
     single = isinstance(given, str | bytes | bytearray | memoryview | io.IOBase | type)
     return single or not hasattr(given, "__iter__")
 
@@ -174,7 +163,7 @@ def _is_dataset(given: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A copy in the types that JSON has, as far as it has them: arrays are lists, NA is None."""
+    """A copy in the types of JSON, as far as it has them: arrays are lists, NA is None."""
     if type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):
@@ -187,7 +176,7 @@ def _plain(value: Any) -> Any:
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    """Give the names behind a ClassLabel, or a list of them, and None for any other feature."""
+    """The names of a ClassLabel, or of a list of them; None for any other feature."""
     inner = getattr(feature, "feature", feature)
     names = getattr(inner, "names", None)
     return list(names) if names is not None and hasattr(inner, "int2str") else None

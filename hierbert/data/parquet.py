@@ -1,10 +1,9 @@
 """Rows out of parquet files, decoded a few at a time.
 
 A file of a thousand bytes can hold gigabytes: a dictionary keeps a text once and names it in every
-row. So the footer is asked first: where the values of a batch could pass the limit, columns of text
+row. So the footer is read first: where the values of a batch could pass the limit, columns of text
 stay dictionaries until the size of each row is known, and where much is packed into little, a batch
-is one row. Invariant: every row that is given has exactly the file's columns, and the values of all
-rows together keep the limits of what a gzipped file may unpack to.
+is one row. Invariant: all rows together keep the limits of what a gzipped file may unpack to.
 """
 
 from collections.abc import Callable, Iterator
@@ -65,11 +64,7 @@ def read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
 
 
 def _batches(file: Any, source: Source, check: Callable[[int], None]) -> Iterator[Any]:
-    """Give record batches whose decoding is bounded.
-
-    Raises:
-        DataError: A row group holds more than is allowed.
-    """
+    """Record batches whose decoding is bounded."""
     columns = [file.schema.column(number) for number in range(len(file.schema))]
     texts = [column.path for column in columns if _is_text(column)]
     row_bytes = max(1, sum(max(_BYTES_PER_NUMBER, column.length) for column in columns))
@@ -110,7 +105,7 @@ def _is_text(column: Any) -> bool:
 
 
 def _python_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
-    """Give a record batch's rows; for one that Python cannot or may not hold, why not."""
+    """A record batch's rows; for one that Python cannot or may not hold, why not."""
     limit = streams.MAX_ROW_CHARACTERS
     if batch.num_rows == 1 and _size(batch) > limit:
         characters = _size(batch, pyarrow.compute.utf8_length)
@@ -128,7 +123,7 @@ def _python_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
 
 
 def _leaves(array: Any) -> Iterator[Any]:
-    """Give the arrays whose values make up a batch or an array: dictionaries, texts, numbers."""
+    """The arrays whose values make up a batch or an array: dictionaries, texts, numbers."""
     kind = getattr(array, "type", None)
     if kind is None:
         parts = array.columns

@@ -1,10 +1,7 @@
 """Rows out of files, folders, standard input, the Hub, packages and memory, one at a time.
 
-It gives values as the format holds them and knows nothing of columns or labels. Invariant: only a
-JSON file is ever held whole; every other format streams, by line, by row, by file or by record
-batch, and a row that cannot be read is an item of its own that names its place.
-
-A format is one entry of `READERS`; all that depends on formats follows from it.
+Invariant: only a JSON file is ever held whole, and a row that cannot be read is an item of its own
+that names its place. A format is one entry of `READERS`; all that depends on formats follows.
 """
 
 import csv
@@ -20,26 +17,10 @@ from typing import Any
 
 from hierbert.data import streams
 from hierbert.data.aclsum import read_aclsum
-from hierbert.data.document import (
-    BrokenRow,
-    Row,
-    RowError,
-    Source,
-    check_header,
-    rest_of_source,
-)
+from hierbert.data.document import BrokenRow, Row, RowError, Source, check_header, rest_of_source
 from hierbert.data.folders import folder_labels, near_paths_hint, text_files
 from hierbert.data.in_memory import read_dataset, read_frame, read_given
-from hierbert.data.streams import (
-    LongLineError,
-    StreamClosedError,
-    bad_bytes,
-    check_encoding,
-    lines,
-    lines_of_any_end,
-    text_pieces,
-    whole_text,
-)
+from hierbert.data.streams import bad_bytes, text_pieces, whole_text
 from hierbert.errors import DataError, error_text, quote, quote_all, type_name
 
 _MAX_COLUMNS_SHOWN = 20
@@ -66,14 +47,7 @@ class Reader:
 
 
 def file_format(name: str) -> tuple[str, bool] | None:
-    """Tell a file's format from its ending.
-
-    Args:
-        name: A file name or path.
-
-    Returns:
-        The format and whether the file is gzipped, or None when the ending is not a known one.
-    """
+    """The format of a file by its ending, and whether it is gzipped; None for no known ending."""
     lower = name.lower()
     gzipped = lower.endswith(".gz")
     ending = os.path.splitext(lower.removesuffix(".gz"))[1]
@@ -102,8 +76,6 @@ def read_rows(
 ) -> Iterator[Row | BrokenRow]:
     """Stream the rows of a source, in order.
 
-    A source without rows gives none: whether that is a mistake is for the caller to say.
-
     Args:
         source: What `resolve_sources` returned.
         encoding: The encoding of csv, tsv, json, jsonl and txt; ``utf-8`` drops a byte order mark.
@@ -111,16 +83,13 @@ def read_rows(
             with the next. What makes the rest of a file unreadable (damaged gzip or parquet, a
             quote that is never closed, a header that is none) becomes one `BrokenRow`, the last.
 
-    Returns:
-        An iterator that reads as it is consumed.
-
     Raises:
-        ConfigError: The encoding is unknown.
+        ConfigError: At once: the encoding is unknown.
         DataError: While iterating: what cannot be opened, unzipped, decoded or parsed. With
             `keep_broken` only what is no file's: the Hub, a package, rows in memory whose iterable
             raises, a closed standard input.
     """
-    check_encoding(encoding)
+    streams.check_encoding(encoding)
     return _read(source, encoding, keep_broken)
 
 
@@ -138,7 +107,7 @@ def _read(source: Source, encoding: str, keep_broken: bool) -> Iterator[Row | Br
                 raise item
     except DataError as error:
         of_file = source.path is not None or source.name == "standard input"
-        if not keep_broken or not of_file or isinstance(error, StreamClosedError):
+        if not keep_broken or not of_file or isinstance(error, streams.StreamClosedError):
             raise
         yield rest_of_source(error, source, last)
 
@@ -163,7 +132,7 @@ def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_jsonl(source: Source, encoding: str) -> Iterator[Row | RowError]:
     pieces = text_pieces(source, encoding, mark_bad_bytes=True)
-    for number, line in enumerate(lines(pieces), 1):
+    for number, line in enumerate(streams.lines(pieces), 1):
         if not line.strip(" \t\r\n"):
             continue
         place = f"{source.name}, line {number}"
@@ -214,8 +183,8 @@ def _read_json(source: Source, encoding: str) -> Iterator[Row | RowError]:
 def _json_rows(document: Any, source: Source) -> Iterable[Any]:
     if isinstance(document, list):
         return document
-    if not isinstance(document, dict) or not all(isinstance(v, list) for v in document.values()):
-        keys = f" with the keys {quote_all(document)}" if isinstance(document, dict) else ""
+    keys = f" with the keys {quote_all(document)}" if isinstance(document, dict) else ""
+    if not keys or not all(isinstance(column, list) for column in document.values()):
         raise DataError(
             f"is {type_name(document)}{keys}",
             place=source.name,
@@ -226,8 +195,7 @@ def _json_rows(document: Any, source: Source) -> Iterable[Any]:
         some = itertools.islice(lengths.items(), _MAX_COLUMNS_SHOWN)
         shown = ", ".join(f"{quote(name)} {length}" for name, length in some)
         raise DataError(f"the columns differ in length: {shown}", place=source.name)
-    names = list(document)
-    return (dict(zip(names, row, strict=True)) for row in zip(*document.values(), strict=True))
+    return (dict(zip(document, row, strict=True)) for row in zip(*document.values(), strict=True))
 
 
 def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[Row | RowError]:
@@ -236,7 +204,7 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
     raw: list[str] = []  # the physical lines of the row
 
     def recorded() -> Iterator[str]:
-        for line in lines_of_any_end(text_pieces(source, encoding, mark_bad_bytes=True)):
+        for line in streams.lines_of_any_end(text_pieces(source, encoding, mark_bad_bytes=True)):
             raw.append(line)
             yield line
 
@@ -250,7 +218,7 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
         broken: Exception | None = None
         try:
             fields = next(table, None)
-        except (csv.Error, LongLineError) as error:
+        except (csv.Error, streams.LongLineError) as error:
             broken = error
         if fields is None:
             return
@@ -258,16 +226,17 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
         if not fields and broken is None:
             continue
         number += header is not None
-        place = f"{source.name}, row {number}" if header else f"{source.name}, the header"
-        span = f"line {last_line}"
-        if first_line < last_line:
-            span = f"lines {first_line} to {last_line}"
+        place = f"{source.name}, {f'row {number}' if header else 'the header'}"
+        several = f"lines {first_line} to {last_line}"
+        span = several if first_line < last_line else f"line {last_line}"
         problem = f"{span}: {broken}" if broken else None
         # Quotes come in pairs. Where they do not, no one can tell text from the next row.
         lost = broken is not None and "".join(raw).count('"') % 2 == 1
         if fields:
             problem = bad_bytes("".join(fields), encoding)
-        if problem is not None and (header is None or lost or isinstance(broken, LongLineError)):
+        if problem is not None and (
+            header is None or lost or isinstance(broken, streams.LongLineError)
+        ):
             raise DataError(problem, place=place) from broken
         if header is None:
             check_header(fields, source)
@@ -290,7 +259,7 @@ def _read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
     return read_parquet(source, encoding)
 
 
-def _read_text(source: Source, encoding: str) -> Iterator[Row | RowError]:
+def _read_text(source: Source, encoding: str) -> Iterator[Row]:
     text = whole_text(source, streams.MAX_ROW_CHARACTERS, encoding)
     yield Row({"text": text}, source.name, 0)
 
@@ -306,7 +275,6 @@ def _read_folder(source: Source, encoding: str) -> Iterator[Row | RowError]:
         except DataError as error:
             yield RowError(error.message, place=error.place)
             continue
-        assert isinstance(row, Row)
         if labels is not None:
             row.values["label"] = labels[number]
         row.values["id"] = relative[: -len(".txt")]

@@ -1,8 +1,7 @@
-"""Which ids were seen before, in few bytes an id.
+"""Which ids were seen before, in few bytes an id: 80 bits of its hash.
 
-It keeps no id and no place: of each id only 80 bits of its hash. Invariant: an id that was added is
-always found again; one that was not is taken for one that was with a probability of 4e-9 in a
-corpus of 100 million documents.
+Invariant: an id that was added is always found again; one that was not is taken for one that was
+with a probability of 4e-9 in a corpus of 100 million documents.
 
 The hashes lie in buckets that split one at a time as the table grows, so that no moment copies all
 of it. Source: Litwin, "Linear Hashing: A New Tool for File and Table Addressing", VLDB 1980.
@@ -24,14 +23,7 @@ class SeenIds:
         self._mask = 0  # of the bits that number a bucket, those of buckets not split yet included
 
     def add(self, text: str) -> bool:
-        """Add an id.
-
-        Args:
-            text: Any string, lone halves of surrogate pairs included.
-
-        Returns:
-            Whether it is new.
-        """
+        """Add an id, any string: whether it is new."""
         # Python's hash of a string is keyed anew in every process: no corpus can aim at it. Of two
         # strings that differ the hashes are independent, which makes two of them a longer one.
         bits = hash(text)
@@ -53,16 +45,15 @@ class SeenIds:
         return True
 
     def _split(self) -> None:
-        """Deal the hashes of the next bucket in turn to itself and a new one at the end."""
+        # The hashes of the next bucket in turn go to itself and a new one at the end.
         buckets = self._buckets
         if len(buckets) > self._mask:
             self._mask = self._mask << 1 | 1
         top_bit = (self._mask + 1) >> 1
         bucket = buckets[len(buckets) - top_bit]
-        stay: list[bytes] = []
-        move: list[bytes] = []
+        halves = bytearray(), bytearray()
         for bits, more in struct.iter_unpack("<qH", bucket):
-            (move if bits & top_bit else stay).append(_pack(bits, more))
-        buckets[len(buckets) - top_bit] = b"".join(stay)
-        buckets.append(b"".join(move))
+            halves[bits & top_bit > 0].extend(_pack(bits, more))
+        buckets[len(buckets) - top_bit], new = map(bytes, halves)
+        buckets.append(new)
         self._room = _HASHES_PER_BUCKET

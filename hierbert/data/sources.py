@@ -1,7 +1,7 @@
 """What a user names or hands in as a corpus, turned into the sources that the readers open.
 
-It looks at names and folders only and opens no file. Invariant: every source it returns was named
-by the user, directly, by a glob, or by a folder that holds it, and nothing is read twice.
+Invariant: every source was named by the user, directly, by a glob, or by a folder that holds it,
+and nothing is read twice. No file is opened.
 """
 
 import glob
@@ -27,7 +27,6 @@ Corpus = str | os.PathLike[str] | list[str] | Iterable[Mapping[str, Any]]
 """A path, glob, folder, Hub dataset or a list of them; or rows in memory: a list of dicts, a
 `datasets.Dataset`, a pandas DataFrame, any iterable of dicts."""
 
-_ROLES = ("train", "validation", "test", "input", "documents")
 _PACKAGES = ("aclsum",)
 _HUB_ID = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<config>[^#/]+))?(#(?P<split>[^/]+))?", re.ASCII
@@ -45,8 +44,7 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
 
     A folder is read as a text folder when it holds ``.txt`` files at any depth (see `text_files`),
     else as the data files that lie directly in it. Names that start with a dot are skipped. A
-    symbolic link inside a folder is refused, never followed; a link named in the setting itself,
-    or matched by a glob, is read as what it points to.
+    symbolic link inside a folder is refused; one named in the setting or by a glob is followed.
 
     Args:
         spec: One entry, a list of them, or rows in memory.
@@ -55,16 +53,11 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
             ``input`` may be ``-``.
         input_format: The format of standard input, one of `stdin_formats`.
 
-    Returns:
-        At least one source.
-
     Raises:
         ConfigError: The setting is empty, or neither names nor rows.
         DataError: A path that does not exist, an ending that is not known, a glob that matches
             nothing, a folder that holds nothing to read, one file named twice.
     """
-    if role not in _ROLES:
-        raise ValueError(f"role {role!r} is none of {_ROLES}")
     items: list[Any] = spec if isinstance(spec, list) else [spec]
     if not all(isinstance(item, str | os.PathLike) for item in items):
         return [rows_given(spec, role)]
@@ -109,9 +102,8 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
     if os.path.exists(path):
         return [_file(path)]
     if glob.has_magic(path):
-        found = sorted(
-            match for match in glob.glob(path, recursive=True) if not os.path.isdir(match)
-        )
+        matches = sorted(glob.glob(path, recursive=True))
+        found = [match for match in matches if not os.path.isdir(match)]
         if not found:
             raise DataError(f"{setting_name(role)}: no file matches {entry!r}", setting=role)
         return [_file(match) for match in found]

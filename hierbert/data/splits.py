@@ -1,7 +1,6 @@
 """A validation split out of a training corpus that comes without one.
 
-It does not read files and does not look at texts. Invariant: the split depends on the labels, their
-order, the fraction and the seed, and on nothing else (not on hashing, not on the platform).
+Invariant: it depends on the labels, their order, the fraction and the seed alone.
 """
 
 import random
@@ -18,8 +17,7 @@ def split_validation(
 
     Args:
         examples: The training corpus.
-        fraction: The share to hold out, between 0 and 1, both excluded; rounded to whole documents,
-            at least one.
+        fraction: The share to hold out, above 0 and below 1; at least one document.
         seed: Of the draw.
         stratified: Whether to hold out the same share of each label, and at least one document of
             each label stays in training. None does so when every label is a string, a boolean or
@@ -49,11 +47,11 @@ def split_validation(
         groups.setdefault(repr(example.label) if labelled else None, []).append(place)
     in_order = sorted(groups, key=lambda name: (name is not None, name or ""))
     members = [groups[name] for name in in_order]
-    spare = [len(groups[name]) - (name is not None) for name in in_order]
-
+    sizes = [len(places) for places in members]
+    spare = [size - (name is not None) for name, size in zip(in_order, sizes, strict=True)]
     rng = random.Random(seed)
     wanted = min(max(1, int(fraction * len(examples) + 0.5)), len(examples) - 1)
-    shares = _shares([len(places) for places in members], spare, wanted, rng)
+    shares = _shares(sizes, spare, wanted, rng)
     if sum(shares) == 0:
         raise DataError(
             f"too few documents for a validation split: each of the {len(examples)} labels has one "

@@ -1,8 +1,7 @@
 """Files and standard input as text, one piece of a few thousand characters at a time.
 
-It does not parse. Invariant: at most one piece (or, for lines, one line) is held, and every failure
-to open, unzip or decode is a `DataError` that names the file and, for bytes that are not text, the
-line and the byte.
+Invariant: at most one piece (or, for lines, one line) is held, and every failure to open, unzip or
+decode is a `DataError` that names the file and, for bytes that are not text, the line and the byte.
 """
 
 import codecs
@@ -47,11 +46,7 @@ class LongLineError(ValueError):
 
 
 def check_encoding(encoding: str) -> None:
-    """Refuse a name that is not a text encoding of Python's.
-
-    Raises:
-        ConfigError: The name is unknown.
-    """
+    """Refuse (ConfigError) a name that is not a text encoding of Python's."""
     try:
         "a".encode(encoding)
     except (LookupError, ValueError) as error:
@@ -64,16 +59,13 @@ def check_encoding(encoding: str) -> None:
 
 
 def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advice: str) -> None:
-    """Refuse a packed file that holds more than is allowed.
+    """Refuse (DataError) a packed file that holds too much, in all or for its size.
 
     Args:
         source: The file.
         unpacked_bytes: What of it is unpacked, or is about to be.
         packed_bytes: What that takes in the file.
         advice: What to do instead.
-
-    Raises:
-        DataError: It is too much, in all or for its size.
     """
     dense = unpacked_bytes > max(EXPANSION_FREE_BYTES, MAX_EXPANSION * packed_bytes)
     if dense or unpacked_bytes > MAX_DECOMPRESSED_BYTES:
@@ -132,7 +124,7 @@ def text_pieces(
     """Decode a file or standard input piece by piece; a UTF-8 byte order mark is dropped.
 
     Args:
-        source: A file or standard input.
+        source: What to read.
         encoding: Any text encoding of Python's.
         mark_bad_bytes: Whether bytes that are not text in this encoding become marks that
             `bad_bytes` finds, so that the text around them can be read.
@@ -176,14 +168,9 @@ def text_pieces(
 def whole_text(source: Source, max_characters: int, encoding: str = "utf-8", hint: str = "") -> str:
     """Decode a file or standard input that must be held whole.
 
-    Args:
-        source: A file or standard input.
-        max_characters: What it may hold at most.
-        encoding: Any text encoding of Python's.
-        hint: What to do instead with one that is longer.
-
     Raises:
-        DataError: It is longer, and whatever `text_pieces` raises.
+        DataError: It is longer than `max_characters` (`hint` says what to do instead), and
+            whatever `text_pieces` raises.
     """
     pieces: list[str] = []
     characters = 0
@@ -196,15 +183,7 @@ def whole_text(source: Source, max_characters: int, encoding: str = "utf-8", hin
 
 
 def bad_bytes(text: str, encoding: str) -> str | None:
-    """Say what is wrong with text that `text_pieces` marked.
-
-    Args:
-        text: Decoded with ``mark_bad_bytes``.
-        encoding: What it was decoded from.
-
-    Returns:
-        The first byte that is no text, and which setting names the encoding; None when all is text.
-    """
+    """What is wrong with text that `text_pieces` marked: its first bad byte; None for nothing."""
     if text.isascii():
         return None
     try:
@@ -244,24 +223,23 @@ def _refuse_other_marks(start: bytes, source: Source) -> None:
             )
 
 
-def lines(pieces: Iterable[str], max_characters: int | None = None) -> Iterator[str]:
+def lines(pieces: Iterable[str]) -> Iterator[str]:
     r"""Cut text into lines at ``\n`` and nowhere else, ends kept.
 
-    A line of more than `max_characters`, by default `MAX_ROW_CHARACTERS`, loses what follows them,
-    but for at most one piece: that it is too long shows in its length, and it is never held whole.
+    A line of more than `MAX_ROW_CHARACTERS` loses what follows them, but for at most one piece:
+    that it is too long shows in its length, and it is never held whole.
     """
-    limit = MAX_ROW_CHARACTERS if max_characters is None else max_characters
     pending: list[str] = []
     characters = 0
     for piece in pieces:
         *ended, rest = piece.split("\n")
         for line in ended:
-            if characters <= limit:
+            if characters <= MAX_ROW_CHARACTERS:
                 pending.append(line)
             yield "".join(pending) + "\n"
             pending.clear()
             characters = 0
-        if rest and characters <= limit:
+        if rest and characters <= MAX_ROW_CHARACTERS:
             pending.append(rest)
             characters += len(rest)
     if pending:

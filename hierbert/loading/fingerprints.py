@@ -1,7 +1,6 @@
 """Hashes of what numbers depend on: configurations and weights, or the files that hold them.
 
-Invariant: whatever changes an answer changes the hash; where a model lies does not, nor, but for
-that of files, which versions wrote it.
+Invariant: whatever changes an answer changes the hash; where a model lies does not.
 """
 
 import hashlib
@@ -9,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,26 +25,16 @@ _UNIMPORTANT = (
 _MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, data: Any, /) -> None:
-        """Take in bytes."""
-
-
 def model_fingerprint(
     model: HierBertForDocuments, processor: HierBertProcessor, computes: str = "float32"
 ) -> str:
-    """Hash of all that a model's answers depend on, wherever it lies.
+    """Hash of all that a model's answers depend on: 24 hexadecimal digits.
 
     Args:
         model: Its weights, heads and settings.
         processor: Its tokenizer.
         computes: How the encoder computes: a dtype, or a name such as "int8" for what the weights
             alone do not show.
-
-    Returns:
-        24 hexadecimal digits.
 
     Raises:
         TypeError: The model keeps weights in a form that cannot be read here.
@@ -62,17 +51,10 @@ def model_fingerprint(
 
 
 def folder_fingerprint(source: str | os.PathLike[str]) -> str:
-    """Hash of a model's files: its weights, settings and tokenizer as they are on disk.
+    """Hash of a model's files: 32 hexadecimal digits; of anything but a folder, the name itself.
 
-    It loads nothing, so each machine can tell at little cost whether it has the same model. Unlike
-    `model_fingerprint`, it differs where two files hold the same model in other bytes, and says
-    nothing of how the model computes.
-
-    Args:
-        source: A model's folder; anything else is taken for a Hub id.
-
-    Returns:
-        32 hexadecimal digits; of a Hub id, the id.
+    It loads nothing. Unlike `model_fingerprint`, it differs where two files hold the same model in
+    other bytes, and does not depend on how the model computes.
 
     Raises:
         OSError: A file cannot be read.
@@ -91,9 +73,7 @@ def folder_fingerprint(source: str | os.PathLike[str]) -> str:
 
 def plain_config(config: PreTrainedConfig) -> dict[str, Any]:
     """A configuration without what changes no number."""
-    values = _without_unimportant(config.to_diff_dict())
-    assert isinstance(values, dict)
-    return values
+    return _without_unimportant(config.to_diff_dict())
 
 
 def _without_unimportant(value: Any) -> Any:
@@ -102,28 +82,25 @@ def _without_unimportant(value: Any) -> Any:
     return {k: _without_unimportant(v) for k, v in value.items() if k not in _UNIMPORTANT}
 
 
-def add_settings(digest: Digest, settings: Any) -> None:
-    """Take plain values into a hash."""
+def add_settings(digest: "hashlib._Hash", settings: Any) -> None:
+    """Add plain values to a hash."""
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
 
 
-def add_weights(digest: Digest, module: nn.Module) -> None:
-    """Take all weights and buffers into a hash.
+def add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
+    """Add all weights and buffers to a hash.
 
     Raises:
         TypeError: The module keeps weights in a form that cannot be read here.
     """
-    for name, value in sorted(_state(module).items()):
+    # Buffers that are not saved among them, whether compiled or not.
+    values = {**module.state_dict(), **dict(module.named_buffers())}
+    plain = {name.replace("_orig_mod.", ""): value for name, value in values.items()}
+    for name, value in sorted(plain.items()):
         for part in _plain_tensors(name, value):
             digest.update(f"\0{name} {part.dtype} {tuple(part.shape)}".encode())
             flat = part.detach().cpu().contiguous().reshape(-1)
             digest.update(flat.view(torch.uint8).numpy().data)
-
-
-def _state(module: nn.Module) -> dict[str, Any]:
-    """Weights and buffers, those that are not saved among them, whether compiled or not."""
-    values = {**module.state_dict(), **dict(module.named_buffers())}
-    return {name.replace("_orig_mod.", ""): value for name, value in values.items()}
 
 
 def _plain_tensors(name: str, value: Any) -> Iterator[Tensor]:

@@ -12,14 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.files import read_json
-from hierbert.loading.checks import (
-    CONFIG,
-    CheckedFiles,
-    bounded_building,
-    check_model_files,
-    check_repository,
-    refuse_not_finite,
-)
+from hierbert.loading.checks import CONFIG, bounded_building, check_files, refuse_not_finite
 from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
@@ -30,6 +23,7 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.text_encoders import encoder_layers
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
+_PICKLES = (".bin", ".pt", ".pkl")
 
 
 def load_model(
@@ -61,13 +55,11 @@ def load_model(
     hub = {"trust_remote_code": False, **hub}
     try:
         with _no_conversion():
-            if _is_hub_id(name):
-                checked = check_repository(name, f"model {name}", **hub)
-                if checked.revision is not None:
-                    hub["revision"] = checked.revision
-            else:
+            if not _is_hub_id(name):
                 check_folder(Path(name))
-                checked = CheckedFiles(check_model_files(Path(name), f"model {name}"))
+            checked = check_files(name, f"model {name}", **hub)
+            if checked.revision is not None:
+                hub["revision"] = checked.revision
             with bounded_building(checked.sizes, f"model {name}"):
                 model, report = HierBertForDocuments.from_pretrained(
                     name,
@@ -160,17 +152,7 @@ def _no_conversion() -> Iterator[None]:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name.
-
-    Args:
-        name: "auto", or a name that torch knows.
-
-    Returns:
-        The device; it is there.
-
-    Raises:
-        ConfigError: It is not there.
-    """
+    """The device of a name that torch knows, or of "auto"; a ConfigError where it is not there."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -196,9 +178,6 @@ def _is_hub_id(name: str) -> bool:
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds no model of hierbert's.
 
-    Args:
-        folder: The model's.
-
     Raises:
         ModelError: It is missing, of another kind, or without safetensors weights.
     """
@@ -217,12 +196,9 @@ def check_folder(folder: Path) -> None:
             '(model_type "hierbert")'
         )
     if not list(folder.glob("*.safetensors")):
-        other = "".join(f"; {path.name} is not read" for path in _pickles(folder))
+        pickles = [path.name for path in folder.iterdir() if path.suffix in _PICKLES]
+        other = "".join(f"; {name} is not read" for name in sorted(pickles))
         raise ModelError(f"{folder} holds no weights: no .safetensors file is there{other}")
-
-
-def _pickles(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pkl"))
 
 
 def _check_vocabulary(

@@ -1,8 +1,8 @@
 """Short measurements that choose what depends on the machine: the precision, the size of a pass.
 
-Nothing is assumed of a machine: on many CPUs bfloat16 is slower than float32, and large passes are
-slower than small ones. A probe takes seconds. Its result is the caller's to keep: the answers of a
-model differ by a rounding error between sizes, and visibly between precisions.
+On many CPUs bfloat16 is slower than float32, and large passes are slower than small ones. A probe
+takes seconds. Its result is the caller's to keep: answers differ by a rounding error between sizes,
+and visibly between precisions.
 """
 
 import copy

@@ -369,7 +369,7 @@ class HierBert(PushToHubMixin):
             encoding: Of text files.
 
         Returns:
-            Each metric by its name, 0 to 1 (losses and errors: 0 and above).
+            Each metric by its name, 0 to 1; losses and errors are 0 and above.
 
         Raises:
             DataError: A column is missing, a label is unknown, or nothing can be scored.

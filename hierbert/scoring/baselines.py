@@ -1,10 +1,8 @@
 """What a trained model has to beat: sentence scores without training, and the majority class.
 
-Each summary baseline gives one score per sentence for
-`hierbert.model.selection.select_sentences`, so that it is held to the same budget as the model.
-The graph methods never build the matrix of all pairs of sentences: time and memory of an
-iteration grow with the number of words, except for LexRank with a threshold, which keeps the
-pairs above it, of sentences that are not too far apart.
+The scores of summary baselines are held to the same budget as the model's. The graph methods never
+build the matrix of all pairs of sentences: TextRank grows with the number of words, LexRank keeps
+the similar pairs of sentences that are not too far apart.
 
 Invariant: scores depend on the document (Random: on its id and the seed) only.
 """
@@ -35,23 +33,22 @@ _PAIRS_AT_ONCE = 1 << 21
 
 
 def lexrank(
-    sentences: Sequence[str], *, threshold: float | None = None, reach: int = SENTENCE_REACH
+    sentences: Sequence[str], *, threshold: float = 0.1, reach: int = SENTENCE_REACH
 ) -> list[float]:
-    """LexRank (Erkan and Radev 2004, sections 3.2 and 3.3): centrality by TF-IDF cosines.
+    """LexRank (Erkan and Radev 2004, section 3.2): centrality by TF-IDF cosines.
 
-    The stationary distribution of a walk that goes from sentence to sentence by similarity, a
-    sentence's similarity to itself included, and with a probability of 0.15 anywhere. The inverse
+    The stationary distribution of a walk that goes from a sentence to any whose cosine to it is
+    above the threshold, itself included, and with a probability of 0.15 anywhere. The inverse
     document frequency of a word is ``log(N / n)`` over the document's own N sentences.
 
-    Without a threshold time and memory are linear in the words. With one they are linear in the
-    sentences by the `reach`, which is not in the paper and does nothing in documents of at most
-    ``reach + 1`` sentences: at most 24 bytes for each sentence and each place of its reach.
+    Time and memory are linear in the sentences by the `reach`, which is not in the paper: at most
+    24 bytes for each sentence and each place of its reach.
 
     Args:
-        sentences: The document's sentences.
-        threshold: None for continuous LexRank, where the walk follows the cosines; else the walk
-            follows the pairs whose cosine is above it, all alike (the paper takes 0.1).
-        reach: With a threshold, sentences further apart are no pair; at least 1.
+        sentences: Of the document.
+        threshold: Of the cosine; the paper takes 0.1. The continuous variant (section 3.3), which
+            has none, is the weaker one on the quick start's papers.
+        reach: Sentences further apart are no pair; at least 1.
 
     Returns:
         One score per sentence; they sum to 1.
@@ -64,9 +61,6 @@ def lexrank(
     weights.data *= np.log(len(sentences) / occurring)[weights.indices]
     norms = np.sqrt(np.bincount(rows, weights.data**2, len(sentences)))
     weights.data /= np.where(norms > 0, norms, 1.0)[rows]
-    if threshold is None:
-        transposed = weights.T.tocsr()
-        return _stationary(lambda mass: weights @ (transposed @ mass), len(sentences))
     pairs = _pairs_above(weights, threshold, reach)
     return _stationary(lambda mass: pairs @ mass, len(sentences))
 
@@ -76,12 +70,7 @@ def textrank(sentences: Sequence[str]) -> list[float]:
 
     The similarity of two sentences is the number of different words they share over the sum of
     the logarithms of their lengths in words; all words count, stemmed where they are ASCII.
-
-    Args:
-        sentences: The document's sentences.
-
-    Returns:
-        One score per sentence; they sum to 1.
+    It gives one score per sentence; they sum to 1.
     """
     if not sentences:
         return []
@@ -124,8 +113,7 @@ SUMMARY_BASELINES: dict[str, Callable[[Sequence[str], str, int], list[float]]] =
     "Lead": lambda sentences, document_id, seed: [-float(i) for i in range(len(sentences))],
     "Tail": lambda sentences, document_id, seed: [float(i) for i in range(len(sentences))],
     "TextRank": lambda sentences, document_id, seed: textrank(sentences),
-    # The thresholded variant is the stronger one on the quick start's papers.
-    "LexRank": lambda sentences, document_id, seed: lexrank(sentences, threshold=0.1),
+    "LexRank": lambda sentences, document_id, seed: lexrank(sentences),
 }
 """Called with a document's sentences, its id and the run's seed: one score per sentence."""
 
@@ -137,10 +125,9 @@ class LabelBaseline:
     Attributes:
         name: Its key in results.
         title: What tables and model cards call it.
-        problem_types: What it applies to: ``single_label``, ``multi_label``, ``regression``.
-        predict: Called with the texts of the labelled training documents, their labels as
-            references of `hierbert.scoring.label_scores`, and the texts to answer; gives
-            predictions for that function.
+        problem_types: What it applies to; see `hierbert.scoring.Metric`.
+        predict: Called with the texts of the labelled training documents, their labels and the
+            texts to answer; labels and answers are as in `hierbert.scoring.label_scores`.
     """
 
     name: str
@@ -149,21 +136,18 @@ class LabelBaseline:
     predict: Callable[[Sequence[str], npt.NDArray[Any], Sequence[str]], npt.ArrayLike]
 
 
+def _majority(texts: Sequence[str], labels: npt.NDArray[Any], asked: Sequence[str]) -> list[int]:
+    # Of equally frequent labels the first seen.
+    return [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
+
+
 LABEL_BASELINES: list[LabelBaseline] = [
+    LabelBaseline("majority", "Majority class", ("single_label",), _majority),
     LabelBaseline(
-        name="majority",
-        title="Majority class",
-        problem_types=("single_label",),
-        # Of equally frequent labels the first seen.
-        predict=lambda texts, labels, asked: (
-            [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
-        ),
-    ),
-    LabelBaseline(
-        name="majority",
-        title="Mean",
-        problem_types=("regression",),
-        predict=lambda texts, labels, asked: [labels.mean()] * len(asked),
+        "majority",
+        "Mean",
+        ("regression",),
+        lambda texts, labels, asked: [labels.mean()] * len(asked),
     ),
 ]
 
@@ -175,17 +159,14 @@ def label_baselines(
     asked: Sequence[str],
     references: npt.ArrayLike,
 ) -> dict[str, dict[str, float]]:
-    """The scores of every label baseline.
+    """The scores of every label baseline, empty where it does not apply to the problem type.
 
     Args:
-        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        problem_type: See `hierbert.scoring.label_scores`.
         texts: Of the labelled training documents, at least one.
-        labels: Theirs, as references of `hierbert.scoring.label_scores`.
+        labels: Theirs, as references of that function.
         asked: Texts of the labelled documents to score.
         references: Their labels, in the same form.
-
-    Returns:
-        For each baseline its scores, empty where it does not apply to the problem type.
     """
     scores: dict[str, dict[str, float]] = {baseline.name: {} for baseline in LABEL_BASELINES}
     for baseline in LABEL_BASELINES:

@@ -1,6 +1,5 @@
 """One number that makes a classifier's probabilities fit what happens: its temperature.
 
-Labels stay as they are (but for multi-label thresholds other than 0.5); only probabilities move.
 Temperature scaling of Guo et al. 2017, section 4.2: logits over the temperature, which minimizes
 the negative log-likelihood of documents that were not trained on.
 """

@@ -1,8 +1,7 @@
-"""The scores of labels as a metric of Hugging Face's ``evaluate``, for rows that come in batches.
+"""The scores of labels as a metric of Hugging Face's ``evaluate``, by which training scores.
 
-``evaluate.load`` downloads a script and keeps rows in files under the home folder. This metric
-is a class of this package, keeps its rows in memory, and reads and writes no file. It does not
-gather rows from several processes: that is done before, by row index.
+``evaluate.load`` downloads a script and keeps rows in files under the home folder; this one keeps
+them in memory. Rows of several processes are gathered before, by row index.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,8 @@
 """How far scores can be trusted: seeded bootstrap intervals.
 
 Percentile intervals over documents drawn with replacement (Efron and Tibshirani 1993; for paired
-comparisons of systems Koehn 2004). They say nothing about other seeds of training or other corpora.
-
-Invariant: the same values and seed give the same result, and the same draws for every score of as
-many documents; the global random state is not touched.
+comparisons of systems Koehn 2004), the same for the same values and seed. They say nothing about
+other seeds of training or other corpora. The global random state is not touched.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,14 +21,11 @@ _VALUES_AT_ONCE = 1_000_000
 
 
 def mean_interval(values: Sequence[float] | _Floats, seed: int) -> tuple[float, float, float]:
-    """The mean of a score over documents and its 95 % interval.
+    """The mean of a score over documents and the lower and upper end of its 95 % interval.
 
     Args:
         values: One score per document.
-        seed: Seed of the draws, at least 0.
-
-    Returns:
-        Mean, lower end, upper end.
+        seed: Of the draws, at least 0.
 
     Raises:
         ValueError: There are no values, or one is not finite.
@@ -46,9 +41,9 @@ def paired_difference(
     """The mean difference of two systems' scores on the same documents, and its 95 % interval.
 
     Args:
-        first: One score per document of the first system.
-        second: The second system's scores of the same documents in the same order.
-        seed: Seed of the draws, at least 0.
+        first: One score per document.
+        second: The other system's scores of the same documents in the same order.
+        seed: Of the draws, at least 0.
 
     Returns:
         Mean of first minus second, lower end, upper end, and the two-sided p: how often
@@ -74,10 +69,10 @@ def label_intervals(
     """95 % intervals of scores of labels.
 
     Args:
-        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        problem_type: See `hierbert.scoring.label_scores`.
         predictions: Label numbers, integers (D); or 0 and 1 for each label (D, C); or numbers (D).
-        references: The same of the true labels; at least one document.
-        seed: Seed of the draws, at least 0.
+        references: The true labels in the same form; at least one document.
+        seed: Of the draws, at least 0.
 
     Returns:
         "low" and "high" of each metric that can be resampled and repeats no other one.

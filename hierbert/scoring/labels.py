@@ -6,7 +6,7 @@ predictions, as scikit-learn does by default for single labels: labels that occu
 nothing about the model and would pull the mean towards 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,15 +68,12 @@ def label_scores(
 def confusion_matrix(
     predictions: npt.ArrayLike, references: npt.ArrayLike, label_count: int
 ) -> _Ints:
-    """Count the documents of each pair of true and predicted label.
+    """Count the documents of each pair of true (row) and predicted (column) label: int64 (C, C).
 
     Args:
-        predictions: Predicted label numbers (D), 0 to `label_count` - 1.
+        predictions: Label numbers (D), 0 to `label_count` - 1.
         references: True label numbers (D).
         label_count: Number of labels (C).
-
-    Returns:
-        Counts, int64 (C, C): rows are true labels, columns predicted ones.
 
     Raises:
         ValueError: There are no documents, lengths differ or a number is not a label's.
@@ -129,21 +126,22 @@ def _accuracy(predicted: _Ints, true: _Ints) -> float:
     return float((predicted == true).reshape(len(true), -1).all(1).mean())
 
 
-def _f1(average: str, predicted: _Ints, true: _Ints) -> float:
-    from sklearn import metrics
+def _f1(average: str) -> Callable[[_Ints, _Ints], float]:
+    def score(predicted: _Ints, true: _Ints) -> float:
+        from sklearn import metrics
 
-    settings: dict[str, Any] = {"average": average, "zero_division": 0}
-    if average == "samples":
         # A document without labels that is given none is right.
-        settings["zero_division"] = 1
-    elif true.ndim == 2:
-        settings["labels"] = np.flatnonzero((predicted | true).any(0))
-        if not len(settings["labels"]):
-            return 0.0
-    return metrics.f1_score(_widened(true), _widened(predicted), **settings)
+        settings: dict[str, Any] = {"average": average, "zero_division": int(average == "samples")}
+        if average != "samples" and true.ndim == 2:
+            settings["labels"] = np.flatnonzero((predicted | true).any(0))
+            if not len(settings["labels"]):
+                return 0.0
+        return metrics.f1_score(_widened(true), _widened(predicted), **settings)
+
+    return score
 
 
-def _mean_average_precision(probabilities: _Floats, true: _Ints) -> float:
+def _mean_precision(probabilities: _Floats, true: _Ints) -> float:
     from sklearn import metrics
 
     each = [
@@ -154,11 +152,11 @@ def _mean_average_precision(probabilities: _Floats, true: _Ints) -> float:
 
 
 def _r2(predicted: _Floats, true: _Floats) -> float:
-    from sklearn import metrics
-
-    # scikit-learn compares deviations from a rounded mean, which of equal values need not be 0.
+    # By hand only where all are equal: deviations from a rounded mean need not be 0.
     if true.min() == true.max():
         return float((predicted == true).all())
+    from sklearn import metrics
+
     return metrics.r2_score(true, predicted)
 
 
@@ -181,9 +179,7 @@ def _accuracies(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
 def _macro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
     hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
     # A label that a sample neither holds nor is given says nothing.
-    present = sizes > 0
-    f1 = 2 * hits / np.maximum(sizes, 1)
-    return (f1 * present).sum(1) / np.maximum(present.sum(1), 1)
+    return (2 * hits / np.maximum(sizes, 1)).sum(1) / np.maximum((sizes > 0).sum(1), 1)
 
 
 def _micro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
@@ -194,64 +190,40 @@ def _micro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
 _ONE, _SEVERAL, _NUMBER = ("single_label",), ("multi_label",), ("regression",)
 _BOTH = _ONE + _SEVERAL
 
+_headline = partial(Metric, headline=True)
+
+
+def _error(name: str, title: str, size: Callable[[Any], Any]) -> Metric:
+    return Metric(
+        name,
+        title,
+        _NUMBER,
+        lambda predicted, true: size(predicted - true).mean(),
+        name,
+        better="lower",
+        resampled=lambda weights, predicted, true: (
+            weights @ size(predicted - true)[:, 0] / len(true)
+        ),
+        headline=True,
+        percent=False,
+    )
+
+
 add_metrics(
-    Metric(
-        "accuracy", "Accuracy", _ONE, _accuracy, "accuracy", resampled=_accuracies, headline=True
+    _headline("accuracy", "Accuracy", _ONE, _accuracy, "accuracy", resampled=_accuracies),
+    _headline("macro_f1", "Macro-F1", _BOTH, _f1("macro"), "f1", resampled=_macro_f1s),
+    _headline(
+        "micro_f1", "Micro-F1", _BOTH, _f1("micro"), "f1", resampled=_micro_f1s, repeats="accuracy"
     ),
-    Metric(
-        "macro_f1",
-        "Macro-F1",
-        _BOTH,
-        partial(_f1, "macro"),
-        "f1",
-        resampled=_macro_f1s,
-        headline=True,
-    ),
-    Metric(
-        "micro_f1",
-        "Micro-F1",
-        _BOTH,
-        partial(_f1, "micro"),
-        "f1",
-        resampled=_micro_f1s,
-        repeats="accuracy",
-        headline=True,
-    ),
-    Metric("weighted_f1", "Weighted F1", _BOTH, partial(_f1, "weighted"), "f1"),
-    Metric("samples_f1", "Samples F1", _SEVERAL, partial(_f1, "samples")),
+    Metric("weighted_f1", "Weighted F1", _BOTH, _f1("weighted"), "f1"),
+    Metric("samples_f1", "Samples F1", _SEVERAL, _f1("samples")),
     Metric("subset_accuracy", "Subset accuracy", _SEVERAL, _accuracy),
-    Metric(
-        "map",
-        "Mean average precision",
-        _SEVERAL,
-        _mean_average_precision,
-        "map",
-        reads="probabilities",
-        headline=True,
+    _headline(
+        "map", "Mean average precision", _SEVERAL, _mean_precision, "map", reads="probabilities"
     ),
-    Metric(
-        "mse",
-        "Mean squared error",
-        _NUMBER,
-        lambda predicted, true: ((predicted - true) ** 2).mean(),
-        "mse",
-        better="lower",
-        resampled=lambda weights, said, true: weights @ (said - true)[:, 0] ** 2 / len(true),
-        headline=True,
-        percent=False,
-    ),
-    Metric(
-        "mae",
-        "Mean absolute error",
-        _NUMBER,
-        lambda predicted, true: abs(predicted - true).mean(),
-        "mae",
-        better="lower",
-        resampled=lambda weights, said, true: weights @ abs(said - true)[:, 0] / len(true),
-        headline=True,
-        percent=False,
-    ),
-    Metric("r2", "R²", _NUMBER, _r2, "r_squared", headline=True, percent=False),
+    _error("mse", "Mean squared error", np.square),
+    _error("mae", "Mean absolute error", np.abs),
+    _headline("r2", "R²", _NUMBER, _r2, "r_squared", percent=False),
     Metric("pearson", "Pearson correlation", _NUMBER, _pearson, "pearsonr", percent=False),
     Metric("spearman", "Spearman correlation", _NUMBER, _spearman, "spearmanr", percent=False),
 )

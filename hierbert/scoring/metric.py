@@ -1,7 +1,6 @@
 """The table of metrics: what results, tables, model cards and settings know of each.
 
-Neither this nor the entries import more than NumPy before a score is computed, so that the help of
-a command can list them.
+The entries import what they compute with when they compute: the help of a command lists them.
 """
 
 from collections.abc import Callable, Collection
@@ -59,10 +58,7 @@ METRICS: dict[str, Metric] = {}
 
 
 def add_metrics(*metrics: Metric) -> None:
-    """Enter metrics into `METRICS`.
-
-    Args:
-        *metrics: In the order of tables.
+    """Enter metrics into `METRICS`, in the order of tables.
 
     Raises:
         ValueError: A name is taken.
@@ -81,11 +77,7 @@ def metrics_of(problem_type: str) -> list[Metric]:
 def shown_metrics(names: Collection[str]) -> list[Metric]:
     """The metrics with these names, in order, without those that repeat another one of them.
 
-    Args:
-        names: Of scores; other names are passed over.
-
-    Returns:
-        What to show of such scores.
+    Names that are no metric's are passed over.
     """
     return [
         metric

@@ -1,8 +1,4 @@
-"""ROUGE for texts in any script, as ``rouge_score`` computes it.
-
-ROUGE-1, ROUGE-2, rougeL and rougeLsum, F1 from 0 to 1, with Porter stemming and the tokenizer of
-`rouge_words`. It does not split sentences: rougeLsum takes lines for sentences, so join
-them with newlines on both sides; without newlines rougeLsum is nothing but rougeL.
+"""ROUGE for texts in any script: F1 from 0 to 1, with the words of `rouge_words`.
 
 Invariant: for ASCII text the scores are those of ``rouge_score`` with ``use_stemmer=True``.
 """
@@ -19,14 +15,11 @@ from hierbert.scoring.metric import Metric, add_metrics, metrics_of
 def summary_scores(
     predictions: Sequence[str], references: Sequence[str]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Every metric of summaries, for each document.
+    """Every metric of summaries, for each document: float64 (D).
 
     Args:
-        predictions: D summaries, sentences joined by newlines.
-        references: D reference summaries, sentences joined by newlines.
-
-    Returns:
-        For each metric the score of each document, float64 (D).
+        predictions: D summaries, sentences joined by newlines, which rougeLsum splits at.
+        references: D reference summaries, the same.
 
     Raises:
         ValueError: The numbers of texts differ.
@@ -51,11 +44,16 @@ def _rouge(
     return np.array(scores, dtype=np.float64)
 
 
-for _name, _title in {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
-}.items():
-    _score = partial(_rouge, _name)
-    add_metrics(Metric(_name, _title, ("summary",), _score, "rouge", headline=True, hub_factor=100))
+for _kind in ("1", "2", "L", "Lsum"):
+    _score = partial(_rouge, f"rouge{_kind}")
+    add_metrics(
+        Metric(
+            f"rouge{_kind}",
+            f"ROUGE-{_kind}",
+            ("summary",),
+            _score,
+            "rouge",
+            headline=True,
+            hub_factor=100,
+        )
+    )

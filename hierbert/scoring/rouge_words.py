@@ -1,13 +1,10 @@
-"""The words that ROUGE and the oracle count, in any script.
-
-There is one tokenizer, so that the oracle optimizes what the metric measures. It does not split
-sentences and does not count the words of a length budget (`hierbert.model.selection` does).
+"""The words that ROUGE and the oracle count, so that the oracle optimizes what ROUGE measures.
 
 Invariant: for ASCII text the words are those of ``rouge_score`` with the same stemming.
 """
 
 import unicodedata
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from rouge_score.tokenizers import DefaultTokenizer
 
@@ -22,32 +19,16 @@ class RougeWords:
     normalization (NFKC) and case folding. In scripts that put no spaces between words (Chinese,
     Japanese, Thai, Lao, Khmer, Burmese) each character is a word. ASCII words of more than 3
     characters are stemmed (Porter), other words are left as they are.
-
-    Args:
-        stem: Whether to stem, as ``use_stemmer`` of ``rouge_score``.
     """
 
-    def __init__(self, stem: bool = True) -> None:
-        self.stem = stem
-        self._separated = _Separated()
-
     def tokenize(self, text: str) -> list[str]:
-        """Split a text into words.
-
-        Args:
-            text: Any text.
-
-        Returns:
-            The words in order, empty for a text without any.
-        """
+        """The words of any text in order."""
         if text.isascii():
             folded = text.lower()
         else:
             folded = unicodedata.normalize("NFKC", text).casefold()
             folded = unicodedata.normalize("NFKC", folded)
-        words = folded.translate(self._separated).split()
-        if not self.stem:
-            return words
+        words = folded.translate(_SEPARATED).split()
         return [_stem(word) if word.isascii() else word for word in words]
 
 
@@ -67,12 +48,11 @@ class _Separated(dict[int, str]):
         return replacement
 
 
-@cache
-def _stemmer() -> DefaultTokenizer:
-    return DefaultTokenizer(use_stemmer=True)
+_SEPARATED = _Separated()
+_STEMMER = DefaultTokenizer(use_stemmer=True)
 
 
 @lru_cache(maxsize=1 << 17)
 def _stem(word: str) -> str:
     """The stem that ``rouge_score`` gives to one lower-case ASCII word; Porter is slow."""
-    return "".join(_stemmer().tokenize(word))
+    return "".join(_STEMMER.tokenize(word))

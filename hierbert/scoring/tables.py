@@ -4,11 +4,7 @@ from collections.abc import Sequence
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of equal width, the first flush left.
-
-    Args:
-        rows: Of as many cells each.
-    """
+    """Rows of as many cells each, in columns of equal width, the first flush left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:

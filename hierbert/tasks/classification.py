@@ -22,7 +22,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
-from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
+from hierbert.scoring.labels import confusion_matrix, per_label_table
 from hierbert.scoring.metric import metrics_of, shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.labels import LabelMap
@@ -177,10 +177,16 @@ class Classification(Task):
             return {}
         if not np.isfinite(logits).all():
             return dict.fromkeys(self.metrics(), float("nan"))
+        # It brings pandas and datasets, which nothing else needs.
+        from hierbert.scoring.evaluate_metric import LabelMetric
+
         predictions = self._predictions(logits)
         if self.problem_type == "multi_label":
             predictions = _probabilities(logits)
-        return label_scores(self.problem_type, predictions, references, config.decision_threshold)
+        scores: dict[str, float] = LabelMetric(self.problem_type).compute(
+            predictions=predictions, references=references, thresholds=config.decision_threshold
+        )
+        return scores
 
     @override
     def calibrate(

@@ -202,7 +202,7 @@ class _Run:
         self.accelerator = accelerator
         self.started = time.monotonic()
         # Tokens and seconds of parts of the run, for its rates.
-        self.work: dict[str, tuple[int, float]] = {}
+        self.work: dict[str, tuple[int, float]] = {"encoding": (0, 0.0)}
 
     def prepare(
         self,

@@ -1,9 +1,8 @@
 """Vectors of documents from the disk, or encoded now and kept there: `VectorCache`.
 
 Training fills the cache before its first step, with all processes; evaluation and inference ask it
-for batches. What it lacks is encoded when it is asked for, so that no damage, limit or other
-process on the disk can change an answer: a cache costs time at worst. Invariant: a document's
-vectors are the same numbers (float32: up to rounding) whether they were found or encoded.
+for batches. Invariant: a document's vectors are the same numbers (float32: up to rounding) whether
+they were found or encoded, so that damage, a limit or another process costs time at worst.
 """
 
 import bisect
@@ -47,13 +46,12 @@ class CacheOptions:
     Attributes:
         folder: Where caches are; each encoder's is a folder in it.
         dtype: "float32" keeps what was computed; "float16" takes half the room and keeps each
-            number to one part in 2,048 (below 6e-5: to 3e-8). The same rounding applies to
-            vectors that were encoded just now. A document whose numbers are beyond float16
-            (65,504) is kept as float32.
+            number to one part in 2,048 (below 6e-5: to 3e-8), also of what was encoded just now;
+            a document with numbers beyond 65,504 is kept as float32.
         limit_gib: Most GiB (2^30 bytes) of the whole folder, all encoders together; None for
             half of the disk's free room. When it is reached, files that were not used for
-            longest are removed, never those of the running job; when that does not suffice,
-            further documents are encoded each time they are asked for.
+            longest are removed, never those of the running job; what still does not fit is
+            encoded each time it is asked for.
 
     Raises:
         ConfigError: There is no such dtype, or the limit is not above 0.
@@ -64,20 +62,15 @@ class CacheOptions:
     limit_gib: float | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(
-                "is not allowed",
-                setting="training.cache_dtype",
-                value=self.dtype,
-                allowed=", ".join(DTYPES),
-            )
-        if self.limit_gib is not None and not 0 < self.limit_gib < math.inf:
-            raise ConfigError(
-                "is not allowed",
-                setting="training.cache_limit_gib",
-                value=self.limit_gib,
-                allowed="a number above 0",
-            )
+        limit = 1.0 if self.limit_gib is None else self.limit_gib
+        for name, value, fits, allowed in (
+            ("cache_dtype", self.dtype, self.dtype in DTYPES, ", ".join(DTYPES)),
+            ("cache_limit_gib", limit, 0 < limit < math.inf, "a number above 0"),
+        ):
+            if not fits:
+                raise ConfigError(
+                    "is not allowed", setting=f"training.{name}", value=value, allowed=allowed
+                )
 
 
 class VectorCache:
@@ -113,20 +106,16 @@ class VectorCache:
             self.limit = int(options.limit_gib * GIB)
         # What is kept as float16 is not what a run with float32 is to find.
         name = f"vectors-{encoder_fingerprint(model, computes)}-{options.dtype}"
-        self.store = VectorStore(self.root / name)
+        self.folder = self.root / name
+        self.store = VectorStore(self.folder)
         self.found = self.encoded = 0
         self._started = time.time() - _TICK_SECONDS
         self._keeps = True
         self._waiting: dict[bytes, Entry] = {}
         self._waiting_tokens = 0
 
-    @property
-    def folder(self) -> Path:
-        """This encoder's."""
-        return self.store.folder
-
     def refresh(self) -> None:
-        """Take up what other processes have added since."""
+        """Open what other processes have added since."""
         self.store.refresh()
 
     def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
@@ -173,9 +162,8 @@ class VectorCache:
     def fill(self, documents: Sequence[SegmentedDocument], accelerator: Accelerator) -> int:
         """Encode what is not in the cache; each process takes a share and waits for the others.
 
-        By rounding, vectors depend on what is encoded beside them. Batches follow from
-        `documents` alone, and files hold whole batches: after a kill, or when a file is lost, the
-        same documents are encoded together as at first, to the same bits.
+        By rounding, vectors depend on what is encoded beside them: batches follow from `documents`
+        alone, so that after a kill the same are encoded together, to the same bits.
 
         Args:
             documents: All documents that will be asked for, the same on every process.
@@ -223,7 +211,7 @@ class VectorCache:
         return used_bytes(self.root, self.folder.name)
 
     def report(self) -> str:
-        """How much room this encoder's vectors and the whole cache take, in words."""
+        """How much room this encoder's vectors and the whole cache take."""
         return (
             f"{_size(self.size_bytes())} in {self.folder}; the whole cache takes "
             f"{_size(used_bytes(self.root))} of at most {_size(self.limit)}"
@@ -249,7 +237,7 @@ class VectorCache:
         return written + self._write(), done
 
     def _check_shared(self, written: list[Path]) -> None:
-        """Take up what the other processes wrote; refuse storage where it cannot be seen."""
+        """Open what the other processes wrote; refuse storage where it cannot be seen."""
         # A file may be gone already, when another run found it damaged or made room.
         names = gather_object([path.name for path in written if path.exists()])
         unseen = 0
@@ -266,9 +254,8 @@ class VectorCache:
             )
 
     def _encode(self, documents: dict[bytes, SegmentedDocument]) -> list[Entry]:
-        encoder = self.model.segment_encoder
+        encoder, device = self.model.segment_encoder, self.model.device
         inputs = collate(list(documents.values()))
-        device = self.model.device
         was_training = encoder.training
         encoder.eval()
         try:
@@ -292,7 +279,6 @@ class VectorCache:
     def _wait_for_more(
         self, entries: Sequence[Entry], documents: Iterable[SegmentedDocument]
     ) -> None:
-        """Put vectors beside others until there are enough for a file."""
         if not self._keeps:
             return
         # Numbers that are not finite are a failure of the moment or of the model: never kept.
@@ -300,7 +286,7 @@ class VectorCache:
         self._waiting_tokens += _tokens(documents)
 
     def _write(self) -> list[Path]:
-        """Keep what the limit leaves room for; the files that were written."""
+        """Write what the limit leaves room for: the files."""
         entries, self._waiting, self._waiting_tokens = list(self._waiting.values()), {}, 0
         if not entries or not self._keeps:
             return []

@@ -1,8 +1,7 @@
 """What the vectors of a document depend on, as hashes: the encoder, and what it reads.
 
-Invariant: whatever changes a vector changes a hash, so that cached vectors are never those of
-another text, segmentation, encoder or way of computing. What only changes how fast it is
-computed (tokens of a pass, the device) is in no hash; it changes float32 vectors by rounding alone.
+Invariant: whatever changes a vector changes a hash. What changes float32 vectors by rounding alone
+(tokens of a pass, the device) is in none.
 """
 
 import hashlib
@@ -33,8 +32,7 @@ def encoder_fingerprint(model: HierBertModel, computes: str = "float32") -> str:
 
     Args:
         model: Its weights must not change while the fingerprint is in use.
-        computes: How the encoder computes: a dtype, or a name such as "int8" for what the
-            weights alone do not show.
+        computes: See `hierbert.loading.fingerprints.model_fingerprint`.
 
     Returns:
         24 hexadecimal digits.

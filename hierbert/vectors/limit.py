@@ -20,14 +20,7 @@ _ABANDONED_SECONDS = 3600.0
 
 
 def default_limit_bytes(root: Path) -> int:
-    """Half of the disk's free room, where the cache's own files count as free.
-
-    Args:
-        root: The cache's folder, which exists.
-
-    Returns:
-        Bytes.
-    """
+    """Half of the disk's free room, where the cache's own files count as free."""
     return (shutil.disk_usage(root).free + used_bytes(root)) // 2
 
 
@@ -41,7 +34,7 @@ def make_room(root: Path, wanted_bytes: int, limit: int, used_since: float) -> i
 
     Args:
         root: The cache's folder.
-        wanted_bytes: Bytes that are about to be written.
+        wanted_bytes: What is about to be written.
         limit: Most bytes of the whole cache.
         used_since: What was used at this time (seconds since the epoch) or later stays.
 

@@ -2,9 +2,8 @@
 
 A file holds the vectors of some documents as safetensors: `segment_vectors` (P, H),
 `sentence_vectors` (N, H), both float32 or float16, and for each document its `keys` (D, 16),
-`counts` of segments and sentences (D, 2) and `checksums` (D,). It is written aside, synced and
-renamed, so that it is there whole or not at all, and never changed. No lock is needed: any number
-of processes may add, read and remove files at once.
+`counts` of segments and sentences (D, 2) and `checksums` (D,). It is there whole or not at all, and
+never changed: any number of processes may add, read and remove files at once, without a lock.
 
 Invariant: what `get` returns is what was added. A file that is cut short or otherwise not whole is
 removed when it is opened; a document whose bytes changed on the disk is found by its checksum when
@@ -83,11 +82,7 @@ class _File:
 
 
 class VectorStore:
-    """Vectors of one encoder by document.
-
-    Args:
-        folder: Of this encoder; it is made when something is added.
-    """
+    """Vectors of one encoder by document; the folder is made when something is added."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,7 +90,7 @@ class VectorStore:
         self._files: dict[str, _File] = {}
 
     def refresh(self) -> None:
-        """Take up the files that were added since, by this process or another."""
+        """Open the files that were added since, by this process or another."""
         for _ in range(_LISTINGS):
             gone = False
             for path in sorted(self.folder.glob(f"*{ENDING}")):
@@ -107,34 +102,26 @@ class VectorStore:
             if not gone:
                 return
 
-    def open(self, path: Path) -> bool:
-        """Take up one file.
-
-        Args:
-            path: Of a file in the folder.
-
-        Returns:
-            Whether it could be read; one that is damaged is removed.
+    def open(self, path: Path) -> None:
+        """Open a file of the folder; a damaged one is removed.
 
         Raises:
             FileNotFoundError: It is not there.
         """
         if path.name in self._files:
-            return True
+            return
         try:
             file = _read(path)
         except FileNotFoundError:
             raise
         except (SafetensorError, ValueError) as error:
-            self._remove_damaged(path, str(error))
-            return False
+            _remove_damaged(path, str(error))
         except (OSError, RuntimeError) as error:
             # It may be whole: what fails is the storage, or mapping it into memory.
             log.warning(f"vectors: {path} cannot be read and is passed over ({error})")
-            return False
-        self._files[path.name] = file
-        self._places.update((key, (file, row)) for row, key in enumerate(file.keys))
-        return True
+        else:
+            self._files[path.name] = file
+            self._places.update((key, (file, row)) for row, key in enumerate(file.keys))
 
     def find(self, keys: Iterable[bytes]) -> set[bytes]:
         """Those of some documents that are here; their files count as used now."""
@@ -146,12 +133,6 @@ class VectorStore:
     def get(self, key: bytes) -> Entry:
         """The vectors of a document, mapped: they are not to be written to.
 
-        Args:
-            key: See `document_key`.
-
-        Returns:
-            What was added.
-
         Raises:
             KeyError: They are not here, or damaged.
         """
@@ -161,30 +142,25 @@ class VectorStore:
             if _checksum(entry) != file.checksums[row]:
                 del self._places[key]
                 if self._files.pop(file.path.name, None) is not None:
-                    self._remove_damaged(file.path, "a checksum differs")
+                    _remove_damaged(file.path, "a checksum differs")
                 raise KeyError(key)
             file.checked[row] = 1
         _use(file)
         return entry
 
     def add(self, entries: Sequence[Entry]) -> list[Path]:
-        """Write the vectors of some documents and take them up.
-
-        Args:
-            entries: Any number; what is of another dtype goes into another file.
-
-        Returns:
-            The files that were written.
+        """Write the vectors of some documents, each dtype's to a file of its own: their paths.
 
         Raises:
             OSError: They cannot be written.
             SafetensorError: The same.
         """
-        alike = {
-            dtype: [entry for entry in entries if entry.segment_vectors.dtype == dtype]
-            for dtype in _DTYPES
-        }
-        return [self._write(some, dtype) for dtype, some in alike.items() if some]
+        written = []
+        for dtype in _DTYPES:
+            alike = [entry for entry in entries if entry.segment_vectors.dtype == dtype]
+            if alike:
+                written.append(self._write(alike, dtype))
+        return written
 
     def merge_small_files(self) -> None:
         """Make one file of many small ones; processes that read those go on reading them.
@@ -197,9 +173,8 @@ class VectorStore:
         if len(small) < _MOST_SMALL_FILES:
             return
         # In the order of keys, so that two processes that merge the same files write the same.
-        keys = sorted({key for file in small for key in file.keys})
         entries = []
-        for key in keys:
+        for key in sorted({key for file in small for key in file.keys}):
             with contextlib.suppress(KeyError):
                 entries.append(self.get(key))
         merged = {path.name for path in self.add(entries)}
@@ -230,21 +205,8 @@ class VectorStore:
             log.info(f"vectors: {path} was removed by another process")
         return path
 
-    def _remove_damaged(self, path: Path, why: str) -> None:
-        log.warning(
-            f"vectors: {path} is damaged ({why}); it is removed and its documents encoded again"
-        )
-        _unlink(path)
-
 
 def _read(path: Path) -> _File:
-    """Open a file and check that its parts fit each other.
-
-    Raises:
-        OSError: It cannot be opened.
-        SafetensorError: It is not whole.
-        ValueError: It holds something else.
-    """
     with safe_open(path, "pt") as file:
         segments, sentences, keys, counts, checksums = (file.get_tensor(name) for name in _NAMES)
     if (
@@ -271,7 +233,7 @@ def _read(path: Path) -> _File:
 
 
 def _checksum(entry: Entry) -> int:
-    """Of everything that `get` returns of a document: its key, counts, dtype and numbers."""
+    # Of everything that `get` returns of a document.
     counts = f"{len(entry.segment_vectors)} {entry.segment_vectors.dtype} ".encode()
     total = zlib.crc32(counts, zlib.crc32(entry.key))
     for vectors in (entry.segment_vectors, entry.sentence_vectors):
@@ -286,6 +248,13 @@ def _use(file: _File) -> None:
         # A cache that may only be read stays as it is.
         with contextlib.suppress(OSError):
             os.utime(file.path)
+
+
+def _remove_damaged(path: Path, why: str) -> None:
+    log.warning(
+        f"vectors: {path} is damaged ({why}); it is removed and its documents encoded again"
+    )
+    _unlink(path)
 
 
 def _unlink(path: Path) -> None:

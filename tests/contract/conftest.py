@@ -1,5 +1,6 @@
 """What the contract tests share: models of public names alone, each saved once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,16 @@ import pytest
 from commands import succeed, write_jsonl
 from conftest import make_rows
 from small_models import build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Code that comes with a model is not copied into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("modules")
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder))
+        yield
+
 
 LABELS = {0: "art", 1: "law", 2: "a.b"}
 

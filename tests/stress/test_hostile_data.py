@@ -217,10 +217,11 @@ def test_a_line_without_end_is_never_held_whole(tmp_path, monkeypatch) -> None:
         check(write(tmp_path / name, endless), [broken("has more than 100,000 characters")])
 
 
-def test_a_line_of_the_longest_length_is_read() -> None:
+def test_a_line_of_the_longest_length_is_read(monkeypatch) -> None:
+    monkeypatch.setattr(streams, "MAX_ROW_CHARACTERS", 4)
     pieces = ["ab", "c\nab", "cd\n", "abcd"]
-    assert list(streams.lines(pieces, 4)) == ["abc\n", "abcd\n", "abcd"]
-    assert [len(cut) for cut in streams.lines(["abcde" * 3, "x" * 50, "\n", "y"], 4)] == [16, 1]
+    assert list(streams.lines(pieces)) == ["abc\n", "abcd\n", "abcd"]
+    assert [len(cut) for cut in streams.lines(["abcde" * 3, "x" * 50, "\n", "y"])] == [16, 1]
 
 
 def test_hostile_documents_are_answered_each_in_its_row(encoders, tmp_path) -> None:

@@ -31,7 +31,7 @@ from small_models import build
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main as train_main
 from hierbert.errors import HierBertError
-from hierbert.loading.encoders import check_encoder
+from hierbert.loading.checks import check_files
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 
 TEXTS = ["The court read the contract. The judge was good.", "A film."]
@@ -226,7 +226,7 @@ def test_honest_folders_pass(encoders, kind, tmp_path) -> None:
         for one, other in zip(found, expected, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
     assert len(list((tmp_path / "40KB").glob("model-*.safetensors"))) > 1
-    sizes = check_encoder(str(encoders[kind]), str(encoders[kind])).sizes
+    sizes = check_files(str(encoders[kind]), "encoder").sizes
     tensors = load_file(encoders[kind] / "model.safetensors").values()
     assert sizes is not None and sizes.tensors == len(tensors)
     assert sizes.numbers == sum(tensor.numel() for tensor in tensors)

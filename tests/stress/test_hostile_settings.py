@@ -122,7 +122,7 @@ def test_a_file_with_changed_bytes_loads_or_is_one_line(source, edits, tmp_path)
 def test_any_overrides_are_settings_or_one_line(overrides: list[str]) -> None:
     check_loads(None, ["data.train=a.csv", "data.label_column=label", *overrides])
     try:
-        parse_command_line(overrides, RunConfig, "", "", "train.py", {"--resume": ""})
+        parse_command_line(overrides, RunConfig, ["--resume"])
     except ConfigError as error:
         assert str(error).strip()
 

@@ -5,9 +5,10 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 Damage = Callable[[Path], object]
+P = ParamSpec("P")
 
 
 class Payload:
@@ -30,120 +31,100 @@ def marker_of(folder: Path) -> Path:
     return folder.parent / "it-ran"
 
 
-def edit(**values: Any) -> Damage:
-    """Set keys of config.json; dots lead into nested objects."""
+def damage(change: Callable[Concatenate[Path, P], object]) -> Callable[P, Damage]:
+    """Let a function of a folder and more be called with what is more, for a folder to come."""
 
-    def apply(folder: Path) -> None:
-        path = folder / "config.json"
-        config = json.loads(path.read_text())
-        for name, value in values.items():
-            inner, *rest = config, *name.split("__")
-            for part in rest[:-1]:
-                inner = inner.setdefault(part, {})
-            inner[rest[-1]] = value
-        path.write_text(json.dumps(config))
+    def with_parameters(*args: P.args, **kwargs: P.kwargs) -> Damage:
+        return lambda folder: change(folder, *args, **kwargs)
 
-    return apply
+    return with_parameters
 
 
-def write(name: str, content: str | bytes) -> Damage:
+@damage
+def edit(folder: Path, **values: Any) -> None:
+    """Set keys of config.json; double underscores lead into nested objects."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in values.items():
+        inner, (*outer, last) = config, name.split("__")
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    path.write_text(json.dumps(config))
+
+
+@damage
+def write(folder: Path, name: str, content: str | bytes) -> None:
     """Put a file into the folder, or another in its place."""
-
-    def apply(folder: Path) -> None:
-        raw = content.encode() if isinstance(content, str) else content
-        (folder / name).write_bytes(raw)
-
-    return apply
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def every(*damages: Damage) -> Damage:
+@damage
+def every(folder: Path, *damages: Damage) -> None:
     """One after the other."""
-
-    def apply(folder: Path) -> None:
-        for damage in damages:
-            damage(folder)
-
-    return apply
+    for one in damages:
+        one(folder)
 
 
-def pickles(*names: str) -> Damage:
+@damage
+def pickles(folder: Path, *names: str) -> None:
     """Files that leave a mark when they are unpickled."""
-
-    def apply(folder: Path) -> None:
-        for name in names:
-            (folder / name).write_bytes(pickle.dumps(Payload(marker_of(folder))))
-
-    return apply
+    for name in names:
+        (folder / name).write_bytes(pickle.dumps(Payload(marker_of(folder))))
 
 
-def modules(*names: str) -> Damage:
+@damage
+def modules(folder: Path, *names: str) -> None:
     """Python files that leave a mark when they are imported."""
-
-    def apply(folder: Path) -> None:
-        for name in names:
-            (folder / name).write_text(code(marker_of(folder)) + "class Own: pass\n")
-
-    return apply
+    for name in names:
+        (folder / name).write_text(code(marker_of(folder)) + "class Own: pass\n")
 
 
-def weights(change: Callable[[bytes], bytes]) -> Damage:
+@damage
+def weights(folder: Path, change: Callable[[bytes], bytes]) -> None:
     """Change the bytes of model.safetensors."""
-
-    def apply(folder: Path) -> None:
-        path = folder / "model.safetensors"
-        path.write_bytes(change(path.read_bytes()))
-
-    return apply
+    path = folder / "model.safetensors"
+    path.write_bytes(change(path.read_bytes()))
 
 
-def header(change: Callable[[dict[str, Any]], None]) -> Damage:
-    """Change the header of model.safetensors and leave its numbers as they are."""
+def tensor(**values: Any) -> Damage:
+    """Change what the header of model.safetensors says of its last tensor, not the numbers."""
 
-    def apply(raw: bytes) -> bytes:
+    def change(raw: bytes) -> bytes:
         length = int.from_bytes(raw[:8], "little")
-        values = json.loads(raw[8 : 8 + length])
-        change(values)
-        new = json.dumps(values).encode()
+        header = json.loads(raw[8 : 8 + length])
+        header[max(header)].update(values)
+        new = json.dumps(header).encode()
         return len(new).to_bytes(8, "little") + new + raw[8 + length :]
 
-    return weights(apply)
+    return weights(change)
 
 
-def instead_of(name: str, make: Callable[[Path], object]) -> Damage:
+@damage
+def instead_of(folder: Path, name: str, make: Callable[[Path], object]) -> None:
     """Something else in the place of a file."""
-
-    def apply(folder: Path) -> None:
-        (folder / name).unlink()
-        make(folder / name)
-
-    return apply
+    (folder / name).unlink()
+    make(folder / name)
 
 
-def no_number(value: float) -> Damage:
+@damage
+def no_number(folder: Path, value: float) -> None:
     """One number of the largest tensor that is none."""
+    from safetensors.torch import load_file, save_file
 
-    def apply(folder: Path) -> None:
-        from safetensors.torch import load_file, save_file
-
-        path = folder / "model.safetensors"
-        tensors = load_file(path)
-        largest = max(tensors, key=lambda name: tensors[name].numel())
-        tensors[largest].view(-1)[3] = value
-        save_file(tensors, path, metadata={"format": "pt"})
-
-    return apply
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    max(tensors.values(), key=lambda one: one.numel()).view(-1)[3] = value
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
-def sharded(*names: str) -> Damage:
+@damage
+def sharded(folder: Path, *names: str) -> None:
     """An index that names these files in the place of model.safetensors."""
-
-    def apply(folder: Path) -> None:
-        (folder / "model.safetensors").rename(folder / "kept.safetensors")
-        shards = {f"weight{number}": name for number, name in enumerate(names)}
-        index = {"metadata": {"total_size": 1}, "weight_map": shards}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-
-    return apply
+    (folder / "model.safetensors").rename(folder / "kept.safetensors")
+    shards = {f"weight{number}": name for number, name in enumerate(names)}
+    index = {"metadata": {"total_size": 1}, "weight_map": shards}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 ENDLESS = "[" * 100_000
@@ -153,50 +134,38 @@ FOREIGN_CODE = {
     "AutoTokenizer": "own.Own",
 }
 
+NOT_WHOLE = {
+    "cut in the numbers": weights(lambda raw: raw[:-100]),
+    "cut in the header": weights(lambda raw: raw[:500]),
+    "of no bytes": weights(lambda raw: b""),
+    "with more bytes than said": weights(lambda raw: raw + b"x"),
+    "with a header of 2**63 bytes": weights(lambda raw: (2**63).to_bytes(8, "little") + raw[8:]),
+    "with a header of lists in lists": weights(
+        lambda raw: (100_000).to_bytes(8, "little") + ENDLESS.encode()
+    ),
+    "with a header that is no object": weights(lambda raw: (2).to_bytes(8, "little") + b"[]"),
+    "with a tensor of terabytes": tensor(shape=[10**9, 10**9]),
+    "with a tensor of -1 rows": tensor(shape=[-1, 2]),
+    "with offsets that are text": tensor(data_offsets=["0", "4"]),
+}
+NO_FILE = {
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
 # Of the weights and the configuration of any folder, a model's or an encoder's.
 DAMAGED_WEIGHTS: dict[str, tuple[Damage, str]] = {
-    "weights cut in the numbers": (weights(lambda raw: raw[:-100]), "damaged or not whole"),
-    "weights cut in the header": (weights(lambda raw: raw[:500]), "damaged or not whole"),
-    "weights of no bytes": (weights(lambda raw: b""), "damaged or not whole"),
-    "weights with more bytes than said": (weights(lambda raw: raw + b"x"), "damaged or not whole"),
-    "a header of 2**63 bytes": (
-        weights(lambda raw: (2**63).to_bytes(8, "little") + raw[8:]),
-        "damaged or not whole",
-    ),
-    "a header of lists in lists": (
-        weights(lambda raw: (100_000).to_bytes(8, "little") + ENDLESS.encode()),
-        "damaged or not whole",
-    ),
-    "a header that is no object": (
-        weights(lambda raw: (2).to_bytes(8, "little") + b"[]"),
-        "damaged or not whole",
-    ),
-    "a tensor of terabytes in the header": (
-        header(lambda values: values[max(values)].update(shape=[10**9, 10**9])),
-        "damaged or not whole",
-    ),
-    "a tensor of -1 rows": (
-        header(lambda values: values[max(values)].update(shape=[-1, 2])),
-        "damaged or not whole",
-    ),
-    "offsets that are text": (
-        header(lambda values: values[max(values)].update(data_offsets=["0", "4"])),
-        "damaged or not whole",
-    ),
+    **{f"weights {name}": (one, "damaged or not whole") for name, one in NOT_WHOLE.items()},
+    **{
+        f"{name} for weights": (
+            instead_of("model.safetensors", make),
+            r"model\.safetensors is no plain file",
+        )
+        for name, make in NO_FILE.items()
+    },
     "weights that are NaN": (no_number(float("nan")), "1 of the .* numbers of .* are not finite"),
     "weights that are infinite": (no_number(float("-inf")), "are not finite"),
-    "weights in a folder": (
-        instead_of("model.safetensors", Path.mkdir),
-        r"model\.safetensors is no plain file",
-    ),
-    "weights in a pipe": (
-        instead_of("model.safetensors", os.mkfifo),
-        r"model\.safetensors is no plain file",
-    ),
-    "weights that link to a device": (
-        instead_of("model.safetensors", lambda path: path.symlink_to("/dev/zero")),
-        r"model\.safetensors is no plain file",
-    ),
     "an index of pickles": (
         every(pickles("model-1.bin"), sharded("model-1.bin")),
         r"index\.json names 'model-1\.bin'",

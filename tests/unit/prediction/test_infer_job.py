@@ -26,9 +26,9 @@ from inference import (
 )
 from parts import manifest_of
 
+from hierbert.cli.infer import parse_options
 from hierbert.errors import ModelError, RunError
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.prediction.options import parse_options
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.run import Run

@@ -74,12 +74,12 @@ def test_input_that_is_not_there(model, docs, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--max-words", "0"], "--max-words 0 is not allowed: at least 1"),
-        (["--max-words", "x"], "argument --max-words: invalid int value: 'x'; see infer.py --help"),
+        (["--max-words", "0"], "--max-words: '0' is not allowed: a whole number, at least 1"),
+        (["--max-words", "x"], "argument --max-words: 'x' is not allowed: a whole number"),
         (["--max-words", "5", "--ratio", "0.1"], "not allowed with argument --max-words"),
         (["--ratio", "1.5"], "ratio=1.5 is not allowed: a number above 0, at most 1"),
         (["--redundancy", "2"], "redundancy=2.0 is not allowed: 0 to 1"),
-        (["--batch-tokens", "0"], "--batch-tokens 0 is not allowed"),
+        (["--batch-tokens", "0"], "--batch-tokens: '0' is not allowed"),
         (["--tokens-per-forward", "-1"], "'-1' is not allowed: auto, or at least 1"),
         (["--task", "translate"], "invalid choice: 'translate'"),
         (["--device", "cuda:7"], "device 'cuda:7' cannot be used here"),

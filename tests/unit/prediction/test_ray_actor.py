@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 from inference import answer, save_model, the_error
 from parts import assert_equal_rows, manifest_of, to_rows
 
-from hierbert.cli.infer import main
+from hierbert.cli.infer import main, parse_options
 from hierbert.data.columns import Columns
 from hierbert.data.document import BrokenRow, Example
 from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import HierBertError, RunError
 from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.prediction.job import Question
-from hierbert.prediction.options import parse_options
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.parts import Merger
 from hierbert.prediction.predictor import HierBertPredictor
@@ -133,9 +132,18 @@ def test_without_ray_a_line_says_how_to_get_it(tmp_path, monkeypatch, capsys) ->
         (["--engine", "ray", "--no-check"], "--no-check is not allowed with --engine ray"),
         (["--engine", "ray", "--output", "-"], "are not allowed with --engine ray"),
         (["--engine", "ray", "--input", "-"], "are not allowed with --engine ray"),
-        (["--engine", "ray", "--actors", "0"], "--actors 0 is not allowed: at least 1"),
-        (["--engine", "ray", "--cpus-per-actor", "-1"], "-1.0 is not allowed: 0 or more"),
-        (["--engine", "ray", "--gpus-per-actor", "nan"], "nan is not allowed: 0 or more"),
+        (
+            ["--engine", "ray", "--actors", "0"],
+            "--actors: '0' is not allowed: a whole number, at least 1",
+        ),
+        (
+            ["--engine", "ray", "--cpus-per-actor", "-1"],
+            "--cpus-per-actor: '-1' is not allowed: a number, 0 or more",
+        ),
+        (
+            ["--engine", "ray", "--gpus-per-actor", "nan"],
+            "--gpus-per-actor: 'nan' is not allowed: a number, 0 or more",
+        ),
         (["--engine", "ray", "--dtype", "auto"], "--dtype auto is not allowed with --engine ray"),
     ],
 )

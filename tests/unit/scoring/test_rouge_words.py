@@ -1,7 +1,5 @@
 """Words as ROUGE counts them: those of rouge-score for ASCII, and words of all other scripts."""
 
-import copy
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +15,9 @@ english = st.lists(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.one_of(ascii_texts, english), st.booleans())
-def test_ascii_words_are_those_of_rouge_score(text, stem):
-    assert RougeWords(stem).tokenize(text) == DefaultTokenizer(use_stemmer=stem).tokenize(text)
+@given(st.one_of(ascii_texts, english))
+def test_ascii_words_are_those_of_rouge_score(text):
+    assert RougeWords().tokenize(text) == DefaultTokenizer(use_stemmer=True).tokenize(text)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +48,3 @@ def test_every_word_has_a_letter_digit_or_mark_and_no_space():
     for word in RougeWords().tokenize(" ".join(alphabet)):
         assert word and not word.isspace() and "_" not in word
         assert not any(character.isspace() for character in word)
-
-
-def test_words_can_be_copied():
-    words = RougeWords()
-    words.tokenize("é")
-    assert copy.deepcopy(words).tokenize("Running é") == ["run", "é"]

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from commands import write_jsonl
 from conftest import make_rows
 from training import train
 
-from hierbert.cli import train as command_line
+from hierbert.cli.train import inference_command
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError, RunError
@@ -257,21 +256,18 @@ def test_a_cache_that_is_not_shared_is_told(small, monkeypatch, tmp_path) -> Non
         start(small, "training.freeze_encoder=true")
 
 
-def test_the_last_command_fits_how_training_was_started(tmp_path, monkeypatch) -> None:
+def test_the_last_command_fits_how_training_was_started(tmp_path) -> None:
     model = tmp_path / "run" / "model"
+    run = f"run_dir={tmp_path / 'run'}"
     path = write_jsonl(tmp_path / "my test.jsonl", make_rows(1))
-    monkeypatch.setattr(sys, "argv", ["/somewhere/train.py"])
-    command = command_line._inference_command(load(f"run_dir={tmp_path / 'run'}"))
-    assert command == (f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl")
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/hierbert-train"])
-    command = command_line._inference_command(
-        load(f"run_dir={tmp_path / 'run'}", f"data.test={path}", "data.text_column=body")
-    )
-    assert command == (
-        f'hierbert-infer --model {model} --input "{path}" --text-column body --output answers.jsonl'
-    )
+    command = inference_command(load(run), "train.py")
+    assert command == f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl"
+    asked = load(run, f"data.test={path}", "data.text_column=body")
+    answers = f'--model {model} --input "{path}" --text-column body --output answers.jsonl'
+    assert inference_command(asked, "hierbert train") == f"hierbert infer {answers}"
+    assert inference_command(asked, "hierbert-train") == f"hierbert-infer {answers}"
     several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")
-    assert "--input docs.jsonl" in command_line._inference_command(several)
+    assert "--input docs.jsonl" in inference_command(several, "train.py")
 
 
 def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:

@@ -17,11 +17,7 @@ from huggingface_hub import (
     constants,
     get_token,
 )
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from hierbert.errors import HierBertError, HubError, error_text
 from hierbert.log import log

@@ -15,7 +15,7 @@ from commands import ROOT, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import Settings, bits_of
-from training import weights
+from training import error_of, weights
 from transformers import BertConfig
 
 from hierbert import HierBertConfig, HierBertForDocuments
@@ -264,6 +264,21 @@ def small(arguments, tmp_path) -> Settings:
     """What makes the arguments of a run that takes a second; a step has about 250 tokens."""
     common = ["training.tokens_per_forward=64", "training.epochs=1", "data.test="]
     return lambda name, *more: arguments(*common, f"run_dir={tmp_path / name}", *more)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["memory_budget_gib=0"], r"training.memory_budget_gib=\S+ .*above 0"),
+        (["memory_budget_gib=2", "memory=keep"], r"=2\.0 is for training.memory=auto"),
+        (["memory_budget_gib=2", "memory=recompute"], r"=2\.0 is for training.memory=auto"),
+    ],
+)
+def test_a_budget_that_is_no_amount_or_that_nothing_reads_is_refused(
+    small, capsys, given, message
+) -> None:
+    error = error_of(capsys, small("run", *(f"training.{setting}" for setting in given)))
+    assert re.search(message, error)
 
 
 def probed(run_dir: Path) -> dict[str, int]:

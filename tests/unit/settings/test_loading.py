@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hierbert.errors import ConfigError
 from hierbert.settings import (
     CommandLine,
-    check_settings,
     dump_config,
     load_config,
     parse_command_line,
@@ -187,39 +186,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert load_config(Config, tmp_path / "marked.yaml", ["data.train=x"]) == Config(
         Data("x"), seed=1, run_dir="Käse"
     )
-
-
-@pytest.mark.parametrize(
-    ("change", "parts"),
-    [
-        ({"seed": "3"}, ["seed='3'", "a string", "whole number"]),
-        ({"seed": True}, ["seed=True", "a boolean", "whole number"]),
-        ({"seed": None}, ["seed=None", "null"]),
-        ({"scale": float("nan")}, ["scale=nan", "number"]),
-        ({"run_dir": b"x"}, ["run_dir=b'x'", "text"]),
-        ({"data": {"train": "a"}}, ["data", "an object", "Data(...)"]),
-        ({"data": Data(3)}, ["data.train=3", "text or [text, ...]"]),
-        ({"data": Data(["a", 3])}, ["data.train=['a', 3]", "a list"]),
-        ({"data": Data("a", kinds=["c"])}, ["data.kinds", "'c'", "one of a, b"]),
-        ({"data": Data("a", label_column="text")}, ["data.text_column", "data.label_column"]),
-        ({"training": Training(epochs=0)}, ["training.epochs=0", "at least 1"]),
-        ({"training": Training(epochs=1.0)}, ["training.epochs=1.0", "whole number"]),
-        ({"training": Training(learning_rate=10)}, ["training.learning_rate=10.0", "at most 9"]),
-        ({"training": Training(memory="all")}, ["training.memory='all'", "keep, recompute"]),
-        ({"training": Training(freeze=1)}, ["training.freeze=1", "true or false"]),
-    ],
-)
-def test_settings_made_in_python_are_checked_in_the_same_way(change, parts) -> None:
-    with pytest.raises(ConfigError) as error:
-        check_settings(Config(**{"data": Data("a"), **change}))
-    assert all(part in str(error.value) for part in parts), error.value
-
-
-def test_paths_and_whole_numbers_of_python_become_what_the_schema_says() -> None:
-    config = Config(Data([Path("a"), "b"]), run_dir=Path("runs/x"), scale=2)
-    check_settings(config)
-    assert config == Config(Data(["a", "b"]), run_dir="runs/x", scale=2.0)
-    assert type(config.scale) is float
 
 
 def test_a_schema_that_cannot_be_read_is_a_defect() -> None:

@@ -10,10 +10,9 @@ from typing import Literal
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
+from hierbert.model.selection import SUMMARY_BUDGETS
 from hierbert.scoring.metric import METRICS
 from hierbert.settings import setting
-
-_LIMITS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 
 
 @dataclass
@@ -254,7 +253,7 @@ class SummaryConfig:
 
     def check(self) -> None:
         """Exactly one limit; 100 words when none is given."""
-        given = [name for name in _LIMITS if getattr(self, name) is not None]
+        given = [name for name in SUMMARY_BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(
                 f"{' and '.join(f'summary.{name}' for name in given)} are set: one limit at a time"
@@ -265,7 +264,9 @@ class SummaryConfig:
     @property
     def limit(self) -> tuple[str, float]:
         """The name and the value of the limit that is set."""
-        given = {name: value for name in _LIMITS if (value := getattr(self, name)) is not None}
+        given = {
+            name: value for name in SUMMARY_BUDGETS if (value := getattr(self, name)) is not None
+        }
         return next(iter(given.items()), ("max_words", 100))
 
 

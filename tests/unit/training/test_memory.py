@@ -360,9 +360,10 @@ def test_two_processes_keep_the_same_and_end_like_one(small, tmp_path) -> None:
 
 
 # A step on one document in a process of its own: its largest memory, less that before the step.
+PLACES = [str(ROOT / part) for part in ("", "tests", "tests/support", "tests/unit/training")]
 STEP = f"""
 import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+sys.path[:0] = {PLACES!r}
 from hierbert.training.memory import allow_large_pages, keep_heap_flat
 allow_large_pages()
 import torch

@@ -35,13 +35,9 @@ class DataConfig:
         None, "Test documents, read once at the end; null reports on validation instead."
     )
     text_column: str = setting("text", "Column of the document's text, or of its sentences.")
-    label_column: str | None = setting(
-        None, "Column of the label; setting it gives the model a classification head."
-    )
+    label_column: str | None = setting(None, "Column of the label; gives a classification head.")
     summary_column: str | None = setting(
-        None,
-        "Column of the reference summary, one sentence a line; setting it gives the model a "
-        "summarization head.",
+        None, "Column of the reference summary, a sentence a line; gives a summarization head."
     )
     id_column: str | None = setting(
         None, 'Column of the document id; null takes a column "id", else makes ids.'
@@ -53,10 +49,7 @@ class DataConfig:
         None, 'Separates the labels of a document in one csv cell, for example ";".'
     )
     validation_fraction: float = setting(
-        0.1,
-        "Part of the training documents to validate on when data.validation is null.",
-        above=0,
-        below=1,
+        0.1, "Part of the training documents to validate on without others.", above=0, below=1
     )
     encoding: str = setting("utf-8", "Encoding of text files; a byte order mark is understood.")
 
@@ -64,8 +57,7 @@ class DataConfig:
         """Refuse a corpus of which nothing is to be learnt."""
         if self.label_column is None and self.summary_column is None:
             raise ConfigError(
-                "nothing to learn: set data.label_column (to classify), data.summary_column "
-                "(to summarize), or both"
+                "nothing to learn: set data.label_column, data.summary_column or both"
             )
 
 
@@ -89,21 +81,12 @@ class ModelConfig:
     pooling: Literal["mean", "cls", "max", "attention"] = setting(
         "mean", "How the tokens of a segment become one vector; attention is learnt."
     )
-    aggregator_layers: int = setting(
-        2, "Layers over the segment vectors; 0 takes their mean.", at_least=0
-    )
-    sentence_layers: int = setting(
-        1, "Attention layers over sentences before scoring them.", at_least=0
-    )
+    aggregator_layers: int = setting(2, "Layers over segment vectors; 0: their mean.", at_least=0)
+    sentence_layers: int = setting(1, "Attention layers over sentences, before scores.", at_least=0)
     sentence_reach: int | None = setting(
-        2048,
-        "A sentence sees the sentences at most so many places away; null: all of the document, in "
-        "quadratic time.",
-        at_least=1,
+        2048, "A sentence sees those so many places away; null: all, in quadratic time.", at_least=1
     )
-    attention_heads: int | None = setting(
-        None, "Heads of those layers; null: one per 64 dims.", at_least=1
-    )
+    attention_heads: int | None = setting(None, "Of those layers; null: dims / 64.", at_least=1)
     dropout: float = setting(
         0.1, "Dropout probability of the aggregator and the heads.", at_least=0, below=1
     )
@@ -119,13 +102,9 @@ class SegmentationConfig:
     max_tokens_per_segment: int | None = setting(
         None, "Special tokens included, 512 at most; null takes the most the encoder allows."
     )
-    overlap_sentences: int = setting(
-        0, "Sentences repeated at the start of the next segment.", at_least=0
-    )
+    overlap_sentences: int = setting(0, "Sentences repeated in the next segment.", at_least=0)
     max_segments: int | None = setting(
-        None,
-        "Most segments of a document, null for no limit; what is left out is reported.",
-        at_least=1,
+        None, "Most segments of a document, else no limit; what is left out is told.", at_least=1
     )
     max_segments_policy: Literal["head", "tail", "head_tail", "spread"] = setting(
         "head", "Which segments stay when a document has more than max_segments."
@@ -147,9 +126,7 @@ class TrainingConfig:
         1, "Forward passes each process splits its part of a batch into; saves memory.", at_least=1
     )
     freeze_encoder: bool = setting(
-        False,
-        "Leave the encoder as it is: its vectors are computed once and cached on disk, and an "
-        "epoch takes seconds.",
+        False, "Leave the encoder as it is: its vectors are cached, and an epoch takes seconds."
     )
     trained_encoder_layers: int | None = setting(
         None, "Train only the encoder's last layers; null trains all of it.", at_least=1
@@ -190,9 +167,7 @@ class TrainingConfig:
     )
     summarization_loss_weight: float = setting(1.0, "Factor of the summarization loss.", at_least=0)
     listwise_loss_weight: float = setting(
-        1.0,
-        "Factor of the listwise term beside binary cross-entropy, in the summarization loss.",
-        at_least=0,
+        1.0, "Factor of the summarization loss's listwise term beside cross-entropy.", at_least=0
     )
     sentence_labels: Literal["graded", "oracle"] = setting(
         "graded",
@@ -211,47 +186,39 @@ class TrainingConfig:
         "checkpoints the one with the lower loss is best.",
     )
     patience: int | None = setting(
-        None,
-        "Stop after this many evaluations without a better metric; null never stops early.",
-        at_least=1,
+        None, "Stop after so many evaluations without a better metric; null: never.", at_least=1
     )
     eval_every_steps: int | None = setting(
         None, "Evaluate on validation every so many steps; null: after every epoch.", at_least=1
     )
     checkpoint_every_steps: int | None = setting(
-        None,
-        "Write a checkpoint to resume from every so many steps, beside that of every evaluation.",
-        at_least=1,
+        None, "Also write a checkpoint to resume from every so many steps.", at_least=1
     )
     keep_checkpoints: int = setting(2, "Newest checkpoints kept, beside the best.", at_least=1)
     on_nonfinite_loss: Literal["stop", "skip"] = setting(
         "stop",
-        "What a loss or gradient that is not finite (nan, inf) does; its documents are named. stop "
-        "ends the run; skip leaves the step out, which changes no weights, up to 10 in a row. Of a "
-        "validation: stop ends the run, skip goes on; its weights are never the best.",
+        "With a loss or gradient that is not finite, whose documents are named: stop ends the run, "
+        "skip leaves the step out, up to 10 in a row. Of a validation: stop ends the run, skip "
+        "goes on; its weights are never the best.",
     )
     calibrate: bool = setting(
         False,
-        "Fit a temperature on the validation documents at the end, so that the model's "
-        "probabilities are what they say; labels do not change. The test documents show the gain "
-        "as a lower loss.",
+        "Fit a temperature on the validation documents at the end, so that probabilities are what "
+        "they say; labels do not change. The test documents show the gain as a lower loss.",
     )
     trackers: list[Literal["tensorboard", "wandb"]] = setting(
         factory=list, help="Where metrics go beside metrics.jsonl."
     )
     cache_dir: str | None = setting(
-        None,
-        "Folder of cached vectors and oracle labels; null: HIERBERT_CACHE from the environment, "
-        "else ~/.cache/hierbert.",
+        None, "Of vectors and oracle labels; null: $HIERBERT_CACHE, else ~/.cache/hierbert."
     )
     cache_dtype: Literal["float32", "float16"] = setting(
-        "float32",
-        "How vectors are cached; float16 takes half the room and keeps each number to 0.05 %.",
+        "float32", "Of cached vectors; float16 takes half the room, each number to 0.05 %."
     )
     cache_limit_gib: float | None = setting(
         None,
-        "Most GiB of all cached vectors; null: half of the disk's free room. What was not used for "
-        "longest goes first; what then does not fit is encoded in every epoch.",
+        "Most GiB of cached vectors; null: half of the disk's free room. What was not used for "
+        "longest goes first; what does not fit is encoded in every epoch.",
         above=0,
     )
 
@@ -259,15 +226,13 @@ class TrainingConfig:
         """Refuse settings that are at odds with one another."""
         if self.memory_budget_gib is not None and self.memory != "auto":
             raise ConfigError(
-                "is for training.memory=auto, which chooses by it; with "
-                f"training.memory={self.memory} leave it out",
+                f"is for training.memory=auto; with training.memory={self.memory} leave it out",
                 setting="training.memory_budget_gib",
                 value=self.memory_budget_gib,
             )
         if self.freeze_encoder and self.trained_encoder_layers is not None:
             raise ConfigError(
-                "training.freeze_encoder=true and training.trained_encoder_layers are at odds: "
-                "set one of them"
+                "training.freeze_encoder=true and training.trained_encoder_layers: set one of them"
             )
 
 
@@ -283,15 +248,11 @@ class SummaryConfig:
     order: Literal["document", "score"] = setting("document", "Order of a summary's sentences.")
     min_words_per_sentence: int = setting(
         5,
-        "Shorter sentences, such as headings, are not selected, unless a document has no longer "
-        "one; 0 allows all.",
+        "Shorter sentences, such as headings, are selected only where there is no longer one.",
         at_least=0,
     )
     redundancy: float = setting(
-        0.0,
-        "Maximal marginal relevance: 0 off, up to 1: avoid sentences like those chosen.",
-        at_least=0,
-        at_most=1,
+        0.0, "Maximal marginal relevance: up to 1, avoid sentences alike.", at_least=0, at_most=1
     )
 
     def check(self) -> None:
@@ -307,8 +268,8 @@ class SummaryConfig:
     @property
     def limit(self) -> tuple[str, float]:
         """The name and the value of the limit that is set."""
-        given = [(name, getattr(self, name)) for name in _LIMITS]
-        return next((pair for pair in given if pair[1] is not None), ("max_words", 100))
+        given = {name: value for name in _LIMITS if (value := getattr(self, name)) is not None}
+        return next(iter(given.items()), ("max_words", 100))
 
 
 @dataclass
@@ -346,18 +307,13 @@ class RunConfig:
         "runs/default", "Folder of the run; one that exists is never overwritten silently."
     )
     seed: int = setting(
-        0,
-        "Of the order of documents, new weights, dropout and the split.",
-        at_least=0,
-        at_most=LARGEST_SEED,
+        0, "Of the documents' order, new weights, dropout, split.", at_least=0, at_most=LARGEST_SEED
     )
     show_sample: bool = setting(
         True, "Print one test document's answers and the infer.py command at the end."
     )
     baselines: bool = setting(
-        True,
-        "Score random, Lead, Tail, TextRank, LexRank, the oracle and the majority class beside the "
-        "model.",
+        True, "Score random, Lead, Tail, TextRank, LexRank, oracle and majority class too."
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(
@@ -389,7 +345,4 @@ class RunConfig:
             if self.data.label_column is None:
                 raise ConfigError("training.calibrate=true needs labels: set data.label_column")
             if self.data.label_type == "regression":
-                raise ConfigError(
-                    "training.calibrate=true is for labels; with data.label_type=regression "
-                    "there are no probabilities"
-                )
+                raise ConfigError("training.calibrate=true is not for data.label_type=regression")

@@ -28,13 +28,12 @@ _MAX_NAMES = 20
 _MAX_NAMES_COMPARED = 1000
 _MAX_ERROR_CHARS = 300
 _MENTION = re.compile("\0([^\0]*)\0")
+_TYPE_NAMES = {"NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number"}
+_TYPE_NAMES |= {"str": "a string", "list": "a list", "dict": "an object", "bytes": "bytes"}
 
 
 def config_setting(name: str) -> str:
-    """Name a setting as train.py's config does: ``data.text_column``.
-
-    A name with a dot is a whole key; ``.seed`` names a setting that is in no section.
-    """
+    """Name a setting as train.py does: ``data.text_column``; a name with a dot is a whole key."""
     return name.removeprefix(".") if "." in name else f"data.{name}"
 
 
@@ -44,14 +43,7 @@ def flag_setting(name: str) -> str:
 
 
 def setting_name(name: str) -> str:
-    """Mention a setting inside an error's message, to be worded where the error is printed.
-
-    Args:
-        name: The plain name, such as ``text_column``, or ``train.lr`` outside the data section.
-
-    Returns:
-        A mark that `HierBertError.worded` replaces.
-    """
+    """A mark that mentions a setting in a message, which `HierBertError.worded` replaces."""
     return f"\0{name}\0"
 
 
@@ -64,7 +56,8 @@ class HierBertError(Exception):
     Args:
         message: What is wrong. It may mention settings by `setting_name`.
         place: The file, row and field, such as ``docs.csv, row 3, column 'label'``.
-        setting: Plain name of the setting at fault, such as ``text_column``.
+        setting: Plain name of the setting at fault, such as ``text_column`` of the data section,
+            ``training.epochs``, or ``.seed``, which is in no section.
         value: What was given.
         allowed: What would be right, in words.
     """
@@ -131,15 +124,7 @@ class HubError(HierBertError):
 
 
 def printable(text: str) -> str:
-    """A text that commands nothing: control characters of it are shown as escapes.
-
-    Args:
-        text: May quote what stands in a stranger's file, of which a terminal would take some as
-            orders.
-
-    Returns:
-        The text on one line.
-    """
+    """A text on one line that gives a terminal no orders: its control characters as escapes."""
     return "".join(
         character
         if character == "\t" or unicodedata.category(character) not in _CONTROL_CATEGORIES
@@ -165,7 +150,7 @@ def error_text(error: object, secret: str = "") -> str:
 
 
 def quote(value: object) -> str:
-    """Give a value's repr, cut to 60 characters."""
+    """A value's repr, cut to 60 characters."""
     # Slicing first: the repr of a whole document would be built only to be thrown away.
     try:
         text = repr(value[:_MAX_VALUE_CHARS] if isinstance(value, str | bytes | list) else value)
@@ -178,7 +163,7 @@ def quote(value: object) -> str:
 
 
 def quote_all(names: Iterable[str]) -> str:
-    """List names in quotes, the first 20 of them."""
+    """Names in quotes, the first 20 of them."""
     all_names = list(names)
     text = ", ".join(quote(name) for name in all_names[:_MAX_NAMES])
     more = len(all_names) - _MAX_NAMES
@@ -186,35 +171,22 @@ def quote_all(names: Iterable[str]) -> str:
 
 
 def type_name(value: object) -> str:
-    """Name a value's type as someone who writes JSON would."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    names = {"str": "a string", "list": "a list", "dict": "an object", "bytes": "bytes"}
+    """A value's type in the words of JSON."""
     name = type(value).__name__
-    return names.get(name, f"a {name}")
+    return _TYPE_NAMES.get(name, f"a {name}")
 
 
-def nearest(name: str, options: Iterable[str], count: int = 1) -> list[str]:
-    """The options spelt most like a name that is none of them, upper and lower case alike.
-
-    Args:
-        name: What was given.
-        options: What there is; the first 1000 are compared.
-        count: At most so many are given.
-    """
+def nearest(name: str, options: Iterable[str]) -> list[str]:
+    """The option, if any, that is spelt like a name; of the first 1000, whatever their case."""
     if len(name) > _MAX_VALUE_CHARS:
         return []
     by_lower: dict[str, str] = {}
     for option in itertools.islice(options, _MAX_NAMES_COMPARED):
         if len(option) <= 2 * _MAX_VALUE_CHARS:
             by_lower.setdefault(option.lower(), option)
-    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=count)]
+    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=1)]
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Give ``; did you mean 'x'?`` for the nearest option, or nothing when none is near."""
+    """``; did you mean 'x'?`` for the nearest option; "" where none is near."""
     return "".join(f"; did you mean {near!r}?" for near in nearest(name, options))

@@ -14,7 +14,6 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -25,26 +24,22 @@ LOCK = ".lock"
 """Name of a lock's file; a folder that holds nothing else counts as empty."""
 
 _LARGEST_JSON_BYTES = 64 << 20
-_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+# What a system answers that has no locks, or cannot sync folders.
+_NOT_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 def cache_folder(configured: str | None = None) -> Path:
-    """The cache's folder: as configured, else HIERBERT_CACHE, else ~/.cache/hierbert.
+    """The cache's folder, which may not exist: as configured, else HIERBERT_CACHE, else the home's.
 
     Args:
         configured: What the settings say.
-
-    Returns:
-        The folder, which may not exist yet.
     """
-    folder = configured or os.environ.get("HIERBERT_CACHE")
-    if folder:
-        return Path(os.path.expanduser(folder))
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(home)) / "hierbert"
+    folder = configured or os.environ.get("HIERBERT_CACHE") or f"{home}/hierbert"
+    return Path(os.path.expanduser(folder))
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file aside, sync it and rename it, so that it is there whole or not at all.
 
     Args:
@@ -73,11 +68,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole; see `write_whole`."""
-
-    def write(aside: Path) -> None:
-        aside.write_bytes(content)
-
-    write_whole(path, write)
+    write_whole(path, lambda aside: aside.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -135,11 +126,8 @@ def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:
 def sync_folder(folder: Path) -> None:
     """Bring a folder's names to the disk, so that a rename in it outlasts a power cut.
 
-    Args:
-        folder: Any folder; where the system cannot sync folders, nothing happens.
-
     Raises:
-        OSError: The disk failed.
+        OSError: The disk failed; a system that cannot sync folders is none.
     """
     if os.name == "nt":
         return
@@ -147,22 +135,19 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+        if error.errno not in _NOT_HERE:
             raise
     finally:
         os.close(handle)
 
 
 def read_json(path: Path, kind: type[HierBertError], place: str | None = None) -> dict[str, Any]:
-    """A JSON object out of a plain file, which may come from a stranger.
+    """A JSON object out of a plain file of at most 64 MiB, which may come from a stranger.
 
     Args:
-        path: Of at most 64 MiB.
+        path: The file.
         kind: Of the error.
         place: What the message begins with before the file's name; None begins with the path.
-
-    Returns:
-        The object.
 
     Raises:
         HierBertError: Of the kind given: it is no plain file, too large, not JSON, or no object.
@@ -209,27 +194,29 @@ class FolderLock:
             RunError: Another live process has it, or its file cannot be made.
         """
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        try:
-            self._acquire()
-        except Timeout as error:
-            raise RunError(
-                f"{self.what} is in use by {self._holder()}; wait until it has ended, or end it"
-            ) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise RunError(f"{self.what} cannot be locked: {error_text(error)}") from error
+        # Who had it before may remove the folder, or the file, between our making it and our
+        # locking it; then there is something to try again.
+        for attempts_left in (2, 1, 0):
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
+                break
+            except Timeout as error:
+                if not attempts_left:
+                    text = f"in use by {self._holder()}; wait until it has ended, or end it"
+                    raise RunError(f"{self.what} is {text}") from error
+            except OSError as error:
+                if error.errno in _NOT_HERE:
+                    break
+                if not attempts_left or not isinstance(error, FileNotFoundError):
+                    raise RunError(f"{self.what} cannot be locked: {error_text(error)}") from error
         self._made = missing
         # Whose it is helps people; on a full disk the lock holds without it.
         with contextlib.suppress(OSError):
             self._file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release the lock; remove its file, and the folder if it stayed empty."""
         # While it is still ours: after the release the file may be another process's.
         with contextlib.suppress(OSError):
@@ -238,18 +225,6 @@ class FolderLock:
         with contextlib.suppress(OSError):
             for folder in self._made:
                 folder.rmdir()
-
-    def _acquire(self) -> None:
-        # Who had it before may remove the folder, or the file, between our making it and our
-        # locking it; then there is something to try again.
-        for attempts_left in (2, 1, 0):
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire()
-                return
-            except (Timeout, FileNotFoundError):
-                if not attempts_left:
-                    raise
 
     def _holder(self) -> str:
         """Who wrote itself into the lock's file, in words."""

@@ -10,16 +10,15 @@ _HUB_ID = re.compile(f"{_PART}(?:/{_PART})?")
 _ALLOWED = {
     "repo": (
         re.compile(f"{_PART}/{_PART}"),
-        "the form is user/name, with your user name or an organization of yours, each part of at "
-        "most 96 letters a-z, digits, and . _ - inside it, without -- or .., not ending in .git",
+        "user/name, of you or an organization of yours, each part of at most 96 letters a-z, "
+        "digits, and . _ - inside it, without -- or .., not ending in .git",
     ),
     # What git allows in a branch's name, without the rarer half of it; no id of a commit.
     "revision": (
         re.compile(
             r"(?![0-9a-f]{40}\Z)(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]{0,198}(?<![./])(?<!\.lock)"
         ),
-        "models are pushed to a branch, not to a commit; a branch has letters a-z, digits, and "
-        ". _ - / inside it, without ..",
+        "a branch, not a commit, of letters a-z, digits, and . _ - / inside it, without ..",
     ),
     "license": (
         re.compile(r"[a-z0-9][a-z0-9.-]{0,60}"),

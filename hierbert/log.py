@@ -16,7 +16,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -28,10 +27,11 @@ log = logging.getLogger("hierbert")
 LEVELS = ("debug", "info", "warning", "error")
 
 _FIRST_LINE_SECONDS = 5.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that speaks: rank 0, or no distributed run at all."""
+    """Whether this process is the one that speaks."""
     return rank() == 0
 
 
@@ -70,7 +70,6 @@ class _StandardError(logging.Handler):
         self.as_json = as_json
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record above a bar that may be open."""
         if not is_first_process() and record.levelno < logging.ERROR:
             return
         # Who reads the log may be gone (`2>&1 | head`); the work goes on.
@@ -79,7 +78,6 @@ class _StandardError(logging.Handler):
             tqdm.write(self.format(record), file=sys.stderr)
 
     def format(self, record: logging.LogRecord) -> str:
-        """A record as text or as a JSON object."""
         level, message = record.levelname.lower(), record.getMessage()
         if self.as_json:
             now = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -88,8 +86,7 @@ class _StandardError(logging.Handler):
                 values["traceback"] = "".join(traceback.format_exception(*record.exc_info))
             return json.dumps(values)
         prefix = f"{level}: " if record.levelno >= logging.WARNING else ""
-        if not is_first_process():
-            prefix = f"process {rank()}: "
+        prefix = prefix if is_first_process() else f"process {rank()}: "
         return prefix + "\n".join(map(printable, message.split("\n")))
 
 
@@ -129,8 +126,8 @@ class Progress:
     Use it as a context: ``with Progress(total, "training", unit="tokens") as bar:`` and
     ``bar.advance(n)`` inside. On a terminal this is a tqdm bar on standard error, unless the log
     is of a level above "info" or of JSON objects. Elsewhere (a log file, a batch system) it is one
-    line of the log after about 5 seconds, one every ``interval_seconds`` after that, and one at the
-    end. Lines are written from within `advance`, so a single step that takes longer delays them.
+    line of the log after about 5 seconds, one every 30 seconds after that, and one at the end.
+    Lines are written from within `advance`, so a single step that takes longer delays them.
 
     Args:
         total: Units of the whole work; None when unknown, then no time left is shown.
@@ -139,7 +136,6 @@ class Progress:
         shown: True or False decides; None means on rank 0 only.
         initial: Units that were done before, by a run that is now resumed. They count as done
             but not towards the rate.
-        interval_seconds: Time between two lines.
         clock: Seconds that only grow; for the lines, not for the bar.
     """
 
@@ -151,16 +147,13 @@ class Progress:
         shown: bool | None = None,
         *,
         initial: int = 0,
-        interval_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
         self.description = description
         self.unit = unit
         self.shown = is_first_process() if shown is None else shown
-        self.initial = initial
-        self.done = initial
-        self.interval_seconds = interval_seconds
+        self.done = self.initial = initial
         self._clock = clock
         self._notes: dict[str, float | str] = {}
         self._bar: Any = None
@@ -168,7 +161,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started = self._clock()
-        self._next_line = self._started + min(_FIRST_LINE_SECONDS, self.interval_seconds)
+        self._next_line = self._started + _FIRST_LINE_SECONDS
         as_json = any(isinstance(it, _StandardError) and it.as_json for it in log.handlers)
         if self.shown and log.level <= logging.INFO and not as_json and sys.stderr.isatty():
             self._bar = tqdm(
@@ -184,18 +177,11 @@ class Progress:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-            self._bar = None
         elif self.shown:
-            elapsed = format_seconds(self._clock() - self._started)
-            self._write(f"{'stopped after' if kind else 'done in'} {elapsed}")
+            self._write(f"{'stopped after' if kind else 'done in'} {self._elapsed()}")
 
     def advance(self, units: int = 1) -> None:
         """Count ``units`` more as done."""
@@ -203,8 +189,12 @@ class Progress:
         if self._bar is not None:
             self._bar.update(units)
         elif self.shown and self._clock() >= self._next_line:
-            self._next_line = self._clock() + self.interval_seconds
-            self._write(self._time_left())
+            self._next_line = self._clock() + _SECONDS_BETWEEN_LINES
+            rate = self.per_second(self.done - self.initial)
+            if self.total is None or not rate:
+                self._write(f"{self._elapsed()} so far")
+            else:
+                self._write(f"{format_seconds(max(0, self.total - self.done) / rate)} left")
 
     def skip(self, units: int) -> None:
         """Count ``units`` as done that cost no time, such as those of a run before."""
@@ -225,30 +215,18 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._notes_text(), refresh=False)
 
+    def _elapsed(self) -> str:
+        return format_seconds(self._clock() - self._started)
+
     def _write(self, state: str) -> None:
-        count = f"{self.done:,}"
+        count = f"{self.done:,} {self.unit}"
         if self.total is not None:
             percent = f" ({100 * self.done // self.total}%)" if self.total else ""
-            count += f"/{self.total:,} {self.unit}{percent}"
-        else:
-            count += f" {self.unit}"
-        rate = self._rate()
-        parts = [count]
-        if rate:
-            parts.append(
-                f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
-            )
-        parts += [part for part in (state, self._notes_text()) if part]
+            count = f"{self.done:,}/{self.total:,} {self.unit}{percent}"
+        rate = self.per_second(self.done - self.initial)
+        speed = f"{rate:{',.0f' if rate >= 10 else '.2g'}} {self.unit}/s" if rate else ""
+        parts = [part for part in (count, speed, state, self._notes_text()) if part]
         log.info("%s: %s", self.description, ", ".join(parts))
-
-    def _rate(self) -> float:
-        return self.per_second(self.done - self.initial)
-
-    def _time_left(self) -> str:
-        rate = self._rate()
-        if self.total is None or not rate:
-            return f"{format_seconds(self._clock() - self._started)} so far"
-        return f"{format_seconds(max(0, self.total - self.done) / rate)} left"
 
     def _notes_text(self) -> str:
         return ", ".join(

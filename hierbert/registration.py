@@ -10,6 +10,7 @@ classes behave as if the classes had been registered by ``AutoModel.register`` a
 import importlib.abc
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -20,18 +21,12 @@ _PIPELINES = ("document-classification", "document-summarization")
 
 
 def register(package: ModuleType) -> None:
-    """Make transformers know hierbert, now or as soon as its tables are imported.
-
-    Args:
-        package: This package, whose attributes are the classes, imported when asked for.
-    """
+    """Make transformers know this package, whose attributes are the classes."""
     # Where transformers looks for the classes of the model type.
     sys.modules[f"transformers.models.{_TYPE}"] = package
     sys.meta_path.insert(0, _AfterImport())
-    for name, action in _ACTIONS.items():
-        module = sys.modules.get(name)
-        if module is not None:
-            action(module)
+    for name in _ACTIONS.keys() & sys.modules.keys():
+        _ACTIONS[name](sys.modules[name])
 
 
 def _name_config(module: ModuleType) -> None:
@@ -95,16 +90,12 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                _act_after(spec.loader, _ACTIONS[name])
+                loader: Any = spec.loader
+                loader.exec_module = partial(_execute, loader.exec_module, _ACTIONS[name])
                 return spec
         return None
 
 
-def _act_after(loader: Any, action: Callable[[ModuleType], None]) -> None:
-    execute = loader.exec_module
-
-    def execute_and_act(module: ModuleType) -> None:
-        execute(module)
-        action(module)
-
-    loader.exec_module = execute_and_act
+def _execute(own: Any, action: Callable[[ModuleType], None], module: ModuleType) -> None:
+    own(module)
+    action(module)

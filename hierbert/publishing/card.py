@@ -56,13 +56,7 @@ class CardSource:
 
 
 def render_card(source: CardSource) -> str:
-    """The card as Markdown with its metadata in front.
-
-    Args:
-        source: What is known.
-
-    Returns:
-        The text, with a newline at its end.
+    """The card as Markdown with its metadata in front and a newline at its end.
 
     Raises:
         jinja2.TemplateError: The results lack an inner part that every run writes; other wrong
@@ -76,29 +70,21 @@ def render_card(source: CardSource) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"fmt": format, "cell": cell, "fenced": fenced, "percent": percent}
-    facts = card_facts(source)
+    facts = _facts(source)
     for task in facts["tasks"]:
         template = environment.get_template(task["template"])
         task["words"] = template.make_module({**facts, "task": task})
     return environment.get_template("card.md.jinja").render(facts)
 
 
-def card_facts(source: CardSource) -> dict[str, Any]:
-    """All that the templates word.
-
-    Args:
-        source: What is known.
-
-    Returns:
-        The facts by the names that the templates have for them.
-    """
+def _facts(source: CardSource) -> dict[str, Any]:
+    """All that the templates word, by the names that they have for it."""
     config, run = source.config, source.run
-    settings = run.config if run is not None else None
-    known = run.results if run is not None else None
+    settings, known = (run.config, run.results) if run is not None else (None, None)
     results = {"scores": {}, **dict.fromkeys(OPTIONAL_RESULTS), **(known or {})}
     tasks = [facts for of in CARD_TASKS if (facts := of(config, results)) is not None]
     evaluated = _evaluated(tasks, settings, results)
-    corpus = dataset_id(settings.data.train) if settings is not None else None
+    corpus = dataset_id(settings.data.train) if settings else None
     metadata = ModelCardData(
         library_name="transformers",
         pipeline_tag=tasks[0]["hub_task"],
@@ -120,7 +106,7 @@ def card_facts(source: CardSource) -> dict[str, Any]:
         "encoder": encoder_name(config, run),
         "base_model": base_model(config, run),
         "settings": settings,
-        "settings_text": dump_config(public_settings(settings)) if settings is not None else None,
+        "settings_text": dump_config(public_settings(settings)) if settings else None,
         "results": results if known is not None else None,
         "lengths": results["lengths"],
         "resources": results["resources"],
@@ -158,14 +144,7 @@ def _evaluated(
 
 
 def cell(text: str) -> str:
-    """A text as it may stand in a table: one line, nothing of it read as Markdown or HTML.
-
-    Args:
-        text: Any text, such as a label's name.
-
-    Returns:
-        At most about 60 characters of it, escaped.
-    """
+    """At most 60 characters on one line, escaped so that nothing is read as Markdown or HTML."""
     line = " ".join(text.split())
     if len(line) > _LONGEST_CELL:
         line = f"{line[:_LONGEST_CELL].rstrip()}…"

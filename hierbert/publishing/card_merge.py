@@ -75,7 +75,6 @@ def merge_cards(new: str, old: str | None, license: str | None = None) -> Merged
 
 
 def _renewed(new: str, old: str) -> tuple[str, str]:
-    """The old body with what is known now in its marked parts, and what to say of it."""
     fresh = {match["name"]: match["content"] for match in _REGION.finditer(new)}
     kept = []
 

@@ -21,13 +21,12 @@ def percent(value: float) -> str:
 def classification(config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any] | None:
     """Facts of a model that classifies; None of one that does not.
 
+    Every task has `template`, `hub_task`, `tags`, the `metrics` that were scored, and
+    `has_figures`; the rest is for its template.
+
     Args:
         config: The model's.
         results: Of its run; every part that a run may lack is there, as None.
-
-    Returns:
-        What every task's facts have (`template`, `hub_task`, `tags`; `metrics` that were scored;
-        whether there are `has_figures` to show), and what the template words.
     """
     if not config.classification:
         return None

@@ -18,21 +18,13 @@ from hierbert.settings import dump_config
 
 CARD = "README.md"
 _WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
-_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors|model\.safetensors\.index\.json")
-_TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-)
-_LEGAL = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
-_SETTINGS = "config.resolved.yaml"
+_WHOLE = re.compile(r"model\.safetensors")
+_TOKENIZER = {
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt"),
+    *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+}
+_LEGAL = {"LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt"}
 _RESULTS = "results.json"
 _PICKLED_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -58,34 +50,36 @@ def plan_upload(folder: Path, run: Run | None) -> Upload:
         folder: Of a saved model.
         run: The run that trained it, for its settings and results; None leaves them out.
 
-    Returns:
-        The files; the card is not among them.
-
     Raises:
         ModelError: It is no model folder, holds a pickle, or cannot be loaded.
     """
     check_folder(folder)
-    _refuse_pickles(folder)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and _is_pickle(path):
+            raise ModelError(
+                f"{path} is a pickle, or of a kind that holds pickles, whose loading runs code: "
+                "take it out of the folder (weights belong into .safetensors)"
+            )
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} is not complete: tokenizer.json is missing")
     # What a stranger would meet is met here first: missing weights, damaged files.
     load_model(folder, device="cpu")
     contents: dict[str, bytes | Path] = {}
-    whole = (folder / "model.safetensors").is_file()
+    weights = _WHOLE if (folder / "model.safetensors").is_file() else _WEIGHTS
     left_out = []
     for path in sorted(folder.iterdir()):
         name = path.name
-        is_weight = bool(_WEIGHTS.fullmatch(name)) and not (whole and _SHARD.fullmatch(name))
-        if path.is_file() and (is_weight or name in _TOKENIZER or name in _LEGAL):
+        if path.is_file() and (name in _TOKENIZER | _LEGAL or weights.fullmatch(name)):
             contents[name] = path
         else:
             left_out.append(name)
     contents.update(completed_files(folder))
-    if run is not None:
-        contents.update(_run_files(run))
+    if run is not None and run.config is not None:
+        contents["config.resolved.yaml"] = card_bytes(dump_config(public_settings(run.config)))
+    if run is not None and run.results is not None:
+        contents[_RESULTS] = run.folder / _RESULTS
     return Upload(
-        {path: contents[path] for path in sorted(contents)},
-        [name for name in left_out if name not in contents],
+        dict(sorted(contents.items())), [name for name in left_out if name not in contents]
     )
 
 
@@ -102,24 +96,6 @@ def is_replaced(path: str) -> bool:
     and results of a run where only the model is there to be pushed.
     """
     return bool(_WEIGHTS.fullmatch(path)) or path in _TOKENIZER
-
-
-def _run_files(run: Run) -> dict[str, bytes | Path]:
-    found: dict[str, bytes | Path] = {}
-    if run.config is not None:
-        found[_SETTINGS] = card_bytes(dump_config(public_settings(run.config)))
-    if run.results is not None:
-        found[_RESULTS] = run.folder / _RESULTS
-    return found
-
-
-def _refuse_pickles(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and _is_pickle(path):
-            raise ModelError(
-                f"{path} is a pickle, or of a kind that holds pickles; loading one runs code, so "
-                "none is published: take it out of the folder (weights belong into .safetensors)"
-            )
 
 
 def _is_pickle(path: Path) -> bool:

@@ -29,9 +29,6 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
         request: What to publish.
         online: Whether the encoder's licence may be looked up on the Hub.
 
-    Returns:
-        The files, and the card.
-
     Raises:
         ModelError: It is no model that can be published.
         ConfigError: The card of the author's own cannot be read.
@@ -39,7 +36,10 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
     run = find_run(request.model, request.run)
     upload = plan_upload(request.model, run)
     if request.card is not None:
-        return upload, _read_card(request.card)
+        try:
+            return upload, request.card.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--card {request.card} cannot be read: {error}") from error
     config = HierBertConfig.from_pretrained(request.model)
     base = base_model(config, run)
     license = request.license
@@ -65,9 +65,6 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
         request: What to publish.
         prepared: As `prepare` gave it for this request; None prepares it here.
 
-    Returns:
-        What was done.
-
     Raises:
         HierBertError: A mistake in the folder, the token or the name, in one line.
     """
@@ -85,10 +82,9 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
 
 def describe(upload: Upload, card: str) -> Iterator[str]:
     """What an upload holds, a line for each file with its size."""
-    contents = {**upload.contents, CARD: card_bytes(card)}
     sizes = {
         path: content.stat().st_size if isinstance(content, Path) else len(content)
-        for path, content in sorted(contents.items())
+        for path, content in sorted({**upload.contents, CARD: card_bytes(card)}.items())
     }
     width = max(map(len, sizes))
     for path, size in sizes.items():
@@ -108,19 +104,12 @@ def _shown(size: int) -> str:
 
 def push_command(request: Request) -> str:
     """The one command that pushes a model."""
-    words = ["python -m hierbert.publishing", str(request.model), "--repo", request.repo]
-    words[1] = f'"{request.model}"' if " " in words[1] else words[1]
+    model = f'"{request.model}"' if " " in str(request.model) else str(request.model)
+    words = ["python -m hierbert.publishing", model, "--repo", request.repo]
     words += ["--private"] if request.private else []
     words += ["--revision", request.branch] if request.branch != "main" else []
     words += ["--license", request.license] if request.license else []
     return " ".join(words)
-
-
-def _read_card(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--card {path} cannot be read: {error}") from error
 
 
 def _count_weights(upload: Upload) -> int:
@@ -134,14 +123,11 @@ def _count_weights(upload: Upload) -> int:
 
 
 def encoder_license(model: str, online: bool) -> str | None:
-    """The licence that the page of an encoder names; None leaves it to the author, in the card.
+    """The licence that an encoder's page names, such as "apache-2.0"; None where it is not found.
 
     Args:
         model: Name on the Hub.
         online: Whether the Hub may be asked, where no card of it is on this machine.
-
-    Returns:
-        Its identifier, such as "apache-2.0"; None where it is not found.
     """
     places = []
     with suppress(HierBertError):

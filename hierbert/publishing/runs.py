@@ -45,14 +45,11 @@ class Run:
 
 
 def find_run(model: Path, folder: Path | None = None) -> Run | None:
-    """The run of a model folder: what lies beside it, as training leaves it.
+    """The run of a model folder; None where neither its settings nor its results are there.
 
     Args:
         model: The model folder.
-        folder: The run's folder; None looks where the model is.
-
-    Returns:
-        The run; None where there is neither settings nor results.
+        folder: The run's folder; None looks beside the model, where training leaves them.
 
     Raises:
         ModelError: A named folder holds neither, or `results.json` is damaged.
@@ -100,12 +97,11 @@ def _check_kind(value: object, kind: Any, path: Path, name: str) -> None:
 
 def public_settings(config: RunConfig) -> RunConfig:
     """Settings without the folders of this machine: files are named without them."""
-    corpora = {
-        name: _public(getattr(config.data, name)) for name in ("train", "validation", "test")
-    }
+    data = config.data
+    public = {name: _public(getattr(data, name)) for name in ("train", "validation", "test")}
     return replace(
         config,
-        data=replace(config.data, **corpora),
+        data=replace(data, **public),
         run_dir=last_part(config.run_dir),
         model=replace(config.model, encoder=_public_encoder(config.model.encoder)),
         training=replace(config.training, cache_dir=None),
@@ -156,7 +152,6 @@ def _encoder(config: HierBertConfig, run: Run | None) -> str:
 
 
 def _public_encoder(name: str) -> str:
-    """An encoder's name; of a folder of this machine, its last part."""
     return name if is_hub_id(name) else last_part(name)
 
 

@@ -17,11 +17,7 @@ from huggingface_hub import (
     constants,
     get_token,
 )
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from hierbert.errors import HierBertError, HubError, error_text
 from hierbert.log import log
@@ -97,10 +93,7 @@ def require_token() -> str:
 
 
 def check_token() -> str:
-    """Ask the Hub whose the token is.
-
-    Returns:
-        The user's name.
+    """Ask the Hub for the name of the token's user.
 
     Raises:
         HubError: There is no token, it is refused, or the Hub cannot be reached.
@@ -119,9 +112,6 @@ def push(upload: Upload, card: str, request: Request) -> Pushed:
         upload: All files but the card.
         card: The card as rendered, or as its author wrote it.
         request: Where they go.
-
-    Returns:
-        What was done.
 
     Raises:
         HubError: The token is missing or refused, the Hub cannot be reached, the repository is
@@ -179,8 +169,8 @@ def _open_repository(api: HfApi, request: Request) -> ModelInfo:
         info = api.model_info(request.repo)
     if request.private and not info.private:
         raise HubError(
-            f"{request.repo} is public, and a private page was asked for: make it private in its "
-            "settings on the Hub first, or push without asking for private"
+            f"{request.repo} is public, and a private page was asked for: make it private on the "
+            "Hub first, or push without asking for private"
         )
     try:
         return api.model_info(request.repo, **asked)

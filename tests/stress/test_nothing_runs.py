@@ -31,7 +31,7 @@ PACKAGE = [path for path in SOURCES if path.parts[0] not in ("benchmarks", ".ci"
 # Each with the reason why it stands there.
 ALLOWED = {
     # Nodes of plain YAML: the loader builds no object, and refuses tags, anchors and aliases.
-    ("hierbert/settings.py", "yaml.compose"),
+    ("hierbert/settings.py", "yaml.compose")
 }
 
 FORBIDDEN_MODULES = {

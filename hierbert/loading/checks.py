@@ -1,8 +1,8 @@
 """What the files of a model say of themselves, checked before and while a model is built of them.
 
-A folder or a repository may come from a stranger: its settings can name files elsewhere, code on
-the Hub, or sizes that no machine has. Invariant: what passes reads plain safetensors files of its
-own folder, runs no code of its own, and builds a model about as large as those files.
+A stranger's settings can name files elsewhere, code on the Hub, or sizes that no machine has.
+Invariant: what passes reads plain safetensors files of its own folder, runs no code of its own, and
+builds a model about as large as those files.
 """
 
 import contextlib
@@ -29,9 +29,10 @@ from hierbert.errors import ModelError, error_text, quote
 from hierbert.files import read_json
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_config.json"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
+_PICKLES = (".bin", ".pt", ".pkl")
 _HUB_ARGUMENTS = (
     "revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder",
 )  # fmt: skip
@@ -113,14 +114,14 @@ def check_model_files(folder: Path, place: str) -> WeightSizes:
         ModelError: A file is missing, damaged, no plain file or too large; or the configuration
             asks for other files, for code, or for a model that these weights are not of.
     """
-    if (folder / ADAPTER).exists():
+    if (folder / _ADAPTER).exists():
         _refuse_adapter(place)
     # transformers takes these for the model's, whatever lies beside them.
     for path in sorted(folder.iterdir()):
         if _DISTRIBUTED.fullmatch(path.name):
             raise ModelError(
                 f"{place}: {path.name} is of a distributed checkpoint, which is not read; save "
-                f"the model as {WEIGHTS}"
+                f"the model as {_WEIGHTS}"
             )
     sizes = _read_sizes([folder / name for name in _weight_files(folder, place)], place)
     _check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
@@ -143,12 +144,12 @@ def _check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
         given["revision"] = commit
     # Before the weights come, which take longer.
     _check_config(read_json(config, ModelError, place), place)
-    if find(ADAPTER) is not None:
+    if find(_ADAPTER) is not None:
         _refuse_adapter(place)
-    weights = find(WEIGHTS)
+    weights = find(_WEIGHTS)
     if weights is not None:
         return CheckedFiles(check_model_files(weights.parent, place), commit)
-    index = find(INDEX)
+    index = find(_INDEX)
     if index is not None:
         _check_index(read_json(index, ModelError, place), place)
     return CheckedFiles(None, commit)
@@ -156,16 +157,16 @@ def _check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
 
 def _refuse_adapter(place: str) -> NoReturn:
     raise ModelError(
-        f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
+        f"{place}: {_ADAPTER} says that it is an adapter, which is not read; merge it into the "
         "model it was trained for"
     )
 
 
 def _weight_files(folder: Path, place: str) -> list[str]:
-    """`WEIGHTS`, or the names of the shards that the index names, sorted."""
-    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
-        return [WEIGHTS]
-    return _check_index(read_json(folder / INDEX, ModelError, place), place)
+    """`_WEIGHTS`, or the names of the shards that the index names, sorted."""
+    if (folder / _WEIGHTS).exists() or not (folder / _INDEX).exists():
+        return [_WEIGHTS]
+    return _check_index(read_json(folder / _INDEX, ModelError, place), place)
 
 
 def _check_index(index: dict[str, Any], place: str) -> list[str]:
@@ -176,7 +177,7 @@ def _check_index(index: dict[str, Any], place: str) -> list[str]:
         # transformers would unpickle any other.
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise ModelError(
-                f"{place}: {INDEX} names {name!r} for a file of weights; allowed are "
+                f"{place}: {_INDEX} names {name!r} for a file of weights; allowed are "
                 ".safetensors files of the same folder"
             )
     return sorted(set(names))
@@ -321,6 +322,14 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def refuse_no_weights(folder: Path, place: str) -> None:
+    """Refuse (ModelError) a folder without safetensors weights; pickles, not read, are named."""
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+        other = "".join(f"; {name} is not read" for name in pickles)
+        raise ModelError(f"{place} holds no weights: no .safetensors file is there{other}")
 
 
 def refuse_not_finite(model: nn.Module, place: str) -> None:

@@ -287,7 +287,7 @@ DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
     "a tokenizer without words": (_special_tokens_only, "has no vocabulary"),
     "only pickles": (
         every(pickles("pytorch_model.bin"), lambda f: (f / "model.safetensors").unlink()),
-        "its pytorch_model.bin is not read, for it may run code",
+        "pytorch_model.bin is not read",
     ),
 }
 

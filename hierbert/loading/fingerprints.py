@@ -18,7 +18,10 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 
 # Of a configuration; they change no number.
-_UNIMPORTANT = ("_name_or_path", "transformers_version", "dtype", "architectures")
+_UNIMPORTANT = (
+    *("_name_or_path", "transformers_version", "dtype"),
+    *("architectures", "auto_map", "custom_pipelines"),
+)
 _MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 

@@ -19,12 +19,14 @@ from hierbert.loading.checks import (
     refuse_no_weights,
     refuse_not_finite,
 )
+from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.log import log
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.text_encoders import encoder_layers
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
 
@@ -98,7 +100,7 @@ def load_model(
         model = model.to(FLOAT_DTYPES[dtype])
     if dtype == "int8":
         try:
-            encoder.quantize(model.config.segment_tokens)
+            quantize(encoder, model.config.segment_tokens)
         except ValueError as error:
             raise ConfigError(f"dtype int8: {error}") from error
     return model, processor, checked.revision
@@ -115,14 +117,18 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
     Raises:
         ConfigError: It is needed, and its layers were not found or this machine cannot compile.
     """
+    layers: Any = []
     try:
-        encoder.compile_layers()
+        layers = encoder_layers(encoder.encoder)
+        for layer in layers:
+            layer.compile(dynamic=True)
         ids = torch.full((2, 16), encoder.pad_token_id, device=next(encoder.parameters()).device)
         with torch.inference_mode():
             encoder.encoder(input_ids=ids)
     # What a compiler can fail with has no common class.
     except Exception as error:
-        encoder.compile_layers(False)
+        for layer in layers:
+            layer._compiled_call_impl = None
         why = (
             f"the encoder cannot be compiled here ({error_text(error)}); on a CPU a C++ compiler "
             "such as g++ is needed"

@@ -6,47 +6,57 @@ for the same reason. What only concerns a run (batch sizes, learning rates) is n
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .saving import SavedWithCode
+from .selection import SUMMARY_BUDGETS, SUMMARY_ORDERS
 
 POOLING_MODES = ("mean", "cls", "max", "attention")
 MAX_SEGMENTS_POLICIES = ("head", "tail", "head_tail", "spread")
 LIST_UNITS = ("sentences", "segments")
-SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
-SUMMARY_ORDERS = ("document", "score")
 LONGEST_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
+# Fields that say which of the first two heads a model has; those of further heads, `head_settings`.
+_HEAD_FLAGS = ("classification", "summarization")
+NO_HEADS: dict[str, Any] = {
+    **dict.fromkeys(_HEAD_FLAGS, False),
+    **dict.fromkeys(("head_settings", "features")),
+}
+"""Settings of a model that has no head at all, and so reads no feature."""
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
+_CHOICES = {
+    "max_segments_policy": MAX_SEGMENTS_POLICIES,
+    "list_unit": LIST_UNITS,
+    "pooling": POOLING_MODES,
+    "summary_budget": SUMMARY_BUDGETS,
+    "summary_order": SUMMARY_ORDERS,
+}
+# What is allowed, in words; whether a number is; the fields, of which None has no range.
+_RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
+    ("at least 0", lambda n: n >= 0, "overlap_sentences aggregator_layers sentence_layers"),
+    ("at least 0", lambda n: n >= 0, "summary_min_words_per_sentence"),
+    ("at least 1", lambda n: n >= 1, "max_segments tokens_per_forward"),
+    ("at least 1", lambda n: n >= 1, "sentence_reach attention_heads"),
+    ("at least 0 and below 1", lambda n: 0 <= n < 1, "dropout label_smoothing"),
+    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold summary_redundancy"),
+    ("a finite number", math.isfinite, "label_mean"),
+    ("finite and above 0", lambda n: 0 < n < math.inf, "label_scale temperature summary_limit"),
+]
 # These encoders number positions from padding_idx + 1, so that many fewer can be used.
-_OFFSET_POSITIONS = frozenset(
-    [
-        "roberta",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "camembert",
-        "mpnet",
-        "roberta-prelayernorm",
-        "longformer",
-        "xmod",
-        "data2vec-text",
-        "ibert",
-        "esm",
-        "luke",
-    ]
+_OFFSET_POSITIONS = (
+    "roberta xlm-roberta xlm-roberta-xl camembert mpnet roberta-prelayernorm longformer xmod "
+    "data2vec-text ibert esm luke"
 )
 
 
 def usable_positions(text_config: PreTrainedConfig) -> int | None:
     """Longest input of a text encoder in tokens, special tokens included.
-
-    Args:
-        text_config: The encoder's configuration.
 
     Returns:
         `max_position_embeddings`, less the padding offset where positions start after it
@@ -55,7 +65,7 @@ def usable_positions(text_config: PreTrainedConfig) -> int | None:
     limit = getattr(text_config, "max_position_embeddings", None)
     if limit is None or limit <= 0:
         return None
-    if text_config.model_type in _OFFSET_POSITIONS:
+    if text_config.model_type in _OFFSET_POSITIONS.split():
         return int(limit) - int(text_config.pad_token_id or 0) - 1
     return int(limit)
 
@@ -174,15 +184,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Read a checkpoint's fields; those it lacks get the meaning they had when it was made.
-
-        Args:
-            config_dict: The content of its config.json.
-            **kwargs: As `PreTrainedConfig.from_dict` takes them.
-
-        Returns:
-            The configuration, and the unused arguments where `return_unused_kwargs` asks.
-        """
+        """Read a checkpoint's fields; those it lacks get the meaning they had when it was made."""
         values = {"sentence_reach": None, **config_dict}
         if not cls.is_remote_code():
             # hierbert's own pipelines are registered, and need no code of a model's folder; those
@@ -200,9 +202,9 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
 
     @property
     def head_names(self) -> list[str]:
-        """Of the heads that the model has."""
-        own = {"classification": self.classification, "summarization": self.summarization}
-        return [name for name, wanted in own.items() if wanted] + list(self.head_settings or {})
+        """The names of the heads that the model has."""
+        flagged = [name for name in _HEAD_FLAGS if getattr(self, name)]
+        return flagged + list(self.head_settings or {})
 
     @property
     def heads(self) -> int:
@@ -224,70 +226,39 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         """Most tokens of a segment that this encoder allows, special tokens included."""
         return min(LONGEST_SEGMENT_TOKENS, usable_positions(self.encoder_config) or 10**9)
 
-    def validate_segmentation(self) -> None:
-        """Refuse segments the encoder cannot read."""
+    def validate_ranges(self) -> None:
+        """Refuse single values that make no sense."""
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not allowed; choose from "
+                    f"{', '.join(allowed)}"
+                )
+        for allowed_range, is_allowed, names in _RANGES:
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and not is_allowed(value):
+                    raise ValueError(f"{name}={value} is not allowed: {allowed_range}")
+
+    def validate_sizes(self) -> None:
+        """Refuse what does not go with the encoder or the labels."""
         if not 8 <= self.segment_tokens <= self.longest_segment:
             raise ValueError(
                 f"max_tokens_per_segment={self.max_tokens_per_segment} is not allowed: this "
                 f"encoder ({self.encoder_config.model_type}) takes 8 to {self.longest_segment} "
                 "tokens a segment, special tokens included"
             )
-        _at_least(self, "overlap_sentences", 0)
-        if self.max_segments is not None:
-            _at_least(self, "max_segments", 1)
-        if self.tokens_per_forward is not None:
-            _at_least(self, "tokens_per_forward", 1)
-        _one_of(self, "max_segments_policy", MAX_SEGMENTS_POLICIES)
-        _one_of(self, "list_unit", LIST_UNITS)
-
-    def validate_architecture(self) -> None:
-        """Refuse impossible layers."""
-        _one_of(self, "pooling", POOLING_MODES)
-        _at_least(self, "aggregator_layers", 0)
-        _at_least(self, "sentence_layers", 0)
-        if self.sentence_reach is not None:
-            _at_least(self, "sentence_reach", 1)
-        if self.attention_heads is not None:
-            _at_least(self, "attention_heads", 1)
         if self.hidden_size % self.heads:
             raise ValueError(
                 f"attention_heads={self.attention_heads} does not divide the hidden size "
                 f"{self.hidden_size}"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} is not allowed: 0 <= dropout < 1")
-
-    def validate_heads(self) -> None:
-        """Refuse losses and answers that make no sense."""
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing}: 0 <= label_smoothing < 1")
-        if not math.isfinite(self.label_mean):
-            raise ValueError(f"label_mean={self.label_mean} is not allowed: a finite number")
-        if not 0 < self.label_scale < math.inf:
-            raise ValueError(
-                f"label_scale={self.label_scale} is not allowed: a finite number above 0"
-            )
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(
-                f"temperature={self.temperature} is not allowed: a finite number above 0"
-            )
         if self.temperature != 1 and self.problem_type == "regression":
             raise ValueError(f"temperature={self.temperature} is for labels, not for regressions")
-        if not 0 <= self.decision_threshold <= 1:
-            raise ValueError(f"decision_threshold={self.decision_threshold}: allowed is 0 to 1")
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} numbers for {self.num_labels} labels"
             )
-        _one_of(self, "summary_budget", SUMMARY_BUDGETS)
-        _at_least(self, "summary_min_words_per_sentence", 0)
-        _one_of(self, "summary_order", SUMMARY_ORDERS)
-        if not 0 < self.summary_limit < math.inf:
-            raise ValueError(
-                f"summary_limit={self.summary_limit} is not allowed: a finite number above 0"
-            )
-        if not 0 <= self.summary_redundancy <= 1:
-            raise ValueError(f"summary_redundancy={self.summary_redundancy}: allowed is 0 to 1")
 
 
 def _heads_for(hidden_size: int) -> int:
@@ -296,15 +267,3 @@ def _heads_for(hidden_size: int) -> int:
     while hidden_size % heads:
         heads -= 1
     return heads
-
-
-def _one_of(config: PreTrainedConfig, name: str, allowed: tuple[str, ...]) -> None:
-    value = getattr(config, name)
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed; choose from {', '.join(allowed)}")
-
-
-def _at_least(config: PreTrainedConfig, name: str, least: int) -> None:
-    value = getattr(config, name)
-    if value < least:
-        raise ValueError(f"{name}={value} is not allowed; at least {least}")

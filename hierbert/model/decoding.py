@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .configuration_hierbert import HierBertConfig
 from .segmentation import SegmentedDocument
-from .selection import Budget, count_words, select_within
+from .selection import SUMMARY_ORDERS, Budget, count_words, select_sentences, sentence_costs
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,13 @@ class SummaryRule:
     """How scored sentences become a summary.
 
     Attributes:
-        budget: Its greatest length.
+        budget: The greatest length of the summary.
         order: "document" or "score".
         redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
         min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
+
+    Raises:
+        ValueError: A value is not allowed.
     """
 
     budget: Budget
@@ -50,33 +53,33 @@ class SummaryRule:
     redundancy: float = 0.0
     min_words_per_sentence: int = 0
 
+    def __post_init__(self) -> None:
+        if self.order not in SUMMARY_ORDERS:
+            allowed = ", ".join(SUMMARY_ORDERS)
+            raise ValueError(f"order={self.order!r} is not allowed; choose from {allowed}")
+        if not 0 <= self.redundancy <= 1:
+            raise ValueError(f"redundancy={self.redundancy!r} is not allowed: 0 to 1")
+
     @classmethod
     def from_config(cls, config: HierBertConfig) -> "SummaryRule":
-        """The way of summarizing that a model was trained for."""
-        whole = config.summary_budget != "ratio"
-        limit: Any = int(config.summary_limit) if whole else config.summary_limit
-        budget = Budget(**{config.summary_budget: limit})
+        """How a model was trained to summarize."""
+        limit: Any = config.summary_limit
+        limit = limit if config.summary_budget == "ratio" else int(limit)
         return cls(
-            budget,
+            Budget(**{config.summary_budget: limit}),
             config.summary_order,
             config.summary_redundancy,
             config.summary_min_words_per_sentence,
         )
 
     def selectable(self, texts: Sequence[str]) -> list[bool]:
-        """Which sentences may be in a summary: those that say something, headings left out.
-
-        Args:
-            texts: The document's sentences.
-
-        Returns:
-            One answer for each; where none is long enough, all that are not blank.
-        """
+        """Which sentences may be selected: the long enough, or all that are not blank."""
+        not_blank = [bool(text.strip()) for text in texts]
         long_enough = [
-            bool(text.strip()) and count_words(text) >= self.min_words_per_sentence
-            for text in texts
+            there and count_words(text) >= self.min_words_per_sentence
+            for there, text in zip(not_blank, texts, strict=True)
         ]
-        return long_enough if any(long_enough) else [bool(text.strip()) for text in texts]
+        return long_enough if any(long_enough) else not_blank
 
     def select(
         self, document: SegmentedDocument, scores: Sequence[float], vectors: Tensor | None = None
@@ -87,29 +90,23 @@ class SummaryRule:
             document: Of N sentences.
             scores: N.
             vectors: Sentence vectors, float (N, H); without them redundancy has no effect.
-
-        Returns:
-            Indices into the document's sentences.
         """
         texts = document.sentences
-        compared = None if vectors is None or not self.redundancy else vectors
-        return select_within(
+        return select_sentences(
             scores,
-            texts,
-            self.budget,
-            token_counts=document.sentence_tokens.tolist(),
+            sentence_costs(texts, self.budget, document.sentence_tokens.tolist()),
+            self.budget.limit(texts),
             order=self.order,
-            redundancy=0.0 if compared is None else self.redundancy,
-            similarity=None if compared is None else partial(Cosines, compared),
+            redundancy=0.0 if vectors is None else self.redundancy,
+            similarity=None if vectors is None else partial(Cosines, vectors),
             selectable=self.selectable(texts),
         )
 
 
 class Cosines:
-    """Cosines of sentence vectors to those of selected sentences, for `select_sentences`.
+    """Cosines of sentence vectors to those of the sentences that one selection has selected.
 
-    A vector of zeros has the cosine 0 to all. It remembers one selection: make a new one for
-    each.
+    A vector of zeros has the cosine 0 to all.
 
     Args:
         vectors: Sentence vectors, float (N, H); they are read, not copied.
@@ -124,7 +121,7 @@ class Cosines:
         self.count = 0
 
     def select(self, index: int) -> None:
-        """Take note of a selected sentence."""
+        """Note that a sentence was selected."""
         if self.count == len(self.selected):
             self.selected = torch.cat([self.selected, torch.empty_like(self.selected)])
         self.selected[self.count] = self._units([index])[0]
@@ -148,16 +145,7 @@ def summary_text(document: SegmentedDocument, selected: Sequence[int]) -> str:
 def summary_sentences(
     document: SegmentedDocument, selected: Sequence[int], scores: Tensor
 ) -> list[SummarySentence]:
-    """The selected sentences with their places.
-
-    Args:
-        document: Of N sentences.
-        selected: Indices of sentences.
-        scores: Logits of all sentences, float (N,).
-
-    Returns:
-        One for each selected sentence, in the given order.
-    """
+    """The selected sentences with their places; `scores` are the logits of all, float (N,)."""
     shares = scores.sigmoid().tolist()
     spans = [document.sentence_spans[index] for index in selected]
     return [
@@ -167,15 +155,7 @@ def summary_sentences(
 
 
 def regression_values(logits: Tensor, config: HierBertConfig) -> Tensor:
-    """The numbers a regression predicts, in the unit of its labels.
-
-    Args:
-        logits: float, any shape.
-        config: `label_mean` and `label_scale` are read.
-
-    Returns:
-        float32, of the same shape.
-    """
+    """The numbers a regression predicts, in the unit of its labels; float32 of any shape."""
     return logits.float() * config.label_scale + config.label_mean
 
 

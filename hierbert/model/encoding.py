@@ -12,7 +12,6 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedConfig
 
 from .first_token import first_token_encoder
-from .int8 import quantize_layers
 from .ragged import group_starts, padded_positions, plan_micro_batches
 from .text_encoders import build_encoder, encoder_layers
 
@@ -44,13 +43,11 @@ class SegmentEncoder(nn.Module):
         # Set by training: padded tokens of one forward whose graphs may be kept for backward; what
         # is beyond is computed again there, micro-batch by micro-batch. None keeps all.
         self.kept_tokens: int | None = None
-        self._quantized = False
+        # Set where its linear layers were replaced by layers in int8.
+        self.is_int8 = False
 
     def freeze(self, trained_layers: int = 0) -> None:
-        """Leave the encoder out of training, but for its last layers.
-
-        Args:
-            trained_layers: Last layers that stay trainable; 0 freezes the whole encoder.
+        """Leave the encoder out of training, but for this many of its last layers.
 
         Raises:
             ValueError: The encoder has fewer layers, or keeps them where none are found.
@@ -82,40 +79,10 @@ class SegmentEncoder(nn.Module):
             self.encoder.eval()
         return self
 
-    def quantize(self, segment_tokens: int) -> None:
-        """Compute the encoder's linear layers in int8 from here on; see `Int8Linear`.
-
-        Args:
-            segment_tokens: Tokens of a full segment.
-
-        Raises:
-            ValueError: The encoder is not on a CPU, or its layers were not found.
-        """
-        device = next(self.encoder.parameters()).device
-        if device.type != "cpu":
-            raise ValueError(f"int8 is for CPUs, and the encoder is on {device}")
-        quantize_layers(self.encoder, segment_tokens)
-        self._quantized = True
-
     @property
     def precision(self) -> str:
         """What the encoder computes in: "float32", "bfloat16", "float16" or "int8"."""
-        return "int8" if self._quantized else str(self.encoder.dtype).removeprefix("torch.")
-
-    def compile_layers(self, compiled: bool = True) -> None:
-        """Compile each of the encoder's layers when it first runs; the outputs stay the same.
-
-        Args:
-            compiled: False runs the layers as they were again.
-
-        Raises:
-            ValueError: The layers were not found.
-        """
-        for layer in encoder_layers(self.encoder):
-            if compiled:
-                layer.compile(dynamic=True)
-            else:
-                layer._compiled_call_impl = None
+        return "int8" if self.is_int8 else str(self.encoder.dtype).removeprefix("torch.")
 
     def forward(
         self,
@@ -163,15 +130,7 @@ class SegmentEncoder(nn.Module):
         return vectors, None if sums is None else sums.means()
 
     def plan(self, lengths: list[int], device: torch.device) -> list[list[int]]:
-        """The micro-batches of some segments.
-
-        Args:
-            lengths: Tokens of each segment.
-            device: Where they are encoded, which decides where `tokens_per_forward` is None.
-
-        Returns:
-            Indices into `lengths`, each once.
-        """
+        """The micro-batches of segments of these lengths: indices into them, each once."""
         return plan_micro_batches(lengths, self.tokens_of_a_pass(device), _MOST_PADDING)
 
     def tokens_of_a_pass(self, device: torch.device) -> int:
@@ -244,7 +203,7 @@ class _SentenceSums:
         return _Owners(*index.unique(return_inverse=True))
 
     def add(self, owners: _Owners, totals: Tensor) -> None:
-        """Take up the sums of the states of a rectangle by sentence, float32 (K, H)."""
+        """Add the sums of a rectangle's states by sentence, float32 (K, H)."""
         none = int(owners.sentences[0] < 0)
         self.parts.append(totals[none:])
         self.sentences_of_parts.append(owners.sentences[none:])

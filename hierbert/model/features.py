@@ -1,44 +1,41 @@
 """Features: numbers of a document beside its vectors, such as the words it holds.
 
-What a feature reads of a document follows from the document alone. What it has learnt of the
-training documents is in its buffers, tensors of a size that its settings fix, so that it is saved,
-hashed and moved with the model's weights. A feature that is registered here is one that checkpoints
-may hold.
+What a feature reads of a document follows from the document alone. What it learnt from the training
+documents is in its buffers, tensors of sizes that its settings fix, so that it is saved, hashed and
+moved with the model's weights. Checkpoints may hold any feature that is registered here.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
+from .heads import Structure, check_registered
 from .segmentation import SegmentedDocument
 
 
 class Feature(nn.Module):
-    """Something computed of a document; heads read it as ``vectors.features[name]``.
+    """Something computed from a document; heads read it as ``vectors.features[name]``.
 
     A subclass takes its settings as keyword arguments of plain values, which a checkpoint's
-    config keeps, and makes buffers of the sizes that they say.
-
-    Attributes:
-        name: Of the feature.
+    config keeps under `features`, and makes buffers of the sizes that they fix.
     """
 
     name: ClassVar[str]
 
     def fit(self, documents: Iterable[SegmentedDocument]) -> None:
-        """Learn from the training documents, into the buffers; by default there is nothing."""
+        """Learn from the training documents, into the buffers; by default nothing."""
 
     def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
-        """What `forward` needs of a batch, by any names; nothing of the buffers is read."""
+        """What `forward` needs of a batch, by any names; it does not read the buffers."""
         raise NotImplementedError
 
-    def forward(self, inputs: dict[str, Tensor], structure: object) -> Tensor:
+    def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
         """The feature of a batch, such as float (D, F).
 
         Args:
-            inputs: As `collate` gives them, on the model's device.
-            structure: `heads.Structure` of the batch.
+            inputs: As `collate` made them, on the model's device.
+            structure: Of the batch.
         """
         raise NotImplementedError
 
@@ -49,6 +46,27 @@ _Kind = TypeVar("_Kind", bound=type[Feature])
 
 
 def register_feature(feature: _Kind) -> _Kind:
-    """Make a feature known, as a class decorator."""
+    """Register a kind of feature, as a class decorator."""
     FEATURES[feature.name] = feature
     return feature
+
+
+def make_features(settings: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Feature]:
+    """The features of these settings, by name, not fitted.
+
+    Raises:
+        ValueError: A feature is not registered.
+    """
+    check_registered("feature", settings or {}, FEATURES)
+    return {name: FEATURES[name](**own) for name, own in (settings or {}).items()}
+
+
+def collate_features(
+    features: Mapping[str, Feature], documents: Sequence[SegmentedDocument]
+) -> dict[str, Tensor]:
+    """What features need of a batch, as arguments of `HierBertForDocuments.forward`."""
+    return {
+        f"features.{name}.{key}": value
+        for name, feature in features.items()
+        for key, value in feature.collate(documents).items()
+    }

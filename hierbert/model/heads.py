@@ -1,11 +1,11 @@
-"""Heads: they read a bundle of vectors, say which, and know nothing of text.
+"""Heads: each reads a bundle of vectors, gives scores and losses, and turns scores into answers.
 
-Each gives its scores and, where targets are there, a loss for each document. A document without
-targets has a loss of exactly 0 and no gradient, whatever its scores. A head that is registered here
-is one that checkpoints may hold; `HierBertForDocuments` names none of them.
+A document without targets has a loss of exactly 0 and no gradient, whatever its scores. Checkpoints
+may hold any head that is registered here; `HierBertForDocuments` names none of them.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -38,10 +38,16 @@ class Structure:
     sentence_segments: Tensor | None = None
     sentence_tokens: Tensor | None = None
 
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any]) -> "Structure":
+        """Those of a model's inputs that have these names."""
+        values: dict[str, Any] = {each.name: inputs.get(each.name) for each in fields(cls)}
+        return cls(**values)
+
 
 @dataclass
 class Vectors:
-    """What heads read of a batch.
+    """What heads read of a batch; D documents, P segments, N sentences, H hidden.
 
     Attributes:
         document: float (D, H).
@@ -49,7 +55,7 @@ class Vectors:
         segment_states: After the aggregator, float (P, H).
         structure: Which of them belong together.
         sentence: float32 (N, H); None where no head reads them.
-        features: What each `Feature` of the model gives, by its name.
+        features: The output of each `Feature` that a head reads, by its name.
     """
 
     document: Tensor
@@ -61,16 +67,17 @@ class Vectors:
 
 
 class Head(nn.Module):
-    """One question that a model answers from its vectors.
+    """One question that a model answers from its vectors; made from the model's config.
 
     Attributes:
-        name: Of the head and of its task, such as "classification". What it learns from is the
-            argument ``targets.NAME`` of `HierBertForDocuments.forward`.
-        verb: What it does to a document, as users ask for it: "classify".
-        attribute: Where it stands in a model, and so the prefix of its weights.
+        name: Of the head and of its task, such as "classification". Its targets are the argument
+            ``targets.NAME`` of `HierBertForDocuments.forward`.
+        verb: What users ask a model for: "classify".
+        attribute: The name of the head's module in a model, and so the prefix of its weights.
         reads: Of "document", "segment", "segment_states", "sentence" and the names of features;
             sentence vectors and features are only made for a head that reads them.
         level: Whether there is one row of scores for each document, or one for each sentence.
+        options_class: Of what `answer` takes as options; None where it takes none.
     """
 
     name: ClassVar[str]
@@ -78,6 +85,7 @@ class Head(nn.Module):
     attribute: ClassVar[str]
     reads: ClassVar[frozenset[str]]
     level: ClassVar[Literal["document", "sentence"]] = "document"
+    options_class: ClassVar[type | None] = None
 
     def forward(self, vectors: Vectors) -> Tensor:
         """Scores, float with a row for each document, or for each sentence."""
@@ -88,19 +96,17 @@ class Head(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The loss of each document, float32 (D,), and which documents count, bool (D,).
 
-        Args:
-            scores: As `forward` gives them.
-            targets: As the task collates them.
-            structure: Of the batch.
+        A document that does not count has a loss of exactly 0. `targets` are what the task's
+        `collate` makes.
         """
         raise NotImplementedError
 
     def loss_weight(self, config: HierBertConfig) -> float:
-        """Its loss's factor in the sum."""
+        """The factor of its loss in the sum."""
         return float(getattr(config, f"{self.name}_loss_weight", 1.0))
 
     def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
-        """Scores as they are answered with; what is learnt are those before."""
+        """The scores to answer with; losses read those before."""
         return scores
 
     def answer(
@@ -111,14 +117,14 @@ class Head(nn.Module):
         config: HierBertConfig,
         options: Any = None,
     ) -> dict[str, Any]:
-        """The fields that a row has for one document.
+        """The fields of a row for one document.
 
         Args:
             document: Of N sentences.
-            scores: Its own, float32 on the CPU: one row, or (N,).
+            scores: Those of the document, float32 on the CPU: one row, or (N,).
             sentence_vectors: float (N, H); None where the head reads none.
             config: The model's.
-            options: The head's own, such as how to summarize; None for those of the config.
+            options: An `options_class`; None for what the config says.
         """
         raise NotImplementedError
 
@@ -129,9 +135,19 @@ _Kind = TypeVar("_Kind", bound=type[Head])
 
 
 def register_head(head: _Kind) -> _Kind:
-    """Make a head known, as a class decorator; the order is that of weights and losses."""
+    """Register a kind of head, as a class decorator; models make theirs in this order."""
     HEADS[head.name] = head
     return head
+
+
+def check_registered(kind: str, names: Iterable[str], registry: Mapping[str, Any]) -> None:
+    """Refuse a head or a feature that is not registered, by its name."""
+    for name in names:
+        if name not in registry:
+            raise ValueError(
+                f"this model has a {kind} called {name!r}; those known here are "
+                f"{', '.join(registry) or 'none'}; import the module that registers it first"
+            )
 
 
 @register_head
@@ -160,7 +176,7 @@ class ClassificationHead(Head):
         self.output = nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(self, vectors: Vectors) -> Tensor:
-        """Logits, float (D, C), of the document vectors."""
+        """Logits, float (D, C)."""
         return self.output(self.dropout(self.norm(vectors.document)))
 
     def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
@@ -173,7 +189,7 @@ class ClassificationHead(Head):
         scores: Tensor,
         sentence_vectors: Tensor | None,
         config: HierBertConfig,
-        options: Any = None,
+        options: None = None,
     ) -> dict[str, Any]:
         """`label` or `labels`, and `probabilities`: see `label_answer`."""
         return label_answer(scores, config)
@@ -181,7 +197,7 @@ class ClassificationHead(Head):
     def losses(
         self, logits: Tensor, labels: Tensor, structure: Structure | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The loss of each document and which documents count.
+        """Cross-entropy; binary for several labels; the squared error for numbers.
 
         Args:
             logits: float (D, C).
@@ -190,9 +206,6 @@ class ClassificationHead(Head):
                 their own unit: the logits are compared with (label - mean) / scale.
                 NaN anywhere in a document's row leaves the document out.
             structure: Not read.
-
-        Returns:
-            Losses, float32 (D,), 0 for documents without label; labelled, bool (D,).
         """
         logits = logits.float()
         weights = None
@@ -235,6 +248,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
+    options_class = SummaryRule
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -260,13 +274,7 @@ class SummarizationHead(Head):
         self.output = nn.Linear(hidden, 1)
 
     def forward(self, vectors: Vectors) -> Tensor:
-        """Score all sentences of a batch.
-
-        Args:
-            vectors: Reads document vectors, segment states and sentence vectors.
-
-        Returns:
-            Scores (logits), float (N,).
+        """A score (logit) for each sentence of the batch, float (N,).
 
         Raises:
             ValueError: There are no sentence vectors, or it is not known where they belong.
@@ -282,7 +290,9 @@ class SummarizationHead(Head):
         segment_states, document_vectors = vectors.segment_states, vectors.document
         if len(sentence_vectors) == 0:
             # Every process must run every parameter, also for a batch of empty documents.
-            around = self._around(segment_states[:1]) + self._beside(document_vectors[:1])
+            around = self._from_segments(segment_states[:1]) + self._from_documents(
+                document_vectors[:1]
+            )
             place = sentence_vectors.new_zeros(1, 2 * POSITION_FEATURES + 1)
             nothing = sentence_vectors.new_zeros(1, sentence_vectors.shape[1])
             one = torch.ones_like(sentences_per_document[:1])
@@ -301,18 +311,18 @@ class SummarizationHead(Head):
             dim=1,
         )
         # Once a segment and a document, not once a sentence.
-        around = self._around(segment_states)[sentence_segments]
-        around = around + self._beside(document_vectors)[documents]
+        around = self._from_segments(segment_states)[sentence_segments]
+        around = around + self._from_documents(document_vectors)[documents]
         states = self._states(sentence_vectors, around, place)
         del around, place  # each as large as the sentence vectors of a long document
         return self._score(states, sentences_per_document[sentences_per_document > 0])
 
-    def _around(self, segment_states: Tensor) -> Tensor:
-        """What a segment says to its sentences, float (P, H)."""
+    def _from_segments(self, segment_states: Tensor) -> Tensor:
+        """Each segment's part in the states of its sentences, float (P, H)."""
         return self.from_segment(self.segment_norm(segment_states))
 
-    def _beside(self, document_vectors: Tensor) -> Tensor:
-        """What a document says to its sentences, float (D, H)."""
+    def _from_documents(self, document_vectors: Tensor) -> Tensor:
+        """Each document's part in the states of its sentences, float (D, H)."""
         return self.from_document(self.document_norm(document_vectors))
 
     def _states(self, sentences: Tensor, around: Tensor, place: Tensor) -> Tensor:
@@ -344,7 +354,7 @@ class SummarizationHead(Head):
     def losses(
         self, scores: Tensor, sentence_labels: Tensor, structure: Structure
     ) -> tuple[Tensor, Tensor]:
-        """The loss of each document: mean binary cross-entropy plus a listwise term.
+        """The mean binary cross-entropy of a document's sentences plus a listwise term.
 
         The listwise term is the divergence of the softmax of the scores from the labels'
         distribution (ListNet, Cao et al. 2007); a few positives among hundreds of sentences
@@ -355,9 +365,6 @@ class SummarizationHead(Head):
             sentence_labels: How much each sentence belongs into the summary, float (N,) in
                 [0, 1]; NaN in any sentence of a document leaves the document out.
             structure: Of the batch.
-
-        Returns:
-            Losses, float32 (D,), 0 for documents without labels; labelled, bool (D,).
         """
         sentences_per_document = structure.sentences_per_document
         scores = scores.float()

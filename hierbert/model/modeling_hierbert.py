@@ -21,8 +21,8 @@ from transformers.utils import ModelOutput, logging
 from .aggregation import Aggregator
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
-from .features import FEATURES, Feature
-from .heads import HEADS, Head, Structure, Vectors
+from .features import FEATURES, Feature, make_features
+from .heads import HEADS, Head, Structure, Vectors, check_registered
 from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
 from .saving import SavedWithCode
@@ -30,9 +30,9 @@ from .text_encoders import encoder_arguments
 
 _LOG = logging.get_logger(__name__)
 
-# Shorter names of `forward`'s arguments and of the output's fields, which came before there were
-# heads of other names. transformers' Trainer takes each argument of the signature whose name holds
-# "label" for one that every batch must have, so only `labels` stands there.
+# Other names of `forward`'s arguments, and of fields of its output, older than those by head.
+# transformers' Trainer takes each argument in the signature whose name holds "label" for one that
+# every batch must have, so that only `labels` stands there.
 _ARGUMENTS = {
     "sentence_labels": "targets.summarization",
     "labelled_documents": "documents.classification",
@@ -60,7 +60,7 @@ class HierBertModelOutput(ModelOutput):
 
 @dataclass
 class HierBertOutput(ModelOutput):
-    """Answers for each document, and what training needs; D documents, N sentences, C labels.
+    """Scores, losses and vectors; D documents, P segments, N sentences, C labels, H hidden.
 
     Attributes:
         loss: The weighted sum of all heads' losses, a scalar; None without targets.
@@ -69,9 +69,9 @@ class HierBertOutput(ModelOutput):
             `decoding.regression_values`.
         sentence_scores: Logits of all sentences one after the other, float (N,); None without
             a summarization head.
-        scores: What each head gives, by its name: those two, and those of other heads.
-        losses: Of each head that was given targets, by its name: the sum over the documents that
-            have some divided by their number; a scalar.
+        scores: Of each head, by its name: those two, and those of other heads.
+        losses: Of each head that was given targets, by its name: the mean over the documents
+            that have some; a scalar.
         sentences_per_document: int64 (D,): how to cut `sentence_scores`.
         document_vectors: float (D, H).
         segment_vectors: Before the aggregator, float (P, H).
@@ -90,17 +90,17 @@ class HierBertOutput(ModelOutput):
 
     @property
     def classification_loss(self) -> Tensor | None:
-        """The classification head's, a scalar; None without labels."""
+        """`losses` of the classification head; None without labels."""
         return (self.losses or {}).get("classification")
 
     @property
     def summarization_loss(self) -> Tensor | None:
-        """The summarization head's, a scalar; None without labels of sentences."""
+        """`losses` of the summarization head; None without labels of sentences."""
         return (self.losses or {}).get("summarization")
 
 
 class ZeroLinear(nn.Linear):
-    """A linear layer that starts at zero, so that what it adds is learnt from nothing."""
+    """A linear layer that starts at zero, so that at first it adds nothing."""
 
 
 class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
@@ -128,11 +128,7 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """`PreTrainedModel.from_pretrained`, which reads safetensors only unless told otherwise.
-
-        Raises:
-            OSError: There are no safetensors weights; a pickle could run code.
-        """
+        """Load as transformers does, but from safetensors alone: a pickle could run code."""
         kwargs.setdefault("use_safetensors", True)
         return super().from_pretrained(*args, **kwargs)
 
@@ -191,7 +187,7 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
             ValueError: A setting is out of its range, the encoder lacks weights, or it needs
                 code of its own repository.
         """
-        # Said, lest transformers ask at the terminal: such a model could not be rebuilt.
+        # Without this, transformers asks at the terminal; such a model could not be rebuilt.
         hub = {"revision": revision, "trust_remote_code": False}
         text_config = AutoConfig.from_pretrained(encoder, **hub)
         if getattr(text_config, "is_encoder_decoder", False):
@@ -264,7 +260,7 @@ class HierBertModel(HierBertPreTrainedModel):
         sentence_vectors: Tensor | None = None,
         **unused: Any,
     ) -> HierBertModelOutput:
-        """Encode documents, or take up vectors that were computed before.
+        """Encode documents, or go on from vectors that were computed before.
 
         Args:
             input_ids: Tokens of all segments, special tokens included, int64 (T,).
@@ -273,13 +269,10 @@ class HierBertModel(HierBertPreTrainedModel):
                 int64 (T,); None makes no sentence vectors.
             segments_per_document: At least 1 each, int64 (D,), with the sum P.
             sentences_per_document: 0 or more each, int64 (D,), with the sum N.
-            segment_vectors: float (P, H): instead of tokens, as this model gave them before,
-                in any precision.
-            sentence_vectors: float (N, H), beside those, where sentences are read.
+            segment_vectors: Instead of tokens, as this model made them before, in any
+                precision, float (P, H).
+            sentence_vectors: Beside those, where sentences are read, float (N, H).
             **unused: What only the heads read.
-
-        Returns:
-            `HierBertModelOutput`.
 
         Raises:
             ValueError: Neither tokens nor vectors were given, or sizes do not match.
@@ -304,18 +297,15 @@ class HierBertModel(HierBertPreTrainedModel):
             # Kept in float32, whatever the precision of the model that reads them.
             segment_vectors = segment_vectors.to(self.dtype)
             sentence_vectors = None if sentence_vectors is None else sentence_vectors.float()
-        if len(segment_vectors) != int(segments_per_document.sum()):
-            raise ValueError(
-                f"{len(segment_vectors)} segments do not match segments_per_document with the "
-                f"sum {int(segments_per_document.sum())}"
-            )
-        if sentence_vectors is not None and len(sentence_vectors) != int(
-            sentences_per_document.sum()
+        for name, vectors, counts in (
+            ("segments", segment_vectors, segments_per_document),
+            ("sentences", sentence_vectors, sentences_per_document),
         ):
-            raise ValueError(
-                f"{len(sentence_vectors)} sentences do not match sentences_per_document with the "
-                f"sum {int(sentences_per_document.sum())}"
-            )
+            if vectors is not None and len(vectors) != int(counts.sum()):
+                raise ValueError(
+                    f"{len(vectors)} {name} do not match {name}_per_document with the sum "
+                    f"{int(counts.sum())}"
+                )
         states, tokens = self.aggregator(segment_vectors, segments_per_document)
         document_vectors = group_mean(segment_vectors, segments_per_document)
         if self.from_document_token is not None and tokens is not None:
@@ -334,7 +324,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
     Attributes:
         heads: By name; each also stands under its own attribute (`classifier`, `summarizer`),
             which is None where the model has no such head.
-        features: What is computed of documents beside their vectors, by name.
+        features: What is computed from documents beside their vectors, by name.
     """
 
     # The loss divides by documents itself: see `documents.NAME` of `forward`.
@@ -343,23 +333,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
         self.hierbert = HierBertModel(config)
-        for name in config.head_names:
-            if name not in HEADS:
-                raise ValueError(
-                    f"this model has a head called {name!r}; those known here are "
-                    f"{', '.join(HEADS)}; import the module that registers it first"
-                )
+        check_registered("head", config.head_names, HEADS)
         for name, head in HEADS.items():
-            wanted = name in config.head_names
-            setattr(self, head.attribute, head(config) if wanted else None)
-        self.features = nn.ModuleDict()
-        for name, settings in (config.features or {}).items():
-            if name not in FEATURES:
-                raise ValueError(
-                    f"this model reads a feature called {name!r}; those known here are "
-                    f"{', '.join(FEATURES) or 'none'}; import the module that registers it first"
-                )
-            self.features[name] = FEATURES[name](**settings)
+            setattr(self, head.attribute, head(config) if name in config.head_names else None)
+        self.features = nn.ModuleDict(make_features(config.features))
         self.post_init()
 
     @property
@@ -369,15 +346,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         return {name: head for name, head in own.items() if head is not None}
 
     def features_of(self, heads: Sequence[str] | None = None) -> dict[str, Feature]:
-        """The features that heads read, by name.
-
-        Args:
-            heads: Their names; None for all.
-        """
-        asked = self.heads if heads is None else {name: self.heads[name] for name in heads}
-        read = frozenset().union(*(head.reads for head in asked.values()))
-        own = {name: cast(Feature, feature) for name, feature in self.features.items()}
-        return {name: feature for name, feature in own.items() if name in read}
+        """The features that some heads read, by name; `heads` of None are all."""
+        asked = self.heads if heads is None else heads
+        read = frozenset().union(*(self.heads[name].reads for name in asked))
+        return {n: cast(Feature, own) for n, own in self.features.items() if n in read}
 
     def forward(
         self,
@@ -397,28 +369,24 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         """Ask the heads about documents.
 
         Args:
-            input_ids: See `HierBertModel.forward`, as the next four.
+            input_ids: As `HierBertModel.forward` reads it, and so the other arguments of its.
             segment_lengths: int64 (P,).
             sentence_index: int64 (T,).
             segments_per_document: int64 (D,).
             sentences_per_document: int64 (D,).
             sentence_segments: Segment in which each sentence begins, counted through the
-                batch, int64 (N,); needed by heads that read sentences, as the next.
+                batch, int64 (N,); for heads that read sentences, as the next.
             sentence_tokens: Tokens of each sentence, int64 (N,).
-            segment_vectors: float (P, H), instead of tokens.
-            sentence_vectors: float (N, H), instead of tokens.
-            labels: What the classification head learns, see `ClassificationHead.losses`; the
-                same as ``targets.classification``.
-            heads: Which heads to run; None runs all that the model has. Sentence vectors and
-                features are only made for a head that reads them.
-            **others: ``targets.NAME``: what the head of that name learns (`sentence_labels` is
-                that of summarization). ``documents.NAME``: what to divide the sum of its losses
-                by; without it, the documents of this batch that have targets. Training across
-                batches and processes gives the number of the whole step. ``features.NAME.KEY``:
-                what a feature's `collate` gives.
-
-        Returns:
-            `HierBertOutput`.
+            segment_vectors: float (P, H).
+            sentence_vectors: float (N, H).
+            labels: Another name of ``targets.classification``.
+            heads: Names of the heads to run; None runs all that the model has. Sentence vectors
+                and features are only made for a head that reads them.
+            **others: ``targets.NAME``: what `Head.losses` of that head reads (`sentence_labels`
+                is another name of ``targets.summarization``). ``documents.NAME``: what to divide
+                the sum of its losses by, when a step has more batches or processes than this
+                one; without it, the documents of this batch that have targets.
+                ``features.NAME.KEY``: what `Feature.collate` made.
 
         Raises:
             ValueError: An input that a head needs is missing, sizes do not match, or there is
@@ -430,10 +398,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         inputs = {_ARGUMENTS.get(name, name): value for name, value in others.items()}
         if labels is not None:
             inputs["targets.classification"] = labels
+        known = {"targets": [*HEADS], "documents": [*HEADS], "features": [*FEATURES]}
         for name in inputs:
             kind, _, rest = name.partition(".")
-            known = {"targets": [*HEADS], "documents": [*HEADS], "features": [*FEATURES]}
-            if rest.split(".")[0] not in known.get(kind, []):
+            if rest.partition(".")[0] not in known.get(kind, []):
                 raise TypeError(f"{name!r} is no argument of HierBertForDocuments.forward")
         asked = {name: head for name, head in self.heads.items() if heads is None or name in heads}
         reads_sentences = any("sentence" in head.reads for head in asked.values())

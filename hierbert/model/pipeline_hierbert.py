@@ -1,8 +1,7 @@
 """transformers pipelines over the processor and the model: long documents in, answers out.
 
-They segment, batch by tokens (never by padding) and decode as `HierBertPredictor` does, so a
-document's answer does not depend on its neighbours here either. They do not choose between tasks:
-one pipeline asks one head.
+They segment, batch by tokens and answer as the rest of hierbert does, so that a document's answer
+does not depend on the others here either. One pipeline asks one head.
 """
 
 import os
@@ -12,20 +11,19 @@ from typing import Any
 
 from transformers import Pipeline
 
-from .answering import answer_batch
-from .configuration_hierbert import SUMMARY_BUDGETS, SUMMARY_ORDERS
+from .answering import Answered, answer_batch
 from .decoding import SummaryRule
 from .heads import HEADS
-from .processing_hierbert import DOCUMENTS_PER_CALL, TOKENS_PER_BATCH, batches_by_tokens
+from .processing_hierbert import TOKENS_PER_BATCH, batches_by_tokens
 from .segmentation import DocumentText, SegmentedDocument
-from .selection import Budget
+from .selection import SUMMARY_BUDGETS, Budget
 
 
 class DocumentPipeline(Pipeline):
-    """What both pipelines share: the processor, batches by tokens, one answer for each document.
+    """What all pipelines share; a subclass names its head and what may be set.
 
-    Loaded by name it brings its processor along. `batch_tokens` bounds the tokens of a batch of
-    documents (a longer document is a batch of its own), `batch_size` its documents.
+    `batch_tokens` bounds the tokens of a batch of documents (a longer document is a batch of its
+    own), `batch_size` its documents.
     """
 
     _load_processor = True
@@ -65,35 +63,23 @@ class DocumentPipeline(Pipeline):
             ValueError: A setting is unknown or not allowed, or the model's numbers are not finite.
         """
         before, _, after = self._sanitize_parameters(**settings)
-        before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
+        tokens = {**self._preprocess_params, **before}.get("batch_tokens", TOKENS_PER_BATCH)
         most = self._batch_size if batch_size is None else batch_size
         if most is not None and most < 1:
             raise ValueError(f"batch_size={most} is not allowed: at least 1")
-        if isinstance(inputs, str):
-            return next(self._answers([inputs], most, before, after))
-        answers = self._answers(inputs, most, before, after)
+        one = isinstance(inputs, str)
+        after = {**self._postprocess_params, **after}
+        answers = self._answers([inputs] if one else inputs, most, tokens, after)
+        if one:
+            return next(answers)
         return list(answers) if isinstance(inputs, (list, tuple)) else answers
 
     def _answers(
-        self,
-        documents: Iterable[DocumentText],
-        most: int | None,
-        before: dict[str, Any],
-        after: dict[str, Any],
+        self, documents: Iterable[DocumentText], most: int | None, tokens: int, after: dict
     ) -> Iterator[dict[str, Any]]:
-        limit = before.get("batch_tokens", TOKENS_PER_BATCH)
-        for batch in batches_by_tokens(self._segmented(documents), limit, most):
+        segmented = self.processor.segment_each(documents)
+        for batch in batches_by_tokens(segmented, tokens, most):
             yield from self.run_single(batch, {}, {}, after)
-
-    def _segmented(self, documents: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
-        waiting: list[DocumentText] = []
-        for document in documents:
-            waiting.append(document)
-            if len(waiting) == DOCUMENTS_PER_CALL:
-                yield from self.processor.segment(waiting)
-                waiting = []
-        if waiting:
-            yield from self.processor.segment(waiting)
 
     def _sanitize_parameters(
         self, **settings: Any
@@ -125,19 +111,14 @@ class DocumentPipeline(Pipeline):
         """One answer for each document of a batch."""
         answers = []
         for one in outputs["answered"]:
-            fields = one.fields(self.model, {self._head: self._options(settings)})
-            omission = one.document.omission
-            omitted = {"omission": asdict(omission)} if omission else {}
-            answers.append({**self._answer(fields), **omitted})
+            answer = self._answer(one, **settings)
+            if one.document.omission:
+                answer["omission"] = asdict(one.document.omission)
+            answers.append(answer)
         return answers
 
-    def _options(self, settings: dict[str, Any]) -> Any:
-        """What the head is to be asked with."""
-        return None
-
-    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The head's fields as this pipeline gives them."""
-        return fields
+    def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
+        return answered.fields(self.model)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and the processor, which transformers' own pipelines leave out."""
@@ -155,8 +136,8 @@ class DocumentClassificationPipeline(DocumentPipeline):
 
     _head = "classification"
 
-    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """With the likeliest label's probability as its score."""
+    def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
+        fields = answered.fields(self.model)
         if "probabilities" in fields and "label" in fields:
             fields["score"] = fields["probabilities"][fields["label"]]
         return fields
@@ -181,20 +162,14 @@ class DocumentSummarizationPipeline(DocumentPipeline):
         budget = {name: after.pop(name) for name in SUMMARY_BUDGETS if name in after}
         if budget:
             after["budget"] = Budget(**budget)
-        if after.get("order", "document") not in SUMMARY_ORDERS:
-            raise ValueError(
-                f"order={after['order']!r} is not allowed; choose from {', '.join(SUMMARY_ORDERS)}"
-            )
-        if not 0 <= after.get("redundancy", 0) <= 1:
-            raise ValueError(f"redundancy={after['redundancy']} is not allowed: 0 to 1")
+        self._rule(after)
         return before, forward, after
 
-    def _options(self, settings: dict[str, Any]) -> SummaryRule:
-        """How to summarize: the model's own way, but for what is given."""
-        return replace(SummaryRule.from_config(self.model.config), **settings)
+    def _rule(self, changes: dict[str, Any]) -> SummaryRule:
+        return replace(SummaryRule.from_config(self.model.config), **changes)
 
-    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """With plain sentences."""
+    def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
+        fields = answered.fields(self.model, self._rule(settings))
         fields["sentences"] = [asdict(sentence) for sentence in fields["sentences"]]
         return fields
 

@@ -1,9 +1,7 @@
-"""Texts to a model's inputs, and a model's outputs to labels and sentences.
-
-The counterpart of a tokenizer for whole documents: `HierBertForDocuments` reads what it returns.
-"""
+"""Texts to a model's inputs: the counterpart of a tokenizer for whole documents."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,13 +9,22 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .configuration_hierbert import HierBertConfig
+from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import DocumentText, SegmentedDocument, Segmenter
 
 # Of a batch of documents, where nothing else is asked for.
 TOKENS_PER_BATCH = 16_384
-# A call of the tokenizer takes so many.
-DOCUMENTS_PER_CALL = 32
+# Of the tokenizer.
+_DOCUMENTS_PER_CALL = 32
+# Settings of a processor, which are in its model's config too.
+SEGMENTATION_SETTINGS = (
+    "max_tokens_per_segment",
+    "overlap_sentences",
+    "max_segments",
+    "max_segments_policy",
+    "list_unit",
+)
 
 
 class HierBertProcessor(SavedWithCode, ProcessorMixin):
@@ -25,11 +32,12 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
 
     Args:
         tokenizer: The encoder's fast tokenizer.
-        max_tokens_per_segment: See `Segmenter`, as the next four.
+        max_tokens_per_segment: As `Segmenter` takes it, and so the next four.
         overlap_sentences: Sentences repeated at the start of the next segment.
         max_segments: Most segments of a document; None for no limit.
         max_segments_policy: "head", "tail", "head_tail" or "spread".
         list_unit: "sentences" or "segments".
+        features: Settings of the features that the model's heads read, by name.
 
     Raises:
         ValueError: The tokenizer is not a fast one, or a segment has no room.
@@ -43,6 +51,7 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         max_segments: int | None = None,
         max_segments_policy: str = "head",
         list_unit: str = "sentences",
+        features: dict[str, dict] | None = None,
         **kwargs: Any,
     ) -> None:
         self.max_tokens_per_segment = max_tokens_per_segment
@@ -50,39 +59,35 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         self.max_segments = max_segments
         self.max_segments_policy = max_segments_policy
         self.list_unit = list_unit
+        self.features = features
         super().__init__(tokenizer, **kwargs)
-        self._segmenter = Segmenter(
-            tokenizer,
-            max_tokens_per_segment=max_tokens_per_segment,
-            overlap_sentences=overlap_sentences,
-            max_segments=max_segments,
-            max_segments_policy=max_segments_policy,
-            list_unit=list_unit,
-        )
+        own = {name: getattr(self, name) for name in SEGMENTATION_SETTINGS}
+        self._segmenter = Segmenter(tokenizer, **own)
+        self._features = make_features(features)
 
     @classmethod
     def from_config(
         cls, tokenizer: PreTrainedTokenizerBase, config: HierBertConfig
     ) -> "HierBertProcessor":
-        """The processor that goes with a model: its segmentation is in the model's config."""
-        return cls(
-            tokenizer,
-            max_tokens_per_segment=config.segment_tokens,
-            overlap_sentences=config.overlap_sentences,
-            max_segments=config.max_segments,
-            max_segments_policy=config.max_segments_policy,
-            list_unit=config.list_unit,
-        )
+        """The processor of a model, whose config holds the same settings."""
+        own = {name: getattr(config, name) for name in SEGMENTATION_SETTINGS}
+        return cls(tokenizer, **own, features=config.features)
 
     def to_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What `save_pretrained` writes: the settings, without the segmenter built from them."""
+        """The settings, for `save_pretrained`, without what is made of them."""
         values = super().to_dict(*args, **kwargs)
-        values.pop("_segmenter", None)
-        return values
+        made = ["_segmenter", "_features", *(() if self.features else ("features",))]
+        return {name: value for name, value in values.items() if name not in made}
 
     def segment(self, documents: Sequence[DocumentText]) -> list[SegmentedDocument]:
         """Cut documents into segments; see `Segmenter.__call__`."""
         return self._segmenter(documents)
+
+    def segment_each(self, documents: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
+        """Cut documents into segments as they come; there may be no end of them."""
+        coming = iter(documents)
+        while part := list(islice(coming, _DOCUMENTS_PER_CALL)):
+            yield from self.segment(part)
 
     def __call__(self, documents: DocumentText | Sequence[DocumentText]) -> BatchFeature:
         """Make a batch of documents.
@@ -92,7 +97,8 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
                 or segments.
 
         Returns:
-            What `collate` returns, as a `BatchFeature` (so that `.to(device)` works).
+            The tensors of `collate`, and those that features need, in a `BatchFeature` (so that
+            `.to(device)` works).
 
         Raises:
             ValueError: There is no document at all.
@@ -101,7 +107,8 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
             documents = [documents]
         if not len(documents):
             raise ValueError("there is no document to make a batch of: give at least one text")
-        return BatchFeature(collate(self.segment(documents)))
+        segmented = self.segment(documents)
+        return BatchFeature(collate(segmented) | collate_features(self._features, segmented))
 
 
 def batches_by_tokens(
@@ -140,15 +147,14 @@ def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
         int64 tensors: `input_ids` (T,), `sentence_index` (T,), `segment_lengths` (P,), and
         those of `collate_structure`.
     """
-    sentences = [len(document.sentence_spans) for document in documents]
-    shifted, before = [], 0
-    for document, count in zip(documents, sentences, strict=True):
+    indices, before = [], 0
+    for document in documents:
         index = document.sentence_index.long()
-        shifted.append(torch.where(index >= 0, index + before, index))
-        before += count
+        indices.append(torch.where(index >= 0, index + before, index))
+        before += len(document.sentence_spans)
     return {
         "input_ids": torch.cat([document.input_ids for document in documents]).long(),
-        "sentence_index": torch.cat(shifted),
+        "sentence_index": torch.cat(indices),
         "segment_lengths": torch.cat([document.segment_lengths for document in documents]),
         **collate_structure(documents),
     }
@@ -164,14 +170,13 @@ def collate_structure(documents: Sequence[SegmentedDocument]) -> dict[str, Tenso
         int64 tensors: `segments_per_document` (D,), `sentences_per_document` (D,),
         `sentence_segments` (N,) counted through the batch, `sentence_tokens` (N,).
     """
-    segments = [len(document.segment_lengths) for document in documents]
-    home, before = [], 0
-    for document, count in zip(documents, segments, strict=True):
-        home.append(document.sentence_segments + before)
-        before += count
+    segments, before = [], 0
+    for document in documents:
+        segments.append(document.sentence_segments + before)
+        before += len(document.segment_lengths)
     return {
-        "segments_per_document": torch.tensor(segments),
+        "segments_per_document": torch.tensor([len(d.segment_lengths) for d in documents]),
         "sentences_per_document": torch.tensor([len(d.sentence_spans) for d in documents]),
-        "sentence_segments": torch.cat(home),
+        "sentence_segments": torch.cat(segments),
         "sentence_tokens": torch.cat([document.sentence_tokens for document in documents]),
     }

@@ -1,7 +1,7 @@
 """What a saved model has beside its weights, so that it loads where hierbert is not installed.
 
-That is its code, file by file, and the names by which transformers finds it. This file travels
-with the others, so that a model that was loaded elsewhere can be saved there too. It never touches
+That is its code, file by file, and the names by which transformers finds it. This file travels with
+the others, so that a model that was loaded elsewhere can be saved there too. It never touches
 weights. Invariant: the same folder gives the same bytes.
 """
 
@@ -20,13 +20,6 @@ FOLDER_MARK = "./"
 _CONFIG, _PROCESSOR, _TOKENIZER = "config.json", "processor_config.json", "tokenizer_config.json"
 # What a tokenizer notes of how it was loaded here; elsewhere it is wrong.
 _LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")
-_SEGMENTATION = (
-    "max_tokens_per_segment",
-    "overlap_sentences",
-    "max_segments",
-    "max_segments_policy",
-    "list_unit",
-)
 _HUB = ("commit_message", "commit_description", "private", "token", "revision", "create_pr")
 
 
@@ -73,7 +66,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
     """The files that make a model folder loadable without hierbert.
 
     Args:
-        folder: Of a saved model, of any of hierbert's formats, or of a part of it.
+        folder: Of a saved model, of any of hierbert's formats, or of a part of one.
 
     Returns:
         File name to content: the code files, and `config.json`, `processor_config.json` and
@@ -87,7 +80,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
     from .configuration_hierbert import HierBertConfig
     from .modeling_hierbert import HierBertForDocuments, HierBertModel
     from .pipeline_hierbert import PIPELINES, STANDARD_PIPELINES
-    from .processing_hierbert import HierBertProcessor
+    from .processing_hierbert import SEGMENTATION_SETTINGS, HierBertProcessor
 
     classes = {
         "AutoConfig": HierBertConfig,
@@ -114,7 +107,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
         files[_CONFIG] = _dumped(config)
     # The first format has no file for the processor.
     if processor is not None or (config is not None and tokenizer is not None):
-        own = {name: value for name, value in (config or {}).items() if name in _SEGMENTATION}
+        own = {n: v for n, v in (config or {}).items() if n in SEGMENTATION_SETTINGS}
         if not own.get("max_tokens_per_segment"):
             own.pop("max_tokens_per_segment", None)
         processor = {
@@ -130,10 +123,7 @@ def completed_files(folder: Path) -> dict[str, bytes]:
 
 
 def complete_folder(folder: Path) -> None:
-    """Make a model folder loadable without hierbert, here or copied to the Hub by hand.
-
-    Args:
-        folder: Of a saved model, or of a part of it.
+    """Write `completed_files` into their folder, as far as it has others.
 
     Raises:
         OSError: A file cannot be read or written.

@@ -6,14 +6,13 @@ sentence lies in a segment, and where a limit on segments leaves any out, `Omiss
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from .segment_limit import Omission, Unit, choose_segments, measure_omission
 from .sentences import Span, split_sentences
 
 DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
@@ -26,6 +25,24 @@ _CLAUSE_ENDS = frozenset(",;:)]}—–") | _CLOSED_CLAUSE_ENDS
 # Long texts are tokenized in parts of about this many characters, cut between sentences, so that
 # the tokenizer's own memory stays small.
 _CHARACTERS_PER_CALL = 50_000
+
+
+@dataclass(frozen=True)
+class Omission:
+    """What `max_segments` left out of a document.
+
+    Attributes:
+        segments: Segments that are not read.
+        sentences: Sentences that are not wholly read: those left out, and those longer than a
+            segment of which a part is left out.
+        tokens: Tokens in no segment that is read.
+        characters: Characters of the sentences, or their parts, left out.
+    """
+
+    segments: int = 0
+    sentences: int = 0
+    tokens: int = 0
+    characters: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,19 @@ class SegmentedDocument:
         return [self.text[start:end] for start, end in self.sentence_spans]
 
 
+@dataclass(frozen=True)
+class _Unit:
+    """A sentence, or a piece of one that is longer than a segment: tokens [first, last).
+
+    An empty segment of the caller is a unit without tokens of the sentence -1.
+    """
+
+    sentence: int
+    first: int
+    last: int
+    span: Span
+
+
 class Segmenter:
     """Cuts documents into segments for one tokenizer.
 
@@ -74,7 +104,6 @@ class Segmenter:
         max_segments: Most segments of a document; None for no limit.
         max_segments_policy: Which stay: "head", "tail", "head_tail" or "spread".
         list_unit: What the items of a list of strings are: "sentences" or "segments".
-        splitter: Text to sentence spans: sorted, disjoint, with only white space between.
 
     Raises:
         ValueError: The tokenizer gives no character offsets, or a segment has no room.
@@ -89,7 +118,6 @@ class Segmenter:
         max_segments: int | None = None,
         max_segments_policy: str = "head",
         list_unit: str = "sentences",
-        splitter: Callable[[str], list[Span]] = split_sentences,
     ) -> None:
         if not tokenizer.is_fast:
             raise ValueError(
@@ -100,7 +128,6 @@ class Segmenter:
         self.max_segments = max_segments
         self.max_segments_policy = max_segments_policy
         self.list_unit = list_unit
-        self.splitter = splitter
         self.prefix_ids, self.suffix_ids = _special_ids(tokenizer)
         self._not_in_text = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         if not self.prefix_ids and not self.suffix_ids:
@@ -127,20 +154,19 @@ class Segmenter:
             of special tokens and no sentence.
         """
         prepared = [self._sentences(document) for document in documents]
-        calls: list[tuple[int, int, str]] = []
-        for number, (text, spans, _) in enumerate(prepared):
-            calls += [(number, start, text[start:end]) for start, end in _parts(text, spans)]
+        parts = [
+            (number, start, _SURROGATES.sub("\ufffd", text[start:end]))
+            for number, (text, spans, _) in enumerate(prepared)
+            for start, end in _parts(text, spans)
+        ]
         tokens: list[tuple[list[int], list[int], list[int]]] = [([], [], []) for _ in prepared]
-        encodings = self._encode([_SURROGATES.sub("\ufffd", part) for _, _, part in calls])
-        for (number, shift, _), (ids, offsets) in zip(calls, encodings, strict=True):
+        encoded = self._encode([part for _, _, part in parts])
+        for (number, shift, _), (ids, offsets) in zip(parts, encoded, strict=True):
             all_ids, starts, ends = tokens[number]
             all_ids += ids
             starts += [start + shift for start, _ in offsets]
             ends += [end + shift for _, end in offsets]
-        return [
-            self._pack(text, spans, forced, *encoded)
-            for (text, spans, forced), encoded in zip(prepared, tokens, strict=True)
-        ]
+        return [self._pack(*document, *own) for document, own in zip(prepared, tokens, strict=True)]
 
     def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         if not texts:
@@ -176,7 +202,7 @@ class Segmenter:
         sentence of the segment after it.
         """
         if isinstance(document, str):
-            return document, self.splitter(document), []
+            return document, split_sentences(document), []
         spans: list[Span] = []
         forced: list[tuple[int, int]] = []
         items: list[str] = []
@@ -187,7 +213,7 @@ class Segmenter:
                 forced.append((len(spans), position))
             for part in own:
                 if isinstance(item, str) and self.list_unit == "segments":
-                    spans += [(a + position, b + position) for a, b in self.splitter(part)]
+                    spans += [(a + position, b + position) for a, b in split_sentences(part)]
                 else:
                     # The caller's own sentence, also when it is blank: indices must agree.
                     spans.append((position, position + len(part)))
@@ -212,9 +238,9 @@ class Segmenter:
         segments = self._fill(_with_empty_segments(units, forced, len(spans), len(text)), forced)
         omission = None
         if self.max_segments is not None and len(segments) > self.max_segments:
-            kept = choose_segments(len(segments), self.max_segments, self.max_segments_policy)
+            kept = _choose_segments(len(segments), self.max_segments, self.max_segments_policy)
             chosen = [segments[index] for index in kept]
-            omission = measure_omission(len(segments), chosen, units)
+            omission = _measure_omission(len(segments), chosen, units)
             segments = chosen
         # Sentences are counted anew where some were left out.
         new_index: dict[int, int] = {}
@@ -253,9 +279,9 @@ class Segmenter:
 
     def _units(
         self, text: str, spans: list[Span], starts: list[int], ends: list[int]
-    ) -> list[Unit]:
+    ) -> list[_Unit]:
         """Sentences as units; those longer than a segment in pieces."""
-        units: list[Unit] = []
+        units: list[_Unit] = []
         first = 0
         for sentence, (start, end) in enumerate(spans):
             # A token belongs to the first sentence that ends after the token starts: tokens of
@@ -271,7 +297,7 @@ class Segmenter:
             # White space around a sentence may be tokens too, and fill a piece of their own.
             edges = [start, *(min(max(starts[cut], start), end) for cut in cuts[1:-1]), end]
             units += [
-                Unit(sentence, cuts[i], cuts[i + 1], (edges[i], edges[i + 1]))
+                _Unit(sentence, cuts[i], cuts[i + 1], (edges[i], edges[i + 1]))
                 for i in range(len(cuts) - 1)
             ]
             first = last
@@ -302,10 +328,10 @@ class Segmenter:
                 between_characters = cut
         return between_words or between_characters or full
 
-    def _fill(self, units: list[Unit], forced: list[tuple[int, int]]) -> list[list[Unit]]:
+    def _fill(self, units: list[_Unit], forced: list[tuple[int, int]]) -> list[list[_Unit]]:
         """Units into segments, greedily and in order."""
         begins = {-1, *(sentence for sentence, _ in forced)}
-        segments: list[list[Unit]] = [[]]
+        segments: list[list[_Unit]] = [[]]
         used = 0
         for position, unit in enumerate(units):
             size = unit.last - unit.first
@@ -323,10 +349,10 @@ class Segmenter:
             used += size
         return segments
 
-    def _repeat(self, segment: list[Unit], following: Unit) -> list[Unit]:
+    def _repeat(self, segment: list[_Unit], following: _Unit) -> list[_Unit]:
         """The last sentences of a segment that fit into the next one before `following`."""
         room = self.room - (following.last - following.first)
-        repeated: list[Unit] = []
+        repeated: list[_Unit] = []
         sentences: set[int] = set()
         for unit in reversed(segment):
             # The sentence that goes on in the next segment is no repetition.
@@ -341,8 +367,8 @@ class Segmenter:
 
 
 def _with_empty_segments(
-    units: list[Unit], forced: list[tuple[int, int]], sentences: int, characters: int
-) -> list[Unit]:
+    units: list[_Unit], forced: list[tuple[int, int]], sentences: int, characters: int
+) -> list[_Unit]:
     """The units of a document and, in their places, one for each empty segment of the caller."""
     nexts = [sentence for sentence, _ in forced[1:]] + [sentences]
     empty = [
@@ -352,7 +378,7 @@ def _with_empty_segments(
     ]
     if not empty:
         return units
-    both = [Unit(-1, 0, 0, (position, position)) for _, position in empty] + units
+    both = [_Unit(-1, 0, 0, (position, position)) for _, position in empty] + units
     places = [(sentence, 0) for sentence, _ in empty] + [(unit.sentence, 1) for unit in units]
     return [both[index] for index in sorted(range(len(both)), key=places.__getitem__)]
 
@@ -381,3 +407,29 @@ def _parts(text: str, spans: list[Span]) -> list[Span]:
     if spans and start < len(text):
         parts.append((start, len(text)))
     return parts
+
+
+def _choose_segments(count: int, limit: int, policy: str) -> list[int]:
+    """Indices of the segments that stay, ascending."""
+    if policy == "head":
+        return list(range(limit))
+    if policy == "tail":
+        return list(range(count - limit, count))
+    if policy == "head_tail":
+        head = (limit + 1) // 2
+        return [*range(head), *range(count - (limit - head), count)]
+    if limit == 1:
+        return [count // 2]
+    return [round(index * (count - 1) / (limit - 1)) for index in range(limit)]
+
+
+def _measure_omission(total: int, chosen: list[list[_Unit]], units: list[_Unit]) -> Omission:
+    """What is in none of the chosen segments."""
+    kept = {id(unit) for segment in chosen for unit in segment}
+    lost = [unit for unit in units if id(unit) not in kept]
+    return Omission(
+        segments=total - len(chosen),
+        sentences=len({unit.sentence for unit in lost}),
+        tokens=sum(unit.last - unit.first for unit in lost),
+        characters=sum(unit.span[1] - unit.span[0] for unit in lost),
+    )

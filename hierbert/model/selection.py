@@ -1,4 +1,4 @@
-"""Turns sentence scores into a summary within a budget, in pure Python.
+"""From sentence scores to the sentences of a summary within a budget, in pure Python.
 
 The model, every baseline and the oracle select through this module, so that they are compared at
 equal length. It does not score sentences and does not join them.
@@ -7,15 +7,19 @@ Invariant: a selection never costs more than its limit, with one exception that 
 `select_sentences`: a document of which no sentence fits is summarized by its best sentence.
 """
 
+import heapq
 import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from .marginal_relevance import SimilarityToSelected, by_marginal_relevance
-
-ORDERS = ("document", "score")
+SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
+SUMMARY_ORDERS = ("document", "score")
+# Sentences compared at once for their marginal relevance: at first, and at most.
+_LEAST_COMPARED = 4
+_MOST_COMPARED = 1024
 
 # Scripts written without spaces between words, as (first, last) code points in ascending order.
 # Korean is absent on purpose: it is written with spaces.
@@ -42,36 +46,22 @@ _UNSPACED_STARTS = tuple(first for first, _ in _UNSPACED_RANGES)
 _UNSPACED = re.compile(
     "[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _UNSPACED_RANGES) + "]"
 )
-_OUTER_PUNCTUATION = re.compile(r"^[\W_]+|[\W_]+$")
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether a character belongs to a script that puts no spaces between words.
-
-    Args:
-        character: One character.
-
-    Returns:
-        True for Chinese and Japanese characters, Thai, Lao, Khmer and Burmese.
-    """
+    """Whether a character is of a script without spaces: Chinese, Japanese, Thai, Lao, ..."""
     code = ord(character)
     position = bisect_right(_UNSPACED_STARTS, code) - 1
     return position >= 0 and code <= _UNSPACED_RANGES[position][1]
 
 
 def count_words(text: str) -> int:
-    """Count the words of a text the way a length budget counts them.
+    """The number of words of a text, as a length budget counts them.
 
     A word is a run of characters between white space. In scripts without spaces (Chinese,
     Japanese, Thai, Lao, Khmer, Burmese) each letter counts as a word, combining marks and
     punctuation do not; what stands between such letters counts as one word where it has a letter
     or a digit, such as a Latin name in a Chinese sentence.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The number of words, 0 for a blank text.
     """
     if text.isascii() or not _UNSPACED.search(text):
         return len(text.split())
@@ -82,21 +72,21 @@ def count_words(text: str) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a summary may be: exactly one of these is set.
+    """How long a summary may be: exactly one of `SUMMARY_BUDGETS`.
 
     Attributes:
-        max_sentences: At most this many sentences.
         max_words: At most this many words, as `count_words` counts them.
+        max_sentences: At most this many sentences.
         max_tokens: At most this many tokens of the encoder, special tokens not counted.
         max_characters: At most this many characters of the sentences joined by one character.
         ratio: At most this part of the document's words, above 0 and at most 1.
 
     Raises:
-        ValueError: If none or several are set, or a value is not allowed.
+        ValueError: None or several are set, or a value is not allowed.
     """
 
-    max_sentences: int | None = None
     max_words: int | None = None
+    max_sentences: int | None = None
     max_tokens: int | None = None
     max_characters: int | None = None
     ratio: float | None = None
@@ -105,7 +95,7 @@ class Budget:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(given) != 1:
             raise ValueError(
-                f"a budget has exactly one of {', '.join(vars(self))}; "
+                f"a budget has exactly one of {', '.join(SUMMARY_BUDGETS)}; "
                 f"got {', '.join(f'{name}={value!r}' for name, value in given.items()) or 'none'}"
             )
         ((name, value),) = given.items()
@@ -125,14 +115,7 @@ class Budget:
         return "words"
 
     def limit(self, texts: Sequence[str]) -> int:
-        """The greatest total of `sentence_costs` that a summary of a document may have.
-
-        Args:
-            texts: The document's sentences; only a ratio depends on them.
-
-        Returns:
-            The limit, at least 1, in the unit of `sentence_costs`.
-        """
+        """The greatest total of `sentence_costs` of a summary of these sentences, at least 1."""
         if self.ratio is not None:
             # The small addition undoes rounding: 0.29 * 100 is 28.999999999999996.
             return max(1, int(self.ratio * sum(map(count_words, texts)) + 1e-9))
@@ -148,7 +131,7 @@ def sentence_costs(
 
     Args:
         texts: The document's sentences.
-        budget: The budget, of which only the unit matters here.
+        budget: Only its unit matters here.
         token_counts: The number of tokens of each sentence; needed for ``max_tokens`` only.
 
     Returns:
@@ -156,7 +139,7 @@ def sentence_costs(
         length, for the character that joins it to the next.
 
     Raises:
-        ValueError: If tokens are to be counted and `token_counts` is missing or of other length.
+        ValueError: Tokens are to be counted and `token_counts` is missing or of another length.
     """
     if budget.unit == "sentences":
         return [1] * len(texts)
@@ -173,6 +156,22 @@ def sentence_costs(
     return [max(1, int(count)) for count in token_counts]
 
 
+class SimilarityToSelected(Protocol):
+    """How similar sentences are to those that one selection has selected so far."""
+
+    def select(self, index: int) -> None:
+        """Note that a sentence was selected."""
+
+    def nearest(self, indices: Sequence[int], first: int) -> Sequence[float]:
+        """The greatest cosine of each given sentence to the selected ones, a finite number.
+
+        Args:
+            indices: At least one sentence.
+            first: How many of the selected ones, in the order of selection, to leave out; fewer
+                than there are.
+        """
+
+
 def select_sentences(
     scores: Sequence[float],
     costs: Sequence[int],
@@ -181,8 +180,6 @@ def select_sentences(
     order: str = "document",
     redundancy: float = 0.0,
     similarity: Callable[[], SimilarityToSelected] | None = None,
-    block_ngrams: int = 0,
-    texts: Sequence[str] | None = None,
     selectable: Sequence[bool] | None = None,
 ) -> list[int]:
     """Select sentences greedily by score until the budget is spent.
@@ -207,136 +204,17 @@ def select_sentences(
         limit: What may be spent, from `Budget.limit`.
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
-        similarity: Makes what tells the similarity of sentences to selected ones, anew for
-            this selection (`hierbert.model.decoding.Cosines` of sentence vectors); needed with
-            `redundancy`.
-        block_ngrams: Pass over a sentence that shares this many words in a row with a selected
-            one; 0 is off. It suits short documents, not long ones.
-        texts: The sentences, needed with `block_ngrams`.
+        similarity: Makes what compares sentences with selected ones, anew for this selection
+            (`hierbert.model.decoding.Cosines` of sentence vectors); needed with `redundancy`.
         selectable: Which sentences may be selected; all when None.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.
 
     Raises:
-        ValueError: If a length or a value is not allowed, or a score is not finite.
+        ValueError: A length or a value is not allowed, or a score is not finite.
     """
     values = [float(score) for score in scores]
-    _check_inputs(values, costs, limit, order, redundancy, similarity, block_ngrams, texts)
-    if selectable is None:
-        candidates = list(range(len(values)))
-    elif len(selectable) == len(values):
-        candidates = [index for index in range(len(values)) if selectable[index]]
-    else:
-        raise ValueError(f"{len(values)} scores, but selectable for {len(selectable)} sentences")
-    candidates.sort(key=lambda index: -values[index])  # stable: ties stay in document order
-    if not candidates:
-        return []
-    if min(costs[index] for index in candidates) > limit:
-        return [candidates[0]]
-
-    repeats = _Repeats(texts, block_ngrams)
-    if similarity is None or redundancy == 0:
-        selected = _by_score(candidates, costs, limit, repeats)
-    else:
-        selected = by_marginal_relevance(
-            candidates, values, costs, limit, redundancy, similarity(), repeats.accepts
-        )
-    return sorted(selected) if order == "document" else selected
-
-
-def select_within(
-    scores: Sequence[float],
-    texts: Sequence[str],
-    budget: Budget,
-    *,
-    token_counts: Sequence[int] | None = None,
-    order: str = "document",
-    redundancy: float = 0.0,
-    similarity: Callable[[], SimilarityToSelected] | None = None,
-    block_ngrams: int = 0,
-    selectable: Sequence[bool] | None = None,
-) -> list[int]:
-    """Select sentences of a document within a budget: costs, limit and selection in one call.
-
-    Args:
-        scores: One finite score per sentence.
-        texts: The document's sentences.
-        budget: How long the summary may be.
-        token_counts: Tokens of each sentence, needed for a budget of ``max_tokens``.
-        order, redundancy, similarity, block_ngrams, selectable: As in `select_sentences`.
-
-    Returns:
-        Indices of the selected sentences.
-
-    Raises:
-        ValueError: As `sentence_costs` and `select_sentences`.
-    """
-    return select_sentences(
-        scores,
-        sentence_costs(texts, budget, token_counts),
-        budget.limit(texts),
-        order=order,
-        redundancy=redundancy,
-        similarity=similarity,
-        block_ngrams=block_ngrams,
-        texts=texts,
-        selectable=selectable,
-    )
-
-
-def _plain_words(text: str) -> list[str]:
-    """Words without case and outer punctuation; letters of scripts without spaces stand alone."""
-    spaced = _UNSPACED.sub(lambda match: f" {match[0]} ", text.casefold())
-    pieces = (_OUTER_PUNCTUATION.sub("", piece) for piece in spaced.split())
-    return [piece for piece in pieces if piece]
-
-
-class _Repeats:
-    """Remembers the n-grams of the selected sentences; does nothing when `size` is 0."""
-
-    def __init__(self, texts: Sequence[str] | None, size: int) -> None:
-        self.texts = texts
-        self.size = size
-        self.seen: set[tuple[str, ...]] = set()
-
-    def accepts(self, index: int) -> bool:
-        """Whether a sentence shares no n-gram with those accepted before; then remembers it."""
-        if self.size == 0 or self.texts is None:
-            return True
-        words = _plain_words(self.texts[index])
-        ngrams = set(zip(*(words[start:] for start in range(self.size)), strict=False))
-        if not self.seen.isdisjoint(ngrams):
-            return False
-        self.seen |= ngrams
-        return True
-
-
-def _by_score(
-    candidates: list[int], costs: Sequence[int], limit: int, repeats: _Repeats
-) -> list[int]:
-    cheapest = min(costs[index] for index in candidates)
-    selected: list[int] = []
-    left = limit
-    for index in candidates:
-        if left < cheapest:
-            break
-        if costs[index] <= left and repeats.accepts(index):
-            selected.append(index)
-            left -= costs[index]
-    return selected
-
-
-def _check_inputs(
-    values: list[float],
-    costs: Sequence[int],
-    limit: int,
-    order: str,
-    redundancy: float,
-    similarity: Callable[[], SimilarityToSelected] | None,
-    block_ngrams: int,
-    texts: Sequence[str] | None,
-) -> None:
     for index, value in enumerate(values):
         if not math.isfinite(value):
             raise ValueError(f"score of sentence {index} is {value}: scores must be finite")
@@ -346,16 +224,102 @@ def _check_inputs(
         raise ValueError(f"a cost is {min(costs)}: costs must be at least 0")
     if limit < 1:
         raise ValueError(f"limit={limit} is not allowed: at least 1")
-    if order not in ORDERS:
-        raise ValueError(f"order={order!r} is not allowed: one of {', '.join(ORDERS)}")
-    if not 0 <= redundancy <= 1:
-        raise ValueError(f"redundancy={redundancy!r} is not allowed: from 0 to 1")
     if redundancy > 0 and similarity is None:
         raise ValueError(f"redundancy={redundancy!r} needs similarity, which is missing")
-    if block_ngrams < 0:
-        raise ValueError(f"block_ngrams={block_ngrams!r} is not allowed: at least 0")
-    if block_ngrams > 0 and (texts is None or len(texts) != len(values)):
-        got = "none" if texts is None else str(len(texts))
-        raise ValueError(
-            f"block_ngrams needs one text per score: {len(values)} scores, {got} texts"
+    if selectable is not None and len(selectable) != len(values):
+        raise ValueError(f"{len(values)} scores, but selectable for {len(selectable)} sentences")
+
+    candidates = [i for i in range(len(values)) if selectable is None or selectable[i]]
+    candidates.sort(key=lambda index: -values[index])  # stable: ties stay in document order
+    if not candidates:
+        return []
+    if min(costs[index] for index in candidates) > limit:
+        return [candidates[0]]
+    if similarity is None or redundancy == 0:
+        selected = _by_score(candidates, costs, limit)
+    else:
+        selected = _by_marginal_relevance(
+            candidates, values, costs, limit, redundancy, similarity()
         )
+    return sorted(selected) if order == "document" else selected
+
+
+def _by_score(candidates: list[int], costs: Sequence[int], limit: int) -> list[int]:
+    cheapest = min(costs[index] for index in candidates)
+    selected: list[int] = []
+    left = limit
+    for index in candidates:
+        if left < cheapest:
+            break
+        if costs[index] <= left:
+            selected.append(index)
+            left -= costs[index]
+    return selected
+
+
+def _by_marginal_relevance(
+    candidates: list[int],
+    values: list[float],
+    costs: Sequence[int],
+    limit: int,
+    redundancy: float,
+    similarity: SimilarityToSelected,
+) -> list[int]:
+    """Greedy selection by marginal relevance that compares no more sentences than it must.
+
+    What a sentence is worth only falls while others are selected, so that its last known worth
+    is an upper bound (lazy greedy, Minoux 1978): the one on top of a heap is the best of all as
+    soon as its worth is up to date. Those that come to the top out of date are compared with
+    the selected ones together, twice as many each time until one can be selected.
+    """
+    lowest = min(values[index] for index in candidates)
+    spread = max(values[index] for index in candidates) - lowest
+    worth = {
+        index: (1 - redundancy) * (values[index] - lowest) / spread if spread > 0 else 0.0
+        for index in candidates
+    }
+    closeness = dict.fromkeys(candidates, 0.0)
+    compared = dict.fromkeys(candidates, 0)  # with how many of the selected, the first ones
+    heap = [(-worth[index], index) for index in candidates]
+    heapq.heapify(heap)
+    selected: list[int] = []
+    left = limit
+    together = _LEAST_COMPARED
+    while heap:
+        best = heap[0][1]
+        if costs[best] > left:
+            heapq.heappop(heap)  # what does not fit now never will: the budget only shrinks
+        elif compared[best] == len(selected):
+            heapq.heappop(heap)
+            selected.append(best)
+            similarity.select(best)
+            left -= costs[best]
+            together = _LEAST_COMPARED
+        else:
+            stale: dict[int, list[int]] = {}
+            for _ in range(min(together, len(heap))):
+                index = heapq.heappop(heap)[1]
+                if costs[index] <= left:
+                    stale.setdefault(compared[index], []).append(index)
+            for known, indices in stale.items():
+                if known < len(selected):
+                    _compare(indices, known, similarity, closeness)
+                for index in indices:
+                    compared[index] = len(selected)
+                    value = worth[index] - redundancy * closeness[index]
+                    heapq.heappush(heap, (-value, index))
+            together = min(2 * together, _MOST_COMPARED)
+    return selected
+
+
+def _compare(
+    indices: list[int], first: int, similarity: SimilarityToSelected, closeness: dict[int, float]
+) -> None:
+    """Bring up to date how close sentences are to the nearest of the selected ones."""
+    nearest = similarity.nearest(indices, first)
+    if len(nearest) != len(indices):
+        raise ValueError(f"similarity gave {len(nearest)} values for {len(indices)} sentences")
+    for index, value in zip(indices, nearest, strict=True):
+        if math.isnan(value):
+            raise ValueError(f"similarity of sentence {index} to selected ones is not a number")
+        closeness[index] = max(closeness[index], float(value))

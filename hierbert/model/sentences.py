@@ -22,6 +22,13 @@ from typing import NamedTuple
 Span = tuple[int, int]
 """Start and end of a sentence: offsets in characters, the end exclusive."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# --- Data: characters and words.
+
 # Terminators that need white space behind them, for they also stand inside words and numbers.
 _WEAK = ".!?…‼‽⁇⁈⁉⸮\u037e"
 # Terminators of scripts that may leave no space behind them: CJK, Arabic, Syriac, Armenian,
@@ -30,14 +37,49 @@ _STRONG = (
     "。！？．｡︒﹒﹖﹗؟۔܀܁܂։।॥෴။។៕።፧፨᙮᠃᠉༎᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿"
     "꓿꘎꘏꛳꛷꡶꡷꣎꣏꧈꧉꩝꩞꩟꫰꫱꯫\U00011047\U00011048\U000110c0\U000110c1\U000111c5\U000111c6"
 )
-# Line breaks as `str.splitlines` knows them.
 _BULLETS = "•▪◦●■‣∙⁃"
+# Line breaks as `str.splitlines` knows them.
 _BREAKS = r"\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
 # Joiners and marks that take no room, and so hide between a terminator and the space behind it.
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\ufe0f"
 _CLOSERS = r"\"'”’»›)\]}」』】〉》）］｝〕〗〞*_" + _INVISIBLE
 _OPENERS = "\"'“‘«‹„‚([{「『【〈《（［｛〔〖〝`*_¿¡" + _INVISIBLE
 _OPENERS_AND_CURRENCIES = _OPENERS + "$£€¥"
+# A sentence does not start with one of these; the comma may come from tokenized text.
+_NO_START = frozenset(",;:)]}%&=/、，；：）］｝」』】؛،")
+
+# Never the end of a sentence.
+_TITLES = _words(
+    "mr mrs ms dr prof messrs mme mlle st rev hon gen col capt lt sgt cpl maj cmdr adm gov sen rep "
+    "pres supt fr e.g i.e eg ie cf viz vs v c.f resp incl esp i.c q.v vgl bzw z.b d.h sog inkl "
+    "sra srta dott sig mgr p.ex p.ej т.е डॉ"
+)
+# Not the end before a number, a numeral or a lone letter.
+_NUMBERED = _words(
+    "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
+    "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
+    "tel ext nr nn núm n.º § ed eds rule reg subsec subd amend lib bd"
+)
+# Page, circa, versus, clause: a capital or a number may follow them.
+_SINGLE_LETTERS = frozenset("pcvl")
+_MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec")
+# May end a sentence, if the next word looks like the first of one.
+_ENDERS = _words(
+    "inc corp ltd co cos llc plc bros jr sr esq al ph.d m.sc b.sc ll.m ll.b dept univ assn assoc "
+    "ave blvd rd mt ft hwy intl natl mfg dist ste proc conf trans int symp acad inst sci supp "
+    "gmbh s.a ud uds av usw etc"
+)
+
+# --- Sizes.
+
+_MAX_WORD_CHARACTERS = 30  # no abbreviation is longer
+_MAX_ENUMERATOR_CHARACTERS = 24
+_SAMPLE_CHARACTERS = 1_000_000  # of the text, for the cues of its layout
+_MAX_WRAP_WIDTH = 160  # characters; longer lines are paragraphs, not wrapped text
+_MIN_WRAP_WIDTH = 20
+
+# --- Patterns.
+
 _T = f"[{re.escape(_WEAK + _STRONG)}]"
 
 # One candidate: terminators, also spaced ones (". . ."), and the closing quotes, brackets and
@@ -81,34 +123,6 @@ _ENUMERATOR = re.compile(
     r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,5}|[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})",
     re.IGNORECASE,
 )
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Never the end of a sentence.
-_TITLES = _words(
-    "mr mrs ms dr prof messrs mme mlle st rev hon gen col capt lt sgt cpl maj cmdr adm gov sen rep "
-    "pres supt fr e.g i.e eg ie cf viz vs v c.f resp incl esp i.c q.v vgl bzw z.b d.h sog inkl "
-    "sra srta dott sig mgr p.ex p.ej т.е डॉ"
-)
-# Not the end before a number, a numeral or a lone letter.
-_NUMBERED = _words(
-    "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
-    "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
-    "tel ext nr nn núm n.º § ed eds rule reg subsec subd amend lib bd"
-)
-# Page, circa, versus, clause: a capital or a number may follow them.
-_SINGLE_LETTERS = frozenset("pcvl")
-_LIST_MARKS = (":", ";")
-_MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec")
-# May end a sentence, if the next word looks like the first of one.
-_ENDERS = _words(
-    "inc corp ltd co cos llc plc bros jr sr esq al ph.d m.sc b.sc ll.m ll.b dept univ assn assoc "
-    "ave blvd rd mt ft hwy intl natl mfg dist ste proc conf trans int symp acad inst sci supp "
-    "gmbh s.a ud uds av usw etc"
-)
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
 # Capitalized and without a vowel: Pvt, Blvd, Sgt; h and m would take in "Shh" and "Hmm".
 _CONSONANTS = re.compile("[B-DF-HJ-NP-TV-Z][bcdfgjklnpqrstvwxz]{1,3}")
@@ -126,13 +140,9 @@ _STARTER = re.compile(
     r"Her|My|Your|Also|Each|Both|Some|Most|Many|Such|Under|Given|Let|Who|Following|Using|Shares)"
     r"(?:['’]\w{1,2})?,?\s[a-z]"
 )
-# A sentence does not start with one of these; the comma may come from tokenized text.
-_NO_START = frozenset(",;:)]}%&=/、，；：）］｝」』】؛،")
-_MAX_WORD_CHARACTERS = 30  # no abbreviation is longer
-_MAX_ENUMERATOR_CHARACTERS = 24
-_SAMPLE_CHARACTERS = 1_000_000  # of the text, for the cues of its layout
-_MAX_WRAP_WIDTH = 160  # characters; longer lines are paragraphs, not wrapped text
-_MIN_WRAP_WIDTH = 20
+
+
+# --- Rules.
 
 
 class _Layout(NamedTuple):
@@ -362,8 +372,9 @@ def _is_abbreviation(
     if word.isdecimal():
         if alone:  # "4 . 0"
             return first.isdecimal()
-        listed = (
-            len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in _LIST_MARKS
+        listed = len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in (
+            ":",
+            ";",
         )
         return listed or (len(word) <= 2 and _MONTH_NAME.match(text, position) is not None)
     if alone:  # tokenized text keeps the periods of most abbreviations with their words

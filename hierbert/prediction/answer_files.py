@@ -40,8 +40,9 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
 
     Returns:
         `id`, then `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`, `start`,
-        `end`, `score`), `document_vector`, `segment_vectors`, `segment_spans`, and
-        `omission` where a limit on segments left something out.
+        `end`, `score`), the fields of heads of other kinds, `document_vector`,
+        `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left
+        something out.
     """
     row: dict[str, Any] = {"id": document_id}
     for name in ("label", "labels", "probabilities", "summary"):
@@ -50,6 +51,7 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
             row[name] = value
     if prediction.sentences is not None:
         row["sentences"] = [vars(sentence) for sentence in prediction.sentences]
+    row |= prediction.others
     for name in ("document_vector", "segment_vectors", "segment_spans"):
         value = getattr(prediction, name)
         if value is not None:
@@ -223,7 +225,7 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "segment_spans": pa.list_(pa.list_(pa.int64())),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
-    return pa.schema([(name, types[name]) for name in row])
+    return pa.schema([(name, types.get(name) or pa.array([own]).type) for name, own in row.items()])
 
 
 def _encodable(row: dict[str, Any]) -> dict[str, Any]:

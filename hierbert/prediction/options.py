@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hierbert.errors import ConfigError, flag_setting
+from hierbert.model.selection import SUMMARY_BUDGETS as BUDGETS
 from hierbert.prediction.answer_files import FORMATS, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from hierbert.vectors.cache import CacheOptions
 
-BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")

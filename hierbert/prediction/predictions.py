@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hierbert.model.decoding import SummarySentence
-from hierbert.model.segment_limit import Omission
+from hierbert.model.segmentation import Omission
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from hierbert.loading.building import build_from_encoder
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.model.answering import Answered, answer_batch
+from hierbert.model.configuration_hierbert import NO_HEADS
 from hierbert.model.decoding import SummaryRule
 from hierbert.model.heads import HEADS
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -205,9 +206,8 @@ class HierBert(PushToHubMixin):
             if setting not in known:
                 near = did_you_mean(setting, known)
                 raise ConfigError(f"{setting} is no setting of a model{near}")
-        headless = {"classification": False, "summarization": False}
         model, processor = build_from_encoder(
-            name, revision, f"encoder {name}", {**headless, **settings}
+            name, revision, f"encoder {name}", {**NO_HEADS, **settings}
         )
         made = cls(model.to(find_device(device)), processor)
         made.settings = {"model.encoder": name, "model.encoder_revision": revision}
@@ -307,17 +307,13 @@ class HierBert(PushToHubMixin):
         Raises:
             ConfigError: A value is not allowed.
         """
-        own = SummaryRule.from_config(self.model.config)
-        given = {name: value for name, value in (budget or {}).items() if value is not None}
-        order = own.order if order is None else order
-        redundancy = own.redundancy if redundancy is None else redundancy
-        if order not in ("document", "score"):
-            raise ConfigError(f"order={order!r} is not allowed; choose from document, score")
-        if not 0 <= redundancy <= 1:
-            raise ConfigError(f"redundancy={redundancy} is not allowed: 0 to 1")
+        limits = {name: value for name, value in (budget or {}).items() if value is not None}
+        given = {"order": order, "redundancy": redundancy}
+        changes: dict[str, Any] = {name: own for name, own in given.items() if own is not None}
         try:
-            budget_given = Budget(**given) if given else own.budget
-            return replace(own, budget=budget_given, order=order, redundancy=redundancy)
+            if limits:
+                changes["budget"] = Budget(**limits)
+            return replace(SummaryRule.from_config(self.model.config), **changes)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
@@ -325,7 +321,7 @@ class HierBert(PushToHubMixin):
         self,
         texts: str | Iterable[DocumentText],
         tasks: Sequence[str] | None = None,
-        rule: SummaryRule | None = None,
+        rule: Any = None,
         segment_vectors: bool = False,
     ) -> Iterator[Prediction]:
         """Stream predictions; each document is encoded once for all tasks.
@@ -333,7 +329,8 @@ class HierBert(PushToHubMixin):
         Args:
             texts: As for `classify`; read as they are needed, so they may have no end.
             tasks: Of "classify", "summarize", "embed"; None for all the model's heads.
-            rule: How to summarize; None for the model's own way.
+            rule: How to answer, such as a `SummaryRule`, for the head that takes such options;
+                None for the model's own way.
             segment_vectors: Whether "embed" gives those too.
 
         Yields:
@@ -346,10 +343,9 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory for a batch.
         """
         asked = self.check_tasks(tasks)
-        options = {"summarization": rule or self.summary_rule()}
         documents = document_texts(texts)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
-        return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
+        return self._predictions(documents, heads, rule, _EMBED in asked, segment_vectors)
 
     def evaluate(
         self,
@@ -379,14 +375,11 @@ class HierBert(PushToHubMixin):
             DataError: A column is missing, a label is unknown, or nothing can be scored.
             RunError: The device has too little memory.
         """
-        asked = {"classification": label_column, "summarization": summary_column}
-        tasks = [task for task in tasks_of_model(self.model.config) if asked.get(task.name, task)]
-        columns = Columns(
-            text_column,
-            label_column if "classification" in self.model.heads else None,
-            summary_column if "summarization" in self.model.heads else None,
-            id_column,
-        )
+        given = {"label": label_column, "summary": summary_column}
+        tasks = tasks_of_model(self.model.config)
+        tasks = [task for task in tasks if task.column is None or given[task.column] is not None]
+        targets = {task.column: given[task.column] for task in tasks if task.column is not None}
+        columns = Columns(text_column, id=id_column, **targets)
         examples = load_examples(documents, columns, role="documents", encoding=encoding)
         prepared = prepare_documents(examples, self.processor, tasks)
         answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
@@ -420,7 +413,7 @@ class HierBert(PushToHubMixin):
         self,
         documents: Iterator[DocumentText],
         heads: list[str],
-        options: dict[str, Any],
+        rule: Any,
         embed: bool,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
@@ -429,7 +422,7 @@ class HierBert(PushToHubMixin):
                 self.vectors.refresh()
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
                 for one in self._answer(batch, heads):
-                    fields = one.fields(self.model, options)
+                    fields = one.fields(self.model, rule)
                     if embed:
                         fields["document_vector"] = one.document_vector.tolist()
                     if embed and segment_vectors:

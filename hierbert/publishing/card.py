@@ -1,9 +1,9 @@
 """The model card: what a run knows of its model, as a page with metadata for the Hub.
 
-Here are the facts; the words are in `card.md.jinja` and in the templates of the tasks. It invents
-nothing: what the run does not hold is said to be unknown, or left to the author in lines that begin
-with TODO. Invariant: the same model folder and run give the same bytes, so that pushing again
-without a change changes nothing.
+Here are the facts; the words are in `card.md.jinja` and in the templates beside the tasks. It
+invents nothing: what the run does not hold is said to be unknown, or left to the author in lines
+that begin with TODO. Invariant: the same model folder and run give the same bytes, so that pushing
+again without a change changes nothing.
 """
 
 import re
@@ -16,7 +16,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hierbert.config import RunConfig
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.publishing.card_tasks import CARD_TASKS, percent
 from hierbert.publishing.runs import (
     OPTIONAL_RESULTS,
     Run,
@@ -27,6 +26,8 @@ from hierbert.publishing.runs import (
     public_settings,
 )
 from hierbert.settings import dump_config
+from hierbert.tasks import task as task_module
+from hierbert.tasks.task import tasks_of_model
 
 # The oldest that hierbert is made for, as its pyproject.toml says.
 TRANSFORMERS = "5.10"
@@ -63,13 +64,13 @@ def render_card(source: CardSource) -> str:
             values raise what formatting them raises, such as TypeError.
     """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent, Path(task_module.__file__).parent]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"fmt": format, "cell": cell, "fenced": fenced, "percent": percent}
+    environment.filters |= {"fmt": format, "cell": cell, "fenced": fenced, "percent": _percent}
     facts = _facts(source)
     for task in facts["tasks"]:
         template = environment.get_template(task["template"])
@@ -82,12 +83,12 @@ def _facts(source: CardSource) -> dict[str, Any]:
     config, run = source.config, source.run
     settings, known = (run.config, run.results) if run is not None else (None, None)
     results = {"scores": {}, **dict.fromkeys(OPTIONAL_RESULTS), **(known or {})}
-    tasks = [facts for of in CARD_TASKS if (facts := of(config, results)) is not None]
+    tasks = [task.card(config, results) for task in tasks_of_model(config)]
     evaluated = _evaluated(tasks, settings, results)
     corpus = dataset_id(settings.data.train) if settings else None
     metadata = ModelCardData(
         library_name="transformers",
-        pipeline_tag=tasks[0]["hub_task"],
+        pipeline_tag=next((task["hub_task"] for task in tasks if task["hub_task"]), None),
         tags=["hierbert", "long-documents", "hierarchical-transformers"]
         + [tag for task in tasks for tag in task["tags"]],
         license=source.license,
@@ -140,7 +141,13 @@ def _evaluated(
         )
         for task in tasks
         for metric in task["metrics"]
+        if task["hub_task"] and metric.hub_type
     ]
+
+
+def _percent(value: float) -> str:
+    """A share x 100, with one decimal."""
+    return f"{100 * value:.1f}"
 
 
 def cell(text: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
@@ -47,6 +48,7 @@ class Classification(Task):
     """
 
     name = "classification"
+    column = "label"
 
     def __init__(self, label_map: LabelMap) -> None:
         self.label_map = label_map
@@ -54,21 +56,21 @@ class Classification(Task):
         self.auto_metric = _AUTO_METRICS[self.problem_type]
 
     @property
+    @override
     def bounded_metric(self) -> str:
-        """Of a regression, r2."""
         return "r2" if self.problem_type == "regression" else self.auto_metric
 
     @property
+    @override
     def stratifies(self) -> bool:
-        """Single labels do: numbers and lists held as strings (csv) look like class names.
-
-        Each that occurs once would stay in training.
-        """
+        # Numbers and lists held as strings (csv) look like class names, and each that occurs once
+        # would stay in training.
         return self.problem_type == "single_label"
 
     @classmethod
+    @override
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification | None":
-        """See `Task.learn`; there are labels where `data.label_column` is set."""
+        """There are labels where `data.label_column` is set."""
         data = config.data
         if data.label_column is None:
             if data.label_separator is not None:
@@ -79,15 +81,15 @@ class Classification(Task):
         )
 
     @classmethod
+    @override
     def of_model(cls, config: HierBertConfig) -> "Classification":
-        """See `Task.of_model`."""
         kind = config.problem_type or f"single_label{_SUFFIX}"
         kind = kind.removesuffix(_SUFFIX)
         names = [config.id2label[number] for number in range(config.num_labels)]
         return cls(LabelMap([] if kind == "regression" else names, kind))
 
+    @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
-        """See `Task.model_settings`."""
         regression = self.problem_type == "regression"
         names = self.label_map.names or ["value"]
         values: dict[str, Any] = {
@@ -107,8 +109,9 @@ class Classification(Task):
             values["class_weights"] = balanced_weights(self.label_map, train)
         return values
 
+    @override
     def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
-        """See `Task.continued`: the labels are the same; numbers keep their unit."""
+        # Where the labels are the same; numbers keep their unit.
         before = Classification.of_model(config).label_map
         if (before.names, before.problem_type) != (self.label_map.names, self.problem_type):
             return None
@@ -116,27 +119,29 @@ class Classification(Task):
             return {"label_mean": config.label_mean, "label_scale": config.label_scale}
         return {}
 
+    @override
     def encode(self, example: Example) -> Any:
-        """See `LabelMap.encode`."""
         return self.label_map.encode(example)
 
+    @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
-        """Refuse numbers that a model's 32-bit arithmetic turns into infinity."""
         if self.problem_type == "regression":
             check_numbers(self.label_map, splits, config.label_mean, config.label_scale)
 
+    @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        """How many documents have no label."""
         unlabelled = sum(example.label is None for example in examples)
         return f"{unlabelled:,} without a label" if unlabelled else None
 
+    @override
     def plain(self, target: Any) -> Any:
-        """Names, for the numbers of all labels change when one is added."""
+        # The numbers of all labels change when one is added.
         names = self.label_map.names
         if target is None or not names:
             return target
         return [names[number] for number in target] if isinstance(target, list) else names[target]
 
+    @override
     def collate(self, targets: Sequence[Any], documents: Sequence[SegmentedDocument]) -> Tensor:
         """int64 (D,) for single_label, float32 (D, C) for multi_label, float32 (D,) otherwise."""
         if self.problem_type == "single_label":
@@ -150,6 +155,7 @@ class Classification(Task):
             )
         return table
 
+    @override
     def keep(self, answered: Answered, document: PreparedDocument, config: HierBertConfig) -> Any:
         """C logits; of a regression, the number in the unit of the labels."""
         logits = answered.scores[self.name]
@@ -157,14 +163,15 @@ class Classification(Task):
             logits = regression_values(logits, config)
         return logits.tolist()
 
+    @override
     def metrics(self) -> list[str]:
-        """See `Task.metrics`."""
         return [metric.name for metric in metrics_of(self.problem_type)]
 
+    @override
     def score(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
     ) -> dict[str, float]:
-        """See `Task.score`; figures of logits that are not finite are nan."""
+        """The scores; nan where a logit is not finite."""
         logits, references = self._labelled(documents, kept)
         if not len(references):
             return {}
@@ -181,6 +188,7 @@ class Classification(Task):
         )
         return scores
 
+    @override
     def calibrate(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
     ) -> dict[str, Any]:
@@ -196,6 +204,7 @@ class Classification(Task):
             "{before:.4f} -> {after:.4f})".format(**fitted),
         }
 
+    @override
     def report(self, scored: Scored) -> dict[str, Any]:
         """Baselines, figures of each label, intervals, and how many documents have each label."""
         counts = Counter[Any]()
@@ -229,8 +238,30 @@ class Classification(Task):
         )
         return entries
 
+    @override
+    def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
+        facts = super().card(config, results)
+        per_label = (results["per_label"] or {}).get("labels", [])
+        return facts | {
+            "template": "classification.md.jinja",
+            "hub_task": "text-classification",
+            "tags": ["document-classification", "text-classification"],
+            "metrics": [metric for metric in facts["metrics"] if metric.hub_type is not None],
+            "has_figures": any(metric.hub_type for metric in facts["metrics"]),
+            "baselines": {
+                baseline.title: results[baseline.name]
+                for baseline in LABEL_BASELINES
+                if self.problem_type in baseline.problem_types and results[baseline.name]
+            },
+            "kind": self.problem_type,
+            "answer": "labels" if self.problem_type == "multi_label" else "label",
+            "labels": [config.id2label[number] for number in range(config.num_labels)],
+            "counts": results["label_counts"],
+            "supports": {row["label"]: row["support"] for row in per_label},
+        }
+
+    @override
     def tables(self, results: dict[str, Any]) -> Iterable[str]:
-        """Figures beside those of the baseline."""
         scores = results["scores"]
         shown = [
             metric
@@ -255,8 +286,8 @@ class Classification(Task):
             + grid(rows)
         )
 
+    @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
-        """The labels and their probabilities."""
         true, names = document.targets[self.name], self.label_map.names
         if self.problem_type == "regression":
             return [f"  value: {kept[0]:.4g} (true: {true})"]

@@ -13,17 +13,17 @@ from hierbert.data.document import Example
 from hierbert.errors import (
     ConfigError,
     DataError,
-    Setting,
-    config_setting,
     did_you_mean,
     quote,
     quote_all,
+    setting_name,
     type_name,
 )
 
 LARGEST_NUMBER = 3.4028234663852886e38
 """Of a regression's labels: the largest number of 32 bits, in which models calculate."""
 PROBLEM_TYPES = ("single_label", "multi_label", "regression")
+_LABEL_TYPE = setting_name("label_type")
 
 
 class LabelMap:
@@ -75,7 +75,6 @@ class LabelMap:
         separator: str | None = None,
         *,
         field: str = "label",
-        setting: Setting = config_setting,
     ) -> "LabelMap":
         """Learn the labels of a training corpus; examples without a label are passed over.
 
@@ -85,7 +84,6 @@ class LabelMap:
                 or a separator is given, else single_label; never regression.
             separator: What splits a string into several labels, such as ``;``.
             field: The column that holds the labels, for messages.
-            setting: How the user writes the settings that messages advise to change.
 
         Returns:
             A map whose names are sorted: by value when all are whole numbers, else as strings.
@@ -97,8 +95,7 @@ class LabelMap:
         """
         if problem_type not in ("auto", *PROBLEM_TYPES):
             raise ConfigError(
-                f"{setting('label_type')}: {problem_type!r} is not one of "
-                f"auto, {', '.join(PROBLEM_TYPES)}"
+                f"{_LABEL_TYPE}: {problem_type!r} is not one of auto, {', '.join(PROBLEM_TYPES)}"
             )
         everything = list(examples)
         labelled = [example for example in everything if example.label is not None]
@@ -110,12 +107,12 @@ class LabelMap:
             several = kind == "list" or separator is not None
             problem_type = "multi_label" if several else "single_label"
             if not several:
-                _refuse_fractions(labelled, field, setting)
+                _refuse_fractions(labelled, field)
         if kind == "list" and problem_type != "multi_label":
             raise DataError(
                 f"{labelled[0].location}: column {field!r} holds the list "
                 f"{quote(labelled[0].label)}, which {problem_type} does not allow; "
-                f"set {setting('label_type')} to multi_label"
+                f"set {_LABEL_TYPE} to multi_label"
             )
         learned = cls([], problem_type, separator, field=field)
         if problem_type == "regression":
@@ -134,10 +131,7 @@ class LabelMap:
         return cls(_sorted(names), problem_type, separator, field=field)
 
     def encode(self, example: Example) -> int | list[int] | float | None:
-        """Turn an example's label into numbers.
-
-        Args:
-            example: Any example, of the training corpus or another.
+        """Turn the label of an example, of the training corpus or another, into numbers.
 
         Returns:
             single_label: the label's number. multi_label: the labels' numbers, sorted, each once;
@@ -161,27 +155,6 @@ class LabelMap:
                 )
             numbers.append(self._number_of[name])
         return numbers[0] if self.problem_type == "single_label" else sorted(set(numbers))
-
-    def counts(self, examples: Iterable[Example]) -> dict[str, int]:
-        """Count the examples that have each label.
-
-        Args:
-            examples: Examples whose labels are all among `names`.
-
-        Returns:
-            Each name, in order, with its number of examples; empty for regression.
-
-        Raises:
-            DataError: As `encode` does.
-        """
-        counts = dict.fromkeys(self.names, 0)
-        if self.problem_type != "regression":
-            for example in examples:
-                numbers = self.encode(example)
-                for number in numbers if isinstance(numbers, list) else [numbers]:
-                    if number is not None:
-                        counts[self.names[int(number)]] += 1
-        return counts
 
     def _names_of(self, example: Example) -> list[str]:
         label = example.label
@@ -245,7 +218,7 @@ def _common_kind(examples: list[Example], field: str) -> str:
     return "list" if "a list" in kinds else "scalar"
 
 
-def _refuse_fractions(examples: list[Example], field: str, setting: Setting) -> None:
+def _refuse_fractions(examples: list[Example], field: str) -> None:
     """Refuse to take measurements for classes: numbers, of which some have a fractional part."""
     fraction = None
     for example in examples:
@@ -260,7 +233,7 @@ def _refuse_fractions(examples: list[Example], field: str, setting: Setting) -> 
     if fraction is not None:
         raise DataError(
             f"{fraction.location}: column {field!r} holds numbers with fractions, such as "
-            f"{quote(fraction.label)}; set {setting('label_type')} to regression, or to "
+            f"{quote(fraction.label)}; set {_LABEL_TYPE} to regression, or to "
             "single_label if they are names of classes"
         )
 

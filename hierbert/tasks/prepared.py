@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hierbert.data.document import Example
 from hierbert.log import Progress
-from hierbert.model.processing_hierbert import DOCUMENTS_PER_CALL, HierBertProcessor
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ def prepare_documents(
             task.encode(example)
     segmented: list[SegmentedDocument] = []
     with Progress(len(examples), description) as bar:
-        for first in range(0, len(examples), DOCUMENTS_PER_CALL):
-            texts = [example.text for example in examples[first : first + DOCUMENTS_PER_CALL]]
-            segmented += processor.segment(texts)
-            bar.advance(len(texts))
+        for document in processor.segment_each(example.text for example in examples):
+            segmented.append(document)
+            bar.advance()
     made = {task.name: task.prepare(examples, segmented, cache, description) for task in tasks}
     return [
         PreparedDocument(

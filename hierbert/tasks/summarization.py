@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
@@ -38,7 +39,7 @@ _LABELS_VERSION = 1
 
 @dataclass(frozen=True)
 class SummaryTarget:
-    """What is learnt of a document with a reference summary.
+    """The target of a document with a reference summary.
 
     Attributes:
         summary: The reference.
@@ -51,7 +52,7 @@ class SummaryTarget:
 
 @dataclass(frozen=True)
 class Extract:
-    """What a model makes of a document.
+    """A model's summary of a document.
 
     Attributes:
         selected: Sentences, in the summary's order; none where a score is not finite.
@@ -72,14 +73,16 @@ class Summarization(Task):
     """
 
     name = "summarization"
+    column = "summary"
     auto_metric = "rouge1"
 
     def __init__(self, sentence_labels: str = "graded") -> None:
         self.sentence_labels = sentence_labels
 
     @classmethod
+    @override
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Summarization | None":
-        """See `Task.learn`; there are summaries where `data.summary_column` is set."""
+        """There are summaries where `data.summary_column` is set."""
         column = config.data.summary_column
         if column is None:
             return None
@@ -91,12 +94,12 @@ class Summarization(Task):
         return cls(config.training.sentence_labels)
 
     @classmethod
+    @override
     def of_model(cls, config: HierBertConfig) -> "Summarization":
-        """See `Task.of_model`."""
         return cls()
 
+    @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
-        """See `Task.model_settings`."""
         budget, limit = config.summary.limit
         return {
             "summarization": True,
@@ -109,19 +112,20 @@ class Summarization(Task):
             "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
         }
 
+    @override
     def encode(self, example: Example) -> Any:
-        """The reference summary."""
         return example.summary
 
+    @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
-        """Refuse a way of summarizing that cannot be, before anything costs time."""
-        SummaryRule.from_config(config)
+        SummaryRule.from_config(config)  # refuses a limit that cannot be
 
+    @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        """How many documents have no summary."""
         without = sum(example.summary is None for example in examples)
         return f"{without:,} without a summary" if without else None
 
+    @override
     def prepare(
         self,
         examples: Sequence[Example],
@@ -156,14 +160,15 @@ class Summarization(Task):
             for example, own in zip(examples, labels, strict=True)
         ]
 
+    @override
     def plain(self, target: SummaryTarget | None) -> Any:
-        """The reference."""
         return None if target is None else target.summary
 
+    @override
     def counts(self, target: SummaryTarget | None, document: SegmentedDocument) -> bool:
-        """Whether there is a sentence to learn from."""
         return target is not None and bool(document.sentence_spans)
 
+    @override
     def collate(
         self, targets: Sequence[SummaryTarget | None], documents: Sequence[SegmentedDocument]
     ) -> Tensor:
@@ -174,10 +179,10 @@ class Summarization(Task):
             labels += known or [torch.nan] * len(document.sentence_spans)
         return torch.tensor(labels, dtype=torch.float32)
 
+    @override
     def keep(
         self, answered: Answered, document: PreparedDocument, config: HierBertConfig
     ) -> Extract:
-        """The summary's sentences, and its ROUGE where there is a reference."""
         target = document.targets[self.name]
         selected: list[int] = []
         finite = answered.finite[self.name]
@@ -191,19 +196,20 @@ class Summarization(Task):
             return Extract([], dict.fromkeys(self.metrics(), math.nan))
         return Extract(selected, score_extract(document.segmented, selected, target.summary))
 
+    @override
     def metrics(self) -> list[str]:
-        """See `Task.metrics`."""
         return [metric.name for metric in metrics_of("summary")]
 
+    @override
     def score(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
     ) -> dict[str, float]:
-        """Means over the documents."""
         scores = [extract.scores for extract in kept if extract.scores is not None]
         if not scores:
             return {}
         return {name: float(np.mean([one[name] for one in scores])) for name in self.metrics()}
 
+    @override
     def report(self, scored: Scored) -> dict[str, Any]:
         """The baselines and the oracle at the model's budget, and what the model gains."""
         referenced = [
@@ -277,8 +283,19 @@ class Summarization(Task):
                 bar.advance()
         return rows
 
+    @override
+    def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
+        return super().card(config, results) | {
+            "template": "summarization.md.jinja",
+            "hub_task": "summarization",
+            "tags": ["document-summarization", "extractive-summarization"],
+            "has_figures": bool(results["summaries"] and results["budget"]),
+            "is_ratio": config.summary_budget == "ratio",
+            "unit": config.summary_budget.removeprefix("max_"),
+        }
+
+    @override
     def tables(self, results: dict[str, Any]) -> Iterable[str]:
-        """All systems, and what the model gains over each."""
         if "summaries" not in results:
             return
         budget, summaries = results["budget"], results["summaries"]
@@ -299,8 +316,8 @@ class Summarization(Task):
         if gains:
             yield "hierbert (95 % interval, paired bootstrap)\n" + "\n".join(gains)
 
+    @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
-        """The summary's sentences and their places."""
         segmented, selected = document.segmented, kept.selected
         texts = summary_text(segmented, selected).splitlines()
         spans = [segmented.sentence_spans[index] for index in selected]

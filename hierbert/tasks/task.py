@@ -1,7 +1,7 @@
-"""A task: what a head learns from a corpus, how its answers are scored and told.
+"""A task: what a head learns from a corpus, and how its answers are scored and reported.
 
-A task is one file in this folder, called as its head is; nothing else names it. It reads documents
-and settings, and leaves what must travel with a model to the model's config. See docs/extend.md.
+A task is one file in this folder, named as its head is; no other file names it. It reads documents
+and settings; what must travel with a model goes into the model's config. See docs/extend.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import HEADS
 from hierbert.model.segmentation import SegmentedDocument
+from hierbert.scoring.metric import shown_metrics
 
 if TYPE_CHECKING:
     from hierbert.tasks.prepared import PreparedDocument
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """Documents with what a model said about them, for a task to tell of.
+    """Documents and a model's answers, to be reported.
 
     Attributes:
         documents: Of the split that was scored.
-        kept: What `Task.keep` gave for each.
+        kept: The result of `Task.keep` for each.
         train: Training documents, for baselines; empty where there are none.
         config: The model's.
-        seed: Of draws.
+        seed: Of random draws.
         baselines: Whether to score those too.
     """
 
@@ -47,14 +48,17 @@ class Scored:
 
 
 class Task:
-    """One task of a model; a subclass says how, and is found by its name.
+    """One task of a model; a subclass is the task, found by its name, and an instance knows a run.
 
     Attributes:
         name: Of the task and of its head.
+        column: Where the targets of documents are: "label" or "summary", which is a field of
+            `Columns` and of `Example`; None where they are made of the text.
         auto_metric: Name of the metric that chooses checkpoints unless another is asked for.
     """
 
     name: ClassVar[str]
+    column: ClassVar[Literal["label", "summary"] | None] = None
     auto_metric: str
 
     @property
@@ -67,40 +71,30 @@ class Task:
         """Whether a validation split may be drawn label by label."""
         return True
 
-    # From settings and documents to what is learnt.
+    # --- From settings and documents to what is learnt.
 
     @classmethod
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Task | None":
-        """The task as a run's settings and training documents define it.
-
-        Args:
-            config: All settings.
-            train: Training documents.
+        """The task of a run, from all settings and the training documents.
 
         Returns:
             None where the settings do not ask for it.
 
         Raises:
-            ConfigError: Settings are at odds with each other or the documents.
+            ConfigError: Settings do not go together or with the documents.
             DataError: The documents have nothing to learn it from.
         """
         raise NotImplementedError
 
     @classmethod
     def of_model(cls, config: HierBertConfig) -> "Task":
-        """The task as a trained model knows it.
-
-        Args:
-            config: The model's.
-        """
+        """The task of a trained model, from the model's config."""
         raise NotImplementedError
 
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         """Fields of `HierBertConfig` that its head and its answers need.
 
-        Args:
-            config: All settings.
-            train: Training documents.
+        `head_settings` and `features` of several tasks are joined.
         """
         raise NotImplementedError
 
@@ -116,7 +110,7 @@ class Task:
         return {}
 
     def encode(self, example: Example) -> Any:
-        """What an example has for this task, as plain data; None where it has nothing.
+        """The target of an example as plain data; None where it has none.
 
         Raises:
             DataError: It is not allowed.
@@ -124,18 +118,14 @@ class Task:
         raise NotImplementedError
 
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
-        """Refuse documents that the model cannot learn; by default none is.
-
-        Args:
-            splits: By name.
-            config: The model's.
+        """Refuse documents, by the split's name, that the model cannot learn.
 
         Raises:
             DataError: Names the document.
         """
 
     def note(self, examples: Sequence[Example]) -> str | None:
-        """What a split lacks, for the line that tells of it; None where it lacks nothing."""
+        """What a split lacks, for the log; None where it lacks nothing."""
         return None
 
     def prepare(
@@ -145,7 +135,7 @@ class Task:
         cache: Path | None,
         description: str,
     ) -> list[Any]:
-        """What is learnt of each document; None where there is nothing.
+        """The targets of a split's documents; None where a document has none.
 
         Args:
             examples: Documents of one split.
@@ -167,20 +157,14 @@ class Task:
         """Targets as the head's `losses` reads them; None is marked as missing."""
         raise NotImplementedError
 
-    # From a model's answers to figures.
+    # --- From a model's answers to figures.
 
     def keep(self, answered: Answered, document: "PreparedDocument", config: HierBertConfig) -> Any:
-        """Of an answer, what its scoring reads: plain data that travels between processes.
-
-        Args:
-            answered: What the model found.
-            document: With its targets.
-            config: The model's.
-        """
+        """The part of an answer that scoring reads: plain data that travels between processes."""
         raise NotImplementedError
 
     def metrics(self) -> list[str]:
-        """Names of its scores that may choose checkpoints."""
+        """Names of its scores that may choose checkpoints, all in `hierbert.scoring.METRICS`."""
         raise NotImplementedError
 
     def score(
@@ -190,7 +174,7 @@ class Task:
 
         Args:
             documents: The corpus.
-            kept: What `keep` gave for each.
+            kept: The result of `keep` for each.
             config: The model's.
         """
         raise NotImplementedError
@@ -198,25 +182,48 @@ class Task:
     def calibrate(
         self, documents: Sequence["PreparedDocument"], kept: Sequence[Any]
     ) -> dict[str, Any]:
-        """Fit answers to documents that were not trained on; by default nothing is.
+        """Fit answers to documents that were not trained on.
 
         Returns:
             Fields of the model's config to set, under "config"; an entry of the results, under
-            "results"; and a line that tells of it, under "line". Empty where nothing was fitted.
+            "results"; and a line for the log, under "line". Empty where nothing was fitted.
         """
         return {}
+
+    # --- What users read.
 
     def report(self, scored: Scored) -> dict[str, Any]:
         """Entries of results.json: baselines, intervals, details."""
         return {}
 
     def tables(self, results: dict[str, Any]) -> Iterable[str]:
-        """Its tables for a terminal, from what results.json holds; at most 79 columns wide."""
+        """Tables for a terminal, from the content of results.json; at most 79 columns wide."""
         return []
 
     def sample(self, document: "PreparedDocument", kept: Any, config: HierBertConfig) -> list[str]:
         """One document's answers in words, a line each."""
         return []
+
+    def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
+        """Facts for the model's card.
+
+        Args:
+            config: The model's.
+            results: Of its run; every part that a run may lack is there, as None.
+
+        Returns:
+            `template` (a file of this folder, with the macros of task.md.jinja), `hub_task` (None
+            where the Hub knows no such task), `tags`, `metrics` that were scored, whether there
+            are figures to show (`has_figures`), and what the template words.
+        """
+        return {
+            "template": "task.md.jinja",
+            "hub_task": None,
+            "tags": [],
+            "metrics": shown_metrics([m for m in self.metrics() if m in results["scores"]]),
+            "has_figures": False,
+            "name": self.name,
+        }
 
 
 TASKS: dict[str, type[Task]] = {}
@@ -225,30 +232,19 @@ _Kind = TypeVar("_Kind", bound=type[Task])
 
 
 def register_task(task: _Kind) -> _Kind:
-    """Make a task known, as a class decorator."""
+    """Register a kind of task, as a class decorator."""
     TASKS[task.name] = task
     return task
 
 
 def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
-    """The tasks that a run's settings ask for.
-
-    Args:
-        config: All settings.
-        train: Training documents.
-
-    Raises:
-        HierBertError: As `Task.learn`.
-    """
+    """The tasks that a run's settings ask for; raises as `Task.learn`."""
     learned = [task.learn(config, train) for task in _known().values()]
     return [task for task in learned if task is not None]
 
 
 def tasks_of_model(config: HierBertConfig) -> list[Task]:
-    """The tasks of a trained model.
-
-    Args:
-        config: The model's.
+    """The tasks of a trained model, from its config.
 
     Raises:
         ModelError: It has a head whose task is not registered here.

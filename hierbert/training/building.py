@@ -11,7 +11,7 @@ from hierbert.errors import ConfigError, ModelError
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.model import load_model
 from hierbert.log import log
-from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.configuration_hierbert import NO_HEADS, HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.tasks.task import Task
@@ -19,6 +19,8 @@ from hierbert.tasks.task import Task
 # What a trained model's weights are made for; the rest may change when it is trained further.
 _ARCHITECTURE = ("pooling", "aggregator_layers", "sentence_layers", "attention_heads")
 _CHANGEABLE = ("sentence_reach", "dropout")
+# Of all tasks together.
+_JOINED = ("head_settings", "features")
 
 
 def build_model(
@@ -43,13 +45,11 @@ def build_model(
         ConfigError: Settings do not go with the encoder or the model to start from.
         ModelError: There is no such encoder or model, or it is not whole.
     """
-    own: dict[str, Any] = {"classification": False, "summarization": False}
+    own = dict(NO_HEADS)
     for task in tasks:
-        made = task.model_settings(config, train)
-        # More than one may have settings of its head, or read a feature.
-        for shared in {"head_settings", "features"} & made.keys():
-            made[shared] = {**own.get(shared, {}), **made[shared]}
-        own |= made
+        asked = task.model_settings(config, train)
+        joined = {name: (own[name] or {}) | asked[name] for name in _JOINED if name in asked}
+        own |= asked | joined
     settings, place = config.model, "the model that was given"
     if trained is None and settings.start_from is not None:
         place = f"model.start_from={settings.start_from}"
@@ -117,7 +117,6 @@ def _continue(
         values |= fields_kept or {}
     made = HierBertForDocuments(HierBertConfig.from_dict(values))
     made.hierbert.load_state_dict(model.hierbert.state_dict())
-    made.features.load_state_dict(model.features.state_dict())
     made.config.encoder_config._name_or_path = before.encoder_config._name_or_path
     for name, head in made.heads.items():
         if kept.get(name) is not None:

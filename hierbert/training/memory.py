@@ -10,7 +10,7 @@ import ctypes
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from hierbert.errors import RunError, error_text
 from hierbert.files import write_json
 from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.log import log
+from hierbert.model.features import collate_features
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.training.optimization import trained_weights
@@ -123,7 +124,8 @@ def bound_memory(
     sizes = largest_sizes(config, accelerator.num_processes, train)
 
     def probe() -> dict[str, int]:
-        graph = measure_graph_bytes(model, accelerator, sizes.tokens_per_segment)
+        features = collate_features(model.features_of(), [train[0].segmented])
+        graph = measure_graph_bytes(model, accelerator, sizes.tokens_per_segment, features)
         # Set by torchrun and accelerate launch; processes of a machine share its memory.
         here = int(os.environ.get("LOCAL_WORLD_SIZE") or accelerator.num_processes)
         given = settings.memory_budget_gib
@@ -205,7 +207,10 @@ def reserved_bytes(
 
 
 def measure_graph_bytes(
-    model: HierBertForDocuments, accelerator: Accelerator, tokens_per_segment: int
+    model: HierBertForDocuments,
+    accelerator: Accelerator,
+    tokens_per_segment: int,
+    features: Mapping[str, Tensor] | None = None,
 ) -> GraphBytes:
     """Count what the graphs of short documents hold, in training mode, with the heads there are.
 
@@ -218,6 +223,7 @@ def measure_graph_bytes(
         accelerator: Its precision is used.
         tokens_per_segment: Of the longest segment: attention with dropout may hold its weights,
             so that a token of a long segment holds more than one of a short one.
+        features: Of a document, as `collate_features` makes them; None where there are none.
     """
     device, encoder = accelerator.device, model.hierbert.segment_encoder
     own = [*model.parameters(), *model.buffers()]
@@ -242,6 +248,7 @@ def measure_graph_bytes(
             "sentences_per_document": torch.tensor([sentences], device=device),
             "sentence_segments": index * segments // sentences,
             "sentence_tokens": torch.ones_like(index),
+            **{name: value.to(device) for name, value in (features or {}).items()},
         }
         return held_bytes(lambda: model(**inputs), own)
 

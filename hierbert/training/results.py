@@ -54,8 +54,7 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
         RunError: It cannot be written.
     """
     with writing(path):
-        # A lone surrogate in a label becomes the escape that JSON has for it.
-        write_json(path, results, indent=2, ensure_ascii=False)
+        write_json(path, results)
 
 
 def environment() -> dict[str, str]:

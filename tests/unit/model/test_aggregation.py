@@ -183,5 +183,5 @@ def test_a_checkpoint_keeps_its_reach_and_an_older_one_had_none(tmp_path) -> Non
 
 
 def test_a_reach_below_one_is_refused() -> None:
-    with pytest.raises(Exception, match="sentence_reach=0 is not allowed; at least 1"):
+    with pytest.raises(Exception, match="sentence_reach=0 is not allowed: at least 1"):
         small_config(sentence_reach=0)

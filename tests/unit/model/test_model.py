@@ -10,9 +10,8 @@ from conftest import KINDS, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import build
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-import hierbert
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
 from hierbert.model.aggregation import Aggregator, position_features
 from hierbert.model.decoding import label_answer
@@ -24,7 +23,6 @@ from hierbert.model.heads import (
     Vectors,
 )
 from hierbert.model.ragged import plan_micro_batches
-from hierbert.vectors.keys import document_key
 
 TEXTS = [
     make_text(random.Random(0), 30),
@@ -299,20 +297,6 @@ def test_given_vectors_must_match_and_may_have_another_precision(encoders) -> No
         model(**inputs)
 
 
-def test_sentences_without_tokens_are_in_the_key_of_cached_vectors(encoders) -> None:
-    _, processor = build(encoders["bert"])
-    plain, longer = processor.segment([["The cat."], ["The cat.", ""]])
-    assert plain.input_ids.equal(longer.input_ids)
-    assert document_key(plain) != document_key(longer)
-    assert document_key(plain) == document_key(processor.segment([["The cat."]])[0])
-
-
-def test_a_batch_without_documents_is_refused(encoders) -> None:
-    _, processor = build(encoders["bert"])
-    with pytest.raises(ValueError, match="no document"):
-        processor([])
-
-
 def test_a_fresh_model_is_the_mean_of_the_segment_vectors(encoders) -> None:
     model = HierBertModel.from_encoder_pretrained(str(encoders["bert"]), max_tokens_per_segment=48)
     processor = HierBertProcessor.from_config(
@@ -344,19 +328,6 @@ def test_a_checkpoint_comes_back_bit_for_bit(encoders, kind, tmp_path) -> None:
         # Equal weights; the sums of a matrix product may still differ in the last bit.
         torch.testing.assert_close(others, logits, atol=1e-6, rtol=0)
         torch.testing.assert_close(other_scores, scores, atol=1e-6, rtol=0)
-
-
-def test_auto_classes_know_the_model(encoders, tmp_path) -> None:
-    assert hierbert.__version__
-    model, _ = build(encoders["bert"])
-    model.save_pretrained(tmp_path)
-    assert isinstance(AutoConfig.from_pretrained(tmp_path), HierBertConfig)
-    assert isinstance(
-        AutoModelForSequenceClassification.from_pretrained(tmp_path), HierBertForDocuments
-    )
-    base = AutoModel.from_pretrained(tmp_path)
-    assert isinstance(base, HierBertModel)
-    assert base.aggregator.token.equal(model.hierbert.aggregator.token)
 
 
 def test_missing_head_weights_come_up_finite(encoders, tmp_path) -> None:
@@ -460,6 +431,8 @@ def test_an_encoder_that_lacks_weights_is_refused(encoders, tmp_path) -> None:
 def test_a_padded_batch_is_refused_with_a_hint(encoders) -> None:
     model, processor = build(encoders["bert"])
     inputs = dict(processor(TEXTS))
+    with pytest.raises(ValueError, match="no document"):
+        processor([])
     inputs["input_ids"] = inputs["input_ids"][None]
     with pytest.raises(ValueError, match="flat"):
         model(**inputs)

@@ -24,15 +24,15 @@ def tokenizers():
     return {kind: make_tokenizer(kind) for kind in KINDS}
 
 
-def check(document: SegmentedDocument, segmenter: Segmenter) -> None:
-    """What holds for every document without overlap and limit."""
+def check(document: SegmentedDocument, segmenter: Segmenter, whole: bool = True) -> None:
+    """What holds for every document without overlap, and without a limit where it is `whole`."""
     covered = [False] * len(document.text)
     for start, end in document.sentence_spans:
         assert 0 <= start <= end <= len(document.text)
         for place in range(start, end):
             assert not covered[place]
             covered[place] = True
-    assert all(covered[i] or c.isspace() for i, c in enumerate(document.text))
+    assert not whole or all(covered[i] or c.isspace() for i, c in enumerate(document.text))
     specials = len(segmenter.prefix_ids) + len(segmenter.suffix_ids)
     lengths = document.segment_lengths.tolist()
     assert len(lengths) == len(document.segment_spans) >= 1
@@ -49,7 +49,8 @@ def check(document: SegmentedDocument, segmenter: Segmenter) -> None:
         start += length
     count = len(document.sentence_spans)
     owned = [owner for owner in document.sentence_index.tolist() if owner >= 0]
-    assert [owned.count(i) for i in range(count)] == document.sentence_tokens.tolist()
+    counts = [owned.count(i) for i in range(count)]
+    assert not whole or counts == document.sentence_tokens.tolist()
     home = document.sentence_segments.tolist()
     assert len(home) == count and home == sorted(home)
     assert all(0 <= segment < len(lengths) for segment in home)
@@ -77,43 +78,107 @@ def test_every_token_of_a_text_is_in_a_segment_in_order(tokenizers, kind) -> Non
     run()
 
 
-def test_whole_sentences_are_packed_greedily(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)  # room for 10
-    sentence = "The cat is red."  # 5 tokens
-    (document,) = segmenter([" ".join([sentence] * 5)])
-    assert document.segment_lengths.tolist() == [12, 12, 7]
-    assert document.sentence_segments.tolist() == [0, 0, 1, 1, 2]
-    assert document.segment_spans == [(0, 31), (32, 63), (64, 79)]
+RED = "The cat is red."  # 5 tokens
+CLAUSES = "the cat is red and the dog, the bird is green and blue and good"
+SUNS = ["The cat. The dog.", "The bird.", "The sun. " * 5]
+PARTS = {"list_unit": "segments"}
 
 
-def test_a_long_sentence_is_cut_after_clauses(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
-    text = "the cat is red and the dog, the bird is green and blue and good"
-    (document,) = segmenter([text])
-    assert len(document.sentence_spans) == 1
-    # 8 tokens up to the comma lie in the second half of the room of 10.
-    assert document.segment_lengths.tolist() == [10, 10]
-    assert [text[a:b] for a, b in document.segment_spans] == [
-        "the cat is red and the dog, ",
-        "the bird is green and blue and good",
-    ]
-    assert document.sentence_tokens.tolist() == [16]
+@pytest.mark.parametrize(
+    ("kind", "room", "settings_", "document", "expected"),
+    [
+        # Whole sentences are packed greedily.
+        ("bert", 10, {}, " ".join([RED] * 5), {"tokens": [10, 10, 5], "homes": [0, 0, 1, 1, 2]}),
+        # A long sentence is cut after a clause: the comma lies in the second half of the room.
+        ("bert", 10, {}, CLAUSES, {"tokens": [8, 8], "texts": [CLAUSES[:28], CLAUSES[28:]]}),
+        # Not after a comma without white space behind it.
+        (
+            "bert",
+            10,
+            {},
+            "the cat is red and good 1,234 the bird is green",
+            {"texts": ["the cat is red and good ", "1,234 the bird is green"]},
+        ),
+        # A word longer than a segment is cut between tokens, but no character is split: here three
+        # tokens each.
+        ("roberta", 8, {}, "x" * 50, {"tokens": [8] * 6 + [2]}),
+        ("roberta", 10, {}, "法院认为合同有效被告败诉", {"tokens": [9] * 4}),
+        # Nothing to read is one segment of special tokens.
+        ("bert", 10, {}, "", {"tokens": [0], "spans": [(0, 0)], "sentences": []}),
+        ("bert", 10, {}, " \n\t ", {"tokens": [0], "spans": [(0, 0)], "sentences": []}),
+        # The caller's sentences are taken as they are.
+        (
+            "bert",
+            10,
+            {},
+            ["the cat. the dog", "", "bird\nfish"],
+            {"sentences": ["the cat. the dog", "", "bird\nfish"], "counts": [5, 0, 2]},
+        ),
+        # The caller's segments are not merged, and cut only when too long; empty ones stay.
+        (
+            "bert",
+            10,
+            PARTS,
+            SUNS,
+            {"texts": [*SUNS[:2], "The sun. The sun. The sun.", "The sun. The sun."]},
+        ),
+        (
+            "bert",
+            10,
+            {},
+            [["The cat", "The dog"], ["The bird"]],
+            {"sentences": ["The cat", "The dog", "The bird"], "homes": [0, 0, 1]},
+        ),
+        (
+            "bert",
+            10,
+            PARTS,
+            ["", "The cat.", " ", "", "The dog.", ""],
+            {
+                "tokens": [0, 3, 0, 0, 3, 0],
+                "sentences": ["The cat.", "The dog."],
+                "homes": [1, 4],
+                "spans": [(0, 0), (1, 9), (10, 10), (12, 12), (13, 21), (22, 22)],
+            },
+        ),
+        ("bert", 10, {}, [["The cat."], [], ["The dog."], []], {"tokens": [3, 0, 3, 0]}),
+        ("bert", 10, PARTS, ["", ""], {"tokens": [0, 0], "sentences": []}),
+        # A sentence that is partly kept counts whole: 10 of its 27 tokens are read.
+        (
+            "bert",
+            10,
+            {"max_segments": 1},
+            "the cat is red and " * 5 + "good. The dog.",
+            {"tokens": [10], "counts": [27], "omission": (2, 2, 20)},
+        ),
+        (
+            "bert",
+            10,
+            {**PARTS, "max_segments": 1},
+            ["The cat.", "", "The dog."],
+            {"tokens": [3], "omission": (2, 1, 3)},
+        ),
+    ],
+)
+def test_what_becomes_of_a_document(tokenizers, kind, room, settings_, document, expected) -> None:
+    segmenter = Segmenter(tokenizers[kind], max_tokens_per_segment=room + 2, **settings_)
+    (made,) = segmenter([document])
+    check(made, segmenter, whole=made.omission is None)
+    omission = made.omission
+    found = {
+        "tokens": [length - 2 for length in made.segment_lengths.tolist()],
+        "spans": made.segment_spans,
+        "texts": [made.text[start:end] for start, end in made.segment_spans],
+        "sentences": made.sentences,
+        "counts": made.sentence_tokens.tolist(),
+        "homes": made.sentence_segments.tolist(),
+        "omission": omission and (omission.segments, omission.sentences, omission.tokens),
+    }
+    assert {name: found[name] for name in expected} == expected
 
 
-def test_a_word_longer_than_a_segment_is_cut_between_tokens(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["roberta"], max_tokens_per_segment=10)
-    (document,) = segmenter(["x" * 50])
-    assert document.segment_lengths.tolist() == [10] * 6 + [4]
-    check(document, segmenter)
-
-
-def test_empty_and_blank_documents_are_one_segment_of_special_tokens(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"])
-    for document in segmenter(["", " \n\t "]):
-        assert document.segment_lengths.tolist() == [2]
-        assert document.sentence_spans == []
-        assert document.segment_spans == [(0, 0)]
-    assert segmenter([]) == []
+def test_no_documents_are_no_segments(tokenizers) -> None:
+    assert Segmenter(tokenizers["bert"])([]) == []
 
 
 def test_overlap_repeats_whole_sentences_and_counts_their_tokens_once(tokenizers) -> None:
@@ -180,30 +245,6 @@ def test_max_segments_keeps_by_policy_and_reports_the_rest(tokenizers, policy, l
     }
 
 
-def test_callers_sentences_are_taken_as_they_are(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
-    given_sentences = ["the cat. the dog", "", "bird\nfish"]
-    (document,) = segmenter([given_sentences])
-    assert document.text == "the cat. the dog\n\nbird\nfish"
-    assert document.sentences == given_sentences
-    assert document.sentence_tokens.tolist() == [5, 0, 2]
-
-
-def test_callers_segments_are_not_merged_and_are_cut_only_when_too_long(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12, list_unit="segments")
-    (document,) = segmenter([["The cat. The dog.", "The bird.", "The sun. " * 5]])
-    assert [document.text[a:b] for a, b in document.segment_spans] == [
-        "The cat. The dog.",
-        "The bird.",
-        "The sun. The sun. The sun.",
-        "The sun. The sun.",
-    ]
-    nested = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
-    (document,) = nested([[["The cat", "The dog"], ["The bird"]]])
-    assert document.sentences == ["The cat", "The dog", "The bird"]
-    assert document.sentence_segments.tolist() == [0, 0, 1]
-
-
 def test_truncation_and_padding_of_the_tokenizer_file_do_not_matter(tokenizers, encoders) -> None:
     plain = make_tokenizer("bert")
     limited = make_tokenizer("bert")
@@ -261,17 +302,6 @@ def test_no_text_makes_a_special_token(tokenizers, kind) -> None:
     assert tokenizer.sep_token_id in tokenizer(tokenizer.sep_token)["input_ids"][1:-1]
 
 
-def test_a_sentence_that_is_partly_kept_counts_whole(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12, max_segments=1)
-    (document,) = segmenter(["the cat is red and " * 5 + "good. The dog."])
-    assert document.segment_lengths.tolist() == [12]
-    assert len(document.sentence_spans) == 1
-    # 10 of the sentence's 27 tokens are read; its text has all of them.
-    assert document.sentence_tokens.tolist() == [27]
-    omission = document.omission
-    assert (omission.segments, omission.sentences, omission.tokens) == (2, 2, 20)
-
-
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 @pytest.mark.parametrize("mark", "，；：、،؛")
 def test_clauses_without_white_space_are_cut_after_their_marks(tokenizers, kind, mark) -> None:
@@ -286,47 +316,10 @@ def test_clauses_without_white_space_are_cut_after_their_marks(tokenizers, kind,
     assert all(piece[-1] == mark for piece in pieces[:-1])
 
 
-def test_a_cut_without_clauses_splits_no_character(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["roberta"], max_tokens_per_segment=12)
-    (document,) = segmenter(["法院认为合同有效被告败诉"])
-    check(document, segmenter)
-    # Three tokens a character: three characters fit into a room of ten.
-    assert document.segment_lengths.tolist() == [11] * 4
-
-
-def test_ascii_marks_end_a_clause_only_before_white_space(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)
-    (document,) = segmenter(["the cat is red and good 1,234 the bird is green"])
-    first, last = document.segment_spans[0]
-    assert not document.text[first:last].endswith(",")
-
-
-def test_an_empty_segment_of_the_caller_stays(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=12, list_unit="segments")
-    (document,) = segmenter([["", "The cat.", " ", "", "The dog.", ""]])
-    assert document.segment_lengths.tolist() == [2, 5, 2, 2, 5, 2]
-    assert document.sentences == ["The cat.", "The dog."]
-    assert document.sentence_segments.tolist() == [1, 4]
-    assert document.segment_spans == [(0, 0), (1, 9), (10, 10), (12, 12), (13, 21), (22, 22)]
-    check(document, segmenter)
-    (document,) = Segmenter(tokenizers["bert"])([[["The cat."], [], ["The dog."], []]])
-    assert document.segment_lengths.tolist() == [5, 2, 5, 2]
-    assert document.sentence_segments.tolist() == [0, 2]
-    assert all(0 <= a <= b <= len(document.text) for a, b in document.segment_spans)
-    (document,) = segmenter([["", ""]])
-    assert document.segment_lengths.tolist() == [2, 2] and document.sentences == []
-    limited = Segmenter(tokenizers["bert"], list_unit="segments", max_segments=1)
-    (document,) = limited([["The cat.", "", "The dog."]])
-    assert (document.omission.segments, document.omission.sentences) == (2, 1)
-
-
-def test_a_tokenizer_without_special_tokens_is_refused() -> None:
-    tokenizer = make_tokenizer("bert")
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
-    with pytest.raises(ValueError, match="adds no special tokens"):
-        Segmenter(tokenizer)
-
-
-def test_a_budget_without_room_is_refused(tokenizers) -> None:
+def test_a_segmenter_without_room_or_special_tokens_is_refused(tokenizers) -> None:
     with pytest.raises(ValueError, match="leaves no room"):
         Segmenter(tokenizers["bert"], max_tokens_per_segment=2)
+    bare = make_tokenizer("bert")
+    bare.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
+    with pytest.raises(ValueError, match="adds no special tokens"):
+        Segmenter(bare)

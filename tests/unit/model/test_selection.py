@@ -1,17 +1,16 @@
 import math
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import (
     Budget,
     count_words,
     is_unspaced,
     select_sentences,
-    select_within,
     sentence_costs,
 )
 
@@ -97,7 +96,9 @@ def test_token_budget_needs_token_counts():
 @fast
 @given(st.lists(st.text("ab ", min_size=1, max_size=8), min_size=1, max_size=8), st.integers(1, 40))
 def test_joined_sentences_keep_a_budget_of_characters(texts, most):
-    chosen = select_within([1.0] * len(texts), texts, Budget(max_characters=most))
+    budget = Budget(max_characters=most)
+    costs = sentence_costs(texts, budget)
+    chosen = select_sentences([1.0] * len(texts), costs, budget.limit(texts))
     if any(len(text) <= most for text in texts):
         assert len("\n".join(texts[index] for index in chosen)) <= most
 
@@ -123,22 +124,9 @@ def test_selection_is_greedy_within_the_limit(document):
     assert in_order == sorted(expected)
 
 
-def test_too_long_a_sentence_is_passed_over_for_shorter_ones():
-    assert select_sentences([9, 8, 7, 6], [5, 9, 4, 1], 10) == [0, 2, 3]
-
-
-def test_document_without_a_fitting_sentence_gives_its_best_alone():
-    assert select_sentences([1, 3, 2], [50, 70, 60], 10) == [1]
-    assert select_sentences([1, 3, 2], [50, 70, 60], 10, selectable=[True, False, True]) == [2]
-
-
 def test_nothing_to_select_from_gives_nothing():
     assert select_sentences([], [], 5) == []
     assert select_sentences([1.0], [1], 5, selectable=[False]) == []
-
-
-def test_equal_scores_go_in_document_order():
-    assert select_sentences([1, 2, 1, 2], [1] * 4, 3, order="score") == [1, 3, 0]
 
 
 class Table:
@@ -159,16 +147,14 @@ class Table:
         return [max(self.cosines[other][index] for other in others) for index in indices]
 
 
-def marginal_relevance_by_definition(
-    scores, costs, limit, pool, redundancy, cosines, accepts=lambda index: True
-):
+def marginal_relevance_by_definition(scores, costs, limit, pool, redundancy, cosines):
     """Every sentence against every selected one, in every round."""
     low, high = min((scores[i] for i in pool), default=0), max((scores[i] for i in pool), default=0)
-    selected, left, refused = [], limit, set()
+    selected, left = [], limit
     while True:
         best, best_value = None, None
         for index in pool:
-            if index in selected or index in refused or costs[index] > left:
+            if index in selected or costs[index] > left:
                 continue
             relevance = (scores[index] - low) / (high - low) if high > low else 0.0
             nearest = max([0.0, *(cosines[other][index] for other in selected)])
@@ -177,11 +163,8 @@ def marginal_relevance_by_definition(
                 best, best_value = index, value
         if best is None:
             break
-        if accepts(best):
-            selected.append(best)
-            left -= costs[best]
-        else:
-            refused.add(best)
+        selected.append(best)
+        left -= costs[best]
     if not selected and pool:
         selected = [max(pool, key=lambda index: scores[index])]
     return selected
@@ -217,24 +200,11 @@ def test_redundancy_in_longer_documents_follows_the_definition(size, redundancy,
     dice = random.Random(seed)
     scores = [dice.random() if distinct else float(dice.randint(0, 3)) for _ in range(size)]
     costs = [dice.randint(1, 9) for _ in range(size)]
-    texts = [" ".join(dice.choices("abcdefgh", k=4)) for _ in range(size)]
     cosines = [[dice.randint(-8, 8) / 8 for _ in range(size)] for _ in range(size)]
-    seen = set()
-
-    def accepts(index):
-        words = texts[index].split()
-        pairs = {*pairwise(words)}
-        if seen & pairs:
-            return False
-        seen.update(pairs)
-        return True
-
     options = {"order": "score", "redundancy": redundancy, "similarity": lambda: Table(cosines)}
     arguments = (scores, costs, 5 * size // 2, range(size), redundancy, cosines)
     chosen = select_sentences(scores, costs, 5 * size // 2, **options)
     assert chosen == marginal_relevance_by_definition(*arguments)
-    chosen = select_sentences(scores, costs, 5 * size // 2, **options, block_ngrams=2, texts=texts)
-    assert chosen == marginal_relevance_by_definition(*arguments, accepts)
 
 
 def test_redundancy_compares_few_of_many_sentences():
@@ -255,26 +225,6 @@ def test_redundancy_compares_few_of_many_sentences():
     assert table.pairs < 2 * many * many
 
 
-def test_redundancy_keeps_a_twin_out():
-    cosines = [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    options = {"order": "score", "similarity": lambda: Table(cosines)}
-    assert select_sentences([3, 2.9, 1], [1] * 3, 2, **options) == [0, 1]
-    assert select_sentences([3, 2.9, 1], [1] * 3, 2, redundancy=0.5, **options) == [0, 2]
-
-
-def test_shared_ngrams_keep_a_sentence_out():
-    texts = ["The cat sat down.", "Then THE CAT, sat!", "The dog sat down."]
-    assert select_within([3, 2, 1], texts, Budget(max_sentences=2)) == [0, 1]
-    assert select_within([3, 2, 1], texts, Budget(max_sentences=2), block_ngrams=3) == [0, 2]
-    assert select_within([3, 2, 1], texts, Budget(max_sentences=3), block_ngrams=2) == [0]
-
-
-def test_shared_ngrams_work_without_spaces():
-    texts = ["今天天气很好", "天气很好啊", "明天下雨"]
-    chosen = select_within([3, 2, 1], texts, Budget(max_sentences=2), block_ngrams=3)
-    assert chosen == [0, 2]
-
-
 class Silent(Table):
     def __init__(self):
         super().__init__(None)
@@ -291,11 +241,9 @@ class Silent(Table):
         (lambda: select_sentences([1], [1, 1], 1), "1 scores, but 2 costs"),
         (lambda: select_sentences([1], [-1], 1), "a cost is -1"),
         (lambda: select_sentences([1], [1], 0), "limit=0"),
-        (lambda: select_sentences([1], [1], 1, order="rank"), "order='rank'"),
-        (lambda: select_sentences([1], [1], 1, redundancy=1.5), "redundancy=1.5"),
+        (lambda: SummaryRule(Budget(ratio=0.5), order="rank"), "order='rank'"),
+        (lambda: SummaryRule(Budget(ratio=0.5), redundancy=1.5), "redundancy=1.5"),
         (lambda: select_sentences([1], [1], 1, redundancy=0.5), "needs similarity"),
-        (lambda: select_sentences([1], [1], 1, block_ngrams=-1), "block_ngrams=-1"),
-        (lambda: select_sentences([1], [1], 1, block_ngrams=3), "1 scores, none texts"),
         (lambda: select_sentences([1], [1], 1, selectable=[]), "selectable for 0 sentences"),
         (
             lambda: select_sentences(

@@ -28,8 +28,8 @@ from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, DataError
 from hierbert.loading import model as loading_module
 from hierbert.loading import probing
+from hierbert.loading.int8 import Int8Linear, quantize
 from hierbert.model.first_token import first_token_encoder
-from hierbert.model.int8 import Int8Linear
 from hierbert.model.processing_hierbert import collate
 from hierbert.model.ragged import plan_micro_batches
 from hierbert.model.text_encoders import encoder_layers
@@ -237,7 +237,7 @@ def test_int8_answers_come_close(encoders, texts, pooling, tmp_path) -> None:
 
 def test_a_document_in_int8_has_close_answers_in_any_company(encoders, texts) -> None:
     model, processor = build(encoders["bert"])
-    model.hierbert.segment_encoder.quantize(48)
+    quantize(model.hierbert.segment_encoder, 48)
     predictor = HierBertPredictor(model, processor)
     together = predictor.embed(texts)
     for text, one in zip(texts, together, strict=True):
@@ -282,7 +282,7 @@ def test_what_cannot_be_compiled_is_told_before_the_work(
         HierBertPredictor(model, processor, compile=True)
     monkeypatch.undo()
     # int8 does not insist on it.
-    model.hierbert.segment_encoder.quantize(48)
+    quantize(model.hierbert.segment_encoder, 48)
     expected = HierBertPredictor(model, processor, compile=False).classify(texts)
     monkeypatch.setattr(nn.Module, "compile", fail)
     predictor = HierBertPredictor(model, processor)

@@ -361,8 +361,6 @@ def test_a_name_that_no_repository_can_have_is_no_mistake(name, copy, tmp_path) 
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["publish.repo=demo"], "publish.repo='demo' is not allowed"),
-        (["publish.private=true"], "need publish.repo=user/name"),
         (["publish.license=mit"], "need publish.repo=user/name"),
         (["publish.repo=a/b", "publish.revision=a..b"], "publish.revision='a..b' is not allowed"),
         (["publish.repo=a/b", "publish.license=A 2"], "publish.license='A 2' is not allowed"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.model.selection import Budget, select_within
+from hierbert.model.selection import select_sentences
 from hierbert.scoring import baselines
 from hierbert.scoring.baselines import (
     LABEL_BASELINES,
@@ -97,7 +97,7 @@ def test_lead_and_tail_take_the_ends():
     sentences = ["a", "b", "c", "d"]
     for name, ends in (("Lead", [0, 1]), ("Tail", [2, 3])):
         scores = SUMMARY_BASELINES[name](sentences, "id", 0)
-        assert select_within(scores, sentences, Budget(max_sentences=2)) == ends
+        assert select_sentences(scores, [1] * len(sentences), 2) == ends
 
 
 def test_random_depends_on_document_and_seed_alone_and_prefers_no_place():

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from vectors import LONG_AGO, old_file, vector_files
 
+from hierbert.model.segmentation import Segmenter
+from hierbert.vectors.keys import document_key
 from hierbert.vectors.limit import make_room, used_bytes
 from hierbert.vectors.store import Entry, VectorStore
 
@@ -199,3 +202,10 @@ def test_what_a_killed_run_was_writing_goes_after_an_hour(tmp_path) -> None:
     at_work = old_file(tmp_path, ".b.safetensors.x2", 100, now - 60)
     assert make_room(tmp_path, 1, 1000, now + 10) == 900
     assert at_work.exists() and not abandoned.exists()
+
+
+def test_sentences_without_tokens_are_in_the_key_of_a_document() -> None:
+    segmenter = Segmenter(make_tokenizer("bert"))
+    plain, longer, again = segmenter([["The cat."], ["The cat.", ""], ["The cat."]])
+    assert plain.input_ids.equal(longer.input_ids)
+    assert document_key(plain) == document_key(again) != document_key(longer)

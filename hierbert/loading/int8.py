@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .text_encoders import encoder_layers
+from hierbert.model.encoding import SegmentEncoder
+from hierbert.model.text_encoders import encoder_layers
 
 _LEVELS = 255
 _LOWEST = -128
@@ -81,29 +82,30 @@ class Int8Linear(nn.Module):
 
 
 @torch.no_grad()
-def quantize_layers(encoder: PreTrainedModel, segment_tokens: int) -> int:
+def quantize(encoder: SegmentEncoder, segment_tokens: int) -> None:
     """Put `Int8Linear` in the place of every linear layer of an encoder's transformer layers.
 
     Args:
-        encoder: In float32, on a CPU; changed in place. It cannot be trained or saved any more.
+        encoder: In float32; changed in place. It cannot be trained or saved any more.
         segment_tokens: Tokens of a full segment.
 
-    Returns:
-        How many layers were replaced.
-
     Raises:
-        ValueError: Its transformer layers were not found.
+        ValueError: It is not on a CPU, or its transformer layers were not found.
     """
+    device = next(encoder.parameters()).device
+    if device.type != "cpu":
+        raise ValueError(f"int8 is for CPUs, and the encoder is on {device}")
     linears = [
         (module, name, child)
-        for module in encoder_layers(encoder).modules()
+        for module in encoder_layers(encoder.encoder).modules()
         for name, child in module.named_children()
         if type(child) is nn.Linear
     ]
-    largest = _largest_inputs(encoder, [linear for _, _, linear in linears], segment_tokens)
+    own = [linear for _, _, linear in linears]
+    largest = _largest_inputs(encoder.encoder, own, segment_tokens)
     for module, name, linear in linears:
         setattr(module, name, Int8Linear(linear, largest.get(linear)))
-    return len(linears)
+    encoder.is_int8 = True
 
 
 def _largest_inputs(

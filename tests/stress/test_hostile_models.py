@@ -102,7 +102,7 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         "is made of several models; a text encoder such as bert is needed",
     ),
     "an encoder with a decoder": (
-        edit(text_config__model_type="t5"), r"is an encoder-decoder \(t5\); an encoder is needed",
+        edit(text_config__model_type="t5"), "model_type 't5' is an encoder-decoder; a text encoder",
     ),
     "itself as its encoder": (edit(text_config__model_type="hierbert"), "made of several models"),
     "code of the Hub for the encoder": (
@@ -272,7 +272,7 @@ DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
     "a tokenizer without words": (_special_tokens_only, "has no vocabulary"),
     "only pickles": (
         every(pickles("pytorch_model.bin"), lambda f: (f / "model.safetensors").unlink()),
-        "its pytorch_model.bin is not read, for it may run code",
+        "pytorch_model.bin is not read",
     ),
 }
 

@@ -12,10 +12,7 @@ from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
 from hierbert.model.selection import SUMMARY_BUDGETS
 from hierbert.scoring.metric import METRICS
-from hierbert.settings import check_settings, setting
-
-LARGEST_SEED = 2**31
-"""Not every random generator takes a larger one."""
+from hierbert.settings import setting
 
 
 @dataclass
@@ -307,8 +304,9 @@ class RunConfig:
     run_dir: str = setting(
         "runs/default", "Folder of the run; one that exists is never overwritten silently."
     )
+    # Not every random generator takes a larger one.
     seed: int = setting(
-        0, "Of the documents' order, new weights, dropout, split.", at_least=0, at_most=LARGEST_SEED
+        0, "Of the documents' order, new weights, dropout, split.", at_least=0, at_most=2**31
     )
     show_sample: bool = setting(
         True, "Print one test document's answers and the infer.py command at the end."
@@ -323,14 +321,6 @@ class RunConfig:
     training: TrainingConfig = setting(factory=TrainingConfig, help="Optimization.")
     summary: SummaryConfig = setting(factory=SummaryConfig, help="Length and order of summaries.")
     publish: PublishConfig = setting(factory=PublishConfig, help="The model's page on the Hub.")
-
-    def validate(self) -> None:
-        """Check all settings, also of a configuration made in Python.
-
-        Raises:
-            ConfigError: A value is of another type, out of its range, or at odds with another.
-        """
-        check_settings(self)
 
     def check(self) -> None:
         """Refuse names that no system takes, and what has nothing to work on."""

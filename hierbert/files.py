@@ -40,10 +40,10 @@ def cache_folder(configured: str | None = None) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file aside, sync it and rename it, so that it is there whole or not at all.
+    """Write a file aside, sync it and rename it; its folder is made.
 
     Args:
-        path: The file to make or replace; its folder is made.
+        path: The file to make or replace.
         write: Writes the content to the path it is given.
 
     Raises:
@@ -76,11 +76,9 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_json(
-    path: Path, value: Any, *, indent: int | None = 1, ensure_ascii: bool = True
-) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole; see `write_whole`."""
-    write_text(path, json.dumps(value, indent=indent, ensure_ascii=ensure_ascii) + "\n")
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:

@@ -1,4 +1,4 @@
-"""Settings from a YAML file, ``key=value`` overrides or Python, checked the same way.
+"""Settings from a YAML file and ``key=value`` overrides, which Python's become too.
 
 The schema says what each value is: scalars are kept as written until the declared type reads
 them, so ``1e-5`` is a float, ``no`` and ``12:30`` stay text. Knows nothing of any one schema, and
@@ -12,18 +12,17 @@ else is taken as written (``data.train=*.csv``).
 
 import difflib
 import math
-import os
 import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 import yaml
 
-from hierbert.errors import ConfigError, error_text, nearest, quote, type_name
+from hierbert.errors import ConfigError, error_text, nearest, quote
 from hierbert.settings_text import (
     Setting,
     describe_type,
@@ -38,7 +37,6 @@ from hierbert.settings_text import (
 
 __all__ = [
     "CommandLine",
-    "check_settings",
     "dump_config",
     "load_config",
     "parse_command_line",
@@ -68,7 +66,7 @@ def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = (
         overrides: ``key=value`` with dotted keys; later ones win.
 
     Returns:
-        An instance of ``schema``, checked by `check_settings`.
+        An instance of ``schema`` whose ranges are kept and whose sections' `check()` passed.
 
     Raises:
         ConfigError: The file cannot be read or is not plain YAML, a key is unknown or missing, or
@@ -89,7 +87,7 @@ def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = (
             place=str(path) if path else None,
         )
     try:
-        check_settings(config)
+        _check(config)
     except ConfigError as error:
         key = (error.setting or "").removeprefix(".")
         if key in values.given:
@@ -99,60 +97,19 @@ def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = (
     return typing.cast(S, config)
 
 
-def check_settings(config: Any, prefix: str = "") -> None:
-    """Check every value's type and range, then what each section says of its settings together.
-
-    Whole numbers become floats, and paths texts, where the schema says so. The `check()` of a
-    section is called after those of the sections inside it.
-
-    Args:
-        config: An instance of a schema, however it was made.
-        prefix: What stands before its keys, with its dot.
-
-    Raises:
-        ConfigError: A value is not allowed.
-    """
+def _check(config: Any, prefix: str = "") -> None:
+    """Check each number's range, and by each section's `check()` what goes together."""
     schema: type = type(config)
     for item in settings_of(schema):
-        key, given = prefix + item.name, getattr(config, item.name)
+        key, value = prefix + item.name, getattr(config, item.name)
         if item.section is not None:
-            if type(given) is not item.section:
-                name = item.section.__name__
-                raise ConfigError(f"{key} is {type_name(given)}, and has to be made by {name}(...)")
-            check_settings(given, f"{key}.")
-            continue
-        value, problem = _of_type(given, item.type), ""
-        if value is MISSING:
-            value, problem = given, f"is not allowed ({type_name(given)})"
+            _check(value, f"{key}.")
         elif not _is_inside(value, item.bounds):
-            problem = "is not allowed"
-        if problem:
             # The dot says that the key is whole, also of a setting in no section.
             name = key if prefix else f".{key}"
-            raise ConfigError(problem, setting=name, value=value, allowed=item.allowed())
-        setattr(config, item.name, value)
+            raise ConfigError("is not allowed", setting=name, value=value, allowed=item.allowed())
     if hasattr(config, "check"):
         config.check()
-
-
-def _of_type(value: Any, declared: Any) -> Any:
-    """A value as the schema declares it; `MISSING` where it is none of that type."""
-    members = union_members(declared)
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    for member in members:
-        arguments = typing.get_args(member)
-        if typing.get_origin(member) is Literal:
-            if type(value) is str and value in arguments:
-                return value
-        elif typing.get_origin(member) is list:
-            if isinstance(value, list):
-                inner = [_of_type(item, arguments[0]) for item in value]
-                if MISSING not in inner:
-                    return inner
-        elif type(value) is member:
-            return value
-    return float(value) if type(value) is int and float in members else MISSING
 
 
 def _is_inside(value: Any, bounds: Mapping[str, float]) -> bool:
@@ -338,15 +295,8 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"config file {path} cannot be read: {error_text(error)}") from error
 
 
-@dataclass(frozen=True)
-class CommandLine:
-    """What was asked for on a command line of settings.
-
-    Attributes:
-        config: The file of ``--config``, not yet opened.
-        overrides: The ``key=value`` arguments in order, without leading dashes, not yet checked.
-        flags: The flags that were given.
-    """
+class CommandLine(NamedTuple):
+    """What was asked for: the file, ``key=value`` without leading dashes, and the flags."""
 
     config: Path | None
     overrides: tuple[str, ...]
@@ -354,9 +304,7 @@ class CommandLine:
 
 
 def parse_command_line(argv: Sequence[str], schema: type, flags: Iterable[str]) -> CommandLine:
-    """Split ``--config FILE key=value ...`` into the config file, overrides and flags.
-
-    It opens no file and checks no value: `load_config` does.
+    """Split ``--config FILE key=value ...``; no file is opened and no value checked.
 
     Args:
         argv: The arguments without the command's name.

@@ -16,11 +16,9 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal
 
 import yaml
-
-T = TypeVar("T")
 
 HELP_WIDTH = 100
 _WORDS: dict[Any, str] = {bool: "true or false", int: "whole number", float: "number"}
@@ -33,12 +31,6 @@ _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 _WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 
 
-@overload
-def setting(default: T, help: str = "", **bounds: float) -> T: ...
-@overload
-def setting(*, factory: Callable[[], T], help: str = "", **bounds: float) -> T: ...
-@overload
-def setting(*, help: str = "", **bounds: float) -> Any: ...
 def setting(
     default: Any = MISSING, help: str = "", *, factory: Any = MISSING, **bounds: float
 ) -> Any:
@@ -47,8 +39,7 @@ def setting(
     Args:
         default: The value when none is given. Without it and without ``factory`` the setting is
             required (such fields come first).
-        help: What the setting does, with unit and the reason of the default. Line breaks and
-            indentation do not matter.
+        help: What the setting does, with unit and the reason of the default.
         factory: Makes the default, for lists and sections.
         **bounds: The range of a number: ``at_least`` or ``above``, ``at_most`` or ``below``.
 
@@ -57,7 +48,7 @@ def setting(
     """
     if bounds.keys() - _RANGES:
         raise TypeError(f"{', '.join(bounds)}: a range is given by {', '.join(_RANGES)}")
-    metadata = {"help": " ".join(help.split()), "bounds": bounds}
+    metadata = {"help": help, "bounds": bounds}
     return dataclasses.field(default=default, default_factory=factory, metadata=metadata)
 
 
@@ -83,9 +74,7 @@ class Setting:
 
     def allowed(self) -> str:
         """What may be written, in words: ``whole number or null, at least 1``."""
-        # As `g` has it, 2147483648 would be 2.14748e+09.
-        shown = {name: b if isinstance(b, int) else f"{b:g}" for name, b in self.bounds.items()}
-        ranges = [f"{_RANGES[name]} {bound}" for name, bound in shown.items()]
+        ranges = [f"{_RANGES[name]} {bound}" for name, bound in self.bounds.items()]
         return ", ".join([describe_type(self.type), *ranges])
 
 
@@ -112,12 +101,7 @@ def settings_of(schema: type) -> tuple[Setting, ...]:
 
 
 def walk(schema: type, prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    """Each dotted key of a schema with its setting; a section comes before what is inside it.
-
-    Args:
-        schema: The dataclass.
-        prefix: What stands before each key, with its dot.
-    """
+    """Each dotted key of a schema with its setting; a section comes before what is inside it."""
     for item in settings_of(schema):
         yield prefix + item.name, item
         if item.section is not None:
@@ -150,10 +134,8 @@ def describe_type(declared: Any) -> str:
 
 def write_value(value: Any) -> str:
     """One value as YAML on one line; floats keep their point, text is quoted where it must be."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
         # repr gives 1e-05, which YAML 1.1 reads as text: 1.0e-5 is a number everywhere.
         mantissa, _, exponent = repr(value).partition("e")

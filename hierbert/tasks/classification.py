@@ -212,10 +212,10 @@ class Classification(Task):
             return {}
         fitted = fit_temperature(logits, references)
         return {
-            "config": {"temperature": fitted.temperature},
-            "results": {"calibration": fitted.to_dict()},
-            "line": f"temperature: {fitted.temperature:.3f} (negative log-likelihood of "
-            f"validation {fitted.before:.4f} -> {fitted.after:.4f})",
+            "config": {"temperature": fitted["temperature"]},
+            "results": {"calibration": fitted},
+            "line": "temperature: {temperature:.3f} (negative log-likelihood of validation "
+            "{before:.4f} -> {after:.4f})".format(**fitted),
         }
 
     @override

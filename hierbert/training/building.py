@@ -29,7 +29,7 @@ def build_model(
     train: Sequence[Example],
     trained: tuple[HierBertForDocuments, HierBertProcessor] | None = None,
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
-    """Build the model and the processor of a run.
+    """Build the model of a run, in float32 and frozen as configured, and its processor.
 
     Args:
         config: All settings; what must travel with the model goes into its configuration.
@@ -37,9 +37,6 @@ def build_model(
         train: For the frequency of labels.
         trained: A model to start from and its processor; None takes `model.start_from`, else
             the encoder.
-
-    Returns:
-        The model in float32, frozen as configured, and its processor.
 
     Raises:
         ConfigError: Settings do not go with the encoder or the model to start from.
@@ -58,12 +55,8 @@ def build_model(
         except ModelError as error:
             raise ModelError(f"{place}: {error}") from error
     if trained is None:
-        model, processor = build_from_encoder(
-            settings.encoder,
-            settings.encoder_revision,
-            f"model.encoder={settings.encoder}",
-            {**_document_settings(config), **own},
-        )
+        where = settings.encoder, settings.encoder_revision, f"model.encoder={settings.encoder}"
+        model, processor = build_from_encoder(*where, {**_document_settings(config), **own})
     else:
         model, processor = _continue(config, tasks, own, place, *trained)
     encoder = model.hierbert.segment_encoder
@@ -98,13 +91,9 @@ def _continue(
     """A trained model with the heads of these tasks; a head that fits keeps its weights."""
     before = model.config
     defaults = {
-        field.name: field.default
-        for part in (ModelConfig, SegmentationConfig)
-        for field in fields(part)
+        f.name: f.default for part in (ModelConfig, SegmentationConfig) for f in fields(part)
     }
-    asked = {
-        name: value for name, value in _document_settings(config).items() if value != defaults[name]
-    }
+    asked = {k: v for k, v in _document_settings(config).items() if v != defaults[k]}
     for name in _ARCHITECTURE:
         if name in asked and asked[name] != getattr(before, name):
             raise ConfigError(
@@ -121,9 +110,8 @@ def _continue(
     for name, head in made.heads.items():
         if kept.get(name) is not None:
             head.load_state_dict(model.heads[name].state_dict())
-        elif name in model.heads:
-            log.info(f"the {name} head is new: {place} answers another question")
         else:
-            log.info(f"the {name} head is new: {place} has none")
+            has = "answers another question" if name in model.heads else "has none"
+            log.info(f"the {name} head is new: {place} {has}")
     made.eval()
     return made, HierBertProcessor.from_config(copy.deepcopy(processor.tokenizer), made.config)

@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from hierbert.errors import RunError, error_text
-from hierbert.files import write_folder_whole, write_whole
+from hierbert.files import write_bytes, write_folder_whole, write_whole
 from hierbert.log import log
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
@@ -38,7 +37,6 @@ _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _FORMAT = 3
 _NAME = re.compile(r"step_(\d{8,})(?:_(\d+))?")
-_BEST_NAME = re.compile(r"best_step_\d{8,}\.safetensors")
 
 
 class DamagedError(RunError):
@@ -47,14 +45,13 @@ class DamagedError(RunError):
 
 def find_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of a run by their names, whole or not, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = []
-    for path in folder.iterdir():
-        match = _NAME.fullmatch(path.name)
-        if match and path.is_dir():
-            found.append((int(match[1]), int(match[2] or 1), path))
-    return [path for _, _, path in sorted(found)]
+    return [path for _, path in _numbered(folder)]
+
+
+def _numbered(folder: Path) -> list[tuple[tuple[int, int], Path]]:
+    """Checkpoints in order, each with its step and how often that step had been saved."""
+    named = [(_NAME.fullmatch(path.name), path) for path in folder.glob("step_*/")]
+    return sorted(((int(name[1]), int(name[2] or 1)), path) for name, path in named if name)
 
 
 def save_checkpoint(
@@ -66,21 +63,24 @@ def save_checkpoint(
     keep: int,
     damaged: Sequence[Path] = (),
 ) -> None:
-    """Write `folder`/step_N; every process takes part.
+    """Write `folder`/step_N; every process takes part, the first one writes.
 
     Args:
         folder: The run's folder of checkpoints.
         model: The bare model, not wrapped for several processes.
         optimizer: AdamW over the model's trained weights.
         state: Where the run is.
-        accelerator: The run's; the first process writes.
+        accelerator: The run's.
         keep: Newest checkpoints that stay, with the best weights that they refer to.
         damaged: Checkpoints that the run did not resume from; they go.
 
     Raises:
         RunError: The checkpoint cannot be written, on every process. Older ones are untouched.
     """
-    random_states = gather_object([_random_states()])
+    random = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        random["cuda"] = torch.cuda.get_rng_state()
+    random_states = gather_object([random])
 
     def write(aside: Path) -> None:
         save_weights(model, aside / _WEIGHTS)
@@ -111,15 +111,7 @@ def load_checkpoint(
 ) -> TrainerState:
     """Put a model, its optimizer and the random states back to where a checkpoint was.
 
-    Args:
-        path: What `newest_whole` found. Learning rates are not in it: they follow from the
-            schedule.
-        model: The bare model.
-        optimizer: AdamW over the model's trained weights.
-        accelerator: The run's.
-
-    Returns:
-        Where the run was.
+    Learning rates are not in it: they follow from the schedule.
 
     Raises:
         RunError: The checkpoint is damaged, or of another model or number of processes.
@@ -162,9 +154,6 @@ def newest_whole(
 ) -> tuple[Path | None, TrainerState | None, list[tuple[Path, str]]]:
     """The checkpoint to resume from.
 
-    Args:
-        folder: The run's folder of checkpoints.
-
     Returns:
         The newest one that is as it was written and its state, None where there is none; and the
         newer ones that are not, each with what is wrong with it. The best weights it refers to are
@@ -175,7 +164,7 @@ def newest_whole(
         try:
             state = TrainerState.from_json(read_sealed(path)["state"])
             if state.best_step >= 0:
-                _check_or_restore_best(folder, state.best_file)
+                _check_or_restore_best(folder, state)
         except (DamagedError, ValueError, KeyError) as error:
             damaged.append((path, str(error)))
             continue
@@ -188,21 +177,17 @@ def save_best(
 ) -> None:
     """Write the weights as the best so far, beside those that checkpoints may still need.
 
-    Args:
-        folder: The run's folder of checkpoints.
-        model: The bare model.
-        state: Its best_step is theirs; best_file is set on every process.
-        accelerator: The run's; the first process writes.
+    Of `state`, best_step is theirs, and best_file is set on every process.
 
     Raises:
         RunError: The file cannot be written, on every process.
     """
-    path = folder / f"best_step_{state.best_step:08d}.safetensors"
+    path = _best(folder, state.best_step)
 
     def save() -> dict[str, Any]:
         with writing(path):
             write_whole(path, lambda aside: save_weights(model, aside))
-            return {"name": path.name, **_size_and_hash(path)}
+            return _size_and_hash(path)
 
     state.best_file = on_first_process(accelerator, save)
 
@@ -214,7 +199,8 @@ def load_best(folder: Path, model: nn.Module, state: TrainerState) -> None:
         RunError: The file is missing, damaged, or of another model.
     """
     try:
-        _load_weights(model, check_best(folder, state.best_file))
+        _check_file(_best(folder, state.best_step), state.best_file)
+        _load_weights(model, _best(folder, state.best_step))
     except (DamagedError, OSError, ValueError, SafetensorError) as error:
         raise RunError(f"the best weights in {folder} cannot be read: {error}") from error
 
@@ -259,70 +245,56 @@ def prune(folder: Path, newest: Path, keep: int, damaged: Sequence[Path]) -> Non
 
     What sorts after the `newest`, just written, is of steps that are done again.
     """
-    found = [path for path in find_checkpoints(folder) if path not in damaged]
-    kept = found[: found.index(newest) + 1][-keep:]
-    for path in {*found, *damaged} - {*kept}:
+    whole = [path for path in find_checkpoints(folder) if path not in damaged]
+    kept = whole[: whole.index(newest) + 1][-keep:]
+    for path in {*whole, *damaged} - {*kept}:
         shutil.rmtree(path, ignore_errors=True)
     needed = set()
     for path in kept:
         # What a damaged one needs cannot be said, and nothing can be made of it.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads((path / _STATE).read_text(encoding="utf-8"))
-            needed.add(content["state"]["best_file"].get("name"))
-    for best in folder.glob("best_step_*.safetensors"):
-        if best.name not in needed:
-            best.unlink(missing_ok=True)
+            needed.add(_best(folder, content["state"]["best_step"]))
+    for best in {*folder.glob("best_step_*.safetensors")} - needed:
+        best.unlink(missing_ok=True)
+
+
+def _best(folder: Path, step: int) -> Path:
+    return folder / f"best_step_{step:08d}.safetensors"
 
 
 def _new_checkpoint(folder: Path, step: int) -> Path:
     """A name for a checkpoint that is not taken and sorts after those that are."""
-    path = folder / f"step_{step:08d}"
-    matches = [_NAME.fullmatch(found.name) for found in find_checkpoints(folder)]
-    taken = [int(match[2] or 1) for match in matches if match and int(match[1]) == step]
-    return path.with_name(f"{path.name}_{max(taken) + 1}") if taken else path
+    taken = [count for (number, count), _ in _numbered(folder) if number == step]
+    return folder / (f"step_{step:08d}" + (f"_{max(taken) + 1}" if taken else ""))
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
     """Read what `save_weights` wrote, all or nothing; a ValueError where it is of another model."""
     weights, trained = load_file(path), dict(trained_weights(model))
-    shapes, expected = (
-        {(name, value.shape) for name, value in values.items()} for values in (weights, trained)
-    )
+    shapes, expected = ({(n, w.shape) for n, w in own.items()} for own in (weights, trained))
     if differing := sorted({name for name, _ in shapes ^ expected}):
-        shown = ", ".join(differing[:3])
-        raise ValueError(f"it is of another model: {len(differing)} weights differ ({shown})")
+        raise ValueError(
+            f"it is of another model: {len(differing)} weights differ, such as {differing[0]}"
+        )
     with torch.no_grad():
         for name, weight in trained.items():
             weight.copy_(weights[name])
 
 
-def check_best(folder: Path, entry: dict[str, Any]) -> Path:
-    """The file of best weights that a state's entry means; a DamagedError if it is another."""
-    name = entry.get("name")
-    if not isinstance(name, str) or not _BEST_NAME.fullmatch(name):
-        raise DamagedError(f"it names no file of best weights, but {name!r:.60}")
-    _check_file(folder / name, entry)
-    return folder / name
-
-
-def _check_or_restore_best(folder: Path, entry: dict[str, Any]) -> None:
-    """Check a file of best weights; write it anew where a checkpoint holds the same."""
+def _check_or_restore_best(folder: Path, state: TrainerState) -> None:
+    """Check the file of best weights; write it anew where a checkpoint holds the same."""
+    best = _best(folder, state.best_step)
     try:
-        check_best(folder, entry)
+        _check_file(best, state.best_file)
     except DamagedError as error:
-        if not _BEST_NAME.fullmatch(str(entry.get("name"))):
-            raise
         for path in find_checkpoints(folder):
             with contextlib.suppress(DamagedError, OSError):
-                _check_file(path / _WEIGHTS, entry)
-                write_whole(folder / entry["name"], partial(_copy, path / _WEIGHTS))
+                _check_file(path / _WEIGHTS, state.best_file)
+                write_bytes(best, (path / _WEIGHTS).read_bytes())
                 log.warning(f"{error}; it is written anew from {path}, which has the same weights")
                 return
         raise
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
 
 
 def _size_and_hash(path: Path) -> dict[str, Any]:
@@ -346,11 +318,3 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
 
 def _hash_of_json(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _random_states() -> dict[str, Tensor]:
-    """The states of torch's random generators on this process."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states

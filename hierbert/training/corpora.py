@@ -1,7 +1,6 @@
 """The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hierbert.config import RunConfig
@@ -13,30 +12,9 @@ from hierbert.log import log
 from hierbert.tasks.task import Task, learn_tasks
 
 
-@dataclass(frozen=True)
-class Corpora:
-    """Examples of each split, and what the labels mean.
-
-    Attributes:
-        train: At least one.
-        validation: At least one.
-        test: None when no test documents are given.
-        tasks: What is learnt of them, at least one.
-    """
-
-    train: list[Example]
-    validation: list[Example]
-    test: list[Example] | None
-    tasks: list[Task]
-
-    @property
-    def splits(self) -> dict[str, list[Example]]:
-        """The examples by the split's name."""
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: examples for name, examples in named.items() if examples is not None}
-
-
-def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> Corpora:
+def load_corpora(
+    config: RunConfig, given: Mapping[str, Any] | None = None
+) -> tuple[dict[str, list[Example]], list[Task]]:
     """Read all documents of a run and check them before anything costs time.
 
     Args:
@@ -44,7 +22,8 @@ def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> C
         given: Documents of splits by name, in place of those that the settings name.
 
     Returns:
-        The examples, unlabelled ones included.
+        Examples of "train" and "validation", at least one each, and "test" where it is given,
+        unlabelled ones included; and what is learnt of them, at least one task.
 
     Raises:
         ConfigError: A setting is at odds with the data.
@@ -78,14 +57,16 @@ def load_corpora(config: RunConfig, given: Mapping[str, Any] | None = None) -> C
             stratified=None if all(task.stratifies for task in tasks) else False,
         )
         log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
-    corpora = Corpora(train, validation, test, tasks)
-    for name, examples in corpora.splits.items():
+    splits = {"train": train, "validation": validation}
+    if test is not None:
+        splits["test"] = test
+    for name, examples in splits.items():
         _report(name, examples, tasks)
-    return corpora
+    return splits, tasks
 
 
 def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
-    """One line on a split; what is missing in it is said."""
+    """Log a split's size, and what is missing in it."""
     notes = [note for task in tasks if (note := task.note(examples))]
     blank = sum(_is_blank(example.text) for example in examples)
     if blank:

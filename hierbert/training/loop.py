@@ -12,24 +12,24 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from hierbert.config import RunConfig
-from hierbert.data.epoch_plan import Step, plan_epoch
+from hierbert.data.epoch_plan import Step
 from hierbert.errors import RunError
 from hierbert.log import Progress, log
 from hierbert.model.answering import collate_inputs
 from hierbert.model.heads import HEADS
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.tasks.evaluation import Answer, StoppedError, answer_documents
+from hierbert.tasks.evaluation import StoppedError, answer_documents, choose_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
 from hierbert.training.callbacks import Callback
 from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
-from hierbert.training.nonfinite import (
-    HELP,
-    find_nonfinite,
-    leave_out_or_stop,
-    score_validation,
+from hierbert.training.nonfinite import HELP, find_nonfinite, leave_out_or_stop, not_finite
+from hierbert.training.optimization import (
+    build_optimizer,
+    build_schedule,
+    steps_of_epoch,
+    trained_weights,
 )
-from hierbert.training.optimization import build_optimizer, build_schedule, trained_weights
 from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
@@ -39,21 +39,13 @@ from hierbert.vectors.cache import VectorCache
 
 @dataclass
 class TrainingLoop:
-    """Trains one model on one corpus.
+    """Trains one model, on its device and frozen as configured, on one corpus.
 
     Attributes:
-        config: The run's settings.
-        accelerator: Moves things to devices and averages gradients.
-        model: On the device, frozen as configured.
-        train: Training documents.
-        validation: Validation documents.
-        tasks: What is learnt.
         vectors: Of a frozen encoder; None encodes tokens in every step.
-        folder: The run's folder.
-        trackers: Where metrics go.
+        folder: The run's.
         identity: What the run's numbers follow from.
         stop: Signals that came.
-        callbacks: What to call.
     """
 
     config: RunConfig
@@ -74,9 +66,6 @@ class TrainingLoop:
 
         Args:
             resume: Whether to go on from the newest whole checkpoint, if there is one.
-
-        Returns:
-            Where training ended.
 
         Raises:
             RunError: A checkpoint cannot be written or read, or the loss is not finite.
@@ -106,16 +95,7 @@ class TrainingLoop:
         return self.state
 
     def _plan(self, epoch: int) -> list[Step]:
-        settings = self.config.training
-        return plan_epoch(
-            self.sizes,
-            documents_per_batch=settings.documents_per_batch,
-            processes=self.accelerator.num_processes,
-            accumulation_steps=settings.accumulation_steps,
-            seed=self.config.seed,
-            epoch=epoch,
-            group_by_length=settings.group_by_length,
-        )
+        return steps_of_epoch(self.config, self.sizes, self.accelerator.num_processes, epoch)
 
     def _epoch(self, plan: list[Step]) -> None:
         """The rest of one epoch."""
@@ -270,12 +250,19 @@ class TrainingLoop:
     def _evaluate(self) -> None:
         """Score the validation documents, note the figures, keep the best weights."""
         try:
-            answers = self._answers(self.validation, "validating")
+            answers = answer_documents(
+                *(self.model, self.validation, self.accelerator, self.tasks, self.vectors),
+                "validating",
+                stop=lambda: self.stop.received is not None,
+            )
         except StoppedError:
             self._stop()
-        scores, metric, problem = score_validation(
-            self.config, self.model, answers, self.validation, self.tasks, self.state.step
-        )
+        name = self.config.training.metric
+        scores = score_answers(answers, self.validation, self.tasks, self.model)
+        metric = choose_metric(name, scores, self.tasks)
+        figures = {"loss": scores["loss"], **({} if name == "loss" else {"metric": metric})}
+        what = f"validation after step {self.state.step}"
+        problem = not_finite(what, figures, answers, self.validation)
         better = problem is None and self.state.note_scores(metric, scores)
         if better:
             save_best(self.folder / "checkpoints", self.model, self.state, self.accelerator)
@@ -303,21 +290,8 @@ class TrainingLoop:
             self.state.evaluations_without_gain += 1
             log.info(f"never the best: {problem}")
         self.state.evaluation_due = False
-        self.state.metrics_lines += 1
         self.state.losses, self.state.losses_steps = {}, 0
         log.info(line_text(line))
-
-    def _answers(self, documents: list[PreparedDocument], description: str) -> list[Answer]:
-        """What the model, as it is, says about a corpus, unless it is asked to stop."""
-        return answer_documents(
-            self.model,
-            documents,
-            self.accelerator,
-            self.tasks,
-            self.vectors,
-            description,
-            stop=lambda: self.stop.received is not None,
-        )
 
     def _is_over(self) -> bool:
         patience = self.config.training.patience
@@ -346,9 +320,7 @@ class TrainingLoop:
                 self.folder, self.model, self.optimizer, self.accelerator, self.identity
             )
         state = found or TrainerState(identity=self.identity.hashes)
-        state.metrics_lines = self.trackers.begin(
-            state.metrics_lines, state.step, state.evaluation_due
-        )
+        self.trackers.begin(state.step if state.evaluation_due else state.step + 1)
         if found is None:
             self.identity.save(self.folder, self.accelerator)
         return state, damaged

@@ -3,13 +3,13 @@
 Gradients do not depend on how many graphs a step keeps for its backward pass and how many it
 computes again, to the last bit: only time and memory do. What `auto` finds is kept in the run
 folder and used again on resume, so that a resumed run computes the same numbers in the same order.
-Dividing the documents of a step into passes is the work of `hierbert.data.epoch_plan`.
 """
 
+import contextlib
 import ctypes
-import json
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,15 +21,14 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from hierbert.config import RunConfig
-from hierbert.data.epoch_plan import plan_epoch
-from hierbert.errors import RunError, error_text
-from hierbert.files import write_json
+from hierbert.errors import RunError, quote
+from hierbert.files import read_json, write_json
 from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.log import log
 from hierbert.model.features import collate_features
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.training.optimization import trained_weights
+from hierbert.training.optimization import steps_of_epoch, trained_weights
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import PROBED, writing
 
@@ -46,6 +45,9 @@ _GIB = 2**30
 _SEGMENTS = 32
 _SENTENCES = 256
 _TOKENS_PER_SENTENCE = 16
+# Files of a control group: its limit, what it uses; and what of that are files in memory.
+_VERSION_1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+_VERSION_2 = "memory.max", "memory.current", "inactive_file"
 _M_MMAP_THRESHOLD = -3
 # What is larger finds no gap to fill in a heap that was used before.
 _LARGEST_BYTES_IN_HEAP = 8 * 2**20
@@ -71,17 +73,7 @@ class GraphBytes(NamedTuple):
 def choose_tokens_per_forward(
     config: RunConfig, accelerator: Accelerator, model: HierBertForDocuments, folder: Path
 ) -> None:
-    """Set the size of the segment encoder's passes; the same on every process.
-
-    Args:
-        config: Of the run; `training.tokens_per_forward` is read.
-        accelerator: The run's.
-        model: On its device, frozen as it will be trained; no gradients yet.
-        folder: The run's, where the result of a probe is kept and looked for.
-
-    Raises:
-        RunError: What an earlier start of the run found cannot be read, or not be written.
-    """
+    """Set the size of the segment encoder's passes; arguments as those of `bound_memory`."""
     encoder = model.hierbert.segment_encoder
 
     def probe() -> dict[str, int]:
@@ -109,7 +101,7 @@ def bound_memory(
     """Set how many graphs the model's segment encoder keeps; the same on every process.
 
     Args:
-        config: Of the run; `training.memory` and `training.memory_budget_gib` are read.
+        config: Of the run.
         accelerator: The run's.
         model: On its device, frozen as it will be trained; no gradients yet.
         train: Training documents.
@@ -136,7 +128,8 @@ def bound_memory(
         log.info(
             f"memory: of {budget / _GIB:.2f} GiB for training, {needed / _GIB:.2f} are needed in "
             f"any case and {graph.per_token / 1024:.0f} KiB for each token whose graph is kept: "
-            f"{_choice(kept, sizes.tokens)}"
+            f"those of {min(kept, sizes.tokens):,} of up to {sizes.tokens:,} tokens a pass; others "
+            "are computed again"
             + ("; a lower training.tokens_per_forward needs less" if needed > budget else "")
         )
         return {_KEPT_TOKENS: kept, "training.graph_bytes_per_token": graph.per_token}
@@ -157,20 +150,11 @@ def largest_sizes(
     config: RunConfig, processes: int, train: Sequence[PreparedDocument]
 ) -> LargestSizes:
     """What the largest forward passes of a run hold, by its plan of every epoch."""
-    settings = config.training
     tokens = [document.tokens for document in train]
     passes = [
         indices
-        for epoch in range(settings.epochs)
-        for step in plan_epoch(
-            tokens,
-            documents_per_batch=settings.documents_per_batch,
-            processes=processes,
-            accumulation_steps=settings.accumulation_steps,
-            seed=config.seed,
-            epoch=epoch,
-            group_by_length=settings.group_by_length,
-        )
+        for epoch in range(config.training.epochs)
+        for step in steps_of_epoch(config, tokens, processes, epoch)
         for share in step
         for indices in share
     ]
@@ -237,8 +221,7 @@ def measure_graph_bytes(
 
     def above_encoder(segments: int, sentences: int) -> int:
         def vectors(count: int) -> Tensor:
-            shape = (count, model.config.hidden_size)
-            return torch.zeros(shape, device=device, requires_grad=True)
+            return torch.zeros(count, model.config.hidden_size, device=device, requires_grad=True)
 
         index = torch.arange(sentences, device=device)
         inputs = {
@@ -299,6 +282,8 @@ def safe_budget_bytes(device: torch.device, processes: int) -> int:
     """Bytes that each of a machine's processes may plan with: a share of what is free now.
 
     A device with a memory of its own (CUDA) counts alone; else (CPU, MPS) the machine's is shared.
+    In a container the system's figure is of the whole machine, but the limit that ends a process
+    is that of its control group, so the smaller of both counts.
     """
     if device.type != "cpu":
         backend = torch.get_device_module(device)
@@ -307,18 +292,8 @@ def safe_budget_bytes(device: torch.device, processes: int) -> int:
             # What torch has taken from the device and does not use is free for tensors too.
             idle = backend.memory_reserved(device) - backend.memory_allocated(device)
             return int(_SHARE_OF_ACCELERATOR * (free + idle))
-    return int(_SHARE_OF_MACHINE * machine_room()) // processes
-
-
-def machine_room() -> int:
-    """Bytes that can be had on this machine now without swapping or crossing a limit.
-
-    In a container the kernel's own figure is of the whole machine; the limit that ends the process
-    is that of its control group, so the smaller of both counts.
-    """
-    available = int(psutil.virtual_memory().available)
-    room = control_group_room()
-    return available if room is None else min(available, room)
+    rooms = [int(psutil.virtual_memory().available), control_group_room()]
+    return int(_SHARE_OF_MACHINE * min(room for room in rooms if room is not None)) // processes
 
 
 def control_group_room(
@@ -335,13 +310,9 @@ def control_group_room(
     rooms = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, names = groups, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            root = groups / "memory"
-        else:
+        if controllers and "memory" not in controllers.split(","):
             continue
+        root, names = (groups / "memory", _VERSION_1) if controllers else (groups, _VERSION_2)
         # In a container the path may be that of the host, and the root is the group itself.
         folder = root / path.strip("/")
         while folder == root or root in folder.parents:
@@ -358,13 +329,12 @@ def _room(folder: Path, limit_name: str, used_name: str, cache_name: str) -> int
     except (OSError, ValueError):
         # No such group here, or no limit ("max").
         return None
-    try:
+    cache = None
+    with contextlib.suppress(OSError, ValueError):
         text = (folder / "memory.stat").read_text(encoding="ascii")
         # Files read before count as used, but the kernel drops them when memory is short.
-        cache = int(dict(line.split(" ", 1) for line in text.splitlines()).get(cache_name, 0))
-    except (OSError, ValueError):
-        cache = 0
-    return max(0, limit - used + cache)
+        cache = re.search(rf"^{cache_name} (\d+)$", text, re.MULTILINE)
+    return max(0, limit - used + (int(cache[1]) if cache else 0))
 
 
 def allow_large_pages() -> None:
@@ -382,16 +352,11 @@ def keep_heap_flat(encoder: nn.Module) -> None:
 
     Activations of many sizes leave gaps in glibc's heap, pinned by the small results between them,
     and the heap creeps up with the document though nothing leaks. Here the gaps are given back
-    before each pass, and the largest tensors live outside the heap.
-
-    Measured on a 2-core CPU, one thread (hidden 384, segments of 128 tokens, 2,048 tokens a pass,
-    every graph computed again): what a step adds to the process is 410 MB on 32 segments and 436 MB
-    on 512 with 3 layers; with 2 layers and glibc alone it is 510 MB on 32 and 1,089 MB on 256. On
-    96 segments with 2 layers a step takes 8.1 processor seconds (6.7 to 8.2), with large pages
-    alone 7.4 (6.9 to 7.6), with a mapping for every tensor (MALLOC_MMAP_THRESHOLD_) 8.6.
-
-    Args:
-        encoder: Called once for each micro-batch, and again when that is computed again.
+    before each pass, and the largest tensors live outside the heap. Measured on a 2-core CPU, one
+    thread (hidden 384, segments of 128 tokens, 2,048 tokens a pass, every graph computed again), a
+    step adds 410 MB to the process on 32 segments and 436 MB on 512 with 3 layers; with 2 layers
+    and glibc alone 510 MB on 32 and 1,089 MB on 256. A step of 96 segments takes 8.1 processor
+    seconds where large pages alone take 7.4.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -412,34 +377,19 @@ def read_probed(folder: Path) -> dict[str, int]:
     """What the run found out about the machine it began on, by name.
 
     Raises:
-        RunError: The file cannot be read.
+        RunError: The file cannot be read, or holds anything but whole numbers from 0 up.
     """
     path = folder / PROBED
+    if not path.exists():
+        return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no names and numbers")
+        content = read_json(path, RunError)
         for name, value in content.items():
             if type(value) is not int or value < 0:
-                raise ValueError(f"{name} is {json.dumps(value)}, not a whole number from 0 up")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read: {error_text(error)}; remove it to probe again"
-        ) from error
+                raise RunError(f"{path}: {name}={quote(value)} is no whole number from 0 up")
+    except RunError as error:
+        raise RunError(f"{error}; remove it to probe again") from error
     return content
-
-
-def save_probed(folder: Path, found: dict[str, int]) -> None:
-    """Add to what `read_probed` reads; on one process only.
-
-    Raises:
-        RunError: The file cannot be read or written.
-    """
-    values = {**read_probed(folder), **found}
-    with writing(folder / PROBED):
-        write_json(folder / PROBED, values)
 
 
 def _from_folder_or(
@@ -455,16 +405,10 @@ def _from_folder_or(
     if saved is not None and not again:
         return saved, True
     found = probe()
-    on_first_process(accelerator, lambda: save_probed(folder, found))
+
+    def save() -> None:
+        with writing(folder / PROBED):
+            write_json(folder / PROBED, {**read_probed(folder), **found})
+
+    on_first_process(accelerator, save)
     return found[name], False
-
-
-def _choice(kept: int, most: int) -> str:
-    if kept >= most:
-        return f"all graphs are kept (a pass has up to {most:,} tokens)"
-    if kept == 0:
-        return f"every graph is computed again (a pass has up to {most:,} tokens)"
-    return (
-        f"the graphs of {kept:,} tokens a pass are kept, those of the others (a pass has up to "
-        f"{most:,}) are computed again"
-    )

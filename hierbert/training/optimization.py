@@ -1,42 +1,48 @@
-"""AdamW with a learning rate for the encoder and one for the rest, warmed up and decayed."""
+"""Optimizer steps: their documents, and AdamW with two learning rates, warmed up and decayed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from hierbert.config import TrainingConfig
+from hierbert.config import RunConfig, TrainingConfig
+from hierbert.data.epoch_plan import Step, plan_epoch
 
 _ENCODER_PREFIX = "hierbert.segment_encoder.encoder."
 
 
+def steps_of_epoch(
+    config: RunConfig, sizes: Sequence[int], processes: int, epoch: int
+) -> list[Step]:
+    """The plan of an epoch, as the settings want it; `sizes` are tokens of the documents."""
+    settings = config.training
+    return plan_epoch(
+        sizes,
+        documents_per_batch=settings.documents_per_batch,
+        processes=processes,
+        accumulation_steps=settings.accumulation_steps,
+        seed=config.seed,
+        epoch=epoch,
+        group_by_length=settings.group_by_length,
+    )
+
+
 def build_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
-    """The optimizer over all weights that are trained.
+    """AdamW over all weights that are trained.
 
-    Args:
-        model: A `HierBertForDocuments`, frozen as far as it shall be.
-        settings: Learning rates and weight decay.
-
-    Returns:
-        AdamW with up to four groups: encoder and rest, with decay and without (biases, norms and
-        other vectors).
+    It has up to four groups: encoder and rest, with decay and without (biases, norms and other
+    vectors).
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in trained_weights(model):
-        rate = (
-            settings.encoder_learning_rate
-            if name.startswith(_ENCODER_PREFIX)
-            else settings.head_learning_rate
-        )
+        rate = settings.head_learning_rate
+        if name.startswith(_ENCODER_PREFIX):
+            rate = settings.encoder_learning_rate
         decay = settings.weight_decay if weight.dim() > 1 else 0.0
         groups.setdefault((rate, decay), []).append(weight)
-    return torch.optim.AdamW(
-        [
-            {"params": weights, "lr": rate, "weight_decay": decay}
-            for (rate, decay), weights in groups.items()
-        ]
-    )
+    made = [{"params": own, "lr": r, "weight_decay": d} for (r, d), own in groups.items()]
+    return torch.optim.AdamW(made)
 
 
 def trained_weights(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:

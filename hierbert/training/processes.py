@@ -14,14 +14,8 @@ T = TypeVar("T")
 def on_first_process(accelerator: "Accelerator", work: Callable[[], T]) -> T:
     """Do something on the first process, and let every process have its result or its error.
 
-    Every process takes part, so that none waits for one that has failed.
-
-    Args:
-        accelerator: The run's.
-        work: Called on the first process only.
-
-    Returns:
-        What `work` returned, on every process; it is pickled on the way.
+    Every process takes part, so that none waits for one that has failed. The result is pickled on
+    the way.
 
     Raises:
         RunError: `work` raised it, on every process.

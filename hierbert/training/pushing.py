@@ -12,12 +12,10 @@ from hierbert.publishing.upload import Request, Unreachable, check_token, requir
 def check_push(settings: PublishConfig) -> None:
     """Refuse before hours of training what could not be pushed after them.
 
-    Args:
-        settings: With a repo.
+    A Hub that cannot be reached now is tried again at the end.
 
     Raises:
-        HubError: There is no token, or the Hub refuses it. A Hub that cannot be reached now is
-            said, and tried again at the end.
+        HubError: There is no token, or the Hub refuses it.
     """
     require_token()
     if not is_first_process():
@@ -31,11 +29,7 @@ def check_push(settings: PublishConfig) -> None:
 
 
 def push_run(model: Path, settings: PublishConfig) -> None:
-    """Push the model of a run that is whole.
-
-    Args:
-        model: The saved model.
-        settings: With a repo.
+    """Push the saved model of a run that is whole.
 
     Raises:
         HubError: It was not pushed; the message says that the run is there, and the command that

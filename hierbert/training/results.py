@@ -1,13 +1,12 @@
 """What a run prints and writes at its end: results.json, tables, the model, and what it took."""
 
 import contextlib
+import math
 import platform
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 import transformers
@@ -16,6 +15,7 @@ from accelerate.utils import gather_object
 
 from hierbert.errors import printable
 from hierbert.files import write_folder_whole, write_json
+from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -27,9 +27,37 @@ from hierbert.training.run_folder import writing
 _BYTES_PER_MIB = 2**20
 
 
-def results_table(results: dict[str, Any], tasks: Sequence[Task]) -> str:
-    """The tables of a run, `results` as `results.json` holds them, in lines of 79 columns."""
-    return "\n\n".join(table for task in reversed(tasks) for table in task.tables(results))
+def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
+    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
+    sizes = sorted(document.tokens for document in documents)
+    return {
+        "documents": len(sizes),
+        "median_tokens": sizes[len(sizes) // 2],
+        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
+        "longest_tokens": sizes[-1],
+        "tokens": sum(sizes),
+    }
+
+
+def log_lengths(
+    splits: Mapping[str, Sequence[PreparedDocument]], processor: HierBertProcessor
+) -> None:
+    """Say how long the documents are, and what was left out of them."""
+    for name, documents in splits.items():
+        numbers = lengths_of(documents)
+        log.info(
+            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
+            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
+            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
+        )
+        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
+        if omissions:
+            tokens = sum(omission.tokens for omission in omissions)
+            share = 100 * tokens / (tokens + numbers["tokens"])
+            log.info(
+                f"{name}: segmentation.max_segments={processor.max_segments} left out "
+                f"{tokens:,} tokens ({share:.1f} %) of {len(omissions):,} documents"
+            )
 
 
 def sample_answer(
@@ -48,14 +76,9 @@ def sample_answer(
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
-    """Write results.json whole.
-
-    Raises:
-        RunError: It cannot be written.
-    """
+    """Write results.json whole; a RunError if it cannot be written."""
     with writing(path):
-        # A lone surrogate in a label becomes the escape that JSON has for it.
-        write_json(path, results, indent=2, ensure_ascii=False)
+        write_json(path, results)
 
 
 def environment() -> dict[str, str]:
@@ -70,64 +93,34 @@ def environment() -> dict[str, str]:
     }
 
 
-def save_model(
-    folder: Path,
-    model: HierBertForDocuments,
-    processor: HierBertProcessor,
-    accelerator: Accelerator,
-) -> None:
-    """Write the model as `from_pretrained` reads it to `folder`/model, whole.
-
-    Args:
-        folder: The run's.
-        model: The best weights, on any device.
-        processor: Its processor.
-        accelerator: The run's.
+def save_model(folder: Path, model: HierBertForDocuments, processor: HierBertProcessor) -> None:
+    """Write the model and its processor as `from_pretrained` reads them to `folder`, whole.
 
     Raises:
         RunError: It cannot be written.
     """
 
     def write(aside: Path) -> None:
-        state = accelerator.unwrap_model(model).state_dict()
-        model.save_pretrained(aside, state_dict=state)
+        model.save_pretrained(aside)
         processor.save_pretrained(aside)
 
-    with writing(folder / "model"):
-        write_folder_whole(folder / "model", write)
-
-
-class Stopwatch:
-    """Seconds of a stretch of work: ``with Stopwatch() as watch: ...``, then `watch.seconds`."""
-
-    seconds = 0.0
-
-    def __enter__(self) -> Self:
-        self._started = time.monotonic()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.seconds = time.monotonic() - self._started
+    with writing(folder):
+        write_folder_whole(folder, write)
 
 
 def resources(
-    accelerator: Accelerator, work: dict[str, tuple[int, float]], seconds: dict[str, float]
+    accelerator: Accelerator, work: Mapping[str, tuple[int, float]], training_seconds: float
 ) -> dict[str, Any]:
     """What a run took, other work on the machine included; all processes call it together.
 
     Args:
         accelerator: The run's.
         work: For each kind, tokens that this process encoded and the seconds it took.
-        seconds: Other stretches of work.
+        training_seconds: Of the training steps and their evaluations.
 
     Returns:
         `device`, `processes`, `threads`, `<kind>_tokens_per_second` of all processes together
-        (None where nothing was encoded), `<stretch>_seconds`, `peak_memory_mib` of the process
+        (None where nothing was encoded), `training_seconds`, `peak_memory_mib` of the process
         that took most (None where the system does not tell), and on a GPU
         `peak_device_memory_mib`.
     """
@@ -142,10 +135,10 @@ def resources(
     for kind in work:
         tokens = sum(other[kind][0] for other, _, _ in gathered)
         longest = max(other[kind][1] for other, _, _ in gathered)
-        rate = round(tokens / longest, 1) if tokens and longest > 0 else None
-        found[f"{kind}_tokens_per_second"] = rate
-    for stretch, value in seconds.items():
-        found[f"{stretch}_seconds"] = round(value, 1)
+        found[f"{kind}_tokens_per_second"] = (
+            round(tokens / longest, 1) if tokens and longest else None
+        )
+    found["training_seconds"] = round(training_seconds, 1)
     peaks = [peak for _, peak, _ in gathered if peak is not None]
     found["peak_memory_mib"] = round(max(peaks), 1) if peaks else None
     if gpu:

@@ -4,6 +4,7 @@ Invariant: a run goes on with the settings, documents and encoder that it began 
 comes after is bit-equal to a run that was never interrupted; or it is refused with what differs.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,6 @@ from hierbert.training.run_folder import DOCUMENTS, other_ways, writing
 from hierbert.training.state import TrainerState
 
 _NAMED = 5
-_CHARACTERS_OF_ID = 60
 
 Documents = Mapping[str, Sequence[tuple[str, str]]]
 """Id and SHA-256 of each document, by split."""
@@ -50,10 +50,6 @@ class RunIdentity:
     def save(self, folder: Path, accelerator: Accelerator) -> None:
         """Keep the documents' hashes in the run folder, so that a resume can say which differ.
 
-        Args:
-            folder: The run's.
-            accelerator: The run's; the first process writes.
-
         Raises:
             RunError: They cannot be written, on every process.
         """
@@ -75,13 +71,7 @@ def run_identity(
     tasks: Sequence[Task],
     model: HierBertForDocuments,
 ) -> RunIdentity:
-    """Hash what a run's numbers follow from.
-
-    Args:
-        splits: Documents of train, validation and, where there are some, test.
-        tasks: Of the run.
-        model: With the weights it begins with.
-    """
+    """Hash what a run's numbers follow from; `model` has the weights that it begins with."""
     documents: dict[str, list[tuple[str, str]]] = {}
     hashes = {}
     for split, prepared in splits.items():
@@ -114,16 +104,9 @@ def load_newest_checkpoint(
 ) -> tuple[TrainerState | None, list[Path]]:
     """Go back to the newest whole checkpoint of a run, when the run is the same.
 
-    Args:
-        folder: The run's.
-        model: The bare model; its weights are set.
-        optimizer: Its state is set.
-        accelerator: The run's.
-        identity: Of the run that is asked for.
-
     Returns:
         Where the run was, None where there is no checkpoint yet; and damaged checkpoints, of no
-        use any more once a new one is written.
+        use any more once a new one is written. Model and optimizer are what they were there.
 
     Raises:
         RunError: No checkpoint is whole, or the documents or the encoder are others.
@@ -166,28 +149,21 @@ def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Docume
 def _read_documents(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """What `RunIdentity.save` kept; nothing where it is missing, damaged or of other hashes."""
     splits: dict[str, list[tuple[str, str]]] = {}
-    try:
-        with (folder / DOCUMENTS).open(encoding="utf-8") as file:
-            for line in file:
-                split, identity, known = json.loads(line)
-                if len(known) != 64:
-                    return {}
-                splits.setdefault(split, []).append((identity, known))
-    except (OSError, ValueError, TypeError):
-        return {}
-    return splits
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        for line in (folder / DOCUMENTS).read_text(encoding="utf-8").splitlines():
+            split, identity, known = json.loads(line)
+            if len(known) != 64:
+                return {}
+            splits.setdefault(split, []).append((identity, known))
+        return splits
+    return {}
 
 
 def _differences(before: Mapping[str, str], documents: Documents, now: RunIdentity) -> list[str]:
-    """What is different about a run, a line for each of its settings concerned.
-
-    Args:
-        before: Hashes as they were; empty where they are not known.
-        documents: Those that the run folder knows one by one, if it does.
-        now: As it is.
-    """
+    """What is different about a run, by its settings; `before` is empty where it is not known."""
     if not before:
         return []
+    # Before the first checkpoint, hashes of the documents alone are known.
     lines = []
     for split in ("train", "validation", "test"):
         if before.get(split) != now.hashes.get(split):
@@ -196,19 +172,14 @@ def _differences(before: Mapping[str, str], documents: Documents, now: RunIdenti
             if split not in before or _sha256(known) == before[split]:
                 what = _compare(dict(known), dict(now.documents.get(split, [])))
             lines.append(f"data.{split}: {what}")
-        elif _differs(f"{split}.read", before, now):
+        elif before.get(f"{split}.read") not in (None, now.hashes.get(f"{split}.read")):
             lines.append(
                 f"data.{split}: the same documents, read as other tokens or sentences (another "
                 "tokenizer, segmentation or version)"
             )
-    if _differs("encoder", before, now):
+    if before.get("encoder") not in (None, now.hashes["encoder"]):
         lines.append("model.encoder: its weights or its settings are others")
     return lines
-
-
-def _differs(name: str, before: Mapping[str, str], now: RunIdentity) -> bool:
-    """Whether a hash is another one; before the first checkpoint some are not known."""
-    return name in before and before[name] != now.hashes[name]
 
 
 def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -222,10 +193,7 @@ def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _some(ids: Sequence[str]) -> str:
-    shown = [
-        name if len(name) <= _CHARACTERS_OF_ID else f"{name[:_CHARACTERS_OF_ID]}..."
-        for name in ids[:_NAMED]
-    ]
+    shown = [name if len(name) <= 60 else f"{name[:60]}..." for name in ids[:_NAMED]]
     return ", ".join(shown) + (", ..." if len(ids) > _NAMED else "")
 
 

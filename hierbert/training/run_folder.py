@@ -9,7 +9,7 @@ import fnmatch
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,21 +32,13 @@ PROBED = "probed.json"
 # A resume may have other values of these: no number of a run depends on where it, its cache or its
 # model is, on how much memory it takes (a run that was ended for its memory, or by a full disk,
 # may ask for other values), on what is shown of it, or on how often it can be resumed. A run that
-# has met nothing that is not finite is the same whatever it would do about it.
-_MAY_DIFFER = {
-    "run_dir",
-    "show_sample",
-    "training.cache_dir",
-    "training.cache_limit_gib",
-    "training.checkpoint_every_steps",
-    "training.keep_checkpoints",
-    "training.memory",
-    "training.memory_budget_gib",
-    "training.on_nonfinite_loss",
-    "training.trackers",
-}
-# What is there may have moved: the documents and the encoder are compared by their content.
-_PATHS = {"data.train", "data.validation", "data.test", "model.encoder", "model.encoder_revision"}
+# has met nothing that is not finite is the same whatever it would do about it. Documents and the
+# encoder may have moved: they are compared by their content.
+_MAY_DIFFER = re.compile(
+    r"run_dir|show_sample|publish\..*|data\.(train|validation|test)"
+    r"|model\.(encoder|encoder_revision)|training\.(cache_dir|cache_limit_gib|memory"
+    r"|memory_budget_gib|checkpoint_every_steps|keep_checkpoints|on_nonfinite_loss|trackers)"
+)
 # One of them is there as soon as a run has begun to work in its folder.
 _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
 # Each has the name it will get, and a dot before it, as long as it is being written.
@@ -57,15 +49,10 @@ _FILES = (
 
 
 def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
-    """The settings of a run that goes on, by the command line.
+    """The settings of a run that goes on, as `load_config` reads them.
 
-    Args:
-        path: Of ``--config``. Where it is the config.resolved.yaml of a run folder, that folder is
-            the run's, wherever it was when the run began.
-        overrides: As for `load_config`; a run_dir among them is taken as it is.
-
-    Returns:
-        The settings.
+    Where `path` is the config.resolved.yaml of a run folder and no override names a run_dir, that
+    folder is the run's, wherever it was when the run began.
 
     Raises:
         ConfigError: As `load_config` raises it.
@@ -86,10 +73,6 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
 
 def check_run_folder(config: RunConfig, resume: bool) -> None:
     """Refuse a folder that holds something else, before anything costs time.
-
-    Args:
-        config: Names the folder.
-        resume: Whether to go on in it.
 
     Raises:
         RunError: It holds another run, there is none to go on with, the settings there are
@@ -116,13 +99,11 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
             f"--resume: {folder} was changed on its way by --allow-changes of an earlier version, "
             f"so that it cannot go on exactly; {other_ways(folder)}"
         )
-    before, now = _flat(_read_resolved(saved)), _flat(config)
+    before, now = (dict(flat(asdict(one))) for one in (_read_resolved(saved), config))
     differing = [
         f"{key}: {before[key]} -> {value}"
         for key, value in now.items()
-        if value != before[key]
-        and key not in _MAY_DIFFER | _PATHS
-        and not key.startswith("publish.")
+        if value != before[key] and not _MAY_DIFFER.fullmatch(key)
     ]
     if differing:
         raise RunError(
@@ -153,11 +134,7 @@ def writing(place: Path | str) -> Iterator[None]:
 
 
 def _read_resolved(path: Path) -> RunConfig:
-    """The settings that a run has written, to the last section.
-
-    Raises:
-        RunError: The file is damaged; the message says what to do.
-    """
+    """The settings that a run has written, to the last section; a RunError if it is damaged."""
     try:
         text = path.read_text(encoding="utf-8")
         # Written last: with it the whole file is there.
@@ -177,15 +154,11 @@ def _read_resolved(path: Path) -> RunConfig:
 def run_lock(config: RunConfig, accelerator: "Accelerator") -> Iterator[None]:
     """Keep other live runs out of the folder; the first process holds the lock for all.
 
-    Args:
-        config: Names the folder.
-        accelerator: The run's.
-
     Raises:
         RunError: Another live process works there, on every process.
     """
+    lock = FolderLock(Path(config.run_dir), f"run_dir={config.run_dir}")
     with contextlib.ExitStack() as stack:
-        lock = FolderLock(Path(config.run_dir), f"run_dir={config.run_dir}")
 
         def take() -> None:
             stack.enter_context(lock)
@@ -195,15 +168,7 @@ def run_lock(config: RunConfig, accelerator: "Accelerator") -> Iterator[None]:
 
 
 def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool) -> Path:
-    """Make the folder and write the settings into it.
-
-    Args:
-        config: All settings.
-        accelerator: The first process writes.
-        resume: Whether to go on in it.
-
-    Returns:
-        The folder.
+    """Make the folder where it is not there, and write the settings into it.
 
     Raises:
         RunError: It cannot be used or written.
@@ -232,13 +197,13 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
     return folder
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """Settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for name, value in asdict(config).items():
-        nested = value if isinstance(value, dict) else {"": value}
-        flat |= {f"{name}.{key}".rstrip("."): inner for key, inner in nested.items()}
-    return flat
+def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted names."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _holds_something(folder: Path) -> bool:
@@ -253,9 +218,7 @@ def _holds_something(folder: Path) -> bool:
 
 def _check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be made or written; nothing is made yet."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

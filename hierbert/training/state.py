@@ -5,12 +5,12 @@ from typing import Any
 
 # Names in the states of earlier versions that nothing follows from any more.
 _EARLIER = {"corpora", "encoder", "evaluated_step", "frozen", "judged_by", "labels", "label_mean"}
-_EARLIER |= {"label_scale", "plan", "schedule_steps", "settings"}
+_EARLIER |= {"label_scale", "metrics_lines", "plan", "schedule_steps", "settings"}
 
 
 @dataclass
 class TrainerState:
-    """Where a run is; everything in it is JSON.
+    """Where a run is.
 
     Attributes:
         epoch: Epochs finished.
@@ -18,12 +18,11 @@ class TrainerState:
         step: Optimizer steps done in all, those that changed nothing included.
         evaluation_due: Whether the weights are to be evaluated before the next step: a signal
             came first.
-        metrics_lines: Lines of metrics.jsonl that were written so far.
         best_metric: Best validation metric so far.
         best_scores: All validation scores of that evaluation; its loss decides between equal
             metrics.
         best_step: Its step; -1 before the first evaluation.
-        best_file: Name, size and hash of the file of its weights.
+        best_file: Size and hash of the file of its weights.
         evaluations_without_gain: Since the best.
         gradient_norm: Of the last step that changed weights, before clipping.
         losses: Sums of the losses since the last line of metrics, by name.
@@ -40,7 +39,6 @@ class TrainerState:
     step_in_epoch: int = 0
     step: int = 0
     evaluation_due: bool = False
-    metrics_lines: int = 0
     best_metric: float | None = None
     best_scores: dict[str, float] = field(default_factory=dict)
     best_step: int = -1
@@ -60,15 +58,12 @@ class TrainerState:
         return self.step - self.skipped_steps - self.nonfinite_steps
 
     def note_scores(self, metric: float, scores: dict[str, float]) -> bool:
-        """Take note of an evaluation.
+        """Take note of an evaluation: whether these weights are the best so far.
 
         Args:
             metric: What decides, greater is better; finite.
             scores: All figures, with a finite loss; of equal metrics the one with the lower loss is
                 better.
-
-        Returns:
-            Whether these weights are the best so far; they are then noted as such.
         """
         best = self.best_metric
         gain = best is None or metric > best
@@ -82,21 +77,15 @@ class TrainerState:
 
     @classmethod
     def from_json(cls, values: Any) -> "TrainerState":
-        """Read a state, and believe nothing about it.
-
-        Args:
-            values: What JSON gave.
-
-        Returns:
-            The state.
+        """Read a state of what JSON gave, and believe nothing about it.
 
         Raises:
             ValueError: It lacks a value, holds another, or one of another type.
         """
         names = {item.name for item in fields(cls)}
-        if isinstance(values, dict) and "identity" not in values:
+        if isinstance(values, dict):
             kept = {name: value for name, value in values.items() if name not in _EARLIER}
-            values = {**kept, "identity": {}}
+            values = {"identity": {}, **kept}
         if not isinstance(values, dict) or values.keys() != names:
             wrong = sorted(names ^ set(values)) if isinstance(values, dict) else "no names"
             raise ValueError(f"its state has other values than expected: {wrong}")

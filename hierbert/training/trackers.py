@@ -18,17 +18,9 @@ from hierbert.scoring import shown_metrics
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import writing
 
-_PROJECT = "hierbert"
-_WANDB_ID = "wandb_id.txt"
-
 
 class Trackers:
-    """Writes figures on the first process only.
-
-    Args:
-        path: The run's metrics.jsonl; lines are appended.
-        accelerator: Knows which other trackers there are; `begin` starts them.
-    """
+    """Writes figures on the first process, to metrics.jsonl and to the accelerator's trackers."""
 
     def __init__(self, path: Path, accelerator: Accelerator) -> None:
         self.path = path
@@ -38,91 +30,72 @@ class Trackers:
         """Append a line, and tell the other trackers.
 
         Args:
-            values: Figures by name; "step" is the optimizer step. What is not finite becomes null,
-                and the other trackers do not hear of it.
+            values: Figures by name; "step" is the optimizer step. What is not finite is null in
+                the line, and the other trackers do not hear of it.
 
         Raises:
             RunError: The line cannot be written.
         """
-        # JSON has no word for them.
-        values = {name: value if _is_finite(value) else None for name, value in values.items()}
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
         if self.accelerator.is_main_process:
-            with (
-                writing(self.path),
-                self.path.open("a", encoding="utf-8", newline="\n") as file,
-            ):
-                file.write(json.dumps(values) + "\n")
+            with writing(self.path), self.path.open("ab") as file:
+                # JSON has no word for what is not finite.
+                file.write(json.dumps(dict.fromkeys(values) | known).encode() + b"\n")
                 file.flush()
                 # A checkpoint that follows must not outlast it in a power cut.
                 os.fsync(file.fileno())
-        numbers = {
-            name: value for name, value in values.items() if name != "step" and value is not None
-        }
-        self.accelerator.log(numbers, step=values.get("step"))
+        step = known.pop("step")
+        self.accelerator.log(known, step=step)
 
-    def begin(self, lines: int, step: int, evaluation_due: bool = False) -> int:
+    def begin(self, first: int) -> None:
         """Drop the lines of what is about to be done again, and start the other trackers.
 
-        TensorBoard hides what it has of later steps, W&B goes on with the run of this folder.
-        Every process takes part.
-
         Args:
-            lines: How many there were when the state was saved that the run goes on from.
-            step: Of that state.
-            evaluation_due: Whether that state is yet to be evaluated at its step.
-
-        Returns:
-            How many there are now: those of them that are whole. Others are said and dropped.
+            first: The first step whose figures are yet to come.
 
         Raises:
             RunError: The file cannot be read or written, or another tracker does not start; on
                 every process.
         """
 
-        def begin_here() -> int:
-            kept = []
+        def begin_here() -> None:
             with writing(self.path):
                 if self.path.exists():
-                    for line in self.path.read_bytes().split(b"\n")[:lines]:
-                        if _is_whole(line):
-                            # A file shortened by damage may go on with a line too late.
-                            if json.loads(line)["step"] <= step:
-                                kept.append(line + b"\n")
-                        elif line:
+                    kept = []
+                    for line in self.path.read_bytes().split(b"\n"):
+                        step = _step_of(line)
+                        if step is not None and step < first:
+                            kept.append(line + b"\n")
+                        elif line and step is None:
                             log.warning(f"{self.path}: a damaged line is dropped: {line!r:.60}")
                     write_bytes(self.path, b"".join(kept))
             if self.accelerator.log_with:
-                self._start_others(step if evaluation_due else step + 1)
-            return len(kept)
+                self._start_others(first)
 
-        return on_first_process(self.accelerator, begin_here)
+        on_first_process(self.accelerator, begin_here)
 
-    def _start_others(self, step: int) -> None:
-        """Start them for what comes from a step on."""
+    def _start_others(self, first: int) -> None:
         names = [str(getattr(kind, "value", kind)) for kind in self.accelerator.log_with]
+        id_file = self.path.with_name("wandb_id.txt")
+        # TensorBoard hides what it has of later steps, W&B goes on with the run of this folder.
+        options: dict[str, dict[str, Any]] = {"tensorboard": {"purge_step": first}}
         try:
-            options: dict[str, dict[str, Any]] = {"tensorboard": {"purge_step": step}}
             if "wandb" in names:
+                if not id_file.is_file():
+                    write_text(id_file, uuid.uuid4().hex[:8])
                 options["wandb"] = {
-                    "id": self._wandb_id(),
+                    "id": id_file.read_text(encoding="utf-8").strip(),
                     "resume": "allow",
                     "name": self.path.parent.resolve().name,
                     "dir": str(self.path.parent),
                 }
-            self.accelerator.init_trackers(_PROJECT, init_kwargs=options)
+            self.accelerator.init_trackers("hierbert", init_kwargs=options)
         # What their libraries fail with has no common class.
         except Exception as error:
             line = f"training.trackers={', '.join(names)} cannot be started: {error_text(error)}"
             if "wandb" in names:
-                line += f"; W&B begins a new run where {self.path.with_name(_WANDB_ID)} is removed"
+                line += f"; W&B begins a new run where {id_file} is removed"
             raise RunError(line) from error
-
-    def _wandb_id(self) -> str:
-        """By which W&B knows the run of this folder, the same after a resume."""
-        path = self.path.with_name(_WANDB_ID)
-        if not path.is_file():
-            write_text(path, uuid.uuid4().hex[:8])
-        return path.read_text(encoding="utf-8").strip()
 
 
 def line_text(line: Mapping[str, Any]) -> str:
@@ -151,13 +124,10 @@ def require_installed(trackers: Sequence[str]) -> None:
             )
 
 
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _is_whole(line: bytes) -> bool:
+def _step_of(line: bytes) -> int | None:
+    """The step of a line of metrics; None of one that is damaged."""
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and type(values.get("step")) is int
+        step = json.loads(line)["step"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
+    return step if type(step) is int else None

@@ -3,10 +3,9 @@
 import contextlib
 import gc
 import json
-import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
 
 from hierbert.config import RunConfig
+from hierbert.data.document import Example
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, RunError, quote, type_name
 from hierbert.files import cache_folder
@@ -25,31 +25,27 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.prediction.predictor import HierBert
 from hierbert.settings import load_config
-from hierbert.tasks.evaluation import answer_documents, check_metric, score_answers
+from hierbert.tasks.evaluation import Answer, answer_documents, check_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, prepare_documents
-from hierbert.tasks.task import Scored
+from hierbert.tasks.task import Scored, Task
 from hierbert.training.building import build_model
 from hierbert.training.callbacks import Callback
-from hierbert.training.corpora import Corpora, load_corpora
+from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
-from hierbert.training.memory import (
-    allow_large_pages,
-    bound_memory,
-    choose_tokens_per_forward,
-)
+from hierbert.training.memory import allow_large_pages, bound_memory, choose_tokens_per_forward
 from hierbert.training.nonfinite import not_finite
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.results import (
-    Stopwatch,
     environment,
+    lengths_of,
+    log_lengths,
     resources,
-    results_table,
     sample_answer,
     save_model,
     write_results,
 )
 from hierbert.training.resuming import run_identity
-from hierbert.training.run_folder import open_run_folder, run_lock
+from hierbert.training.run_folder import flat, open_run_folder, run_lock
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import Trackers, require_installed
 from hierbert.vectors.cache import CacheOptions, VectorCache, check_cache
@@ -113,7 +109,7 @@ class HierBertTrainer:
             overrides |= self.model.settings or {}
         elif model is not None:
             overrides |= _start(os.fspath(model))
-        self.config = settings_of(config, overrides)
+        self.config = _settings_of(config, overrides)
         self.callbacks = list(callbacks)
         self.results: dict[str, Any] | None = None
         self.report = ""
@@ -140,7 +136,7 @@ class HierBertTrainer:
         with run_lock(self.config, accelerator):
             allow_large_pages()
             run = _Run(self.config, accelerator)
-            run.prepare(load_corpora(self.config, self.given), self._given_model(), resume)
+            run.prepare(*load_corpora(self.config, self.given), self._given_model(), resume)
             run.train(resume, stop or StopSignals(), self.callbacks)
             self.results = run.score()
             self.report = run.save(self.results)
@@ -188,14 +184,7 @@ def _accelerator(config: RunConfig) -> Accelerator:
 
 
 class _Run:
-    """One run, step by step, on every process.
-
-    Attributes:
-        tasks: What is learnt.
-        model: Its model, and `processor` the model's processor.
-        splits: Documents by the split's name.
-        folder: The run's.
-    """
+    """One run, step by step, on every process."""
 
     def __init__(self, config: RunConfig, accelerator: Accelerator) -> None:
         self.config = config
@@ -206,18 +195,19 @@ class _Run:
 
     def prepare(
         self,
-        corpora: Corpora,
+        corpora: dict[str, list[Example]],
+        tasks: Sequence[Task],
         given: tuple[HierBertForDocuments, HierBertProcessor] | None,
         resume: bool,
     ) -> None:
         """Check everything, then make model and documents ready, in the order of what it costs."""
         config, accelerator = self.config, self.accelerator
-        self.tasks = corpora.tasks
-        check_metric(config.training.metric, self.tasks, corpora.validation)
+        self.tasks = tasks
+        check_metric(config.training.metric, tasks, corpora["validation"])
         set_seed(config.seed)
-        self.model, self.processor = build_model(config, self.tasks, corpora.train, given)
-        for task in self.tasks:
-            task.check(corpora.splits, self.model.config)
+        self.model, self.processor = build_model(config, tasks, corpora["train"], given)
+        for task in tasks:
+            task.check(corpora, self.model.config)
         cache = cache_folder(config.training.cache_dir)
         kept = CacheOptions(cache, config.training.cache_dtype, config.training.cache_limit_gib)
         if config.training.freeze_encoder:
@@ -226,20 +216,20 @@ class _Run:
         self.model.to(accelerator.device)
         choose_tokens_per_forward(config, accelerator, self.model, self.folder)
         self.splits: dict[str, list[PreparedDocument]] = {}
-        for name, examples in corpora.splits.items():
+        for name, examples in corpora.items():
             # The first process fills the cache that the others then read.
             with accelerator.main_process_first():
                 self.splits[name] = prepare_documents(
                     examples, self.processor, self.tasks, cache, f"segmenting {name}"
                 )
-        _report_lengths(self.splits, self.processor)
+        log_lengths(self.splits, self.processor)
         self.vectors = None
         if config.training.freeze_encoder:
             self.vectors = VectorCache(kept, self.model.hierbert)
             everything = [one.segmented for documents in self.splits.values() for one in documents]
-            with Stopwatch() as watch:
-                tokens = self.vectors.fill(everything, accelerator)
-            self.work["encoding"] = (tokens, watch.seconds)
+            began = time.monotonic()
+            tokens = self.vectors.fill(everything, accelerator)
+            self.work["encoding"] = (tokens, time.monotonic() - began)
             log.info(f"vectors: {self.vectors.report()}")
         for feature in self.model.features_of().values():
             feature.fit([document.segmented for document in self.splits["train"]])
@@ -264,23 +254,19 @@ class _Run:
         )
         # New weights and dropout follow from the seed, whatever was drawn before.
         set_seed(self.config.seed + 1 + accelerator.process_index)
-        with Stopwatch() as self.training_time, stop:
+        began = time.monotonic()
+        with stop:
             self.state = self.loop.run(resume)
+        self.training_seconds = time.monotonic() - began
 
     def score(self) -> dict[str, Any]:
         """Calibrate on the validation documents and score the test documents: the results."""
         calibration = self._calibrate() if self.config.training.calibrate else {}
         split = "test" if "test" in self.splits else "validation"
         documents = self.splits[split]
-        with Stopwatch() as watch:
-            self.answers = answer_documents(
-                self.model,
-                documents,
-                self.accelerator,
-                self.tasks,
-                self.vectors,
-                f"scoring {split}",
-            )
+        began = time.monotonic()
+        self.answers = self._answers(split, f"scoring {split}")
+        seconds = time.monotonic() - began
         scores = score_answers(self.answers, documents, self.tasks, self.model)
         problem = not_finite(f"scoring {split}", scores, self.answers, documents)
         if problem is not None:
@@ -289,9 +275,9 @@ class _Run:
         # Of a frozen encoder, training and scoring read vectors: tokens a second would mislead.
         if self.vectors is None:
             share, bar = 1 / self.accelerator.num_processes, self.loop.bar
-            trained = round(share * (bar.done - bar.initial))
-            self.work["training"] = (trained, self.training_time.seconds)
-            self.work["scoring"] = (round(share * _tokens(documents)), watch.seconds)
+            trained, read = bar.done - bar.initial, sum(document.tokens for document in documents)
+            self.work["training"] = round(share * trained), self.training_seconds
+            self.work["scoring"] = round(share * read), seconds
         state = self.state
         results: dict[str, Any] = {
             "split": split,
@@ -305,32 +291,34 @@ class _Run:
             # Of the weights that are in the model now.
             "validation": state.best_scores,
         }
-        took = resources(self.accelerator, self.work, {"training": self.training_time.seconds})
+        took = resources(self.accelerator, self.work, self.training_seconds)
         if self.accelerator.is_main_process:
             for task in self.tasks:
-                results |= task.report(
-                    Scored(
-                        documents=documents,
-                        kept=[answer.kept[task.name] for answer in self.answers],
-                        train=self.splits["train"],
-                        config=self.model.config,
-                        seed=self.config.seed,
-                        baselines=self.config.baselines,
-                    )
+                scored = Scored(
+                    documents=documents,
+                    kept=[answer.kept[task.name] for answer in self.answers],
+                    train=self.splits["train"],
+                    config=self.model.config,
+                    seed=self.config.seed,
+                    baselines=self.config.baselines,
                 )
+                results |= task.report(scored)
             results |= calibration
-            results["lengths"] = {name: _lengths(split) for name, split in self.splits.items()}
+            results["lengths"] = {name: lengths_of(own) for name, own in self.splits.items()}
             results["resources"] = took
             results["seconds"] = round(time.monotonic() - self.started, 1)
             results["environment"] = environment()
         return results
 
+    def _answers(self, split: str, description: str) -> list[Answer]:
+        return answer_documents(
+            *(self.model, self.splits[split], self.accelerator, self.tasks, self.vectors),
+            description,
+        )
+
     def _calibrate(self) -> dict[str, Any]:
         """Fit answers to the validation documents, in the model's config."""
-        validation = self.splits["validation"]
-        answers = answer_documents(
-            self.model, validation, self.accelerator, self.tasks, self.vectors, "calibrating"
-        )
+        validation, answers = self.splits["validation"], self._answers("validation", "calibrating")
         entries: dict[str, Any] = {}
         for task in self.tasks:
             fitted = task.calibrate(validation, [answer.kept[task.name] for answer in answers])
@@ -344,14 +332,14 @@ class _Run:
         """Write the model and the results; what there is to read of them."""
         report = ""
         if self.accelerator.is_main_process:
-            save_model(self.folder, self.model, self.processor, self.accelerator)
+            save_model(self.folder / "model", self.model, self.processor)
             write_results(self.folder / "results.json", results)
-            report = f"\n{results_table(results, self.tasks)}\n"
-            documents, split = self.splits[results["split"]], results["split"]
-            if self.config.show_sample and documents:
-                config, answer = self.model.config, self.answers[0]
-                sample = sample_answer(documents[0], answer, self.tasks, split, config)
-                report += f"\n{sample}"
+            tables = [table for task in reversed(self.tasks) for table in task.tables(results)]
+            report = "\n{}\n".format("\n\n".join(tables))
+            split = results["split"]
+            if self.config.show_sample:
+                first = self.splits[split][0], self.answers[0]
+                report += "\n" + sample_answer(*first, self.tasks, split, self.model.config)
             log.info(f"run folder: {self.folder} ({format_seconds(results['seconds'])})")
         self.accelerator.wait_for_everyone()
         return report
@@ -369,73 +357,18 @@ class _Run:
         self.accelerator.end_training()
 
 
-def _tokens(documents: list[PreparedDocument]) -> int:
-    return sum(document.tokens for document in documents)
-
-
-def _lengths(documents: list[PreparedDocument]) -> dict[str, int]:
-    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
-    sizes = sorted(document.tokens for document in documents)
-    return {
-        "documents": len(sizes),
-        "median_tokens": sizes[len(sizes) // 2],
-        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
-        "longest_tokens": sizes[-1],
-        "tokens": _tokens(documents),
-    }
-
-
-def _report_lengths(
-    splits: dict[str, list[PreparedDocument]], processor: HierBertProcessor
-) -> None:
-    """Say how long the documents are, and what was left out of them."""
-    for name, documents in splits.items():
-        numbers = _lengths(documents)
-        log.info(
-            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
-            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
-            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
-        )
-        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
-        if omissions:
-            tokens = sum(omission.tokens for omission in omissions)
-            kept = numbers["tokens"]
-            log.info(
-                f"{name}: segmentation.max_segments={processor.max_segments} left out "
-                f"{tokens:,} tokens ({100 * tokens / (tokens + kept):.1f} %) of "
-                f"{len(omissions):,} documents"
-            )
-
-
-def settings_of(
+def _settings_of(
     config: Mapping[str, Any] | str | os.PathLike[str] | RunConfig | None,
     overrides: Mapping[str, Any],
 ) -> RunConfig:
-    """Settings made in Python, checked as those of a file and a command line are.
-
-    Args:
-        config: A mapping of settings, nested or by dotted names, the path of a YAML file, all
-            settings, or None for the defaults.
-        overrides: Settings by dotted names that win.
-
-    Raises:
-        ConfigError: A setting is unknown, of the wrong type, or not allowed.
-    """
+    """Settings made in Python, nested or by dotted names, checked as those of a file are."""
     path = None
     if isinstance(config, RunConfig):
         config = asdict(config)
     if config is not None and not isinstance(config, Mapping):
         path, config = Path(config), None
-    values = {**dict(_flat(config or {})), **overrides}
+    values = {**dict(flat(config or {})), **overrides}
     return load_config(RunConfig, path, [f"{name}={_text(name, v)}" for name, v in values.items()])
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
 
 
 def _text(name: str, value: Any) -> str:
@@ -448,10 +381,9 @@ def _text(name: str, value: Any) -> str:
 
 def _is_path(documents: Any) -> bool:
     """Whether settings can say where these documents are."""
-    one = isinstance(documents, str | os.PathLike)
-    return one or (
-        isinstance(documents, list) and bool(documents) and all(map(_is_path, documents))
-    )
+    if isinstance(documents, list):
+        return bool(documents) and all(map(_is_path, documents))
+    return isinstance(documents, str | os.PathLike)
 
 
 def _start(name: str) -> dict[str, Any]:

@@ -161,18 +161,6 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
     def _serve(self) -> None:
         address = urlsplit(self.path)
         self.parts = [unquote(part) for part in address.path.strip("/").split("/")]
@@ -186,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             if refused.code:
                 headers["X-Error-Code"] = refused.code
             self._send(refused.status, {"error": str(refused)}, headers)
+
+    do_GET = do_HEAD = do_POST = do_PUT = _serve
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -216,10 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _api(self, parts: list[str]) -> None:
         what = parts[0]
         if what == "whoami-v2":
-            name = self._user()
-            if name is None:
-                raise _Refused(401, "Invalid username or password.")
-            self._send(200, {"type": "user", "name": name, "orgs": []})
+            self._send(200, {"type": "user", "name": self._some_user(), "orgs": []})
         elif what == "validate-yaml":
             self._validate(json.loads(self.body)["content"])
         elif parts[:2] == ["repos", "create"]:
@@ -268,10 +255,13 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404 if user else 401, "Repository not found", "RepoNotFound")
         return found
 
-    def _written(self, name: str) -> Repository:
-        user = self._user()
-        if user is None:
+    def _some_user(self) -> str:
+        if (name := self._user()) is None:
             raise _Refused(401, "Invalid username or password.")
+        return name
+
+    def _written(self, name: str) -> Repository:
+        user = self._some_user()
         found = self._read(name)
         if name.removeprefix("datasets/").split("/")[0] != user:
             raise _Refused(403, f"You don't have the rights to write to {name}")
@@ -286,9 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Writing.
 
     def _create(self, asked: dict[str, Any]) -> None:
-        user = self._user()
-        if user is None:
-            raise _Refused(401, "Invalid username or password.")
+        user = self._some_user()
         owner = asked.get("organization") or user
         prefix = "datasets/" if asked.get("type") == "dataset" else ""
         name = f"{prefix}{owner}/{asked['name']}"
@@ -323,14 +311,9 @@ class _Handler(BaseHTTPRequestHandler):
         for file in json.loads(self.body)["files"]:
             is_large = large is not None and file["size"] >= large
             old = there.get(file["path"])
-            answers.append(
-                {
-                    "path": file["path"],
-                    "uploadMode": "lfs" if is_large else "regular",
-                    "shouldIgnore": False,
-                    "oid": None if old is None else old.sha256 if old.lfs else old.oid,
-                }
-            )
+            oid = None if old is None else old.sha256 if old.lfs else old.oid
+            answer = {"path": file["path"], "shouldIgnore": False, "oid": oid}
+            answers.append({**answer, "uploadMode": "lfs" if is_large else "regular"})
         self._send(200, {"files": answers})
 
     def _lfs_batch(self, name: str) -> None:
@@ -395,38 +378,25 @@ class _Handler(BaseHTTPRequestHandler):
         short = name.removeprefix("datasets/")
         card = commit.files.get("README.md", Blob(b"")).content.decode()
         metadata = yaml.safe_load(card[4:].split("\n---\n", 1)[0]) if card[:4] == "---\n" else None
-        self._send(
-            200,
-            {
-                "id": short,
-                "modelId": short,
-                "sha": commit.oid,
-                "private": self.hub.repositories[name].private,
-                "tags": [],
-                "siblings": [
-                    {"rfilename": path, "blobId": blob.oid, "size": len(blob.content)}
-                    for path, blob in sorted(commit.files.items())
-                ],
-                **({"cardData": metadata} if metadata else {}),
-            },
-        )
+        answer = {"id": short, "modelId": short, "sha": commit.oid, "tags": []}
+        answer["private"] = self.hub.repositories[name].private
+        answer["siblings"] = [
+            {"rfilename": path, "blobId": blob.oid, "size": len(blob.content)}
+            for path, blob in sorted(commit.files.items())
+        ]
+        self._send(200, {**answer, **({"cardData": metadata} if metadata else {})})
 
     def _tree(self, name: str, revision: str, folder: str) -> None:
         """All files in a folder, as clients ask for them that ask for all."""
         commit = self._at(name, revision)
-        paths = [
-            path for path in sorted(commit.files) if path.startswith(f"{folder}/" * bool(folder))
+        inside = [
+            {"type": "file", "path": path, "oid": blob.oid, "size": len(blob.content)}
+            for path, blob in sorted(commit.files.items())
+            if path.startswith(f"{folder}/" * bool(folder))
         ]
-        if not paths:
+        if not inside:
             raise _Refused(404, f"{folder} does not exist", "EntryNotFound")
-        blobs = ((path, commit.files[path]) for path in paths)
-        self._send(
-            200,
-            [
-                {"type": "file", "path": path, "oid": blob.oid, "size": len(blob.content)}
-                for path, blob in blobs
-            ],
-        )
+        self._send(200, inside)
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         commit = self._at(name, revision)

@@ -1,5 +1,7 @@
 """What the unit tests of training share: how a run dies, its weights, the one line of a refusal."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ class KilledError(Exception):
     """Stands in for kill -9: nothing of the run's own catches it."""
 
 
-def dying(monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str], after: int) -> None:
-    """Lets a function run `after` times and then dies in its place."""
+@contextlib.contextmanager
+def dying(where: tuple[Any, str], after: int) -> Iterator[None]:
+    """Lets a function run `after` times and then die in its place, as long as the context lasts."""
     owner, name = where
     original, calls = getattr(owner, name), []
 
@@ -27,7 +30,9 @@ def dying(monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str], after: int) -
         calls.append(0)
         return original(*given, **named)
 
-    monkeypatch.setattr(owner, name, run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, run)
+        yield
 
 
 def weights(run_dir: Path) -> dict[str, torch.Tensor]:

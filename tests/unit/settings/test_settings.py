@@ -73,8 +73,8 @@ def test_label_lists_in_csv_are_split_like_documents_without_labels(tmp_path, la
         csv.writer(file).writerows([("text", "label"), *((f"T {n}.", f"x;{n}") for n in range(8))])
     config = load(f"data.train={path}", "data.label_separator=;", f"data.label_type={label_type}")
     config.data.validation_fraction = 0.25
-    corpora = load_corpora(config)
-    assert (len(corpora.train), len(corpora.validation)) == (6, 2)
+    splits, _ = load_corpora(config)
+    assert [len(splits[name]) for name in ("train", "validation")] == [6, 2]
 
 
 def test_accumulation_of_the_environment_does_not_shrink_gradients(small, monkeypatch) -> None:
@@ -123,11 +123,10 @@ def test_the_help_names_exactly_the_metrics_there_are() -> None:
 def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, monkeypatch) -> None:
     figures = iter([(0.5, 3.0), (0.5, 2.0), (0.5, 2.5), (0.4, 1.0)])
 
-    def scripted(*_: object) -> tuple[dict[str, float], float, None]:
-        metric, loss = next(figures, (0.0, 9.0))
-        return {"accuracy": metric, "loss": loss}, metric, None
+    def scripted(*_: object) -> dict[str, float]:
+        return dict(zip(("accuracy", "loss"), next(figures, (0.0, 9.0)), strict=True))
 
-    monkeypatch.setattr("hierbert.training.loop.score_validation", scripted)
+    monkeypatch.setattr("hierbert.training.loop.score_answers", scripted)
     states = []
     original = TrainingLoop.run
 
@@ -144,30 +143,6 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
         2.0,
     )
     assert states[0].epoch == 4
-
-
-@pytest.mark.parametrize(
-    ("override", "parts"),
-    [
-        ("summary.ratio=1.5", ["summary.ratio=1.5", "at most 1"]),
-        ("summary.ratio=0", ["summary.ratio=0", "above 0"]),
-        ("seed=-1", ["seed=-1", "at least 0", "at most 2147483648"]),
-        ("seed=5000000000", ["seed=5000000000"]),
-        ("model.decision_threshold=1.1", ["model.decision_threshold=1.1", "at most 1"]),
-        (
-            "training.encoder_learning_rate=.inf",
-            ["training.encoder_learning_rate", ".inf", "number"],
-        ),
-        ("training.max_gradient_norm=.inf", ["training.max_gradient_norm", ".inf", "number"]),
-        ("training.weight_decay=.inf", ["training.weight_decay", ".inf", "number"]),
-        ("training.listwise_loss_weight=.inf", ["training.listwise_loss_weight", ".inf", "number"]),
-        ("model.trust_remote_code=true", ["trust_remote_code"]),
-    ],
-)
-def test_settings_out_of_range_are_refused_by_name(override, parts) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load(override)
-    assert all(part in str(caught.value) for part in parts), caught.value
 
 
 def test_a_threshold_travels_with_the_model_and_decides_what_is_shown(small, tmp_path) -> None:
@@ -274,5 +249,5 @@ def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:
     rows = [{"text": f"T {n}.", "label": "rare" if n == 5 else "often"} for n in range(6)]
     config = load(f"data.train={write_jsonl(tmp_path / 'rare.jsonl', rows)}")
     for config.seed in range(5):
-        train_split: list[Example] = load_corpora(config).train
+        train_split: list[Example] = load_corpora(config)[0]["train"]
         assert any(example.label == "rare" for example in train_split)

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +14,13 @@ from accelerate import Accelerator
 from commands import ROOT, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import Settings, small_run
-from training import train, weights
+from small_runs import Settings, bits_of
+from training import error_of, weights
 from transformers import BertConfig
 
 from hierbert import HierBertConfig, HierBertForDocuments
-from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, RunError
-from hierbert.settings import load_config
+from hierbert.cli.train import main
+from hierbert.errors import RunError
 from hierbert.training import memory
 from hierbert.training.memory import (
     GraphBytes,
@@ -30,7 +30,6 @@ from hierbert.training.memory import (
     measure_graph_bytes,
     read_probed,
     reserved_bytes,
-    save_probed,
 )
 
 PER_PASS = 128
@@ -82,17 +81,28 @@ def make_batch(lengths: list[int]) -> dict[str, torch.Tensor]:
     }
 
 
-def encode(model: HierBertForDocuments, batch: dict[str, torch.Tensor]) -> object:
-    return model.hierbert.segment_encoder(
-        batch["input_ids"],
-        batch["segment_lengths"],
-        batch["sentence_index"],
-        len(batch["sentence_tokens"]),
+def held(
+    model: HierBertForDocuments, batch: dict[str, torch.Tensor], *, whole: bool = False
+) -> int:
+    """Bytes that the graph of the segment encoder, or of the whole model, holds."""
+    names = ("input_ids", "segment_lengths", "sentence_index")
+    encoder = model.hierbert.segment_encoder
+    sentences = len(batch["sentence_tokens"])
+    return held_bytes(
+        lambda: model(**batch) if whole else encoder(*(batch[n] for n in names), sentences),
+        [*model.parameters(), *model.buffers()],
     )
 
 
-def own(model: HierBertForDocuments) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
+def held_keeping(
+    model: HierBertForDocuments, batch: dict[str, torch.Tensor], kept: int | None
+) -> int:
+    """The same of the encoder that may keep graphs of so many tokens."""
+    model.hierbert.segment_encoder.kept_tokens = kept
+    try:
+        return held(model, batch)
+    finally:
+        model.hierbert.segment_encoder.kept_tokens = None
 
 
 def gradients(
@@ -141,36 +151,20 @@ def test_dropout_is_on_in_these_gradients(model) -> None:
 
 
 def test_no_more_graphs_are_held_than_may_be_kept(model) -> None:
-    encoder = model.hierbert.segment_encoder
     batch = make_batch([64] * 20)
-
-    def held(kept: int | None) -> int:
-        encoder.kept_tokens = kept
-        try:
-            return held_bytes(lambda: encode(model, batch), own(model))
-        finally:
-            encoder.kept_tokens = None
-
-    everything, nothing = held(None), held(0)
+    everything, nothing = held_keeping(model, batch, None), held_keeping(model, batch, 0)
     assert nothing < everything / 10
     # Ten passes of 128 tokens; a pass is kept whole or not at all.
     a_pass = (everything - nothing) / 10
     for kept, passes in ((127, 0), (128, 1), (500, 3), (1280, 10), (10**9, 10)):
-        assert held(kept) == pytest.approx(nothing + passes * a_pass, rel=0.01)
+        expected = nothing + passes * a_pass
+        assert held_keeping(model, batch, kept) == pytest.approx(expected, rel=0.01)
 
 
 def test_a_smaller_pass_is_kept_where_a_larger_one_no_longer_fits(model) -> None:
-    encoder = model.hierbert.segment_encoder
     batch = make_batch([100, 90, 10])
-    encoder.kept_tokens = 115
-    try:
-        some = held_bytes(lambda: encode(model, batch), own(model))
-        encoder.kept_tokens = 100
-        fewer = held_bytes(lambda: encode(model, batch), own(model))
-    finally:
-        encoder.kept_tokens = None
-    alone = held_bytes(lambda: encode(model, make_batch([10])), own(model))
-    assert some - fewer == pytest.approx(alone, rel=0.2)
+    some, fewer = (held_keeping(model, batch, kept) for kept in (115, 100))
+    assert some - fewer == pytest.approx(held(model, make_batch([10])), rel=0.2)
 
 
 @pytest.mark.parametrize("trained_layers", [2, 1])
@@ -183,10 +177,8 @@ def test_the_probe_foretells_what_documents_hold(model, trained_layers) -> None:
         for lengths in ([64] * 30, [64, 60, 50, 33, 20, 7] * 10):
             batch = make_batch(lengths)
             padded = len(lengths) * 64
-            actual = held_bytes(lambda batch=batch: encode(model, batch), own(model))
-            assert actual <= 1.01 * graph.per_token * padded
-        full = held_bytes(lambda: encode(model, make_batch([64] * 30)), own(model))
-        assert full >= 0.9 * graph.per_token * 30 * 64
+            assert held(model, batch) <= 1.01 * graph.per_token * padded
+        assert held(model, make_batch([64] * 30)) >= 0.9 * graph.per_token * 30 * 64
     finally:
         encoder.encoder.requires_grad_(True)
 
@@ -194,11 +186,10 @@ def test_the_probe_foretells_what_documents_hold(model, trained_layers) -> None:
 def test_the_probe_foretells_what_is_held_above_the_encoder(model) -> None:
     graph = measure_graph_bytes(model, Accelerator(), 16)
     batch = make_batch([16] * 400)
-    whole = held_bytes(lambda: model(**batch), own(model))
-    below = held_bytes(lambda: encode(model, batch), own(model))
     foretold = graph.per_segment * 400 + graph.per_sentence * 800
     # The losses, and tensors that both parts hold.
-    assert whole - below == pytest.approx(foretold, rel=0.05)
+    above = held(model, batch, whole=True) - held(model, batch)
+    assert above == pytest.approx(foretold, rel=0.05)
 
 
 def test_a_longer_segments_token_holds_more(model) -> None:
@@ -263,41 +254,31 @@ def test_the_tightest_control_group_limits_memory(tmp_path) -> None:
 
 
 def test_processes_of_a_machine_share_half_of_what_is_free(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "machine_room", lambda: 1_000)
+    monkeypatch.setattr(memory, "control_group_room", lambda: 1_000)
     assert memory.safe_budget_bytes(torch.device("cpu"), 1) == 500
     assert memory.safe_budget_bytes(torch.device("cpu"), 4) == 125
+
+
+@pytest.fixture
+def small(arguments, tmp_path) -> Settings:
+    """What makes the arguments of a run that takes a second; a step has about 250 tokens."""
+    common = ["training.tokens_per_forward=64", "training.epochs=1", "data.test="]
+    return lambda name, *more: arguments(*common, f"run_dir={tmp_path / name}", *more)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (["memory_budget_gib=0"], r"training.memory_budget_gib=\S+ .*above 0"),
-        (["memory_budget_gib=-1"], r"training.memory_budget_gib=\S+ .*above 0"),
         (["memory_budget_gib=2", "memory=keep"], r"=2\.0 is for training.memory=auto"),
         (["memory_budget_gib=2", "memory=recompute"], r"=2\.0 is for training.memory=auto"),
     ],
 )
-def test_a_budget_that_is_no_amount_or_that_nothing_reads_is_refused(given, message) -> None:
-    settings = [f"training.{setting}" for setting in given]
-    with pytest.raises(ConfigError, match=message):
-        load_config(RunConfig, None, ["data.train=t", "data.label_column=label", *settings])
-
-
-@pytest.fixture
-def small(encoders: dict[str, Path], tmp_path: Path) -> Settings:
-    """What makes the arguments of a run that takes a second; a step has about 250 tokens."""
-    build = small_run(tmp_path, encoders["bert"])
-    common = ["training.tokens_per_forward=64", "training.epochs=1", "data.test="]
-    return lambda name, *more: build(*common, f"run_dir={tmp_path / name}", *more)
-
-
-def trained(arguments: list[str], resume: bool = False) -> None:
-    train(load_config(RunConfig, None, arguments), resume)
-
-
-def equal_weights(first: Path, second: Path) -> bool:
-    one, other = weights(first), weights(second)
-    return one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+def test_a_budget_that_is_no_amount_or_that_nothing_reads_is_refused(
+    small, capsys, given, message
+) -> None:
+    error = error_of(capsys, small("run", *(f"training.{setting}" for setting in given)))
+    assert re.search(message, error)
 
 
 def probed(run_dir: Path) -> dict[str, int]:
@@ -312,33 +293,28 @@ def budget_for(run_dir: Path, tokens: int) -> float:
     return (12 * values + per_token * (1.5 * 64 + tokens)) / 2**30
 
 
-def test_a_run_keeps_what_fits_and_ends_with_the_same_bits(small, tmp_path, capfd) -> None:
+def test_a_run_keeps_what_fits_and_ends_with_the_same_bits(small, tmp_path, capsys) -> None:
     def run(name: str, *overrides: str) -> str:
-        trained(small(name, *overrides))
-        lines = [x for x in capfd.readouterr().err.splitlines() if x.startswith("memory: ")]
+        capsys.readouterr()
+        assert main(small(name, *overrides)) == 0
+        lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("memory: ")]
         assert len(lines) == (name != "keep")
         return "".join(lines)
 
     run("keep", "training.memory=keep")
     assert not (tmp_path / "keep" / "probed.json").exists()
-    assert "all graphs are kept" in run("auto")
-    largest = run("tiny", "training.memory_budget_gib=1e-6")
-    assert "every graph is computed again" in largest and "tokens_per_forward" in largest
+    (most,) = re.findall(r"those of ([\d,]+) of up to \1 tokens", run("auto"))
+    tiny = run("tiny", "training.memory_budget_gib=1e-6")
+    assert f"those of 0 of up to {most} tokens" in tiny and "tokens_per_forward" in tiny
     assert probed(tmp_path / "tiny")["training.kept_tokens"] == 0
-    some = run("some", f"training.memory_budget_gib={budget_for(tmp_path / 'auto', 100)}")
-    assert "computed again" in some
+    run("some", f"training.memory_budget_gib={budget_for(tmp_path / 'auto', 100)}")
     assert 95 <= probed(tmp_path / "some")["training.kept_tokens"] <= 105
     for name in ("auto", "tiny", "some"):
-        assert equal_weights(tmp_path / "keep", tmp_path / name), name
-
-
-def test_a_frozen_encoder_is_not_probed(small, tmp_path) -> None:
-    trained(small("run", "training.freeze_encoder=true"))
-    assert not (tmp_path / "run" / "probed.json").exists()
+        assert bits_of(tmp_path / "keep") == bits_of(tmp_path / name), name
 
 
 def test_a_resumed_run_uses_what_was_probed(small, tmp_path, monkeypatch, capsys) -> None:
-    trained(small("run"))
+    assert main(small("run")) == 0
     before = (tmp_path / "run" / "probed.json").read_bytes()
     kept = probed(tmp_path / "run")["training.kept_tokens"]
     assert kept > 0
@@ -346,7 +322,7 @@ def test_a_resumed_run_uses_what_was_probed(small, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(memory, "safe_budget_bytes", lambda *_: 0)
     monkeypatch.setattr(memory, "measure_graph_bytes", None)
     capsys.readouterr()
-    trained(small("run"), resume=True)
+    assert main([*small("run"), "--resume"]) == 0
     assert f"memory: up to {kept:,} tokens a pass" in capsys.readouterr().err
     assert (tmp_path / "run" / "probed.json").read_bytes() == before
 
@@ -355,30 +331,24 @@ def test_a_resumed_run_uses_what_was_probed(small, tmp_path, monkeypatch, capsys
     ("content", "said"),
     [
         ("{", "Expecting property name"),
-        ("[1]", "it holds no names and numbers"),
-        ('{"training.kept_tokens": -1}', "training.kept_tokens is -1, not a whole number"),
-        ('{"training.kept_tokens": "all"}', 'training.kept_tokens is "all", not a whole number'),
-        ('{"training.kept_tokens": true}', "training.kept_tokens is true, not a whole number"),
+        ("[1]", ""),
+        ('{"training.kept_tokens": -1}', "training.kept_tokens=-1"),
+        ('{"training.kept_tokens": "all"}', "training.kept_tokens='all'"),
+        ('{"training.kept_tokens": true}', "training.kept_tokens=True"),
     ],
 )
 def test_a_damaged_probe_is_one_line(tmp_path, content, said) -> None:
     assert read_probed(tmp_path) == {}
     (tmp_path / "probed.json").write_text(content)
-    with pytest.raises(RunError, match=r"probed\.json cannot be read: .*remove it to") as caught:
+    with pytest.raises(RunError, match=r"probed\.json.*; remove it to probe again") as caught:
         read_probed(tmp_path)
     assert said in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_what_is_probed_later_is_added(tmp_path) -> None:
-    save_probed(tmp_path, {"a": 1, "b": 2})
-    save_probed(tmp_path, {"b": 3})
-    assert read_probed(tmp_path) == {"a": 1, "b": 3}
 
 
 @pytest.mark.slow
 def test_two_processes_keep_the_same_and_end_like_one(small, tmp_path) -> None:
     still = ["model.dropout=0"]
-    trained(small("one", *still))
+    assert main(small("one", *still)) == 0
     # Two processes need room for gradients once more.
     values = sum(value.numel() for value in weights(tmp_path / "one").values())
     budget = budget_for(tmp_path / "one", 60) + 4 * values / 2**30
@@ -386,7 +356,7 @@ def test_two_processes_keep_the_same_and_end_like_one(small, tmp_path) -> None:
         done = succeed("train.py", *small(name, *still, f"training.{extra}"), processes=2)
         assert done.stderr.count("memory: ") == (name == "some")
     assert 55 <= probed(tmp_path / "some")["training.kept_tokens"] <= 65
-    assert equal_weights(tmp_path / "keep", tmp_path / "some")
+    assert bits_of(tmp_path / "keep") == bits_of(tmp_path / "some")
 
 
 # A step on one document in a process of its own: its largest memory, less that before the step.

@@ -5,56 +5,32 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from commands import ROOT, write_jsonl
 from conftest import make_rows, save_encoder
-from small_runs import Settings, outcome, small_run
+from small_runs import outcome
 from training import KilledError, dying, error_of
 
 from hierbert.cli.train import main
 from hierbert.training.checkpoints import find_checkpoints, read_sealed, seal
 from hierbert.training.loop import TrainingLoop
+from hierbert.training.resuming import _compare
+
+OFTEN = "training.checkpoint_every_steps=1"
 
 
-@pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
-    """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return small_run(tmp_path, encoders["bert"])
-
-
-def settings_alone(arguments: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Leave a run folder as a run does that is killed as soon as it has written its settings."""
-    assert main([*arguments, "--print-config"]) == 0
-    run_dir.mkdir()
-    (run_dir / "config.resolved.yaml").write_text(capsys.readouterr().out)
-
-
-def killed_at_step_3(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        dying(patch, (TrainingLoop, "_step"), 3)
-        with pytest.raises(KilledError):
-            main(arguments)
-
-
-def test_other_settings_are_refused_by_their_names(arguments, tmp_path, capsys) -> None:
-    settings_alone(arguments(), tmp_path / "run", capsys)
-    for change, shown in {
-        "training.epochs=3": "training.epochs: 2 -> 3",
-        "seed=7": "seed: 0 -> 7",
-        "model.aggregator_layers=2": "model.aggregator_layers: 1 -> 2",
-        "training.freeze_encoder=true": "training.freeze_encoder: False -> True",
-        "data.summary_column=summary": "data.summary_column: None -> summary",
-    }.items():
-        error = error_of(capsys, [*arguments(change), "--resume"])
-        assert shown in error and f"model.start_from={tmp_path / 'run/model'}" in error
+def killed_in_step(number: int, arguments: list[str]) -> None:
+    with dying((TrainingLoop, "_step"), number - 1), pytest.raises(KilledError):
+        main(arguments)
 
 
 def test_a_run_that_an_earlier_version_changed_on_its_way_is_refused(
     arguments, tmp_path, capsys
 ) -> None:
-    settings_alone(arguments(), tmp_path / "run", capsys)
+    assert main([*arguments(), "--print-config"]) == 0
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.resolved.yaml").write_text(capsys.readouterr().out)
     (tmp_path / "run/changes.jsonl").touch()
     assert "changed on its way" in error_of(capsys, [*arguments(), "--resume"])
 
@@ -67,11 +43,10 @@ def test_allow_changes_points_to_a_new_run_from_weights(arguments, tmp_path, cap
 
 
 def test_what_changes_no_number_may_differ_and_documents_and_encoder_may_move(
-    arguments, encoders, tmp_path, monkeypatch, capsys
+    arguments, encoders, tmp_path, capsys
 ) -> None:
-    often = "training.checkpoint_every_steps=1"
-    assert main(arguments(often, f"run_dir={tmp_path / 'whole'}")) == 0
-    killed_at_step_3(arguments(often), monkeypatch)
+    assert main(arguments(OFTEN, f"run_dir={tmp_path / 'whole'}")) == 0
+    killed_in_step(4, arguments(OFTEN))
     shutil.copytree(encoders["bert"], tmp_path / "encoder")
     (tmp_path / "train.jsonl").rename(tmp_path / "moved.jsonl")
     (tmp_path / "run").rename(tmp_path / "elsewhere")
@@ -106,12 +81,9 @@ def test_another_encoder_in_the_same_place_is_refused(
     assert "model.encoder: " in error and "model.start_from=" in error
 
 
-def test_a_checkpoint_of_an_earlier_version_goes_on(
-    arguments, tmp_path, monkeypatch, capsys
-) -> None:
-    often = "training.checkpoint_every_steps=1"
-    assert main(arguments(often, f"run_dir={tmp_path / 'whole'}")) == 0
-    killed_at_step_3(arguments(often), monkeypatch)
+def test_a_checkpoint_of_an_earlier_version_goes_on(arguments, tmp_path, capsys) -> None:
+    assert main(arguments(OFTEN, f"run_dir={tmp_path / 'whole'}")) == 0
+    killed_in_step(4, arguments(OFTEN))
     for path in find_checkpoints(tmp_path / "run/checkpoints"):
         content = read_sealed(path)
         del content["state"]["identity"]
@@ -122,35 +94,31 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(
             "label_mean": 0.0,
             "label_scale": 1.0,
             "evaluated_step": 2,
+            "metrics_lines": 1,
             "schedule_steps": 6,
         }
         (path / "state.json").unlink()
         seal(path, content)
     (tmp_path / "run/documents.jsonl").write_text(json.dumps(["train", "d0", "5b" * 16]) + "\n")
     capsys.readouterr()
-    assert main([*arguments(often), "--resume"]) == 0
+    assert main([*arguments(OFTEN), "--resume"]) == 0
     said = capsys.readouterr().err
     assert "of an earlier version" in said and "(epoch 1, step 3)" in said
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
-def test_other_documents_are_counted_and_some_are_named(arguments, tmp_path, capsys) -> None:
-    assert main(arguments()) == 0
-    rows = [{**row, "text": "Other text."} for row in make_rows(11, seed=1)]
-    write_jsonl(tmp_path / "train.jsonl", [*rows[1:], {**rows[0], "id": "new" * 40}])
-    error = error_of(capsys, [*arguments(), "--resume"])
-    assert f"data.train: 1 added ({'new' * 20}...), 1 removed (d0), 10 changed " in error
-    assert "(d1, d2, d3, d4, d5, ...)" in error and "data.validation" not in error
-    assert f"model.start_from={tmp_path / 'run/model'}" in error
+def test_other_documents_are_counted_and_some_are_named() -> None:
+    before = {f"d{number}": "a" for number in range(11)}
+    now = {**dict.fromkeys([f"d{number}" for number in range(1, 11)], "b"), "new" * 40: "b"}
+    assert _compare(before, now) == (
+        f"1 added ({'new' * 20}...), 1 removed (d0), 10 changed (d1, d2, d3, d4, d5, ...)"
+    )
 
 
 def test_a_corpus_that_changed_before_the_first_checkpoint_is_refused_too(
-    arguments, tmp_path, monkeypatch, capsys
+    arguments, tmp_path, capsys
 ) -> None:
-    with monkeypatch.context() as patch:
-        dying(patch, (TrainingLoop, "_step"), 1)
-        with pytest.raises(KilledError):
-            main(arguments())
+    killed_in_step(2, arguments())
     write_jsonl(tmp_path / "train.jsonl", make_rows(10, seed=1))
     assert "data.train: 1 removed (d10)" in error_of(capsys, [*arguments(), "--resume"])
     write_jsonl(tmp_path / "train.jsonl", make_rows(11, seed=1))
@@ -244,76 +212,58 @@ def test_a_new_folder_with_empty_checkpoints_counts_as_empty(arguments, tmp_path
     assert not (run / ".config.resolved.yaml.abc").exists()
 
 
-DAMAGES = {
-    "no UTF-8 at its end": (lambda lines: [*lines, b"\xff\xfe\x80garbage"], 0),
-    "a number": (lambda lines: [lines[0], b"123\n"], 1),
-    "no UTF-8": (lambda lines: [b"\xff\n", lines[1]], 1),
-    "zeros of a power cut": (lambda lines: [lines[0], b"\0" * 40 + b"\n"], 1),
-    "a step that is a word": (lambda lines: [b'{"step": "x"}\n', lines[1]], 1),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_lines_of_metrics_are_passed_over(arguments, tmp_path, capsys, damage) -> None:
+def test_damaged_lines_of_metrics_are_passed_over(arguments, tmp_path, capsys) -> None:
     assert main(arguments()) == 0
     path = tmp_path / "run/metrics.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    change, damaged = DAMAGES[damage]
-    path.write_bytes(b"".join(change(lines)))
-    for warnings in (damaged, 0):
-        capsys.readouterr()
-        assert main([*arguments(), "--resume"]) == 0
-        assert capsys.readouterr().err.count(f"warning: {path}") == warnings
-        kept = path.read_bytes().splitlines(keepends=True)
-        assert set(kept) <= set(lines) and len(kept) == len(lines) - damaged
+    first, second = path.read_bytes().splitlines(keepends=True)
+    for content, kept in (
+        (first + second + b"\xff\xfe\x80garbage", first + second),
+        (first + b"123\n", first),
+        (b"\xff\n" + second, second),
+        (first + b"\0" * 40 + b"\n", first),
+        (b'{"step": "x"}\n' + second, second),
+    ):
+        path.write_bytes(content)
+        for warnings in (1, 0):
+            capsys.readouterr()
+            assert main([*arguments(), "--resume"]) == 0
+            assert capsys.readouterr().err.count(f"warning: {path}") == warnings
+            assert path.read_bytes() == kept
 
 
 def test_metrics_that_cannot_be_read_end_in_one_line(arguments, tmp_path, capsys) -> None:
-    assert main(arguments()) == 0
+    assert main(arguments("training.epochs=1")) == 0
     (tmp_path / "run/metrics.jsonl").unlink()
     (tmp_path / "run/metrics.jsonl").mkdir()
-    assert "metrics.jsonl cannot be" in error_of(capsys, [*arguments(), "--resume"])
+    error = error_of(capsys, [*arguments("training.epochs=1"), "--resume"])
+    assert "metrics.jsonl cannot be" in error
 
 
-def test_the_settings_of_a_run_begin_another_where_a_new_folder_is_given(
-    arguments, tmp_path, capsys
-) -> None:
+def test_whose_run_folder_the_settings_of_a_run_mean(arguments, tmp_path, capsys) -> None:
     assert main(arguments("training.epochs=1")) == 0
-    (tmp_path / "run").rename(tmp_path / "moved")
-    moved = ["--config", str(tmp_path / "moved/config.resolved.yaml"), "--resume"]
-    for number, command in enumerate((moved, [*moved, f"run_dir={tmp_path / 'moved'}"])):
+    moved, copy = tmp_path / "moved", tmp_path / "config.resolved.yaml"
+    copy.write_bytes((tmp_path / "run/config.resolved.yaml").read_bytes())
+    for config, more, said in (
+        (copy, [], f"resuming from {tmp_path / 'run'}"),
+        (moved / copy.name, [], f"resuming from {moved}"),
+        (moved / copy.name, [f"run_dir={moved}"], f"resuming from {moved}"),
+        (moved / copy.name, [f"run_dir={tmp_path / 'new'}"], f"no run in {tmp_path / 'new'} yet"),
+    ):
+        if config != copy and not moved.exists():
+            (tmp_path / "run").rename(moved)
         capsys.readouterr()
-        assert main(command) == 0
-        said = capsys.readouterr().err
-        assert f"resuming from {tmp_path / 'moved/checkpoints'}" in said
-        assert ("not in " in said) == (number == 0)
-    assert main([*moved, f"run_dir={tmp_path / 'new'}"]) == 0
-    assert f"no run in {tmp_path / 'new'} yet: starting a new run" in capsys.readouterr().err
-
-
-def test_a_copy_of_the_settings_outside_a_run_folder_names_the_run(
-    arguments, tmp_path, capsys
-) -> None:
-    assert main(arguments("training.epochs=1")) == 0
-    (tmp_path / "config.resolved.yaml").write_bytes(
-        (tmp_path / "run/config.resolved.yaml").read_bytes()
-    )
-    assert main(["--config", str(tmp_path / "config.resolved.yaml"), "--resume"]) == 0
-    assert f"resuming from {tmp_path / 'run'}" in capsys.readouterr().err
+        assert main(["--config", str(config), "--resume", *more]) == 0
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.9, 0.999])
 def test_damaged_settings_of_a_run_are_said_to_be(arguments, tmp_path, capsys, part) -> None:
-    settings = arguments("training.epochs=1")
+    settings = arguments()
     whole = tmp_path / "run/config.resolved.yaml"
-    if part == 0:
-        whole.parent.mkdir()
-    else:
-        assert main([*settings, "--print-config"]) == 0
-        text = capsys.readouterr().out
-        whole.parent.mkdir()
-        whole.write_text(text[: int(part * len(text))])
-    whole.touch()
+    assert main([*settings, "--print-config"]) == 0
+    text = capsys.readouterr().out
+    whole.parent.mkdir()
+    whole.write_text(text[: int(part * len(text))])
     for command in (settings, ["--config", str(whole)]):
         error = error_of(capsys, [*command, "--resume"])
         assert f"{whole} is damaged: " in error and "--print-config" in error

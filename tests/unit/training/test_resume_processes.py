@@ -1,11 +1,10 @@
 """Two processes: signals, steps that are left out, locks, and the same bits in the end."""
 
 import os
-from pathlib import Path
 
 import pytest
 from commands import ROOT, run, succeed
-from small_runs import Settings, outcome, small_run
+from small_runs import Settings, outcome
 
 from hierbert.files import FolderLock
 from hierbert.training.checkpoints import find_checkpoints
@@ -43,11 +42,10 @@ raise SystemExit(main(sys.argv[5:]))
 
 
 @pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
+def arguments(arguments, tmp_path) -> Settings:
     """Arguments of a run of 6 steps; one document more than 2 processes share evenly."""
     (tmp_path / "worker.py").write_text(WORKER)
-    build = small_run(tmp_path, encoders["bert"])
-    return lambda *more: build("training.accumulation_steps=2", *more)
+    return lambda *more: arguments("training.accumulation_steps=2", *more)
 
 
 @pytest.mark.slow

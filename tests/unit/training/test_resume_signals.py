@@ -2,32 +2,22 @@
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import Settings, outcome, small_run
+from small_runs import outcome
 from training import KilledError, dying
 
 from hierbert.cli.train import main
+from hierbert.tasks import evaluation as answers
 from hierbert.training import loop
-from hierbert.training.checkpoints import find_checkpoints
-from hierbert.training.loop import TrainingLoop
 from hierbert.training.signals import StopSignals
-
-
-@pytest.fixture
-def arguments(encoders: dict[str, Path], tmp_path: Path) -> Settings:
-    """Arguments of a run of 6 steps in 2 epochs, with dropout; to the folder `run`."""
-    return small_run(tmp_path, encoders["bert"])
 
 
 @pytest.mark.parametrize("evaluation", [0, 1])
 def test_a_signal_does_not_wait_for_the_validation(
-    arguments, tmp_path, monkeypatch, capfd, evaluation
+    arguments, tmp_path, monkeypatch, evaluation
 ) -> None:
-    from hierbert.tasks import evaluation as answers
-
     # A batch for each document, so that there is something to wait for.
     monkeypatch.setattr(answers, "TOKENS_PER_BATCH", 1)
     assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
@@ -42,26 +32,21 @@ def test_a_signal_does_not_wait_for_the_validation(
     with monkeypatch.context() as patch:
         patch.setattr(answers, "_answer_batch", signalled)
         assert main(arguments()) == 143
-    assert len(calls) == 4 * evaluation + 2  # not one document more
-    # Interrupted again, in the evaluation that is made up for.
-    calls.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(answers, "_answer_batch", signalled)
+        assert len(calls) == 4 * evaluation + 2  # not one document more
         if evaluation == 0:
+            # Interrupted again, in the evaluation that is made up for.
+            calls.clear()
             assert main([*arguments(), "--resume"]) == 143
             assert len(calls) == 2
     # Killed when the line of metrics that was due is there and its checkpoint is not.
-    with monkeypatch.context() as patch:
-        dying(patch, (loop, "save_checkpoint"), 0)
-        with pytest.raises(KilledError):
-            main([*arguments(), "--resume"])
+    with dying((loop, "save_checkpoint"), 0), pytest.raises(KilledError):
+        main([*arguments(), "--resume"])
     assert main([*arguments(), "--resume"]) == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 def test_a_second_interrupt_stops_at_once() -> None:
-    stop = StopSignals()
-    with stop:
+    with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received == signal.SIGTERM
@@ -70,15 +55,3 @@ def test_a_second_interrupt_stops_at_once() -> None:
     # The signals do again what they did before.
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
-def test_a_second_interrupt_ends_the_step_it_comes_in(arguments, tmp_path, monkeypatch) -> None:
-    def twice(self: TrainingLoop, plan: Any) -> None:
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("still there")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingLoop, "_step", twice)
-        assert main(arguments()) == 130
-    assert find_checkpoints(tmp_path / "run" / "checkpoints") == []

@@ -74,9 +74,7 @@ class Setting:
 
     def allowed(self) -> str:
         """What may be written, in words: ``whole number or null, at least 1``."""
-        # As `g` has it, 2147483648 would be 2.14748e+09.
-        shown = {name: b if isinstance(b, int) else f"{b:g}" for name, b in self.bounds.items()}
-        ranges = [f"{_RANGES[name]} {bound}" for name, bound in shown.items()]
+        ranges = [f"{_RANGES[name]} {bound}" for name, bound in self.bounds.items()]
         return ", ".join([describe_type(self.type), *ranges])
 
 

@@ -52,7 +52,7 @@ def read_examples(
             `keep_broken`, while iterating, only for what `read_rows` still raises.
     """
     sources = resolve_sources(spec, role, input_format=input_format)
-    return _Sources(sources, columns, encoding, keep_broken).examples()
+    return CorpusReader(sources, columns, encoding, keep_broken).examples()
 
 
 def load_examples(
@@ -62,31 +62,16 @@ def load_examples(
     return cast(list[Example], list(read_examples(spec, columns, role=role, encoding=encoding)))
 
 
-def read_one_source(
-    sources: list[Source],
-    index: int,
-    columns: Columns,
-    *,
-    encoding: str = "utf-8",
-    keep_broken: bool = False,
-    seen: SeenIds | None = None,
-) -> Iterator[Example | BrokenRow]:
-    """`read_examples` of one of several sources, with the ids they have among all of them.
+class CorpusReader:
+    """Several sources that are read as one corpus: `read_examples`, as a whole or one by one.
 
     Args:
         sources: What `resolve_sources` returned.
-        index: Which of them to read.
         columns: Which column holds what.
         encoding: Of text files.
         keep_broken: See `read_examples`.
-        seen: Ids of the sources before, to which those of this one are added; None finds only
-            those that occur twice in this one.
     """
-    corpus = _Sources(sources, columns, encoding, keep_broken)
-    return corpus.one_source(index, SeenIds() if seen is None else seen)
 
-
-class _Sources:
     def __init__(
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
     ) -> None:
@@ -98,11 +83,18 @@ class _Sources:
         self._several_folders = sum(source.format == "folder" for source in sources) > 1
 
     def examples(self) -> Iterator[Example | BrokenRow]:
+        """Of all sources, each id once."""
         seen = SeenIds()
         for place in range(len(self._sources)):
             yield from self.one_source(place, seen)
 
     def one_source(self, place: int, seen: SeenIds | None) -> Iterator[Example | BrokenRow]:
+        """Of one source, with the ids they have among all of them.
+
+        Args:
+            place: Of the source.
+            seen: Ids of those before, to which its own are added; with None they are not checked.
+        """
         source, name, keep_broken = self._sources[place], self._names[place], self._keep_broken
         prefix = f"{name}/" if source.format == "folder" and self._several_folders else ""
         columns = SourceColumns(source, self._columns, name, prefix)

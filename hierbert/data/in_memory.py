@@ -56,14 +56,11 @@ def read_given(source: Source, encoding: str) -> Iterator[Row | RowError]:
 def read_frame(source: Source, encoding: str) -> Iterator[Row | RowError]:
     """Stream the rows of a pandas DataFrame: see `readers.read_rows`."""
     frame = source.given
-    names = [str(name) for name in frame.columns]
-    check_header(names, source)
+    check_header(map(str, frame.columns), source)
     for first in range(0, len(frame), _ROWS_OF_A_SLICE):
         part = frame.iloc[first : first + _ROWS_OF_A_SLICE]
-        columns = [part.iloc[:, place].tolist() for place in range(len(names))]
-        for number, values in enumerate(zip(*columns, strict=True), first + 1):
-            row = {name: _plain(value) for name, value in zip(names, values, strict=True)}
-            yield Row(row, f"row {number} of {source.name}", number)
+        for number, values in enumerate(part.to_dict("records"), first + 1):
+            yield Row(_plain(values), f"row {number} of {source.name}", number)
 
 
 def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
@@ -74,10 +71,9 @@ def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
         row = _plain(values)
         for column in names.keys() & row.keys():
             row[column] = _with_names(row[column], names[column])
-        place = (
-            f"{source.name}, row {number}" if source.dataset else f"row {number} of {source.name}"
-        )
-        yield Row(row, place, number)
+        place = f"row {number}"
+        of_hub = f"{source.name}, {place}"
+        yield Row(row, of_hub if source.dataset else f"{place} of {source.name}", number)
 
 
 def document_texts(

@@ -1,8 +1,8 @@
 """What the files of a model say of themselves, checked before and while a model is built of them.
 
-A folder or a repository may come from a stranger: its settings can name files elsewhere, code on
-the Hub, or sizes that no machine has. Invariant: what passes reads plain safetensors files of its
-own folder, runs no code of its own, and builds a model about as large as those files.
+A stranger's settings can name files elsewhere, code on the Hub, or sizes that no machine has.
+Invariant: what passes reads plain safetensors files of its own folder, runs no code of its own, and
+builds a model about as large as those files.
 """
 
 import contextlib
@@ -29,9 +29,10 @@ from hierbert.errors import ModelError, error_text, quote
 from hierbert.files import read_json
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_config.json"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
+_PICKLES = (".bin", ".pt", ".pkl")
 _HUB_ARGUMENTS = (
     "revision", "token", "cache_dir", "force_download", "local_files_only", "subfolder",
 )  # fmt: skip
@@ -94,35 +95,29 @@ def check_files(source: str, place: str, **hub: Any) -> CheckedFiles:
         **hub: `revision`, `token` and the like for a Hub id.
 
     Raises:
-        ModelError: See `check_model_files`.
+        ModelError: A file is missing, damaged, no plain file or too large; or the configuration
+            asks for other files, for code, or for a model that these weights are not of.
         OSError: The Hub has no such repository, or cannot be reached.
     """
     if Path(source).is_dir():
-        return CheckedFiles(check_model_files(Path(source), place))
+        return CheckedFiles(_check_folder(Path(source), place))
     return _check_repository(source, place, **hub)
 
 
-def check_model_files(folder: Path, place: str) -> WeightSizes:
-    """Check a folder of weights and configuration.
-
-    Args:
-        folder: Holds config.json and model.safetensors, or its shards and their index.
-        place: What the messages begin with.
-
-    Raises:
-        ModelError: A file is missing, damaged, no plain file or too large; or the configuration
-            asks for other files, for code, or for a model that these weights are not of.
-    """
-    if (folder / ADAPTER).exists():
+def _check_folder(folder: Path, place: str) -> WeightSizes:
+    if (folder / _ADAPTER).exists():
         _refuse_adapter(place)
     # transformers takes these for the model's, whatever lies beside them.
     for path in sorted(folder.iterdir()):
         if _DISTRIBUTED.fullmatch(path.name):
             raise ModelError(
                 f"{place}: {path.name} is of a distributed checkpoint, which is not read; save "
-                f"the model as {WEIGHTS}"
+                f"the model as {_WEIGHTS}"
             )
-    sizes = _read_sizes([folder / name for name in _weight_files(folder, place)], place)
+    names, index = [_WEIGHTS], folder / _INDEX
+    if index.exists() and not (folder / _WEIGHTS).exists():
+        names = _check_index(read_json(index, ModelError, place), place)
+    sizes = _read_sizes([folder / name for name in names], place)
     _check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
     return sizes
 
@@ -143,12 +138,12 @@ def _check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
         given["revision"] = commit
     # Before the weights come, which take longer.
     _check_config(read_json(config, ModelError, place), place)
-    if find(ADAPTER) is not None:
+    if find(_ADAPTER) is not None:
         _refuse_adapter(place)
-    weights = find(WEIGHTS)
+    weights = find(_WEIGHTS)
     if weights is not None:
-        return CheckedFiles(check_model_files(weights.parent, place), commit)
-    index = find(INDEX)
+        return CheckedFiles(_check_folder(weights.parent, place), commit)
+    index = find(_INDEX)
     if index is not None:
         _check_index(read_json(index, ModelError, place), place)
     return CheckedFiles(None, commit)
@@ -156,16 +151,9 @@ def _check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
 
 def _refuse_adapter(place: str) -> NoReturn:
     raise ModelError(
-        f"{place}: {ADAPTER} says that it is an adapter, which is not read; merge it into the "
+        f"{place}: {_ADAPTER} says that it is an adapter, which is not read; merge it into the "
         "model it was trained for"
     )
-
-
-def _weight_files(folder: Path, place: str) -> list[str]:
-    """`WEIGHTS`, or the names of the shards that the index names, sorted."""
-    if (folder / WEIGHTS).exists() or not (folder / INDEX).exists():
-        return [WEIGHTS]
-    return _check_index(read_json(folder / INDEX, ModelError, place), place)
 
 
 def _check_index(index: dict[str, Any], place: str) -> list[str]:
@@ -176,7 +164,7 @@ def _check_index(index: dict[str, Any], place: str) -> list[str]:
         # transformers would unpickle any other.
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise ModelError(
-                f"{place}: {INDEX} names {name!r} for a file of weights; allowed are "
+                f"{place}: {_INDEX} names {name!r} for a file of weights; allowed are "
                 ".safetensors files of the same folder"
             )
     return sorted(set(names))
@@ -225,27 +213,21 @@ def _check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None 
             )
     _check_sizes(values if nested is None else nested, place, sizes)
     if nested is not None:
-        own = {name: value for name, value in values.items() if name != "text_config"}
         named = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
-        _check_sizes({name: own[name] for name in named if name in own}, place, sizes)
+        _check_sizes({name: values[name] for name in named if name in values}, place, sizes)
 
 
 def _check_kind(kind: Any, place: str) -> None:
+    what = f"{place}: {CONFIG}: its encoder's model_type {quote(kind)} is"
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ModelError(
-            f"{place}: {CONFIG}: its encoder's model_type {quote(kind)} is none that transformers "
-            "knows by itself; code of its own repository is not run"
+            f"{what} none that transformers knows by itself; code of its own repository is not run"
         )
+    of_several = "made of several models" if CONFIG_MAPPING[kind].sub_configs else None
     if getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False):
-        raise ModelError(
-            f"{place}: {CONFIG}: its encoder is an encoder-decoder ({kind}); an encoder is needed, "
-            "such as bert"
-        )
-    if CONFIG_MAPPING[kind].sub_configs:
-        raise ModelError(
-            f"{place}: {CONFIG}: its encoder's model_type {kind!r} is made of several models; a "
-            "text encoder such as bert is needed"
-        )
+        of_several = "an encoder-decoder"
+    if of_several is not None:
+        raise ModelError(f"{what} {of_several}; a text encoder such as bert is needed")
 
 
 def _check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) -> None:
@@ -321,6 +303,14 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def refuse_no_weights(folder: Path, place: str) -> None:
+    """Refuse (ModelError) a folder without safetensors weights; pickles, not read, are named."""
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+        other = "".join(f"; {name} is not read" for name in pickles)
+        raise ModelError(f"{place} holds no weights: no .safetensors file is there{other}")
 
 
 def refuse_not_finite(model: nn.Module, place: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
+from hierbert.loading.checks import refuse_no_weights
 from hierbert.model.saving import FOLDER_MARK, last_part
 
 
@@ -52,12 +53,7 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
             )
         if not (folder / "config.json").is_file():
             raise ModelError(f"model.encoder: folder {name} has no config.json")
-        if not any(folder.glob("*.safetensors")):
-            pickled = (folder / "pytorch_model.bin").is_file()
-            raise ModelError(
-                f"model.encoder: folder {name} has no weights in a .safetensors file"
-                + ("; its pytorch_model.bin is not read, for it may run code" if pickled else "")
-            )
+        refuse_no_weights(folder, f"model.encoder: folder {name}")
         return str(folder)
     if name.startswith((".", "/", "~")) or re.search(r"\\|^[A-Za-z]:", name):
         raise ModelError(f"model.encoder: there is no folder {name}")

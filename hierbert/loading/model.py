@@ -12,7 +12,13 @@ from transformers import PreTrainedTokenizerBase
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.files import read_json
-from hierbert.loading.checks import CONFIG, bounded_building, check_files, refuse_not_finite
+from hierbert.loading.checks import (
+    CONFIG,
+    bounded_building,
+    check_files,
+    refuse_no_weights,
+    refuse_not_finite,
+)
 from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
@@ -23,7 +29,6 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.text_encoders import encoder_layers
 
 DTYPES = (*FLOAT_DTYPES, "int8", "auto")
-_PICKLES = (".bin", ".pt", ".pkl")
 
 
 def load_model(
@@ -195,10 +200,7 @@ def check_folder(folder: Path) -> None:
             f"{folder / CONFIG} is of a model of type {kind!r}; hierbert loads what train.py saved "
             '(model_type "hierbert")'
         )
-    if not list(folder.glob("*.safetensors")):
-        pickles = [path.name for path in folder.iterdir() if path.suffix in _PICKLES]
-        other = "".join(f"; {name} is not read" for name in sorted(pickles))
-        raise ModelError(f"{folder} holds no weights: no .safetensors file is there{other}")
+    refuse_no_weights(folder, str(folder))
 
 
 def _check_vocabulary(

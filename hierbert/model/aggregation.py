@@ -56,13 +56,10 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
     under one mask of ``reach / 2`` times ``2.5 * reach`` numbers.
 
     Args:
-        query: float (heads, L, d).
-        key: float (heads, L, d).
-        value: float (heads, L, d).
+        query: float (heads, L, d), as the next two and the result.
+        key: Of the same units.
+        value: Of the same units.
         reach: At least 1.
-
-    Returns:
-        float (heads, L, d).
     """
     length = query.shape[1]
     if length <= reach + 1:
@@ -125,12 +122,9 @@ class AggregatorLayer(GradientCheckpointingLayer):
         """Let the units of each group see each other.
 
         Args:
-            states: float (G, L, H).
+            states: float (G, L, H), as the result.
             key_mask: bool (G, 1, 1, L), True where a unit is real; None when all are.
             reach: Units further apart do not see each other; for one group alone. None: all do.
-
-        Returns:
-            float (G, L, H).
         """
         groups, length, hidden = states.shape
         packed = self.query_key_value(self.attention_norm(states))

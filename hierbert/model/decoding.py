@@ -1,7 +1,6 @@
 """Numbers to answers: logits to labels, sentence scores to a summary with its places.
 
-The last step of every use of a model, in training's evaluation, in the predictor, and where only
-the checkpoint's own files are at hand.
+The last step of every use of a model.
 """
 
 from collections.abc import Sequence
@@ -160,11 +159,7 @@ def regression_values(logits: Tensor, config: HierBertConfig) -> Tensor:
 
 
 def label_answer(logits: Tensor, config: HierBertConfig) -> dict[str, Any]:
-    """What the logits of one document say.
-
-    Args:
-        logits: float (C,).
-        config: Names of the labels, the problem type, and the threshold.
+    """The answer of one document's logits, float (C,).
 
     Returns:
         `label` and `probabilities`; multi-label: `labels`, those that reach the threshold,

@@ -62,9 +62,6 @@ def first_token_encoder(encoder: PreTrainedModel) -> PreTrainedModel | None:
     The modules are shared, so that it costs nothing and follows every change of weights, device
     and mode; the encoder itself is left as it is, also for other threads.
 
-    Args:
-        encoder: Any encoder.
-
     Returns:
         An encoder whose last hidden state is float (P, 1, H), or None where it cannot be made.
     """

@@ -114,15 +114,12 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
 def batches_by_tokens(
     documents: Iterable[SegmentedDocument], batch_tokens: int, most_documents: int | None = None
 ) -> Iterator[list[SegmentedDocument]]:
-    """Put documents into batches, in their order, as they come.
+    """Put documents into batches of at least one, in their order, as they come.
 
     Args:
         documents: May have no end.
         batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
         most_documents: Most documents of a batch; None for no limit.
-
-    Yields:
-        At least one document each.
     """
     batch: list[SegmentedDocument] = []
     tokens = 0
@@ -138,10 +135,7 @@ def batches_by_tokens(
 
 
 def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
-    """Lay segmented documents out flat; D documents, P segments, N sentences, T tokens.
-
-    Args:
-        documents: At least one.
+    """Lay out at least one document flat; D documents, P segments, N sentences, T tokens.
 
     Returns:
         int64 tensors: `input_ids` (T,), `sentence_index` (T,), `segment_lengths` (P,), and
@@ -162,9 +156,6 @@ def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
 
 def collate_structure(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
     """The part of a batch that is needed with tokens and with cached vectors alike.
-
-    Args:
-        documents: At least one.
 
     Returns:
         int64 tensors: `segments_per_document` (D,), `sentences_per_document` (D,),

@@ -41,26 +41,12 @@ def plan_micro_batches(
 
 
 def group_starts(lengths: Tensor) -> Tensor:
-    """Position of the first unit of each group.
-
-    Args:
-        lengths: Units of each group, int64 (G,).
-
-    Returns:
-        int64 (G,).
-    """
+    """Position of the first unit of each group; lengths and positions are int64 (G,)."""
     return torch.cumsum(lengths, 0) - lengths
 
 
 def group_of_unit(lengths: Tensor) -> Tensor:
-    """Group that each unit belongs to.
-
-    Args:
-        lengths: Units of each group, int64 (G,).
-
-    Returns:
-        int64 (M,), M the sum of the lengths.
-    """
+    """Group that each unit belongs to, int64 (M,), by the groups' lengths, int64 (G,)."""
     return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
 
 
@@ -81,14 +67,11 @@ def padded_positions(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def group_mean(values: Tensor, lengths: Tensor) -> Tensor:
-    """Mean of each group's units; a group without units has the mean 0.
+    """Mean of each group's units, float (G, ...); a group without units has the mean 0.
 
     Args:
-        values: float (M, ...).
+        values: float (M, ...); the means have its dtype.
         lengths: Units of each group, int64 (G,), with the sum M.
-
-    Returns:
-        float (G, ...), in the dtype of `values`.
     """
     totals = values.new_zeros(len(lengths), *values.shape[1:], dtype=torch.float32)
     totals = totals.index_add(0, group_of_unit(lengths), values.float())
@@ -97,14 +80,11 @@ def group_mean(values: Tensor, lengths: Tensor) -> Tensor:
 
 
 def group_log_softmax(scores: Tensor, lengths: Tensor) -> Tensor:
-    """Log-softmax inside each group.
+    """Log-softmax inside each group, float32 (M,).
 
     Args:
         scores: float (M,).
         lengths: Units of each group, int64 (G,), with the sum M.
-
-    Returns:
-        float32 (M,).
     """
     groups = group_of_unit(lengths)
     scores = scores.float()

@@ -10,15 +10,8 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 
 def build_encoder(text_config: PreTrainedConfig) -> PreTrainedModel:
-    """A segment encoder with new weights, without the pooler that is trained for other things.
-
-    Args:
-        text_config: Configuration of any `AutoModel` text encoder.
-
-    Returns:
-        The encoder, on the default device.
-    """
-    # Said, lest transformers ask at the terminal whether code may run.
+    """An `AutoModel` text encoder with new weights, without the pooler, which is not used."""
+    # Without this, transformers asks at the terminal whether code may run.
     return AutoModel.from_config(
         text_config, trust_remote_code=False, **encoder_arguments(text_config)
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hierbert.data.columns import Columns
-from hierbert.data.corpus import read_one_source
+from hierbert.data.corpus import CorpusReader
 from hierbert.data.document import BrokenRow, Example, Source, Text
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import resolve_sources
@@ -193,15 +193,8 @@ class Inputs:
         Raises:
             DataError: The source cannot be read, or a row, unless broken rows are kept.
         """
-        items = read_one_source(
-            self.sources,
-            index,
-            self.columns,
-            encoding=self.encoding,
-            keep_broken=self.keep_broken,
-            seen=seen,
-        )
-        return map(_to_row, items)
+        reader = CorpusReader(self.sources, self.columns, self.encoding, self.keep_broken)
+        return map(_to_row, reader.one_source(index, SeenIds() if seen is None else seen))
 
     def checked_rows(
         self, index: int, check: SourceCheck | None, seen: SeenIds | None = None

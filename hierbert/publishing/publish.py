@@ -19,7 +19,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.card import CardSource, render_card
 from hierbert.publishing.files import CARD, Upload, card_bytes, plan_upload
 from hierbert.publishing.runs import base_model, find_run
-from hierbert.publishing.upload import Pushed, Request, push, require_token
+from hierbert.publishing.upload import Request, push, require_token
 
 
 def prepare(request: Request, online: bool) -> tuple[Upload, str]:
@@ -58,7 +58,7 @@ def prepare(request: Request, online: bool) -> tuple[Upload, str]:
         ) from error
 
 
-def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pushed:
+def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> None:
     """Push a model folder and say what is done.
 
     Args:
@@ -72,12 +72,7 @@ def publish(request: Request, prepared: tuple[Upload, str] | None = None) -> Pus
     upload, card = prepared or prepare(request, online=True)
     for line in describe(upload, card):
         log.info(line)
-    done = push(upload, card, request)
-    if done.commit is None:
-        log.info(f"nothing has changed: {done.url}")
-    else:
-        log.info(f"pushed {len(done.changed):,} changed files: {done.url}")
-    return done
+    push(upload, card, request)
 
 
 def describe(upload: Upload, card: str) -> Iterator[str]:

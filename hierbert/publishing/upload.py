@@ -25,6 +25,7 @@ from hierbert.publishing.card_merge import merge_cards
 from hierbert.publishing.files import CARD, Upload, card_bytes, is_replaced
 
 _MAIN = "main"
+_SAME = "nothing has changed"
 _NETWORK = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
@@ -54,21 +55,6 @@ class Request:
     license: str | None = None
     card: Path | None = None
     overwrite_card: bool = False
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What pushing did.
-
-    Attributes:
-        url: The page.
-        commit: Id of the new commit; None where nothing had changed.
-        changed: Paths that were uploaded or taken away.
-    """
-
-    url: str
-    commit: str | None
-    changed: list[str]
 
 
 class Unreachable(HubError):
@@ -105,8 +91,8 @@ def check_token() -> str:
         raise _explained(error, "the token", token) from error
 
 
-def push(upload: Upload, card: str, request: Request) -> Pushed:
-    """Make a repository hold the model of an upload and no other, and its card.
+def push(upload: Upload, card: str, request: Request) -> None:
+    """Make a repository hold the model of an upload and no other, and its card; say what changed.
 
     Args:
         upload: All files but the card.
@@ -145,8 +131,8 @@ def push(upload: Upload, card: str, request: Request) -> Pushed:
         if request.branch != _MAIN:
             url += f"/tree/{request.branch}"
         after = _blobs(api.model_info(repo, revision=made.oid, files_metadata=True))
-        changed = [path for path in contents if after.get(path) != there.get(path)]
-        return Pushed(url, made.oid if changed or gone else None, [*changed, *gone])
+        changed = [*gone, *(path for path in contents if after.get(path) != there.get(path))]
+        log.info(f"pushed {len(changed):,} changed files: {url}" if changed else f"{_SAME}: {url}")
     except HierBertError:
         raise
     # Besides its own errors, huggingface_hub passes on those of the network and of Xet.

@@ -4,8 +4,6 @@ Temperature scaling of Guo et al. 2017, section 4.2: logits over the temperature
 the negative log-likelihood of documents that were not trained on.
 """
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,29 +12,7 @@ import numpy.typing as npt
 _LOWEST, _HIGHEST = 0.05, 20.0
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A fitted temperature.
-
-    Attributes:
-        temperature: Logits are to be divided by it.
-        documents: That it was fitted on.
-        before: Mean negative log-likelihood of their labels at temperature 1, in nats; for
-            multi-label the mean over all labels.
-        after: The same at the fitted temperature.
-    """
-
-    temperature: float
-    documents: int
-    before: float
-    after: float
-
-    def to_dict(self) -> dict[str, float]:
-        """The attributes by name."""
-        return asdict(self)
-
-
-def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> Calibration:
+def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> dict[str, float]:
     """Find the temperature under which true labels are likeliest.
 
     Args:
@@ -44,7 +20,9 @@ def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> Calibra
         references: Label numbers, integers (D); or of several labels 0 and 1 for each (D, C).
 
     Returns:
-        A temperature from 0.05 to 20, and how likely the labels are without and with it.
+        `temperature`, from 0.05 to 20, by which logits are to be divided; `documents` that it was
+        fitted on; and the mean negative log-likelihood of their labels (of several labels: over
+        all of them), in nats, `before` (at temperature 1) and `after`.
     """
     from scipy.optimize import minimize_scalar
 
@@ -62,4 +40,9 @@ def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> Calibra
     found = minimize_scalar(
         loss, bounds=(1 / _HIGHEST, 1 / _LOWEST), method="bounded", options={"xatol": 1e-9}
     )
-    return Calibration(1 / float(found.x), len(true), before=loss(1.0), after=loss(found.x))
+    return {
+        "temperature": 1 / float(found.x),
+        "documents": len(true),
+        "before": loss(1.0),
+        "after": loss(found.x),
+    }

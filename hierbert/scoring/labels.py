@@ -1,9 +1,8 @@
 """Scores of labels: one label per document, several, or a number.
 
-The figures are those of scikit-learn and SciPy, which are imported when a score is computed. A
-mean over labels (macro, weighted) takes the labels that occur in the references or in the
-predictions, as scikit-learn does by default for single labels: labels that occur in neither say
-nothing about the model and would pull the mean towards 0.
+The figures are those of scikit-learn and SciPy. A mean over labels (macro, weighted) takes those
+that occur in the references or in the predictions, as scikit-learn does by default for single
+labels: others would pull the mean towards 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,27 +41,22 @@ def label_scores(
     Raises:
         ValueError: There are no documents, shapes differ, or a value is none of those above.
     """
-    probabilities: Any = predictions
-    predicted: Any
+    given: dict[str, Any] = {"probabilities": predictions}
     true: Any
     if problem_type == "single_label":
-        predicted, true = _label_numbers(predictions, references)
+        given["predictions"], true = _label_numbers(predictions, references)
     elif problem_type == "multi_label":
-        probabilities, true = _finite(predictions), _label_table(references)
-        _check_shapes(probabilities, true)
+        given["probabilities"], true = _finite(predictions), _label_table(references)
+        _check_shapes(given["probabilities"], true)
         cut = np.asarray(thresholds, dtype=np.float64)
         if cut.shape not in ((), (true.shape[1],)):
             raise ValueError(f"{cut.size} thresholds for {true.shape[1]} labels: one, or one each")
-        predicted = (probabilities >= cut).astype(np.int64)
+        given["predictions"] = (given["probabilities"] >= cut).astype(np.int64)
     else:
-        predicted, true = _finite(predictions), _finite(references)
-        _check_shapes(predicted, true)
-    return {
-        metric.name: float(
-            metric.score(predicted if metric.reads == "predictions" else probabilities, true)
-        )
-        for metric in metrics_of(problem_type)
-    }
+        given["predictions"], true = _finite(predictions), _finite(references)
+        _check_shapes(given["predictions"], true)
+    metrics = metrics_of(problem_type)
+    return {metric.name: float(metric.score(given[metric.reads], true)) for metric in metrics}
 
 
 def confusion_matrix(
@@ -90,9 +84,9 @@ def per_label_table(
     """Precision, recall and F1 of each label, for one or for several labels per document.
 
     Args:
-        predictions: Predicted label numbers (D), or 0 and 1 for each label (D, C).
+        predictions: Label numbers (D), or 0 and 1 for each label (D, C).
         references: True labels in the same form.
-        label_names: The name of each label (C).
+        label_names: Of each label (C).
 
     Returns:
         One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0 where

@@ -104,9 +104,11 @@ class Classification(Task):
         if self.problem_type == "single_label":
             values["label_smoothing"] = config.training.label_smoothing
         if regression:
-            values["label_mean"], values["label_scale"] = label_statistics(self.label_map, train)
+            numbers = [value for value, _ in self._numbers(train)] or [0.0]
+            values["label_mean"] = statistics.fmean(numbers)
+            values["label_scale"] = statistics.pstdev(numbers) or 1.0
         elif config.training.class_weights == "balanced":
-            values["class_weights"] = balanced_weights(self.label_map, train)
+            values["class_weights"] = self._balanced_weights(train)
         return values
 
     @override
@@ -125,8 +127,20 @@ class Classification(Task):
 
     @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
-        if self.problem_type == "regression":
-            check_numbers(self.label_map, splits, config.label_mean, config.label_scale)
+        mean, scale = config.label_mean, config.label_scale
+        for name, examples in splits.items():
+            values = self._numbers(examples)
+            # As the classification head learns them.
+            errors = (torch.tensor([value for value, _ in values]) - mean) / scale
+            if not (errors * errors).isfinite().all():
+                value, example = max(values, key=lambda pair: abs(pair[0] - mean))
+                raise DataError(
+                    f"data.{name}: {example.location}, id {example.id}: column "
+                    f"{self.label_map.field!r} holds {value:g}; the training documents have the "
+                    f"mean {mean:g} and the spread {scale:g}, and 32-bit numbers allow {mean:g} "
+                    "plus or minus at most 1e19 times that spread, which must be at least 1e-37: "
+                    "mend that label, or give all of them in another unit"
+                )
 
     @override
     def note(self, examples: Sequence[Example]) -> str | None:
@@ -198,10 +212,10 @@ class Classification(Task):
             return {}
         fitted = fit_temperature(logits, references)
         return {
-            "config": {"temperature": fitted.temperature},
-            "results": {"calibration": fitted.to_dict()},
-            "line": f"temperature: {fitted.temperature:.3f} (negative log-likelihood of "
-            f"validation {fitted.before:.4f} -> {fitted.after:.4f})",
+            "config": {"temperature": fitted["temperature"]},
+            "results": {"calibration": fitted},
+            "line": "temperature: {temperature:.3f} (negative log-likelihood of validation "
+            "{before:.4f} -> {after:.4f})".format(**fitted),
         }
 
     @override
@@ -304,6 +318,33 @@ class Classification(Task):
         ]
         return [f"  labels: {', '.join(named) or 'none'}"]
 
+    def _numbers(self, examples: Sequence[Example]) -> list[tuple[float, Example]]:
+        """The labels of a regression, each with its example."""
+        if self.problem_type != "regression":
+            return []
+        labels = ((self.label_map.encode(example), example) for example in examples)
+        return [(float(v), example) for v, example in labels if isinstance(v, (int, float))]
+
+    def _balanced_weights(self, train: Sequence[Example]) -> list[float]:
+        """Loss weights that let rare labels count as much as frequent ones, from 1/10 to 10.
+
+        Single-label: documents over labels times the label's documents; multi-label: documents
+        without the label over documents with it.
+        """
+        labels = [self.label_map.encode(example) for example in train]
+        labels = [label for label in labels if label is not None]
+        each = (label if isinstance(label, list) else [label] for label in labels)
+        counts = Counter(number for numbers in each for number in numbers)
+        weights = []
+        for number in range(len(self.label_map.names)):
+            count = max(1, counts[number])
+            if self.problem_type == "single_label":
+                weight = len(labels) / (len(self.label_map.names) * count)
+            else:
+                weight = (len(labels) - count) / count
+            weights.append(min(_LARGEST_CLASS_WEIGHT, max(1 / _LARGEST_CLASS_WEIGHT, weight)))
+        return weights
+
     def _labelled(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
     ) -> tuple[_Floats, npt.NDArray[Any]]:
@@ -335,86 +376,6 @@ class Classification(Task):
         """Of the labelled documents."""
         labelled = [one for one in documents if one.targets[self.name] is not None]
         return [one.segmented.text for one in labelled], self._references(labelled)
-
-
-def label_statistics(label_map: LabelMap, examples: Iterable[Example]) -> tuple[float, float]:
-    """Where the numbers of a regression lie, so that a model learns them whatever their unit.
-
-    Args:
-        label_map: Regression.
-        examples: The training documents.
-
-    Returns:
-        Mean and population standard deviation of the labels; the latter 1 where all are equal,
-        and (0, 1) without any label.
-    """
-    encoded = [label_map.encode(example) for example in examples]
-    values = [float(label) for label in encoded if isinstance(label, (int, float))]
-    if not values:
-        return 0.0, 1.0
-    return statistics.fmean(values), statistics.pstdev(values) or 1.0
-
-
-def check_numbers(
-    label_map: LabelMap, splits: Mapping[str, Sequence[Example]], mean: float, scale: float
-) -> None:
-    """Refuse numbers that a model's 32-bit arithmetic turns into infinity, before it meets them.
-
-    Args:
-        label_map: Regression.
-        splits: Documents by the split's name.
-        mean: Of the training documents' labels.
-        scale: Their standard deviation.
-
-    Raises:
-        DataError: Names the number that is farthest from the mean.
-    """
-    for name, examples in splits.items():
-        labelled = [(label_map.encode(example), example) for example in examples]
-        values = [(float(v), one) for v, one in labelled if isinstance(v, (int, float))]
-        if not values:
-            continue
-        # As the classification head learns them.
-        errors = (torch.tensor([value for value, _ in values]) - mean) / scale
-        if not (errors * errors).isfinite().all():
-            value, example = max(values, key=lambda pair: abs(pair[0] - mean))
-            raise DataError(
-                f"data.{name}: {example.location}, id {example.id}: column {label_map.field!r} "
-                f"holds {value:g}; the training documents have the mean {mean:g} and the spread "
-                f"{scale:g}, and 32-bit numbers allow {mean:g} plus or minus at most 1e19 times "
-                "that spread, which must be at least 1e-37: mend that label, or give all of them "
-                "in another unit"
-            )
-
-
-def balanced_weights(label_map: LabelMap, examples: Iterable[Example]) -> list[float]:
-    """Loss weights that let rare labels count as much as frequent ones, within limits.
-
-    Args:
-        label_map: Single-label or multi-label.
-        examples: The training documents.
-
-    Returns:
-        For each label: single-label, documents over labels times the label's documents;
-        multi-label, documents without it over documents with it. From 1/10 to 10.
-    """
-    counts: Counter[int] = Counter()
-    total = 0
-    for example in examples:
-        label = label_map.encode(example)
-        if label is None:
-            continue
-        total += 1
-        counts.update(label if isinstance(label, list) else [int(label)])
-    weights = []
-    for number in range(len(label_map.names)):
-        count = max(1, counts[number])
-        if label_map.problem_type == "single_label":
-            weight = total / (len(label_map.names) * count)
-        else:
-            weight = (total - count) / count
-        weights.append(min(_LARGEST_CLASS_WEIGHT, max(1 / _LARGEST_CLASS_WEIGHT, weight)))
-    return weights
 
 
 def _probabilities(logits: _Floats) -> _Floats:

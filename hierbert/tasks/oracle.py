@@ -31,7 +31,6 @@ def oracle_sentences(
     costs: Sequence[int] | None = None,
     limit: int | None = None,
     selectable: Sequence[bool] | None = None,
-    words: RougeWords | None = None,
 ) -> list[int]:
     """Select the sentences that are together closest to a reference summary.
 
@@ -47,7 +46,6 @@ def oracle_sentences(
         costs: What each sentence takes from the budget; given together with `limit`.
         limit: What may be spent.
         selectable: Which sentences may be selected; all when None.
-        words: The tokenizer; a stemming `RougeWords` when None.
 
     Returns:
         Indices of sentences in the order of selection; empty when the reference or the document
@@ -62,7 +60,7 @@ def oracle_sentences(
     for name, given in (("costs", costs), ("selectable", selectable)):
         if given is not None and len(given) != count:
             raise ValueError(f"{count} sentences, but {name} for {len(given)}")
-    tokenizer = words or RougeWords()
+    tokenizer = RougeWords()
     reference_words = tokenizer.tokenize(reference)
     if not reference_words or not count:
         return []
@@ -98,17 +96,10 @@ def oracle_sentences(
 
 
 def oracle_labels(sentence_count: int, selected: Iterable[int]) -> list[float]:
-    """Sentence labels for training from selected sentences.
-
-    Args:
-        sentence_count: Number of sentences of the document.
-        selected: Indices of the selected ones.
-
-    Returns:
-        One label per sentence: 1.0 if selected, else 0.0.
+    """One label per sentence: 1.0 for each selected index, else 0.0.
 
     Raises:
-        ValueError: If an index is outside the document.
+        ValueError: An index is outside the document.
     """
     labels = [0.0] * sentence_count
     for index in selected:
@@ -118,13 +109,7 @@ def oracle_labels(sentence_count: int, selected: Iterable[int]) -> list[float]:
     return labels
 
 
-def graded_labels(
-    sentences: Sequence[str],
-    reference: str,
-    selected: Iterable[int],
-    *,
-    words: RougeWords | None = None,
-) -> list[float]:
+def graded_labels(sentences: Sequence[str], reference: str, selected: Iterable[int]) -> list[float]:
     """Sentence labels that also credit sentences close to the reference that were not selected.
 
     A handful of selected sentences among hundreds is little to learn from, and a sentence that
@@ -136,16 +121,15 @@ def graded_labels(
         sentences: All sentences of the document.
         reference: The reference summary.
         selected: Indices of the oracle's sentences.
-        words: The tokenizer; a stemming `RougeWords` when None.
 
     Returns:
         One label per sentence, from 0.0 to 1.0.
 
     Raises:
-        ValueError: If an index is outside the document.
+        ValueError: An index is outside the document.
     """
     labels = oracle_labels(len(sentences), selected)
-    tokenizer = words or RougeWords()
+    tokenizer = RougeWords()
     bigrams = [list(pairwise(tokenizer.tokenize(sentence))) for sentence in sentences]
     reference_bigrams = list(pairwise(tokenizer.tokenize(reference)))
     if not sentences or not reference_bigrams:

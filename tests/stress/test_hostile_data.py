@@ -100,6 +100,7 @@ TABLES = [
     ("quotes and line ends inside", b'text,n\n"a ""b"",\r\nc\n\nd",1\n',
      [("f-1", 'a "b",\r\nc\n\nd')]),
     ("old line ends and blank lines", b"text,n\r\ra,1\r\rb,2\r", [("f-1", "a"), ("f-2", "b")]),
+    ("a field of a million characters", b"text,n\n" + WORD.encode() + b",1\n", [("f-1", WORD)]),
     ("NUL inside", b"text\na\0b\n", [("f-1", "a\0b")]),
     ("one row in latin-1", b'text\na\n"x\ncaf\xe9\ny"\nb\xe9\nc\n',
      [("f-1", "a"), broken(NOT_UTF8.format("e9"), "row 2"), broken("0xe9", "row 3"),

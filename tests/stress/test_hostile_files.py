@@ -71,18 +71,9 @@ def test_paths_with_dots_stay_what_was_named(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    [
-        "a\0b.jsonl",
-        "\ud800.jsonl",
-        "x" * 5000 + ".csv",
-        "~nobody/x.csv",
-        "//",
-        "[",
-        "hub://\0/x",
-        "\n",
-        "a/\0/b",
-    ],
-)
+    ["a\0b.jsonl", "\ud800.jsonl", "x" * 5000 + ".csv", "~nobody/x.csv", "//", "[", "hub://\0/x",
+     "\n", "a/\0/b"],
+)  # fmt: skip
 def test_names_that_no_file_can_have(spec, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises((DataError, ConfigError)):
@@ -134,15 +125,11 @@ def test_a_file_that_changes_while_it_is_read(tmp_path) -> None:
 
 
 def test_texts_of_a_folder_break_one_by_one(tmp_path) -> None:
-    (tmp_path / "pos").mkdir()
-    for name, data in [
-        ("a", b"fine"),
-        ("b", b"caf\xe9"),
-        ("c", codecs.BOM_UTF16_LE + b"a\0"),
-        ("d", b""),
-    ]:
-        (tmp_path / "pos" / f"{name}.txt").write_bytes(data)
-    place = str(tmp_path / "pos")
+    place = tmp_path / "pos"
+    place.mkdir()
+    contents = {"a": b"fine", "b": b"caf\xe9", "c": codecs.BOM_UTF16_LE + b"a\0", "d": b""}
+    for name, data in contents.items():
+        (place / f"{name}.txt").write_bytes(data)
     expected = [
         ("pos/a", "fine"),
         broken(r"^is not utf-8: line 1 \(byte 3\) has the byte 0xe9", f"{place}/b.txt"),
@@ -170,10 +157,10 @@ def test_what_is_no_mistake_of_a_file_still_ends_the_reading(tmp_path, monkeypat
     datasets = pytest.importorskip("datasets")
 
     def no_network(*args, **kwargs):
-        raise ConnectionError("no network")
+        raise ConnectionError("no\nnetwork")
 
     monkeypatch.setattr(datasets, "load_dataset", no_network)
-    with pytest.raises(DataError, match="no network"):
+    with pytest.raises(DataError, match=r"hub://user/name#train: .*split 'train'.*no network"):
         list(read("hub://user/name"))
 
 
@@ -183,10 +170,7 @@ def test_standard_input_keeps_broken_rows_too(monkeypatch) -> None:
     items = list(read("-"))
     assert [item.id for item in items] == ["stdin-1", None, "x", "x", "stdin-5"]
     assert "the id 'x' occurs twice, first in a row before it" in items[3].reason
-    monkeypatch.setattr(
-        sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data.replace(b"\xff\n", b"")))
-    )
-    with pytest.raises(
-        DataError, match="standard input, line 3: the id 'x' occurs twice, first in a row before it"
-    ):
+    whole = io.BytesIO(data.replace(b"\xff\n", b""))
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=whole))
+    with pytest.raises(DataError, match="input, line 3: the id 'x' occurs twice, first in a row b"):
         list(read("-", keep_broken=False))

@@ -11,7 +11,8 @@ from hierbert.tasks.labels import LabelMap
 @pytest.mark.parametrize(
     ("labels", "names"),
     [
-        (["1", "0", "1"], ["0", "1"]),
+        (["1", "01", "1"], ["01", "1"]),
+        (["2024-01-01", "12:30"], ["12:30", "2024-01-01"]),
         ([1, 0, -0.0], ["0", "1"]),
         (["true", "false"], ["false", "true"]),
         ([True, False], ["false", "true"]),
@@ -37,6 +38,9 @@ def test_labels_that_look_like_something_else_are_names(tmp_path, labels, names)
     [
         ([True, 1], "mixes types: .*line 1 has True .*line 2 has 1"),
         (["1", 1], "mixes types"),
+        ([["a"], "a"], r"mixes types: .* \(a list\), "),
+        ([1, 1.0], r"has 1 label \('1'\)"),
+        (["law", None], r"has 1 label \('law'\)"),
         ([0.5, 1], "set data.label_type to regression"),
         (["a", "a"], r"has 1 label \('a'\); single_label needs at least 2"),
         ([None, ""], "no document has a label"),

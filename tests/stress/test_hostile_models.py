@@ -85,8 +85,6 @@ OWN_TOKENIZER = {
 
 DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
     **DAMAGED_WEIGHTS,
-    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
-    "another kind of model": (edit(model_type="bert"), "a model of type 'bert'; hierbert loads"),
     "a kind that is no text": (edit(model_type=["hierbert"]), r"of type \['hierbert'\]"),
     "an encoder of its own code": (
         every(
@@ -102,7 +100,7 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         "is made of several models; a text encoder such as bert is needed",
     ),
     "an encoder with a decoder": (
-        edit(text_config__model_type="t5"), r"is an encoder-decoder \(t5\); an encoder is needed",
+        edit(text_config__model_type="t5"), "model_type 't5' is an encoder-decoder; a text encoder",
     ),
     "itself as its encoder": (edit(text_config__model_type="hierbert"), "made of several models"),
     "code of the Hub for the encoder": (
@@ -126,7 +124,6 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
     "many layers that no file holds": (
         edit(aggregator_layers=999), r"larger model than its weights|lacks [\d,]+ weights",
     ),
-    "a few layers that no file holds": (edit(sentence_layers=3), "lacks [0-9]+ weights, such as"),
     "a size that is text": (edit(text_config__hidden_size="32"), "hidden_size"),
     "a size of nothing": (edit(text_config__hidden_size=0), "cannot be loaded"),
     "a size below nothing": (edit(text_config__vocab_size=-5), "cannot be loaded"),
@@ -140,7 +137,6 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         every(write("tokenizer_config.json", '{"auto_map": ["o.O", "o.O"]}'), modules("o.py")),
         "the tokenizer of model .* needs code of its own repository, which is not run",
     ),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "the tokenizer of model"),
     "a tokenizer of zeros": (write("tokenizer.json", b"\x00" * 99), "the tokenizer of .* cannot"),
     "a tokenizer without words": (_special_tokens_only, "has no vocabulary"),
     "a tokenizer of another model": (_another_vocabulary, r"has a token 10,008, the model knows"),
@@ -180,16 +176,6 @@ HARMLESS: dict[str, Damage] = {
         "pytorch_model.bin", "optimizer.pt", "vocab.pkl", "tokenizer.pkl", "training_args.bin"
     ),
     "code of a foreign repository": edit(auto_map=FOREIGN_CODE),
-    "the package's own files, changed": every(
-        modules("modeling_hierbert.py", "configuration_hierbert.py", "processing_hierbert.py"),
-        edit(
-            auto_map={
-                "AutoConfig": "configuration_hierbert.Own",
-                "AutoModel": "modeling_hierbert.Own",
-                "AutoModelForSequenceClassification": "modeling_hierbert.Own",
-            }
-        ),
-    ),
     "code for the encoder": every(edit(text_config__auto_map=FOREIGN_CODE), modules("own.py")),
     "classes of other names": edit(architectures=["os.system"], tokenizer_class="os.system"),
     "a tokenizer of no class": write("tokenizer_config.json", '{"tokenizer_class": "os.system"}'),
@@ -272,7 +258,7 @@ DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
     "a tokenizer without words": (_special_tokens_only, "has no vocabulary"),
     "only pickles": (
         every(pickles("pytorch_model.bin"), lambda f: (f / "model.safetensors").unlink()),
-        "its pytorch_model.bin is not read, for it may run code",
+        "pytorch_model.bin is not read",
     ),
 }
 

@@ -1,16 +1,10 @@
 """From rows to examples: columns, types, ids, missing columns, sources without rows, streaming."""
 
-import csv
-import io
-import itertools
 import json
-import sys
 import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hierbert.data.columns import Columns
 from hierbert.data.corpus import load_examples, read_examples
@@ -214,21 +208,6 @@ def test_an_id_that_occurs_twice_names_both_places(tmp_path):
         assert "data.id_column" in message
 
 
-# Sources without rows.
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("docs.jsonl", ""), ("docs.csv", "text,label\n"), ("docs.json", "[]"), ("docs.json.gz", "")],
-)
-def test_a_file_without_rows_is_named(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_text(content)
-    full = jsonl(tmp_path / "full.jsonl", {"text": "a"})
-    for spec in (str(path), [full, str(path)]):
-        assert error_of(spec) == f"{path}: holds no rows"
-
-
 # Whole corpora.
 
 
@@ -240,26 +219,6 @@ def test_labelled_folder_as_examples(tmp_path):
     assert found == {("pos/1", "pos/1.txt", "pos"), ("neg/1", "neg/1.txt", "neg")}
     (tmp_path / "0.txt").write_text("at the top")
     assert "has no column 'label'" in error_of(str(tmp_path), label="label")
-
-
-rows_of_texts = st.lists(
-    st.tuples(st.text(), st.sampled_from(["a", "b", ""]), st.text(min_size=1)),
-    min_size=1, max_size=5, unique_by=lambda row: row[2],
-)  # fmt: skip
-
-
-@settings(deadline=None, max_examples=60)
-@given(rows=rows_of_texts)
-def test_corpora_round_trip(tmp_path_factory, rows):
-    folder = tmp_path_factory.mktemp("corpus")
-    path = jsonl(folder / "a.jsonl", *({"text": t, "label": la, "id": i} for t, la, i in rows))
-    assert [(e.text, e.label or "", e.id) for e in load(path, label="label")] == rows
-    numbered = [(t.encode("utf-8", "ignore").decode(), n) for n, (t, _, _) in enumerate(rows)]
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("text", "id"), *numbered])
-    (folder / "b.csv").write_bytes(text.getvalue().encode())
-    read = load(str(folder / "b.csv"))
-    assert [(e.text, e.id) for e in read] == [(t, str(n)) for t, n in numbered]
 
 
 def test_paths_are_checked_before_the_first_row_is_asked_for(tmp_path):
@@ -277,18 +236,3 @@ def test_examples_stream_in_small_memory(tmp_path):
     tracemalloc.stop()
     assert count == 400
     assert peak_bytes < 2_000_000
-
-
-def test_standard_input_streams(monkeypatch):
-    class Endless:
-        buffer = property(lambda self: self)
-        numbers = itertools.count()
-
-        def read1(self, size):
-            return b'{"text": "%d"}\n' % next(self.numbers)
-
-    monkeypatch.setattr(sys, "stdin", Endless())
-    examples = read_examples("-", Columns(), role="input")
-    first = [(e.id, e.text) for e in itertools.islice(examples, 2)]
-    assert first == [("stdin-1", "0"), ("stdin-2", "1")]
-    assert next(Endless.numbers) < 5

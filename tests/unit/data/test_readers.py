@@ -139,24 +139,6 @@ def test_lines_cut_as_python_does_wherever_the_pieces_end(text, cuts):
     assert list(streams.lines(pieces)) == list(io.StringIO(text, newline="\n"))
 
 
-def test_csv_with_old_line_ends_blank_lines_and_a_huge_field(tmp_path):
-    huge = "x" * 300_000
-    path = tmp_path / "docs.csv"
-    path.write_bytes(f"text,label\r\ra,1\r\r{huge},2\r".encode())
-    rows = rows_of(path)
-    assert [row.values for row in rows] == [
-        {"text": "a", "label": "1"},
-        {"text": huge, "label": "2"},
-    ]
-    assert [row.number for row in rows] == [1, 2]
-
-
-def test_nan_is_missing_and_lone_surrogates_are_text(tmp_path):
-    path = tmp_path / "docs.jsonl"
-    path.write_text('{"text": "\\ud800", "label": NaN, "x": -Infinity}')
-    assert values_of(path) == [{"text": "\ud800", "label": None, "x": float("-inf")}]
-
-
 @pytest.mark.parametrize("name", ["docs.jsonl", "docs.csv", "docs.json", "docs.txt"])
 def test_bytes_that_are_not_utf8_are_placed(tmp_path, name):
     path = tmp_path / name

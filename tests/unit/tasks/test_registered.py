@@ -17,7 +17,13 @@ from conftest import make_rows, save_encoder
 from safetensors.torch import load_file
 from torch import nn
 
-from hierbert import HierBert, HierBertConfig, HierBertForDocuments, HierBertTrainer
+from hierbert import (
+    HierBert,
+    HierBertConfig,
+    HierBertForDocuments,
+    HierBertProcessor,
+    HierBertTrainer,
+)
 from hierbert.data.document import Example
 from hierbert.errors import ModelError
 from hierbert.loading.fingerprints import model_fingerprint
@@ -174,6 +180,11 @@ def test_what_a_feature_learnt_travels_with_the_weights(trained, folder) -> None
     assert config["head_settings"] == {"wordcount": {"start": 3.0}}
     loaded = HierBert.from_pretrained(folder, device="cpu")
     parts = loaded.model, loaded.processor
+    again = HierBertProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        scores = loaded.model(**again(TEXTS)).scores["wordcount"]
+    own = [answer.words for answer in trained.model.predict(TEXTS, ["measure"])]
+    assert scores[:, 0].expm1().tolist() == pytest.approx(own, rel=1e-4)
     before = model_fingerprint(*parts)
     assert before == model_fingerprint(trained.model.model, trained.model.processor)
     loaded.model.features["characters"].mean += 1

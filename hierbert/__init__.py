@@ -1,4 +1,4 @@
-"""hierbert: classify and summarize documents longer than a model's window.
+"""hierbert: classify and summarize documents longer than a model reads at once.
 
 Importing it makes the model known to transformers' auto classes and pipelines; everything is
 imported when it is first asked for.

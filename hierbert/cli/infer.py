@@ -50,7 +50,7 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     parser = CommandLineParser(
         prog=prog,
         description="Classify, summarize or embed documents of any length with a trained model.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES if prog == "infer.py" else EXAMPLES.replace("python infer.py", prog),
     )
     add = parser.add_argument
     add("--model", required=True, help="folder of a trained model (runs/NAME/model), or a Hub id")

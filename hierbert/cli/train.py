@@ -63,7 +63,8 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
             "model.start_from=runs/NAME/model"
         )
     if "--help" in argv or "-h" in argv:
-        print(format_help(RunConfig, DESCRIPTION, EXAMPLES, prog, FLAGS), end="")
+        examples = EXAMPLES if prog == "train.py" else EXAMPLES.replace("python train.py", prog)
+        print(format_help(RunConfig, DESCRIPTION, examples, prog, FLAGS), end="")
         return
     command = parse_command_line(argv, RunConfig, FLAGS)
     resume = "--resume" in command.flags

@@ -5,7 +5,7 @@ documents is in its buffers, tensors of sizes that its settings fix, so that it 
 moved with the model's weights. Checkpoints may hold any feature that is registered here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
@@ -23,8 +23,15 @@ class Feature(nn.Module):
 
     name: ClassVar[str]
 
-    def fit(self, documents: Iterable[SegmentedDocument]) -> None:
-        """Learn from the training documents, into the buffers; by default nothing."""
+    def fit(
+        self, documents: Sequence[SegmentedDocument], targets: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Learn from the training documents, into the buffers; by default nothing.
+
+        Args:
+            documents: Of the training split.
+            targets: What each task learns of them, by the task's name; None where it has nothing.
+        """
 
     def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
         """What `forward` needs of a batch, by any names; it does not read the buffers."""

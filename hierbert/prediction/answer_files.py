@@ -186,7 +186,17 @@ def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
             if schema is None:
                 schema = _schema(group[0], pa)
                 writer = stack.enter_context(pq.ParquetWriter(aside, schema))
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            texts = [field.name for field in schema if (field.metadata or {}).get(b"json")]
+            for row in group:
+                row.update((name, json.dumps(row[name])) for name in texts)
+            try:
+                table = pa.Table.from_pylist(group, schema=schema)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise RunError(
+                    f"{aside.name}: a field of a row has another type than in the first row, which "
+                    f"parquet does not allow: {error_text(error)}; jsonl holds it"
+                ) from error
+            writer.write_table(table)
         if schema is None:
             # No row at all; a file of no bytes would be no parquet.
             pq.write_table(pa.table({"id": pa.array([], pa.string())}), aside)
@@ -208,7 +218,11 @@ def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _schema(row: dict[str, Any], pa: Any) -> Any:
-    """Column types: written down, so that an empty list in the first row decides nothing."""
+    """Column types: written down, so that an empty list in the first row decides nothing.
+
+    Of a field that heads of other kinds answer, a number or a text in the first row is the type;
+    anything else is kept as JSON.
+    """
     sentence = pa.struct(
         [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]
     )
@@ -225,7 +239,15 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "segment_spans": pa.list_(pa.list_(pa.int64())),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
-    return pa.schema([(name, types.get(name) or pa.array([own]).type) for name, own in row.items()])
+    columns = []
+    for name, own in row.items():
+        kind = types.get(name)
+        if kind is None and isinstance(own, int | float) and not isinstance(own, bool):
+            kind = pa.float64()
+        as_json = kind is None and not isinstance(own, str)
+        metadata = {"json": "yes"} if as_json else None
+        columns.append(pa.field(name, kind or pa.string(), metadata=metadata))
+    return pa.schema(columns)
 
 
 def _encodable(row: dict[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hierbert.config import RunConfig
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.publishing.runs import (
-    OPTIONAL_RESULTS,
     Run,
     base_model,
     corpus_name,
     dataset_id,
     encoder_name,
+    optional_results,
     public_settings,
 )
 from hierbert.settings import dump_config
@@ -82,7 +82,7 @@ def _facts(source: CardSource) -> dict[str, Any]:
     """All that the templates word, by the names that they have for it."""
     config, run = source.config, source.run
     settings, known = (run.config, run.results) if run is not None else (None, None)
-    results = {"scores": {}, **dict.fromkeys(OPTIONAL_RESULTS), **(known or {})}
+    results = {"scores": {}, **dict.fromkeys(optional_results()), **(known or {})}
     tasks = [task.card(config, results) for task in tasks_of_model(config)]
     evaluated = _evaluated(tasks, settings, results)
     corpus = dataset_id(settings.data.train) if settings else None

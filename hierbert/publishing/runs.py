@@ -21,9 +21,7 @@ _NEEDED = {
     **{"split": str, "scores": dict},
     **dict.fromkeys(("documents", "epochs", "steps", "best_step"), int),
 }
-# Parts that runs of some kinds, or of older versions, have not.
-OPTIONAL_RESULTS = (
-    *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES),
+_OPTIONAL = (
     *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
 )
@@ -75,6 +73,11 @@ def find_run(model: Path, folder: Path | None = None) -> Run | None:
     return Run(place, config, results)
 
 
+def optional_results() -> list[str]:
+    """Parts of results that runs of some kinds, or of older versions, have not; each an object."""
+    return [*_OPTIONAL, *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES)]
+
+
 def _check_results(results: dict[str, Any], path: Path) -> None:
     """Refuse values that no run writes, of which a card cannot be made."""
     if lacking := [key for key in _NEEDED if key not in results]:
@@ -82,7 +85,7 @@ def _check_results(results: dict[str, Any], path: Path) -> None:
             f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder "
             "with --run, or move that file"
         )
-    parts = dict.fromkeys((key for key in OPTIONAL_RESULTS if results.get(key) is not None), dict)
+    parts = dict.fromkeys((key for key in optional_results() if results.get(key) is not None), dict)
     for key, kind in (_NEEDED | parts).items():
         _check_kind(results[key], kind, path, key)
     for key, score in results["scores"].items():

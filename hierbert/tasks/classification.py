@@ -265,7 +265,7 @@ class Classification(Task):
             "baselines": {
                 baseline.title: results[baseline.name]
                 for baseline in LABEL_BASELINES
-                if self.problem_type in baseline.problem_types and results[baseline.name]
+                if self.problem_type in baseline.problem_types and results.get(baseline.name)
             },
             "kind": self.problem_type,
             "answer": "labels" if self.problem_type == "multi_label" else "label",

@@ -231,8 +231,10 @@ class _Run:
             tokens = self.vectors.fill(everything, accelerator)
             self.work["encoding"] = (tokens, time.monotonic() - began)
             log.info(f"vectors: {self.vectors.report()}")
+        train = self.splits["train"]
+        targets = {task.name: [one.targets[task.name] for one in train] for task in self.tasks}
         for feature in self.model.features_of().values():
-            feature.fit([document.segmented for document in self.splits["train"]])
+            feature.fit([document.segmented for document in train], targets)
         bound_memory(config, accelerator, self.model, self.splits["train"], self.folder)
 
     def train(self, resume: bool, stop: StopSignals, callbacks: Sequence[Callback]) -> None:

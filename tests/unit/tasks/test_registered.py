@@ -53,7 +53,8 @@ class Characters(Feature):
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("spread", torch.ones(1))
 
-    def fit(self, documents: Any) -> None:
+    def fit(self, documents: Any, targets: Any) -> None:
+        assert {len(of_task) for of_task in targets.values()} == {len(documents)}
         lengths = torch.tensor([log_length(document.text) for document in documents])
         self.mean.fill_(lengths.mean())
         self.spread.fill_(lengths.std())

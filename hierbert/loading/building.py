@@ -70,7 +70,7 @@ def build_from_encoder(
                 f"{place} needs code of its own repository, which is not run; choose an encoder "
                 "that transformers knows by itself"
             ) from error
-        raise ConfigError(_inner_message(error)) from error
+        raise ConfigError(inner_message(error)) from error
     # The settings of a stranger fail anywhere in transformers, with anything.
     except Exception as error:
         raise ModelError(
@@ -86,8 +86,8 @@ def build_from_encoder(
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 
-def _inner_message(error: BaseException) -> str:
-    # Strict dataclasses wrap the check that failed.
+def inner_message(error: BaseException) -> str:
+    """The message of the check that failed, which strict dataclasses wrap."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error)

@@ -19,9 +19,14 @@ class Feature(nn.Module):
 
     A subclass takes its settings as keyword arguments of plain values, which a checkpoint's
     config keeps under `features`, and makes buffers of the sizes that they fix.
+
+    Attributes:
+        fitted: Whether the buffers are those of a trained model, whose heads read them so; they
+            are not fitted anew then.
     """
 
     name: ClassVar[str]
+    fitted = False
 
     def fit(
         self, documents: Sequence[SegmentedDocument], targets: Mapping[str, Sequence[Any]]

@@ -4,6 +4,7 @@ Documents are encoded in batches by tokens; a document's answers do not depend o
 is set by the batch, not by how many documents there are.
 """
 
+import contextlib
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from hierbert.data.columns import Columns
 from hierbert.data.corpus import load_examples
 from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
-from hierbert.errors import ConfigError, ModelError, RunError, did_you_mean
+from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_you_mean
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
@@ -376,13 +377,20 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory.
         """
         given = {"label": label_column, "summary": summary_column}
+        self.check_tasks(None)
         tasks = tasks_of_model(self.model.config)
         tasks = [task for task in tasks if task.column is None or given[task.column] is not None]
         targets = {task.column: given[task.column] for task in tasks if task.column is not None}
         columns = Columns(text_column, id=id_column, **targets)
         examples = load_examples(documents, columns, role="documents", encoding=encoding)
+        if not any(task.encode(example) is not None for task in tasks for example in examples):
+            raise DataError(
+                "no document has a label or a summary to score by; name their column with "
+                "label_column or summary_column"
+            )
         prepared = prepare_documents(examples, self.processor, tasks)
-        answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
+        with self._reading():
+            answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
         return score_answers(answers, prepared, tasks, self.model)
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
@@ -417,9 +425,7 @@ class HierBert(PushToHubMixin):
         embed: bool,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
-        try:
-            if self.vectors is not None:
-                self.vectors.refresh()
+        with self._reading():
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
                 for one in self._answer(batch, heads):
                     fields = one.fields(self.model, rule)
@@ -429,6 +435,19 @@ class HierBert(PushToHubMixin):
                         fields["segment_vectors"] = one.segment_vectors.tolist()
                         fields["segment_spans"] = one.document.segment_spans
                     yield Prediction.of(fields, one.document.omission)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Vectors that are kept are found at its start, and kept at its end."""
+        try:
+            if self.vectors is not None:
+                self.vectors.refresh()
+            yield
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"{self.model.device} has too little memory; lower tokens_per_forward, or "
+                "batch_tokens"
+            ) from error
         finally:
             # Also when the caller takes no more of them, or is interrupted.
             if self.vectors is not None:

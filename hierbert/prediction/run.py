@@ -91,14 +91,16 @@ class Run:
         """
         with self.processes.connected(), contextlib.ExitStack() as stack:
             # By the first alone: when another comes to it, the first may have begun.
-            if self.processes.first(self._check_target) == "complete":
+            complete = self.processes.first(self._check_target) == "complete"
+            if complete and self.options.rows_per_shard is None:
                 log.info(
-                    f"--resume: {self.options.output} is complete; there is nothing more to do"
+                    f"--resume: {self.options.output} is complete, by whatever model and input: a "
+                    "file keeps no record of them; there is nothing more to do"
                 )
                 return 0
-            if self.ray is not None:
+            if self.ray is not None and not complete:
                 stack.enter_context(self.ray.session())
-            checks = self._check_rows() if self.options.check else None
+            checks = self._check_rows() if self.options.check and not complete else None
             predictor, probed = self._load()
             tasks = predictor.check_tasks(asked_tasks(self.options.task, predictor.tasks))
             refuse_idle_flags(self.options, tasks)
@@ -114,6 +116,9 @@ class Run:
                 unit_size=self._unit_limit(predictor, checks),
                 probed=probed,
             )
+            if complete:
+                self.processes.first(lambda: self._check_complete(manifest))
+                return 0
             job = JobOnDisk(
                 self,
                 self.target,
@@ -149,6 +154,26 @@ class Run:
         if self.target is None:
             return "new"
         return self.target.check(self.options.resume, self.options.overwrite, self.inputs.paths)
+
+    def _check_complete(self, manifest: Manifest) -> None:
+        """Refuse to take a complete job of shards for one of another model, settings or input."""
+        assert self.target is not None
+        before = Manifest.load(self.target.folder)
+        before.refuse_other(manifest)
+        sizes = [[source.get("bytes") for source in one.sources] for one in (before, manifest)]
+        if sizes[0] != sizes[1]:
+            raise RunError(
+                f"--resume: {self.target.folder} is complete, of other input: its files have "
+                "other sizes; --overwrite starts anew"
+            )
+        for part in before.parts:
+            path = self.target.folder / (part.file or "")
+            if part.file is not None and not (path.is_file() and path.stat().st_size == part.bytes):
+                raise RunError(
+                    f"--resume: {path} is gone or is not what the complete job wrote; --overwrite "
+                    "starts anew"
+                )
+        log.info(f"--resume: {self.options.output} is complete; there is nothing more to do")
 
     def _check_rows(self) -> list[SourceCheck] | None:
         if self.ray is not None:
@@ -346,7 +371,7 @@ class JobOnDisk:
     def abandon(self, error: BaseException) -> None:
         """Stop in the middle: keep what was done and say so, or leave nothing behind."""
         alone = self.run.processes.count == 1
-        if self.rows or not alone:
+        if self.rows or not alone or done_units(self.units):
             rows = f" of {self.rows:,} rows" if alone else ""
             log.info(
                 f"{self.target.folder} holds the answers{rows}; the same command with --resume "

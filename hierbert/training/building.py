@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+
 from hierbert.config import ModelConfig, RunConfig, SegmentationConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError
-from hierbert.loading.building import build_from_encoder
+from hierbert.loading.building import build_from_encoder, inner_message
 from hierbert.loading.model import load_model
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import NO_HEADS, HierBertConfig
@@ -104,7 +106,10 @@ def _continue(
     values = before.to_dict() | asked | own | {"temperature": 1.0}
     for fields_kept in kept.values():
         values |= fields_kept or {}
-    made = HierBertForDocuments(HierBertConfig.from_dict(values))
+    try:
+        made = HierBertForDocuments(HierBertConfig.from_dict(values))
+    except (ValueError, StrictDataclassError) as error:
+        raise ConfigError(inner_message(error)) from error
     made.hierbert.load_state_dict(model.hierbert.state_dict())
     made.config.encoder_config._name_or_path = before.encoder_config._name_or_path
     for name, head in made.heads.items():
@@ -113,5 +118,15 @@ def _continue(
         else:
             has = "answers another question" if name in model.heads else "has none"
             log.info(f"the {name} head is new: {place} {has}")
+    for name in sorted(model.heads.keys() - made.heads.keys()):
+        log.info(f"the {name} head of {place} is left out: the documents have nothing for it")
+    for name, chosen in _document_settings(config).items():
+        if getattr(made.config, name) != chosen and chosen is not None:
+            log.info(f"{name} is {getattr(made.config, name)}, as in {place}")
+    settings, settings_before = made.config.features or {}, before.features or {}
+    for name, feature in made.features_of().items():
+        if name in model.features and settings_before.get(name) == settings.get(name):
+            feature.load_state_dict(model.features[name].state_dict())
+            feature.fitted = True
     made.eval()
     return made, HierBertProcessor.from_config(copy.deepcopy(processor.tokenizer), made.config)

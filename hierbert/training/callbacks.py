@@ -20,7 +20,7 @@ class Callback:
         """
 
     def on_evaluation(self, step: int, scores: Mapping[str, float]) -> bool | None:
-        """After an evaluation of the validation documents, once its checkpoint is whole.
+        """After an evaluation of the validation documents, before its checkpoint.
 
         Args:
             step: After which it is.

@@ -77,15 +77,14 @@ class TrainingLoop:
         self.sizes = [document.tokens for document in self.train]
         self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
         self.state, self.superseded = self._begin_or_resume(resume)
-        self.ended = False
         total, done = self.steps_per_epoch * settings.epochs, self.state.updates
         self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
         tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
         with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
             if self.state.evaluation_due:
                 self._evaluate()
-                self._save()
                 self._tell_of_evaluation()
+                self._save()
             while self.state.epoch < settings.epochs and not self._is_over():
                 self._epoch(self._plan(self.state.epoch))
         self._load_best()
@@ -120,18 +119,23 @@ class TrainingLoop:
                 self._stop()
             if evaluated:
                 self._evaluate()
+                self._tell_of_evaluation()
             often = settings.checkpoint_every_steps
             if evaluated or last or (often and self.state.step % often == 0):
                 self._save()
-            if evaluated:
-                self._tell_of_evaluation()
             if self._is_over():
                 return
 
     def _tell_of_evaluation(self) -> None:
-        """Call back, once its checkpoint is whole."""
-        given = [each.on_evaluation(self.state.step, self.evaluated) for each in self.callbacks]
-        self.ended = any(gather_object([any(given)]))
+        """Call back; what a callback raises leaves a whole checkpoint of this evaluation."""
+        try:
+            given = [each.on_evaluation(self.state.step, self.evaluated) for each in self.callbacks]
+        except BaseException:
+            # Where several processes save together, the others may not come.
+            if self.accelerator.num_processes == 1:
+                self._save()
+            raise
+        self.state.ended = any(gather_object([any(given)]))
 
     def _step(self, step: Step) -> None:
         """One optimizer step: this process's documents forward and back, then all weights."""
@@ -295,7 +299,7 @@ class TrainingLoop:
 
     def _is_over(self) -> bool:
         patience = self.config.training.patience
-        if self.ended:
+        if self.state.ended:
             return True
         return patience is not None and self.state.evaluations_without_gain >= patience
 

@@ -36,7 +36,7 @@ PROBED = "probed.json"
 # encoder may have moved: they are compared by their content.
 _MAY_DIFFER = re.compile(
     r"run_dir|show_sample|publish\..*|data\.(train|validation|test)"
-    r"|model\.(encoder|encoder_revision)|training\.(cache_dir|cache_limit_gib|memory"
+    r"|model\.(encoder|encoder_revision|start_from)|training\.(cache_dir|cache_limit_gib|memory"
     r"|memory_budget_gib|checkpoint_every_steps|keep_checkpoints|on_nonfinite_loss|trackers)"
 )
 # One of them is there as soon as a run has begun to work in its folder.

@@ -24,6 +24,7 @@ class TrainerState:
         best_step: Its step; -1 before the first evaluation.
         best_file: Size and hash of the file of its weights.
         evaluations_without_gain: Since the best.
+        ended: Whether a callback ended training.
         gradient_norm: Of the last step that changed weights, before clipping.
         losses: Sums of the losses since the last line of metrics, by name.
         losses_steps: Steps in those sums.
@@ -44,6 +45,7 @@ class TrainerState:
     best_step: int = -1
     best_file: dict[str, Any] = field(default_factory=dict)
     evaluations_without_gain: int = 0
+    ended: bool = False
     gradient_norm: float = 0.0
     losses: dict[str, float] = field(default_factory=dict)
     losses_steps: int = 0

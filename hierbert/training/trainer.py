@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs, set_seed
@@ -20,7 +21,8 @@ from hierbert.data.document import Example
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, RunError, quote, type_name
 from hierbert.files import cache_folder
-from hierbert.log import format_seconds, log
+from hierbert.log import format_seconds, is_first_process, log
+from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.prediction.predictor import HierBert
@@ -34,6 +36,7 @@ from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.memory import allow_large_pages, bound_memory, choose_tokens_per_forward
 from hierbert.training.nonfinite import not_finite
+from hierbert.training.processes import on_first_process
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.results import (
     environment,
@@ -100,7 +103,7 @@ class HierBertTrainer:
             for name, documents in (("train", train), ("validation", validation), ("test", test))
             if documents is not None
         }
-        self.model = model if isinstance(model, HierBert) else None
+        self.model = self._start = model if isinstance(model, HierBert) else None
         overrides = {
             f"data.{name}": documents if _is_path(documents) else IN_MEMORY
             for name, documents in self.given.items()
@@ -142,20 +145,23 @@ class HierBertTrainer:
             self.report = run.save(self.results)
             run.end()
         self.model = HierBert(run.model, run.processor)
-        for callback in self.callbacks:
-            callback.on_end(self.results)
-        if accelerator.is_main_process and publish.repo is not None:
-            push_run(Path(self.config.run_dir) / "model", publish)
+        try:
+            for callback in self.callbacks:
+                callback.on_end(self.results)
+        finally:
+            if is_first_process() and publish.repo is not None:
+                push_run(Path(self.config.run_dir) / "model", publish)
         return self.results
 
     def _given_model(self) -> tuple[HierBertForDocuments, HierBertProcessor] | None:
-        if self.model is None or self.model.settings is not None:
+        start = self._start
+        if start is None or start.settings is not None:
             return None
-        if self.model.dtype != "float32":
+        if start.dtype != "float32":
             raise ConfigError(
-                f"the model that was given computes in {self.model.dtype}; load it in float32"
+                f"the model that was given computes in {start.dtype}; load it in float32"
             )
-        return self.model.model, self.model.processor
+        return start.model, start.processor
 
 
 def _accelerator(config: RunConfig) -> Accelerator:
@@ -234,6 +240,8 @@ class _Run:
         train = self.splits["train"]
         targets = {task.name: [one.targets[task.name] for one in train] for task in self.tasks}
         for feature in self.model.features_of().values():
+            if feature.fitted:
+                continue
             feature.fit([document.segmented for document in train], targets)
         bound_memory(config, accelerator, self.model, self.splits["train"], self.folder)
 
@@ -294,7 +302,9 @@ class _Run:
             "validation": state.best_scores,
         }
         took = resources(self.accelerator, self.work, self.training_seconds)
-        if self.accelerator.is_main_process:
+
+        def complete() -> dict[str, Any]:
+            entries: dict[str, Any] = {}
             for task in self.tasks:
                 scored = Scored(
                     documents=documents,
@@ -304,13 +314,16 @@ class _Run:
                     seed=self.config.seed,
                     baselines=self.config.baselines,
                 )
-                results |= task.report(scored)
-            results |= calibration
-            results["lengths"] = {name: lengths_of(own) for name, own in self.splits.items()}
-            results["resources"] = took
-            results["seconds"] = round(time.monotonic() - self.started, 1)
-            results["environment"] = environment()
-        return results
+                entries |= task.report(scored)
+            return entries | {
+                **calibration,
+                "lengths": {name: lengths_of(own) for name, own in self.splits.items()},
+                "resources": took,
+                "seconds": round(time.monotonic() - self.started, 1),
+                "environment": environment(),
+            }
+
+        return results | on_first_process(self.accelerator, complete)
 
     def _answers(self, split: str, description: str) -> list[Answer]:
         return answer_documents(
@@ -354,9 +367,15 @@ class _Run:
         ends.
         """
         del self.loop.wrapped, self.loop.prepared
+        # Mixed precision put a forward of its own on the model itself.
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.accelerator.free_memory()
         gc.collect()
+        processes = self.accelerator.num_processes
         self.accelerator.end_training()
+        if processes > 1 and not torch.distributed.is_initialized():
+            # So that the next run of this program connects its processes anew.
+            AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _settings_of(
@@ -390,8 +409,14 @@ def _is_path(documents: Any) -> bool:
 
 def _start(name: str) -> dict[str, Any]:
     """The setting that names a model to start from: a hierbert model, or an encoder."""
-    config = Path(name, "config.json")
+    folder = Path(name).expanduser()
     with contextlib.suppress(OSError, ValueError):
-        if json.loads(config.read_text(encoding="utf-8")).get("model_type") == "hierbert":
+        if folder.is_dir():
+            values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        elif "/" in name:
+            values, _ = HierBertConfig.get_config_dict(name)
+        else:
+            values = {}
+        if values.get("model_type") == HierBertConfig.model_type:
             return {"model.start_from": name}
     return {"model.encoder": name}

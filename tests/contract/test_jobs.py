@@ -290,3 +290,27 @@ def test_ray_gives_the_rows_of_one_process(model, expected, tmp_path) -> None:
     succeed(*job(model, docs, tmp_path / "o", "--engine", "ray", "--rows-per-shard", "150"))
     same(read_parts(tmp_path / "o"), expected)
     assert json.loads((tmp_path / "o" / "manifest.json").read_text())["complete"] is True
+
+
+def test_a_complete_job_is_complete_for_its_own_model_settings_and_input_alone(
+    model, docs, tmp_path
+) -> None:
+    output = tmp_path / "o"
+    whole = job(model, docs, output, "--rows-per-shard", "4", "--resume")
+    succeed(*whole, here=True)
+    kept = {path.name: path.read_bytes() for path in output.iterdir()}
+    done = succeed(*whole, here=True)
+    assert "complete" in done.stderr
+    other = Path(shutil.copytree(model, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "decision_threshold": 0.4}))
+    more = write_jsonl(tmp_path / "more.jsonl", make_rows(12, seed=5))
+    for given, told in (
+        (job(other, docs, output, "--rows-per-shard", "4", "--resume"), "model"),
+        ([*whole, "--task", "summarize"], "task"),
+        (job(model, more, output, "--rows-per-shard", "4", "--resume"), "input"),
+    ):
+        assert told in refuse(*given, here=True)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == kept
+    (output / "part-00001.jsonl").unlink()
+    assert "part-00001.jsonl" in refuse(*whole, here=True)

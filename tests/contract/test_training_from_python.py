@@ -254,3 +254,60 @@ def test_one_program_trains_in_one_precision_and_then_in_another(
             "run_dir": tmp_path / precision,
         }
         HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings).train()
+
+
+def test_a_model_trained_in_bf16_answers_as_the_folder_that_was_saved(encoders, config) -> None:
+    settings = {**config, "training.mixed_precision": "bf16"}
+    trainer = HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings)
+    trainer.train()
+    texts = [row["text"] for row in ROWS]
+    loaded = HierBert.from_pretrained(config["run_dir"] / "model")
+    for one, other in zip(trainer.model.classify(texts), loaded.classify(texts), strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[{"text": "x", "label": None}], [{"text": "x", "label": ""}], []])
+def test_what_cannot_be_scored_has_no_score(trained, rows) -> None:
+    with pytest.raises(Exception) as caught:
+        trained.model.evaluate(rows)
+    assert ("\n" not in str(caught.value) and "documents" in str(caught.value)) or "label" in str(
+        caught.value
+    )
+
+
+def test_a_model_without_heads_embeds_and_is_not_scored(encoders) -> None:
+    model = HierBert.from_encoder(encoders["bert"])
+    assert model.tasks == ("embed",)
+    assert len(model.embed(["The court read the contract."])[0].document_vector) > 0
+    for ask in (model.classify, model.summarize, model.evaluate):
+        with pytest.raises(Exception, match="no head"):
+            ask(["a text"])
+
+
+def test_training_that_a_callback_ended_is_over_for_a_resume(encoders, config) -> None:
+    settings = {**config, "training.epochs": 3, "training.documents_per_batch": 8}
+
+    def trainer(*callbacks: Callback) -> HierBertTrainer:
+        return HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings, callbacks=callbacks)
+
+    assert trainer(Noting(ends=True)).train()["steps"] == 2
+    assert trainer().train(resume=True)["steps"] == 2
+
+
+def test_the_same_trainer_trains_again_from_what_it_was_given(trained, tmp_path, config) -> None:
+    start = HierBert.from_pretrained(Path(trained.config.run_dir) / "model")
+    trainer = HierBertTrainer(start, ROWS, ROWS, config=config)
+    trainer.train()
+    first = trainer.model.model.state_dict()
+    trainer.train(resume=True)
+    for one, other in zip(first.values(), trainer.model.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_settings_that_do_not_go_with_the_model_to_start_from_are_one_line(trained, config) -> None:
+    folder = Path(trained.config.run_dir) / "model"
+    with pytest.raises(Exception, match="max_tokens_per_segment=600") as caught:
+        HierBertTrainer(
+            folder, ROWS, ROWS, config={**config, "segmentation.max_tokens_per_segment": 600}
+        ).train()
+    assert type(caught.value).__name__ == "ConfigError" and "\n" not in str(caught.value)

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from inference import answer, save_model
 
+from hierbert.errors import RunError
 from hierbert.prediction.answer_files import RowWriter, encode_line, write_rows
 
 AWKWARD = st.text(
@@ -94,3 +95,20 @@ def test_labels_with_half_a_surrogate_pair_stay_apart(encoders, tmp_path, multi_
             assert label == [clean[name] for name in row["labels"]]
         else:
             assert label == clean[row["label"]]
+
+
+def test_parquet_keeps_what_heads_of_other_kinds_answer(tmp_path) -> None:
+    rows = [
+        {"id": "a", "words": 3, "path": [], "parts": {"x": 1}, "note": "n", "sure": True},
+        {"id": "b", "words": 3.9, "path": ["r", 1], "parts": {"y": None}, "note": "", "sure": None},
+    ]
+    write_rows([encode_line(row).encode() for row in rows], tmp_path / "o.parquet", "parquet")
+    found = pq.read_table(tmp_path / "o.parquet").to_pylist()
+    for row, given in zip(found, rows, strict=True):
+        assert (row["words"], row["note"]) == (given["words"], given["note"])
+        for name in ("path", "parts", "sure"):
+            assert json.loads(row[name]) == given[name]
+    mixed = [{"id": "a", "words": 3}, {"id": "b", "words": "three"}]
+    with pytest.raises(RunError, match="another type") as caught:
+        write_rows([encode_line(row).encode() for row in mixed], tmp_path / "m.parquet", "parquet")
+    assert "\n" not in str(caught.value) and not (tmp_path / "m.parquet").exists()

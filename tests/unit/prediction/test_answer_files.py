@@ -104,10 +104,10 @@ def test_parquet_keeps_what_heads_of_other_kinds_answer(tmp_path) -> None:
     ]
     write_rows([encode_line(row).encode() for row in rows], tmp_path / "o.parquet", "parquet")
     found = pq.read_table(tmp_path / "o.parquet").to_pylist()
-    for row, given in zip(found, rows, strict=True):
-        assert (row["words"], row["note"]) == (given["words"], given["note"])
+    for row, wanted in zip(found, rows, strict=True):
+        assert (row["words"], row["note"]) == (wanted["words"], wanted["note"])
         for name in ("path", "parts", "sure"):
-            assert json.loads(row[name]) == given[name]
+            assert json.loads(row[name]) == wanted[name]
     mixed = [{"id": "a", "words": 3}, {"id": "b", "words": "three"}]
     with pytest.raises(RunError, match="another type") as caught:
         write_rows([encode_line(row).encode() for row in mixed], tmp_path / "m.parquet", "parquet")

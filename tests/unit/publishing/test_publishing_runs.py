@@ -167,10 +167,9 @@ def test_a_killed_upload_goes_on_where_it_was(encoders, tmp_path) -> None:
         assert push() == -signal.SIGKILL
         assert hub.stored == 2 and len(hub.commits("alice/big")) == 1
         hub.before_store = None
-        hub.requests.clear()
         assert push() == 0
-        sent = [line for line in hub.requests if line.startswith("PUT ")]
-        assert len(sent) == len(large) - 2 and hub.stored == len(large)
+        # Each is stored once. Requests are not counted: the killed client's may still come in.
+        assert hub.stored == len(large)
         assert len(hub.commits("alice/big")) == 2
         files = hub.files("alice/big")
         assert all(files[path.name] == path.read_bytes() for path in large)

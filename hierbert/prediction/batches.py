@@ -7,9 +7,7 @@ batch are held, however many texts there are.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
-from hierbert.errors import DataError, type_name
 from hierbert.model.processing_hierbert import HierBertProcessor, batches_by_tokens
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 
@@ -26,14 +24,11 @@ def segmented_batches(
 
     Args:
         processor: Segments them.
-        texts: May have no end.
+        texts: As `hierbert.data.in_memory.document_texts` gives them; may have no end.
         batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
 
     Returns:
         An iterator over the batches, of at least one document each.
-
-    Raises:
-        DataError: While iterating: a document is neither a string nor a list of strings.
     """
     return batches_by_tokens(_segmented(processor, texts), batch_tokens)
 
@@ -63,11 +58,8 @@ def _calls(texts: Iterable[DocumentText]) -> Iterator[list[DocumentText]]:
     """Texts in parts that are worth a call of the tokenizer."""
     waiting: list[DocumentText] = []
     characters = 0
-    for number, text in enumerate(texts):
-        try:
-            characters += count_characters(text)
-        except DataError as error:
-            raise DataError(f"texts[{number}]: {error}") from error
+    for text in texts:
+        characters += _characters(text)
         waiting.append(text)
         if len(waiting) >= _DOCUMENTS_PER_CALL or characters >= _CHARACTERS_PER_CALL:
             yield waiting
@@ -76,23 +68,5 @@ def _calls(texts: Iterable[DocumentText]) -> Iterator[list[DocumentText]]:
         yield waiting
 
 
-def count_characters(document: DocumentText) -> int:
-    """The characters of a document.
-
-    Raises:
-        DataError: It is neither a string nor a list of strings or of lists of strings.
-    """
-    return _count(document, depth=2)
-
-
-def _count(part: Any, depth: int) -> int:
-    if isinstance(part, str):
-        return len(part)
-    is_list = isinstance(part, list | tuple)
-    if not is_list or not depth:
-        what = "lists within lists of lists" if is_list else type_name(part)
-        raise DataError(
-            f"a document is {what}; allowed is a string, a list of strings or a list of lists of "
-            "strings"
-        )
-    return sum(_count(inner, depth - 1) for inner in part)
+def _characters(part: DocumentText) -> int:
+    return len(part) if isinstance(part, str) else sum(map(_characters, part))

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any
 from hierbert.registration import register
 
 if TYPE_CHECKING:
+    from hierbert.errors import (
+        ConfigError,
+        DataError,
+        HierBertError,
+        ModelError,
+        RunError,
+    )
     from hierbert.model.configuration_hierbert import HierBertConfig
     from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
     from hierbert.model.processing_hierbert import HierBertProcessor
@@ -23,17 +30,25 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Callback",
+    "ConfigError",
+    "DataError",
     "HierBert",
     "HierBertConfig",
+    "HierBertError",
     "HierBertForDocuments",
     "HierBertModel",
     "HierBertPredictor",
     "HierBertProcessor",
     "HierBertTrainer",
+    "ModelError",
+    "RunError",
     "split_sentences",
 ]
 
 _MODULES = {
+    **dict.fromkeys(
+        ("ConfigError", "DataError", "HierBertError", "ModelError", "RunError"), "hierbert.errors"
+    ),
     "Callback": "hierbert.training.callbacks",
     "HierBert": "hierbert.prediction.predictor",
     "HierBertConfig": "hierbert.model.configuration_hierbert",

@@ -1,0 +1,41 @@
+"""What a module of your own is written against: heads, tasks, features, readers and the like.
+
+See docs/extend.md. Everything else below `hierbert` may move between versions.
+"""
+
+from hierbert.data.document import Example, Row, Source
+from hierbert.data.readers import READERS, Reader
+from hierbert.model.answering import Answered
+from hierbert.model.features import Feature, register_feature
+from hierbert.model.heads import Head, Structure, Vectors, register_head
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.scoring.baselines import LABEL_BASELINES, SUMMARY_BASELINES, LabelBaseline
+from hierbert.scoring.metric import METRICS, Metric, add_metrics
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored, Task, register_task
+
+__all__ = [
+    "LABEL_BASELINES",
+    "METRICS",
+    "READERS",
+    "SUMMARY_BASELINES",
+    "Answered",
+    "Example",
+    "Feature",
+    "Head",
+    "LabelBaseline",
+    "Metric",
+    "PreparedDocument",
+    "Reader",
+    "Row",
+    "Scored",
+    "SegmentedDocument",
+    "Source",
+    "Structure",
+    "Task",
+    "Vectors",
+    "add_metrics",
+    "register_feature",
+    "register_head",
+    "register_task",
+]

@@ -207,70 +207,56 @@ def select_sentences(
             raise ValueError(f"score of sentence {index} is {value}: scores must be finite")
     if len(costs) != len(values):
         raise ValueError(f"{len(values)} scores, but {len(costs)} costs")
-    candidates = [i for i in range(len(values)) if selectable is None or selectable[i]]
-    candidates.sort(key=lambda index: -values[index])  # stable: ties stay in document order
-    if not candidates:
+    worth = {
+        index: value
+        for index, value in enumerate(values)
+        if selectable is None or selectable[index]
+    }
+    if not worth:
         return []
-    if min(costs[index] for index in candidates) > limit:
-        return [candidates[0]]
-    if similarity is None or redundancy == 0:
-        selected = _by_score(candidates, costs, limit)
-    else:
-        selected = _by_marginal_relevance(candidates, values, costs, limit, redundancy, similarity)
+    if min(costs[index] for index in worth) > limit:
+        return [max(worth, key=worth.__getitem__)]
+    if similarity is not None:
+        lowest = min(worth.values())
+        spread = (max(worth.values()) - lowest) or 1.0
+        worth = {i: (1 - redundancy) * (value - lowest) / spread for i, value in worth.items()}
+    selected = _by_worth(worth, costs, limit, redundancy, similarity)
     return sorted(selected) if order == "document" else selected
 
 
-def _by_score(candidates: list[int], costs: Sequence[int], limit: int) -> list[int]:
-    cheapest = min(costs[index] for index in candidates)
-    selected: list[int] = []
-    left = limit
-    for index in candidates:
-        if left < cheapest:
-            break
-        if costs[index] <= left:
-            selected.append(index)
-            left -= costs[index]
-    return selected
-
-
-def _by_marginal_relevance(
-    candidates: list[int],
-    values: list[float],
+def _by_worth(
+    worth: dict[int, float],
     costs: Sequence[int],
     limit: int,
     redundancy: float,
-    similarity: SimilarityToSelected,
+    similarity: SimilarityToSelected | None,
 ) -> list[int]:
-    """Greedy selection by marginal relevance that compares no more sentences than it must.
+    """Greedy selection, less `redundancy` times similarity, with as few comparisons as it can.
 
     What a sentence is worth only falls while others are selected, so that its last known worth
     is an upper bound (lazy greedy, Minoux 1978): the one on top of a heap is the best of all as
     soon as its worth is up to date. Those that come to the top out of date are compared with
     the selected ones together, twice as many each time until one can be selected.
     """
-    lowest = min(values[index] for index in candidates)
-    spread = max(values[index] for index in candidates) - lowest
-    worth = {
-        index: (1 - redundancy) * (values[index] - lowest) / spread if spread > 0 else 0.0
-        for index in candidates
-    }
-    closeness = dict.fromkeys(candidates, 0.0)
-    compared = dict.fromkeys(candidates, 0)  # with how many of the selected, the first ones
-    heap = [(-worth[index], index) for index in candidates]
+    closeness = dict.fromkeys(worth, 0.0)
+    compared = dict.fromkeys(worth, 0)  # with how many of the selected, the first ones
+    heap = [(-value, index) for index, value in worth.items()]
     heapq.heapify(heap)
+    cheapest = min(costs[index] for index in worth)
     selected: list[int] = []
     left = limit
     together = _LEAST_COMPARED
-    while heap:
+    while heap and left >= cheapest:
         best = heap[0][1]
         if costs[best] > left:
             heapq.heappop(heap)  # what does not fit now never will: the budget only shrinks
-        elif compared[best] == len(selected):
+        elif similarity is None or compared[best] == len(selected):
             heapq.heappop(heap)
             selected.append(best)
-            similarity.select(best)
             left -= costs[best]
-            together = _LEAST_COMPARED
+            if similarity is not None:
+                similarity.select(best)
+                together = _LEAST_COMPARED
         else:
             stale: dict[int, list[int]] = {}
             for _ in range(min(together, len(heap))):

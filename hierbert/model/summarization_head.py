@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -97,8 +96,8 @@ class SummaryRule:
             sentence_costs(texts, self.budget, document.sentence_tokens.tolist()),
             self.budget.limit(texts),
             order=self.order,
-            redundancy=0.0 if vectors is None else self.redundancy,
-            similarity=None if vectors is None else partial(Cosines, vectors),
+            redundancy=self.redundancy,
+            similarity=Cosines(vectors) if self.redundancy and vectors is not None else None,
             selectable=self.selectable(texts),
         )
 

@@ -16,6 +16,7 @@ from .documents import Document, DocumentLike
 from .heads import HEADS, Answered
 from .processing_hierbert import TOKENS_PER_BATCH, batches_by_tokens
 from .segmentation import SegmentedDocument
+from .selection import SUMMARY_BUDGETS
 
 
 class DocumentPipeline(Pipeline):
@@ -60,24 +61,23 @@ class DocumentPipeline(Pipeline):
         Raises:
             ValueError: A setting is unknown or not allowed, or the model's numbers are not finite.
         """
-        before, _, after = self._sanitize_parameters(**settings)
-        tokens = {**self._preprocess_params, **before}.get("batch_tokens", TOKENS_PER_BATCH)
+        given = {**self._postprocess_params, **self._sanitize_parameters(**settings)[2]}
+        tokens = given.pop("batch_tokens", TOKENS_PER_BATCH)
         most = self._batch_size if batch_size is None else batch_size
         if most is not None and most < 1:
             raise ValueError(f"batch_size={most} is not allowed: at least 1")
         one = isinstance(inputs, str | Document)
-        after = {**self._postprocess_params, **after}
-        answers = self._answers([inputs] if one else inputs, most, tokens, after)
+        answers = self._answers([inputs] if one else inputs, most, tokens, given)
         if one:
             return next(answers)
         return list(answers) if isinstance(inputs, (list, tuple)) else answers
 
     def _answers(
-        self, documents: Iterable[DocumentLike], most: int | None, tokens: int, after: dict
+        self, documents: Iterable[DocumentLike], most: int | None, tokens: int, given: dict
     ) -> Iterator[dict[str, Any]]:
         segmented = self.processor.segment_each(documents)
         for batch in batches_by_tokens(segmented, tokens, most):
-            yield from self.run_single(batch, {}, {}, after)
+            yield from self.run_single(batch, {}, {}, given)
 
     def _sanitize_parameters(
         self, **settings: Any
@@ -88,11 +88,11 @@ class DocumentPipeline(Pipeline):
             if name not in allowed:
                 raise ValueError(f"{name} is not allowed here; allowed are {', '.join(allowed)}")
         given = {name: value for name, value in settings.items() if value is not None}
-        before = {name: given.pop(name) for name in ("batch_tokens",) if name in given}
-        if before and before["batch_tokens"] < 1:
-            raise ValueError(f"batch_tokens={before['batch_tokens']} is not allowed: at least 1")
-        head.options(self.model.config, given)  # refuses what is not allowed
-        return before, {}, given
+        if given.get("batch_tokens", 1) < 1:
+            raise ValueError(f"batch_tokens={given['batch_tokens']} is not allowed: at least 1")
+        own = {name: value for name, value in given.items() if name in head.settings}
+        head.options(self.model.config, own)  # refuses what is not allowed
+        return {}, {}, given
 
     def preprocess(self, documents: list[SegmentedDocument], **settings: Any) -> dict[str, Any]:
         """A batch of segmented documents, as it is."""
@@ -151,6 +151,15 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     """
 
     _head = "summarization"
+
+    def _sanitize_parameters(
+        self, **settings: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        before, forward, given = super()._sanitize_parameters(**settings)
+        if any(name in given for name in SUMMARY_BUDGETS):
+            # Of a call, a budget takes the place of the pipeline's own.
+            given = {**dict.fromkeys(SUMMARY_BUDGETS), **given}
+        return before, forward, given
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
         fields = super()._answer(answered, **settings)

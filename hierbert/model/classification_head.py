@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
+from .words import Words
 
 MISSING_LABEL = -100
 
@@ -24,7 +25,7 @@ class ClassificationHead(Head):
     name = "classification"
     verb = "classify"
     attribute = "classifier"
-    reads = frozenset(["document"])
+    reads = frozenset(["document", Words.name])
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -36,10 +37,19 @@ class ClassificationHead(Head):
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
+        # A checkpoint that was made before has no such feature.
+        settings = (config.features or {}).get(Words.name)
+        self.from_words = None
+        if settings is not None:
+            buckets = Words(**settings).buckets
+            self.from_words = nn.Linear(buckets, config.num_labels, bias=False)
 
     def forward(self, vectors: Vectors) -> Tensor:
         """Logits, float (D, C)."""
-        return self.output(self.dropout(self.norm(vectors.document)))
+        logits = self.output(self.dropout(self.norm(vectors.document)))
+        if self.from_words is not None:
+            logits = logits + self.from_words(vectors.features[Words.name])
+        return logits
 
     def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
         """Logits over the config's temperature."""

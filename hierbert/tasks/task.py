@@ -260,7 +260,7 @@ def tasks_of_model(config: HierBertConfig) -> list[Task]:
 
 
 def _known() -> dict[str, type[Task]]:
-    for name in HEADS:
+    for name in sorted(HEADS):  # in whatever order heads were imported
         if name not in TASKS and find_spec(f"hierbert.tasks.{name}"):
             import_module(f"hierbert.tasks.{name}")
     return TASKS

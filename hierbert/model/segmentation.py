@@ -185,15 +185,14 @@ class Segmenter:
             return_token_type_ids=False,
             verbose=False,
         )
-        found = [self._without_specials(ids) for ids in encoded["input_ids"]]
-        return list(zip(found, encoded["offset_mapping"], strict=True))
-
-    def _without_specials(self, ids: list[int]) -> list[int]:
-        """Special tokens as unknown ones: Unigram vocabularies spell "<s>" with its own piece."""
+        # Special tokens become unknown ones: Unigram vocabularies spell "<s>" with its own piece.
         unknown = self.tokenizer.unk_token_id
-        if unknown is None or self._not_in_text.isdisjoint(ids):
-            return ids
-        return [unknown if token in self._not_in_text else token for token in ids]
+        found = []
+        for ids in encoded["input_ids"]:
+            if unknown is not None and not self._not_in_text.isdisjoint(ids):
+                ids = [unknown if token in self._not_in_text else token for token in ids]
+            found.append(ids)
+        return list(zip(found, encoded["offset_mapping"], strict=True))
 
     def _sentences(self, document: DocumentText) -> tuple[str, list[Span], list[tuple[int, int]]]:
         """A document's text, its sentence spans, and the caller's segments, if there are any.

@@ -21,6 +21,7 @@ from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.log import log
+from hierbert.model.documents import Document
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -199,7 +200,8 @@ def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: st
     """One word through the model: settings that no weight shows fail here, not in a job."""
     try:
         with torch.inference_mode():
-            model(**processor("a").to(model.device))
+            word = Document("a", dict.fromkeys(processor.fields))
+            model(**processor(word).to(model.device))
     except Exception as error:
         raise ModelError(
             f"model {name} is loaded and cannot be used: {type(error).__name__}: "

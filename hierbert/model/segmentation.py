@@ -6,17 +6,16 @@ sentence lies in a segment, and where a limit on segments leaves any out, `Omiss
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .documents import DocumentText
 from .sentences import Span, split_sentences
-
-DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
-"""A text; or its sentences (or segments, see `list_unit`); or its segments' sentences."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Scripts that put no white space after these marks; the others end a clause only before some.
@@ -61,6 +60,7 @@ class SegmentedDocument:
         sentence_tokens: Tokens of each sentence, each counted once, int64 (N,): of the whole
             sentence, also where `max_segments` leaves a part of it out.
         omission: What was left out by `max_segments`; None when nothing was.
+        fields: What features read beside the text, by name.
     """
 
     text: str
@@ -72,6 +72,7 @@ class SegmentedDocument:
     sentence_segments: Tensor
     sentence_tokens: Tensor
     omission: Omission | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sentences(self) -> list[str]:

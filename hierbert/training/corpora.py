@@ -22,8 +22,8 @@ def load_corpora(
         given: Documents of splits by name, in place of those that the settings name.
 
     Returns:
-        Examples of "train" and "validation", at least one each, and "test" where it is given,
-        unlabelled ones included; and what is learnt of them, at least one task.
+        Examples of "train" and "validation", at least one each, and "test" where it is given;
+        and what is learnt of them, at least one task.
 
     Raises:
         ConfigError: A setting is at odds with the data.

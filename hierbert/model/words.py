@@ -27,6 +27,7 @@ class Words(Feature):
     def __init__(self, buckets: int = 4096) -> None:
         super().__init__()
         self.buckets = buckets
+        self.idf: Tensor
         self.register_buffer("idf", torch.ones(buckets))
 
     def _counts(self, text: str) -> Counter[int]:

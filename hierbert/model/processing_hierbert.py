@@ -15,6 +15,7 @@ from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
 from .documents import Document, DocumentLike
 from .features import collate_features, make_features
+from .label_tree_head import LabelTreeHead  # noqa: F401
 from .saving import SavedWithCode
 from .segmentation import SegmentedDocument, Segmenter
 from .summarization_head import SummarizationHead  # noqa: F401

@@ -7,7 +7,8 @@ Invariant: any text either loads or raises a one-line `ConfigError` that names t
 
 An empty value is null, in the file (``key:``) and on the command line (``key=``); the empty text is
 ``""`` in YAML's quotes. On the command line a value that begins with ``[ { " '`` is YAML, anything
-else is taken as written (``data.train=*.csv``).
+else is taken as written (``data.train=*.csv``). Of a setting that is a mapping, ``key={...}`` gives
+all and ``key.name=value`` one entry more.
 """
 
 import difflib
@@ -24,6 +25,7 @@ import yaml
 
 from hierbert.errors import ConfigError, error_text, nearest, quote
 from hierbert.settings_text import (
+    TEXT_BY_NAME,
     Setting,
     describe_type,
     dump_config,
@@ -126,6 +128,10 @@ class _Values:
     def __init__(self, schema: type) -> None:
         self.known = dict(walk(schema))
         self.given: dict[str, tuple[yaml.Node, str]] = {}
+        # Of settings that are mappings: what was given one by one, on top of the whole.
+        self.entries: dict[str, dict[str, tuple[yaml.Node, str]]] = {
+            key: {} for key, item in self.known.items() if TEXT_BY_NAME in union_members(item.type)
+        }
 
     def add_mapping(self, schema: type, prefix: str, node: yaml.Node, source: str) -> None:
         inside = {item.name: item for item in settings_of(schema)}
@@ -149,21 +155,32 @@ class _Values:
         if text[:1] in ("[", "{", '"', "'"):
             hint = f"; if all of it is text, write {key}='{write_value(text)}'"
             node = _compose(text, f"{_COMMAND_LINE}: {key}", hint)
+        node = typing.cast(yaml.Node, node)
+        for mapping, entries in self.entries.items():
+            if key.startswith(f"{mapping}.") and key != f"{mapping}.":
+                entries[key.removeprefix(f"{mapping}.")] = (node, _COMMAND_LINE)
+                return
         item = self.known.get(key)
         if item is None:
             self._refuse_key(key, _COMMAND_LINE)
-        self._add(item, key, typing.cast(yaml.Node, node), _COMMAND_LINE)
+        self._add(item, key, node, _COMMAND_LINE)
 
     def build(self, schema: type, prefix: str, missing: list[str]) -> Any:
         built: dict[str, Any] = {}
         for item in settings_of(schema):
             key = prefix + item.name
             if item.section is not None:
-                value = self.build(item.section, f"{key}.", missing)
-            elif key in self.given:
+                built[item.name] = self.build(item.section, f"{key}.", missing)
+                continue
+            value = item.default()
+            if key in self.given:
                 node, source = self.given[key]
                 value = _read(node, item.type, key, source)
-            elif (value := item.default()) is MISSING:
+            if entries := self.entries.get(key):
+                value = dict(value) if isinstance(value, dict) else {}
+                for name, (node, source) in entries.items():
+                    value[name] = _read_entry(node, f"{key}.{name}", source)
+            if value is MISSING:
                 first_sentence = item.help.partition(". ")[0].rstrip(".")
                 missing.append(f"{key} ({item.allowed()}: {first_sentence})")
             built[item.name] = value
@@ -172,6 +189,8 @@ class _Values:
     def _add(self, item: Setting, key: str, node: yaml.Node, source: str) -> None:
         if item.section is None:
             self.given[key] = (node, source)
+            if key in self.entries:
+                self.entries[key] = {}
         # In a file, a section whose settings are all commented out is empty.
         elif source == _COMMAND_LINE or not (_is_null(node) and node.value == ""):
             self.add_mapping(item.section, f"{key}.", node, source)
@@ -218,8 +237,21 @@ def _read(node: yaml.Node, declared: Any, key: str, source: str) -> Any:
     elif isinstance(node, yaml.SequenceNode):
         for kind in (typing.get_args(m)[0] for m in members if typing.get_origin(m) is list):
             return [_read(item, kind, f"{key}[{i}]", source) for i, item in enumerate(node.value)]
+    elif TEXT_BY_NAME in members:
+        pairs = [(name.value, value) for name, value in node.value]
+        return {name: _read_entry(value, f"{key}.{name}", source) for name, value in pairs}
     expected = f"expected {describe_type(declared)}, got {_show(node)}{hint}"
     raise ConfigError(f"{_place(source, node)}: {key}: {expected}")
+
+
+def _read_entry(node: yaml.Node, key: str, source: str) -> str:
+    """The text of an entry of a mapping; a number there is more likely a mistake than a name."""
+    text: str = _read(node, str, key, source)
+    is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if is_plain and _read_scalar(text, float) is not None:
+        expected = f'expected text, got the number {quote(text)} (in quotes, "{text}", it is text)'
+        raise ConfigError(f"{_place(source, node)}: {key}: {expected}")
+    return text
 
 
 def _read_scalar(text: str, kind: type) -> Any:

@@ -11,12 +11,12 @@ from typing import Any
 
 from transformers import Pipeline
 
-from .answering import Answered, answer_batch
-from .decoding import SummaryRule
-from .heads import HEADS
+from .answering import answer_batch, answer_fields, not_finite
+from .heads import HEADS, Answered
 from .processing_hierbert import TOKENS_PER_BATCH, batches_by_tokens
 from .segmentation import DocumentText, SegmentedDocument
 from .selection import SUMMARY_BUDGETS, Budget
+from .summarization_head import SummaryRule
 
 
 class DocumentPipeline(Pipeline):
@@ -100,11 +100,8 @@ class DocumentPipeline(Pipeline):
 
     def _forward(self, batch: dict[str, Any], **settings: Any) -> dict[str, Any]:
         answered = answer_batch(self.model, batch["documents"], [self._head])
-        if not all(one.all_finite for one in answered):
-            raise ValueError(
-                f"this model does not give finite numbers in {self.model.dtype}; its weights "
-                "are broken, or it needs dtype float32"
-            )
+        if problem := not_finite(self.model, answered):
+            raise ValueError(problem)
         return {"answered": answered}
 
     def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
@@ -118,7 +115,7 @@ class DocumentPipeline(Pipeline):
         return answers
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        return answered.fields(self.model)
+        return answer_fields(self.model, answered)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and the processor, which transformers' own pipelines leave out."""
@@ -137,7 +134,7 @@ class DocumentClassificationPipeline(DocumentPipeline):
     _head = "classification"
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        fields = answered.fields(self.model)
+        fields = answer_fields(self.model, answered)
         if "probabilities" in fields and "label" in fields:
             fields["score"] = fields["probabilities"][fields["label"]]
         return fields
@@ -169,7 +166,7 @@ class DocumentSummarizationPipeline(DocumentPipeline):
         return replace(SummaryRule.from_config(self.model.config), **changes)
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        fields = answered.fields(self.model, self._rule(settings))
+        fields = answer_fields(self.model, answered, self._rule(settings))
         fields["sentences"] = [asdict(sentence) for sentence in fields["sentences"]]
         return fields
 

@@ -205,7 +205,7 @@ def select_sentences(
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
         similarity: Makes what compares sentences with selected ones, anew for this selection
-            (`hierbert.model.decoding.Cosines` of sentence vectors); needed with `redundancy`.
+            (`summarization_head.Cosines` of sentence vectors); needed with `redundancy`.
         selectable: Which sentences may be selected; all when None.
 
     Returns:

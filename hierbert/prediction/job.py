@@ -18,7 +18,7 @@ import torch
 from hierbert.data.document import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag_setting
 from hierbert.log import log
-from hierbert.model.decoding import SummaryRule
+from hierbert.model.summarization_head import SummaryRule
 from hierbert.prediction.answer_files import to_row
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor

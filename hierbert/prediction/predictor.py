@@ -23,14 +23,14 @@ from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_yo
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
-from hierbert.model.answering import Answered, answer_batch
+from hierbert.model.answering import answer_batch, answer_fields, not_finite
 from hierbert.model.configuration_hierbert import NO_HEADS
-from hierbert.model.decoding import SummaryRule
-from hierbert.model.heads import HEADS
+from hierbert.model.heads import HEADS, Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import DocumentText, SegmentedDocument
 from hierbert.model.selection import Budget
+from hierbert.model.summarization_head import SummaryRule
 from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.predictions import Prediction
 from hierbert.tasks.evaluation import answer_documents, score_answers
@@ -428,7 +428,7 @@ class HierBert(PushToHubMixin):
         with self._reading():
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
                 for one in self._answer(batch, heads):
-                    fields = one.fields(self.model, rule)
+                    fields = answer_fields(self.model, one, rule)
                     if embed:
                         fields["document_vector"] = one.document_vector.tolist()
                     if embed and segment_vectors:
@@ -464,11 +464,8 @@ class HierBert(PushToHubMixin):
                 f"{self.model.device} has too little memory for {tokens:,} "
                 "tokens; lower tokens_per_forward, or batch_tokens"
             ) from error
-        if not all(one.all_finite for one in answered):
-            raise ModelError(
-                f"this model does not give finite numbers in {self.model.dtype}; "
-                "its weights are broken, or it needs dtype float32"
-            )
+        if problem := not_finite(self.model, answered):
+            raise ModelError(problem)
         self.tokens_read += tokens
         return answered
 

@@ -14,10 +14,9 @@ from typing_extensions import override
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, DataError
-from hierbert.model.answering import Answered
+from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.decoding import regression_values
-from hierbert.model.heads import MISSING_LABEL
+from hierbert.model.heads import Answered
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature

@@ -19,11 +19,11 @@ from hierbert.data.document import Example
 from hierbert.errors import DataError
 from hierbert.files import write_json
 from hierbert.log import Progress
-from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.decoding import SummaryRule, summary_text
+from hierbert.model.heads import Answered
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection import sentence_costs
+from hierbert.model.summarization_head import SummaryRule, summary_text
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of

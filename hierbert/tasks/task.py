@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import Tensor
 
+import hierbert.model.modeling_hierbert  # noqa: F401 (it registers the heads of this package)
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ModelError
-from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.heads import HEADS
+from hierbert.model.heads import HEADS, Answered
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.metric import shown_metrics
 

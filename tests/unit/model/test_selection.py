@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.model.decoding import SummaryRule
 from hierbert.model.selection import (
     Budget,
     count_words,
@@ -13,6 +12,7 @@ from hierbert.model.selection import (
     select_sentences,
     sentence_costs,
 )
+from hierbert.model.summarization_head import SummaryRule
 
 fast = settings(deadline=None, max_examples=150)
 

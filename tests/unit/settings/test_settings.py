@@ -23,7 +23,7 @@ from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.loading import encoders as encoder_names
 from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.decoding import SummaryRule
+from hierbert.model.summarization_head import SummaryRule
 from hierbert.scoring import METRICS
 from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification

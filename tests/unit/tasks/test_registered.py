@@ -84,8 +84,9 @@ class LengthHead(Head):
     def losses(self, scores: Any, targets: Any, structure: Any) -> Any:
         return (scores[:, 0] - targets) ** 2, torch.ones_like(targets, dtype=torch.bool)
 
-    def answer(self, document, scores, sentence_vectors, config, options=None) -> dict[str, Any]:
-        return {"words": float(scores[0].expm1()), "text_starts": document.text[:5]}
+    def answer(self, answered, config, options=None) -> dict[str, Any]:
+        words = float(answered.scores["wordcount"][0].expm1())
+        return {"words": words, "text_starts": answered.document.text[:5]}
 
 
 class Length(Task):

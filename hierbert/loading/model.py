@@ -1,8 +1,6 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +57,21 @@ def load_model(
     # Said, lest transformers ask at the terminal whether code may run.
     hub = {"trust_remote_code": False, **hub}
     try:
-        with _no_conversion():
-            if not _is_hub_id(name):
-                check_folder(Path(name))
-            checked = check_files(name, f"model {name}", **hub)
-            if checked.revision is not None:
-                hub["revision"] = checked.revision
-            with bounded_building(checked.sizes, f"model {name}"):
-                model, report = HierBertForDocuments.from_pretrained(
-                    name,
-                    dtype=FLOAT_DTYPES.get(dtype, torch.float32),
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    # They are refused below, by name.
-                    ignore_mismatched_sizes=True,
-                    **hub,
-                )
+        if not _is_hub_id(name):
+            check_folder(Path(name))
+        sizes, commit = check_files(name, f"model {name}", **hub)
+        if commit is not None:
+            hub["revision"] = commit
+        with bounded_building(sizes, f"model {name}"):
+            model, report = HierBertForDocuments.from_pretrained(
+                name,
+                dtype=FLOAT_DTYPES.get(dtype, torch.float32),
+                use_safetensors=True,
+                output_loading_info=True,
+                # They are refused below, by name.
+                ignore_mismatched_sizes=True,
+                **hub,
+            )
         tokenizer = load_tokenizer(name, f"model {name}", **hub)
         processor = HierBertProcessor.from_config(tokenizer, model.config)
     except HierBertError:
@@ -103,7 +100,7 @@ def load_model(
             quantize(encoder, model.config.segment_tokens)
         except ValueError as error:
             raise ConfigError(f"dtype int8: {error}") from error
-    return model, processor, checked.revision
+    return model, processor, commit
 
 
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
@@ -136,24 +133,6 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
         if needed:
             raise ConfigError(f"compile: {why}") from error
         log.warning(f"{why}; it runs more slowly without")
-
-
-@contextlib.contextmanager
-def _no_conversion() -> Iterator[None]:
-    """Without this, transformers hands a repository of pickles to a service that converts them.
-
-    The service is given the token too, where one was passed.
-    """
-    name = "DISABLE_SAFETENSORS_CONVERSION"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def find_device(name: str) -> torch.device:

@@ -62,24 +62,23 @@ class DocumentPipeline(Pipeline):
         Raises:
             ValueError: A setting is unknown or not allowed, or the model's numbers are not finite.
         """
-        before, _, after = self._sanitize_parameters(**settings)
-        tokens = {**self._preprocess_params, **before}.get("batch_tokens", TOKENS_PER_BATCH)
+        given = {**self._postprocess_params, **self._sanitize_parameters(**settings)[2]}
+        tokens = given.pop("batch_tokens", TOKENS_PER_BATCH)
         most = self._batch_size if batch_size is None else batch_size
         if most is not None and most < 1:
             raise ValueError(f"batch_size={most} is not allowed: at least 1")
         one = isinstance(inputs, str)
-        after = {**self._postprocess_params, **after}
-        answers = self._answers([inputs] if one else inputs, most, tokens, after)
+        answers = self._answers([inputs] if one else inputs, most, tokens, given)
         if one:
             return next(answers)
         return list(answers) if isinstance(inputs, (list, tuple)) else answers
 
     def _answers(
-        self, documents: Iterable[DocumentText], most: int | None, tokens: int, after: dict
+        self, documents: Iterable[DocumentText], most: int | None, tokens: int, given: dict
     ) -> Iterator[dict[str, Any]]:
         segmented = self.processor.segment_each(documents)
         for batch in batches_by_tokens(segmented, tokens, most):
-            yield from self.run_single(batch, {}, {}, after)
+            yield from self.run_single(batch, {}, {}, given)
 
     def _sanitize_parameters(
         self, **settings: Any
@@ -89,10 +88,9 @@ class DocumentPipeline(Pipeline):
             if name not in allowed:
                 raise ValueError(f"{name} is not allowed here; allowed are {', '.join(allowed)}")
         given = {name: value for name, value in settings.items() if value is not None}
-        before = {name: given.pop(name) for name in ("batch_tokens",) if name in given}
-        if before and before["batch_tokens"] < 1:
-            raise ValueError(f"batch_tokens={before['batch_tokens']} is not allowed: at least 1")
-        return before, {}, given
+        if given.get("batch_tokens", 1) < 1:
+            raise ValueError(f"batch_tokens={given['batch_tokens']} is not allowed: at least 1")
+        return {}, {}, given
 
     def preprocess(self, documents: list[SegmentedDocument], **settings: Any) -> dict[str, Any]:
         """A batch of segmented documents, as it is."""
@@ -155,12 +153,12 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     def _sanitize_parameters(
         self, **settings: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        before, forward, after = super()._sanitize_parameters(**settings)
-        budget = {name: after.pop(name) for name in SUMMARY_BUDGETS if name in after}
+        _, _, given = super()._sanitize_parameters(**settings)
+        budget = {name: given.pop(name) for name in SUMMARY_BUDGETS if name in given}
         if budget:
-            after["budget"] = Budget(**budget)
-        self._rule(after)
-        return before, forward, after
+            given["budget"] = Budget(**budget)
+        self._rule({name: value for name, value in given.items() if name != "batch_tokens"})
+        return {}, {}, given
 
     def _rule(self, changes: dict[str, Any]) -> SummaryRule:
         return replace(SummaryRule.from_config(self.model.config), **changes)

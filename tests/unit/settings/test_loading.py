@@ -323,8 +323,8 @@ def test_command_line() -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--seed", "3"], "unknown option --seed; settings are written key=value: seed=3"),
-        (["--learning-rate", "3"], "training.learning_rate=3"),
+        (["--seed", "3"], "unknown option --seed; did you mean seed=value?"),
+        (["--learning-rate", "3"], "training.learning_rate=value"),
         (["--epochs", "seed=3"], "training.epochs=value"),
         (["--resum"], "did you mean --resume?"),
         (["--leve"], "did you mean --level?"),

@@ -4,7 +4,7 @@ Invariant: every example has an id of its own, and of those gone by only a hash 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from hierbert.data.columns import Columns, SourceColumns
@@ -71,6 +71,7 @@ def read_documents(
     id_column: str | None = None,
     encoding: str = "utf-8",
     input_format: str = "jsonl",
+    columns: Mapping[str, str] | None = None,
     keep_broken: bool = False,
 ) -> Iterator[Example | BrokenRow]:
     """Stream the documents of a corpus as training and inference read them, to check it before.
@@ -84,6 +85,7 @@ def read_documents(
         id_column: Of their ids; None takes a column ``id``, else makes ids; "" makes them always.
         encoding: Of text files.
         input_format: Of standard input: csv, tsv, json or jsonl.
+        columns: Of other fields, by the field's name.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow`, which says why, and
             reading goes on with the next.
 
@@ -95,10 +97,11 @@ def read_documents(
         DataError: At once for what cannot be found. While iterating, for the first row that cannot
             be read; with `keep_broken` only where the Hub or an iterable fails.
     """
-    columns = Columns(text_column, label_column, summary_column, id_column)
+    own = {"label": label_column, "summary": summary_column}
+    fields = {name: column for name, column in own.items() if column is not None}
     return read_examples(
         corpus,
-        columns,
+        Columns(text_column, id_column, fields | dict(columns or {})),
         role="input",
         encoding=encoding,
         input_format=input_format,

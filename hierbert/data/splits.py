@@ -34,7 +34,7 @@ def split_validation(
             f"too few documents for a validation split: {len(examples)}; "
             "2 are needed, or a validation corpus of its own"
         )
-    labels = [example.label for example in examples]
+    labels = [example.fields.get("label") for example in examples]
     stratified = stratified and all(isinstance(label, str | int | None) for label in labels)
     # The name "" groups the unlabelled documents, of which training need not keep any.
     groups: dict[str, list[int]] = {}

@@ -1,7 +1,7 @@
 """The head that summarizes: a score for each sentence, and from scores to a summary."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,14 @@ from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
 from .segmentation import SegmentedDocument
-from .selection import SUMMARY_ORDERS, Budget, count_words, select_sentences, sentence_costs
+from .selection import (
+    SUMMARY_BUDGETS,
+    SUMMARY_ORDERS,
+    Budget,
+    count_words,
+    select_sentences,
+    sentence_costs,
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    options_class = SummaryRule
+    settings = (*SUMMARY_BUDGETS, "order", "redundancy")
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -218,13 +225,21 @@ class SummarizationHead(Head):
         )
         return self.output(self.dropout(F.gelu(self.hidden(states)))).squeeze(-1)
 
+    @classmethod
+    def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> SummaryRule:
+        """The model's own rule, but for what is given; at most one budget."""
+        changes = {name: value for name, value in given.items() if value is not None}
+        budget = {name: changes.pop(name) for name in SUMMARY_BUDGETS if name in changes}
+        if budget:
+            changes["budget"] = Budget(**budget)
+        return replace(SummaryRule.from_config(config), **changes)
+
     def answer(
-        self, answered: Answered, config: HierBertConfig, options: SummaryRule | None = None
+        self, answered: Answered, config: HierBertConfig, options: SummaryRule
     ) -> dict[str, Any]:
         """`summary`, its sentences a line each, and `sentences`, with their places."""
         document, scores = answered.document, answered.scores[self.name]
-        rule = options or SummaryRule.from_config(config)
-        selected = rule.select(document, scores.tolist(), answered.sentence_vectors)
+        selected = options.select(document, scores.tolist(), answered.sentence_vectors)
         shares = scores.sigmoid().tolist()
         sentences = []
         for index in selected:

@@ -88,7 +88,7 @@ class LabelMap:
             DataError: No labels; fewer than 2 for single_label; labels of mixed types; fractions
                 where the type is ``auto``; lists where it is single_label or regression.
         """
-        labelled = [example for example in examples if example.label is not None]
+        labelled = [example for example in examples if example.fields["label"] is not None]
         if not labelled:
             raise DataError(
                 f"no document has a label in column {field!r}, from {examples[0].location} on"
@@ -101,7 +101,7 @@ class LabelMap:
                 _refuse_fractions(labelled, field)
         if are_lists and problem_type != "multi_label":
             raise DataError(
-                f"column {field!r} holds the list {quote(labelled[0].label)}, which "
+                f"column {field!r} holds the list {quote(labelled[0].fields['label'])}, which "
                 f"{problem_type} does not allow; set {_LABEL_TYPE} to multi_label",
                 place=labelled[0].location,
             )
@@ -132,7 +132,7 @@ class LabelMap:
             DataError: A label that is not among `names`, a list where one label is allowed, a
                 value that is no finite 32-bit number for regression.
         """
-        if example.label is None:
+        if example.fields["label"] is None:
             return None
         if self.problem_type == "regression":
             return self._value(example)
@@ -149,7 +149,7 @@ class LabelMap:
         return numbers if self.problem_type == "multi_label" else numbers[0]
 
     def _names_of(self, example: Example) -> list[str]:
-        label = example.label
+        label = example.fields["label"]
         labels = label if isinstance(label, list) else [label]
         if isinstance(label, list) and self.problem_type != "multi_label":
             raise DataError(
@@ -162,7 +162,7 @@ class LabelMap:
         return [name for name in map(_label_name, labels) if name]
 
     def _value(self, example: Example) -> float:
-        label = example.label
+        label = example.fields["label"]
         value = _number(label)
         if not abs(value) <= _LARGEST_NUMBER:
             raise DataError(
@@ -195,30 +195,33 @@ def _are_lists(examples: list[Example], field: str) -> bool:
     kinds: dict[str, Example] = {}
     inner_kinds: dict[str, Example] = {}
     for example in examples:
-        kinds.setdefault(type_name(example.label), example)
-        for label in example.label if isinstance(example.label, list) else []:
-            inner_kinds.setdefault(type_name(label), example)
+        label = example.fields["label"]
+        kinds.setdefault(type_name(label), example)
+        for item in label if isinstance(label, list) else []:
+            inner_kinds.setdefault(type_name(item), example)
     for found, inside in ((kinds, ""), (inner_kinds, " in its list")):
         if len(found) > 1:
-            (kind_a, a), (kind_b, b) = list(found.items())[:2]
+            a, b = (
+                f"{example.location} has {quote(example.fields['label'])} ({kind}{inside})"
+                for kind, example in list(found.items())[:2]
+            )
             raise DataError(
-                f"column {field!r} mixes types: {a.location} has {quote(a.label)} "
-                f"({kind_a}{inside}), {b.location} has {quote(b.label)} ({kind_b}{inside}); "
-                "all labels must be of one type"
+                f"column {field!r} mixes types: {a}, {b}; all labels must be of one type"
             )
     return "a list" in kinds
 
 
 def _refuse_fractions(examples: list[Example], field: str) -> None:
     """Refuse to take measurements for classes: numbers, of which some have a fractional part."""
-    values = [_number(example.label) for example in examples]
+    values = [_number(example.fields["label"]) for example in examples]
     if not all(map(math.isfinite, values)):
         return
     for example, value in zip(examples, values, strict=True):
         if not value.is_integer():
             raise DataError(
-                f"column {field!r} holds numbers with fractions, such as {quote(example.label)}; "
-                f"set {_LABEL_TYPE} to regression, or to single_label if they are names of classes",
+                f"column {field!r} holds numbers with fractions, such as "
+                f"{quote(example.fields['label'])}; set {_LABEL_TYPE} to regression, or to "
+                "single_label if they are names of classes",
                 place=example.location,
             )
 

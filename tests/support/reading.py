@@ -38,14 +38,6 @@ def load_all(corpus: Any, **options: Any) -> list[Any]:
     return list(read_documents(corpus, keep_broken=True, **options))
 
 
-def label_of(item: Example) -> Any:
-    return item.label
-
-
-def summary_of(item: Example) -> Any:
-    return item.summary
-
-
 def error_of(corpus: Any, kind: type[Exception] = DataError, **options: Any) -> str:
     """The one line that refuses a corpus."""
     with pytest.raises(kind) as caught:

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from reading import error_of, label_of, load, summary_of
+from reading import error_of, load
 
 from hierbert.data.aclsum import era_of
 
@@ -36,9 +36,9 @@ def test_era_of_both_forms_of_anthology_ids():
 )
 def test_aclsum_papers_are_read_without_importing_the_package(split, papers, earlier) -> None:
     documents = load(f"package://aclsum/{split}", label_column="era", summary_column="summary")
-    eras = Counter(label_of(document) for document in documents)
+    eras = Counter(document.fields["label"] for document in documents)
     assert eras == {"before 2014": earlier, "2014 or later": papers - earlier}
-    assert all(summary_of(document).count("\n") >= 2 for document in documents)
+    assert all(document.fields["summary"].count("\n") >= 2 for document in documents)
     assert min(len(document.text) for document in documents) > 1000
     assert "aclsum" not in sys.modules and "sienna" not in sys.modules
 
@@ -62,8 +62,8 @@ def test_aclsum_body_has_a_line_for_each_heading_and_paragraph(tmp_path, monkeyp
     columns = {"label_column": "era", "summary_column": "summary"}
     (document,) = load("package://aclsum/validation", **columns)
     assert document.id == "P06-1112" and document.text == "start\nOne\na\nb\nTwo\nc\nOne\nd"
-    assert label_of(document) == "before 2014"
-    assert summary_of(document) == "first\nsecond\nthird"
+    assert document.fields["label"] == "before 2014"
+    assert document.fields["summary"] == "first\nsecond\nthird"
     assert document.location == "package://aclsum/validation, row 1"
 
 
@@ -84,7 +84,7 @@ def test_aclsum_has_the_words_of_the_development_corpus(split):
     folder = Path(os.environ["HIERBERT_CORPORA"]) / "aclsum"
     known, ours = (
         [
-            (item.id, summary_of(item), item.text.split())
+            (item.id, item.fields["summary"], item.text.split())
             for item in load(corpus, summary_column="summary")
         ]
         for corpus in (folder / f"{split}.jsonl.gz", f"package://aclsum/{split}")

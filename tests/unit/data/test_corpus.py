@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from reading import error_of, label_of, load, summary_of, write
+from reading import error_of, load, write
 
 from hierbert import DataError
 from hierbert.errors import flag_setting
@@ -15,10 +15,10 @@ def test_every_column_is_found_under_its_own_name(tmp_path) -> None:
     names = {"label_column": "topic", "summary_column": "abstract", "id_column": "key"}
     (document,) = load(path, text_column="body", **names)
     assert (document.id, document.text) == ("7", "a b")
-    assert (label_of(document), summary_of(document)) == ("x", "one\ntwo")
+    assert (document.fields["label"], document.fields["summary"]) == ("x", "one\ntwo")
     assert document.location == f"{path}, line 1"
     (document,) = load(path, text_column="body")  # columns not asked for are not read
-    assert (document.id, label_of(document), summary_of(document)) == ("not this", None, None)
+    assert (document.id, document.fields) == ("not this", {})
 
 
 SAME = object()
@@ -37,9 +37,11 @@ def test_values_of_every_allowed_form(tmp_path, column, raw, expected) -> None:
     fine = {"text": "a", "label": "b", "summary": "c"}
     path = write(tmp_path / "docs.jsonl", {**fine, column: raw})
     (document,) = load(path, label_column="label", summary_column="summary")
-    value = {"text": document.text, "label": label_of(document), "summary": summary_of(document)}[
-        column
-    ]
+    value = {
+        "text": document.text,
+        "label": document.fields["label"],
+        "summary": document.fields["summary"],
+    }[column]
     expected = raw if expected is SAME else expected
     assert value == expected and type(value) is type(expected)
 
@@ -115,7 +117,10 @@ def test_missing_column_names_file_column_and_setting(tmp_path, setting, column,
 
 def test_json_lines_may_leave_labels_out_but_not_texts_and_not_in_every_row(tmp_path) -> None:
     path = write(tmp_path / "docs.jsonl", {"text": "a"}, {"text": "b", "label": "x"})
-    assert [label_of(document) for document in load(path, label_column="label")] == [None, "x"]
+    assert [document.fields["label"] for document in load(path, label_column="label")] == [
+        None,
+        "x",
+    ]
     none = write(tmp_path / "none.jsonl", {"text": "b", "lable": "x"})
     message = error_of([str(path), str(none)], label_column="label")
     assert f"{none}: has no column 'label'" in message and "did you mean 'lable'?" in message

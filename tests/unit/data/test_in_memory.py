@@ -9,7 +9,7 @@ import numpy
 import pandas
 import pyarrow
 import pytest
-from reading import error_of, label_of, load, summary_of, write
+from reading import error_of, load, write
 
 from hierbert import ConfigError, DataError, read_documents
 from hierbert.data.in_memory import document_texts
@@ -43,7 +43,7 @@ class Rows:
 )  # fmt: skip
 def test_rows_are_those_of_a_file(make) -> None:
     found = load(make(ROWS), **COLUMNS)
-    assert [(e.id, e.text, label_of(e), summary_of(e)) for e in found] == [
+    assert [(e.id, e.text, e.fields["label"], e.fields["summary"]) for e in found] == [
         ("7", "one", "x", "s\nt"),
         ("eight", ["a", "b"], None, None),
         ("9", "", "y", "u"),
@@ -59,7 +59,7 @@ def test_datasets_have_the_names_of_their_labels(streamed) -> None:
     )
     for given in [table.to_iterable_dataset()] if streamed else [table, table.with_format("numpy")]:
         documents = load(given, label_column="label")
-        assert [(e.id, e.text, label_of(e)) for e in documents] == [
+        assert [(e.id, e.text, e.fields["label"]) for e in documents] == [
             ("input-1", "a", "pos"),
             ("input-2", "b", None),
             ("input-3", "c", "neg"),
@@ -76,12 +76,12 @@ def test_values_of_numpy_and_pandas_become_plain_ones() -> None:
         "id": [1.0, 2.0, 3.0],
     })  # fmt: skip
     documents = load(frame, label_column="label")
-    assert [(e.id, e.text, label_of(e)) for e in documents] == [
+    assert [(e.id, e.text, e.fields["label"]) for e in documents] == [
         ("1", ["a", "b"], 1), ("2", ["c"], None), ("3", "d", 3),
     ]  # fmt: skip
-    assert type(label_of(documents[0])) is int and type(documents[2].text) is str
+    assert type(documents[0].fields["label"]) is int and type(documents[2].text) is str
     mixed = pandas.DataFrame({"text": ["a"], "label": pandas.Categorical(["x"]), 3: [0]})
-    assert label_of(load(mixed, label_column="label")[0]) == "x"
+    assert load(mixed, label_column="label")[0].fields["label"] == "x"
 
 
 def test_a_row_is_copied_as_it_is_read() -> None:
@@ -96,7 +96,7 @@ def test_a_row_is_copied_as_it_is_read() -> None:
     assert [e.text for e in documents] == [
         [["s0"]], [["s0"], ["s1"]], [["s0"], ["s1"], ["s2"]]
     ]  # fmt: skip
-    assert [label_of(e) for e in documents] == [["l0"], ["l1"], ["l2"]]
+    assert [e.fields["label"] for e in documents] == [["l0"], ["l1"], ["l2"]]
 
 
 def test_rows_stream_and_broken_ones_can_be_kept() -> None:

@@ -4,7 +4,7 @@ import itertools
 import sys
 
 import pytest
-from reading import error_of, label_of, line, load, write
+from reading import error_of, line, load, write
 
 from hierbert import ConfigError, DataError, read_documents
 from hierbert.data.sources import resolve_sources
@@ -14,7 +14,9 @@ def test_labelled_text_folder(tmp_path) -> None:
     for name in ("pos/2.txt", "neg/a/1.txt", "pos/10.txt", ".hidden/x.txt", "pos/.x.txt"):
         write(tmp_path / name, name.encode())
     write(tmp_path / "metadata.json", b"{}")
-    found = [(item.id, item.text, label_of(item)) for item in load(tmp_path, label_column="label")]
+    found = [
+        (item.id, item.text, item.fields["label"]) for item in load(tmp_path, label_column="label")
+    ]
     assert found == [
         ("neg/a/1", "neg/a/1.txt", "neg"),
         ("pos/10", "pos/10.txt", "pos"),
@@ -144,9 +146,9 @@ def test_hub_rows_have_the_names_of_their_labels(monkeypatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     documents = load("hub://user/name:en#dev", label_column="label")
     assert asked == [("user/name", "en", "dev")]
-    assert [label_of(item) for item in documents] == ["pos", None, "neg"]
+    assert [item.fields["label"] for item in documents] == ["pos", None, "neg"]
     assert documents[1].location == "hub://user/name:en#dev, row 2"
-    tags = [label_of(item) for item in load("hub://user/name", label_column="tags")]
+    tags = [item.fields["label"] for item in load("hub://user/name", label_column="tags")]
     assert tags == [["neg", "pos"], [], ["pos"]]
 
 

@@ -55,7 +55,9 @@ def test_a_summary_is_cut_out_of_its_document() -> None:
     scores = torch.zeros(len(document.sentences))
     config = HierBertConfig(summarization=True)
     answered = Answered(document, scores, scores, scores={"summarization": scores})
-    answer = SummarizationHead(config).answer(answered, config)
+    answer = SummarizationHead(config).answer(
+        answered, config, SummarizationHead.options(config, {})
+    )
     for sentence in answer["sentences"]:
         assert text[sentence.start : sentence.end] == sentence.text
         assert sentence.score == 0.5
@@ -84,7 +86,7 @@ def test_label_answers(problem, logits, expected) -> None:
     (document,) = Segmenter(make_tokenizer("bert"))(["The cat sat."])
     scores = torch.tensor(logits)
     answered = Answered(document, scores, scores, scores={"classification": scores})
-    answer = ClassificationHead(config).answer(answered, config)
+    answer = ClassificationHead(config).answer(answered, config, None)
     if "probabilities" in expected:
         assert list(answer["probabilities"].values()) == expected.pop("probabilities")
     assert {name: answer[name] for name in expected} == expected

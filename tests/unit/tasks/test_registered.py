@@ -84,7 +84,7 @@ class LengthHead(Head):
     def losses(self, scores: Any, targets: Any, structure: Any) -> Any:
         return (scores[:, 0] - targets) ** 2, torch.ones_like(targets, dtype=torch.bool)
 
-    def answer(self, answered, config, options=None) -> dict[str, Any]:
+    def answer(self, answered, config, options) -> dict[str, Any]:
         words = float(answered.scores["wordcount"][0].expm1())
         return {"words": words, "text_starts": answered.document.text[:5]}
 

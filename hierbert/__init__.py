@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hierbert.registration import register
 
 if TYPE_CHECKING:
+    from hierbert.data.corpus import read_documents
     from hierbert.errors import (
         ConfigError,
         DataError,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         RunError,
     )
     from hierbert.model.configuration_hierbert import HierBertConfig
+    from hierbert.model.documents import Document
     from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
     from hierbert.model.processing_hierbert import HierBertProcessor
     from hierbert.model.sentences import split_sentences
@@ -32,6 +34,7 @@ __all__ = [
     "Callback",
     "ConfigError",
     "DataError",
+    "Document",
     "HierBert",
     "HierBertConfig",
     "HierBertError",
@@ -42,6 +45,7 @@ __all__ = [
     "HierBertTrainer",
     "ModelError",
     "RunError",
+    "read_documents",
     "split_sentences",
 ]
 
@@ -50,6 +54,7 @@ _MODULES = {
         ("ConfigError", "DataError", "HierBertError", "ModelError", "RunError"), "hierbert.errors"
     ),
     "Callback": "hierbert.training.callbacks",
+    "Document": "hierbert.model.documents",
     "HierBert": "hierbert.prediction.predictor",
     "HierBertConfig": "hierbert.model.configuration_hierbert",
     "HierBertForDocuments": "hierbert.model.modeling_hierbert",
@@ -57,6 +62,7 @@ _MODULES = {
     "HierBertPredictor": "hierbert.prediction.predictor",
     "HierBertProcessor": "hierbert.model.processing_hierbert",
     "HierBertTrainer": "hierbert.training.trainer",
+    "read_documents": "hierbert.data.corpus",
     "split_sentences": "hierbert.model.sentences",
 }
 

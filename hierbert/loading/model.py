@@ -21,6 +21,7 @@ from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.log import log
+from hierbert.model.documents import Document
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -106,13 +107,7 @@ def load_model(
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
     """Compile an encoder's layers now, rather than in the middle of the work.
 
-    Args:
-        encoder: On its device, in its precision.
-        needed: Whether it must be compiled; else it stays as it is where that is not possible,
-            and a line says so.
-
-    Raises:
-        ConfigError: It is needed, and its layers were not found or this machine cannot compile.
+    Where that is not possible: a ConfigError if it is `needed`, else a line in the log.
     """
     layers: Any = []
     try:
@@ -160,11 +155,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds no model of hierbert's.
-
-    Raises:
-        ModelError: It is missing, of another kind, or without safetensors weights.
-    """
+    """Refuse (ModelError) a folder that holds no model of hierbert's."""
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():
@@ -199,7 +190,8 @@ def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: st
     """One word through the model: settings that no weight shows fail here, not in a job."""
     try:
         with torch.inference_mode():
-            model(**processor("a").to(model.device))
+            word = Document("a", dict.fromkeys(processor.fields))
+            model(**processor(word).to(model.device))
     except Exception as error:
         raise ModelError(
             f"model {name} is loaded and cannot be used: {type(error).__name__}: "

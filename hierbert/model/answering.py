@@ -105,19 +105,20 @@ def not_finite(model: HierBertForDocuments, answered: Sequence[Answered]) -> str
     )
 
 
-def answer_fields(model: HierBertForDocuments, answered: Answered, *options: Any) -> dict[str, Any]:
+def answer_fields(
+    model: HierBertForDocuments, answered: Answered, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The answers of the heads that were asked, as fields of a row.
 
     Args:
         model: Which gave the scores.
         answered: Of one document.
-        *options: How to answer, such as a `SummaryRule`: each head takes that of its
-            `options_class`, and for want of one does what the config says.
+        options: Of heads by name, as `Head.options` makes them; those without answer as the
+            config says.
     """
     values: dict[str, Any] = {}
     for name in answered.scores:
-        head = model.heads[name]
-        kind = head.options_class
-        own = next((o for o in options if kind is not None and isinstance(o, kind)), None)
+        head, own = model.heads[name], (options or {}).get(name)
+        own = head.options(model.config, {}) if own is None else own
         values |= head.answer(answered, model.config, own)
     return values

@@ -93,7 +93,8 @@ class Head(nn.Module):
         reads: Of "document", "segment", "segment_states", "sentence" and the names of features;
             sentence vectors and features are only made for a head that reads them.
         level: Whether there is one row of scores for each document, or one for each sentence.
-        options_class: Of what `answer` takes as options; None where it takes none.
+        settings: Names of what a question may set, such as "max_words": flags of infer.py and
+            settings of the head's pipeline.
     """
 
     name: ClassVar[str]
@@ -101,7 +102,7 @@ class Head(nn.Module):
     attribute: ClassVar[str]
     reads: ClassVar[frozenset[str]]
     level: ClassVar[Literal["document", "sentence"]] = "document"
-    options_class: ClassVar[type | None] = None
+    settings: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, vectors: Vectors) -> Tensor:
         """Scores, float with a row for each document, or for each sentence."""
@@ -125,15 +126,29 @@ class Head(nn.Module):
         """The scores to answer with; losses read those before."""
         return scores
 
-    def answer(
-        self, answered: Answered, config: HierBertConfig, options: Any = None
-    ) -> dict[str, Any]:
+    @classmethod
+    def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> Any:
+        """How to answer: as the config says, but for what is given.
+
+        Args:
+            config: The model's.
+            given: Values by the names of `settings`; None counts as not given.
+
+        Returns:
+            What `answer` takes.
+
+        Raises:
+            ValueError: A value is not allowed.
+        """
+        return None
+
+    def answer(self, answered: Answered, config: HierBertConfig, options: Any) -> dict[str, Any]:
         """The fields of a row for one document.
 
         Args:
             answered: The document, its vectors, and its scores under the head's name.
             config: The model's.
-            options: An `options_class`; None for what the config says.
+            options: As `options` makes them.
         """
         raise NotImplementedError
 

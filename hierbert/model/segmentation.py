@@ -6,17 +6,17 @@ sentence lies in a segment, and where a limit on segments leaves any out, `Omiss
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .documents import DocumentText
 from .sentences import Span, split_sentences
-
-DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
-"""A text; or its sentences (or segments, see `list_unit`); or its segments' sentences."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Scripts that put no white space after these marks; the others end a clause only before some.
@@ -61,6 +61,7 @@ class SegmentedDocument:
         sentence_tokens: Tokens of each sentence, each counted once, int64 (N,): of the whole
             sentence, also where `max_segments` leaves a part of it out.
         omission: What was left out by `max_segments`; None when nothing was.
+        fields: What features read beside the text, by name.
     """
 
     text: str
@@ -72,6 +73,7 @@ class SegmentedDocument:
     sentence_segments: Tensor
     sentence_tokens: Tensor
     omission: Omission | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sentences(self) -> list[str]:
@@ -185,15 +187,14 @@ class Segmenter:
             return_token_type_ids=False,
             verbose=False,
         )
-        found = [self._without_specials(ids) for ids in encoded["input_ids"]]
-        return list(zip(found, encoded["offset_mapping"], strict=True))
-
-    def _without_specials(self, ids: list[int]) -> list[int]:
-        """Special tokens as unknown ones: Unigram vocabularies spell "<s>" with its own piece."""
+        # Special tokens become unknown ones: Unigram vocabularies spell "<s>" with its own piece.
         unknown = self.tokenizer.unk_token_id
-        if unknown is None or self._not_in_text.isdisjoint(ids):
-            return ids
-        return [unknown if token in self._not_in_text else token for token in ids]
+        found = []
+        for ids in encoded["input_ids"]:
+            if unknown is not None and not self._not_in_text.isdisjoint(ids):
+                ids = [unknown if token in self._not_in_text else token for token in ids]
+            found.append(ids)
+        return list(zip(found, encoded["offset_mapping"], strict=True))
 
     def _sentences(self, document: DocumentText) -> tuple[str, list[Span], list[tuple[int, int]]]:
         """A document's text, its sentence spans, and the caller's segments, if there are any.
@@ -234,10 +235,11 @@ class Segmenter:
         whole_counts = [0] * len(spans)
         for unit in units:
             whole_counts[unit.sentence] += unit.last - unit.first
+        # What stands before the caller's first segment, such as a whole text, is filled by itself.
+        groups = forced if forced and forced[0][0] == 0 else [(0, 0), *forced]
         segments: list[list[_Unit]] = []
         position = 0
-        for number, (_, character) in enumerate(forced or [(0, 0)]):
-            following = forced[number + 1][0] if number + 1 < len(forced) else len(spans)
+        for (_, character), (following, _) in pairwise([*groups, (len(spans), 0)]):
             end = bisect_left(units, following, position, key=lambda unit: unit.sentence)
             place = min(character, len(text))
             segments += self._fill(units[position:end], overlap=not forced) or [

@@ -118,22 +118,16 @@ class Budget:
         return int(getattr(self, f"max_{self.unit}"))
 
 
-def sentence_costs(
-    texts: Sequence[str], budget: Budget, token_counts: Sequence[int] | None = None
-) -> list[int]:
-    """What each sentence takes from a budget.
+def sentence_costs(texts: Sequence[str], budget: Budget, token_counts: Sequence[int]) -> list[int]:
+    """What each sentence takes from a budget, at least 1.
+
+    In characters a sentence costs one more than its length, for the character that joins it to the
+    next.
 
     Args:
         texts: The document's sentences.
         budget: Only its unit matters here.
-        token_counts: The number of tokens of each sentence; needed for ``max_tokens`` only.
-
-    Returns:
-        One cost per sentence, at least 1. In characters a sentence costs one more than its
-        length, for the character that joins it to the next.
-
-    Raises:
-        ValueError: Tokens are to be counted and `token_counts` is missing or of another length.
+        token_counts: The number of tokens of each sentence.
     """
     if budget.unit == "sentences":
         return [1] * len(texts)
@@ -141,13 +135,7 @@ def sentence_costs(
         return [len(text) + 1 for text in texts]
     if budget.unit == "words":
         return [max(1, count_words(text)) for text in texts]
-    if token_counts is None or len(token_counts) != len(texts):
-        got = "none" if token_counts is None else str(len(token_counts))
-        raise ValueError(
-            f"a budget of max_tokens needs one token count per sentence: "
-            f"{len(texts)} sentences, token counts: {got}"
-        )
-    return [max(1, int(count)) for count in token_counts]
+    return [max(1, count) for count in token_counts]
 
 
 class SimilarityToSelected(Protocol):
@@ -181,10 +169,6 @@ def select_sentences(
     Carbonell and Goldstein 1998), where relevance is the score brought to 0..1 by the least and
     the greatest score of the document's selectable sentences (all 0 when they are equal), and
     similarity is the greatest cosine to a selected sentence, negative ones counting as 0.
-
-    Time is that of sorting without `redundancy`. With it, only sentences that come to the top are
-    compared with the selected ones: at worst all of them (equal scores), in practice some times
-    as many as are selected.
 
     Args:
         scores: One finite score per sentence, greater is better.

@@ -1,7 +1,7 @@
 """The head that summarizes: a score for each sentence, and from scores to a summary."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,14 @@ from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
 from .segmentation import SegmentedDocument
-from .selection import SUMMARY_ORDERS, Budget, count_words, select_sentences, sentence_costs
+from .selection import (
+    SUMMARY_BUDGETS,
+    SUMMARY_ORDERS,
+    Budget,
+    count_words,
+    select_sentences,
+    sentence_costs,
+)
 
 
 @dataclass(frozen=True)
@@ -115,20 +122,15 @@ class Cosines:
         self.vectors = vectors
         self.lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float32)
         self.lengths.clamp_(min=1e-12)
-        # The selected ones lie side by side, in a table that doubles when it is full.
-        self.selected = vectors.new_empty((16, vectors.shape[1]), dtype=torch.float32)
-        self.count = 0
+        self.selected: list[Tensor] = []
 
     def select(self, index: int) -> None:
         """Note that a sentence was selected."""
-        if self.count == len(self.selected):
-            self.selected = torch.cat([self.selected, torch.empty_like(self.selected)])
-        self.selected[self.count] = self._units([index])[0]
-        self.count += 1
+        self.selected.append(self._units([index])[0])
 
     def nearest(self, indices: Sequence[int], first: int) -> list[float]:
         """The greatest cosine of each sentence to the selected ones but for the `first`."""
-        return (self._units(indices) @ self.selected[first : self.count].T).amax(1).tolist()
+        return (self._units(indices) @ torch.stack(self.selected[first:]).T).amax(1).tolist()
 
     def _units(self, indices: Sequence[int]) -> Tensor:
         rows = torch.tensor(indices, device=self.vectors.device)
@@ -155,7 +157,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    options_class = SummaryRule
+    settings = (*SUMMARY_BUDGETS, "order", "redundancy")
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -197,13 +199,8 @@ class SummarizationHead(Head):
         segment_states, document_vectors = vectors.segment_states, vectors.document
         if len(sentence_vectors) == 0:
             # Every process must run every parameter, also for a batch of empty documents.
-            around = self._from_segments(segment_states[:1]) + self._from_documents(
-                document_vectors[:1]
-            )
-            place = sentence_vectors.new_zeros(1, 2 * POSITION_FEATURES + 1)
-            nothing = sentence_vectors.new_zeros(1, sentence_vectors.shape[1])
-            one = torch.ones_like(sentences_per_document[:1])
-            return self._score(self._states(nothing, around, place), one)[:0]
+            everything = [segment_states, document_vectors, *self.parameters()]
+            return sentence_vectors[:, 0] + sum(each.sum() for each in everything)
         documents = group_of_unit(sentences_per_document)
         index = torch.arange(len(sentence_vectors), device=sentence_vectors.device)
         in_document = index - group_starts(sentences_per_document)[documents]
@@ -218,37 +215,31 @@ class SummarizationHead(Head):
             dim=1,
         )
         # Once a segment and a document, not once a sentence.
-        around = self._from_segments(segment_states)[sentence_segments]
-        around = around + self._from_documents(document_vectors)[documents]
-        states = self._states(sentence_vectors, around, place)
+        around = self.from_segment(self.segment_norm(segment_states))[sentence_segments]
+        around = around + self.from_document(self.document_norm(document_vectors))[documents]
+        sentences = sentence_vectors.to(self.hidden.weight.dtype)
+        states = self.sentence_norm(sentences) + around + self.from_place(place.to(sentences.dtype))
         del around, place  # each as large as the sentence vectors of a long document
-        return self._score(states, sentences_per_document[sentences_per_document > 0])
-
-    def _from_segments(self, segment_states: Tensor) -> Tensor:
-        """Each segment's part in the states of its sentences, float (P, H)."""
-        return self.from_segment(self.segment_norm(segment_states))
-
-    def _from_documents(self, document_vectors: Tensor) -> Tensor:
-        """Each document's part in the states of its sentences, float (D, H)."""
-        return self.from_document(self.document_norm(document_vectors))
-
-    def _states(self, sentences: Tensor, around: Tensor, place: Tensor) -> Tensor:
-        """Sentences with what is around them and their places, float (N, H)."""
-        sentences = sentences.to(self.hidden.weight.dtype)
-        return self.sentence_norm(sentences) + around + self.from_place(place.to(sentences.dtype))
-
-    def _score(self, states: Tensor, sizes: Tensor) -> Tensor:
-        """Scores, float (N,), of the sentences of documents of these sizes."""
-        states, _ = self.context(self.dropout(states), sizes)
+        states, _ = self.context(
+            self.dropout(states), sentences_per_document[sentences_per_document > 0]
+        )
         return self.output(self.dropout(F.gelu(self.hidden(states)))).squeeze(-1)
 
+    @classmethod
+    def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> SummaryRule:
+        """The model's own rule, but for what is given; at most one budget."""
+        changes = {name: value for name, value in given.items() if value is not None}
+        budget = {name: changes.pop(name) for name in SUMMARY_BUDGETS if name in changes}
+        if budget:
+            changes["budget"] = Budget(**budget)
+        return replace(SummaryRule.from_config(config), **changes)
+
     def answer(
-        self, answered: Answered, config: HierBertConfig, options: SummaryRule | None = None
+        self, answered: Answered, config: HierBertConfig, options: SummaryRule
     ) -> dict[str, Any]:
         """`summary`, its sentences a line each, and `sentences`, with their places."""
         document, scores = answered.document, answered.scores[self.name]
-        rule = options or SummaryRule.from_config(config)
-        selected = rule.select(document, scores.tolist(), answered.sentence_vectors)
+        selected = options.select(document, scores.tolist(), answered.sentence_vectors)
         shares = scores.sigmoid().tolist()
         sentences = []
         for index in selected:

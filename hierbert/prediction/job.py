@@ -8,17 +8,16 @@ way are held.
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from hierbert.data.document import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag_setting
 from hierbert.log import log
-from hierbert.model.summarization_head import SummaryRule
+from hierbert.model.documents import Document, DocumentLike
 from hierbert.prediction.answer_files import to_row
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
@@ -40,15 +39,17 @@ class Question:
 
     Attributes:
         tasks: Of "classify", "summarize", "embed".
-        rule: How to summarize; None for the model's own way.
+        rule: Values that heads answer by, by the names of `Head.settings`.
         segment_vectors: Whether "embed" gives those too.
     """
 
     tasks: Sequence[str]
-    rule: SummaryRule | None = None
+    rule: Mapping[str, Any] = field(default_factory=dict)
     segment_vectors: bool = False
 
-    def predict(self, predictor: HierBertPredictor, texts: Iterable[Text]) -> Iterator[Prediction]:
+    def predict(
+        self, predictor: HierBertPredictor, texts: Iterable[DocumentLike]
+    ) -> Iterator[Prediction]:
         """Ask it of documents."""
         return predictor.predict(texts, self.tasks, self.rule, self.segment_vectors)
 
@@ -175,7 +176,7 @@ class Job:
         if self._broken is not None:
             raise self._broken
 
-    def _texts(self) -> Iterator[Text]:
+    def _texts(self) -> Iterator[DocumentLike]:
         try:
             for item in self._items:
                 self._waiting.append(item)
@@ -253,7 +254,8 @@ class Job:
     def _refuse_a_failed_device(self, row: InputRow, error: Exception) -> None:
         """When not even a word is answered any more, the document is not what failed."""
         try:
-            list(self._question.predict(self._predictor, [_WORD]))
+            nothing = dict.fromkeys(self._predictor.processor.fields)
+            list(self._question.predict(self._predictor, [Document(_WORD, nothing)]))
         except Exception as second:
             if not _is_of_a_document(second):
                 raise

@@ -7,20 +7,20 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, RunError, flag_setting
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answer_files import StandardOutput, output_format
 from hierbert.prediction.job import Item, Job, Question
 from hierbert.prediction.options import (
-    BUDGETS,
     PROBED,
     asked_tasks,
     cache_options,
+    check_for_model,
+    columns_of,
     find_target,
-    refuse_idle_flags,
     settings_of,
+    settings_of_heads,
 )
 from hierbert.prediction.output_folder import Manifest, OutputFolder, State
 from hierbert.prediction.parts import Merger, UnitWriter, done_units
@@ -63,7 +63,7 @@ class Run:
         # Every process must see the input.
         self.inputs = Inputs.find(
             options.input,
-            Columns(text=options.text_column, id=options.id_column),
+            columns_of(options),
             options.encoding,
             options.input_format,
             keep_broken=self.skip,
@@ -102,11 +102,12 @@ class Run:
                 stack.enter_context(self.ray.session())
             checks = self._check_rows() if self.options.check and not complete else None
             predictor, probed = self._load()
-            tasks = predictor.check_tasks(asked_tasks(self.options.task, predictor.tasks))
-            refuse_idle_flags(self.options, tasks)
-            budget = {name: getattr(self.options, name) for name in BUDGETS}
-            rule = predictor.summary_rule(budget, self.options.order, self.options.redundancy)
-            question = Question(tasks, rule, self.options.segment_vectors)
+            tasks = asked_tasks(self.options, predictor)
+            check_for_model(self.options, tasks, predictor.processor.fields)
+            question = Question(
+                tasks, settings_of_heads(self.options), self.options.segment_vectors
+            )
+            question.predict(predictor, ())  # refuses what is not allowed, before it is begun
             if self.target is None:
                 return self._print(predictor, question, checks)
             manifest = Manifest(

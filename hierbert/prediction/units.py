@@ -20,6 +20,7 @@ from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import RunError
 from hierbert.log import Progress, log
+from hierbert.model.documents import Document
 
 # Characters, counted as UTF-8 bytes.
 _LARGEST, _LARGEST_ON_CPU, _SMALLEST = 1_000_000, 100_000, 50_000
@@ -55,7 +56,7 @@ class InputRow(NamedTuple):
 
     location: str
     id: str | None
-    text: Text | None
+    text: Text | Document | None
     broken: str | None
     fingerprint: str
     size: int
@@ -216,10 +217,13 @@ class Inputs:
 def _to_row(item: Example | BrokenRow) -> InputRow:
     if isinstance(item, BrokenRow):
         return broken_row(item.location, item.id, item.reason)
-    text = item.text if isinstance(item.text, str) else json.dumps(item.text)
+    document = Document(item.text, item.fields) if item.fields else item.text
+    # Of a text alone as it was before there were fields, so that jobs under way go on.
+    read = [item.text, item.fields] if item.fields else item.text
+    text = read if isinstance(read, str) else json.dumps(read, default=str)
     content = text.encode("utf-8", "surrogatepass")
     return InputRow(
-        item.location, item.id, item.text, None, _fingerprint(item.id, content), len(content)
+        item.location, item.id, document, None, _fingerprint(item.id, content), len(content)
     )
 
 

@@ -15,7 +15,7 @@ from hierbert.prediction.units import Cuts, InputRow, UnitEnd, UnitName, cut_uni
 
 
 def example(number: int, size: int = 1) -> Example:
-    return Example(f"d{number}", "x" * size, None, None, f"docs.jsonl, line {number + 1}")
+    return Example(f"d{number}", "x" * size, {}, f"docs.jsonl, line {number + 1}")
 
 
 def to_rows(items: Iterable[Example | BrokenRow]) -> list[InputRow]:

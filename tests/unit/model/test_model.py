@@ -383,6 +383,7 @@ def test_micro_batches_hold_each_group_once_within_the_budget(lengths, budget) -
         ({"summary_limit": 0.0}, "summary_limit"),
         ({"label_scale": 0.0}, "label_scale=0.0 is not allowed"),
         ({"label_mean": float("nan")}, "label_mean=nan is not allowed"),
+        ({"sentence_reach": 0}, "sentence_reach=0 is not allowed: at least 1"),
     ],
 )
 def test_impossible_configurations_are_refused(settings_, message) -> None:

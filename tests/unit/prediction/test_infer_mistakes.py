@@ -81,7 +81,7 @@ def test_input_that_is_not_there(model, docs, tmp_path, capsys) -> None:
         (["--redundancy", "2"], "redundancy=2.0 is not allowed: 0 to 1"),
         (["--batch-tokens", "0"], "--batch-tokens: '0' is not allowed"),
         (["--tokens-per-forward", "-1"], "'-1' is not allowed: auto, or at least 1"),
-        (["--task", "translate"], "invalid choice: 'translate'"),
+        (["--task", "translate"], "--task translate: "),
         (["--device", "cuda:7"], "device 'cuda:7' cannot be used here"),
         (["--encoding", "klingon"], "--encoding='klingon' is an unknown encoding"),
         (["--segment-vectors"], "--segment-vectors is for the task embed; the tasks here are"),

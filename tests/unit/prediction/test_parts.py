@@ -192,7 +192,7 @@ def one_unit(tmp_path: Path) -> tuple[OutputFolder, Path]:
     manifest = manifest_of()
     target.start(manifest)
     writer = UnitWriter(target.units_folder(manifest), target.writing)
-    rows = to_rows([Example("a b", "x", None, None, "line 1"), Example("字", "y", None, None, "")])
+    rows = to_rows([Example("a b", "x", {}, "line 1"), Example("字", "y", {}, "")])
     for item in cut_units(rows, 0, Cuts(99)):
         if isinstance(item, UnitName):
             writer.start(item)

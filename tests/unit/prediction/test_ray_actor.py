@@ -110,7 +110,7 @@ def test_what_is_packed_comes_back(items) -> None:
 
 
 def test_calls_are_of_whole_units() -> None:
-    rows = to_rows([Example(f"d{n}", "x", None, None, "") for n in range(7)])
+    rows = to_rows([Example(f"d{n}", "x", {}, "") for n in range(7)])
     calls = list(_calls(cut_units(rows, 0, Cuts(2)), 2))
     assert [sum(isinstance(item, InputRow) for item in call) for call in calls] == [4, 3]
     assert all(isinstance(call[0], UnitName) and isinstance(call[-1], UnitEnd) for call in calls)
@@ -191,8 +191,7 @@ def actor_of(model: Path, target: OutputFolder, **more: Any) -> UnitAnswerer:
 
 def rows_of(rows: list[dict[str, Any]]) -> list[InputRow]:
     return to_rows(
-        Example(row["id"], row["text"], None, None, f"docs, line {n}")
-        for n, row in enumerate(rows, 1)
+        Example(row["id"], row["text"], {}, f"docs, line {n}") for n, row in enumerate(rows, 1)
     )
 
 

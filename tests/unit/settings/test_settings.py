@@ -211,4 +211,4 @@ def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:
     config = load(f"data.train={write_jsonl(tmp_path / 'rare.jsonl', rows)}")
     for config.seed in range(5):
         train_split: list[Example] = load_corpora(config)[0]["train"]
-        assert any(example.label == "rare" for example in train_split)
+        assert any(example.fields["label"] == "rare" for example in train_split)

@@ -84,7 +84,7 @@ class LengthHead(Head):
     def losses(self, scores: Any, targets: Any, structure: Any) -> Any:
         return (scores[:, 0] - targets) ** 2, torch.ones_like(targets, dtype=torch.bool)
 
-    def answer(self, answered, config, options=None) -> dict[str, Any]:
+    def answer(self, answered, config, options) -> dict[str, Any]:
         words = float(answered.scores["wordcount"][0].expm1())
         return {"words": words, "text_starts": answered.document.text[:5]}
 
@@ -123,19 +123,12 @@ class Length(Task):
 
 @pytest.fixture(scope="module")
 def registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in (HEADS, TASKS, FEATURES, METRICS):
-            patch.setitem(registry, "of this test", None)
-            patch.delitem(registry, "of this test")
-        before = [dict(registry) for registry in (HEADS, TASKS, FEATURES, METRICS)]
-        register_head(LengthHead)
-        register_task(Length)
-        register_feature(Characters)
-        add_metrics(Metric("count_error", "Error", ("wordcount",), max, better="lower"))
-        yield
-        for registry, old in zip((HEADS, TASKS, FEATURES, METRICS), before, strict=True):
-            registry.clear()
-            registry.update(old)
+    register_head(LengthHead)
+    register_task(Length)
+    register_feature(Characters)
+    add_metrics(Metric("count_error", "Error", ("wordcount",), max, better="lower"))
+    yield
+    del HEADS["wordcount"], TASKS["wordcount"], FEATURES["characters"], METRICS["count_error"]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
     OUTPUT.partial/ (of one file) or OUTPUT/ (of shards)
         manifest.json           what the job is, and which shards are there
         part-00000.jsonl        a shard
-        .unfinished/units-ID/   the units that are done: see `parts`
+        .unfinished/units-ID/   the units that are done: see `job`
 
 It knows nothing of how rows are answered. Invariant: making an `OutputFolder` and checking it only
 looks, nothing is written; and nothing that a job did not make is ever removed.
@@ -22,11 +22,13 @@ import hierbert
 from hierbert.errors import RunError, error_text, flag_setting
 from hierbert.files import LOCK, FolderLock, write_json
 from hierbert.log import log
-from hierbert.prediction.answer_files import is_error_row
 
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
 FORMAT = 2
+COUNTS = ("answers", "errors", "shortened", "omitted_segments")
+"""What is counted of a job's rows: fields of `Part`, and of the manifest as a sum."""
+
 UNREADABLE = (OSError, ValueError, RecursionError)
 """What reading JSON raises; it may be nested deeper than its reader goes."""
 
@@ -37,10 +39,11 @@ _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
 # What was being written when a process was killed.
 _TORN = (f".{MANIFEST}.*", ".part-[0-9]*", f".{ERRORS}.*")
 _PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_ERROR_FIELDS = ["row", "location", "id", "reason"]
 _LONGEST_ERROR_BYTES = 1 << 24
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
     """A shard, or the one file.
 
@@ -65,6 +68,13 @@ class Part:
     input: str
     shortened: int = 0
     omitted_segments: int = 0
+
+    def is_there(self, folder: Path) -> bool:
+        """Whether its file is what the job wrote."""
+        if self.file is None:
+            return True
+        path = folder / self.file
+        return path.is_file() and path.stat().st_size == self.bytes
 
 
 @dataclass
@@ -101,20 +111,13 @@ class Manifest:
         Raises:
             OSError: It cannot be written; the one before stays.
         """
-        totals = ("answers", "errors", "shortened", "omitted_segments")
         content = {
             "format": FORMAT,
             "hierbert": hierbert.__version__,
             "complete": self.complete,
             "rows_done": self.total("rows"),
-            **{name: self.total(name) for name in totals},
-            "model": self.model,
-            "settings": self.settings,
-            "probed": self.probed,
-            "unit_size": self.unit_size,
-            "sources": self.sources,
-            "sessions": self.sessions,
-            "parts": [asdict(part) for part in self.parts],
+            **{name: self.total(name) for name in COUNTS},
+            **asdict(self),
         }
         write_json(folder / MANIFEST, content)
 
@@ -175,15 +178,6 @@ class Manifest:
             raise RunError(
                 f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
             )
-
-
-def _is_manifest(path: Path) -> bool:
-    """Whether a file is a job's manifest, of this version or another."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except UNREADABLE:
-        return False
-    return isinstance(content, dict) and content.keys() >= _OF_ANY
 
 
 @dataclass(frozen=True)
@@ -250,16 +244,7 @@ class OutputFolder:
             RunError: The output exists, cannot be made there, or cannot be resumed.
         """
         with self.writing():
-            if not self.path.parent.is_dir():
-                raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
-            sources = [source.resolve() for source in inputs]
-            if self.rows_per_shard is None:
-                self._refuse_for_file(sources)
-            elif is_there(self.path) and not self.path.is_dir():
-                raise RunError(f"--output {self.path} is no folder; name one for the shards")
-            self._refuse_inputs(sources)
-            if self.unfinished.is_symlink():
-                raise RunError(f"--output: {self.unfinished} is a link; remove it")
+            self._refuse_place([source.resolve() for source in inputs])
             begun = self.begun
             if not (resume and begun):
                 self._refuse_other_things()
@@ -279,11 +264,28 @@ class OutputFolder:
                 if resume and self.path.exists():
                     return "complete"
                 for made in (self.path, self.errors):
-                    if is_there(made):
+                    if _is_there(made):
                         raise RunError(
                             f"--output {made} exists; name another file or --overwrite it"
                         )
             return "new"
+
+    def _refuse_place(self, sources: list[Path]) -> None:
+        """No output can be here, or what is read would be replaced or removed by it."""
+        path, folder = self.path, self.folder
+        if not path.parent.is_dir():
+            raise RunError(f"--output {path}: there is no folder {path.parent}")
+        if self.rows_per_shard is None:
+            self._refuse_for_file(sources)
+        elif _is_there(path) and not path.is_dir():
+            raise RunError(f"--output {path} is no folder; name one for the shards")
+        for source in sources:
+            if folder.resolve() in (source, *source.parents):
+                raise RunError(
+                    f"--output {path}: {folder} holds the input {source}; name another output"
+                )
+        if self.unfinished.is_symlink():
+            raise RunError(f"--output: {self.unfinished} is a link; remove it")
 
     def _refuse_for_file(self, sources: list[Path]) -> None:
         path = self.path
@@ -295,20 +297,10 @@ class OutputFolder:
         for made in (path, self.errors):
             if made.resolve() in sources:
                 raise RunError(f"--output {made} is one of the inputs; name another file")
-        if is_there(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
+        if _is_there(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
             raise RunError(f"{self.folder} is in the way: remove it, or name another output")
         if self.errors.is_file() and not self.errors.is_symlink() and not _of_errors(self.errors):
             raise RunError(f"--output: {self.errors} holds no errors of a job; move it away")
-
-    def _refuse_inputs(self, sources: list[Path]) -> None:
-        """What is read must not lie where work is kept and removed."""
-        here = self.folder.resolve()
-        for source in sources:
-            if source == here or here in source.parents:
-                raise RunError(
-                    f"--output {self.path}: {self.folder} holds the input {source}; name another "
-                    "output"
-                )
 
     def _refuse_other_things(self) -> None:
         """A folder that holds what no job made is left alone."""
@@ -382,8 +374,7 @@ class OutputFolder:
                 path.unlink(missing_ok=True)
         self.units_folder(manifest).mkdir(parents=True, exist_ok=True)
         for number, part in enumerate(manifest.parts):
-            file = self.folder / (part.file or MANIFEST)
-            whole = file.is_file() and (part.file is None or file.stat().st_size == part.bytes)
+            whole = part.is_there(self.folder)
             if not whole:
                 log.info(f"part {number} is not what the job wrote: it is made again")
             # The last shard has fewer rows, and is made when all is done.
@@ -439,9 +430,18 @@ class OutputFolder:
             ) from error
 
 
-def is_there(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     """Whether a name is taken, by a link that leads nowhere too."""
     return path.exists() or path.is_symlink()
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a job's manifest, of this version or another."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except UNREADABLE:
+        return False
+    return isinstance(content, dict) and content.keys() >= _OF_ANY
 
 
 def _of_errors(path: Path) -> bool:
@@ -449,6 +449,7 @@ def _of_errors(path: Path) -> bool:
     with path.open("rb") as file:
         first = file.readline(_LONGEST_ERROR_BYTES)
     try:
-        return is_error_row(json.loads(first))
+        values = json.loads(first)
+        return isinstance(values, dict) and list(values) == _ERROR_FIELDS
     except UNREADABLE:
         return not first

@@ -30,16 +30,16 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--max-share", type=float, default=0.3)
     options = parser.parse_args()
-    examples = load_examples(options.input, Columns(summary="summary"), role="train")
+    examples = load_examples(options.input, Columns(fields={"summary": "summary"}), role="train")
     kept = 0
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with options.output.open("w", encoding="utf-8") as file:
         for example in examples:
             text = example.text if isinstance(example.text, str) else str(example.text)
-            inside, own = set(grams(text)), grams(example.summary or "")
+            inside, own = set(grams(text)), grams(example.fields["summary"] or "")
             if own and sum(gram in inside for gram in own) / len(own) > options.max_share:
                 continue
-            row = {"id": example.id, "text": example.text, "summary": example.summary}
+            row = {"id": example.id, "text": example.text, "summary": example.fields["summary"]}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             kept += 1
     print(f"{options.output}: {kept} of {len(examples)} documents")

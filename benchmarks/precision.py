@@ -73,18 +73,18 @@ def compare(
         "segments": len(alike),
         "cosine": {"least": float(alike.min()), "mean": float(alike.mean())},
     }
-    labelled = [i for i, example in enumerate(examples) if example.label is not None]
+    labelled = [i for i, example in enumerate(examples) if example.fields.get("label") is not None]
     if labelled and exact[0].label is not None:
         right = [
-            [float(str(answers[i].label) == str(examples[i].label)) for i in labelled]
+            [float(str(answers[i].label) == str(examples[i].fields["label"])) for i in labelled]
             for answers in (exact, other)
         ]
         same = [a.label == b.label for a, b in zip(exact, other, strict=True)]
         found["same_label"] = sum(same) / len(same)
         found["accuracy"] = points(*right)
-    summarized = [i for i, example in enumerate(examples) if example.summary]
+    summarized = [i for i, example in enumerate(examples) if example.fields.get("summary")]
     if summarized and exact[0].summary is not None:
-        references = [str(examples[i].summary) for i in summarized]
+        references = [str(examples[i].fields["summary"]) for i in summarized]
         rouge = [
             METRICS["rouge1"].score([answers[i].summary or "" for i in summarized], references)
             for answers in (exact, other)
@@ -105,7 +105,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, help="the first so many; default: all")
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args()
-    columns = Columns(options.text_column, options.label_column, options.summary_column)
+    given = {"label": options.label_column, "summary": options.summary_column}
+    fields = {name: column for name, column in given.items() if column is not None}
+    columns = Columns(options.text_column, fields=fields)
     examples = load_examples(options.input, columns, role="input")[: options.documents]
     exact = predict(options.model, "float32", examples)
     report = {}

@@ -139,8 +139,8 @@ def _selection(request: dict[str, Any]) -> Callable[[], object]:
     import torch
 
     from benchmarks.common.models import build_model
-    from hierbert.model.decoding import SummaryRule
     from hierbert.model.selection import Budget
+    from hierbert.model.summarization_head import SummaryRule
 
     model, processor = build_model(request["encoder"], request["seed"])
     text = " ".join(_sentences(request))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RunError,
     )
     from hierbert.model.configuration_hierbert import HierBertConfig
+    from hierbert.model.documents import Document
     from hierbert.model.modeling_hierbert import HierBertForDocuments, HierBertModel
     from hierbert.model.processing_hierbert import HierBertProcessor
     from hierbert.model.sentences import split_sentences
@@ -32,6 +33,7 @@ __all__ = [
     "Callback",
     "ConfigError",
     "DataError",
+    "Document",
     "HierBert",
     "HierBertConfig",
     "HierBertError",
@@ -50,6 +52,7 @@ _MODULES = {
         ("ConfigError", "DataError", "HierBertError", "ModelError", "RunError"), "hierbert.errors"
     ),
     "Callback": "hierbert.training.callbacks",
+    "Document": "hierbert.model.documents",
     "HierBert": "hierbert.prediction.predictor",
     "HierBertConfig": "hierbert.model.configuration_hierbert",
     "HierBertForDocuments": "hierbert.model.modeling_hierbert",

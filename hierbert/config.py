@@ -7,6 +7,7 @@ overrides and checking values is `hierbert.settings`.
 from dataclasses import dataclass
 from typing import Literal
 
+from hierbert.data.columns import FIELDS
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
@@ -44,17 +45,36 @@ class DataConfig:
     label_separator: str | None = setting(
         None, 'Separates the labels of a document in one csv cell, for example ";".'
     )
+    columns: dict[str, str] = setting(
+        factory=dict,
+        help="Columns of further fields that registered tasks and features read, by the field's "
+        "name; see docs/extend.md.",
+    )
     validation_fraction: float = setting(
         0.1, "Part of the training documents to validate on without others.", above=0, below=1
     )
     encoding: str = setting("utf-8", "Encoding of text files; a byte order mark is understood.")
 
     def check(self) -> None:
-        """Refuse a corpus of which nothing is to be learnt."""
-        if self.label_column is None and self.summary_column is None:
+        """Refuse columns that go nowhere, and a corpus of which nothing is to be learnt."""
+        for name in ("text", "id", *FIELDS):
+            if name in self.columns:
+                raise ConfigError(
+                    f"has the field {name!r}, whose column is data.{name}_column",
+                    setting="data.columns",
+                )
+        if self.label_separator is not None and self.label_column is None:
+            raise ConfigError("data.label_separator is set, but data.label_column is not")
+        if not self.fields:
             raise ConfigError(
                 "nothing to learn: set data.label_column, data.summary_column or both"
             )
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The column of each field that is read beside text and id, by the field's name."""
+        own = {name: getattr(self, f"{name}_column") for name in FIELDS}
+        return {name: column for name, column in own.items() if column is not None} | self.columns
 
 
 @dataclass

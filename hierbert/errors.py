@@ -38,8 +38,9 @@ def config_setting(name: str) -> str:
 
 
 def flag_setting(name: str) -> str:
-    """Name a setting as infer.py's command line does: ``--text-column``."""
-    return "--" + name.rpartition(".")[2].replace("_", "-")
+    """Name a setting as infer.py's command line does: ``--text-column``, ``--column query=``."""
+    section, _, own = name.rpartition(".")
+    return f"--column {own}=" if section == "data.columns" else "--" + own.replace("_", "-")
 
 
 def setting_name(name: str) -> str:

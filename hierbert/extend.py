@@ -5,9 +5,8 @@ See docs/extend.md. Everything else below `hierbert` may move between versions.
 
 from hierbert.data.document import Example, Row, Source
 from hierbert.data.readers import READERS, Reader
-from hierbert.model.answering import Answered
 from hierbert.model.features import Feature, register_feature
-from hierbert.model.heads import Head, Structure, Vectors, register_head
+from hierbert.model.heads import Answered, Head, Structure, Vectors, register_head
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, SUMMARY_BASELINES, LabelBaseline
 from hierbert.scoring.metric import METRICS, Metric, add_metrics

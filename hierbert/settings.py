@@ -7,7 +7,8 @@ Invariant: any text either loads or raises a one-line `ConfigError` that names t
 
 An empty value is null, in the file (``key:``) and on the command line (``key=``); the empty text is
 ``""`` in YAML's quotes. On the command line a value that begins with ``[ { " '`` is YAML, anything
-else is taken as written (``data.train=*.csv``).
+else is taken as written (``data.train=*.csv``). Of a setting that is a mapping, ``key={...}`` gives
+all and ``key.name=value`` one entry more.
 """
 
 import difflib
@@ -24,7 +25,7 @@ import yaml
 
 from hierbert.errors import ConfigError, error_text, nearest, quote
 from hierbert.settings_text import (
-    Setting,
+    TEXT_BY_NAME,
     describe_type,
     dump_config,
     nearest_keys,
@@ -46,6 +47,7 @@ __all__ = [
 S = TypeVar("S")
 
 _COMMAND_LINE = "command line"
+_ON_COMMAND_LINE = yaml.Mark(_COMMAND_LINE, 0, 0, 0, "", 0)
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True}
 _BOOLEANS |= {"false": False, "False": False, "FALSE": False}
@@ -74,7 +76,7 @@ def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = (
     """
     values = _Values(schema)
     if path is not None and (root := _compose(_read_text(path), str(path))) is not None:
-        values.add_mapping(schema, "", root, str(path))
+        values.add_mapping("", root)
     for override in overrides:
         values.add_override(override.removeprefix("--"))
     missing: list[str] = []
@@ -91,8 +93,7 @@ def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = (
     except ConfigError as error:
         key = (error.setting or "").removeprefix(".")
         if key in values.given:
-            node, source = values.given[key]
-            error.place = _place(source, node)
+            error.place = _place(values.given[key])
         raise
     return typing.cast(S, config)
 
@@ -125,34 +126,39 @@ class _Values:
 
     def __init__(self, schema: type) -> None:
         self.known = dict(walk(schema))
-        self.given: dict[str, tuple[yaml.Node, str]] = {}
+        self.given: dict[str, yaml.Node] = {}
 
-    def add_mapping(self, schema: type, prefix: str, node: yaml.Node, source: str) -> None:
-        inside = {item.name: item for item in settings_of(schema)}
+    def add_mapping(self, section: str, node: yaml.Node) -> None:
         if not isinstance(node, yaml.MappingNode):
-            what = f"{prefix[:-1]} is a section" if prefix else "a config is a list of key: value"
-            names = ", ".join(prefix + name for name in inside)
-            raise ConfigError(
-                f"{_place(source, node)}: {what}, got {_show(node)}; it takes: {names}"
-            )
-        for name_node, value in node.value:
-            item = inside.get(name_node.value)
-            if item is None:
-                self._refuse_key(prefix + name_node.value, _place(source, name_node))
-            self._add(item, prefix + item.name, value, source)
+            what = f"{section} is a section" if section else "a config is a list of key: value"
+            names = ", ".join(self._inside(section))
+            raise ConfigError(f"{_place(node)}: {what}, got {_show(node)}; it takes: {names}")
+        for name, value in node.value:
+            key = f"{section}.{name.value}" if section else name.value
+            if key not in self.known or "." in name.value:
+                self._refuse_key(key, _place(name))
+            self._add(key, value)
 
     def add_override(self, override: str) -> None:
         key, equals, text = (part.strip() for part in override.partition("="))
         if not equals or not key:
             raise ConfigError(f"{_COMMAND_LINE}: {override!r} is not of the form key=value")
-        node: yaml.Node | None = yaml.ScalarNode("", text)
+        node: yaml.Node | None = yaml.ScalarNode("", text, _ON_COMMAND_LINE)
         if text[:1] in ("[", "{", '"', "'"):
             hint = f"; if all of it is text, write {key}='{write_value(text)}'"
-            node = _compose(text, f"{_COMMAND_LINE}: {key}", hint)
-        item = self.known.get(key)
-        if item is None:
+            node = _compose(text, _COMMAND_LINE, f"{key}: ", hint)
+        node = typing.cast(yaml.Node, node)
+        mappings = [k for k, item in self.known.items() if TEXT_BY_NAME in union_members(item.type)]
+        for mapping in mappings:
+            name = key.removeprefix(f"{mapping}.")
+            if name not in ("", key):
+                before = self.given.get(mapping)
+                entries = before.value if isinstance(before, yaml.MappingNode) else []
+                entries = [*entries, (yaml.ScalarNode("", name), node)]
+                key, node = mapping, yaml.MappingNode("", entries, _ON_COMMAND_LINE)
+        if key not in self.known:
             self._refuse_key(key, _COMMAND_LINE)
-        self._add(item, key, typing.cast(yaml.Node, node), _COMMAND_LINE)
+        self._add(key, node)
 
     def build(self, schema: type, prefix: str, missing: list[str]) -> Any:
         built: dict[str, Any] = {}
@@ -161,42 +167,35 @@ class _Values:
             if item.section is not None:
                 value = self.build(item.section, f"{key}.", missing)
             elif key in self.given:
-                node, source = self.given[key]
-                value = _read(node, item.type, key, source)
+                value = _read(self.given[key], item.type, key)
             elif (value := item.default()) is MISSING:
                 first_sentence = item.help.partition(". ")[0].rstrip(".")
                 missing.append(f"{key} ({item.allowed()}: {first_sentence})")
             built[item.name] = value
         return None if missing else schema(**built)
 
-    def _add(self, item: Setting, key: str, node: yaml.Node, source: str) -> None:
-        if item.section is None:
-            self.given[key] = (node, source)
+    def _add(self, key: str, node: yaml.Node) -> None:
+        is_empty = _is_null(node) and node.value == ""
+        if self.known[key].section is None:
+            self.given[key] = node
         # In a file, a section whose settings are all commented out is empty.
-        elif source == _COMMAND_LINE or not (_is_null(node) and node.value == ""):
-            self.add_mapping(item.section, f"{key}.", node, source)
+        elif not is_empty or node.start_mark is _ON_COMMAND_LINE:
+            self.add_mapping(key, node)
+
+    def _inside(self, section: str) -> list[str]:
+        return [key for key in self.known if key.rpartition(".")[0] == section]
 
     def _refuse_key(self, key: str, place: str) -> NoReturn:
         section, _, name = key.rpartition(".")
-        if key in self.known and place != _COMMAND_LINE:
+        if key in self.known:
             raise ConfigError(f"{place}: {key}: write {name} inside the section {section}")
-        parent = key
-        while parent := parent.rpartition(".")[0]:
-            item = self.known.get(parent)
-            if item is not None and item.section is None:
-                raise ConfigError(
-                    f"{place}: {key}: {parent} is one setting ({item.allowed()}), with nothing "
-                    f"inside; write {parent}=value"
-                )
+        names = self._inside(section) or self._inside("")
         hint = _meant(nearest_keys(key, self.known))
-        if not hint:
-            prefix = f"{section}." if section in self.known else ""
-            names = [name for name in self.known if name.rpartition(".")[0] == prefix[:-1]]
-            hint = f"known here: {', '.join(names)} (--help explains them)"
+        hint = hint or f"known here: {', '.join(names)} (--help explains them)"
         raise ConfigError(f"{place}: unknown setting {key}; {hint}")
 
 
-def _read(node: yaml.Node, declared: Any, key: str, source: str) -> Any:
+def _read(node: yaml.Node, declared: Any, key: str) -> Any:
     """The value of a node by the type that the schema declares for it."""
     members = union_members(declared)
     hint = ""
@@ -217,9 +216,24 @@ def _read(node: yaml.Node, declared: Any, key: str, source: str) -> Any:
         hint = f"; {near}" if near else ""
     elif isinstance(node, yaml.SequenceNode):
         for kind in (typing.get_args(m)[0] for m in members if typing.get_origin(m) is list):
-            return [_read(item, kind, f"{key}[{i}]", source) for i, item in enumerate(node.value)]
+            return [_read(item, kind, f"{key}[{i}]") for i, item in enumerate(node.value)]
+    elif TEXT_BY_NAME in members:
+        return {name.value: _read_entry(value, f"{key}.{name.value}") for name, value in node.value}
+    _refuse_value(node, declared, key, hint)
+
+
+def _read_entry(node: yaml.Node, key: str) -> str:
+    """The text of an entry of a mapping; a number there is more likely a mistake than a name."""
+    text: str = _read(node, str, key)
+    is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if is_plain and _read_scalar(text, float) is not None:
+        _refuse_value(node, str, key, f' (in quotes, "{text}", it is text)')
+    return text
+
+
+def _refuse_value(node: yaml.Node, declared: Any, key: str, hint: str) -> NoReturn:
     expected = f"expected {describe_type(declared)}, got {_show(node)}{hint}"
-    raise ConfigError(f"{_place(source, node)}: {key}: {expected}")
+    raise ConfigError(f"{_place(node)}: {key}: {expected}")
 
 
 def _read_scalar(text: str, kind: type) -> Any:
@@ -263,21 +277,24 @@ class _PlainLoader(yaml.BaseLoader):
         return node
 
 
-def _compose(text: str, source: str, hint: str = "") -> yaml.Node | None:
+def _compose(text: str, source: str, key: str = "", hint: str = "") -> yaml.Node | None:
+    """The root of a text of YAML, of which each node knows its source and line."""
     try:
-        return yaml.compose(text, _PlainLoader)
+        loader = _PlainLoader(text)
+        loader.name = source
+        return loader.get_single_node()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = f"character U+{int(error.character):04X} in it"
-        raise ConfigError(f"{source}, line {line}: {character}{hint}") from error
+        raise ConfigError(f"{source}, line {line}: {key}{character}{hint}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = error.problem or error.context
-        raise ConfigError(f"{source}{place}: not plain YAML: {problem}{hint}") from error
+        raise ConfigError(f"{source}{place}: {key}not plain YAML: {problem}{hint}") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         # PyYAML lets a few through: escapes beyond Unicode, lists nested a thousand deep.
-        raise ConfigError(f"{source}: not plain YAML: {error}{hint}") from error
+        raise ConfigError(f"{source}: {key}not plain YAML: {error}{hint}") from error
 
 
 def _read_text(path: Path) -> str:
@@ -335,24 +352,21 @@ def parse_command_line(argv: Sequence[str], schema: type, flags: Iterable[str]) 
         elif equals and re.fullmatch(r"(--)?[^-=].*", name, re.DOTALL):
             overrides.append(argument.removeprefix("--"))
         else:
-            _refuse_argument(argument, next(arguments, "-"), schema, flags)
+            _refuse_argument(argument, schema, flags)
     return CommandLine(config, tuple(overrides), frozenset(seen))
 
 
-def _refuse_argument(argument: str, following: str, schema: type, flags: Iterable[str]) -> NoReturn:
+def _refuse_argument(argument: str, schema: type, flags: Iterable[str]) -> NoReturn:
     if not argument.startswith("-"):
         hint = f"a config file is given as --config {argument}, a setting as key=value"
         raise ConfigError(f"{_COMMAND_LINE}: unexpected argument {argument!r}; {hint}")
     options = ["--config", *(flag.partition(" ")[0] for flag in flags)]
-    known = [key for key, item in walk(schema) if item.section is None]
-    keys = nearest_keys(argument.partition("=")[0].lstrip("-").replace("-", "_"), known)
-    if close := difflib.get_close_matches(argument, options, n=1, cutoff=0.75):
-        hint = _meant(close)
-    elif keys:
-        value = "value" if following.startswith("-") or "=" in following else following
-        hint = f"settings are written key=value: {' or '.join(f'{k}={value}' for k in keys)}"
-    else:
-        hint = f"options are {', '.join(options)}; settings are written key=value"
+    near = difflib.get_close_matches(argument, options, n=1, cutoff=0.75)
+    if not near:
+        settings = [key for key, item in walk(schema) if item.section is None]
+        name = argument.partition("=")[0].lstrip("-").replace("-", "_")
+        near = [f"{key}=value" for key in nearest_keys(name, settings)]
+    hint = _meant(near) or f"options are {', '.join(options)}; settings are written key=value"
     raise ConfigError(f"{_COMMAND_LINE}: unknown option {argument}; {hint}")
 
 
@@ -365,10 +379,9 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULLS
 
 
-def _place(source: str, node: yaml.Node) -> str:
-    if source == _COMMAND_LINE or node.start_mark is None:
-        return source
-    return f"{source}, line {node.start_mark.line + 1}"
+def _place(node: yaml.Node) -> str:
+    source = node.start_mark.name
+    return source if source == _COMMAND_LINE else f"{source}, line {node.start_mark.line + 1}"
 
 
 def _show(node: yaml.Node) -> str:

@@ -1,7 +1,8 @@
 """What a schema of settings says of itself: keys, types, ranges, defaults and help, as text.
 
 A schema is a dataclass. Each field is a *setting*, or a *section* where its type is a dataclass. A
-setting is a bool, int, float, str, a Literal of texts, a list, null, or one of several of these.
+setting is a bool, int, float, str, a Literal of texts, a list, a mapping of names to texts, null,
+or one of several of these.
 The module writes text and reads none: `hierbert.settings` does that. Invariant: what `dump_config`
 writes, `load_config` reads back to an equal instance.
 """
@@ -23,6 +24,9 @@ import yaml
 HELP_WIDTH = 100
 _WORDS: dict[Any, str] = {bool: "true or false", int: "whole number", float: "number"}
 _WORDS |= {str: "text", types.NoneType: "null"}
+TEXT_BY_NAME = dict[str, str]
+"""The type of a setting that is a mapping."""
+_WORDS[TEXT_BY_NAME] = "{name: text, ...}"
 _RANGES = {"at_least": "at least", "above": "above", "at_most": "at most", "below": "below"}
 # Plain in any YAML: no indicator, no digit or dot in front, and none of the words of YAML 1.1.
 _PLAIN = re.compile(r"(\.{0,2}/)?[a-z_][a-z0-9_./-]*", re.ASCII | re.IGNORECASE)
@@ -150,6 +154,9 @@ def write_value(value: Any) -> str:
         return str(quoted).rstrip("\n")
     if isinstance(value, list):
         return "[" + ", ".join(write_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        pairs = (f"{write_value(name)}: {write_value(item)}" for name, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
     raise TypeError(f"a setting cannot hold {type(value).__name__}")
 
 
@@ -185,9 +192,10 @@ def format_help(
     options = {
         "--config FILE": "Read settings from this YAML file; what it leaves out keeps its default.",
         "key=value": "Change one setting, named in full as in the list below; --key=value means "
-        "the same, and the last one counts. A list is written key='[a, b]', and null or an empty "
-        "value means none. Text that looks like one of these goes in double quotes inside the "
-        "shell's: key='\"null\"'.",
+        "the same, and the last one counts. A list is written key='[a, b]', a mapping "
+        "key='{name: value}' or an entry at a time key.name=value, and null or an empty value "
+        "means none. Text that looks like one of these goes in double quotes inside the shell's: "
+        "key='\"null\"'.",
         **flags,
     }
     usage = "".join(f" [{flag}]" for flag in flags)

@@ -63,8 +63,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text = "with a row that cannot be read or answered: stop, or skip it and write row, id and "
     text += "reason to errors.jsonl (default: stop)"
     add("--on-error", default="stop", choices=("stop", "skip"), help=text)
-    text = "all adds vectors; default: what the model has heads for"
-    add("--task", choices=("classify", "summarize", "embed", "all"), help=text)
+    text = "classify, summarize, embed or what else the model has a head for; all adds vectors; "
+    text += "default: what the model has heads for"
+    add("--task", help=text)
     budget = parser.add_argument_group("summary (default: as the model was trained)")
     limit = budget.add_mutually_exclusive_group()
     for unit in ("words", "sentences", "tokens", "characters"):
@@ -77,6 +78,8 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     add("--text-column", default="text", help="column of the text (default: text)")
     add("--id-column", help='column of the id (default: "id" if there, else made)')
+    text = "column of a field that the model's features read beside the text"
+    add("--column", action="append", default=[], metavar="FIELD=NAME", help=text)
     add("--encoding", default="utf-8", help="of text files (default: utf-8)")
     text = "of standard input (default: jsonl)"
     add("--input-format", default="jsonl", choices=stdin_formats(), help=text)

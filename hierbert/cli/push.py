@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, run_command
@@ -31,7 +32,9 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add("model", type=Path, help="folder of a trained model (runs/NAME/model)")
     add("--repo", required=True, metavar="USER/NAME", help="the model's name on the Hub")
     add("--private", action="store_true", help="make a new repository private")
-    add("--revision", default="main", metavar="BRANCH", help="branch (default: main)")
+    add(
+        "--revision", dest="branch", default="main", metavar="BRANCH", help="branch (default: main)"
+    )
     add("--license", metavar="ID", help="such as apache-2.0 (default: the encoder's)")
     add("--run", type=Path, metavar="DIR", help="the run's folder (default: beside the model)")
     add("--message", default="Upload model with hierbert", help="of the commit")
@@ -57,42 +60,33 @@ def main(argv: Sequence[str] | None = None, prog: str = "hierbert-push") -> int:
 
 def _main(argv: list[str], prog: str) -> None:
     options = _parse(argv, prog)
-    for kind in ("repo", "revision", "license"):
-        if (name := getattr(options, kind)) is not None:
-            check_hub_name(kind, name)
+    check_hub_name("repo", options.repo)
+    check_hub_name("revision", options.branch)
+    if options.license is not None:
+        check_hub_name("license", options.license)
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     from hierbert.publishing.publish import describe, prepare, publish
     from hierbert.publishing.upload import Request, require_token
 
-    if not options.message.strip():
+    request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
+    if not request.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
     logging.set_verbosity_error()
     hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
-    request = Request(
-        model=options.model,
-        repo=options.repo,
-        private=options.private,
-        branch=options.revision,
-        message=options.message,
-        run=options.run,
-        license=options.license,
-        card=options.card,
-        overwrite_card=options.overwrite_card,
-    )
     if not options.dry_run:
         require_token()
-    upload, card = prepare(request, online=not options.dry_run)
+    upload = prepare(request, online=not options.dry_run)
     if options.card_out is not None:
-        _write_card(options.card_out, card)
+        _write_card(options.card_out, upload.card)
     if options.dry_run:
-        print(f"would push {options.model} to {options.repo}, branch {options.revision}:")
-        print("\n".join(describe(upload, card)))
+        print(f"would push {request.model} to {request.repo}, branch {request.branch}:")
+        print("\n".join(describe(upload)))
         return
     try:
-        publish(request, (upload, card))
+        publish(request, upload)
     except KeyboardInterrupt:
         log.info("what was uploaded stays: the same command goes on")
         raise

@@ -1,11 +1,11 @@
-"""Which column of a row is the text, the label, the summary, the id.
+"""Which column of a row is the text, the id, the label, the summary, or another field.
 
-Invariant: a value that comes out has one of the types that its column may have.
+Invariant: a value that comes out has one of the types that its field may have.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hierbert.data.document import Example, Row, RowError, Source, Text
@@ -19,16 +19,58 @@ class Columns:
 
     Attributes:
         text: The document.
-        label: Its label or labels; None reads no labels.
-        summary: Its reference summary; None reads no summaries.
         id: Its id; None takes the column ``id`` where there is one and makes ids where not; empty
             makes ids always.
+        fields: Columns of what else is read, by the field's name: "label", "summary", or any other
+            that a task or a feature reads.
     """
 
     text: str = "text"
-    label: str | None = None
-    summary: str | None = None
     id: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a field may hold.
+
+    Attributes:
+        value: Turns a column's value, not null, into the field's; a TypeError refuses it. None
+            says that there is none.
+        allowed: What it takes, in words.
+    """
+
+    value: Callable[[Any], Any]
+    allowed: str
+
+
+def _label(value: Any) -> Any:
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, str | bool | int | float) or _is_null(item):
+            raise TypeError
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _summary(value: Any) -> str | None:
+    if _are_strings(value):
+        value = "\n".join(value)
+    if not isinstance(value, str):
+        raise TypeError
+    return value if value.strip() else None
+
+
+FIELDS = {
+    "label": Field(_label, "a string, a number, a boolean, a list of those, or null for no label"),
+    "summary": Field(_summary, "a string, a list of strings, or null for no summary"),
+}
+"""Fields whose column has a setting of its own, ``label_column``; others may hold anything."""
+
+_ANY = Field(lambda value: value, "anything")
+
+
+def field_setting(name: str) -> str:
+    """The plain name of the setting that says which column holds a field."""
+    return f"{name}_column" if name in FIELDS else f"data.columns.{name}"
 
 
 class SourceColumns:
@@ -43,8 +85,8 @@ class SourceColumns:
         self._name = name
         self._id_prefix = id_prefix
         self._is_table = READERS[source.format].is_table
-        # A JSON object may leave out a null, so a label or summary is missed only when no row has
-        # it: these are the columns of the first row, and those of the labels and summaries seen.
+        # A JSON object may leave out a null, so a field is missed only when no row has it: these
+        # are the columns of the first row, and those of the fields seen.
         self._seen: dict[str, None] = {}
 
     def check(self, row: Row) -> None:
@@ -56,14 +98,12 @@ class SourceColumns:
         """
         columns, values = self._columns, row.values
         is_first = not self._seen
-        self._seen |= {
-            name: None
-            for name in (values if is_first else (columns.label, columns.summary))
-            if name is not None and name in values
-        }
+        for name in values if is_first else columns.fields.values():
+            if name in values:
+                self._seen[name] = None
         required = {"text_column": columns.text, "id_column": columns.id or None}
         if is_first and self._is_table:
-            required |= {"label_column": columns.label, "summary_column": columns.summary}
+            required |= {field_setting(name): column for name, column in columns.fields.items()}
         for setting, column in required.items():
             if column is not None and column not in values:
                 kind = DataError if self._is_table else RowError
@@ -71,18 +111,21 @@ class SourceColumns:
 
     def missing(self) -> DataError | None:
         """What no row has, once all are read."""
-        columns = {"label_column": self._columns.label, "summary_column": self._columns.summary}
-        for setting, column in columns.items():
+        for name, column in self._columns.fields.items():
             # Where no row could be read, that has been reported.
-            if column is not None and column not in self._seen and self._seen:
+            if column not in self._seen and self._seen:
+                setting = field_setting(name)
                 message = _no_column(setting, column, self._seen)
                 return DataError(message, place=self._source.name, setting=setting)
         return None
 
     def example(self, row: Row) -> Example:
         """Turn a row that has the columns into an example; a RowError names a value's type."""
-        row_id = self.row_id(row)
-        return Example(row_id, self._text(row), self._label(row), self._summary(row), row.location)
+        fields = {
+            name: _field(row, column, FIELDS.get(name, _ANY))
+            for name, column in self._columns.fields.items()
+        }
+        return Example(self.row_id(row), self._text(row), fields, row.location)
 
     def row_id(self, row: Row) -> str:
         """The row's id, or one made; a RowError where it has none and must, or one that is none."""
@@ -109,30 +152,15 @@ class SourceColumns:
             allowed += '; an empty document must be ""'
         raise _wrong(row, self._columns.text, value, allowed)
 
-    def _label(self, row: Row) -> Any:
-        if self._columns.label is None:
-            return None
-        value = row.values.get(self._columns.label)
-        if _is_null(value) or (isinstance(value, str) and not value.strip()):
-            return None
-        for item in value if isinstance(value, list) else [value]:
-            if not isinstance(item, str | bool | int | float) or _is_null(item):
-                allowed = "a string, a number, a boolean, a list of those, or null for no label"
-                raise _wrong(row, self._columns.label, value, allowed)
-        return value
 
-    def _summary(self, row: Row) -> str | None:
-        if self._columns.summary is None:
-            return None
-        value = row.values.get(self._columns.summary)
-        if _is_null(value):
-            return None
-        if isinstance(value, list) and _are_strings(value):
-            value = "\n".join(value)
-        if not isinstance(value, str):
-            allowed = "a string, a list of strings, or null for no summary"
-            raise _wrong(row, self._columns.summary, value, allowed)
-        return value if value.strip() else None
+def _field(row: Row, column: str, kind: Field) -> Any:
+    value = row.values.get(column)
+    if _is_null(value):
+        return None
+    try:
+        return kind.value(value)
+    except TypeError:
+        raise _wrong(row, column, value, kind.allowed) from None
 
 
 def _no_column(setting: str, column: str, there: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What the readers share: a source, a row as its file holds it, an example, and a row in error."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,14 @@ class Example:
         id: Unlike that of any other example of the corpus.
         text: The whole text, or its sentences or segments as the corpus cut them, or sentences
             within segments. May be empty.
-        label: As the corpus holds it: a string, number, boolean or list; None when it has none.
-        summary: The reference summary; None when it has none.
+        fields: What stands in the other columns that were asked for, by the names of `Columns`,
+            such as "label" and "summary"; None where the document has none.
         location: Where it came from, for messages: ``docs.jsonl, line 3``.
     """
 
     id: str
     text: Text
-    label: Any
-    summary: str | None
+    fields: Mapping[str, Any]
     location: str
 
 

@@ -6,14 +6,12 @@ is never taken for texts, nor the other way round.
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.errors import ConfigError, DataError, HierBertError, error_text, quote_all, type_name
-
-if TYPE_CHECKING:
-    from hierbert.model.segmentation import DocumentText
+from hierbert.model.documents import Document, DocumentLike, Texts
 
 _ROWS_OF_A_SLICE = 256
 _PLAIN = (str, bool, int, float, type(None))
@@ -77,13 +75,16 @@ def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
 
 
 def document_texts(
-    documents: "str | Iterable[DocumentText]", name: str = "texts"
-) -> "Iterator[DocumentText]":
+    documents: Texts,
+    fields: Sequence[str] = (),
+    name: str = "texts",
+) -> Iterator[DocumentLike]:
     """Turn what was handed in for texts into an iterator over them, each checked as it comes.
 
     Args:
         documents: Texts, each a string, a list of its sentences or segments, or sentences within
-            segments; or one text. May have no end.
+            segments; or one text. May have no end. A `Document` holds a text.
+        fields: Names of what the model reads of each beside the text.
         name: What messages call it.
 
     Raises:
@@ -91,8 +92,8 @@ def document_texts(
             open file, a set. While iterating for one that is no text, or where the iterable
             raises: the error is chained to it.
     """
-    if isinstance(documents, str):
-        return iter([documents])
+    if isinstance(documents, str | Document):
+        documents = [documents]
     what = _what(documents)
     if isinstance(documents, Mapping):
         what = f"a mapping ({type(documents).__name__})"
@@ -103,19 +104,27 @@ def document_texts(
     elif isinstance(documents, set | frozenset):
         what = "a set, which has no order"
     elif not _holds_nothing(documents):
-        return _texts(documents, name)
+        return _texts(documents, fields, name)
     raise DataError(f"is {what}", place=name, allowed=_TEXTS)
 
 
-def _texts(documents: Iterable[Any], name: str) -> Iterator[Any]:
-    for number, text in enumerate(_checked(documents, name, "text")):
+def _texts(documents: Iterable[Any], fields: Sequence[str], name: str) -> Iterator[Any]:
+    for number, document in enumerate(_checked(documents, name, "text")):
+        text = document.text if isinstance(document, Document) else document
         if not _is_text(text, depth=2):
             raise DataError(
                 f"is {_what(text)}" + (" of other things" if isinstance(text, list) else ""),
                 place=f"{name}[{number}]",
                 allowed="a string, a list of strings or a list of lists of strings",
             )
-        yield text
+        for field in fields:
+            if text is document or field not in document.fields:
+                raise DataError(
+                    f"lacks the field {field!r}, which this model reads",
+                    place=f"{name}[{number}]",
+                    allowed=f"hierbert.Document(text, {{{field!r}: ...}})",
+                )
+        yield document
 
 
 def _is_text(part: Any, depth: int) -> bool:

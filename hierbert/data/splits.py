@@ -37,14 +37,15 @@ def split_validation(
             f"too few documents for a validation split: {len(examples)}; "
             "2 are needed, or a validation corpus of its own"
         )
+    labels = [example.fields.get("label") for example in examples]
     if stratified is None:
-        labels = [example.label for example in examples if example.label is not None]
-        stratified = bool(labels) and all(isinstance(label, str | int) for label in labels)
+        known = [label for label in labels if label is not None]
+        stratified = bool(known) and all(isinstance(label, str | int) for label in known)
     # The label None groups the unlabelled documents, of which training need not keep any.
     groups: dict[str | None, list[int]] = {}
-    for place, example in enumerate(examples):
-        labelled = stratified and example.label is not None
-        groups.setdefault(repr(example.label) if labelled else None, []).append(place)
+    for place, label in enumerate(labels):
+        labelled = stratified and label is not None
+        groups.setdefault(repr(label) if labelled else None, []).append(place)
     in_order = sorted(groups, key=lambda name: (name is not None, name or ""))
     members = [groups[name] for name in in_order]
     sizes = [len(places) for places in members]

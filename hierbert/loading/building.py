@@ -40,16 +40,16 @@ def build_from_encoder(
     """
     source = resolve_encoder(name, asked)
     try:
-        checked = check_files(source, f"model.encoder={name}", revision=asked)
-        revision = checked.revision or asked
+        sizes, commit = check_files(source, f"model.encoder={name}", revision=asked)
+        revision = commit or asked
         config = AutoConfig.from_pretrained(source, revision=revision, **_NO_CODE)
         if config.model_type == HierBertConfig.model_type:
             raise ModelError(
                 f"{place} is a hierbert model; to train it further, set model.start_from={name}"
             )
-        if checked.sizes is not None:
+        if sizes is not None:
             # Without memory first: settings may say more than any machine has.
-            with torch.device("meta"), bounded_building(checked.sizes, place):
+            with torch.device("meta"), bounded_building(sizes, place):
                 build_encoder(config)
         model = HierBertForDocuments.from_encoder_pretrained(source, revision=revision, **settings)
         refuse_not_finite(model, place)

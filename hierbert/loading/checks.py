@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -72,21 +72,7 @@ class WeightSizes:
     largest_dimension: int
 
 
-@dataclass(frozen=True)
-class CheckedFiles:
-    """What the checks of a model's files found.
-
-    Attributes:
-        sizes: How large its weights are; None where they are sharded on the Hub.
-        revision: Of the Hub: the commit that was checked, so that the same is loaded although its
-            branch may have moved on; None of a folder.
-    """
-
-    sizes: WeightSizes | None
-    revision: str | None = None
-
-
-def check_files(source: str, place: str, **hub: Any) -> CheckedFiles:
+def check_files(source: str, place: str, **hub: Any) -> tuple[WeightSizes | None, str | None]:
     """Check the files of a model or an encoder before it is built.
 
     Args:
@@ -94,19 +80,24 @@ def check_files(source: str, place: str, **hub: Any) -> CheckedFiles:
         place: What the messages begin with.
         **hub: `revision`, `token` and the like for a Hub id.
 
+    Returns:
+        How large its weights are, None where they are sharded on the Hub; and of the Hub the commit
+        that was checked, so that the same is loaded although its branch may have moved on.
+
     Raises:
         ModelError: A file is missing, damaged, no plain file or too large; or the configuration
             asks for other files, for code, or for a model that these weights are not of.
         OSError: The Hub has no such repository, or cannot be reached.
     """
-    if Path(source).is_dir():
-        return CheckedFiles(_check_folder(Path(source), place))
-    return _check_repository(source, place, **hub)
-
-
-def _check_folder(folder: Path, place: str) -> WeightSizes:
+    folder, commit = Path(source), None
+    is_local = folder.is_dir()
+    if not is_local:
+        folder, commit = _fetch(source, place, **hub)
     if (folder / _ADAPTER).exists():
-        _refuse_adapter(place)
+        raise ModelError(
+            f"{place}: {_ADAPTER} says that it is an adapter, which is not read; merge it into "
+            "the model it was trained for"
+        )
     # transformers takes these for the model's, whatever lies beside them.
     for path in sorted(folder.iterdir()):
         if _DISTRIBUTED.fullmatch(path.name):
@@ -114,46 +105,31 @@ def _check_folder(folder: Path, place: str) -> WeightSizes:
                 f"{place}: {path.name} is of a distributed checkpoint, which is not read; save "
                 f"the model as {_WEIGHTS}"
             )
-    names, index = [_WEIGHTS], folder / _INDEX
+    names, index, sizes = [_WEIGHTS], folder / _INDEX, None
     if index.exists() and not (folder / _WEIGHTS).exists():
         names = _check_index(read_json(index, ModelError, place), place)
-    sizes = _read_sizes([folder / name for name in names], place)
+    if is_local or names == [_WEIGHTS]:
+        sizes = _read_sizes([folder / name for name in names], place)
     _check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
-    return sizes
+    return sizes, commit
 
 
-def _check_repository(name: str, place: str, **hub: Any) -> CheckedFiles:
-    """The same checks of a repository of the Hub, whose files come into the cache one by one."""
+def _fetch(name: str, place: str, **hub: Any) -> tuple[Path, str | None]:
+    """What there is to check of a repository of the Hub: its folder in the cache, its commit."""
     # What `cached_file` does not know is passed over.
     given = {key: hub[key] for key in _HUB_ARGUMENTS if key in hub}
-
-    def find(file: str, needed: bool = False) -> Path | None:
-        path = cached_file(name, file, _raise_exceptions_for_missing_entries=needed, **given)
-        return Path(path) if path is not None else None
-
-    config = find(CONFIG, needed=True)
-    assert config is not None  # it would have been an error
-    commit = extract_commit_hash(str(config), None)
+    config = cached_file(name, CONFIG, **given)
+    commit = extract_commit_hash(config, None)
     if commit is not None:
         given["revision"] = commit
+    folder = Path(str(config)).parent
     # Before the weights come, which take longer.
-    _check_config(read_json(config, ModelError, place), place)
-    if find(_ADAPTER) is not None:
-        _refuse_adapter(place)
-    weights = find(_WEIGHTS)
-    if weights is not None:
-        return CheckedFiles(_check_folder(weights.parent, place), commit)
-    index = find(_INDEX)
-    if index is not None:
-        _check_index(read_json(index, ModelError, place), place)
-    return CheckedFiles(None, commit)
-
-
-def _refuse_adapter(place: str) -> NoReturn:
-    raise ModelError(
-        f"{place}: {_ADAPTER} says that it is an adapter, which is not read; merge it into the "
-        "model it was trained for"
-    )
+    _check_config(read_json(folder / CONFIG, ModelError, place), place)
+    given["_raise_exceptions_for_missing_entries"] = False
+    cached_file(name, _ADAPTER, **given)
+    if not any(cached_file(name, file, **given) for file in (_WEIGHTS, _INDEX)):
+        raise ModelError(f"{place} holds no weights: no .safetensors file is there")
+    return folder, commit
 
 
 def _check_index(index: dict[str, Any], place: str) -> list[str]:

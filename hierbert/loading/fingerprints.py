@@ -6,7 +6,6 @@ Invariant: whatever changes an answer changes the hash; where a model lies does 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,21 +96,8 @@ def add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
     values = {**module.state_dict(), **dict(module.named_buffers())}
     plain = {name.replace("_orig_mod.", ""): value for name, value in values.items()}
     for name, value in sorted(plain.items()):
-        for part in _plain_tensors(name, value):
-            digest.update(f"\0{name} {part.dtype} {tuple(part.shape)}".encode())
-            flat = part.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
-
-
-def _plain_tensors(name: str, value: Any) -> Iterator[Tensor]:
-    """The tensors that a weight is made of; a quantized one has several."""
-    if hasattr(value, "__tensor_flatten__"):
-        for inner in value.__tensor_flatten__()[0]:
-            yield from _plain_tensors(name, getattr(value, inner))
-    elif isinstance(value, Tensor) and not value.is_quantized:
-        yield value
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _plain_tensors(name, inner)
-    else:
-        raise TypeError(f"weight {name} of the encoder is of {type(value).__name__}: no tensor")
+        if not isinstance(value, Tensor):
+            raise TypeError(f"weight {name} of the encoder is of {type(value).__name__}: no tensor")
+        digest.update(f"\0{name} {value.dtype} {tuple(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)

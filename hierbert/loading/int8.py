@@ -76,25 +76,18 @@ class Int8Linear(nn.Module):
         result = torch.addcmul(self.bias, sums, self.scale)
         return result.view(*states.shape[:-1], self.out_features)
 
-    def extra_repr(self) -> str:
-        """The sizes, as `nn.Linear` shows them."""
-        return f"in_features={self.in_features}, out_features={self.out_features}"
-
 
 @torch.no_grad()
 def quantize(encoder: SegmentEncoder, segment_tokens: int) -> None:
     """Put `Int8Linear` in the place of every linear layer of an encoder's transformer layers.
 
     Args:
-        encoder: In float32; changed in place. It cannot be trained or saved any more.
+        encoder: In float32, on a CPU; changed in place. It cannot be trained or saved any more.
         segment_tokens: Tokens of a full segment.
 
     Raises:
-        ValueError: It is not on a CPU, or its transformer layers were not found.
+        ValueError: Its transformer layers were not found.
     """
-    device = next(encoder.parameters()).device
-    if device.type != "cpu":
-        raise ValueError(f"int8 is for CPUs, and the encoder is on {device}")
     linears = [
         (module, name, child)
         for module in encoder_layers(encoder.encoder).modules()

@@ -1,8 +1,6 @@
 """A saved model from a folder or the Hub, with every mistake answered in one line."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.log import log
+from hierbert.model.documents import Document
 from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -59,22 +58,21 @@ def load_model(
     # Said, lest transformers ask at the terminal whether code may run.
     hub = {"trust_remote_code": False, **hub}
     try:
-        with _no_conversion():
-            if not _is_hub_id(name):
-                check_folder(Path(name))
-            checked = check_files(name, f"model {name}", **hub)
-            if checked.revision is not None:
-                hub["revision"] = checked.revision
-            with bounded_building(checked.sizes, f"model {name}"):
-                model, report = HierBertForDocuments.from_pretrained(
-                    name,
-                    dtype=FLOAT_DTYPES.get(dtype, torch.float32),
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    # They are refused below, by name.
-                    ignore_mismatched_sizes=True,
-                    **hub,
-                )
+        if not _is_hub_id(name):
+            check_folder(Path(name))
+        sizes, commit = check_files(name, f"model {name}", **hub)
+        if commit is not None:
+            hub["revision"] = commit
+        with bounded_building(sizes, f"model {name}"):
+            model, report = HierBertForDocuments.from_pretrained(
+                name,
+                dtype=FLOAT_DTYPES.get(dtype, torch.float32),
+                use_safetensors=True,
+                output_loading_info=True,
+                # They are refused below, by name.
+                ignore_mismatched_sizes=True,
+                **hub,
+            )
         tokenizer = load_tokenizer(name, f"model {name}", **hub)
         processor = HierBertProcessor.from_config(tokenizer, model.config)
     except HierBertError:
@@ -103,7 +101,7 @@ def load_model(
             quantize(encoder, model.config.segment_tokens)
         except ValueError as error:
             raise ConfigError(f"dtype int8: {error}") from error
-    return model, processor, checked.revision
+    return model, processor, commit
 
 
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
@@ -136,24 +134,6 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
         if needed:
             raise ConfigError(f"compile: {why}") from error
         log.warning(f"{why}; it runs more slowly without")
-
-
-@contextlib.contextmanager
-def _no_conversion() -> Iterator[None]:
-    """Without this, transformers hands a repository of pickles to a service that converts them.
-
-    The service is given the token too, where one was passed.
-    """
-    name = "DISABLE_SAFETENSORS_CONVERSION"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def find_device(name: str) -> torch.device:
@@ -220,7 +200,8 @@ def _try_out(model: HierBertForDocuments, processor: HierBertProcessor, name: st
     """One word through the model: settings that no weight shows fail here, not in a job."""
     try:
         with torch.inference_mode():
-            model(**processor("a").to(model.device))
+            word = Document("a", dict.fromkeys(processor.fields))
+            model(**processor(word).to(model.device))
     except Exception as error:
         raise ModelError(
             f"model {name} is loaded and cannot be used: {type(error).__name__}: "

@@ -6,60 +6,15 @@ answer does not depend on the others of its batch.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from .features import collate_features
-from .heads import Structure
+from .heads import Answered, Structure
 from .modeling_hierbert import HierBertForDocuments
 from .processing_hierbert import collate, collate_structure
 from .segmentation import SegmentedDocument
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A model's scores and vectors for one document; S segments, N sentences, H hidden.
-
-    Attributes:
-        document: As it was segmented.
-        document_vector: float32 (H,) on the CPU, as all below.
-        segment_vectors: float32 (S, H).
-        sentence_vectors: float (N, H); None where no head read them.
-        scores: Of each head that was asked, by its name: float32, one row or (N,).
-        losses: Of each of these heads; None where the document has no target.
-        finite: Of each, whether its scores, its loss and the sentence vectors it reads are finite.
-    """
-
-    document: SegmentedDocument
-    document_vector: Tensor
-    segment_vectors: Tensor
-    sentence_vectors: Tensor | None = None
-    scores: dict[str, Tensor] = field(default_factory=dict)
-    losses: dict[str, float | None] = field(default_factory=dict)
-    finite: dict[str, bool] = field(default_factory=dict)
-
-    @property
-    def all_finite(self) -> bool:
-        """Whether every number is finite, the document vector's too."""
-        return all(self.finite.values()) and bool(self.document_vector.isfinite().all())
-
-    def fields(self, model: HierBertForDocuments, *options: Any) -> dict[str, Any]:
-        """The answers of the heads that were asked, as fields of a row.
-
-        Args:
-            model: Which gave the scores.
-            *options: How to answer, such as a `SummaryRule`: each head takes that of its
-                `options_class`, and for want of one does what the config says.
-        """
-        values: dict[str, Any] = {}
-        for name, scores in self.scores.items():
-            head = model.heads[name]
-            kind = head.options_class
-            own = next((o for o in options if kind is not None and isinstance(o, kind)), None)
-            values |= head.answer(self.document, scores, self.sentence_vectors, model.config, own)
-        return values
 
 
 def collate_inputs(
@@ -138,3 +93,32 @@ def answer_batch(
             one.losses[name] = loss if counts else None
             one.finite[name] = math.isfinite(loss) and all(bool(v.isfinite().all()) for v in read)
     return answered
+
+
+def not_finite(model: HierBertForDocuments, answered: Sequence[Answered]) -> str | None:
+    """What to say where any number of some answers is not finite; None where all are."""
+    if all(all(one.finite.values()) and one.document_vector.isfinite().all() for one in answered):
+        return None
+    return (
+        f"this model does not give finite numbers in {model.dtype}; its weights are broken, or "
+        "it needs dtype float32"
+    )
+
+
+def answer_fields(
+    model: HierBertForDocuments, answered: Answered, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The answers of the heads that were asked, as fields of a row.
+
+    Args:
+        model: Which gave the scores.
+        answered: Of one document.
+        options: Of heads by name, as `Head.options` makes them; those without answer as the
+            config says.
+    """
+    values: dict[str, Any] = {}
+    for name in answered.scores:
+        head, own = model.heads[name], (options or {}).get(name)
+        own = head.options(model.config, {}) if own is None else own
+        values |= head.answer(answered, model.config, own)
+    return values

@@ -6,7 +6,7 @@ for the same reason. What only concerns a run (batch sizes, learning rates) is n
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -22,11 +22,6 @@ LONGEST_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
 # Fields that say which of the first two heads a model has; those of further heads, `head_settings`.
 _HEAD_FLAGS = ("classification", "summarization")
-NO_HEADS: dict[str, Any] = {
-    **dict.fromkeys(_HEAD_FLAGS, False),
-    **dict.fromkeys(("head_settings", "features")),
-}
-"""Settings of a model that has no head at all, and so reads no feature."""
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
@@ -53,6 +48,12 @@ _OFFSET_POSITIONS = (
     "roberta xlm-roberta xlm-roberta-xl camembert mpnet roberta-prelayernorm longformer xmod "
     "data2vec-text ibert esm luke"
 )
+
+
+def fields_of_heads(names: Sequence[str]) -> dict[str, Any]:
+    """The fields of a config that say which heads a model has, each without settings of its own."""
+    further: dict[str, dict] = {name: {} for name in names if name not in _HEAD_FLAGS}
+    return {**{name: name in names for name in _HEAD_FLAGS}, "head_settings": further or None}
 
 
 def usable_positions(text_config: PreTrainedConfig) -> int | None:

@@ -4,8 +4,6 @@ Padding exists only inside a micro-batch of segments of similar length. A segmen
 depend on the segments beside it, and peak memory is set by the token budget, not by the document.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -107,16 +105,24 @@ class SegmentEncoder(nn.Module):
             tokens.
         """
         starts = group_starts(segment_lengths)
-        sums = None if sentence_index is None else _SentenceSums(sentence_index, sentences)
         has_graph = torch.is_grad_enabled() and not self.frozen
         left = self.kept_tokens if has_graph else None
         segment_parts, order = [], []
+        # Of token states by sentence; the first row is of tokens that are of no sentence.
+        sums = torch.zeros(
+            0 if sentence_index is None else 1 + sentences,
+            self.encoder.config.hidden_size,
+            device=input_ids.device,
+        )
         for batch in self.plan(segment_lengths.tolist(), input_ids.device):
             segments = torch.tensor(batch, device=input_ids.device)
             positions, mask = padded_positions(starts[segments], segment_lengths[segments])
             ids = input_ids[positions].masked_fill(~mask, self.pad_token_id)
-            owners = None if sums is None else sums.owners(positions, mask)
-            arguments = (ids, mask, owners)
+            owners = rows = None
+            if sentence_index is not None:
+                rows = (sentence_index[positions] + 1).masked_fill(~mask, 0)
+                owners, rows = rows.unique(return_inverse=True)
+            arguments = (ids, mask, rows, 0 if owners is None else len(owners))
             if left is not None and ids.numel() > left:
                 vectors, totals = checkpoint(self._encode, *arguments, use_reentrant=False)
             else:
@@ -124,10 +130,14 @@ class SegmentEncoder(nn.Module):
                 vectors, totals = self._encode(*arguments)
             segment_parts.append(vectors)
             order.append(segments)
-            if sums is not None and owners is not None and totals is not None:
-                sums.add(owners, totals)
+            if owners is not None:
+                # In place: a copy for each micro-batch would cost their number times N.
+                sums.index_add_(0, owners, totals)
         vectors = torch.cat(segment_parts)[torch.argsort(torch.cat(order))]
-        return vectors, None if sums is None else sums.means()
+        if sentence_index is None:
+            return vectors, None
+        counts = torch.bincount(sentence_index + 1, minlength=1 + sentences)
+        return vectors, sums[1:] / counts[1:].clamp(min=1)[:, None]
 
     def plan(self, lengths: list[int], device: torch.device) -> list[list[int]]:
         """The micro-batches of segments of these lengths: indices into them, each once."""
@@ -140,22 +150,21 @@ class SegmentEncoder(nn.Module):
         return CPU_TOKENS_PER_FORWARD if device.type == "cpu" else ACCELERATOR_TOKENS_PER_FORWARD
 
     def _encode(
-        self, ids: Tensor, mask: Tensor, owners: "_Owners | None"
+        self, ids: Tensor, mask: Tensor, rows: Tensor | None, row_count: int
     ) -> tuple[Tensor, Tensor | None]:
-        """One rectangle of tokens (P, L) to segment vectors and sums of states by owner."""
+        """One rectangle of tokens (P, L) to segment vectors and sums of states by `rows` (P, L)."""
         # Without padding there is nothing to mask, and attention is faster.
         attention_mask = None if bool(mask.all()) else mask.long()
         encoder = self.encoder
-        if owners is None and self.pooling == "cls":
+        if rows is None and self.pooling == "cls":
             encoder = first_token_encoder(encoder) or encoder
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = encoder(input_ids=ids, attention_mask=attention_mask)[0]
         vectors = self._pool(states, mask)
-        if owners is None:
+        if rows is None:
             return vectors, None
-        totals = torch.zeros(len(owners.sentences), states.shape[-1], device=states.device)
-        totals = totals.index_add(0, owners.places.reshape(-1), states.float().flatten(0, 1))
-        return vectors, totals
+        totals = torch.zeros(row_count, states.shape[-1], device=states.device)
+        return vectors, totals.index_add(0, rows.reshape(-1), states.float().flatten(0, 1))
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """Token states, float (P, L, H), to segment vectors, float (P, H)."""
@@ -169,51 +178,3 @@ class SegmentEncoder(nn.Module):
         else:
             weights = mask / mask.sum(1, keepdim=True)
         return torch.einsum("pl,plh->ph", weights.to(states.dtype), states)
-
-
-class _Owners(NamedTuple):
-    """Which sentences a rectangle of tokens belongs to.
-
-    Attributes:
-        sentences: Those there are, ascending, -1 first where a token is of none, int64 (K,).
-        places: For each token the place of its sentence in `sentences`, int64 (P, L).
-    """
-
-    sentences: Tensor
-    places: Tensor
-
-
-class _SentenceSums:
-    """Sums of token states by sentence, collected from micro-batches.
-
-    Args:
-        sentence_index: Sentence of each token, -1 for special tokens, int64 (T,).
-        sentences: Number of sentences N.
-    """
-
-    def __init__(self, sentence_index: Tensor, sentences: int) -> None:
-        self.sentence_index = sentence_index
-        self.sentences = sentences
-        self.parts: list[Tensor] = []
-        self.sentences_of_parts: list[Tensor] = []
-
-    def owners(self, positions: Tensor, mask: Tensor) -> _Owners:
-        """The owners of a rectangle of tokens; padding is of no sentence."""
-        index = self.sentence_index[positions].masked_fill(~mask, -1)
-        return _Owners(*index.unique(return_inverse=True))
-
-    def add(self, owners: _Owners, totals: Tensor) -> None:
-        """Add the sums of a rectangle's states by sentence, float32 (K, H)."""
-        none = int(owners.sentences[0] < 0)
-        self.parts.append(totals[none:])
-        self.sentences_of_parts.append(owners.sentences[none:])
-
-    def means(self) -> Tensor:
-        """The mean of each sentence's token states, float32 (N, H)."""
-        index = self.sentence_index
-        counts = torch.bincount(index[index >= 0], minlength=self.sentences)
-        # Once for all micro-batches: one at a time would cost their number times N.
-        parts = torch.cat(self.parts)
-        sums = parts.new_zeros(self.sentences, parts.shape[1])
-        sums = sums.index_add(0, torch.cat(self.sentences_of_parts), parts)
-        return sums / counts.clamp(min=1)[:, None]

@@ -21,11 +21,16 @@ class Feature(nn.Module):
     config keeps under `features`, and makes buffers of the sizes that they fix.
 
     Attributes:
+        name: By which heads and configs know it.
+        fields: Names of what it reads of a document beside the text, such as "query": columns in
+            corpora and jobs, `Document.fields` in Python; ``document.fields[name]`` in
+            `collate`, which is None where the document has none.
         fitted: Whether the buffers are those of a trained model, whose heads read them so; they
             are not fitted anew then.
     """
 
     name: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]] = ()
     fitted = False
 
     def fit(

@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, logging
 
 from .aggregation import Aggregator
+from .classification_head import ClassificationHead  # noqa: F401 (its import registers it)
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
 from .features import FEATURES, Feature, make_features
@@ -26,6 +27,7 @@ from .heads import HEADS, Head, Structure, Vectors, check_registered
 from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
 from .saving import SavedWithCode
+from .summarization_head import SummarizationHead  # noqa: F401 (its import registers it)
 from .text_encoders import encoder_arguments
 
 _LOG = logging.get_logger(__name__)
@@ -66,7 +68,7 @@ class HierBertOutput(ModelOutput):
         loss: The weighted sum of all heads' losses, a scalar; None without targets.
         logits: float (D, C), over the config's temperature; None without a classification head.
             Of a regression they are numbers of mean 0 and scale 1: see
-            `decoding.regression_values`.
+            `classification_head.regression_values`.
         sentence_scores: Logits of all sentences one after the other, float (N,); None without
             a summarization head.
         scores: Of each head, by its name: those two, and those of other heads.
@@ -334,16 +336,17 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         super().__init__(config)
         self.hierbert = HierBertModel(config)
         check_registered("head", config.head_names, HEADS)
-        for name, head in HEADS.items():
-            setattr(self, head.attribute, head(config) if name in config.head_names else None)
+        for head in HEADS.values():
+            setattr(self, head.attribute, None)
+        for name in config.head_names:
+            setattr(self, HEADS[name].attribute, HEADS[name](config))
         self.features = nn.ModuleDict(make_features(config.features))
         self.post_init()
 
     @property
     def heads(self) -> dict[str, Head]:
         """The model's heads by name."""
-        own = {name: getattr(self, head.attribute, None) for name, head in HEADS.items()}
-        return {name: head for name, head in own.items() if head is not None}
+        return {name: getattr(self, HEADS[name].attribute) for name in self.config.head_names}
 
     def features_of(self, heads: Sequence[str] | None = None) -> dict[str, Feature]:
         """The features that some heads read, by name; `heads` of None are all."""

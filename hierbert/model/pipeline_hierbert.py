@@ -6,17 +6,17 @@ does not depend on the others here either. One pipeline asks one head.
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from transformers import Pipeline
 
-from .answering import Answered, answer_batch
-from .decoding import SummaryRule
-from .heads import HEADS
+from .answering import answer_batch, answer_fields, not_finite
+from .documents import Document, DocumentLike
+from .heads import HEADS, Answered
 from .processing_hierbert import TOKENS_PER_BATCH, batches_by_tokens
-from .segmentation import DocumentText, SegmentedDocument
-from .selection import SUMMARY_BUDGETS, Budget
+from .segmentation import SegmentedDocument
+from .selection import SUMMARY_BUDGETS
 
 
 class DocumentPipeline(Pipeline):
@@ -33,7 +33,6 @@ class DocumentPipeline(Pipeline):
     _load_feature_extractor = False
 
     _head = ""
-    _settings: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,37 +61,38 @@ class DocumentPipeline(Pipeline):
         Raises:
             ValueError: A setting is unknown or not allowed, or the model's numbers are not finite.
         """
-        before, _, after = self._sanitize_parameters(**settings)
-        tokens = {**self._preprocess_params, **before}.get("batch_tokens", TOKENS_PER_BATCH)
+        given = {**self._postprocess_params, **self._sanitize_parameters(**settings)[2]}
+        tokens = given.pop("batch_tokens", TOKENS_PER_BATCH)
         most = self._batch_size if batch_size is None else batch_size
         if most is not None and most < 1:
             raise ValueError(f"batch_size={most} is not allowed: at least 1")
-        one = isinstance(inputs, str)
-        after = {**self._postprocess_params, **after}
-        answers = self._answers([inputs] if one else inputs, most, tokens, after)
+        one = isinstance(inputs, str | Document)
+        answers = self._answers([inputs] if one else inputs, most, tokens, given)
         if one:
             return next(answers)
         return list(answers) if isinstance(inputs, (list, tuple)) else answers
 
     def _answers(
-        self, documents: Iterable[DocumentText], most: int | None, tokens: int, after: dict
+        self, documents: Iterable[DocumentLike], most: int | None, tokens: int, given: dict
     ) -> Iterator[dict[str, Any]]:
         segmented = self.processor.segment_each(documents)
         for batch in batches_by_tokens(segmented, tokens, most):
-            yield from self.run_single(batch, {}, {}, after)
+            yield from self.run_single(batch, {}, {}, given)
 
     def _sanitize_parameters(
         self, **settings: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        allowed = ("batch_tokens", *self._settings)
+        head = HEADS[self._head]
+        allowed = ("batch_tokens", *head.settings)
         for name in settings:
             if name not in allowed:
                 raise ValueError(f"{name} is not allowed here; allowed are {', '.join(allowed)}")
         given = {name: value for name, value in settings.items() if value is not None}
-        before = {name: given.pop(name) for name in ("batch_tokens",) if name in given}
-        if before and before["batch_tokens"] < 1:
-            raise ValueError(f"batch_tokens={before['batch_tokens']} is not allowed: at least 1")
-        return before, {}, given
+        if given.get("batch_tokens", 1) < 1:
+            raise ValueError(f"batch_tokens={given['batch_tokens']} is not allowed: at least 1")
+        own = {name: value for name, value in given.items() if name in head.settings}
+        head.options(self.model.config, own)  # refuses what is not allowed
+        return {}, {}, given
 
     def preprocess(self, documents: list[SegmentedDocument], **settings: Any) -> dict[str, Any]:
         """A batch of segmented documents, as it is."""
@@ -100,11 +100,8 @@ class DocumentPipeline(Pipeline):
 
     def _forward(self, batch: dict[str, Any], **settings: Any) -> dict[str, Any]:
         answered = answer_batch(self.model, batch["documents"], [self._head])
-        if not all(one.all_finite for one in answered):
-            raise ValueError(
-                f"this model does not give finite numbers in {self.model.dtype}; its weights "
-                "are broken, or it needs dtype float32"
-            )
+        if problem := not_finite(self.model, answered):
+            raise ValueError(problem)
         return {"answered": answered}
 
     def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
@@ -118,7 +115,8 @@ class DocumentPipeline(Pipeline):
         return answers
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        return answered.fields(self.model)
+        options = HEADS[self._head].options(self.model.config, settings)
+        return answer_fields(self.model, answered, {self._head: options})
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and the processor, which transformers' own pipelines leave out."""
@@ -137,7 +135,7 @@ class DocumentClassificationPipeline(DocumentPipeline):
     _head = "classification"
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        fields = answered.fields(self.model)
+        fields = super()._answer(answered, **settings)
         if "probabilities" in fields and "label" in fields:
             fields["score"] = fields["probabilities"][fields["label"]]
         return fields
@@ -153,23 +151,18 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     """
 
     _head = "summarization"
-    _settings = (*SUMMARY_BUDGETS, "order", "redundancy")
 
     def _sanitize_parameters(
         self, **settings: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        before, forward, after = super()._sanitize_parameters(**settings)
-        budget = {name: after.pop(name) for name in SUMMARY_BUDGETS if name in after}
-        if budget:
-            after["budget"] = Budget(**budget)
-        self._rule(after)
-        return before, forward, after
-
-    def _rule(self, changes: dict[str, Any]) -> SummaryRule:
-        return replace(SummaryRule.from_config(self.model.config), **changes)
+        before, forward, given = super()._sanitize_parameters(**settings)
+        if any(name in given for name in SUMMARY_BUDGETS):
+            # Of a call, a budget takes the place of the pipeline's own.
+            given = {**dict.fromkeys(SUMMARY_BUDGETS), **given}
+        return before, forward, given
 
     def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        fields = answered.fields(self.model, self._rule(settings))
+        fields = super()._answer(answered, **settings)
         fields["sentences"] = [asdict(sentence) for sentence in fields["sentences"]]
         return fields
 

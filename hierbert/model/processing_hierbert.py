@@ -1,6 +1,7 @@
 """Texts to a model's inputs: the counterpart of a tokenizer for whole documents."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from .configuration_hierbert import HierBertConfig
+from .documents import Document, DocumentLike
 from .features import collate_features, make_features
 from .saving import SavedWithCode
-from .segmentation import DocumentText, SegmentedDocument, Segmenter
+from .segmentation import SegmentedDocument, Segmenter
 
 # Of a batch of documents, where nothing else is asked for.
 TOKENS_PER_BATCH = 16_384
@@ -79,17 +81,41 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         made = ["_segmenter", "_features", *(() if self.features else ("features",))]
         return {name: value for name, value in values.items() if name not in made}
 
-    def segment(self, documents: Sequence[DocumentText]) -> list[SegmentedDocument]:
-        """Cut documents into segments; see `Segmenter.__call__`."""
-        return self._segmenter(documents)
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of what the model's features read of a document beside its text."""
+        names = (name for feature in self._features.values() for name in feature.fields)
+        return tuple(dict.fromkeys(names))
 
-    def segment_each(self, documents: Iterable[DocumentText]) -> Iterator[SegmentedDocument]:
+    def segment(self, documents: Sequence[DocumentLike]) -> list[SegmentedDocument]:
+        """Cut documents into segments; see `Segmenter.__call__`.
+
+        Raises:
+            ValueError: A document lacks a field that the model's features read.
+        """
+        given = [one if isinstance(one, Document) else Document(one) for one in documents]
+        segmented = self._segmenter([one.text for one in given])
+        if not self.fields:
+            return segmented
+        for one in given:
+            for name in self.fields:
+                if name not in one.fields:
+                    raise ValueError(
+                        f"this model reads the field {name!r} of each document: give "
+                        f"hierbert.Document(text, {{{name!r}: ...}})"
+                    )
+        return [
+            replace(document, fields={name: one.fields[name] for name in self.fields})
+            for one, document in zip(given, segmented, strict=True)
+        ]
+
+    def segment_each(self, documents: Iterable[DocumentLike]) -> Iterator[SegmentedDocument]:
         """Cut documents into segments as they come; there may be no end of them."""
         coming = iter(documents)
         while part := list(islice(coming, _DOCUMENTS_PER_CALL)):
             yield from self.segment(part)
 
-    def __call__(self, documents: DocumentText | Sequence[DocumentText]) -> BatchFeature:
+    def __call__(self, documents: DocumentLike | Sequence[DocumentLike]) -> BatchFeature:
         """Make a batch of documents.
 
         Args:
@@ -103,7 +129,7 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         Raises:
             ValueError: There is no document at all.
         """
-        if isinstance(documents, str):
+        if isinstance(documents, str | Document):
             documents = [documents]
         if not len(documents):
             raise ValueError("there is no document to make a batch of: give at least one text")

@@ -98,11 +98,13 @@ def completed_files(folder: Path) -> dict[str, bytes]:
         for owner in (config, config.get("text_config")):
             if isinstance(owner, dict) and isinstance(owner.get("_name_or_path"), str):
                 owner["_name_or_path"] = public_name(owner["_name_or_path"])
+        # What the file lacks, as those of older formats do, is as it was when it was made.
+        heads = HierBertConfig.from_dict(config).head_names
         config["auto_map"] = auto_map
         config["custom_pipelines"] = {
             task: {"impl": _reference(kind), "pt": ["AutoModelForSequenceClassification"]}
             for task, kind in (PIPELINES | STANDARD_PIPELINES).items()
-            if config.get(kind._head, kind._head == "classification")
+            if kind._head in heads
         }
         files[_CONFIG] = _dumped(config)
     # The first format has no file for the processor.

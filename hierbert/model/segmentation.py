@@ -6,17 +6,16 @@ sentence lies in a segment, and where a limit on segments leaves any out, `Omiss
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .documents import DocumentText
 from .sentences import Span, split_sentences
-
-DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
-"""A text; or its sentences (or segments, see `list_unit`); or its segments' sentences."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Scripts that put no white space after these marks; the others end a clause only before some.
@@ -61,6 +60,7 @@ class SegmentedDocument:
         sentence_tokens: Tokens of each sentence, each counted once, int64 (N,): of the whole
             sentence, also where `max_segments` leaves a part of it out.
         omission: What was left out by `max_segments`; None when nothing was.
+        fields: What features read beside the text, by name.
     """
 
     text: str
@@ -72,6 +72,7 @@ class SegmentedDocument:
     sentence_segments: Tensor
     sentence_tokens: Tensor
     omission: Omission | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sentences(self) -> list[str]:
@@ -83,7 +84,7 @@ class SegmentedDocument:
 class _Unit:
     """A sentence, or a piece of one that is longer than a segment: tokens [first, last).
 
-    An empty segment of the caller is a unit without tokens of the sentence -1.
+    A segment without any text holds one unit, without tokens and of the sentence -1.
     """
 
     sentence: int
@@ -185,21 +186,19 @@ class Segmenter:
             return_token_type_ids=False,
             verbose=False,
         )
-        found = [self._without_specials(ids) for ids in encoded["input_ids"]]
+        # Special tokens become unknown ones: Unigram vocabularies spell "<s>" with its own piece.
+        unknown = self.tokenizer.unk_token_id
+        found = []
+        for ids in encoded["input_ids"]:
+            if unknown is not None and not self._not_in_text.isdisjoint(ids):
+                ids = [unknown if token in self._not_in_text else token for token in ids]
+            found.append(ids)
         return list(zip(found, encoded["offset_mapping"], strict=True))
 
-    def _without_specials(self, ids: list[int]) -> list[int]:
-        """Special tokens as unknown ones: Unigram vocabularies spell "<s>" with its own piece."""
-        unknown = self.tokenizer.unk_token_id
-        if unknown is None or self._not_in_text.isdisjoint(ids):
-            return ids
-        return [unknown if token in self._not_in_text else token for token in ids]
-
     def _sentences(self, document: DocumentText) -> tuple[str, list[Span], list[tuple[int, int]]]:
-        """A document's text, its sentence spans, and where the caller's segments begin.
+        """A document's text, its sentence spans, and the caller's segments, if there are any.
 
-        The latter as first sentence and character of each segment; an empty one has the first
-        sentence of the segment after it.
+        Of each segment the number of its first sentence and of its first character.
         """
         if isinstance(document, str):
             return document, split_sentences(document), []
@@ -235,7 +234,16 @@ class Segmenter:
         whole_counts = [0] * len(spans)
         for unit in units:
             whole_counts[unit.sentence] += unit.last - unit.first
-        segments = self._fill(_with_empty_segments(units, forced, len(spans), len(text)), forced)
+        segments: list[list[_Unit]] = []
+        position = 0
+        for number, (_, character) in enumerate(forced or [(0, 0)]):
+            following = forced[number + 1][0] if number + 1 < len(forced) else len(spans)
+            end = bisect_left(units, following, position, key=lambda unit: unit.sentence)
+            place = min(character, len(text))
+            segments += self._fill(units[position:end], overlap=not forced) or [
+                [_Unit(-1, 0, 0, (place, place))]
+            ]
+            position = end
         omission = None
         if self.max_segments is not None and len(segments) > self.max_segments:
             kept = _choose_segments(len(segments), self.max_segments, self.max_segments_policy)
@@ -253,20 +261,18 @@ class Segmenter:
             input_ids += self.prefix_ids
             sentence_index += [-1] * len(self.prefix_ids)
             for unit in segment:
-                if unit.sentence < 0:
-                    continue
-                if unit.sentence not in new_index:
+                if unit.sentence >= 0 and unit.sentence not in new_index:
                     new_index[unit.sentence] = len(new_index)
                     sentence_segments.append(number)
                 input_ids += ids[unit.first : unit.last]
-                sentence_index += [new_index[unit.sentence]] * (unit.last - unit.first)
+                sentence_index += [new_index.get(unit.sentence, -1)] * (unit.last - unit.first)
             input_ids += self.suffix_ids
             sentence_index += [-1] * len(self.suffix_ids)
             lengths.append(len(input_ids) - before)
         return SegmentedDocument(
             text=text,
             sentence_spans=[spans[sentence] for sentence in new_index],
-            segment_spans=[(s[0].span[0], s[-1].span[1]) if s else (0, 0) for s in segments],
+            segment_spans=[(s[0].span[0], s[-1].span[1]) for s in segments],
             input_ids=torch.tensor(input_ids, dtype=torch.int32),
             segment_lengths=torch.tensor(lengths, dtype=torch.int64),
             sentence_index=torch.tensor(sentence_index, dtype=torch.int32),
@@ -328,21 +334,14 @@ class Segmenter:
                 between_characters = cut
         return between_words or between_characters or full
 
-    def _fill(self, units: list[_Unit], forced: list[tuple[int, int]]) -> list[list[_Unit]]:
+    def _fill(self, units: list[_Unit], overlap: bool) -> list[list[_Unit]]:
         """Units into segments, greedily and in order."""
-        begins = {-1, *(sentence for sentence, _ in forced)}
-        segments: list[list[_Unit]] = [[]]
+        segments: list[list[_Unit]] = []
         used = 0
-        for position, unit in enumerate(units):
+        for unit in units:
             size = unit.last - unit.first
-            own = unit.sentence in begins and (
-                unit.sentence < 0 or position == 0 or units[position - 1].sentence != unit.sentence
-            )
-            if segments[-1] and own:
-                segments.append([])
-                used = 0
-            elif segments[-1] and used + size > self.room:
-                repeated = [] if forced else self._repeat(segments[-1], unit)
+            if not segments or used + size > self.room:
+                repeated = self._repeat(segments[-1], unit) if segments and overlap else []
                 segments.append(repeated)
                 used = sum(other.last - other.first for other in repeated)
             segments[-1].append(unit)
@@ -364,23 +363,6 @@ class Segmenter:
                 break
             repeated.insert(0, unit)
         return repeated
-
-
-def _with_empty_segments(
-    units: list[_Unit], forced: list[tuple[int, int]], sentences: int, characters: int
-) -> list[_Unit]:
-    """The units of a document and, in their places, one for each empty segment of the caller."""
-    nexts = [sentence for sentence, _ in forced[1:]] + [sentences]
-    empty = [
-        (sentence, min(position, characters))
-        for (sentence, position), following in zip(forced, nexts, strict=bool(forced))
-        if sentence == following
-    ]
-    if not empty:
-        return units
-    both = [_Unit(-1, 0, 0, (position, position)) for _, position in empty] + units
-    places = [(sentence, 0) for sentence, _ in empty] + [(unit.sentence, 1) for unit in units]
-    return [both[index] for index in sorted(range(len(both)), key=places.__getitem__)]
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

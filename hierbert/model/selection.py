@@ -10,8 +10,7 @@ Invariant: a selection never costs more than its limit, with one exception that 
 import heapq
 import math
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,38 +20,33 @@ SUMMARY_ORDERS = ("document", "score")
 _LEAST_COMPARED = 4
 _MOST_COMPARED = 1024
 
-# Scripts written without spaces between words, as (first, last) code points in ascending order.
-# Korean is absent on purpose: it is written with spaces.
-_UNSPACED_RANGES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x2FDF),  # Han radicals
-    (0x3005, 0x3007),  # Han iteration mark and zero
-    (0x3021, 0x3029),  # Hangzhou numerals
-    (0x3040, 0x312F),  # Hiragana, Katakana, Bopomofo
-    (0x31A0, 0x31BF),  # Bopomofo, extended
-    (0x31F0, 0x31FF),  # Katakana, extended
-    (0x3400, 0x4DBF),  # Han, extension A
-    (0x4E00, 0x9FFF),  # Han
-    (0xA9E0, 0xA9FF),  # Burmese, extended
-    (0xAA60, 0xAA7F),  # Burmese, extended
-    (0xF900, 0xFAFF),  # Han, compatibility
-    (0xFF66, 0xFF9F),  # Katakana, half width
-    (0x1AFF0, 0x1B16F),  # Kana, supplements
-    (0x20000, 0x3FFFF),  # Han, extensions B and later
-)
-_UNSPACED_STARTS = tuple(first for first, _ in _UNSPACED_RANGES)
+# Scripts written without spaces between words; Korean is written with spaces.
 _UNSPACED = re.compile(
-    "[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _UNSPACED_RANGES) + "]"
+    "["
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f"  # Burmese
+    "\u1780-\u17ff"  # Khmer
+    "\u2e80-\u2fdf"  # Han radicals
+    "\u3005-\u3007"  # Han iteration mark and zero
+    "\u3021-\u3029"  # Hangzhou numerals
+    "\u3040-\u312f"  # Hiragana, Katakana, Bopomofo
+    "\u31a0-\u31bf"  # Bopomofo, extended
+    "\u31f0-\u31ff"  # Katakana, extended
+    "\u3400-\u4dbf"  # Han, extension A
+    "\u4e00-\u9fff"  # Han
+    "\ua9e0-\ua9ff"  # Burmese, extended
+    "\uaa60-\uaa7f"  # Burmese, extended
+    "\uf900-\ufaff"  # Han, compatibility
+    "\uff66-\uff9f"  # Katakana, half width
+    "\U0001aff0-\U0001b16f"  # Kana, supplements
+    "\U00020000-\U0003ffff"  # Han, extensions B and later
+    "]"
 )
 
 
 def is_unspaced(character: str) -> bool:
     """Whether a character is of a script without spaces: Chinese, Japanese, Thai, Lao, ..."""
-    code = ord(character)
-    position = bisect_right(_UNSPACED_STARTS, code) - 1
-    return position >= 0 and code <= _UNSPACED_RANGES[position][1]
+    return _UNSPACED.match(character) is not None
 
 
 def count_words(text: str) -> int:
@@ -124,22 +118,16 @@ class Budget:
         return int(getattr(self, f"max_{self.unit}"))
 
 
-def sentence_costs(
-    texts: Sequence[str], budget: Budget, token_counts: Sequence[int] | None = None
-) -> list[int]:
-    """What each sentence takes from a budget.
+def sentence_costs(texts: Sequence[str], budget: Budget, token_counts: Sequence[int]) -> list[int]:
+    """What each sentence takes from a budget, at least 1.
+
+    In characters a sentence costs one more than its length, for the character that joins it to the
+    next.
 
     Args:
         texts: The document's sentences.
         budget: Only its unit matters here.
-        token_counts: The number of tokens of each sentence; needed for ``max_tokens`` only.
-
-    Returns:
-        One cost per sentence, at least 1. In characters a sentence costs one more than its
-        length, for the character that joins it to the next.
-
-    Raises:
-        ValueError: Tokens are to be counted and `token_counts` is missing or of another length.
+        token_counts: The number of tokens of each sentence.
     """
     if budget.unit == "sentences":
         return [1] * len(texts)
@@ -147,13 +135,7 @@ def sentence_costs(
         return [len(text) + 1 for text in texts]
     if budget.unit == "words":
         return [max(1, count_words(text)) for text in texts]
-    if token_counts is None or len(token_counts) != len(texts):
-        got = "none" if token_counts is None else str(len(token_counts))
-        raise ValueError(
-            f"a budget of max_tokens needs one token count per sentence: "
-            f"{len(texts)} sentences, token counts: {got}"
-        )
-    return [max(1, int(count)) for count in token_counts]
+    return [max(1, count) for count in token_counts]
 
 
 class SimilarityToSelected(Protocol):
@@ -163,13 +145,7 @@ class SimilarityToSelected(Protocol):
         """Note that a sentence was selected."""
 
     def nearest(self, indices: Sequence[int], first: int) -> Sequence[float]:
-        """The greatest cosine of each given sentence to the selected ones, a finite number.
-
-        Args:
-            indices: At least one sentence.
-            first: How many of the selected ones, in the order of selection, to leave out; fewer
-                than there are.
-        """
+        """The greatest cosine of each sentence to the selected ones but for the `first`."""
 
 
 def select_sentences(
@@ -179,7 +155,7 @@ def select_sentences(
     *,
     order: str = "document",
     redundancy: float = 0.0,
-    similarity: Callable[[], SimilarityToSelected] | None = None,
+    similarity: SimilarityToSelected | None = None,
     selectable: Sequence[bool] | None = None,
 ) -> list[int]:
     """Select sentences greedily by score until the budget is spent.
@@ -194,25 +170,20 @@ def select_sentences(
     the greatest score of the document's selectable sentences (all 0 when they are equal), and
     similarity is the greatest cosine to a selected sentence, negative ones counting as 0.
 
-    Time is that of sorting without `redundancy`. With it, only sentences that come to the top are
-    compared with the selected ones: at worst all of them (equal scores), in practice some times
-    as many as are selected.
-
     Args:
         scores: One finite score per sentence, greater is better.
         costs: What each sentence takes from the budget, from `sentence_costs`.
         limit: What may be spent, from `Budget.limit`.
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
-        similarity: Makes what compares sentences with selected ones, anew for this selection
-            (`hierbert.model.decoding.Cosines` of sentence vectors); needed with `redundancy`.
+        similarity: Of no selection before; without it `redundancy` has no effect.
         selectable: Which sentences may be selected; all when None.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.
 
     Raises:
-        ValueError: A length or a value is not allowed, or a score is not finite.
+        ValueError: There is not one cost for each score, or a score is not finite.
     """
     values = [float(score) for score in scores]
     for index, value in enumerate(values):
@@ -220,81 +191,56 @@ def select_sentences(
             raise ValueError(f"score of sentence {index} is {value}: scores must be finite")
     if len(costs) != len(values):
         raise ValueError(f"{len(values)} scores, but {len(costs)} costs")
-    if any(cost < 0 for cost in costs):
-        raise ValueError(f"a cost is {min(costs)}: costs must be at least 0")
-    if limit < 1:
-        raise ValueError(f"limit={limit} is not allowed: at least 1")
-    if redundancy > 0 and similarity is None:
-        raise ValueError(f"redundancy={redundancy!r} needs similarity, which is missing")
-    if selectable is not None and len(selectable) != len(values):
-        raise ValueError(f"{len(values)} scores, but selectable for {len(selectable)} sentences")
-
-    candidates = [i for i in range(len(values)) if selectable is None or selectable[i]]
-    candidates.sort(key=lambda index: -values[index])  # stable: ties stay in document order
-    if not candidates:
+    worth = {
+        index: value
+        for index, value in enumerate(values)
+        if selectable is None or selectable[index]
+    }
+    if not worth:
         return []
-    if min(costs[index] for index in candidates) > limit:
-        return [candidates[0]]
-    if similarity is None or redundancy == 0:
-        selected = _by_score(candidates, costs, limit)
-    else:
-        selected = _by_marginal_relevance(
-            candidates, values, costs, limit, redundancy, similarity()
-        )
+    if min(costs[index] for index in worth) > limit:
+        return [max(worth, key=worth.__getitem__)]
+    if similarity is not None:
+        lowest = min(worth.values())
+        spread = (max(worth.values()) - lowest) or 1.0
+        worth = {i: (1 - redundancy) * (value - lowest) / spread for i, value in worth.items()}
+    selected = _by_worth(worth, costs, limit, redundancy, similarity)
     return sorted(selected) if order == "document" else selected
 
 
-def _by_score(candidates: list[int], costs: Sequence[int], limit: int) -> list[int]:
-    cheapest = min(costs[index] for index in candidates)
-    selected: list[int] = []
-    left = limit
-    for index in candidates:
-        if left < cheapest:
-            break
-        if costs[index] <= left:
-            selected.append(index)
-            left -= costs[index]
-    return selected
-
-
-def _by_marginal_relevance(
-    candidates: list[int],
-    values: list[float],
+def _by_worth(
+    worth: dict[int, float],
     costs: Sequence[int],
     limit: int,
     redundancy: float,
-    similarity: SimilarityToSelected,
+    similarity: SimilarityToSelected | None,
 ) -> list[int]:
-    """Greedy selection by marginal relevance that compares no more sentences than it must.
+    """Greedy selection, less `redundancy` times similarity, with as few comparisons as it can.
 
     What a sentence is worth only falls while others are selected, so that its last known worth
     is an upper bound (lazy greedy, Minoux 1978): the one on top of a heap is the best of all as
     soon as its worth is up to date. Those that come to the top out of date are compared with
     the selected ones together, twice as many each time until one can be selected.
     """
-    lowest = min(values[index] for index in candidates)
-    spread = max(values[index] for index in candidates) - lowest
-    worth = {
-        index: (1 - redundancy) * (values[index] - lowest) / spread if spread > 0 else 0.0
-        for index in candidates
-    }
-    closeness = dict.fromkeys(candidates, 0.0)
-    compared = dict.fromkeys(candidates, 0)  # with how many of the selected, the first ones
-    heap = [(-worth[index], index) for index in candidates]
+    closeness = dict.fromkeys(worth, 0.0)
+    compared = dict.fromkeys(worth, 0)  # with how many of the selected, the first ones
+    heap = [(-value, index) for index, value in worth.items()]
     heapq.heapify(heap)
+    cheapest = min(costs[index] for index in worth)
     selected: list[int] = []
     left = limit
     together = _LEAST_COMPARED
-    while heap:
+    while heap and left >= cheapest:
         best = heap[0][1]
         if costs[best] > left:
             heapq.heappop(heap)  # what does not fit now never will: the budget only shrinks
-        elif compared[best] == len(selected):
+        elif similarity is None or compared[best] == len(selected):
             heapq.heappop(heap)
             selected.append(best)
-            similarity.select(best)
             left -= costs[best]
-            together = _LEAST_COMPARED
+            if similarity is not None:
+                similarity.select(best)
+                together = _LEAST_COMPARED
         else:
             stale: dict[int, list[int]] = {}
             for _ in range(min(together, len(heap))):
@@ -303,23 +249,11 @@ def _by_marginal_relevance(
                     stale.setdefault(compared[index], []).append(index)
             for known, indices in stale.items():
                 if known < len(selected):
-                    _compare(indices, known, similarity, closeness)
+                    nearest = similarity.nearest(indices, known)
+                    for index, value in zip(indices, nearest, strict=True):
+                        closeness[index] = max(closeness[index], value)
                 for index in indices:
                     compared[index] = len(selected)
-                    value = worth[index] - redundancy * closeness[index]
-                    heapq.heappush(heap, (-value, index))
+                    heapq.heappush(heap, (redundancy * closeness[index] - worth[index], index))
             together = min(2 * together, _MOST_COMPARED)
     return selected
-
-
-def _compare(
-    indices: list[int], first: int, similarity: SimilarityToSelected, closeness: dict[int, float]
-) -> None:
-    """Bring up to date how close sentences are to the nearest of the selected ones."""
-    nearest = similarity.nearest(indices, first)
-    if len(nearest) != len(indices):
-        raise ValueError(f"similarity gave {len(nearest)} values for {len(indices)} sentences")
-    for index, value in zip(indices, nearest, strict=True):
-        if math.isnan(value):
-            raise ValueError(f"similarity of sentence {index} to selected ones is not a number")
-        closeness[index] = max(closeness[index], float(value))

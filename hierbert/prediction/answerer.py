@@ -8,20 +8,19 @@ are held.
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from hierbert.data.document import Text
 from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag_setting
 from hierbert.log import log
+from hierbert.model.documents import Document, DocumentLike
 from hierbert.prediction.answer_files import to_row
 from hierbert.prediction.predictions import Prediction
+from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.units import InputRow, Result
-
-Ask = Callable[[Iterable[Text]], Iterator[Prediction]]
-"""Asks a model something of documents: `HierBert.predict` with its other arguments given."""
 
 _WORD = "a"
 # When so many documents could not be answered and none could, it is not the documents.
@@ -86,12 +85,15 @@ class Answerer:
     """Answers rows.
 
     Args:
-        ask: Asks the model.
+        predictor: The model.
+        question: What is asked of every document: arguments of `HierBert.predict`.
         skip: Whether a document that cannot be answered is passed over; else it stops the job.
     """
 
-    def __init__(self, ask: Ask, skip: bool = False) -> None:
-        self._ask = ask
+    def __init__(
+        self, predictor: HierBertPredictor, question: dict[str, Any], skip: bool = False
+    ) -> None:
+        self._predictor, self._question = predictor, question
         self._skip = skip
         self._answered = self._failed = 0
         self._told = False
@@ -125,7 +127,10 @@ class Answerer:
         if self._mistake is not None:
             raise self._mistake
 
-    def _texts(self) -> Iterator[Text]:
+    def _ask(self, documents: Iterable[DocumentLike]) -> Iterator[Prediction]:
+        return self._predictor.predict(documents, **self._question)
+
+    def _texts(self) -> Iterator[DocumentLike]:
         try:
             for row in self._rows:
                 self._waiting.append(row)
@@ -213,8 +218,9 @@ class Answerer:
 
     def _answers_a_word(self) -> bool:
         """When not even a word is answered any more, the document is not what failed."""
+        word = Document(_WORD, dict.fromkeys(self._predictor.processor.fields))
         try:
-            list(self._ask([_WORD]))
+            list(self._ask([word]))
         except Exception as error:
             if not _is_of_a_document(error):
                 raise

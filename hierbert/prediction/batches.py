@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from hierbert.model.documents import Document, DocumentLike
 from hierbert.model.processing_hierbert import HierBertProcessor, batches_by_tokens
-from hierbert.model.segmentation import DocumentText, SegmentedDocument
+from hierbert.model.segmentation import SegmentedDocument
 
 _DOCUMENTS_PER_CALL = 32
 _CHARACTERS_PER_CALL = 200_000
@@ -18,7 +19,7 @@ _CALLS_AHEAD = 2
 
 
 def segmented_batches(
-    processor: HierBertProcessor, texts: Iterable[DocumentText], batch_tokens: int
+    processor: HierBertProcessor, texts: Iterable[DocumentLike], batch_tokens: int
 ) -> Iterator[list[SegmentedDocument]]:
     """Segment documents and put them into batches by tokens, as they are needed.
 
@@ -34,7 +35,7 @@ def segmented_batches(
 
 
 def _segmented(
-    processor: HierBertProcessor, texts: Iterable[DocumentText]
+    processor: HierBertProcessor, texts: Iterable[DocumentLike]
 ) -> Iterator[SegmentedDocument]:
     """Segmented documents, prepared by a worker while the encoder works on those before.
 
@@ -54,9 +55,9 @@ def _segmented(
             worker.shutdown(wait=True, cancel_futures=True)
 
 
-def _calls(texts: Iterable[DocumentText]) -> Iterator[list[DocumentText]]:
+def _calls(texts: Iterable[DocumentLike]) -> Iterator[list[DocumentLike]]:
     """Texts in parts that are worth a call of the tokenizer."""
-    waiting: list[DocumentText] = []
+    waiting: list[DocumentLike] = []
     characters = 0
     for text in texts:
         characters += _characters(text)
@@ -68,5 +69,7 @@ def _calls(texts: Iterable[DocumentText]) -> Iterator[list[DocumentText]]:
         yield waiting
 
 
-def _characters(part: DocumentText) -> int:
+def _characters(part: DocumentLike) -> int:
+    if isinstance(part, Document):
+        return _characters(part.text)
     return len(part) if isinstance(part, str) else sum(map(_characters, part))

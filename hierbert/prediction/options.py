@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hierbert.data.columns import FIELDS, Columns
 from hierbert.errors import ConfigError, flag_setting
-from hierbert.model.selection import SUMMARY_BUDGETS as BUDGETS
 from hierbert.prediction.answer_files import FORMATS, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
+    from hierbert.prediction.predictor import HierBert
     from hierbert.vectors.cache import CacheOptions
 
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
@@ -22,7 +23,16 @@ _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
-    *("model", "input", "input_format", "encoding", "text_column", "id_column", "on_error"),
+    *(
+        "model",
+        "input",
+        "input_format",
+        "encoding",
+        "text_column",
+        "id_column",
+        "column",
+        "on_error",
+    ),
     *("check", "output", "output_format", "resume", "overwrite", "device", "batch_tokens"),
     *("tokens_per_forward", "compile", "cache_dir", "cache_limit_gib", "engine", *RAY),
 }
@@ -86,6 +96,23 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
     return OutputFolder(path, options.output_format or "jsonl", options.rows_per_shard)
 
 
+def columns_of(options: argparse.Namespace) -> Columns:
+    """Which column of the input holds what.
+
+    Raises:
+        ConfigError: --column names none, or a field that has a flag of its own.
+    """
+    fields = {}
+    for given in options.column:
+        name, equals, column = given.partition("=")
+        if not (name and equals and column) or name in ("text", "id", *FIELDS):
+            raise ConfigError(
+                f"--column {given} is not allowed: FIELD=NAME, of a field that features read"
+            )
+        fields[name] = column
+    return Columns(options.text_column, options.id_column, fields)
+
+
 def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
     """Where vectors are kept; None keeps none.
 
@@ -103,27 +130,59 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
     return CacheOptions(options.cache_dir, dtype, options.cache_limit_gib)
 
 
-def refuse_idle_flags(options: argparse.Namespace, tasks: Sequence[str]) -> None:
-    """A flag that would change nothing is a misunderstanding.
+def check_for_model(
+    options: argparse.Namespace, tasks: Sequence[str], fields: Sequence[str]
+) -> None:
+    """Refuse flags that would change nothing with a model, and columns that it needs.
+
+    Args:
+        options: The options.
+        tasks: That it is asked.
+        fields: That its features read.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: There is such a flag, or a field without a column.
     """
-    needs = dict.fromkeys((*BUDGETS, "order", "redundancy"), "summarize")
+    columns = columns_of(options).fields
+    for name in [*columns, *fields]:
+        if name not in fields:
+            raise ConfigError(f"--column {name}={columns[name]}: no feature of the model reads it")
+        if name not in columns:
+            raise ConfigError(f"the model reads the field {name}: give --column {name}=NAME")
+    from hierbert.model.heads import HEADS
+
+    needs = {name: head.verb for head in HEADS.values() for name in head.settings}
     needs["segment_vectors"] = "embed"
     for name, task in needs.items():
-        if getattr(options, name) not in (None, False) and task not in tasks:
+        if getattr(options, name, None) not in (None, False) and task not in tasks:
             raise ConfigError(
                 f"{flag_setting(name)} is for the task {task}; the tasks here are "
                 f"{', '.join(tasks)}"
             )
 
 
-def asked_tasks(asked: str | None, possible: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The tasks of --task; None where it was not given."""
+def settings_of_heads(options: argparse.Namespace) -> dict[str, Any]:
+    """What is set for the heads that answer, by the names of `Head.settings`."""
+    from hierbert.model.heads import HEADS
+
+    names = [name for head in HEADS.values() for name in head.settings]
+    return {name: getattr(options, name, None) for name in names}
+
+
+def asked_tasks(options: argparse.Namespace, predictor: "HierBert") -> tuple[str, ...]:
+    """The tasks that the model is asked.
+
+    Raises:
+        ConfigError: --task names none.
+        ModelError: The model has no head for it.
+    """
+    asked = options.task
     if asked == "all":
-        return possible
-    return None if asked is None else (asked,)
+        return predictor.tasks
+    try:
+        return predictor.check_tasks(None if asked is None else (asked,))
+    except ConfigError as error:
+        raise ConfigError(f"--task {asked}: {error}, all") from error
 
 
 def settings_of(

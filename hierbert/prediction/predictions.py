@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hierbert.model.decoding import SummarySentence
 from hierbert.model.segmentation import Omission
+from hierbert.model.summarization_head import SummarySentence
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ is set by the batch, not by how many documents there are.
 import contextlib
 import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 import torch
@@ -23,14 +23,14 @@ from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_yo
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
-from hierbert.model.answering import Answered, answer_batch
-from hierbert.model.configuration_hierbert import NO_HEADS
-from hierbert.model.decoding import SummaryRule
-from hierbert.model.heads import HEADS
+from hierbert.model.answering import answer_batch, answer_fields, not_finite
+from hierbert.model.configuration_hierbert import fields_of_heads
+from hierbert.model.documents import DocumentLike, Texts
+from hierbert.model.heads import HEADS, Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.model.segmentation import DocumentText, SegmentedDocument
-from hierbert.model.selection import Budget
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.summarization_head import SummaryRule
 from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.predictions import Prediction
 from hierbert.tasks.evaluation import answer_documents, score_answers
@@ -208,7 +208,7 @@ class HierBert(PushToHubMixin):
                 near = did_you_mean(setting, known)
                 raise ConfigError(f"{setting} is no setting of a model{near}")
         model, processor = build_from_encoder(
-            name, revision, f"encoder {name}", {**NO_HEADS, **settings}
+            name, revision, f"encoder {name}", {**fields_of_heads([]), **settings}
         )
         made = cls(model.to(find_device(device)), processor)
         made.settings = {"model.encoder": name, "model.encoder_revision": revision}
@@ -220,7 +220,7 @@ class HierBert(PushToHubMixin):
         """What this model can be asked: of "classify", "summarize", "embed", and other heads'."""
         return (*(head.verb for head in self.model.heads.values()), _EMBED)
 
-    def classify(self, texts: str | Iterable[DocumentText]) -> list[Prediction]:
+    def classify(self, texts: Texts) -> list[Prediction]:
         """Labels and probabilities.
 
         Args:
@@ -236,7 +236,7 @@ class HierBert(PushToHubMixin):
 
     def summarize(
         self,
-        texts: str | Iterable[DocumentText],
+        texts: Texts,
         *,
         max_words: int | None = None,
         max_sentences: int | None = None,
@@ -265,18 +265,22 @@ class HierBert(PushToHubMixin):
             ConfigError: More than one budget, or a value that is not allowed.
             ModelError: The model has no summarization head.
         """
-        budget = {
+        given = {
             "max_words": max_words,
             "max_sentences": max_sentences,
             "max_tokens": max_tokens,
             "max_characters": max_characters,
             "ratio": ratio,
+            "order": order,
+            "redundancy": redundancy,
         }
-        rule = self.summary_rule(budget, order, redundancy)
-        return list(self.predict(texts, ("summarize",), rule))
+        return list(self.predict(texts, ("summarize",), given))
 
     def embed(
-        self, texts: str | Iterable[DocumentText], *, segment_vectors: bool = False
+        self,
+        texts: Texts,
+        *,
+        segment_vectors: bool = False,
     ) -> list[Prediction]:
         """Document vectors, and segment vectors where asked for.
 
@@ -303,26 +307,19 @@ class HierBert(PushToHubMixin):
             redundancy: 0 to 1.
 
         Returns:
-            The rule.
+            What `predict` takes as its rule.
 
         Raises:
             ConfigError: A value is not allowed.
         """
-        limits = {name: value for name, value in (budget or {}).items() if value is not None}
-        given = {"order": order, "redundancy": redundancy}
-        changes: dict[str, Any] = {name: own for name, own in given.items() if own is not None}
-        try:
-            if limits:
-                changes["budget"] = Budget(**limits)
-            return replace(SummaryRule.from_config(self.model.config), **changes)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        given = {**(budget or {}), "order": order, "redundancy": redundancy}
+        return self._options(["summarization"], given)["summarization"]
 
     def predict(
         self,
-        texts: str | Iterable[DocumentText],
+        texts: Texts,
         tasks: Sequence[str] | None = None,
-        rule: Any = None,
+        rule: "SummaryRule | Mapping[str, Any] | None" = None,
         segment_vectors: bool = False,
     ) -> Iterator[Prediction]:
         """Stream predictions; each document is encoded once for all tasks.
@@ -330,23 +327,48 @@ class HierBert(PushToHubMixin):
         Args:
             texts: As for `classify`; read as they are needed, so they may have no end.
             tasks: Of "classify", "summarize", "embed"; None for all the model's heads.
-            rule: How to answer, such as a `SummaryRule`, for the head that takes such options;
-                None for the model's own way.
+            rule: How to answer, where the model's own way is not wanted: values by the names of
+                `Head.settings`, such as ``{"max_words": 50}``, or a `SummaryRule`.
             segment_vectors: Whether "embed" gives those too.
 
         Yields:
             One prediction for each document, in order.
 
         Raises:
-            ConfigError: There is no such task.
-            DataError: A document is neither a string nor a list of strings.
+            ConfigError: There is no such task, or a value is not allowed.
+            DataError: A document is neither a string nor a list of strings, or lacks a field.
             ModelError: The model has no head for a task, or gives no finite numbers.
             RunError: The device has too little memory for a batch.
         """
         asked = self.check_tasks(tasks)
-        documents = document_texts(texts)
+        documents = document_texts(texts, self.processor.fields)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
-        return self._predictions(documents, heads, rule, _EMBED in asked, segment_vectors)
+        if isinstance(rule, SummaryRule):
+            options: dict[str, Any] = {"summarization": rule}
+        else:
+            options = self._options(heads, rule or {})
+        return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
+
+    def _options(self, heads: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+        """How heads answer: each takes what it knows of the values given.
+
+        Raises:
+            ConfigError: A value is not allowed, or no head knows it.
+        """
+        known = [name for head in heads for name in HEADS[head].settings]
+        for name, value in given.items():
+            if value is not None and name not in known:
+                raise ConfigError(
+                    f"{name} is nothing that can be set here{did_you_mean(name, known)}"
+                )
+        options = {}
+        for head in heads:
+            own = {name: value for name, value in given.items() if name in HEADS[head].settings}
+            try:
+                options[head] = HEADS[head].options(self.model.config, own)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
+        return options
 
     def evaluate(
         self,
@@ -357,6 +379,7 @@ class HierBert(PushToHubMixin):
         summary_column: str | None = "summary",
         id_column: str | None = None,
         encoding: str = "utf-8",
+        columns: Mapping[str, str | None] | None = None,
     ) -> dict[str, float]:
         """Score the model's answers.
 
@@ -368,6 +391,8 @@ class HierBert(PushToHubMixin):
             summary_column: Of the reference summaries, where it summarizes; None leaves them out.
             id_column: Of the ids; None takes a column ``id``, else makes ids.
             encoding: Of text files.
+            columns: Of other fields that the model's tasks and features read, by the field's name,
+                which is also the default; of a task's field None leaves the task out.
 
         Returns:
             Each metric by its name, 0 to 1; losses and errors are 0 and above.
@@ -376,13 +401,18 @@ class HierBert(PushToHubMixin):
             DataError: A column is missing, a label is unknown, or nothing can be scored.
             RunError: The device has too little memory.
         """
-        given = {"label": label_column, "summary": summary_column}
         self.check_tasks(None)
-        tasks = tasks_of_model(self.model.config)
-        tasks = [task for task in tasks if task.column is None or given[task.column] is not None]
-        targets = {task.column: given[task.column] for task in tasks if task.column is not None}
-        columns = Columns(text_column, id=id_column, **targets)
-        examples = load_examples(documents, columns, role="documents", encoding=encoding)
+        own = {"label": label_column, "summary": summary_column, **(columns or {})}
+        tasks = [
+            task
+            for task in tasks_of_model(self.model.config)
+            if task.field is None or own.get(task.field, task.field) is not None
+        ]
+        read = [task.field for task in tasks if task.field] + [*self.processor.fields]
+        fields = {name: own.get(name) or name for name in read}
+        examples = load_examples(
+            documents, Columns(text_column, id_column, fields), role="documents", encoding=encoding
+        )
         if not any(task.encode(example) is not None for task in tasks for example in examples):
             raise DataError(
                 "no document has a label or a summary to score by; name their column with "
@@ -419,16 +449,16 @@ class HierBert(PushToHubMixin):
 
     def _predictions(
         self,
-        documents: Iterator[DocumentText],
+        documents: Iterator[DocumentLike],
         heads: list[str],
-        rule: Any,
+        options: Mapping[str, Any],
         embed: bool,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
         with self._reading():
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
                 for one in self._answer(batch, heads):
-                    fields = one.fields(self.model, rule)
+                    fields = answer_fields(self.model, one, options)
                     if embed:
                         fields["document_vector"] = one.document_vector.tolist()
                     if embed and segment_vectors:
@@ -464,11 +494,8 @@ class HierBert(PushToHubMixin):
                 f"{self.model.device} has too little memory for {tokens:,} "
                 "tokens; lower tokens_per_forward, or batch_tokens"
             ) from error
-        if not all(one.all_finite for one in answered):
-            raise ModelError(
-                f"this model does not give finite numbers in {self.model.dtype}; "
-                "its weights are broken, or it needs dtype float32"
-            )
+        if problem := not_finite(self.model, answered):
+            raise ModelError(problem)
         self.tokens_read += tokens
         return answered
 

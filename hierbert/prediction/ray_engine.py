@@ -485,7 +485,7 @@ class UnitAnswerer:
         if folder_fingerprint(answering.model) != answering.fingerprint:
             raise ModelError(f"model {answering.model} is another one on one of the machines")
         predictor = HierBertPredictor.from_pretrained(answering.model, **answering.options)
-        return Answerer(partial(predictor.predict, **answering.question), answering.skip)
+        return Answerer(predictor, answering.question, answering.skip)
 
     def begin(self) -> list[tuple[int, int]]:
         """Load the model; no unit is done by it."""

@@ -6,11 +6,9 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from functools import partial
 from itertools import chain
 from typing import Any
 
-from hierbert.data.columns import Columns
 from hierbert.errors import ConfigError, RunError, flag_setting
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import Progress, log
@@ -18,13 +16,14 @@ from hierbert.prediction.answer_files import StandardOutput, output_format
 from hierbert.prediction.answerer import Answerer
 from hierbert.prediction.job import Footer, Job, done_units, write_units
 from hierbert.prediction.options import (
-    BUDGETS,
     PROBED,
     asked_tasks,
     cache_options,
+    check_for_model,
+    columns_of,
     find_target,
-    refuse_idle_flags,
     settings_of,
+    settings_of_heads,
 )
 from hierbert.prediction.output_folder import COUNTS, Manifest, State
 from hierbert.prediction.predictor import HierBertPredictor
@@ -68,7 +67,7 @@ class Run:
         # Every process must see the input.
         self.inputs = Inputs.find(
             options.input,
-            Columns(text=options.text_column, id=options.id_column),
+            columns_of(options),
             options.encoding,
             options.input_format,
             keep_broken=self.skip,
@@ -107,15 +106,15 @@ class Run:
                 stack.enter_context(self.ray.session())
             checks = self._check_rows() if self.options.check and not complete else None
             predictor, probed = self._load()
-            tasks = predictor.check_tasks(asked_tasks(self.options.task, predictor.tasks))
-            refuse_idle_flags(self.options, tasks)
-            budget = {name: getattr(self.options, name) for name in BUDGETS}
+            tasks = asked_tasks(self.options, predictor)
+            check_for_model(self.options, tasks, predictor.processor.fields)
             question = {
                 "tasks": tasks,
-                "rule": predictor.summary_rule(budget, self.options.order, self.options.redundancy),
+                "rule": settings_of_heads(self.options),
                 "segment_vectors": self.options.segment_vectors,
             }
-            answerer = Answerer(partial(predictor.predict, **question), self.skip)
+            predictor.predict((), **question)  # refuses what is not allowed, before it is begun
+            answerer = Answerer(predictor, question, self.skip)
             if self.target is None:
                 return self._print(answerer, predictor, checks)
             if self.ray is not None:

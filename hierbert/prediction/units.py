@@ -20,6 +20,7 @@ from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import RunError
 from hierbert.log import Progress, log
+from hierbert.model.documents import Document
 
 # UTF-8 bytes of texts.
 _LARGEST, _LARGEST_ON_CPU, _SMALLEST = 1_000_000, 100_000, 50_000
@@ -43,7 +44,7 @@ class InputRow(NamedTuple):
 
     location: str
     id: str | None
-    text: Text | None
+    text: Text | Document | None
     broken: str | None
     fingerprint: str
     size: int
@@ -194,10 +195,13 @@ def to_row(item: Example | BrokenRow) -> InputRow:
     """A row with its fingerprint."""
     if isinstance(item, BrokenRow):
         return broken_row(item.location, item.id, item.reason)
-    text = item.text if isinstance(item.text, str) else json.dumps(item.text)
+    document = Document(item.text, item.fields) if item.fields else item.text
+    # Of a text alone as it was before there were fields, so that jobs under way go on.
+    read = [item.text, item.fields] if item.fields else item.text
+    text = read if isinstance(read, str) else json.dumps(read, default=str)
     content = text.encode("utf-8", "surrogatepass")
     fingerprint = _fingerprint(item.id, content)
-    return InputRow(item.location, item.id, item.text, None, fingerprint, len(content))
+    return InputRow(item.location, item.id, document, None, fingerprint, len(content))
 
 
 def broken_row(location: str, document_id: str | None, why: str) -> InputRow:

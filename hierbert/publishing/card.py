@@ -7,7 +7,6 @@ again without a change changes nothing.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +36,21 @@ _MOST_LABELS = 100
 _LONGEST_CELL = 60
 
 
-@dataclass(frozen=True)
-class CardSource:
-    """What a card is made of.
+def render_card(
+    repo: str,
+    config: HierBertConfig,
+    parameters: int,
+    run: Run | None = None,
+    license: str | None = None,
+) -> str:
+    """The card as Markdown with its metadata in front and a newline at its end.
 
-    Attributes:
+    Args:
         repo: Name of the repository, user/name.
         config: The model's configuration.
         parameters: Number of the model's weights.
         run: The run that trained it; None when nothing is known of it.
         license: Identifier of the licence; None when it is not known.
-    """
-
-    repo: str
-    config: HierBertConfig
-    parameters: int
-    run: Run | None = None
-    license: str | None = None
-
-
-def render_card(source: CardSource) -> str:
-    """The card as Markdown with its metadata in front and a newline at its end.
 
     Raises:
         jinja2.TemplateError: The results lack an inner part that every run writes; other wrong
@@ -71,16 +64,17 @@ def render_card(source: CardSource) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"fmt": format, "cell": cell, "fenced": fenced, "percent": _percent}
-    facts = _facts(source)
+    facts = _facts(repo, config, run, license) | {"parameters": parameters}
     for task in facts["tasks"]:
         template = environment.get_template(task["template"])
         task["words"] = template.make_module({**facts, "task": task})
     return environment.get_template("card.md.jinja").render(facts)
 
 
-def _facts(source: CardSource) -> dict[str, Any]:
-    """All that the templates word, by the names that they have for it."""
-    config, run = source.config, source.run
+def _facts(
+    repo: str, config: HierBertConfig, run: Run | None, license: str | None
+) -> dict[str, Any]:
+    """What the templates word, by the names that they have for it."""
     settings, known = (run.config, run.results) if run is not None else (None, None)
     results = {"scores": {}, **dict.fromkeys(optional_results()), **(known or {})}
     tasks = [task.card(config, results) for task in tasks_of_model(config)]
@@ -91,18 +85,17 @@ def _facts(source: CardSource) -> dict[str, Any]:
         pipeline_tag=next((task["hub_task"] for task in tasks if task["hub_task"]), None),
         tags=["hierbert", "long-documents", "hierarchical-transformers"]
         + [tag for task in tasks for tag in task["tags"]],
-        license=source.license,
+        license=license,
         base_model=base_model(config, run),
         datasets=[corpus] if corpus else None,
         metrics=sorted({result.metric_type for result in evaluated}) or None,
-        model_name=source.repo.split("/")[1] if evaluated else None,
+        model_name=repo.split("/")[1] if evaluated else None,
         eval_results=evaluated or None,
     )
     return {
-        "repo": source.repo,
+        "repo": repo,
         "config": config,
-        "parameters": source.parameters,
-        "license": source.license,
+        "license": license,
         "metadata": metadata.to_yaml(line_break="\n"),
         "encoder": encoder_name(config, run),
         "base_model": base_model(config, run),

@@ -1,17 +1,17 @@
-"""What a model folder uploads: which files, how large, and the checks before anything is sent.
+"""What a model folder uploads, and the checks before anything is sent.
 
 Only files that are known to belong to a checkpoint are taken; all others are named and left out.
 Invariant: nothing that unpickles is ever published, and what is published loads.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from hierbert.errors import ModelError, error_text
 from hierbert.loading.model import check_folder, load_model
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.saving import completed_files
 from hierbert.publishing.runs import Run, public_settings
 from hierbert.settings import dump_config
@@ -30,25 +30,8 @@ _PICKLED_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
-@dataclass(frozen=True)
-class Upload:
-    """All files but the card.
-
-    Attributes:
-        contents: By path in the repository, sorted: the bytes, or the file that holds them.
-        left_out: Names of what lies in the folder and stays there.
-    """
-
-    contents: dict[str, bytes | Path]
-    left_out: list[str]
-
-
-def plan_upload(folder: Path, run: Run | None) -> Upload:
-    """Check a model folder and list what it uploads.
-
-    Args:
-        folder: Of a saved model.
-        run: The run that trained it, for its settings and results; None leaves them out.
+def load_whole(folder: Path) -> HierBertForDocuments:
+    """The model of a folder that can be published.
 
     Raises:
         ModelError: It is no model folder, holds a pickle, or cannot be loaded.
@@ -63,28 +46,36 @@ def plan_upload(folder: Path, run: Run | None) -> Upload:
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(f"{folder} is not complete: tokenizer.json is missing")
     # What a stranger would meet is met here first: missing weights, damaged files.
-    load_model(folder, device="cpu")
-    contents: dict[str, bytes | Path] = {}
+    model, _, _ = load_model(folder, device="cpu")
+    return model
+
+
+def files_of(folder: Path, run: Run | None) -> dict[str, bytes | Path]:
+    """What a model folder uploads beside the card.
+
+    Args:
+        folder: Of a saved model.
+        run: The run that trained it, for its settings and results; None leaves them out.
+
+    Returns:
+        By path in the repository, sorted: the bytes, or the file that holds them.
+    """
     weights = _WHOLE if (folder / "model.safetensors").is_file() else _WEIGHTS
-    left_out = []
-    for path in sorted(folder.iterdir()):
-        name = path.name
-        if path.is_file() and (name in _TOKENIZER | _LEGAL or weights.fullmatch(name)):
-            contents[name] = path
-        else:
-            left_out.append(name)
-    contents.update(completed_files(folder))
+    found: dict[str, bytes | Path] = {
+        path.name: path
+        for path in folder.iterdir()
+        if path.is_file() and (path.name in _TOKENIZER | _LEGAL or weights.fullmatch(path.name))
+    }
+    found |= completed_files(folder)
     if run is not None and run.config is not None:
-        contents["config.resolved.yaml"] = card_bytes(dump_config(public_settings(run.config)))
+        found["config.resolved.yaml"] = card_bytes(dump_config(public_settings(run.config)))
     if run is not None and run.results is not None:
-        contents[_RESULTS] = run.folder / _RESULTS
-    return Upload(
-        dict(sorted(contents.items())), [name for name in left_out if name not in contents]
-    )
+        found[_RESULTS] = run.folder / _RESULTS
+    return dict(sorted(found.items()))
 
 
 def card_bytes(text: str) -> bytes:
-    """A card as UTF-8; what cannot be written so, such as half a pair, becomes an escape."""
+    """Text as UTF-8; what cannot be written so, such as half a pair, becomes an escape."""
     return text.encode("utf-8", "backslashreplace")
 
 

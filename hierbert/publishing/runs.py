@@ -3,6 +3,7 @@
 Invariant: what is published of the settings names files, never the folders of a machine.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from hierbert.files import read_json
 from hierbert.hub_names import is_hub_id
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.saving import FOLDER_MARK, last_part
+from hierbert.model.saving import last_part
 from hierbert.scoring.baselines import LABEL_BASELINES
 from hierbert.settings import load_config
 
-_NEEDED = {
+_NEEDED: dict[str, type] = {
     **{"split": str, "scores": dict},
     **dict.fromkeys(("documents", "epochs", "steps", "best_step"), int),
 }
+_WORDS = {str: "a text", dict: "an object", int: "a whole number", float: "a number"}
 _OPTIONAL = (
     *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
@@ -42,35 +44,35 @@ class Run:
     results: dict[str, Any] | None
 
 
-def find_run(model: Path, folder: Path | None = None) -> Run | None:
+def find_run(model: Path, config: HierBertConfig, folder: Path | None = None) -> Run | None:
     """The run of a model folder; None where neither its settings nor its results are there.
 
     Args:
         model: The model folder.
+        config: The model's configuration, which remembers its encoder wherever it is read.
         folder: The run's folder; None looks beside the model, where training leaves them.
 
     Raises:
         ModelError: A named folder holds neither, or `results.json` is damaged.
     """
     place = model.absolute().parent if folder is None else folder
-    config, results = None, None
-    settings, path = place / "config.resolved.yaml", place / "results.json"
-    if settings.is_file():
+    settings, results = None, None
+    resolved, path = place / "config.resolved.yaml", place / "results.json"
+    if resolved.is_file():
         try:
-            config = load_config(RunConfig, settings)
+            settings = load_config(RunConfig, resolved)
         except ConfigError as error:
-            log.warning(f"{settings} is passed over: {error}")
-    if config is not None and _was_folder(model):
-        encoder = f"{FOLDER_MARK}{last_part(config.model.encoder)}"
-        config = replace(config, model=replace(config.model, encoder=encoder))
+            log.warning(f"{resolved} is passed over: {error}")
+    if settings is not None and (encoder := config.encoder_config._name_or_path):
+        settings = replace(settings, model=replace(settings.model, encoder=encoder))
     if path.is_file():
         results = read_json(path, ModelError)
         _check_results(results, path)
-    if config is None and results is None:
+    if settings is None and results is None:
         if folder is not None:
             raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")
         return None
-    return Run(place, config, results)
+    return Run(place, settings, results)
 
 
 def optional_results() -> list[str]:
@@ -85,17 +87,22 @@ def _check_results(results: dict[str, Any], path: Path) -> None:
             f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder "
             "with --run, or move that file"
         )
-    parts = dict.fromkeys((key for key in optional_results() if results.get(key) is not None), dict)
-    for key, kind in (_NEEDED | parts).items():
-        _check_kind(results[key], kind, path, key)
-    for key, score in results["scores"].items():
-        _check_kind(score, int | float, path, f"scores.{key}")
+    there = [key for key in optional_results() if results.get(key) is not None]
+    _check_kinds(results, _NEEDED | dict.fromkeys(there, dict), path)
+    _check_kinds(results["scores"], dict.fromkeys(results["scores"], float), path, "scores.")
 
 
-def _check_kind(value: object, kind: Any, path: Path, name: str) -> None:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        words = {str: "a text", dict: "an object", int: "a whole number"}.get(kind, "a number")
-        raise ModelError(f"{path} is damaged: {name}={value!r:.60} is not allowed; it is {words}")
+def _check_kinds(
+    values: dict[str, Any], kinds: Mapping[str, type], path: Path, before: str = ""
+) -> None:
+    for name, kind in kinds.items():
+        value = values[name]
+        is_kind = isinstance(value, int | float if kind is float else kind)
+        if not is_kind or isinstance(value, bool):
+            raise ModelError(
+                f"{path} is damaged: {before}{name}={value!r:.60} is not allowed; it is "
+                f"{_WORDS[kind]}"
+            )
 
 
 def public_settings(config: RunConfig) -> RunConfig:
@@ -106,7 +113,11 @@ def public_settings(config: RunConfig) -> RunConfig:
         config,
         data=replace(data, **public),
         run_dir=last_part(config.run_dir),
-        model=replace(config.model, encoder=_public_encoder(config.model.encoder)),
+        model=replace(
+            config.model,
+            encoder=_public_model(config.model.encoder),
+            start_from=config.model.start_from and _public_model(config.model.start_from),
+        ),
         training=replace(config.training, cache_dir=None),
         # The page says itself where it is; pushed by either command it reads the same.
         publish=PublishConfig(),
@@ -138,8 +149,8 @@ def dataset_id(spec: str | list[str] | None) -> str | None:
 
 
 def encoder_name(config: HierBertConfig, run: Run | None) -> str:
-    """The segment encoder's name, as the run or the checkpoint has it; "" where it is unknown."""
-    return _public_encoder(_encoder(config, run))
+    """The segment encoder's name, as the checkpoint or the run has it; "" where it is unknown."""
+    return _public_model(_encoder(config, run))
 
 
 def base_model(config: HierBertConfig, run: Run | None) -> str | None:
@@ -149,12 +160,11 @@ def base_model(config: HierBertConfig, run: Run | None) -> str | None:
 
 
 def _encoder(config: HierBertConfig, run: Run | None) -> str:
-    if run is not None and run.config is not None:
-        return run.config.model.encoder
-    return str(config.encoder_config._name_or_path or "")
+    known = run.config.model.encoder if run is not None and run.config is not None else ""
+    return config.encoder_config._name_or_path or known
 
 
-def _public_encoder(name: str) -> str:
+def _public_model(name: str) -> str:
     return name if is_hub_id(name) else last_part(name)
 
 
@@ -164,14 +174,3 @@ def _public(spec: Any) -> Any:
     if spec is None or spec.startswith(("hub://", "package://")) or dataset_id(spec):
         return spec
     return last_part(spec)
-
-
-def _was_folder(model: Path) -> bool:
-    """Whether the configuration of a model remembers that its encoder was a folder."""
-    try:
-        found = read_json(model / "config.json", ModelError).get("text_config")
-    # What is wrong with it is told where the model itself is checked.
-    except ModelError:
-        return False
-    name = found.get("_name_or_path") if isinstance(found, dict) else None
-    return isinstance(name, str) and name.startswith(FOLDER_MARK)

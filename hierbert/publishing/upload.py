@@ -17,12 +17,12 @@ from huggingface_hub import (
     constants,
     get_token,
 )
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 
 from hierbert.errors import HierBertError, HubError, error_text
 from hierbert.log import log
 from hierbert.publishing.card_merge import merge_cards
-from hierbert.publishing.files import CARD, Upload, card_bytes, is_replaced
+from hierbert.publishing.files import CARD, card_bytes, is_replaced
 
 _MAIN = "main"
 _SAME = "nothing has changed"
@@ -55,6 +55,21 @@ class Request:
     license: str | None = None
     card: Path | None = None
     overwrite_card: bool = False
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is sent for a request.
+
+    Attributes:
+        files: All files but the card, as `files_of` gives them.
+        card: As rendered, or as its author wrote it.
+        left_out: Names of what lies in the model's folder and stays there.
+    """
+
+    files: dict[str, bytes | Path]
+    card: str
+    left_out: list[str]
 
 
 class Unreachable(HubError):
@@ -91,13 +106,12 @@ def check_token() -> str:
         raise _explained(error, "the token", token) from error
 
 
-def push(upload: Upload, card: str, request: Request) -> None:
+def push(upload: Upload, request: Request) -> None:
     """Make a repository hold the model of an upload and no other, and its card; say what changed.
 
     Args:
-        upload: All files but the card.
-        card: The card as rendered, or as its author wrote it.
-        request: Where they go.
+        upload: What is sent.
+        request: Where it goes.
 
     Raises:
         HubError: The token is missing or refused, the Hub cannot be reached, the repository is
@@ -111,7 +125,7 @@ def push(upload: Upload, card: str, request: Request) -> None:
         there, old = _blobs(before), None
         if CARD in there and not request.overwrite_card and request.card is None:
             old = Path(api.hf_hub_download(repo, CARD, revision=before.sha)).read_bytes()
-        contents = {**upload.contents, CARD: _merged(card, old, request.license)}
+        contents = {**upload.files, CARD: _merged(upload.card, old, request.license)}
         gone = [path for path in sorted(there) if path not in contents and is_replaced(path)]
         if gone:
             log.info(f"deleted there, for it would be read beside the new model: {', '.join(gone)}")
@@ -147,22 +161,15 @@ def _blobs(info: ModelInfo) -> dict[str, str | None]:
 
 def _open_repository(api: HfApi, request: Request) -> ModelInfo:
     """The newest commit of the branch; the repository and the branch are made where missing."""
-    asked = {"revision": request.branch, "files_metadata": True}
-    try:
-        info = api.model_info(request.repo)
-    except RepositoryNotFoundError:
-        api.create_repo(request.repo, private=request.private, exist_ok=True)
-        info = api.model_info(request.repo)
-    if request.private and not info.private:
+    api.create_repo(request.repo, private=request.private, exist_ok=True)
+    if request.private and not api.model_info(request.repo).private:
         raise HubError(
             f"{request.repo} is public, and a private page was asked for: make it private on the "
             "Hub first, or push without asking for private"
         )
-    try:
-        return api.model_info(request.repo, **asked)
-    except RevisionNotFoundError:
+    if request.branch != _MAIN:
         api.create_branch(request.repo, branch=request.branch, exist_ok=True)
-        return api.model_info(request.repo, **asked)
+    return api.model_info(request.repo, revision=request.branch, files_metadata=True)
 
 
 def _merged(card: str, old: bytes | None, license: str | None) -> bytes:

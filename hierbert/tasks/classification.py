@@ -13,11 +13,10 @@ from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import ConfigError, DataError
-from hierbert.model.answering import Answered
+from hierbert.errors import DataError
+from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.decoding import regression_values
-from hierbert.model.heads import MISSING_LABEL
+from hierbert.model.heads import Answered
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
@@ -48,7 +47,7 @@ class Classification(Task):
     """
 
     name = "classification"
-    column = "label"
+    field = "label"
 
     def __init__(self, label_map: LabelMap) -> None:
         self.label_map = label_map
@@ -69,16 +68,10 @@ class Classification(Task):
 
     @classmethod
     @override
-    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification | None":
-        """There are labels where `data.label_column` is set."""
+    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification":
         data = config.data
-        if data.label_column is None:
-            if data.label_separator is not None:
-                raise ConfigError("data.label_separator is set, but data.label_column is not")
-            return None
-        return cls(
-            LabelMap.learn(train, data.label_type, data.label_separator, field=data.label_column)
-        )
+        column = data.fields["label"]
+        return cls(LabelMap.learn(train, data.label_type, data.label_separator, field=column))
 
     @classmethod
     @override
@@ -93,7 +86,6 @@ class Classification(Task):
         regression = self.problem_type == "regression"
         names = self.label_map.names or ["value"]
         values: dict[str, Any] = {
-            "classification": True,
             "classification_loss_weight": config.training.classification_loss_weight,
             "decision_threshold": config.model.decision_threshold,
             "class_weights": None,
@@ -144,7 +136,7 @@ class Classification(Task):
 
     @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        unlabelled = sum(example.label is None for example in examples)
+        unlabelled = sum(example.fields["label"] is None for example in examples)
         return f"{unlabelled:,} without a label" if unlabelled else None
 
     @override

@@ -98,7 +98,7 @@ class LabelMap:
                 f"{_LABEL_TYPE}: {problem_type!r} is not one of auto, {', '.join(PROBLEM_TYPES)}"
             )
         everything = list(examples)
-        labelled = [example for example in everything if example.label is not None]
+        labelled = [example for example in everything if example.fields["label"] is not None]
         if not labelled:
             start = f", from {everything[0].location} on" if everything else ""
             raise DataError(f"no document has a label in column {field!r}{start}")
@@ -111,7 +111,7 @@ class LabelMap:
         if kind == "list" and problem_type != "multi_label":
             raise DataError(
                 f"{labelled[0].location}: column {field!r} holds the list "
-                f"{quote(labelled[0].label)}, which {problem_type} does not allow; "
+                f"{quote(labelled[0].fields['label'])}, which {problem_type} does not allow; "
                 f"set {_LABEL_TYPE} to multi_label"
             )
         learned = cls([], problem_type, separator, field=field)
@@ -141,7 +141,7 @@ class LabelMap:
             DataError: A label that is not among `names`, a list where one label is allowed, a
                 value that is no finite 32-bit number for regression.
         """
-        if example.label is None:
+        if example.fields["label"] is None:
             return None
         if self.problem_type == "regression":
             return self._number(example)
@@ -157,7 +157,7 @@ class LabelMap:
         return numbers[0] if self.problem_type == "single_label" else sorted(set(numbers))
 
     def _names_of(self, example: Example) -> list[str]:
-        label = example.label
+        label = example.fields["label"]
         if isinstance(label, list):
             if self.problem_type != "multi_label":
                 raise DataError(
@@ -172,7 +172,7 @@ class LabelMap:
         return [name for name in map(_label_name, labels) if name]
 
     def _number(self, example: Example) -> float:
-        label = example.label
+        label = example.fields["label"]
         try:
             value = math.nan if isinstance(label, bool | list) else float(label)
         except (ValueError, OverflowError):
@@ -204,16 +204,16 @@ def _common_kind(examples: list[Example], field: str) -> str:
     kinds: dict[str, Example] = {}
     inner_kinds: dict[str, Example] = {}
     for example in examples:
-        kinds.setdefault(type_name(example.label), example)
-        for label in example.label if isinstance(example.label, list) else []:
+        kinds.setdefault(type_name(example.fields["label"]), example)
+        for label in example.fields["label"] if isinstance(example.fields["label"], list) else []:
             inner_kinds.setdefault(type_name(label), example)
     for found, inside in ((kinds, ""), (inner_kinds, " in its list")):
         if len(found) > 1:
             (kind_a, a), (kind_b, b) = list(found.items())[:2]
             raise DataError(
-                f"column {field!r} mixes types: {a.location} has {quote(a.label)} "
-                f"({kind_a}{inside}), {b.location} has {quote(b.label)} ({kind_b}{inside}); "
-                "all labels must be of one type"
+                f"column {field!r} mixes types: {a.location} has {quote(a.fields['label'])} "
+                f"({kind_a}{inside}), {b.location} has {quote(b.fields['label'])} "
+                f"({kind_b}{inside}); all labels must be of one type"
             )
     return "list" if "a list" in kinds else "scalar"
 
@@ -223,7 +223,11 @@ def _refuse_fractions(examples: list[Example], field: str) -> None:
     fraction = None
     for example in examples:
         try:
-            value = math.nan if isinstance(example.label, bool) else float(example.label)
+            value = (
+                math.nan
+                if isinstance(example.fields["label"], bool)
+                else float(example.fields["label"])
+            )
         except (ValueError, OverflowError):
             return
         if not math.isfinite(value):
@@ -233,7 +237,7 @@ def _refuse_fractions(examples: list[Example], field: str) -> None:
     if fraction is not None:
         raise DataError(
             f"{fraction.location}: column {field!r} holds numbers with fractions, such as "
-            f"{quote(fraction.label)}; set {_LABEL_TYPE} to regression, or to "
+            f"{quote(fraction.fields['label'])}; set {_LABEL_TYPE} to regression, or to "
             "single_label if they are names of classes"
         )
 

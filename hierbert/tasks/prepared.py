@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hierbert.data.document import Example
 from hierbert.log import Progress
+from hierbert.model.documents import Document
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 
@@ -66,7 +67,7 @@ def prepare_documents(
             task.encode(example)
     segmented: list[SegmentedDocument] = []
     with Progress(len(examples), description) as bar:
-        for document in processor.segment_each(example.text for example in examples):
+        for document in processor.segment_each(_document(one, processor) for one in examples):
             segmented.append(document)
             bar.advance()
     made = {task.name: task.prepare(examples, segmented, cache, description) for task in tasks}
@@ -76,6 +77,11 @@ def prepare_documents(
         )
         for place, (example, document) in enumerate(zip(examples, segmented, strict=True))
     ]
+
+
+def _document(example: Example, processor: HierBertProcessor) -> Document:
+    """What the model reads of an example, which may hold what it has to answer too."""
+    return Document(example.text, {name: example.fields[name] for name in processor.fields})
 
 
 def collate_targets(

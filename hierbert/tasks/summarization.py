@@ -19,11 +19,11 @@ from hierbert.data.document import Example
 from hierbert.errors import DataError
 from hierbert.files import write_json
 from hierbert.log import Progress
-from hierbert.model.answering import Answered
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.decoding import SummaryRule, summary_text
+from hierbert.model.heads import Answered
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection import sentence_costs
+from hierbert.model.summarization_head import SummaryRule, summary_text
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of
@@ -73,7 +73,7 @@ class Summarization(Task):
     """
 
     name = "summarization"
-    column = "summary"
+    field = "summary"
     auto_metric = "rouge1"
 
     def __init__(self, sentence_labels: str = "graded") -> None:
@@ -81,15 +81,11 @@ class Summarization(Task):
 
     @classmethod
     @override
-    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Summarization | None":
-        """There are summaries where `data.summary_column` is set."""
-        column = config.data.summary_column
-        if column is None:
-            return None
-        if not any(example.summary for example in train):
+    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Summarization":
+        if not any(example.fields["summary"] for example in train):
             raise DataError(
-                f"data.train: column {column!r} holds no summary in any of {len(train):,} "
-                f"documents, from {train[0].location} on"
+                f"data.train: column {config.data.summary_column!r} holds no summary in any of "
+                f"{len(train):,} documents, from {train[0].location} on"
             )
         return cls(config.training.sentence_labels)
 
@@ -102,7 +98,6 @@ class Summarization(Task):
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         budget, limit = config.summary.limit
         return {
-            "summarization": True,
             "summarization_loss_weight": config.training.summarization_loss_weight,
             "listwise_loss_weight": config.training.listwise_loss_weight,
             "summary_budget": budget,
@@ -114,7 +109,7 @@ class Summarization(Task):
 
     @override
     def encode(self, example: Example) -> Any:
-        return example.summary
+        return example.fields["summary"]
 
     @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
@@ -122,7 +117,7 @@ class Summarization(Task):
 
     @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        without = sum(example.summary is None for example in examples)
+        without = sum(example.fields["summary"] is None for example in examples)
         return f"{without:,} without a summary" if without else None
 
     @override
@@ -137,7 +132,7 @@ class Summarization(Task):
         kind = self.sentence_labels
         digest = hashlib.sha256(f"{kind} {_LABELS_VERSION}".encode())
         for document, example in zip(segmented, examples, strict=True):
-            parts = (document.text, repr(document.sentence_spans), repr(example.summary))
+            parts = (document.text, repr(document.sentence_spans), repr(example.fields["summary"]))
             digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
         path = cache / f"sentence-labels-{digest.hexdigest()[:32]}.json" if cache else None
         labels: list[list[float] | None] = []
@@ -149,14 +144,16 @@ class Summarization(Task):
         if not labels:
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
-                    labels.append(_sentence_labels(document, example.summary, kind))
+                    labels.append(_sentence_labels(document, example.fields["summary"], kind))
                     bar.advance()
             if path is not None:
                 # A cache that cannot be written costs time in the next run, and nothing else.
                 with contextlib.suppress(OSError):
                     write_json(path, labels)
         return [
-            None if example.summary is None or own is None else SummaryTarget(example.summary, own)
+            None
+            if example.fields["summary"] is None or own is None
+            else SummaryTarget(example.fields["summary"], own)
             for example, own in zip(examples, labels, strict=True)
         ]
 

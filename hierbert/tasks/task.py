@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor
 
+import hierbert.model.modeling_hierbert  # noqa: F401 (it registers the heads of this package)
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import ModelError
-from hierbert.model.answering import Answered
+from hierbert.errors import ConfigError, ModelError
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.heads import HEADS
+from hierbert.model.heads import HEADS, Answered
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.metric import shown_metrics
 
@@ -52,13 +52,14 @@ class Task:
 
     Attributes:
         name: Of the task and of its head.
-        column: Where the targets of documents are: "label" or "summary", which is a field of
-            `Columns` and of `Example`; None where they are made of the text.
+        field: Of an `Example` that holds its targets: "label", "summary", or one that
+            `data.columns` names; None where they are made of the text. A run has the task where
+            its settings name the field's column.
         auto_metric: Name of the metric that chooses checkpoints unless another is asked for.
     """
 
     name: ClassVar[str]
-    column: ClassVar[Literal["label", "summary"] | None] = None
+    field: ClassVar[str | None] = None
     auto_metric: str
 
     @property
@@ -74,14 +75,11 @@ class Task:
     # --- From settings and documents to what is learnt.
 
     @classmethod
-    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Task | None":
+    def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Task":
         """The task of a run, from all settings and the training documents.
 
-        Returns:
-            None where the settings do not ask for it.
-
         Raises:
-            ConfigError: Settings do not go together or with the documents.
+            ConfigError: Settings do not go with the documents.
             DataError: The documents have nothing to learn it from.
         """
         raise NotImplementedError
@@ -94,9 +92,10 @@ class Task:
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         """Fields of `HierBertConfig` that its head and its answers need.
 
-        `head_settings` and `features` of several tasks are joined.
+        `head_settings` and `features` of several tasks are joined; a head, and a feature that it
+        reads, need an entry there only for settings of their own.
         """
-        raise NotImplementedError
+        return {}
 
     def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
         """Whether a trained model's head answers this question, so that its weights go on.
@@ -238,9 +237,20 @@ def register_task(task: _Kind) -> _Kind:
 
 
 def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
-    """The tasks that a run's settings ask for; raises as `Task.learn`."""
-    learned = [task.learn(config, train) for task in _known().values()]
-    return [task for task in learned if task is not None]
+    """The tasks that a run's settings ask for.
+
+    Raises:
+        ConfigError: There is none, or as `Task.learn`.
+        DataError: As `Task.learn`.
+    """
+    read = config.data.fields
+    asked = [task for task in _known().values() if task.field is None or task.field in read]
+    if not asked:
+        raise ConfigError(
+            f"nothing to learn: no task that is known here reads {', '.join(read)}; import the "
+            "module that registers it first"
+        )
+    return [task.learn(config, train) for task in asked]
 
 
 def tasks_of_model(config: HierBertConfig) -> list[Task]:

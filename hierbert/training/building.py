@@ -13,7 +13,9 @@ from hierbert.errors import ConfigError, ModelError
 from hierbert.loading.building import build_from_encoder, inner_message
 from hierbert.loading.model import load_model
 from hierbert.log import log
-from hierbert.model.configuration_hierbert import NO_HEADS, HierBertConfig
+from hierbert.model.configuration_hierbert import HierBertConfig, fields_of_heads
+from hierbert.model.features import FEATURES
+from hierbert.model.heads import HEADS
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.tasks.task import Task
@@ -44,11 +46,13 @@ def build_model(
         ConfigError: Settings do not go with the encoder or the model to start from.
         ModelError: There is no such encoder or model, or it is not whole.
     """
-    own = dict(NO_HEADS)
+    names = [task.name for task in tasks]
+    own = fields_of_heads(names)
+    read = {feature for name in names for feature in HEADS[name].reads if feature in FEATURES}
+    own["features"] = {name: {} for name in sorted(read)} or None
     for task in tasks:
         asked = task.model_settings(config, train)
-        joined = {name: (own[name] or {}) | asked[name] for name in _JOINED if name in asked}
-        own |= asked | joined
+        own |= asked | {n: (own[n] or {}) | asked[n] for n in _JOINED if n in asked}
     settings, place = config.model, "the model that was given"
     if trained is None and settings.start_from is not None:
         place = f"model.start_from={settings.start_from}"
@@ -61,6 +65,12 @@ def build_model(
         model, processor = build_from_encoder(*where, {**_document_settings(config), **own})
     else:
         model, processor = _continue(config, tasks, own, place, *trained)
+    for name in processor.fields:
+        if name not in config.data.fields:
+            raise ConfigError(
+                f"a feature of the model reads the field {name!r}; set data.columns.{name} to the "
+                "column that holds it"
+            )
     encoder = model.hierbert.segment_encoder
     training = config.training
     if training.freeze_encoder or training.trained_encoder_layers is not None:

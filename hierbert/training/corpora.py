@@ -30,7 +30,7 @@ def load_corpora(
         DataError: A file cannot be read, or a label is unknown.
     """
     data = config.data
-    columns = Columns(data.text_column, data.label_column, data.summary_column, data.id_column)
+    columns = Columns(data.text_column, data.id_column, data.fields)
 
     def load(role: str) -> list[Example] | None:
         spec = (given or {}).get(role, getattr(data, role))

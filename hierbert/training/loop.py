@@ -1,65 +1,60 @@
 """The training loop: steps over a plan of the epoch, evaluation, the best weights, checkpoints."""
 
+import gc
 import math
 import signal
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object, set_seed
 
-from hierbert.config import RunConfig
 from hierbert.data.epoch_plan import Step
 from hierbert.errors import RunError
 from hierbert.log import Progress, log
 from hierbert.model.answering import collate_inputs
 from hierbert.model.heads import HEADS
-from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.tasks.evaluation import StoppedError, answer_documents, choose_metric, score_answers
+from hierbert.tasks.evaluation import StoppedError, choose_metric, score_answers
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
 from hierbert.training.callbacks import Callback
-from hierbert.training.checkpoints import load_best, save_best, save_checkpoint
+from hierbert.training.checkpoints import Checkpoints
 from hierbert.training.nonfinite import HELP, find_nonfinite, leave_out_or_stop, not_finite
 from hierbert.training.optimization import (
     build_optimizer,
-    build_schedule,
+    set_learning_rates,
     steps_of_epoch,
     trained_weights,
 )
-from hierbert.training.resuming import RunIdentity, load_newest_checkpoint
+from hierbert.training.processes import on_first_process
+from hierbert.training.resuming import resume_run, run_identity
+from hierbert.training.run import Run
 from hierbert.training.signals import StopSignals
 from hierbert.training.state import TrainerState
 from hierbert.training.trackers import Trackers, line_text
-from hierbert.vectors.cache import VectorCache
 
 
-@dataclass
 class TrainingLoop:
-    """Trains one model, on its device and frozen as configured, on one corpus.
+    """Trains the model of a run, on its training documents.
+
+    Args:
+        run: Ready to be trained.
+        stop: Notes signals while `run` lasts.
+        callbacks: What to call.
 
     Attributes:
-        vectors: Of a frozen encoder; None encodes tokens in every step.
-        folder: The run's.
-        identity: What the run's numbers follow from.
-        stop: Signals that came.
+        seconds: Of the training steps and their evaluations, once they are over.
+        tokens: Of the documents trained on in that time, over all processes.
     """
 
-    config: RunConfig
-    accelerator: Accelerator
-    model: HierBertForDocuments
-    train: list[PreparedDocument]
-    validation: list[PreparedDocument]
-    tasks: Sequence[Task]
-    vectors: VectorCache | None
-    folder: Path
-    trackers: Trackers
-    identity: RunIdentity
-    stop: StopSignals
-    callbacks: Sequence[Callback] = ()
+    def __init__(self, run: Run, stop: StopSignals, callbacks: Sequence[Callback] = ()) -> None:
+        self._run, self.stop, self.callbacks = run, stop, callbacks
+        self.config, self.accelerator, self.model = run.config, run.accelerator, run.model
+        self.train = run.splits["train"]
+        self.sizes = [document.tokens for document in self.train]
+        self.trackers = Trackers(run.folder / "metrics.jsonl", run.accelerator)
 
     def run(self, resume: bool = False) -> TrainerState:
         """Train to the end or to the last improvement, and leave the best weights in the model.
@@ -71,30 +66,79 @@ class TrainingLoop:
             RunError: A checkpoint cannot be written or read, or the loss is not finite.
             KeyboardInterrupt: A signal came; there is a checkpoint of the step it came in.
         """
-        settings = self.config.training
-        self.optimizer = build_optimizer(self.model, settings)
-        self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
-        self.sizes = [document.tokens for document in self.train]
-        self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
-        self.state, self.superseded = self._begin_or_resume(resume)
-        total, done = self.steps_per_epoch * settings.epochs, self.state.updates
-        self.schedule = build_schedule(self.optimizer, total, settings.warmup_ratio, done)
-        tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
-        with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
-            if self.state.evaluation_due:
-                self._evaluate()
-                self._tell_of_evaluation()
-                self._save()
-            while self.state.epoch < settings.epochs and not self._is_over():
-                self._epoch(self._plan(self.state.epoch))
-        self._load_best()
-        if self.stop.received is not None:
-            # Too late to be seen in a step; the last checkpoint holds the end of training.
-            raise KeyboardInterrupt
+        # New weights and dropout follow from the seed, whatever was drawn before.
+        set_seed(self.config.seed + 1 + self.accelerator.process_index)
+        began, settings = time.monotonic(), self.config.training
+        with self.stop:
+            self._begin_or_resume(resume)
+            tokens, before = sum(self.sizes) * settings.epochs, self._tokens_done()
+            with Progress(tokens, "training", unit="tokens", initial=before) as self.bar:
+                if self.state.evaluation_due:
+                    self._evaluate()
+                    self._save()
+                while self.state.epoch < settings.epochs and not self._is_over():
+                    self._epoch(self._plan(self.state.epoch))
+            self._load_best()
+            if self.stop.received is not None:
+                # Too late to be seen in a step; the last checkpoint holds the end of training.
+                raise KeyboardInterrupt
+        self.seconds, self.tokens = time.monotonic() - began, self.bar.done - before
         return self.state
+
+    def close(self) -> None:
+        """Drop the wrapper for several processes, and then take their connection down.
+
+        Left to the end of this process, its C++ part closes the connection while it holds Python's
+        lock. Now and then a thread of gloo waits for that lock just then, and the process never
+        ends.
+        """
+        del self.wrapped, self.prepared
+        # Mixed precision put a forward of its own on the model itself.
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        self.accelerator.free_memory()
+        gc.collect()
+        processes = self.accelerator.num_processes
+        self.accelerator.end_training()
+        if processes > 1 and not torch.distributed.is_initialized():
+            # So that the next run of this program connects its processes anew.
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+    def _begin_or_resume(self, resume: bool) -> None:
+        """Be at the run's beginning, or at its newest whole checkpoint."""
+        settings, folder = self.config.training, self._run.folder
+        self.optimizer = build_optimizer(self.model, settings)
+        identity = run_identity(self._run.splits, self._run.tasks, self.model)
+        self.wrapped, self.prepared = self.accelerator.prepare(self.model, self.optimizer)
+        self.checkpoints = Checkpoints(
+            folder / "checkpoints",
+            self.model,
+            self.optimizer,
+            self.accelerator,
+            settings.keep_checkpoints,
+        )
+        found = resume_run(folder, self.checkpoints, identity) if resume else None
+        self.state = state = found or TrainerState(identity=identity.hashes)
+        self.trackers.begin(state.step if state.evaluation_due else state.step + 1)
+        if found is None:
+            on_first_process(self.accelerator, lambda: identity.save(folder))
+        self.steps_per_epoch = -(-len(self.train) // settings.documents_per_batch)
+        self._set_learning_rates()
+
+    def _set_learning_rates(self) -> None:
+        """Let the learning rates be those of the next step."""
+        settings = self.config.training
+        total = self.steps_per_epoch * settings.epochs
+        set_learning_rates(self.optimizer, self.state.updates, total, settings.warmup_ratio)
 
     def _plan(self, epoch: int) -> list[Step]:
         return steps_of_epoch(self.config, self.sizes, self.accelerator.num_processes, epoch)
+
+    def _tokens_done(self) -> int:
+        done = self.state.epoch * sum(self.sizes)
+        if self.state.step_in_epoch:
+            for step in self._plan(self.state.epoch)[: self.state.step_in_epoch]:
+                done += sum(self.sizes[i] for shares in step for share in shares for i in share)
+        return done
 
     def _epoch(self, plan: list[Step]) -> None:
         """The rest of one epoch."""
@@ -104,6 +148,7 @@ class TrainingLoop:
             self._step(step)
             self.state.step_in_epoch += 1
             self.state.step += 1
+            self._set_learning_rates()
             for callback in self.callbacks:
                 callback.on_step(self.state.step, self.figures)
             last = self.state.step_in_epoch == len(plan)
@@ -119,23 +164,11 @@ class TrainingLoop:
                 self._stop()
             if evaluated:
                 self._evaluate()
-                self._tell_of_evaluation()
             often = settings.checkpoint_every_steps
             if evaluated or last or (often and self.state.step % often == 0):
                 self._save()
             if self._is_over():
                 return
-
-    def _tell_of_evaluation(self) -> None:
-        """Call back; what a callback raises leaves a whole checkpoint of this evaluation."""
-        try:
-            given = [each.on_evaluation(self.state.step, self.evaluated) for each in self.callbacks]
-        except BaseException:
-            # Where several processes save together, the others may not come.
-            if self.accelerator.num_processes == 1:
-                self._save()
-            raise
-        self.state.ended = any(gather_object([any(given)]))
 
     def _step(self, step: Step) -> None:
         """One optimizer step: this process's documents forward and back, then all weights."""
@@ -143,7 +176,7 @@ class TrainingLoop:
         everyone = [index for shares in step for share in shares for index in share]
         counted = {
             f"documents.{task.name}": float(sum(self._counts(task, index) for index in everyone))
-            for task in self.tasks
+            for task in self._run.tasks
         }
         # A process without documents takes one that weighs nothing, so that it runs every
         # parameter and every exchange of gradients like the others.
@@ -173,20 +206,17 @@ class TrainingLoop:
         self.bar.advance(sum(self.sizes[index] for index in everyone))
         # With fp16, gradients that overflow are what its scaler is for.
         scaled = self.accelerator.scaler is not None
-        finite = all(map(math.isfinite, totals.values()))
-        if not finite or not (scaled or math.isfinite(gradient_norm)):
-            what = f"loss ({totals['loss']:g})"
-            if finite:
-                what = f"gradient (norm {gradient_norm:g})"
-            self._leave_out(own, everyone, what, counted)
+        if not all(map(math.isfinite, totals.values())):
+            self._leave_out(own, everyone, f"loss ({totals['loss']:g})", counted)
+            return
+        if not (scaled or math.isfinite(gradient_norm)):
+            self._leave_out(own, everyone, f"gradient (norm {gradient_norm:g})", counted)
             return
         self.prepared.step()
         self.prepared.zero_grad()
         self.state.nonfinite_in_a_row = 0
         if self.prepared.step_was_skipped:
             self.state.skipped_steps += 1
-        else:
-            self.schedule.step()
         for name, value in totals.items():
             self.state.losses[name] = self.state.losses.get(name, 0.0) + value
         self.state.losses_steps += 1
@@ -225,9 +255,9 @@ class TrainingLoop:
         self, documents: Sequence[PreparedDocument], hide_targets: bool
     ) -> dict[str, torch.Tensor]:
         segmented = [document.segmented for document in documents]
-        vectors = None if self.vectors is None else self.vectors.batch(segmented)
+        vectors = None if self._run.vectors is None else self._run.vectors.batch(segmented)
         batch = collate_inputs(self.model, segmented, vectors=vectors)
-        targets = collate_targets(documents, self.tasks, hide_targets)
+        targets = collate_targets(documents, self._run.tasks, hide_targets)
         batch |= {f"targets.{name}": values for name, values in targets.items()}
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
@@ -253,49 +283,55 @@ class TrainingLoop:
 
     def _evaluate(self) -> None:
         """Score the validation documents, note the figures, keep the best weights."""
+        run, state, validation = self._run, self.state, self._run.splits["validation"]
         try:
-            answers = answer_documents(
-                *(self.model, self.validation, self.accelerator, self.tasks, self.vectors),
-                "validating",
-                stop=lambda: self.stop.received is not None,
+            answers = run.answer(
+                "validation", "validating", stop=lambda: self.stop.received is not None
             )
         except StoppedError:
             self._stop()
         name = self.config.training.metric
-        scores = score_answers(answers, self.validation, self.tasks, self.model)
-        metric = choose_metric(name, scores, self.tasks)
+        scores = score_answers(answers, validation, run.tasks, self.model)
+        metric = choose_metric(name, scores, run.tasks)
         figures = {"loss": scores["loss"], **({} if name == "loss" else {"metric": metric})}
-        what = f"validation after step {self.state.step}"
-        problem = not_finite(what, figures, answers, self.validation)
-        better = problem is None and self.state.note_scores(metric, scores)
+        problem = not_finite(f"validation after step {state.step}", figures, answers, validation)
+        better = problem is None and state.note_scores(metric, scores)
         if better:
-            save_best(self.folder / "checkpoints", self.model, self.state, self.accelerator)
-        losses = {
-            name: value / max(1, self.state.losses_steps)
-            for name, value in self.state.losses.items()
-        }
+            self.checkpoints.save_best(state)
+        losses = {name: value / max(1, state.losses_steps) for name, value in state.losses.items()}
         line = {
-            "step": self.state.step,
-            "epoch": round(self.state.epoch + self.state.step_in_epoch / self.steps_per_epoch, 4),
+            "step": state.step,
+            "epoch": round(state.epoch + state.step_in_epoch / self.steps_per_epoch, 4),
             **{f"train.{name}": value for name, value in losses.items()},
-            "train.gradient_norm": self.state.gradient_norm,
-            "train.nonfinite_steps": self.state.nonfinite_steps,
+            "train.gradient_norm": state.gradient_norm,
+            "train.nonfinite_steps": state.nonfinite_steps,
             "train.learning_rate": self.optimizer.param_groups[-1]["lr"],
             **{f"validation.{name}": value for name, value in scores.items()},
             "best": better,
         }
         self.trackers.log(line)
-        self.evaluated = {**scores, "metric": metric}
         if problem is not None and self.config.training.on_nonfinite_loss == "stop":
             # The evaluation stays due: a resume tries it again, maybe with "skip".
             self._save()
             raise RunError(f"{problem}, and training.on_nonfinite_loss=skip goes on without it")
         if problem is not None:
-            self.state.evaluations_without_gain += 1
+            state.evaluations_without_gain += 1
             log.info(f"never the best: {problem}")
-        self.state.evaluation_due = False
-        self.state.losses, self.state.losses_steps = {}, 0
+        state.evaluation_due = False
+        state.losses, state.losses_steps = {}, 0
         log.info(line_text(line))
+        self._call_back({**scores, "metric": metric})
+
+    def _call_back(self, scores: dict[str, float]) -> None:
+        """Tell of an evaluation; what a callback raises leaves a whole checkpoint of it."""
+        try:
+            ends = [each.on_evaluation(self.state.step, scores) for each in self.callbacks]
+        except BaseException:
+            # Where several processes save together, the others may not come.
+            if self.accelerator.num_processes == 1:
+                self._save()
+            raise
+        self.state.ended = any(gather_object([any(ends)]))
 
     def _is_over(self) -> bool:
         patience = self.config.training.patience
@@ -304,37 +340,7 @@ class TrainingLoop:
         return patience is not None and self.state.evaluations_without_gain >= patience
 
     def _save(self) -> None:
-        save_checkpoint(
-            self.folder / "checkpoints",
-            self.model,
-            self.optimizer,
-            self.state,
-            self.accelerator,
-            self.config.training.keep_checkpoints,
-            self.superseded,
-        )
-        self.superseded = []
-
-    def _begin_or_resume(self, resume: bool) -> tuple[TrainerState, list[Path]]:
-        """Where the run is: at its beginning, or at its newest whole checkpoint; damaged ones."""
-        found: TrainerState | None = None
-        damaged: list[Path] = []
-        if resume:
-            found, damaged = load_newest_checkpoint(
-                self.folder, self.model, self.optimizer, self.accelerator, self.identity
-            )
-        state = found or TrainerState(identity=self.identity.hashes)
-        self.trackers.begin(state.step if state.evaluation_due else state.step + 1)
-        if found is None:
-            self.identity.save(self.folder, self.accelerator)
-        return state, damaged
-
-    def _tokens_done(self) -> int:
-        done = self.state.epoch * sum(self.sizes)
-        if self.state.step_in_epoch:
-            for step in self._plan(self.state.epoch)[: self.state.step_in_epoch]:
-                done += sum(self.sizes[i] for shares in step for share in shares for i in share)
-        return done
+        self.checkpoints.save(self.state)
 
     def _load_best(self) -> None:
         self.accelerator.wait_for_everyone()
@@ -344,5 +350,5 @@ class TrainingLoop:
                 "(start anew with another run_dir)"
             )
         if self.state.best_step != self.state.step:
-            load_best(self.folder / "checkpoints", self.model, self.state)
+            self.checkpoints.load_best(self.state)
         self.model.eval()

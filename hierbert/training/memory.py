@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from hierbert.config import RunConfig
+from hierbert.config import RunConfig, TrainingConfig
 from hierbert.errors import RunError, quote
 from hierbert.files import read_json, write_json
 from hierbert.loading.probing import probe_tokens_per_forward
@@ -75,18 +75,17 @@ def choose_tokens_per_forward(
 ) -> None:
     """Set the size of the segment encoder's passes; arguments as those of `bound_memory`."""
     encoder = model.hierbert.segment_encoder
-
-    def probe() -> dict[str, int]:
-        was_training = encoder.training
-        encoder.train()
-        with accelerator.autocast():
-            own = probe_tokens_per_forward(encoder, model.config.segment_tokens)
-        encoder.train(was_training)
-        return {_TOKENS_PER_FORWARD: gather_object([own])[0]}
-
     tokens = config.training.tokens_per_forward
     if tokens == "auto":
-        tokens, _ = _from_folder_or(probe, _TOKENS_PER_FORWARD, folder, accelerator)
+        tokens = _probed_before(_TOKENS_PER_FORWARD, accelerator, folder)
+        if tokens is None:
+            was_training = encoder.training
+            encoder.train()
+            with accelerator.autocast():
+                own = probe_tokens_per_forward(encoder, model.config.segment_tokens)
+            encoder.train(was_training)
+            tokens = gather_object([own])[0]
+            _keep_probed({_TOKENS_PER_FORWARD: tokens}, accelerator, folder)
         log.info(f"tokens_per_forward: {tokens:,}, by a probe when the run began")
     encoder.tokens_per_forward = tokens
 
@@ -114,36 +113,50 @@ def bound_memory(
     if settings.memory == "keep" or encoder.frozen:
         return
     sizes = largest_sizes(config, accelerator.num_processes, train)
-
-    def probe() -> dict[str, int]:
-        features = collate_features(model.features_of(), [train[0].segmented])
-        graph = measure_graph_bytes(model, accelerator, sizes.tokens_per_segment, features)
-        # Set by torchrun and accelerate launch; processes of a machine share its memory.
-        here = int(os.environ.get("LOCAL_WORLD_SIZE") or accelerator.num_processes)
-        given = settings.memory_budget_gib
-        budget = safe_budget_bytes(accelerator.device, here) if given is None else given * _GIB
-        per_pass = max(encoder.tokens_of_a_pass(accelerator.device), sizes.tokens_per_segment)
-        needed = reserved_bytes(model, accelerator.num_processes, graph, sizes, per_pass)
-        kept = min(gather_object([max(0, round(budget) - needed) // graph.per_token]))
-        log.info(
-            f"memory: of {budget / _GIB:.2f} GiB for training, {needed / _GIB:.2f} are needed in "
-            f"any case and {graph.per_token / 1024:.0f} KiB for each token whose graph is kept: "
-            f"those of {min(kept, sizes.tokens):,} of up to {sizes.tokens:,} tokens a pass; others "
-            "are computed again"
-            + ("; a lower training.tokens_per_forward needs less" if needed > budget else "")
-        )
-        return {_KEPT_TOKENS: kept, "training.graph_bytes_per_token": graph.per_token}
-
     kept = 0
     if settings.memory == "auto":
+        before = _probed_before(_KEPT_TOKENS, accelerator, folder)
         # A budget that is given may be another than before: the run had too much or too little.
-        again = settings.memory_budget_gib is not None
-        kept, known = _from_folder_or(probe, _KEPT_TOKENS, folder, accelerator, again)
-        if known:
+        if before is None or settings.memory_budget_gib is not None:
+            features = collate_features(model.features_of(), [train[0].segmented])
+            graph = measure_graph_bytes(model, accelerator, sizes.tokens_per_segment, features)
+            kept = _affordable_tokens(settings, accelerator, model, graph, sizes)
+            found = {_KEPT_TOKENS: kept, "training.graph_bytes_per_token": graph.per_token}
+            _keep_probed(found, accelerator, folder)
+        else:
+            kept = before
             log.info(f"memory: up to {kept:,} tokens a pass keep their graphs, as the run began")
     encoder.kept_tokens = kept
     if kept < sizes.tokens and accelerator.device.type == "cpu":
         keep_heap_flat(encoder.encoder)
+
+
+def _affordable_tokens(
+    settings: TrainingConfig,
+    accelerator: Accelerator,
+    model: HierBertForDocuments,
+    graph: GraphBytes,
+    sizes: LargestSizes,
+) -> int:
+    """Tokens of a step whose graphs fit the budget, on the process with least room."""
+    encoder = model.hierbert.segment_encoder
+    if settings.memory_budget_gib is None:
+        # Set by torchrun and accelerate launch; processes of a machine share its memory.
+        here = int(os.environ.get("LOCAL_WORLD_SIZE") or accelerator.num_processes)
+        budget: float = safe_budget_bytes(accelerator.device, here)
+    else:
+        budget = settings.memory_budget_gib * _GIB
+    per_pass = max(encoder.tokens_of_a_pass(accelerator.device), sizes.tokens_per_segment)
+    needed = reserved_bytes(model, accelerator.num_processes, graph, sizes, per_pass)
+    kept: int = min(gather_object([max(0, round(budget) - needed) // graph.per_token]))
+    log.info(
+        f"memory: of {budget / _GIB:.2f} GiB for training, {needed / _GIB:.2f} are needed in "
+        f"any case and {graph.per_token / 1024:.0f} KiB for each token whose graph is kept: "
+        f"those of {min(kept, sizes.tokens):,} of up to {sizes.tokens:,} tokens a pass; others "
+        "are computed again"
+        + ("; a lower training.tokens_per_forward needs less" if needed > budget else "")
+    )
+    return kept
 
 
 def largest_sizes(
@@ -351,12 +364,9 @@ def keep_heap_flat(encoder: nn.Module) -> None:
     """Give back what is free before each training pass of an encoder, where the C library is glibc.
 
     Activations of many sizes leave gaps in glibc's heap, pinned by the small results between them,
-    and the heap creeps up with the document though nothing leaks. Here the gaps are given back
-    before each pass, and the largest tensors live outside the heap. Measured on a 2-core CPU, one
-    thread (hidden 384, segments of 128 tokens, 2,048 tokens a pass, every graph computed again), a
-    step adds 410 MB to the process on 32 segments and 436 MB on 512 with 3 layers; with 2 layers
-    and glibc alone 510 MB on 32 and 1,089 MB on 256. A step of 96 segments takes 8.1 processor
-    seconds where large pages alone take 7.4.
+    and the heap creeps up with the document though nothing leaks (measured: from 510 to 1,089 MB
+    between 32 and 256 segments). Here the gaps are given back before each pass, and the largest
+    tensors live outside the heap, for about a tenth more time.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -392,23 +402,14 @@ def read_probed(folder: Path) -> dict[str, int]:
     return content
 
 
-def _from_folder_or(
-    probe: Callable[[], dict[str, int]],
-    name: str,
-    folder: Path,
-    accelerator: Accelerator,
-    again: bool = False,
-) -> tuple[int, bool]:
-    """A number that the run folder knows, or else (or again) finds by a probe; which of both."""
-    # The first process decides: others may not see its folder.
-    saved = on_first_process(accelerator, lambda: read_probed(folder).get(name))
-    if saved is not None and not again:
-        return saved, True
-    found = probe()
+def _probed_before(name: str, accelerator: Accelerator, folder: Path) -> int | None:
+    """A number that the run folder knows; the first process decides: others may not see it."""
+    return on_first_process(accelerator, lambda: read_probed(folder).get(name))
 
+
+def _keep_probed(found: Mapping[str, int], accelerator: Accelerator, folder: Path) -> None:
     def save() -> None:
         with writing(folder / PROBED):
             write_json(folder / PROBED, {**read_probed(folder), **found})
 
     on_first_process(accelerator, save)
-    return found[name], False

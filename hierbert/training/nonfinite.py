@@ -31,7 +31,7 @@ def find_nonfinite(
 
     Args:
         indices: Of the documents to try.
-        loss_of: The loss of one document by its index, with its graph.
+        loss_of: The loss of one of them, with its graph.
         weights: Those that are trained.
         precision: Makes the context that training computes in.
     """
@@ -55,17 +55,13 @@ def find_nonfinite(
 def leave_out_or_stop(
     what: str, alone: Sequence[str], everyone: Sequence[str], in_a_row: int | None
 ) -> str:
-    """What to say of a step that is left out.
+    """What to say of a step that is left out; a RunError where the run does not go on.
 
     Args:
         what: What is not finite.
-        alone: Ids of the documents that make it alone, over all processes.
+        alone: Ids of the documents that make it alone.
         everyone: Ids of all documents of the step.
-        in_a_row: How many such steps came one after the other, this one included; None where
-            one is enough.
-
-    Raises:
-        RunError: The run does not go on.
+        in_a_row: How many such steps came one after the other; None where one is enough.
     """
     who = "documents that do it alone: " if alone else "no document does it alone; they are "
     line = f"{what} is not finite; {who}{_some(alone or everyone)}"

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from hierbert.config import RunConfig, TrainingConfig
 from hierbert.data.epoch_plan import Step, plan_epoch
@@ -29,10 +28,10 @@ def steps_of_epoch(
 
 
 def build_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over all weights that are trained.
+    """AdamW over all weights that are trained; `set_learning_rates` comes before each step.
 
     It has up to four groups: encoder and rest, with decay and without (biases, norms and other
-    vectors).
+    vectors), each with its highest learning rate as "peak".
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in trained_weights(model):
@@ -41,8 +40,10 @@ def build_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.A
             rate = settings.encoder_learning_rate
         decay = settings.weight_decay if weight.dim() > 1 else 0.0
         groups.setdefault((rate, decay), []).append(weight)
-    made = [{"params": own, "lr": r, "weight_decay": d} for (r, d), own in groups.items()]
-    return torch.optim.AdamW(made)
+    return torch.optim.AdamW(
+        {"params": own, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), own in groups.items()
+    )
 
 
 def trained_weights(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
@@ -50,30 +51,21 @@ def trained_weights(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
     return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float, done: int = 0
-) -> LambdaLR:
-    """Learning rates that rise linearly from 0 and then fall linearly to 0.
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, updates: int, total: int, warmup_ratio: float
+) -> None:
+    """Let rates rise linearly from 0 to their peaks and then fall linearly to 0.
 
     Args:
-        optimizer: Its groups' rates are the peaks.
-        steps: Optimizer steps of the whole run.
+        optimizer: As `build_optimizer` makes it.
+        updates: Steps so far that changed weights.
+        total: Steps of the whole run.
         warmup_ratio: Part of them in which the rates rise.
-        done: Steps that are behind already; the rates are then what they would be after them,
-            to the last bit.
-
-    Returns:
-        The schedule, to be stepped after each optimizer step.
     """
-    warmup = round(steps * warmup_ratio)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return max(0.0, (steps - step) / max(1, steps - warmup))
-
-    schedule = LambdaLR(optimizer, factor)
-    schedule.last_epoch = done
-    for group, peak in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
-        group["lr"] = peak * factor(done)
-    return schedule
+    warmup = round(total * warmup_ratio)
+    if updates < warmup:
+        factor = (updates + 1) / (warmup + 1)
+    else:
+        factor = max(0.0, (total - updates) / max(1, total - warmup))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor

@@ -1,9 +1,9 @@
-"""What a run prints and writes at its end: results.json, tables, the model, and what it took."""
+"""What a run finds and leaves at its end: results.json, tables, the model, and what it took."""
 
 import contextlib
-import math
 import platform
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,51 +13,131 @@ import transformers
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from hierbert.errors import printable
+from hierbert.errors import RunError, printable
 from hierbert.files import write_folder_whole, write_json
-from hierbert.log import log
+from hierbert.log import format_seconds, log
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.evaluation import Answer, score_answers
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.task import Task
+from hierbert.tasks.task import Scored, Task
+from hierbert.training.loop import TrainingLoop
+from hierbert.training.nonfinite import not_finite
+from hierbert.training.processes import on_first_process
+from hierbert.training.run import Run, lengths_of
 from hierbert.training.run_folder import writing
 
 _BYTES_PER_MIB = 2**20
 
 
-def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
-    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
-    sizes = sorted(document.tokens for document in documents)
-    return {
-        "documents": len(sizes),
-        "median_tokens": sizes[len(sizes) // 2],
-        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
-        "longest_tokens": sizes[-1],
-        "tokens": sum(sizes),
+def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, Any], list[Answer]]:
+    """Calibrate on the validation documents and score the test documents, else the validation's.
+
+    Args:
+        run: Its model has the best weights.
+        loop: Has ended.
+        started: When the run began, by the monotonic clock.
+
+    Returns:
+        What results.json is to hold, and the answers that were scored.
+
+    Raises:
+        RunError: A score is not finite.
+    """
+    calibration = _calibrate(run) if run.config.training.calibrate else {}
+    split = "test" if "test" in run.splits else "validation"
+    documents, state = run.splits[split], loop.state
+    began = time.monotonic()
+    answers = run.answer(split, f"scoring {split}")
+    seconds = time.monotonic() - began
+    scores = score_answers(answers, documents, run.tasks, run.model)
+    problem = not_finite(f"scoring {split}", scores, answers, documents)
+    if problem is not None:
+        where = run.folder / "metrics.jsonl"
+        raise RunError(f"{problem} (training itself is done, see {where})")
+    work = {"encoding": run.encoding}
+    # Of a frozen encoder, these read vectors: tokens a second would mislead.
+    if run.vectors is None:
+        work["training"] = loop.tokens, loop.seconds
+        work["scoring"] = sum(one.tokens for one in documents), seconds
+    results: dict[str, Any] = {
+        "split": split,
+        "documents": len(documents),
+        "seed": run.config.seed,
+        "epochs": state.epoch,
+        "steps": state.step,
+        "best_step": state.best_step,
+        "nonfinite_steps": state.nonfinite_steps,
+        "scores": scores,
+        # Of the weights that are in the model now.
+        "validation": state.best_scores,
     }
+    took = resources(run.accelerator, work, loop.seconds)
 
-
-def log_lengths(
-    splits: Mapping[str, Sequence[PreparedDocument]], processor: HierBertProcessor
-) -> None:
-    """Say how long the documents are, and what was left out of them."""
-    for name, documents in splits.items():
-        numbers = lengths_of(documents)
-        log.info(
-            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
-            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
-            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
-        )
-        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
-        if omissions:
-            tokens = sum(omission.tokens for omission in omissions)
-            share = 100 * tokens / (tokens + numbers["tokens"])
-            log.info(
-                f"{name}: segmentation.max_segments={processor.max_segments} left out "
-                f"{tokens:,} tokens ({share:.1f} %) of {len(omissions):,} documents"
+    def complete() -> dict[str, Any]:
+        entries: dict[str, Any] = {}
+        for task in run.tasks:
+            scored = Scored(
+                documents=documents,
+                kept=[answer.kept[task.name] for answer in answers],
+                train=run.splits["train"],
+                config=run.model.config,
+                seed=run.config.seed,
+                baselines=run.config.baselines,
             )
+            entries |= task.report(scored)
+        return entries | {
+            **calibration,
+            "lengths": {name: lengths_of(own) for name, own in run.splits.items()},
+            "resources": took,
+            "seconds": round(time.monotonic() - started, 1),
+            "environment": environment(),
+        }
+
+    return results | on_first_process(run.accelerator, complete), answers
+
+
+def _calibrate(run: Run) -> dict[str, Any]:
+    """Fit answers to the validation documents, in the model's config."""
+    validation, answers = run.splits["validation"], run.answer("validation", "calibrating")
+    entries: dict[str, Any] = {}
+    for task in run.tasks:
+        fitted = task.calibrate(validation, [answer.kept[task.name] for answer in answers])
+        if fitted:
+            run.model.config.update(fitted["config"])
+            entries |= fitted["results"]
+            log.info(fitted["line"])
+    return entries
+
+
+def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> str:
+    """Write the model and results.json, each whole, on the first process.
+
+    Returns:
+        What there is to read of the results; empty on other processes.
+
+    Raises:
+        RunError: They cannot be written.
+    """
+    report = ""
+    if run.accelerator.is_main_process:
+
+        def write(aside: Path) -> None:
+            run.model.save_pretrained(aside)
+            run.processor.save_pretrained(aside)
+
+        with writing(run.folder / "model"):
+            write_folder_whole(run.folder / "model", write)
+        with writing(run.folder / "results.json"):
+            write_json(run.folder / "results.json", results)
+        tables = [table for task in reversed(run.tasks) for table in task.tables(results)]
+        report = "\n{}\n".format("\n\n".join(tables))
+        if run.config.show_sample:
+            split = results["split"]
+            first = run.splits[split][0], answers[0]
+            report += "\n" + sample_answer(*first, run.tasks, split, run.model.config)
+        log.info(f"run folder: {run.folder} ({format_seconds(results['seconds'])})")
+    run.accelerator.wait_for_everyone()
+    return report
 
 
 def sample_answer(
@@ -75,12 +155,6 @@ def sample_answer(
     return "\n".join(printable(line) for line in lines)
 
 
-def write_results(path: Path, results: dict[str, Any]) -> None:
-    """Write results.json whole; a RunError if it cannot be written."""
-    with writing(path):
-        write_json(path, results)
-
-
 def environment() -> dict[str, str]:
     """Versions that figures depend on."""
     from hierbert import __version__
@@ -93,21 +167,6 @@ def environment() -> dict[str, str]:
     }
 
 
-def save_model(folder: Path, model: HierBertForDocuments, processor: HierBertProcessor) -> None:
-    """Write the model and its processor as `from_pretrained` reads them to `folder`, whole.
-
-    Raises:
-        RunError: It cannot be written.
-    """
-
-    def write(aside: Path) -> None:
-        model.save_pretrained(aside)
-        processor.save_pretrained(aside)
-
-    with writing(folder):
-        write_folder_whole(folder, write)
-
-
 def resources(
     accelerator: Accelerator, work: Mapping[str, tuple[int, float]], training_seconds: float
 ) -> dict[str, Any]:
@@ -115,34 +174,30 @@ def resources(
 
     Args:
         accelerator: The run's.
-        work: For each kind, tokens that this process encoded and the seconds it took.
+        work: For each kind, tokens that all processes encoded and the seconds it took.
         training_seconds: Of the training steps and their evaluations.
 
     Returns:
-        `device`, `processes`, `threads`, `<kind>_tokens_per_second` of all processes together
-        (None where nothing was encoded), `training_seconds`, `peak_memory_mib` of the process
-        that took most (None where the system does not tell), and on a GPU
-        `peak_device_memory_mib`.
+        `device`, `processes`, `threads`, `<kind>_tokens_per_second` (None where nothing was
+        encoded), `training_seconds`, `peak_memory_mib` of the process that took most (None where
+        the system does not tell), and on a GPU `peak_device_memory_mib`.
     """
     gpu = accelerator.device.type == "cuda"
-    device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else None
-    gathered = gather_object([(work, peak_memory_mib(), device_mib)])
+    device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else 0.0
+    gathered = gather_object([(peak_memory_mib(), device_mib)])
+    peaks = [peak for peak, _ in gathered if peak is not None]
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if gpu else _device_name(accelerator.device),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
     }
-    for kind in work:
-        tokens = sum(other[kind][0] for other, _, _ in gathered)
-        longest = max(other[kind][1] for other, _, _ in gathered)
-        found[f"{kind}_tokens_per_second"] = (
-            round(tokens / longest, 1) if tokens and longest else None
-        )
+    for kind, (tokens, seconds) in work.items():
+        rate = round(tokens / seconds, 1) if tokens and seconds else None
+        found[f"{kind}_tokens_per_second"] = rate
     found["training_seconds"] = round(training_seconds, 1)
-    peaks = [peak for _, peak, _ in gathered if peak is not None]
     found["peak_memory_mib"] = round(max(peaks), 1) if peaks else None
     if gpu:
-        found["peak_device_memory_mib"] = round(max(peak for _, _, peak in gathered), 1)
+        found["peak_device_memory_mib"] = round(max(peak for _, peak in gathered), 1)
     return found
 
 

@@ -12,9 +12,6 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-
 from hierbert.errors import RunError
 from hierbert.files import write_text
 from hierbert.loading.fingerprints import add_settings, add_weights, plain_config
@@ -22,15 +19,12 @@ from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Task
-from hierbert.training.checkpoints import load_checkpoint, newest_whole
+from hierbert.training.checkpoints import Checkpoints
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import DOCUMENTS, other_ways, writing
 from hierbert.training.state import TrainerState
 
 _NAMED = 5
-
-Documents = Mapping[str, Sequence[tuple[str, str]]]
-"""Id and SHA-256 of each document, by split."""
 
 
 @dataclass(frozen=True)
@@ -38,32 +32,28 @@ class RunIdentity:
     """What the numbers of a run follow from beside its settings, wherever it lies.
 
     Attributes:
-        documents: The hash of a document is that of its text, label and summary.
+        documents: Id and SHA-256 (of text, label and summary) of each document, by split.
         hashes: SHA-256 of the documents of each split in their order ("train"), of what the
             tokenizer and the segmentation make of them ("train.read"), and of the pretrained
             encoder ("encoder").
     """
 
-    documents: Documents
+    documents: dict[str, list[tuple[str, str]]]
     hashes: dict[str, str]
 
-    def save(self, folder: Path, accelerator: Accelerator) -> None:
+    def save(self, folder: Path) -> None:
         """Keep the documents' hashes in the run folder, so that a resume can say which differ.
 
         Raises:
-            RunError: They cannot be written, on every process.
+            RunError: They cannot be written.
         """
-
-        def save() -> None:
-            lines = [
-                json.dumps([split, identity, known]) + "\n"
-                for split, documents in self.documents.items()
-                for identity, known in documents
-            ]
-            with writing(folder / DOCUMENTS):
-                write_text(folder / DOCUMENTS, "".join(lines))
-
-        on_first_process(accelerator, save)
+        lines = [
+            json.dumps([split, identity, known]) + "\n"
+            for split, documents in self.documents.items()
+            for identity, known in documents
+        ]
+        with writing(folder / DOCUMENTS):
+            write_text(folder / DOCUMENTS, "".join(lines))
 
 
 def run_identity(
@@ -95,55 +85,43 @@ def run_identity(
     return RunIdentity(documents, {**hashes, "encoder": encoder.hexdigest()})
 
 
-def load_newest_checkpoint(
-    folder: Path,
-    model: HierBertForDocuments,
-    optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    identity: RunIdentity,
-) -> tuple[TrainerState | None, list[Path]]:
+def resume_run(folder: Path, checkpoints: Checkpoints, now: RunIdentity) -> TrainerState | None:
     """Go back to the newest whole checkpoint of a run, when the run is the same.
 
     Returns:
-        Where the run was, None where there is no checkpoint yet; and damaged checkpoints, of no
-        use any more once a new one is written. Model and optimizer are what they were there.
+        Where the run was; None where there is no checkpoint yet.
 
     Raises:
         RunError: No checkpoint is whole, or the documents or the encoder are others.
     """
-    path, damaged, before, documents = on_first_process(accelerator, lambda: _find(folder))
-    if path is not None and not before:
-        log.warning(f"{path} is of an earlier version: whether its documents are the same is open")
-    differences = _differences(before, documents, identity)
-    if differences:
-        raise RunError(
-            f"--resume: {path or folder} was trained with other documents or another encoder: "
-            f"{'; '.join(differences)}; {other_ways(folder)}"
-        )
+
+    def find() -> Path | None:
+        found = checkpoints.newest_whole()
+        documents = _read_documents(folder)
+        # Before the first checkpoint, hashes of the documents alone are known.
+        before = {split: _sha256(ones) for split, ones in documents.items()}
+        if found is not None:
+            before = found[1].identity
+            if not before:
+                log.warning(
+                    f"{found[0]} is of an earlier version: whether its documents are the same is "
+                    "open"
+                )
+        if before and (differences := _differences(before, documents, now)):
+            raise RunError(
+                f"--resume: {found[0] if found else folder} was trained with other documents or "
+                f"another encoder: {'; '.join(differences)}; {other_ways(folder)}"
+            )
+        return found[0] if found else None
+
+    path = on_first_process(checkpoints.accelerator, find)
     if path is None:
         log.info(f"no checkpoint in {folder}: starting from the beginning")
-        return None, damaged
-    state = load_checkpoint(path, model, optimizer, accelerator)
-    state.identity = identity.hashes
+        return None
+    state = checkpoints.load(path)
+    state.identity = now.hashes
     log.info(f"resuming from {path} (epoch {state.epoch}, step {state.step})")
-    return state, damaged
-
-
-def _find(folder: Path) -> tuple[Path | None, list[Path], dict[str, str], Documents]:
-    """The newest whole checkpoint, damaged ones, the hashes it knows, the documents kept."""
-    path, state, damaged = newest_whole(folder / "checkpoints")
-    for other, why in damaged:
-        log.warning(f"{other} is damaged and passed over: {why}")
-    if path is None and damaged:
-        raise RunError(
-            f"--resume: no checkpoint in {folder / 'checkpoints'} is whole: {damaged[0][1]}; "
-            "remove that folder to start from the beginning"
-        )
-    documents = _read_documents(folder)
-    before = {split: _sha256(ones) for split, ones in documents.items()}
-    if state is not None:
-        before = state.identity
-    return path, [other for other, _ in damaged], before, documents
+    return state
 
 
 def _read_documents(folder: Path) -> dict[str, list[tuple[str, str]]]:
@@ -159,11 +137,10 @@ def _read_documents(folder: Path) -> dict[str, list[tuple[str, str]]]:
     return {}
 
 
-def _differences(before: Mapping[str, str], documents: Documents, now: RunIdentity) -> list[str]:
-    """What is different about a run, by its settings; `before` is empty where it is not known."""
-    if not before:
-        return []
-    # Before the first checkpoint, hashes of the documents alone are known.
+def _differences(
+    before: Mapping[str, str], documents: Mapping[str, list[tuple[str, str]]], now: RunIdentity
+) -> list[str]:
+    """What is different about a run, by its settings; `documents` are as they were, if known."""
     lines = []
     for split in ("train", "validation", "test"):
         if before.get(split) != now.hashes.get(split):

@@ -10,7 +10,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import LOCK, FolderLock, sync_folder, write_text
 from hierbert.log import log
 from hierbert.settings import dump_config, load_config
+from hierbert.settings_text import walk
 from hierbert.training.processes import on_first_process
 
 if TYPE_CHECKING:
@@ -99,12 +101,12 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
             f"--resume: {folder} was changed on its way by --allow-changes of an earlier version, "
             f"so that it cannot go on exactly; {other_ways(folder)}"
         )
-    before, now = (dict(flat(asdict(one))) for one in (_read_resolved(saved), config))
-    differing = [
-        f"{key}: {before[key]} -> {value}"
-        for key, value in now.items()
-        if value != before[key] and not _MAY_DIFFER.fullmatch(key)
-    ]
+    before = _read_resolved(saved)
+    differing = []
+    for key, item in walk(RunConfig):
+        old, new = attrgetter(key)(before), attrgetter(key)(config)
+        if item.section is None and old != new and not _MAY_DIFFER.fullmatch(key):
+            differing.append(f"{key}: {old} -> {new}")
     if differing:
         raise RunError(
             f"--resume: settings differ from those of {folder}: {'; '.join(differing)}; "
@@ -200,7 +202,7 @@ def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool)
 def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Settings by dotted names."""
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flat(value, f"{before}{name}.")
         else:
             yield f"{before}{name}", value

@@ -6,7 +6,7 @@ they did before.
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 from hierbert.log import write_from_signal
@@ -39,12 +39,7 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave signals to whom they were left before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -170,7 +170,7 @@ class VectorCache:
             accelerator: The run's.
 
         Returns:
-            Tokens that were encoded here.
+            Tokens that were encoded, by all processes together.
 
         Raises:
             RunError: The cache cannot be written, or is not shared by all processes.
@@ -194,9 +194,10 @@ class VectorCache:
         except RunError as error:
             problem = str(error)
         # What goes wrong on one process stops all, and the first one says so.
-        problems = [text for text in gather_object([problem]) if text]
-        if problems:
-            raise RunError(problems[0])
+        outcomes = gather_object([(tokens, problem)])
+        for _, problem in outcomes:
+            if problem:
+                raise RunError(problem)
         self._check_shared(written)
         lacking = len(wanted) - len(self.store.find(wanted))
         if lacking:
@@ -204,7 +205,7 @@ class VectorCache:
                 f"vectors: {lacking:,} of {len(wanted):,} documents are not kept and are encoded "
                 "in every epoch"
             )
-        return tokens
+        return sum(tokens for tokens, _ in outcomes)
 
     def size_bytes(self) -> int:
         """Bytes of this encoder's files."""

@@ -38,7 +38,6 @@ FLAGS: dict[str, Any] = {
 }  # fmt: skip
 CHOICES = {
     "--on-error": {"stop", "skip"},
-    "--task": {"classify", "summarize", "embed", "all"},
     "--order": {"document", "score"},
     "--input-format": {"jsonl", "csv", "tsv", "json"},
     "--output-format": {"jsonl", "csv", "parquet"},

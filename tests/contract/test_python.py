@@ -272,6 +272,10 @@ def test_pipelines_answer_as_the_predictor_in_any_company(models, predictor) -> 
             assert found.keys() == {"summary", "sentences"} and found["summary"] == own.summary
             for row, sentence in zip(found["sentences"], own.sentences, strict=True):
                 assert row == pytest.approx(asdict(sentence), abs=1e-5)
+    # A budget of one call takes the place of the pipeline's.
+    (half,) = predictor.summarize(TEXTS[-1], ratio=0.5)
+    assert summarize(TEXTS[-1], ratio=0.5)["summary"] == half.summary
+    assert len(half.sentences) > 2 == len(summarize(TEXTS[-1])["sentences"])
     assert classify(TEXTS[8])["label"] == labels[8].label
     whole = pipeline("document-summarization", model=str(models["summaries"]))
     assert whole(TEXTS[-1])["omission"]["segments"] > 0

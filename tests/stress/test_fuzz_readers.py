@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from reading import columns_of
 
 from hierbert.data import streams
-from hierbert.data.columns import Columns
 from hierbert.data.corpus import read_examples
 from hierbert.data.document import BrokenRow, Example
 from hierbert.data.sources import resolve_sources
@@ -33,7 +33,7 @@ few = settings(deadline=None, max_examples=150)
 
 
 def read(path: Path, keep_broken: bool, encoding: str = "utf-8", **columns: Any) -> list[Any]:
-    named = Columns(**columns)
+    named = columns_of(**columns)
     read = read_examples(str(path), named, role="input", encoding=encoding, keep_broken=keep_broken)
     return list(read)
 
@@ -268,16 +268,16 @@ def test_rows_of_any_types_are_the_same_from_files_and_memory(tmp_path_factory, 
         ]
         assert same[0] == same[1]
         for item in read[0]:
-            if isinstance(item, Example) and isinstance(item.label, float):
-                assert not math.isnan(item.label)
+            if isinstance(item, Example) and isinstance(item.fields.get("label"), float):
+                assert not math.isnan(item.fields["label"])
         options = {"role": "input", "keep_broken": True}
         for in_memory in (tuple(rows), iter(rows)):
-            kept = list(read_examples(in_memory, Columns(**columns), **options))
+            kept = list(read_examples(in_memory, columns_of(**columns), **options))
             assert [content(item) for item in kept] == [content(item) for item in read[0]]
 
 
 def content(item: Example | BrokenRow) -> tuple[Any, ...]:
-    return (item.text, item.label, item.summary) if isinstance(item, Example) else ()
+    return (item.text, item.fields) if isinstance(item, Example) else ()
 
 
 @few

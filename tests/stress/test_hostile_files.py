@@ -142,7 +142,7 @@ def test_texts_of_a_folder_break_one_by_one(tmp_path) -> None:
 def test_a_column_that_no_row_has_is_told_behind_the_rows(tmp_path) -> None:
     path = tmp_path / "f.jsonl"
     path.write_bytes(A + b"[\n" + C)
-    kept = list(read(path, columns=Columns(label="topic")))
+    kept = list(read(path, columns=Columns(fields={"label": "topic"})))
     assert [item.id for item in kept] == ["f-1", None, "f-3", None]
     assert kept[-1].location == str(path) and "has no column 'topic'" in kept[-1].reason
 

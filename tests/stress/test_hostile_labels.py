@@ -27,7 +27,7 @@ from hierbert.tasks.labels import LabelMap
 def test_labels_that_look_like_something_else_are_names(tmp_path, labels, names) -> None:
     path = tmp_path / "f.jsonl"
     path.write_bytes(b"".join(line("a", label=label) for label in labels))
-    examples = list(read(path, keep_broken=False, columns=Columns(label="label")))
+    examples = list(read(path, keep_broken=False, columns=Columns(fields={"label": "label"})))
     learned = LabelMap.learn(examples)
     assert learned.names == names
     assert {learned.encode(example) for example in examples} == set(range(len(names)))
@@ -51,14 +51,14 @@ def test_labels_that_cannot_be_classes(tmp_path, labels, reason) -> None:
     path = tmp_path / "f.jsonl"
     path.write_bytes(b"".join(line("a", label=label) for label in labels))
     with pytest.raises(DataError, match=reason):
-        LabelMap.learn(read(path, keep_broken=False, columns=Columns(label="label")))
+        LabelMap.learn(read(path, keep_broken=False, columns=Columns(fields={"label": "label"})))
 
 
 @pytest.mark.parametrize("name", ["new", "A", "x" * 1_000_000, "\ud800", 3])
 def test_unknown_labels_name_the_row_and_what_is_known(tmp_path, name) -> None:
     path = tmp_path / "validation.jsonl"
     path.write_bytes(line("a", label="a") + line("b", label=name))
-    _, odd = read(path, keep_broken=False, columns=Columns(label="label"))
+    _, odd = read(path, keep_broken=False, columns=Columns(fields={"label": "label"}))
     with pytest.raises(DataError) as caught:
         LabelMap(["a", "b"], "single_label").encode(odd)
     message = str(caught.value)

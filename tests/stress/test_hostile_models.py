@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import refuse, write_jsonl
+from commands import refuse, succeed, write_jsonl
 from conftest import KINDS, make_rows
 from hostile import (
     DAMAGED_WEIGHTS,
@@ -24,15 +24,10 @@ from hostile import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inference import infer, save_model, the_error
-from safetensors.torch import load_file
+from inference import save_model
 from small_models import build
 
-from hierbert import HierBertPredictor
-from hierbert.cli.train import main as train_main
-from hierbert.errors import HierBertError
-from hierbert.loading.checks import check_files
-from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert import HierBert, HierBertError, HierBertForDocuments
 
 TEXTS = ["The court read the contract. The judge was good.", "A film."]
 
@@ -58,7 +53,7 @@ def encoder(encoders: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def probabilities(folder: Path) -> list[float]:
-    predictor = HierBertPredictor.from_pretrained(folder, device="cpu")
+    predictor = HierBert.from_pretrained(folder, device="cpu")
     return [value for found in predictor.classify(TEXTS) for value in found.probabilities.values()]
 
 
@@ -146,15 +141,13 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGED_MODELS)
-def test_a_damaged_model_is_one_line_and_nothing_is_run(case, model, tmp_path, capsys) -> None:
+def test_a_damaged_model_is_one_line_and_nothing_is_run(case, model, tmp_path) -> None:
     damage, message = DAMAGED_MODELS[case]
     damage(model)
     documents = write_jsonl(tmp_path / "docs.jsonl", make_rows(2))
     before = sorted(os.listdir(tmp_path))
-    capsys.readouterr()
-    code = infer(model, "--input", documents, "--output", tmp_path / "out.jsonl")
-    assert code == 2
-    line = the_error(capsys)
+    output = tmp_path / "out.jsonl"
+    line = refuse("infer.py", "--model", model, "--input", documents, "--output", output, here=True)
     assert re.search(message, line) and str(model) in line and len(line) < 700, line
     assert sorted(os.listdir(tmp_path)) == before, "neither output nor marker"
 
@@ -168,7 +161,7 @@ def test_impossible_sizes_are_refused_before_anything_is_built(case, model, monk
     )
     DAMAGED_MODELS[case][0](model)
     with pytest.raises(HierBertError):
-        HierBertPredictor.from_pretrained(model)
+        HierBert.from_pretrained(model)
 
 
 HARMLESS: dict[str, Damage] = {
@@ -204,18 +197,15 @@ def test_what_is_not_needed_is_not_read(case, model, labels, monkeypatch) -> Non
 def test_honest_folders_pass(encoders, kind, tmp_path) -> None:
     """Of every kind of encoder, whole and in shards: what is refused above is not refused there."""
     model, processor = build(encoders[kind])
-    expected = HierBertPredictor(model, processor).classify(TEXTS)
+    expected = HierBert(model, processor).classify(TEXTS)
     for size in ("1GB", "40KB"):
         model.save_pretrained(tmp_path / size, max_shard_size=size)
         processor.save_pretrained(tmp_path / size)
-        found = HierBertPredictor.from_pretrained(tmp_path / size, device="cpu").classify(TEXTS)
+        found = HierBert.from_pretrained(tmp_path / size, device="cpu").classify(TEXTS)
         for one, other in zip(found, expected, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
     assert len(list((tmp_path / "40KB").glob("model-*.safetensors"))) > 1
-    sizes = check_files(str(encoders[kind]), "encoder").sizes
-    tensors = load_file(encoders[kind] / "model.safetensors").values()
-    assert sizes is not None and sizes.tensors == len(tensors)
-    assert sizes.numbers == sum(tensor.numel() for tensor in tensors)
+    HierBert.from_encoder(encoders[kind], device="cpu")
 
 
 def test_the_payloads_do_run_where_they_are_asked_to(model) -> None:
@@ -264,11 +254,10 @@ DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGED_ENCODERS)
-def test_a_damaged_encoder_is_one_line_and_nothing_is_run(case, encoder, tmp_path, capsys) -> None:
+def test_a_damaged_encoder_is_one_line_and_nothing_is_run(case, encoder, tmp_path) -> None:
     damage, message = DAMAGED_ENCODERS[case]
     damage(encoder)
-    assert train_main(training(encoder, tmp_path)) == 2
-    line = the_error(capsys)
+    line = refuse("train.py", *training(encoder, tmp_path), here=True)
     assert re.search(message, line) and "encoder" in line and len(line) < 800, line
     assert not marker_of(encoder).exists() and not (tmp_path / "run").exists()
 
@@ -290,7 +279,7 @@ def test_an_encoder_with_code_beside_it_trains_and_none_is_run(encoder, tmp_path
         modules("own.py", "torch.py"),
     )(encoder)
     monkeypatch.chdir(encoder)
-    assert train_main(training(encoder, tmp_path)) == 0
+    succeed("train.py", *training(encoder, tmp_path), here=True)
     assert not marker_of(encoder).exists()
     assert "auto_map" not in json.loads((tmp_path / "run/model/tokenizer_config.json").read_text())
 
@@ -318,7 +307,7 @@ def test_any_settings_load_or_are_refused_in_one_line(whole, fuzzed, data) -> No
             break
     (fuzzed / "config.json").write_text(json.dumps(config))
     try:
-        predictor = HierBertPredictor.from_pretrained(fuzzed, device="cpu")
+        predictor = HierBert.from_pretrained(fuzzed, device="cpu")
     except HierBertError as error:
         assert "\n" not in str(error) and len(str(error)) < 700
         return
@@ -338,7 +327,7 @@ def test_weights_with_any_byte_changed_load_or_are_refused(whole, fuzzed, change
         raw[place] = value
     (fuzzed / "model.safetensors").write_bytes(raw)
     try:
-        HierBertPredictor.from_pretrained(fuzzed, device="cpu")
+        HierBert.from_pretrained(fuzzed, device="cpu")
     except HierBertError as error:
         assert "\n" not in str(error)
     finally:

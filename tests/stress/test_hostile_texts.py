@@ -12,10 +12,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from small_models import build
 
-from hierbert.errors import HierBertError
-from hierbert.model.segmentation import DocumentText, SegmentedDocument, Segmenter
-from hierbert.model.sentences import split_sentences
-from hierbert.prediction.predictor import HierBertPredictor
+from hierbert import HierBert, HierBertError, HierBertProcessor, split_sentences
+from hierbert.extend import SegmentedDocument
 
 ODD = [
     "\x00", "\ud800", "\udfff\ud800", "\ufeff", "\u200b", "\u202e", "\u0301" * 50, "e\u0301\u0323",
@@ -61,29 +59,31 @@ def tokenizers() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def predictor(encoders: dict[str, Path]) -> HierBertPredictor:
-    return HierBertPredictor(*build(encoders["bert"]), batch_tokens=300)
+def predictor(encoders: dict[str, Path]) -> HierBert:
+    return HierBert(*build(encoders["bert"]), batch_tokens=300)
 
 
-def check(document: SegmentedDocument, segmenter: Segmenter, given: DocumentText) -> None:
-    """What holds for every document, with any overlap and any limit."""
+def segment(processor: HierBertProcessor, given: Any) -> SegmentedDocument:
+    """One document, which keeps what every document does, with any overlap and any limit."""
+    (document,) = processor.segment([given])
     text = document.text
     spans = document.sentence_spans
     assert all(0 <= start <= end <= len(text) for start, end in spans)
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
     lengths = document.segment_lengths.tolist()
-    specials = len(segmenter.prefix_ids) + len(segmenter.suffix_ids)
+    specials = processor.tokenizer.num_special_tokens_to_add()
+    most = processor.max_tokens_per_segment
     assert len(lengths) == len(document.segment_spans) >= 1
-    assert all(specials <= length <= segmenter.room + specials for length in lengths)
+    assert all(specials <= length <= most for length in lengths)
     assert sum(lengths) == len(document.input_ids) == len(document.sentence_index)
     assert all(0 <= start <= end <= len(text) for start, end in document.segment_spans)
-    if not segmenter.overlap_sentences:
+    if not processor.overlap_sentences:
         parts = document.segment_spans
         assert all(before[1] <= after[0] for before, after in pairwise(parts))
     home = document.sentence_segments.tolist()
     assert home == sorted(home) and all(0 <= number < len(lengths) for number in home)
     assert len(home) == len(spans) == len(document.sentence_tokens)
-    known = len(segmenter.tokenizer)
+    known = len(processor.tokenizer)
     assert all(0 <= token < known for token in document.input_ids.tolist())
     owners = document.sentence_index.tolist()
     assert all(-1 <= owner < len(spans) for owner in owners)
@@ -96,10 +96,11 @@ def check(document: SegmentedDocument, segmenter: Segmenter, given: DocumentText
     assert lost <= (omission.characters if omission else 0)
     if omission is None:
         assert lost == 0
-        assert segmenter.max_segments is None or len(lengths) <= segmenter.max_segments
+        assert processor.max_segments is None or len(lengths) <= processor.max_segments
     else:
-        assert len(lengths) == segmenter.max_segments
+        assert len(lengths) == processor.max_segments
         assert omission.segments >= 1 and omission.tokens >= 0
+    return document
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
@@ -116,7 +117,7 @@ def test_any_document_with_any_settings_loses_nothing_unsaid(tokenizers, kind) -
         unit=st.sampled_from(["sentences", "segments"]),
     )
     def run(document, budget, overlap, limit, policy, unit) -> None:
-        segmenter = Segmenter(
+        processor = HierBertProcessor(
             tokenizer,
             max_tokens_per_segment=budget,
             overlap_sentences=overlap,
@@ -124,10 +125,9 @@ def test_any_document_with_any_settings_loses_nothing_unsaid(tokenizers, kind) -
             max_segments_policy=policy,
             list_unit=unit,
         )
-        (found,) = segmenter([document])
-        check(found, segmenter, document)
+        found = segment(processor, document)
         # The same in company.
-        first, second = segmenter([document, "A cat."])
+        first, second = processor.segment([document, "A cat."])
         assert first.input_ids.equal(found.input_ids)
         assert second.sentences == ["A cat."] or limit is not None or budget < 6
 
@@ -137,9 +137,8 @@ def test_any_document_with_any_settings_loses_nothing_unsaid(tokenizers, kind) -
 @pytest.mark.parametrize("text", ["0\r\r", "a.   b", " \n\n\n a", "a\n\n\n\n\nb\t\t\t"])
 def test_white_space_that_fills_segments_has_a_place_in_the_text(tokenizers, text) -> None:
     """Byte-level tokens of white space: the spans of their segments ended before they began."""
-    segmenter = Segmenter(tokenizers["roberta"], max_tokens_per_segment=3)
-    (found,) = segmenter([text])
-    check(found, segmenter, text)
+    processor = HierBertProcessor(tokenizers["roberta"], max_tokens_per_segment=3)
+    segment(processor, text)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
@@ -147,17 +146,16 @@ def test_white_space_that_fills_segments_has_a_place_in_the_text(tokenizers, tex
 def test_endless_repetition_is_segmented_in_linear_time(tokenizers, name, kind) -> None:
     unit = ENDLESS[name]
     text = unit * (100_000 // len(unit))
-    segmenter = Segmenter(tokenizers[kind], max_tokens_per_segment=128, overlap_sentences=2)
-    (found,) = segmenter([text])
-    check(found, segmenter, text)
+    processor = HierBertProcessor(tokenizers[kind], max_tokens_per_segment=128, overlap_sentences=2)
+    segment(processor, text)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["one letter", "a combining mark", "an emoji", "a full stop"])
 def test_a_million_equal_characters(tokenizers, name) -> None:
     text = ENDLESS[name] * 1_000_000
-    segmenter = Segmenter(tokenizers["roberta"], max_tokens_per_segment=512)
-    (found,) = segmenter([text])
+    processor = HierBertProcessor(tokenizers["roberta"], max_tokens_per_segment=512)
+    found = segment(processor, text)
     assert found.text == text and found.omission is None
     assert found.segment_spans[0][0] == 0 and found.segment_spans[-1][1] == len(text)
 
@@ -165,10 +163,11 @@ def test_a_million_equal_characters(tokenizers, name) -> None:
 def test_a_list_of_many_sentences_is_segmented_in_linear_time(tokenizers) -> None:
     chance = random.Random(5)
     many = [chance.choice(["", " ", "a cat.", "\ud800"]) for _ in range(30_000)]
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=64, overlap_sentences=3)
+    processor = HierBertProcessor(
+        tokenizers["bert"], max_tokens_per_segment=64, overlap_sentences=3
+    )
     for document in (many, [many[at : at + 3] for at in range(0, len(many), 3)]):
-        (found,) = segmenter([document])
-        check(found, segmenter, document)
+        found = segment(processor, document)
         assert len(found.sentence_spans) == len(many)
 
 

@@ -27,12 +27,6 @@ SOURCES = [path.relative_to(ROOT) for folder in FOLDERS for path in sorted(folde
 SOURCES += [Path("train.py"), Path("infer.py")]
 PACKAGE = [path for path in SOURCES if path.parts[0] not in ("benchmarks", ".ci")]
 
-# Each with the reason why it stands there.
-ALLOWED = {
-    # Nodes of plain YAML: the loader builds no object, and refuses tags, anchors and aliases.
-    ("hierbert/settings.py", "yaml.compose")
-}
-
 FORBIDDEN_MODULES = {
     "pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "code",
     "runpy", "pty",
@@ -120,9 +114,7 @@ def test_no_line_of_the_code_runs_what_it_reads() -> None:
         for path in SOURCES
         for what, line in complaints((ROOT / path).read_text("utf-8"), path in PACKAGE)
     }
-    wrong = {(path, what, line) for path, what, line in found if (path, what) not in ALLOWED}
-    assert not wrong
-    assert {(path, what) for path, what, _ in found} == ALLOWED, "a reason that is no longer needed"
+    assert not found
 
 
 @pytest.mark.parametrize(

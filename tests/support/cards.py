@@ -6,7 +6,7 @@ from typing import Any
 
 from hierbert import HierBertConfig
 from hierbert.config import RunConfig
-from hierbert.publishing.card import CardSource, render_card
+from hierbert.publishing.card import render_card
 from hierbert.publishing.runs import Run
 from hierbert.settings import load_config
 
@@ -98,4 +98,4 @@ def card_of(results: dict | None = RESULTS, config: HierBertConfig = CONFIG, *mo
         ],
     )
     run = Run(Path("/home/alice/secret/runs/x"), run_config, results)
-    return render_card(CardSource("alice/demo", config, 28_600_000, run, "apache-2.0"))
+    return render_card("alice/demo", config, 28_600_000, run, "apache-2.0")

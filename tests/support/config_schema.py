@@ -23,6 +23,7 @@ class Data:
     text_column: str = setting("text", "Column of the document.")
     label_column: str | None = setting(None, "Column of the label.")
     kinds: list[Literal["a", "b"]] = setting(factory=list)
+    columns: dict[str, str] = setting(factory=dict, help="Columns by role.")
 
     def check(self) -> None:
         """A rule of two settings."""

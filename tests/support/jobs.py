@@ -29,7 +29,7 @@ def make_rows(sizes: list[int], broken: Iterable[int] = ()) -> list[InputRow]:
         to_row(
             BrokenRow(None, place, "broken JSON")
             if number in broken
-            else Example(f"d{number}", "x" * sizes[number], None, None, place)
+            else Example(f"d{number}", "x" * sizes[number], {}, place)
         )
         for number, place in enumerate(places)
     ]

@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 
+from hierbert.data.columns import Columns
 from hierbert.data.document import Row
 from hierbert.data.readers import read_rows
 from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError
+
+
+def columns_of(text: str = "text", id: str | None = None, **fields: str) -> Columns:
+    return Columns(text, id, fields)
 
 
 def rows_of(spec: str | Path | list[str], role: str = "train", **kwargs: Any) -> list[Row]:

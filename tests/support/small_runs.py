@@ -65,7 +65,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name."""
     found: dict[str, Any] = {}
     for name, value in values.items():
-        inner = isinstance(value, dict)
+        inner = isinstance(value, dict) and value  # an empty one is the value of a setting
         found |= flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
     return found
 

@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from reading import columns_of
 
 from hierbert.data.aclsum import era_of
-from hierbert.data.columns import Columns
 from hierbert.data.corpus import load_examples
 from hierbert.data.document import Example
 from hierbert.errors import DataError
@@ -21,7 +21,7 @@ needs_aclsum = pytest.mark.skipif(
 
 
 def load(spec, role="train", **columns):
-    return load_examples(spec, Columns(**columns), role=role)
+    return load_examples(spec, columns_of(**columns), role=role)
 
 
 def test_era_of_both_forms_of_anthology_ids():
@@ -44,9 +44,9 @@ def test_era_of_both_forms_of_anthology_ids():
 def test_aclsum_papers_are_read_without_importing_the_package(split, papers, earlier):
     columns = {"label": "era", "summary": "summary"}
     examples = load(f"package://aclsum/{split}", role="train", **columns)
-    eras = Counter(example.label for example in examples)
+    eras = Counter(example.fields["label"] for example in examples)
     assert eras == {"before 2014": earlier, "2014 or later": papers - earlier}
-    assert all(example.summary.count("\n") >= 2 for example in examples)
+    assert all(example.fields["summary"].count("\n") >= 2 for example in examples)
     assert min(len(example.text) for example in examples) > 1000
     assert "aclsum" not in sys.modules
     assert "sienna" not in sys.modules
@@ -73,8 +73,7 @@ def test_aclsum_body_has_a_line_for_each_heading_and_paragraph(tmp_path, monkeyp
     assert example == Example(
         "P06-1112",
         "start\nOne\na\nb\nTwo\nc\nOne\nd",
-        "before 2014",
-        "first\nsecond\nthird",
+        {"summary": "first\nsecond\nthird", "label": "before 2014"},
         "package://aclsum/validation, row 1",
     )
 
@@ -97,6 +96,6 @@ def test_aclsum_has_the_words_of_the_development_corpus(split):
     folder = Path(os.environ["HIERBERT_CORPORA"]) / "aclsum"
     known = load(str(folder / f"{split}.jsonl.gz"), summary="summary")
     ours = load(f"package://aclsum/{split}", summary="summary")
-    assert [(e.id, e.summary, e.text.split()) for e in ours] == [
-        (e.id, e.summary, e.text.split()) for e in known
+    assert [(e.id, e.fields["summary"], e.text.split()) for e in ours] == [
+        (e.id, e.fields["summary"], e.text.split()) for e in known
     ]

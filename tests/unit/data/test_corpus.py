@@ -5,8 +5,8 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from reading import columns_of
 
-from hierbert.data.columns import Columns
 from hierbert.data.corpus import load_examples, read_examples
 from hierbert.data.document import Example
 from hierbert.errors import DataError, flag_setting
@@ -18,7 +18,7 @@ def jsonl(path, *rows):
 
 
 def load(spec, role="train", **columns):
-    return load_examples(spec, Columns(**columns), role=role)
+    return load_examples(spec, columns_of(**columns), role=role)
 
 
 def error_of(spec, **kwargs):
@@ -35,14 +35,14 @@ def test_every_column_is_found_under_its_own_name(tmp_path):
         {"body": "a b", "topic": "x", "abstract": ["one", "two"], "key": 7, "id": "not this"},
     )
     assert load(path, text="body", label="topic", summary="abstract", id="key") == [
-        Example("7", "a b", "x", "one\ntwo", f"{path}, line 1")
+        Example("7", "a b", {"label": "x", "summary": "one\ntwo"}, f"{path}, line 1")
     ]
 
 
 def test_columns_that_are_not_asked_for_are_not_read(tmp_path):
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a", "label": {"odd": 1}, "summary": 3})
     (example,) = load(path)
-    assert (example.label, example.summary) == (None, None)
+    assert example.fields == {}
 
 
 SAME = object()
@@ -60,7 +60,7 @@ VALUES = [
 def test_values_of_every_allowed_form(tmp_path, column, raw, expected):
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a", column: raw})
     (example,) = load(path, **({} if column == "text" else {column: column}))
-    value = getattr(example, column)
+    value = example.text if column == "text" else example.fields[column]
     expected = raw if expected is SAME else expected
     assert value == expected and type(value) is type(expected)
 
@@ -137,7 +137,7 @@ def test_missing_column_names_file_column_and_setting(tmp_path, columns, missing
 
 def test_json_lines_may_leave_labels_out_but_not_texts(tmp_path):
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a"}, {"text": "b", "label": "x"})
-    assert [example.label for example in load(path, label="label")] == [None, "x"]
+    assert [example.fields["label"] for example in load(path, label="label")] == [None, "x"]
     path = jsonl(tmp_path / "docs.jsonl", {"text": "a"}, {"id": "b"})
     assert f"{path}, line 2: has no column 'text'; its columns are 'id'" in error_of(path)
 
@@ -215,7 +215,7 @@ def test_labelled_folder_as_examples(tmp_path):
     for name in ("pos/1.txt", "neg/1.txt"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(name)
-    found = {(e.id, e.text, e.label) for e in load(str(tmp_path), label="label")}
+    found = {(e.id, e.text, e.fields["label"]) for e in load(str(tmp_path), label="label")}
     assert found == {("pos/1", "pos/1.txt", "pos"), ("neg/1", "neg/1.txt", "neg")}
     (tmp_path / "0.txt").write_text("at the top")
     assert "has no column 'label'" in error_of(str(tmp_path), label="label")
@@ -223,7 +223,7 @@ def test_labelled_folder_as_examples(tmp_path):
 
 def test_paths_are_checked_before_the_first_row_is_asked_for(tmp_path):
     with pytest.raises(DataError, match="there is no file or folder"):
-        read_examples(str(tmp_path / "no"), Columns(), role="train")
+        read_examples(str(tmp_path / "no"), columns_of(), role="train")
 
 
 def test_examples_stream_in_small_memory(tmp_path):
@@ -231,7 +231,7 @@ def test_examples_stream_in_small_memory(tmp_path):
     line = json.dumps({"text": "x" * 50_000}) + "\n"
     path.write_text(line * 400)  # 20 MB
     tracemalloc.start()
-    count = sum(1 for _ in read_examples(str(path), Columns(), role="input"))
+    count = sum(1 for _ in read_examples(str(path), columns_of(), role="input"))
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 400

@@ -21,12 +21,13 @@ ROWS = [
     {"body": ["a", "b"], "topic": None, "abstract": None, "key": "eight"},
     {"body": "", "topic": "y", "abstract": "u", "key": 9},
 ]
-COLUMNS = Columns("body", "topic", "abstract", "key")
+LABELLED = Columns(fields={"label": "label"})
+COLUMNS = Columns("body", "key", {"label": "topic", "summary": "abstract"})
 TEXTS = ROWS[0]["body"], ROWS[2]["body"]
 
 
 def named(rows):
-    return [(e.id, e.text, e.label, e.summary) for e in rows]
+    return [(e.id, e.text, e.fields["label"], e.fields["summary"]) for e in rows]
 
 
 def load(rows, columns=COLUMNS, role="train"):
@@ -70,15 +71,15 @@ def test_datasets_have_the_names_of_their_labels(streamed):
     )
     if streamed:
         table = table.to_iterable_dataset()
-    examples = load(table, Columns(label="label"), role="test")
-    assert [(e.id, e.text, e.label) for e in examples] == [
+    examples = load(table, LABELLED, role="test")
+    assert [(e.id, e.text, e.fields["label"]) for e in examples] == [
         ("test-1", "a", "pos"),
         ("test-2", "b", None),
         ("test-3", "c", "neg"),
     ]
     assert examples[2].location == f"row 3 of the {type(table).__name__} handed in"
-    plain = load(table.with_format("numpy") if not streamed else table, Columns(label="label"))
-    assert [type(e.label) for e in plain] == [str, type(None), str]
+    plain = load(table.with_format("numpy") if not streamed else table, LABELLED)
+    assert [type(e.fields["label"]) for e in plain] == [str, type(None), str]
     wrong = error_of(table, Columns("body"))
     assert "has no column 'body'; its columns are 'text', 'label'" in str(wrong)
 
@@ -89,13 +90,13 @@ def test_values_of_numpy_and_pandas_become_plain_ones():
         "label": pandas.array([1, None, 3], dtype="Int64"),
         "id": [1.0, 2.0, 3.0],
     })  # fmt: skip
-    examples = load(frame, Columns(label="label"))
-    assert [(e.id, e.text, e.label) for e in examples] == [
+    examples = load(frame, LABELLED)
+    assert [(e.id, e.text, e.fields["label"]) for e in examples] == [
         ("1", ["a", "b"], 1), ("2", ["c"], None), ("3", "d", 3),
     ]  # fmt: skip
-    assert type(examples[0].label) is int and type(examples[2].text) is str
+    assert type(examples[0].fields["label"]) is int and type(examples[2].text) is str
     mixed = pandas.DataFrame({"text": ["a"], "label": pandas.Categorical(["x"]), 3: [0]})
-    assert load(mixed, Columns(label="label"))[0].label == "x"
+    assert load(mixed, LABELLED)[0].label == "x"
 
 
 def test_a_row_is_copied_as_it_is_read():
@@ -106,9 +107,9 @@ def test_a_row_is_copied_as_it_is_read():
             row["label"][:] = [f"l{number}"]
             yield row
 
-    examples = load(same_dict_again(), Columns(label="label"))
+    examples = load(same_dict_again(), LABELLED)
     assert [e.text for e in examples] == [["s0"], ["s0", "s1"], ["s0", "s1", "s2"]]
-    assert [e.label for e in examples] == [["l0"], ["l1"], ["l2"]]
+    assert [e.fields["label"] for e in examples] == [["l0"], ["l1"], ["l2"]]
 
     def nested():
         sentences = ["a"]
@@ -145,13 +146,13 @@ def test_errors_name_the_row_the_column_and_what_is_allowed():
         assert message.startswith(place) and reason in message, message
     twice = iter([{"text": "a", "id": 1}, {"text": "b", "id": 1}])
     assert "first in a row before it" in str(error_of(twice, Columns()))
-    assert "list handed in: has no column 'label'" in str(error_of([ok], Columns(label="label")))
+    assert "list handed in: has no column 'label'" in str(error_of([ok], LABELLED))
     assert "list_iterator handed in: holds no rows" in str(error_of(iter([]), Columns()))
 
 
 def test_frames_without_the_column_or_with_two_of_a_name_are_refused():
     frame = pandas.DataFrame({"body": ["a"], "label": ["x"]})
-    message = str(error_of(frame, Columns("text", "label")))
+    message = str(error_of(frame, LABELLED))
     assert "row 1 of the DataFrame handed in: has no column 'text'" in message
     assert "its columns are 'body', 'label'; set data.text_column" in message
     twice = pandas.DataFrame([["a", "b"]], columns=["text", "text"])

@@ -212,7 +212,9 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch):
     assert [(e.id, e.text) for e in examples] == [("a-1", "é"), ("a-2", "b"), ("b-1", "c")]
     assert examples[1].location == f"{tmp_path / 'a.par'}, paragraph 2"
     with pytest.raises(DataError, match="paragraph 1: has no column 'label'"):
-        load_examples(tmp_path, Columns(label="label"), role="train", encoding="latin-1")
+        load_examples(
+            tmp_path, Columns(fields={"label": "label"}), role="train", encoding="latin-1"
+        )
     assert ".ndjson, .par (each" in allowed_endings()
     assert "paragraphs" in stdin_formats()
 

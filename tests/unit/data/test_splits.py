@@ -13,7 +13,7 @@ from hierbert.errors import ConfigError, DataError
 
 def examples_of(*labels):
     return [
-        Example(str(row), "text", label, None, f"my.csv, row {row}")
+        Example(str(row), "text", {"label": label}, f"my.csv, row {row}")
         for row, label in enumerate(labels, 1)
     ]
 
@@ -37,13 +37,13 @@ def test_a_split_keeps_order_proportion_and_every_class(labels, fraction, seed):
     assert sorted(train + held_out, key=lambda e: int(e.id)) == examples
     for part in (train, held_out):
         assert part == sorted(part, key=lambda e: int(e.id))
-    kept = Counter(e.label for e in train)
+    kept = Counter(e.fields["label"] for e in train)
     assert all(kept[label] >= 1 for label in sizes if label is not None)
     wanted = min(max(1, int(fraction * len(labels) + 0.5)), len(labels) - 1)
     assert len(held_out) <= wanted
     spare = sum(size - (label is not None) for label, size in sizes.items())
     assert len(held_out) == min(wanted, spare)
-    taken = Counter(e.label for e in held_out)
+    taken = Counter(e.fields["label"] for e in held_out)
     if all(wanted * size / len(labels) + 1 <= size - 1 for size in sizes.values()):
         for label, size in sizes.items():  # no class is short of documents: all get their share
             assert abs(taken[label] - wanted * size / len(labels)) < 1
@@ -53,7 +53,7 @@ def test_shares_of_a_tenth_by_hand():
     examples = examples_of(*["a"] * 60, *["b"] * 30, *["c"] * 9, "d")
     _, held_out = split_validation(examples, 0.1, seed=0)
     # 100 documents, 10 held out: exact shares are 6, 3, 0.9 and 0.1; d must stay in training
-    assert Counter(e.label for e in held_out) == {"a": 6, "b": 3, "c": 1}
+    assert Counter(e.fields["label"] for e in held_out) == {"a": 6, "b": 3, "c": 1}
 
 
 def test_largest_remainders_come_first_and_equal_ones_are_drawn():
@@ -61,7 +61,7 @@ def test_largest_remainders_come_first_and_equal_ones_are_drawn():
     examples = examples_of(*["a"] * 55, *["b"] * 25, *["c"] * 16, *["d"] * 4)
     found = set()
     for seed in range(20):
-        taken = Counter(e.label for e in split_validation(examples, 0.1, seed)[1])
+        taken = Counter(e.fields["label"] for e in split_validation(examples, 0.1, seed)[1])
         found.add(tuple(taken[label] for label in "abcd"))
     assert found == {(6, 2, 2, 0), (5, 3, 2, 0)}
 

@@ -14,15 +14,10 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
 from hierbert.model.aggregation import Aggregator, position_features
-from hierbert.model.decoding import label_answer
-from hierbert.model.heads import (
-    MISSING_LABEL,
-    ClassificationHead,
-    Structure,
-    SummarizationHead,
-    Vectors,
-)
+from hierbert.model.classification_head import MISSING_LABEL, ClassificationHead, regression_values
+from hierbert.model.heads import Structure, Vectors
 from hierbert.model.ragged import plan_micro_batches
+from hierbert.model.summarization_head import SummarizationHead
 
 TEXTS = [
     make_text(random.Random(0), 30),
@@ -274,7 +269,7 @@ def test_a_regression_learns_in_units_of_its_labels() -> None:
     head = ClassificationHead(config)
     losses, labelled = head.losses(torch.tensor([[1.0], [0.0]]), torch.tensor([105.0, torch.nan]))
     assert losses.tolist() == [0.0, 0.0] and labelled.tolist() == [True, False]
-    assert label_answer(torch.tensor([-2.0]), config) == {"label": 90.0}
+    assert regression_values(torch.tensor([-2.0]), config).tolist() == [90.0]
 
 
 def test_given_vectors_must_match_and_may_have_another_precision(encoders) -> None:
@@ -388,6 +383,7 @@ def test_micro_batches_hold_each_group_once_within_the_budget(lengths, budget) -
         ({"summary_limit": 0.0}, "summary_limit"),
         ({"label_scale": 0.0}, "label_scale=0.0 is not allowed"),
         ({"label_mean": float("nan")}, "label_mean=nan is not allowed"),
+        ({"sentence_reach": 0}, "sentence_reach=0 is not allowed: at least 1"),
     ],
 )
 def test_impossible_configurations_are_refused(settings_, message) -> None:

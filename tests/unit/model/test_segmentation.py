@@ -177,10 +177,6 @@ def test_what_becomes_of_a_document(tokenizers, kind, room, settings_, document,
     assert {name: found[name] for name in expected} == expected
 
 
-def test_no_documents_are_no_segments(tokenizers) -> None:
-    assert Segmenter(tokenizers["bert"])([]) == []
-
-
 def test_overlap_repeats_whole_sentences_and_counts_their_tokens_once(tokenizers) -> None:
     segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=17, overlap_sentences=1)
     sentence = "The cat is red."
@@ -195,19 +191,6 @@ def test_overlap_repeats_whole_sentences_and_counts_their_tokens_once(tokenizers
     assert segments == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
     assert document.sentence_segments.tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert document.sentence_tokens.tolist() == [5] * 7
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 4), st.integers(9, 40))
-def test_overlap_always_comes_to_an_end(seed: int, overlap: int, budget: int) -> None:
-    segmenter = Segmenter(
-        make_tokenizer("bert"), max_tokens_per_segment=budget, overlap_sentences=overlap
-    )
-    text = make_text(random.Random(seed), 12)
-    (document,) = segmenter([text])
-    assert max(document.segment_lengths.tolist()) <= budget
-    owners = {owner for owner in document.sentence_index.tolist() if owner >= 0}
-    assert owners == set(range(len(document.sentence_spans)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from jobs import make_rows
 
 from hierbert.data.document import Example
 from hierbert.errors import DataError, HierBertError, ModelError, RunError
+from hierbert.model.documents import Document
 from hierbert.prediction.answerer import Answerer, Tries
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.units import InputRow, Result, to_row
 
 BAD = "bad"
+TASKS = ("classify",)
 
 
 def out_of_memory() -> RunError:
@@ -30,9 +33,11 @@ class Model:
 
     def __init__(self, ahead: int = 3, make_error: Callable[[], BaseException] | None = None):
         self.ahead, self.make_error = ahead, make_error
+        self.processor = SimpleNamespace(fields=("place",))
         self.asked: list[list[Any]] = []
 
-    def __call__(self, texts: Iterable[Any]) -> Iterator[Prediction]:
+    def predict(self, texts: Iterable[Any], tasks: Any) -> Iterator[Prediction]:
+        assert tasks == TASKS
         batch: list[Any] = []
         for text in texts:
             batch.append(text)
@@ -46,14 +51,20 @@ class Model:
         if self.make_error is not None and BAD in batch:
             raise self.make_error()
         for text in batch:
-            yield Prediction(label=f"{len(text)}")
+            # Asked of a word, it has every field.
+            words = text.text if isinstance(text, Document) and "place" in text.fields else text
+            yield Prediction(label=f"{len(words)}")
+
+
+def answerer(model: Model, skip: bool = False) -> Answerer:
+    return Answerer(model, {"tasks": TASKS}, skip)  # type: ignore[arg-type]
 
 
 def rows_of(*texts: str | None) -> list[InputRow]:
     """Rows of documents; None is one that cannot be read."""
     (broken,) = make_rows([1], {0})
     return [
-        broken if text is None else to_row(Example(f"d{n}", text, None, None, f"line {n + 1}"))
+        broken if text is None else to_row(Example(f"d{n}", text, {}, f"line {n + 1}"))
         for n, text in enumerate(texts)
     ]
 
@@ -78,15 +89,15 @@ def test_every_row_comes_out_once_in_order_and_a_bad_one_costs_itself_alone(
     texts, ahead, error
 ) -> None:
     rows = rows_of(*texts)
-    assert list(Answerer(Model(ahead), skip=True).results(rows)) == expected(rows)
-    failing = Answerer(Model(ahead, lambda: error[0]), skip=True)
+    assert list(answerer(Model(ahead), skip=True).results(rows)) == expected(rows)
+    failing = answerer(Model(ahead, lambda: error[0]), skip=True)
     assert list(failing.results(rows)) == expected(rows, error[1])
 
 
 @pytest.mark.parametrize("error", [ModelError("m"), out_of_memory(), KeyError("k")])
 def test_a_job_that_shall_stop_stops_at_the_document_itself(error) -> None:
     rows = rows_of("a", "b", BAD, "c")
-    results = Answerer(Model(9, lambda: error)).results(rows)
+    results = answerer(Model(9, lambda: error)).results(rows)
     assert [next(results), next(results)] == expected(rows[:2])
     with pytest.raises(type(error)) as caught:
         next(results)
@@ -95,17 +106,16 @@ def test_a_job_that_shall_stop_stops_at_the_document_itself(error) -> None:
 
 
 def test_what_is_wrong_with_all_documents_stops_the_job() -> None:
-    answerer = Answerer(Model(4, out_of_memory), skip=True)
     with pytest.raises(RunError, match=r"none of the first 20 documents .* line 20: too little"):
-        list(answerer.results(rows_of(*[BAD] * 40)))
+        list(answerer(Model(4, out_of_memory), skip=True).results(rows_of(*[BAD] * 40)))
     # One that was answered shows that it is the documents.
     rows = rows_of("a", *[BAD] * 40)
-    assert len(list(Answerer(Model(4, out_of_memory), skip=True).results(rows))) == 41
+    assert len(list(answerer(Model(4, out_of_memory), skip=True).results(rows))) == 41
 
 
 def test_a_device_that_fails_for_good_costs_no_document() -> None:
     model = Model(1)
-    results = Answerer(model, skip=True).results(rows_of("a", "b", "c"))
+    results = answerer(model, skip=True).results(rows_of("a", "b", "c"))
     assert next(results) == expected(rows_of("a"))[0]
 
     def broken(batch: list[Any]) -> Iterator[Prediction]:
@@ -119,7 +129,7 @@ def test_a_device_that_fails_for_good_costs_no_document() -> None:
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), RunError("the cache is gone")])
 def test_what_no_document_can_be_blamed_for_stops_the_job_as_it_is(error) -> None:
     with pytest.raises(type(error)) as caught:
-        list(Answerer(Model(2, lambda: error), skip=True).results(rows_of("a", BAD)))
+        list(answerer(Model(2, lambda: error), skip=True).results(rows_of("a", BAD)))
     assert caught.value is error and getattr(error, "place", None) is None
 
 
@@ -130,7 +140,7 @@ def test_the_rows_before_a_mistake_of_the_input_are_answered() -> None:
         yield from rows
         raise DataError("is broken", place="line 5")
 
-    results = Answerer(Model(9)).results(read())
+    results = answerer(Model(9)).results(read())
     assert [next(results) for _ in rows] == expected(rows)
     with pytest.raises(DataError, match="line 5: is broken"):
         next(results)
@@ -139,7 +149,7 @@ def test_the_rows_before_a_mistake_of_the_input_are_answered() -> None:
 def try_again(path: Path, rows: list[InputRow], make_error: Any = None) -> tuple[list[Any], Model]:
     """The results of a process of its own, and what its model was asked."""
     model = Model(9, make_error)
-    return list(Answerer(model, skip=True).results(rows, Tries(path))), model
+    return list(answerer(model, skip=True).results(rows, Tries(path))), model
 
 
 def test_a_document_that_ends_its_process_again_and_again_is_given_up(tmp_path) -> None:

@@ -159,7 +159,7 @@ def units_of(rows: list[dict[str, Any]], limit: int = 10**9, *broken: int) -> li
     items = [
         BrokenRow(None, place, "broken JSON")
         if n in broken
-        else Example(rows[n]["id"], rows[n]["text"], None, None, place)
+        else Example(rows[n]["id"], rows[n]["text"], {}, place)
         for n, place in enumerate(places)
     ]
     return list(cut_units(map(to_row, items), 0, Cuts(limit)))

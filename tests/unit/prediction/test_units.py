@@ -32,15 +32,15 @@ def fingerprints(*items: Example | BrokenRow) -> list[str]:
 
 
 def test_a_fingerprint_follows_from_id_and_text_alone() -> None:
-    a = Example("a", "text", None, None, "x.jsonl, line 1")
-    assert fingerprints(a) == fingerprints(Example("a", "text", "label", "summary", "y.csv, row 9"))
+    a = Example("a", "text", {}, "x.jsonl, line 1")
+    assert fingerprints(a) == fingerprints(Example("a", "text", {}, "y.csv, row 9"))
     others = [
-        Example("b", "text", None, None, ""),
-        Example("a", "text ", None, None, ""),
-        Example("a", ["text"], None, None, ""),
-        Example("at", "ext", None, None, ""),
-        Example("a\0", "text", None, None, ""),
-        Example("a", "\ud800", None, None, ""),
+        Example("b", "text", {}, ""),
+        Example("a", "text ", {}, ""),
+        Example("a", ["text"], {}, ""),
+        Example("at", "ext", {}, ""),
+        Example("a\0", "text", {}, ""),
+        Example("a", "\ud800", {}, ""),
         BrokenRow(id=None, location="x.jsonl, line 1", reason="broken"),
     ]
     assert len({*fingerprints(a, *others)}) == 1 + len(others)
@@ -53,7 +53,7 @@ def test_a_broken_row_is_known_by_its_place_without_the_folder() -> None:
 
 
 def test_the_size_is_of_utf8_so_that_scripts_weigh_alike() -> None:
-    assert to_row(Example("a", "字a", None, None, "")).size == 4
+    assert to_row(Example("a", "字a", {}, "")).size == 4
 
 
 SIZES = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=30), max_size=5)

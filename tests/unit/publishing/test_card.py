@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert import HierBertConfig
-from hierbert.publishing.card import CardSource, fenced, render_card
+from hierbert.publishing.card import fenced, render_card
 from hierbert.publishing.card_merge import merge_cards
 
 NAMES = [f"label {number}" for number in range(150)]
@@ -38,7 +38,7 @@ CACHED = {**RESULTS["resources"], "encoding_tokens_per_second": None}
 
 def bare_card() -> str:
     """A card without its run."""
-    return render_card(CardSource("alice/demo", CONFIG, 17_891))
+    return render_card("alice/demo", CONFIG, 17_891)
 
 
 def results(**changes: Any) -> dict[str, Any]:

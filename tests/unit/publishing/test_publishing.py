@@ -27,7 +27,7 @@ from hierbert.errors import ConfigError, ModelError, RunError, flag_setting
 from hierbert.hub_names import check_hub_name
 from hierbert.loading.encoders import lasting_name
 from hierbert.model.saving import code_files, complete_folder
-from hierbert.publishing.files import is_replaced, plan_upload
+from hierbert.publishing.files import files_of, is_replaced
 from hierbert.publishing.publish import push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
 from hierbert.publishing.upload import Request
@@ -192,7 +192,7 @@ def test_weights_are_no_pickle_for_the_length_of_their_header(copy) -> None:
     header = content[8 : 8 + size].ljust(longer)
     path.write_bytes(longer.to_bytes(8, "little") + header + content[8 + size :])
     assert path.read_bytes().startswith(b"\x80\x04")
-    assert "model.safetensors" in plan_upload(copy, None).contents
+    assert dry_run(copy) == 0
 
 
 @pytest.mark.parametrize(
@@ -311,16 +311,17 @@ def test_which_corpora_are_datasets_of_the_hub(tmp_path, monkeypatch) -> None:
 
 
 def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
-    assert find_run(copy) is None
+    config = HierBertConfig.from_pretrained(copy)
+    assert find_run(copy, config) is None
     path = tmp_path / "results.json"
     path.write_text(json.dumps(RESULTS))
-    run = find_run(copy)
+    run = find_run(copy, config)
     assert run is not None and run.results == RESULTS and run.config is None
-    assert "results.json" in plan_upload(copy, run).contents
+    assert "results.json" in files_of(copy, run)
     for text, told in (("[]", "no JSON object"), ('{"split": "test"}', "scores is missing")):
         path.write_text(text)
         with pytest.raises(ModelError, match=rf"results\.json .*{told}"):
-            find_run(copy)
+            find_run(copy, config)
 
 
 def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
@@ -337,8 +338,8 @@ def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
     (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
     # Pushed from elsewhere, where there is no such folder.
     monkeypatch.chdir(tmp_path)
-    run = find_run(copy)
     model = HierBertConfig.from_pretrained(copy)
+    run = find_run(copy, model)
     assert base_model(model, run) is None and base_model(model, None) is None
     assert encoder_name(model, run) == encoder_name(model, None) == "minilm"
     assert public_settings(run.config).model.encoder == "minilm"
@@ -373,11 +374,11 @@ def test_the_command_that_pushes_again() -> None:
         Path("runs/my run/model"), "alice/demo", private=True, branch="v2", license="mit"
     )
     assert push_command(request) == (
-        'python -m hierbert.publishing "runs/my run/model" --repo alice/demo --private '
+        'python -m hierbert push "runs/my run/model" --repo alice/demo --private '
         "--revision v2 --license mit"
     )
     plain = push_command(Request(Path("runs/x/model"), "alice/demo"))
-    assert plain == "python -m hierbert.publishing runs/x/model --repo alice/demo"
+    assert plain == "python -m hierbert push runs/x/model --repo alice/demo"
 
 
 def test_a_run_can_be_resumed_with_another_page(tmp_path) -> None:

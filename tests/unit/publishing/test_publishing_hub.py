@@ -455,9 +455,9 @@ def test_datasets_of_the_hub_train(hub, author) -> None:
 from hierbert.data.corpus import Columns, load_examples
 from hierbert.errors import DataError
 def load(spec, role):
-    columns = Columns("text", "label", "summary", "id")
+    columns = Columns("text", "id", {"label": "label", "summary": "summary"})
     found = load_examples(spec, columns, role=role)
-    return [[e.id, e.text, e.label, e.summary] for e in found]
+    return [[e.id, e.text, e.fields["label"], e.fields["summary"]] for e in found]
 try:
     result = load(spec, role)
 except DataError as error:

@@ -81,6 +81,8 @@ def test_numbers(key: str, written: str, value: Any) -> None:
         *("training.learning_rate=0", "training.learning_rate=9.1"),
         *("training=3", "training=null", "training=", "training.=3"),
         *("data.kinds=[c]", "data.train=[a, [b]]"),
+        *("data.columns=q", "data.columns=[a]", "data.columns=null", "data.columns.=a"),
+        *("data.columns.a=", "data.columns.a=5", "data.columns.a=[b]", "data.columns.a={b: c}"),
     ],
 )
 def test_values_of_another_type_or_range_are_refused_by_name(override: str) -> None:
@@ -96,6 +98,30 @@ def test_unions_null_and_choices(tmp_path: Path) -> None:
         assert load(text, tmp_path, f"data.label_column={written}").data.label_column == value
     for written, tokens in (("auto", "auto"), ("2", 2), ("null", None)):
         assert given(f"training.tokens={written}").training.tokens == tokens
+
+
+def test_a_mapping_is_given_whole_or_an_entry_at_a_time(tmp_path: Path) -> None:
+    text = "data:\n  train: a\n  columns:\n    query: question\n    on: 'null'\n"
+    columns = {"query": "question", "on": "null"}
+    for overrides, expected in {
+        (): columns,
+        ("data.columns.query=q", "data.columns.a.b='5'"): {**columns, "query": "q", "a.b": "5"},
+        ("data.columns.query=q", "data.columns={a: 1e, 'b': no}"): {"a": "1e", "b": "no"},
+        ("data.columns={a: b}", "data.columns.c=d=e"): {"a": "b", "c": "d=e"},
+        ("data.columns={}",): {},
+    }.items():
+        assert load(text, tmp_path, *overrides).data.columns == expected
+    assert given("data.columns.query=q").data.columns == {"query": "q"}
+    assert given().data.columns == {}
+
+
+@pytest.mark.parametrize("value", ["2024", "-1.5", "null", "", "[a]", "{a: b}"])
+def test_an_entry_that_is_no_text_is_refused_with_its_place(value: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(f"data:\n  train: a\n  columns:\n    a: b\n    query: {value}\n", tmp_path)
+    assert "config.yaml, line 5: data.columns.query: expected text, got " in str(error.value)
+    with pytest.raises(ConfigError, match=r"^command line: data\.columns\.query: expected text"):
+        given(f"data.columns={{query: {value}}}")
 
 
 def test_overrides_take_globs_and_colons_as_written() -> None:
@@ -212,6 +238,7 @@ configs = st.builds(
         train=texts | st.lists(texts, max_size=3),
         text_column=texts,
         kinds=st.lists(st.sampled_from(["a", "b"]), max_size=3),
+        columns=st.dictionaries(texts, texts, max_size=3),
     ),
     run_dir=texts,
     seed=st.integers(),
@@ -238,6 +265,7 @@ def test_dump_and_load_round_trip(config: Config, comments: bool, tmp_path: Path
     # Any other YAML reader finds the same text and numbers.
     plain = yaml.safe_load(text)
     assert plain["data"]["text_column"] == config.data.text_column
+    assert plain["data"]["columns"] == config.data.columns
     assert plain["scale"] == config.scale
 
 
@@ -255,6 +283,7 @@ def test_dump_is_readable() -> None:
         "  text_column: text\n"
         "  label_column: null\n"
         "  kinds: []\n"
+        "  columns: {}\n"
         "\n"
         "run_dir: runs/one\n"
         "seed: 0\n"
@@ -294,8 +323,8 @@ def test_command_line() -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--seed", "3"], "unknown option --seed; settings are written key=value: seed=3"),
-        (["--learning-rate", "3"], "training.learning_rate=3"),
+        (["--seed", "3"], "unknown option --seed; did you mean seed=value?"),
+        (["--learning-rate", "3"], "training.learning_rate=value"),
         (["--epochs", "seed=3"], "training.epochs=value"),
         (["--resum"], "did you mean --resume?"),
         (["--leve"], "did you mean --level?"),
@@ -321,6 +350,7 @@ def test_help_teaches() -> None:
     # What it does, then examples, then options, then settings by section.
     marks = ["usage: train.py", "Trains a model.", "example:\n  it", "--resume", "Go on with a run"]
     marks += ["run_dir  (text; default runs/one)", "data.train  (text or [text, ...]; required)"]
+    marks += ["data.columns  ({name: text, ...}; default {})"]
     marks += ["training: How the weights are learnt.", "epochs  (whole number, at least 1; default"]
     marks += ["learning_rate  (number, above 0, at most 9; default 2.0e-5)"]
     marks += ["training.memory  (one of keep, recompute; default keep)"]

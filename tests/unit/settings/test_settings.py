@@ -23,7 +23,7 @@ from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.loading import encoders as encoder_names
 from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.decoding import SummaryRule
+from hierbert.model.summarization_head import SummaryRule
 from hierbert.scoring import METRICS
 from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
@@ -250,4 +250,4 @@ def test_examples_of_one_label_are_still_split_by_label(tmp_path) -> None:
     config = load(f"data.train={write_jsonl(tmp_path / 'rare.jsonl', rows)}")
     for config.seed in range(5):
         train_split: list[Example] = load_corpora(config)[0]["train"]
-        assert any(example.label == "rare" for example in train_split)
+        assert any(example.fields["label"] == "rare" for example in train_split)

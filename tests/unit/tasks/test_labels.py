@@ -18,7 +18,7 @@ from hierbert.tasks.labels import LabelMap
 
 def examples_of(*labels):
     return [
-        Example(str(row), "text", label, None, f"my.csv, row {row}")
+        Example(str(row), "text", {"label": label}, f"my.csv, row {row}")
         for row, label in enumerate(labels, 1)
     ]
 
@@ -206,7 +206,7 @@ def test_splits_and_labels_do_not_depend_on_hashing():
         "from hierbert.data.corpus import Example\n"
         "from hierbert.tasks.labels import LabelMap\n"
         "from hierbert.data.splits import split_validation\n"
-        "rows = [Example(str(i), '', 'abcde'[i * i % 5], None, '') for i in range(60)]\n"
+        "rows = [Example(str(i), '', {'label': 'abcde'[i * i % 5]}, '') for i in range(60)]\n"
         "print(LabelMap.learn(rows).names, [e.id for e in split_validation(rows, 0.2, 3)[1]])\n"
     )
     folder = str(Path(splits.__file__).parents[1])

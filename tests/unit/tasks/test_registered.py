@@ -31,7 +31,7 @@ from hierbert.model.answering import answer_batch, collate_inputs
 from hierbert.model.features import FEATURES, Feature, register_feature
 from hierbert.model.heads import HEADS, Head, register_head
 from hierbert.model.ragged import group_mean
-from hierbert.publishing.card import CardSource, render_card
+from hierbert.publishing.card import render_card
 from hierbert.publishing.runs import find_run
 from hierbert.scoring import METRICS, Metric, add_metrics
 from hierbert.tasks.task import TASKS, Task, register_task, tasks_of_model
@@ -84,8 +84,9 @@ class LengthHead(Head):
     def losses(self, scores: Any, targets: Any, structure: Any) -> Any:
         return (scores[:, 0] - targets) ** 2, torch.ones_like(targets, dtype=torch.bool)
 
-    def answer(self, document, scores, sentence_vectors, config, options=None) -> dict[str, Any]:
-        return {"words": float(scores[0].expm1()), "text_starts": document.text[:5]}
+    def answer(self, answered, config, options) -> dict[str, Any]:
+        words = float(answered.scores["wordcount"][0].expm1())
+        return {"words": words, "text_starts": answered.document.text[:5]}
 
 
 class Length(Task):
@@ -253,6 +254,6 @@ def test_a_model_whose_head_is_not_registered_is_refused_by_name(folder, monkeyp
 
 def test_its_card_names_it(folder) -> None:
     config = HierBertConfig.from_pretrained(folder)
-    card = render_card(CardSource("me/model", config, 1000, find_run(folder)))
+    card = render_card("me/model", config, 1000, find_run(folder, config))
     assert "answers wordcount of it" in card and 'output.scores["wordcount"]' in card
     assert "pipeline_tag: text-classification" in card

@@ -11,6 +11,7 @@ from training import KilledError, dying
 
 from hierbert.cli.train import main
 from hierbert.training import checkpoints, loop
+from hierbert.training.checkpoints import Checkpoints
 from hierbert.training.loop import TrainingLoop
 
 STEPS = 6  # of a run of `arguments`
@@ -68,11 +69,11 @@ def test_a_run_that_dies_in_every_step_ends_as_one_that_did_not(
 
 
 PLACES = {
-    "before the best weights": (loop, "save_best"),
+    "before the best weights": (Checkpoints, "save_best"),
     "between the best weights and the line of metrics": (loop.Trackers, "log"),
-    "between the line of metrics and the checkpoint": (loop, "save_checkpoint"),
+    "between the line of metrics and the checkpoint": (Checkpoints, "save"),
     "in the middle of a checkpoint": (checkpoints, "seal"),
-    "before old checkpoints are removed": (checkpoints, "prune"),
+    "before old checkpoints are removed": (Checkpoints, "_prune"),
 }
 
 

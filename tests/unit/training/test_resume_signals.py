@@ -10,7 +10,7 @@ from training import KilledError, dying
 
 from hierbert.cli.train import main
 from hierbert.tasks import evaluation as answers
-from hierbert.training import loop
+from hierbert.training.checkpoints import Checkpoints
 from hierbert.training.signals import StopSignals
 
 
@@ -39,7 +39,7 @@ def test_a_signal_does_not_wait_for_the_validation(
             assert main([*arguments(), "--resume"]) == 143
             assert len(calls) == 2
     # Killed when the line of metrics that was due is there and its checkpoint is not.
-    with dying((loop, "save_checkpoint"), 0), pytest.raises(KilledError):
+    with dying((Checkpoints, "save"), 0), pytest.raises(KilledError):
         main([*arguments(), "--resume"])
     assert main([*arguments(), "--resume"]) == 0
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

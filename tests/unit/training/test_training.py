@@ -72,7 +72,7 @@ def test_frozen_and_cached_equals_frozen_in_the_loop(arguments, tmp_path, monkey
     original = TrainingLoop.run
 
     def without_vectors(self: TrainingLoop, resume: bool) -> Any:
-        self.vectors = None
+        self._run.vectors = None
         return original(self, resume)
 
     common = [FROZEN, "data.summary_column=summary", "training.epochs=1"]

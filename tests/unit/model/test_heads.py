@@ -1,19 +1,15 @@
-"""Numbers to answers: which sentences may be in a summary, and what labels say."""
+"""Scores to answers: which sentences may be in a summary, and what labels say."""
 
 import pytest
 import torch
 from conftest import make_tokenizer
 
 from hierbert import HierBertConfig
-from hierbert.model.decoding import (
-    Cosines,
-    SummaryRule,
-    label_answer,
-    summary_sentences,
-    summary_text,
-)
+from hierbert.model.classification_head import ClassificationHead
+from hierbert.model.heads import Answered
 from hierbert.model.segmentation import Segmenter
 from hierbert.model.selection import Budget
+from hierbert.model.summarization_head import Cosines, SummarizationHead, SummaryRule
 
 
 def test_headings_are_left_out_unless_there_is_nothing_else() -> None:
@@ -35,14 +31,13 @@ def test_cosines_to_selected_sentences(dtype) -> None:
     vectors[7] = 0
     units = torch.nn.functional.normalize(vectors.float(), dim=1)
     cosines = Cosines(vectors)
-    selected = list(range(3, 53))  # more than the first table has room for
+    selected = list(range(3, 53))
     for count, index in enumerate(selected, start=1):
         cosines.select(index)
         for first in {0, count // 2, count - 1}:
             expected = (units @ units[selected[first:count]].T).amax(1)
             got = torch.tensor(cosines.nearest(range(60), first))
             torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
-    assert Cosines(vectors).count == 0
 
 
 def test_a_redundant_sentence_is_left_out_each_time_anew() -> None:
@@ -57,11 +52,16 @@ def test_a_redundant_sentence_is_left_out_each_time_anew() -> None:
 def test_a_summary_is_cut_out_of_its_document() -> None:
     text = "The cat\nsat.  😀 The dog ran."
     (document,) = Segmenter(make_tokenizer("bert"))([text])
-    chosen = list(range(len(document.sentences)))
-    for sentence in summary_sentences(document, chosen, torch.zeros(len(chosen))):
+    scores = torch.zeros(len(document.sentences))
+    config = HierBertConfig(summarization=True)
+    answered = Answered(document, scores, scores, scores={"summarization": scores})
+    answer = SummarizationHead(config).answer(
+        answered, config, SummarizationHead.options(config, {})
+    )
+    for sentence in answer["sentences"]:
         assert text[sentence.start : sentence.end] == sentence.text
         assert sentence.score == 0.5
-    assert summary_text(document, chosen).replace("\n", " ").split() == text.split()
+    assert answer["summary"].replace("\n", " ").split() == text.split()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,10 @@ def test_label_answers(problem, logits, expected) -> None:
         label_mean=10.0,
         label_scale=2.0,
     )
-    answer = label_answer(torch.tensor(logits), config)
+    (document,) = Segmenter(make_tokenizer("bert"))(["The cat sat."])
+    scores = torch.tensor(logits)
+    answered = Answered(document, scores, scores, scores={"classification": scores})
+    answer = ClassificationHead(config).answer(answered, config, None)
     if "probabilities" in expected:
         assert list(answer["probabilities"].values()) == expected.pop("probabilities")
     assert {name: answer[name] for name in expected} == expected

@@ -1,0 +1,112 @@
+"""The head that classifies: documents to labels, to several labels, or to a number."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .configuration_hierbert import HierBertConfig
+from .heads import Answered, Head, Structure, Vectors, register_head
+
+MISSING_LABEL = -100
+
+
+@register_head
+class ClassificationHead(Head):
+    """Document vectors to logits; single-label, multi-label or regression.
+
+    Args:
+        config: `problem_type` (single-label when None), `num_labels`, `class_weights`,
+            `label_smoothing`, `label_mean`, `label_scale` and `dropout` are read.
+    """
+
+    name = "classification"
+    verb = "classify"
+    attribute = "classifier"
+    reads = frozenset(["document"])
+
+    def __init__(self, config: HierBertConfig) -> None:
+        super().__init__()
+        self.problem_type = config.problem_type or "single_label_classification"
+        self.label_smoothing = config.label_smoothing
+        self.class_weights = config.class_weights
+        self.label_mean = config.label_mean
+        self.label_scale = config.label_scale
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, vectors: Vectors) -> Tensor:
+        """Logits, float (D, C)."""
+        return self.output(self.dropout(self.norm(vectors.document)))
+
+    def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
+        """Logits over the config's temperature."""
+        return scores / config.temperature
+
+    def answer(
+        self, answered: Answered, config: HierBertConfig, options: None = None
+    ) -> dict[str, Any]:
+        """What the document's logits, float (C,), say.
+
+        Returns:
+            `label` and `probabilities`; multi-label: `labels`, those that reach the threshold,
+            likeliest first, and `probabilities`; regression: `label`, a number.
+        """
+        logits = answered.scores[self.name]
+        if self.problem_type == "regression":
+            return {"label": float(regression_values(logits, config)[0])}
+        names = [config.id2label[number] for number in range(config.num_labels)]
+        several = self.problem_type == "multi_label_classification"
+        shares = logits.sigmoid() if several else logits.softmax(0)
+        probabilities = dict(zip(names, shares.tolist(), strict=True))
+        if not several:
+            return {"label": names[int(shares.argmax())], "probabilities": probabilities}
+        reached = [name for name in names if probabilities[name] >= config.decision_threshold]
+        reached.sort(key=lambda name: -probabilities[name])
+        return {"labels": reached, "probabilities": probabilities}
+
+    def losses(
+        self, logits: Tensor, labels: Tensor, structure: Structure | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy; binary for several labels; the squared error for numbers.
+
+        Args:
+            logits: float (D, C).
+            labels: Single-label: int64 (D,), `MISSING_LABEL` where none is known.
+                Multi-label: float (D, C) of 0 and 1. Regression: float (D,) or (D, C), in
+                their own unit: the logits are compared with (label - mean) / scale.
+                NaN anywhere in a document's row leaves the document out.
+            structure: Not read.
+        """
+        logits = logits.float()
+        weights = None
+        if self.class_weights is not None:
+            weights = torch.tensor(self.class_weights, device=logits.device)
+        if self.problem_type == "single_label_classification":
+            labelled = labels != MISSING_LABEL
+            losses = F.cross_entropy(
+                logits,
+                labels.masked_fill(~labelled, 0),
+                weight=weights,
+                label_smoothing=self.label_smoothing,
+                reduction="none",
+            )
+        else:
+            targets = labels.float().view(logits.shape)
+            labelled = ~targets.isnan().any(1)
+            targets = targets.masked_fill(~labelled[:, None], 0.0)
+            if self.problem_type == "regression":
+                targets = (targets - self.label_mean) / self.label_scale
+                losses = F.mse_loss(logits, targets, reduction="none").mean(1)
+            else:
+                losses = F.binary_cross_entropy_with_logits(
+                    logits, targets, pos_weight=weights, reduction="none"
+                ).mean(1)
+        return torch.where(labelled, losses, losses * 0.0), labelled
+
+
+def regression_values(logits: Tensor, config: HierBertConfig) -> Tensor:
+    """The numbers a regression predicts, in the unit of its labels; float32 of any shape."""
+    return logits.float() * config.label_scale + config.label_mean

@@ -1,0 +1,26 @@
+"""What a document is before it is segmented: a text, and what features read beside it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+DocumentText = str | Sequence[str] | Sequence[Sequence[str]]
+"""A text; or its sentences (or segments, see `list_unit`); or its segments' sentences."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with named values beside it, for a model whose features read them.
+
+    Attributes:
+        text: The text, or its sentences or segments, or sentences within segments.
+        fields: Each value by its name, such as ``{"query": "who won?"}``.
+    """
+
+    text: DocumentText
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+DocumentLike = DocumentText | Document
+Texts = str | Document | Iterable[DocumentLike]
+"""What can be asked about: one text, or any number of documents."""

@@ -1,0 +1,146 @@
+"""What a run works with, checked and made ready in the order of what it costs."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from hierbert.config import RunConfig
+from hierbert.data.document import Example
+from hierbert.files import cache_folder
+from hierbert.log import log
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.tasks.evaluation import Answer, answer_documents, check_metric
+from hierbert.tasks.prepared import PreparedDocument, prepare_documents
+from hierbert.tasks.task import Task
+from hierbert.training.building import build_model
+from hierbert.training.memory import bound_memory, choose_tokens_per_forward
+from hierbert.training.run_folder import open_run_folder
+from hierbert.vectors.cache import CacheOptions, VectorCache, check_cache
+
+
+@dataclass
+class Run:
+    """What a run works with, on every process.
+
+    Attributes:
+        model: On its device and frozen as configured.
+        splits: Documents of "train", "validation" and, where it is given, "test".
+        vectors: Of a frozen encoder; None encodes tokens in every step.
+        encoding: Tokens that were encoded for those vectors, and the seconds it took.
+    """
+
+    config: RunConfig
+    accelerator: Accelerator
+    folder: Path
+    tasks: Sequence[Task]
+    model: HierBertForDocuments
+    processor: HierBertProcessor
+    splits: dict[str, list[PreparedDocument]]
+    vectors: VectorCache | None = None
+    encoding: tuple[int, float] = (0, 0.0)
+
+    def answer(
+        self, split: str, description: str, stop: Callable[[], bool] | None = None
+    ) -> list[Answer]:
+        """The model's answers for a split; see `answer_documents`."""
+        documents, accelerator = self.splits[split], self.accelerator
+        return answer_documents(
+            self.model, documents, accelerator, self.tasks, self.vectors, description, stop
+        )
+
+
+def prepare_run(
+    config: RunConfig,
+    accelerator: Accelerator,
+    corpora: Mapping[str, Sequence[Example]],
+    tasks: Sequence[Task],
+    given: tuple[HierBertForDocuments, HierBertProcessor] | None,
+    resume: bool,
+) -> Run:
+    """Make model, run folder and documents ready.
+
+    Args:
+        config: All settings.
+        accelerator: The run's.
+        corpora: Examples by split.
+        tasks: At least one.
+        given: A model to start from and its processor; None takes what the settings name.
+        resume: Whether the run folder may hold the run already.
+
+    Raises:
+        HierBertError: Settings, documents, model, cache and folder do not go together.
+    """
+    check_metric(config.training.metric, tasks, corpora["validation"])
+    set_seed(config.seed)
+    model, processor = build_model(config, tasks, corpora["train"], given)
+    for task in tasks:
+        task.check(corpora, model.config)
+    settings, cache = config.training, cache_folder(config.training.cache_dir)
+    kept = CacheOptions(cache, settings.cache_dtype, settings.cache_limit_gib)
+    if settings.freeze_encoder:
+        check_cache(kept)
+    folder = open_run_folder(config, accelerator, resume)
+    model.to(accelerator.device)
+    choose_tokens_per_forward(config, accelerator, model, folder)
+    splits = {}
+    for name, examples in corpora.items():
+        # The first process fills the cache that the others then read.
+        with accelerator.main_process_first():
+            splits[name] = prepare_documents(
+                examples, processor, tasks, cache, f"segmenting {name}"
+            )
+    _log_lengths(splits, processor)
+    run = Run(config, accelerator, folder, tasks, model, processor, splits)
+    if settings.freeze_encoder:
+        run.vectors = VectorCache(kept, model.hierbert)
+        began = time.monotonic()
+        everything = [one.segmented for documents in splits.values() for one in documents]
+        tokens = run.vectors.fill(everything, accelerator)
+        run.encoding = tokens, time.monotonic() - began
+        log.info(f"vectors: {run.vectors.report()}")
+    train = splits["train"]
+    targets = {task.name: [one.targets[task.name] for one in train] for task in tasks}
+    for feature in model.features_of().values():
+        if not feature.fitted:
+            feature.fit([one.segmented for one in train], targets)
+    bound_memory(config, accelerator, model, train, folder)
+    return run
+
+
+def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
+    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
+    sizes = sorted(document.tokens for document in documents)
+    return {
+        "documents": len(sizes),
+        "median_tokens": sizes[len(sizes) // 2],
+        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
+        "longest_tokens": sizes[-1],
+        "tokens": sum(sizes),
+    }
+
+
+def _log_lengths(
+    splits: Mapping[str, Sequence[PreparedDocument]], processor: HierBertProcessor
+) -> None:
+    """Say how long the documents are, and what was left out of them."""
+    for name, documents in splits.items():
+        numbers = lengths_of(documents)
+        log.info(
+            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
+            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
+            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
+        )
+        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
+        if omissions:
+            tokens = sum(omission.tokens for omission in omissions)
+            share = 100 * tokens / (tokens + numbers["tokens"])
+            log.info(
+                f"{name}: segmentation.max_segments={processor.max_segments} left out "
+                f"{tokens:,} tokens ({share:.1f} %) of {len(omissions):,} documents"
+            )

@@ -28,6 +28,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -239,7 +240,8 @@ class Job:
                 )
         with self.target.writing():
             if any(footer.answers < footer.rows for _, footer in self._found):
-                self._publish(self._errors(), self.target.errors, "jsonl")
+                errors = partial(write_rows, self._errors(), kind="jsonl")
+                self.target.put(self.target.errors, errors)
             else:
                 self.target.errors.unlink(missing_ok=True)
             rest = self._found_rows - self._published
@@ -291,7 +293,7 @@ class Job:
         number = len(self.manifest.parts)
         part = self._publish_rows(number, self.target.part_path(number), rows)
         self.manifest.parts.append(part)
-        self.manifest.save(self.target.folder)
+        self.target.save(self.manifest)
         self._published += rows
 
     def _publish_rows(self, number: int, path: Path, rows: int, always: bool = False) -> Part:
@@ -315,18 +317,12 @@ class Job:
         made = answers()
         first = list(islice(made, 1))
         if first or always:
-            self._publish(chain(first, made), path, self.target.kind)
+            rows_of_file = chain(first, made)
+            self.target.put(path, partial(write_rows, rows_of_file, kind=self.target.kind))
             part.file, part.bytes = path.name, path.stat().st_size
         part.errors = rows - part.answers
         part.input = digest.hexdigest()
         return part
-
-    def _publish(self, lines: Iterable[bytes], path: Path, kind: str) -> None:
-        """Make a file of rows where nothing is left behind by a kill, and give it its name."""
-        aside = self.target.unfinished / "new-output"
-        write_rows(lines, aside, kind)
-        aside.replace(path)
-        sync_folder(path.parent)
 
     def _errors(self) -> Iterator[bytes]:
         """The rows of errors.jsonl, which alone know their numbers over all the input."""

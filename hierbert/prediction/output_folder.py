@@ -13,14 +13,15 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import hierbert
 from hierbert.errors import RunError, error_text, flag_setting
-from hierbert.files import LOCK, FolderLock, write_json
+from hierbert.files import LOCK, FolderLock, sync_folder, write_json
 from hierbert.log import log
 
 ERRORS = "errors.jsonl"
@@ -36,8 +37,6 @@ State = Literal["new", "begun", "complete"]
 
 # What the manifests of all versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-# What was being written when a process was killed.
-_TORN = (f".{MANIFEST}.*", ".part-[0-9]*", f".{ERRORS}.*")
 _PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
 _ERROR_FIELDS = ["row", "location", "id", "reason"]
 _LONGEST_ERROR_BYTES = 1 << 24
@@ -105,13 +104,9 @@ class Manifest:
         """The sum of a number of `Part` over all parts."""
         return sum(getattr(part, name) for part in self.parts)
 
-    def save(self, folder: Path) -> None:
-        """Write it whole.
-
-        Raises:
-            OSError: It cannot be written; the one before stays.
-        """
-        content = {
+    def content(self) -> dict[str, Any]:
+        """What its file holds."""
+        return {
             "format": FORMAT,
             "hierbert": hierbert.__version__,
             "complete": self.complete,
@@ -119,7 +114,6 @@ class Manifest:
             **{name: self.total(name) for name in COUNTS},
             **asdict(self),
         }
-        write_json(folder / MANIFEST, content)
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -317,9 +311,8 @@ class OutputFolder:
         """What jobs made in the folder of the work."""
         if not self.begun and not self.unfinished.is_dir():
             return []
-        torn = [path for pattern in _TORN for path in self.folder.glob(pattern)]
         parts = [path for path in self.folder.glob("part-*") if _PART.fullmatch(path.name)]
-        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS, *torn]
+        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS]
         found = [path for path in files if path.is_file() or path.is_symlink()]
         # It comes last: by it, or by the manifest, a folder is known as a job's.
         return [*found, self.unfinished] if self.unfinished.is_dir() else found
@@ -354,7 +347,7 @@ class OutputFolder:
         # Documents' texts are in there, and nothing of it is for others yet.
         self.unfinished.mkdir(mode=0o700)
         self.units_folder(manifest).mkdir()
-        manifest.save(self.folder)
+        self.save(manifest)
 
     def go_on(self, session: str) -> Manifest:
         """Make ready to go on with the job that is there.
@@ -369,8 +362,9 @@ class OutputFolder:
             OSError: Something cannot be read or written.
         """
         manifest = Manifest.load(self.folder)
-        for pattern in (*_TORN, ".unfinished/.new-*", ".unfinished/new-*", ".unfinished/*/new-*"):
-            for path in self.folder.glob(pattern):
+        # What was being written when a process was killed.
+        for pattern in (".new-*", "new-*", "*/new-*"):
+            for path in self.unfinished.glob(pattern):
                 path.unlink(missing_ok=True)
         self.units_folder(manifest).mkdir(parents=True, exist_ok=True)
         for number, part in enumerate(manifest.parts):
@@ -383,8 +377,27 @@ class OutputFolder:
                 break
         manifest.complete = False
         manifest.sessions.append(session)
-        manifest.save(self.folder)
+        self.save(manifest)
         return manifest
+
+    def put(self, path: Path, write: Callable[[Path], None]) -> None:
+        """Make a file where nothing is left behind by a kill, and give it its name.
+
+        Args:
+            path: The file to make or replace.
+            write: Writes it whole to the path that it is given.
+
+        Raises:
+            OSError: It cannot be written; the one before stays.
+        """
+        aside = self.unfinished / "new-output"
+        write(aside)
+        aside.replace(path)
+        sync_folder(path.parent)
+
+    def save(self, manifest: Manifest) -> None:
+        """Write the manifest; raises as `put`."""
+        self.put(self.folder / MANIFEST, partial(write_json, value=manifest.content()))
 
     def complete(self, manifest: Manifest) -> None:
         """Let nothing of the work stay: all of the output is there.
@@ -396,7 +409,7 @@ class OutputFolder:
             self.clear()
             return
         manifest.complete = True
-        manifest.save(self.folder)
+        self.save(manifest)
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def clear(self) -> None:

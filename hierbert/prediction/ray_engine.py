@@ -103,13 +103,12 @@ class RayEngine:
             if not was_running:
                 settings = {} if address else {"include_dashboard": False}
                 try:
-                    with _importable():
-                        ray.init(
-                            address=address or "local",
-                            logging_level=logging.ERROR,
-                            log_to_driver=False,
-                            **settings,
-                        )
+                    ray.init(
+                        address=address or "local",
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        **settings,
+                    )
                 except (ConnectionError, RuntimeError, ValueError) as error:
                     why = " ".join(str(error).split())
                     raise RunError(
@@ -223,8 +222,8 @@ class RayEngine:
             max_restarts=-1,
             max_task_retries=-1,
         )
-        answering = self.answering(question, commit)
-        actors = [actor.remote(answering, job.target, job.units) for _ in range(self.actors)]
+        told = vars(self.actor(question, commit, job))
+        actors = [actor.remote(**told) for _ in range(self.actors)]
         readers = max(1, self.actors // _ACTORS_PER_READER)
         size = sum(check.size for check in checks)
         try:
@@ -284,22 +283,26 @@ class RayEngine:
         while working:
             yield next_end()
 
-    def answering(self, question: dict[str, Any], commit: str | None) -> "Answering":
-        """What the actors are told."""
+    def actor(self, question: dict[str, Any], commit: str | None, job: Job) -> "UnitAnswerer":
+        """What each actor is."""
         folder = os.path.expanduser(self.options.model)
         path = os.path.abspath(folder) if os.path.isdir(folder) else self.options.model
         names = ("device", "dtype", "batch_tokens", "tokens_per_forward", "compile")
         options = {name: getattr(self.options, name) for name in names}
+        options["vector_cache"] = cache_options(self.options)
         if commit is not None:
             # A Hub id: all processes take the same commit.
             options["revision"] = commit
-        return Answering(
-            path,
-            folder_fingerprint(path),
-            question,
-            {**options, "vector_cache": cache_options(self.options)},
-            self.options.on_error == "skip",
-            max(1, int(self.cpus_per_actor)),
+        return UnitAnswerer(
+            target=job.target,
+            folder=job.units,
+            model=path,
+            fingerprint=folder_fingerprint(path),
+            question=question,
+            options=options,
+            skip=self.options.on_error == "skip",
+            threads=max(1, int(self.cpus_per_actor)),
+            version=hierbert.__version__,
         )
 
     def _of_sources(
@@ -330,20 +333,6 @@ class RayEngine:
             raise RunError(
                 f"Ray lost processes or machines and gave up ({type(error).__name__}): {words}"
             ) from error
-
-
-@contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Processes that are started meanwhile find this hierbert, installed or not."""
-    before = os.environ.get("PYTHONPATH")
-    here = str(Path(hierbert.__file__).parent.parent)
-    os.environ["PYTHONPATH"] = here if not before else f"{here}{os.pathsep}{before}"
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
 
 
 # What tasks do with a source.
@@ -434,58 +423,48 @@ def without_repeated(rows: Iterable[InputRow], repeated: dict[int, str]) -> Iter
 # What actors do.
 
 
-@dataclass(frozen=True)
-class Answering:
-    """How documents are answered: the same in every process.
-
-    Attributes:
-        model: A folder under the same path on every machine, or a Hub id.
-        fingerprint: Of the files of the model that was checked.
-        question: What is asked.
-        options: Of `HierBert.from_pretrained`.
-        skip: Whether a document that cannot be answered is an error of its own.
-        threads: Of torch, on a CPU.
-        version: Of hierbert.
-    """
-
-    model: str
-    fingerprint: str
-    question: dict[str, Any]
-    options: dict[str, Any]
-    skip: bool = False
-    threads: int = 1
-    version: str = hierbert.__version__
-
-
+@dataclass
 class UnitAnswerer:
     """An actor: it holds the model, answers units and writes them.
 
     It knows nothing of Ray. Units that keep ending their process are taken document by document, so
     that the one that does it is found, see `Tries`: it goes to the errors, or ends the job.
 
-    Args:
-        answering: How to answer.
+    Attributes:
         target: The output.
         folder: Where units go.
+        model: A folder under the same path on every machine, or a Hub id.
+        fingerprint: Of the files of the model that was checked.
+        question: What is asked.
+        options: Of `HierBert.from_pretrained`.
+        skip: Whether a document that cannot be answered is an error of its own.
+        threads: Of torch, on a CPU.
+        version: Of hierbert where the job was started.
     """
 
-    def __init__(self, answering: Answering, target: OutputFolder, folder: Path) -> None:
-        self._answering, self._target, self._folder = answering, target, folder
+    target: OutputFolder
+    folder: Path
+    model: str
+    fingerprint: str
+    question: dict[str, Any]
+    options: dict[str, Any]
+    skip: bool
+    threads: int
+    version: str
 
     @cached_property
     def _answerer(self) -> Answerer:
         # Not when it is made: what that raises Ray would tell as the end of the process.
-        answering = self._answering
-        torch.set_num_threads(answering.threads)
-        if hierbert.__version__ != answering.version:
+        torch.set_num_threads(self.threads)
+        if hierbert.__version__ != self.version:
             raise RunError(
                 f"a machine has hierbert {hierbert.__version__}, where the job was started with "
-                f"{answering.version}; install the same on all"
+                f"{self.version}; install the same on all"
             )
-        if folder_fingerprint(answering.model) != answering.fingerprint:
-            raise ModelError(f"model {answering.model} is another one on one of the machines")
-        predictor = HierBertPredictor.from_pretrained(answering.model, **answering.options)
-        return Answerer(predictor, answering.question, answering.skip)
+        if folder_fingerprint(self.model) != self.fingerprint:
+            raise ModelError(f"model {self.model} is another one on one of the machines")
+        predictor = HierBertPredictor.from_pretrained(self.model, **self.options)
+        return Answerer(predictor, self.question, self.skip)
 
     def begin(self) -> list[tuple[int, int]]:
         """Load the model; no unit is done by it."""
@@ -501,13 +480,13 @@ class UnitAnswerer:
         Raises:
             HierBertError: They cannot be answered or written.
         """
-        answerer = self._answerer
+        answer = self._answerer.results
         # Some may be done by a process that was lost before it could say so.
-        todo = [unit for unit in units if read_footer(unit_path(self._folder, unit.name)) is None]
+        todo = [unit for unit in units if read_footer(unit_path(self.folder, unit.name)) is None]
         source, number = units[0].name
-        tries = Tries(self._folder / f"tries-{source}-{number}")
-        with self._target.writing():
-            answer = partial(answerer.results, tries=tries)
-            deque(write_units(self._target, self._folder, todo, answer), maxlen=0)
+        tries = Tries(self.folder / f"tries-{source}-{number}")
+        with self.target.writing():
+            for _ in write_units(self.target, self.folder, todo, partial(answer, tries=tries)):
+                pass
             tries.forget()
         return [(len(unit.rows), unit.size) for unit in units]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inference import answer, save_model, the_error
 from jobs import assert_equal_rows, manifest_of
 
+import hierbert
 from hierbert.cli.infer import main, parse_options
 from hierbert.data.columns import Columns
 from hierbert.data.document import BrokenRow, Example
@@ -23,7 +24,6 @@ from hierbert.prediction.job import Job, unit_path
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.ray_engine import (
-    Answering,
     RayEngine,
     UnitAnswerer,
     check_source,
@@ -146,12 +146,15 @@ def target(tmp_path: Path) -> OutputFolder:
 
 def actor_of(model: Path, target: OutputFolder, **more: Any) -> UnitAnswerer:
     values: dict[str, Any] = {
+        "model": str(model),
         "fingerprint": folder_fingerprint(model),
         "question": {"tasks": ("classify", "summarize")},
         "options": {"device": "cpu"},
+        "skip": False,
+        "threads": 1,
+        "version": hierbert.__version__,
     }
-    answering = Answering(str(model), **{**values, **more})
-    return UnitAnswerer(answering, target, target.units_folder(manifest_of()))
+    return UnitAnswerer(target, target.units_folder(manifest_of()), **{**values, **more})
 
 
 def units_of(rows: list[dict[str, Any]], limit: int = 10**9, *broken: int) -> list[Unit]:
@@ -215,14 +218,14 @@ def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
         actor_of(model, target).answer(units)
 
 
-def test_actors_take_the_commit_of_the_hub_that_was_checked(model) -> None:
+def test_actors_take_the_commit_of_the_hub_that_was_checked(model, target) -> None:
     pytest.importorskip("ray")
     command = ["--model", os.path.relpath(model), "--input", "x.jsonl", "--output", "out"]
     options = parse_options([*command, "--engine", "ray", "--on-error", "skip", "--actors", "3"])
     engine = RayEngine(options, Inputs([], None, False))  # type: ignore[arg-type]
-    answering = engine.answering({"tasks": ("classify",)}, "c0ffee")
-    assert answering.options["revision"] == "c0ffee" and answering.skip and engine.actors == 3
-    assert answering.model == str(model.resolve()) and answering.threads == 1
+    actor = engine.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
+    assert actor.options["revision"] == "c0ffee" and actor.skip and engine.actors == 3
+    assert actor.model == str(model.resolve()) and actor.threads == 1
 
 
 def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> None:

@@ -56,11 +56,7 @@ class Tries:
         return self._noted.count("all") < _TRIES_TOGETHER
 
     def refuse_deadly(self, row: InputRow) -> None:
-        """Refuse a row that ended its process again and again.
-
-        Raises:
-            DeadlyDocument: It did.
-        """
+        """Refuse a row that ended its process again and again: a DeadlyDocument."""
         count = self._noted.count(row.fingerprint)
         if f"{row.fingerprint} done" not in self._noted and count >= _TRIES_ALONE:
             raise DeadlyDocument(

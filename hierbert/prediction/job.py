@@ -206,11 +206,7 @@ class Job:
         self._lines = self._lines_after(self._published)
 
     def publish_shards(self) -> None:
-        """Make each shard all of whose rows are done.
-
-        Raises:
-            RunError: It cannot be written, or a unit is damaged.
-        """
+        """Make each shard all of whose rows are done; raises as `finish`."""
         length = self.target.rows_per_shard
         with self.target.writing():
             self._find()
@@ -253,12 +249,7 @@ class Job:
         return self.manifest
 
     def abandon(self, alone: bool, interrupted: bool) -> None:
-        """Stop in the middle: keep what was done and say so, or leave nothing behind.
-
-        Args:
-            alone: Whether no other process works at the job.
-            interrupted: Whether the same command may succeed.
-        """
+        """Stop in the middle: keep what was done and say so, or leave nothing behind."""
         if self.rows or not alone or done_units(self.units):
             rows = f" of {self.rows:,} rows" if alone else ""
             log.info(

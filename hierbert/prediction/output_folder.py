@@ -176,7 +176,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """The output of a job on disk.
+    """The output of a job on disk. What writes raises OSErrors, see `writing`.
 
     Attributes:
         path: The file, or the folder of shards.
@@ -248,11 +248,9 @@ class OutputFolder:
                 complete = Manifest.load(self.folder).complete
                 if resume:
                     return "complete" if complete else "begun"
-                state = (
-                    "exists" if complete else "is of an interrupted job: --resume goes on with it"
-                )
+                how = "exists" if complete else "is of an interrupted job: --resume goes on with it"
                 raise RunError(
-                    f"--output: {self.folder} {state}; --overwrite starts anew, or name another"
+                    f"--output: {self.folder} {how}; --overwrite starts anew, or name another"
                 )
             if self.rows_per_shard is None:
                 if resume and self.path.exists():
@@ -337,11 +335,7 @@ class OutputFolder:
                     self.folder.rmdir()
 
     def start(self, manifest: Manifest) -> None:
-        """Begin a new job; what another job made here is removed.
-
-        Raises:
-            OSError: Something cannot be removed or made.
-        """
+        """Begin a new job; what another job made here is removed."""
         self.folder.mkdir(exist_ok=True)
         self.clear()
         # Documents' texts are in there, and nothing of it is for others yet.
@@ -350,16 +344,10 @@ class OutputFolder:
         self.save(manifest)
 
     def go_on(self, session: str) -> Manifest:
-        """Make ready to go on with the job that is there.
-
-        Args:
-            session: A name for this start.
+        """Make ready to go on with the job that is there; the session is a name for this start.
 
         Returns:
             The job, with those shards that are whole, up to the first that is not.
-
-        Raises:
-            OSError: Something cannot be read or written.
         """
         manifest = Manifest.load(self.folder)
         # What was being written when a process was killed.
@@ -381,30 +369,18 @@ class OutputFolder:
         return manifest
 
     def put(self, path: Path, write: Callable[[Path], None]) -> None:
-        """Make a file where nothing is left behind by a kill, and give it its name.
-
-        Args:
-            path: The file to make or replace.
-            write: Writes it whole to the path that it is given.
-
-        Raises:
-            OSError: It cannot be written; the one before stays.
-        """
+        """Let a file be written where nothing is left behind by a kill, and give it its name."""
         aside = self.unfinished / "new-output"
         write(aside)
         aside.replace(path)
         sync_folder(path.parent)
 
     def save(self, manifest: Manifest) -> None:
-        """Write the manifest; raises as `put`."""
+        """Write the manifest."""
         self.put(self.folder / MANIFEST, partial(write_json, value=manifest.content()))
 
     def complete(self, manifest: Manifest) -> None:
-        """Let nothing of the work stay: all of the output is there.
-
-        Raises:
-            OSError: Something cannot be written or removed.
-        """
+        """Let nothing of the work stay: all of the output is there."""
         if self.rows_per_shard is None:
             self.clear()
             return
@@ -413,11 +389,7 @@ class OutputFolder:
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove what jobs made in the folder of the work.
-
-        Raises:
-            OSError: Something cannot be removed.
-        """
+        """Remove what jobs made in the folder of the work."""
         if not self._own():
             return
         self.unfinished.mkdir(exist_ok=True)
@@ -458,7 +430,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _of_errors(path: Path) -> bool:
-    """Whether a file is what a job keeps its errors in, by its first line."""
+    """Whether a file holds errors of a job, by its first line."""
     with path.open("rb") as file:
         first = file.readline(_LONGEST_ERROR_BYTES)
     try:

@@ -36,7 +36,6 @@ from hierbert.prediction.options import cache_options
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.units import (
-    CheckedRows,
     Cuts,
     InputRow,
     Inputs,
@@ -340,9 +339,9 @@ class RayEngine:
 
 def check_source(inputs: Inputs, index: int) -> tuple[SourceCheck, np.ndarray]:
     """What a source holds, and the hashes of its ids (uint64; 0 where there is none)."""
-    rows = CheckedRows(inputs.rows(index))
-    hashes = np.fromiter(map(_id_hash, rows), np.uint64)
-    return rows.check(), hashes
+    check = SourceCheck()
+    hashes = np.fromiter(map(_id_hash, check.count(inputs.rows(index))), np.uint64)
+    return check, hashes
 
 
 def _id_hash(row: InputRow) -> int:
@@ -397,9 +396,6 @@ def read_units(
         rows_before: How many rows the sources before have.
         done: Digests of its units that are done.
         units_per_call: Units of a list.
-
-    Raises:
-        HierBertError: It cannot be read, or holds other rows than before.
     """
     rows = without_repeated(inputs.rows(index, check=check), repeated)
     call: list[Unit] = []

@@ -181,8 +181,10 @@ class Run:
     def _check_rows(self) -> list[SourceCheck] | None:
         if self.ray is not None:
             return self.ray.check()
-        checks = self.processes.first(lambda: check_inputs(self.inputs))
-        return checks and [SourceCheck(*check) for check in checks]
+        if self.inputs.is_stream:
+            return None
+        checks = self.processes.first(lambda: [asdict(one) for one in check_inputs(self.inputs)])
+        return [SourceCheck(**check) for check in checks]
 
     def _load(self) -> tuple[HierBertPredictor, dict[str, Any]]:
         """The model, and what was found out for it: once, so that all rows are of one kind."""

@@ -85,8 +85,9 @@ class Unit(NamedTuple):
     last: bool
 
 
-class SourceCheck(NamedTuple):
-    """What a source held when it was checked.
+@dataclass
+class SourceCheck:
+    """What a source holds, as far as it was read.
 
     Attributes:
         rows: Documents and broken rows.
@@ -95,10 +96,19 @@ class SourceCheck(NamedTuple):
         digest: Follows from the rows.
     """
 
-    rows: int
-    size: int
-    broken: int
-    digest: str
+    rows: int = 0
+    size: int = 0
+    broken: int = 0
+    digest: str = ""
+
+    def count(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
+        """Count rows while they go by."""
+        for row in rows:
+            self.rows += 1
+            self.size += row.size
+            self.broken += row.broken is not None
+            self.digest = _digest(self.digest, row.fingerprint)
+            yield row
 
 
 @dataclass(frozen=True)
@@ -125,11 +135,7 @@ class Inputs:
         input_format: str = "jsonl",
         keep_broken: bool = False,
     ) -> "Inputs":
-        """Find the sources: see `hierbert.data.corpus.read_examples`.
-
-        Raises:
-            DataError: A source cannot be found.
-        """
+        """Find the sources; arguments and errors are those of `corpus.read_examples`."""
         sources = [
             source if source.path is None else replace(source, path=source.path.absolute())
             for source in resolve_sources(spec, "input", input_format=input_format)
@@ -173,10 +179,10 @@ class Inputs:
             DataError: The source cannot be read, or a row, unless broken rows are kept.
             RunError: It holds other rows than before.
         """
+        now = SourceCheck()
         examples = self.reader.one_source(index, SeenIds() if seen is None else seen)
-        rows = CheckedRows(map(to_row, examples))
-        yield from rows
-        if check is not None and rows.check() != check:
+        yield from now.count(map(to_row, examples))
+        if check is not None and now != check:
             raise RunError(
                 f"--input {self.names[index]} has changed since it was checked; leave the input "
                 "alone while a job runs"
@@ -219,45 +225,18 @@ def _fingerprint(name: str, content: bytes) -> str:
     return digest.hexdigest()
 
 
-class CheckedRows:
-    """Rows of one source that are counted while they go by."""
-
-    def __init__(self, rows: Iterable[InputRow]) -> None:
-        self._source = rows
-        self._digest = hashlib.blake2b(digest_size=16)
-        self._rows = self._size = self._broken = 0
-
-    def __iter__(self) -> Iterator[InputRow]:
-        for row in self._source:
-            self._digest.update(row.fingerprint.encode())
-            self._rows += 1
-            self._size += row.size
-            self._broken += row.broken is not None
-            yield row
-
-    def check(self) -> SourceCheck:
-        """What went by."""
-        return SourceCheck(self._rows, self._size, self._broken, self._digest.hexdigest())
-
-
-def check_inputs(inputs: Inputs) -> list[SourceCheck] | None:
-    """Read all input once, and say how much of it is broken.
-
-    Returns:
-        What each source holds; None when it can be read only once and so was not read.
+def check_inputs(inputs: Inputs) -> list[SourceCheck]:
+    """Read all input once, see what each source holds, and say how much of it is broken.
 
     Raises:
         DataError: The first row that cannot be read, unless broken rows are kept.
     """
-    if inputs.is_stream:
-        return None
     checks = []
     with Progress(None, "checking the input", unit="rows") as bar:
-        for source in inputs.by_source():
-            rows = CheckedRows(source)
-            for _ in rows:
+        for rows in inputs.by_source():
+            checks.append(SourceCheck())
+            for _ in checks[-1].count(rows):
                 bar.advance()
-            checks.append(rows.check())
     say_broken(checks)
     return checks
 
@@ -269,15 +248,12 @@ def say_broken(checks: Iterable[SourceCheck]) -> None:
 
 
 def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -> int:
-    """How large units are: smaller where the input is, so that every process has work.
+    """UTF-8 bytes of the texts with which a unit ends: such that every process has work.
 
     Args:
         checks: What the input holds; None where that is not known.
         processes: How many share it.
         on_cpu: Whether documents are encoded by cores, which take the longer for them.
-
-    Returns:
-        UTF-8 bytes of the texts with which a unit ends.
     """
     largest = _LARGEST_ON_CPU if on_cpu else _LARGEST
     if checks is None:
@@ -301,14 +277,7 @@ class Cuts(NamedTuple):
 def cut_units(
     rows: Iterable[InputRow], source: int, cuts: Cuts, rows_before: int = 0
 ) -> Iterator[Unit]:
-    """Cut the rows of a source into units.
-
-    Args:
-        rows: Of the source, in order.
-        source: Which one.
-        cuts: Where units end.
-        rows_before: How many rows the sources before have.
-    """
+    """Cut the rows of a source into units; the sources before have so many rows."""
     name, first_row, size = UnitName(source, 0), 0, 0
     unit: list[InputRow] = []
     for row in rows:
@@ -327,10 +296,12 @@ def cut_units(
 
 
 def _unit(name: UnitName, first_row: int, rows: list[InputRow], last: bool) -> Unit:
-    digest = hashlib.blake2b("".join(row.fingerprint for row in rows).encode(), digest_size=16)
-    if last:
-        digest.update(b"last")
-    return Unit(name, first_row, rows, sum(row.size for row in rows), digest.hexdigest(), last)
+    digest = _digest(*(row.fingerprint for row in rows), "last" if last else "")
+    return Unit(name, first_row, rows, sum(row.size for row in rows), digest, last)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def all_units(

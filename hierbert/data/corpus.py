@@ -4,7 +4,7 @@ Invariant: every example has an id of its own, and of those gone by only a hash 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from hierbert.data.columns import Columns, SourceColumns
@@ -60,6 +60,53 @@ def load_examples(
 ) -> list[Example]:
     """`read_examples` as a list of at least one."""
     return cast(list[Example], list(read_examples(spec, columns, role=role, encoding=encoding)))
+
+
+def read_documents(
+    corpus: Corpus,
+    *,
+    text_column: str = "text",
+    label_column: str | None = None,
+    summary_column: str | None = None,
+    id_column: str | None = None,
+    encoding: str = "utf-8",
+    input_format: str = "jsonl",
+    columns: Mapping[str, str] | None = None,
+    keep_broken: bool = False,
+) -> Iterator[Example | BrokenRow]:
+    """Stream the documents of a corpus as training and inference read them, to check it before.
+
+    Args:
+        corpus: A path, a glob, a folder, a Hub dataset, a list of them, ``-`` for standard input,
+            or rows in memory.
+        text_column: Of the documents.
+        label_column: Of their labels; None reads none.
+        summary_column: Of their reference summaries; None reads none.
+        id_column: Of their ids; None takes a column ``id``, else makes ids; "" makes them always.
+        encoding: Of text files.
+        input_format: Of standard input: csv, tsv, json or jsonl.
+        columns: Of other fields, by the field's name.
+        keep_broken: Whether a row that cannot be read becomes a `BrokenRow`, which says why, and
+            reading goes on with the next.
+
+    Yields:
+        One `Example` for each document, in order.
+
+    Raises:
+        ConfigError: The encoding or the format is unknown, or there is neither a name nor rows.
+        DataError: At once for what cannot be found. While iterating, for the first row that cannot
+            be read; with `keep_broken` only where the Hub or an iterable fails.
+    """
+    own = {"label": label_column, "summary": summary_column}
+    fields = {name: column for name, column in own.items() if column is not None}
+    return read_examples(
+        corpus,
+        Columns(text_column, id_column, fields | dict(columns or {})),
+        role="input",
+        encoding=encoding,
+        input_format=input_format,
+        keep_broken=keep_broken,
+    )
 
 
 class CorpusReader:

@@ -7,6 +7,7 @@ and nothing is read twice. No file is opened.
 import glob
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def _standard_input(role: str, input_format: str) -> Source:
             value=input_format,
             allowed=", ".join(stdin_formats()),
         )
+    if getattr(sys.stdin, "buffer", None) is None:
+        raise DataError("standard input is closed", setting=role)
     return Source("standard input", input_format, stem="stdin")
 
 

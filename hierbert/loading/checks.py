@@ -59,13 +59,7 @@ _DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 
 @dataclass(frozen=True)
 class WeightSizes:
-    """How large the weights of a model are, by their files' headers.
-
-    Attributes:
-        tensors: How many there are.
-        numbers: Of all of them together.
-        largest_dimension: Of any.
-    """
+    """How large the weights of a model are, by their files' headers."""
 
     tensors: int
     numbers: int
@@ -168,13 +162,15 @@ def _read_sizes(paths: list[Path], place: str) -> WeightSizes:
 
 def _check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
     """Check the content of a config.json against the sizes of its weights, where they are known."""
-    nested = values.get("text_config") if values.get("model_type") == "hierbert" else None
-    if nested is not None:
-        if not isinstance(nested, dict):
+    kind, sized = values.get("model_type"), values
+    if kind == "hierbert":
+        encoder = {} if values.get("text_config") is None else values["text_config"]
+        if not isinstance(encoder, dict):
             raise ModelError(f"{place}: {CONFIG}: text_config must be an object")
-        _check_kind(nested.get("model_type", "bert"), place)
-    elif values.get("model_type") != "hierbert":
-        _check_kind(values.get("model_type"), place)
+        kind = encoder.get("model_type", "bert")
+        own = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
+        sized = {name: values[name] for name in own if name in values} | {"text_config": encoder}
+    _check_kind(kind, place)
     for path, value in _walk(values):
         key = path.rpartition(".")[2]
         if key in _FOREIGN and value:
@@ -187,10 +183,7 @@ def _check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None 
                 f"{place}: {CONFIG}: {path}={quote(value)} is not allowed; choose from "
                 f"{', '.join(_BUILT_IN_ATTENTION)}"
             )
-    _check_sizes(values if nested is None else nested, place, sizes)
-    if nested is not None:
-        named = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
-        _check_sizes({name: values[name] for name in named if name in values}, place, sizes)
+    _check_sizes(sized, place, sizes)
 
 
 def _check_kind(kind: Any, place: str) -> None:
@@ -240,14 +233,11 @@ def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
-    """Stop the laying out of a model, on the device "meta", that grows far beyond its files.
+    """Stop (ModelError) the laying out of a model, on "meta", that grows far beyond its files.
 
     Args:
         sizes: Of the weights that it is built for; None sets no bound.
         place: What the message begins with.
-
-    Raises:
-        ModelError: Within the context, by the module that is one too many.
     """
     if sizes is None:
         yield

@@ -107,13 +107,7 @@ def load_model(
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
     """Compile an encoder's layers now, rather than in the middle of the work.
 
-    Args:
-        encoder: On its device, in its precision.
-        needed: Whether it must be compiled; else it stays as it is where that is not possible,
-            and a line says so.
-
-    Raises:
-        ConfigError: It is needed, and its layers were not found or this machine cannot compile.
+    Where that is not possible: a ConfigError if it is `needed`, else a line in the log.
     """
     layers: Any = []
     try:
@@ -161,11 +155,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds no model of hierbert's.
-
-    Raises:
-        ModelError: It is missing, of another kind, or without safetensors weights.
-    """
+    """Refuse (ModelError) a folder that holds no model of hierbert's."""
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():

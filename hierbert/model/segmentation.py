@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -234,10 +235,11 @@ class Segmenter:
         whole_counts = [0] * len(spans)
         for unit in units:
             whole_counts[unit.sentence] += unit.last - unit.first
+        # What stands before the caller's first segment, such as a whole text, is filled by itself.
+        groups = forced if forced and forced[0][0] == 0 else [(0, 0), *forced]
         segments: list[list[_Unit]] = []
         position = 0
-        for number, (_, character) in enumerate(forced or [(0, 0)]):
-            following = forced[number + 1][0] if number + 1 < len(forced) else len(spans)
+        for (_, character), (following, _) in pairwise([*groups, (len(spans), 0)]):
             end = bisect_left(units, following, position, key=lambda unit: unit.sentence)
             place = min(character, len(text))
             segments += self._fill(units[position:end], overlap=not forced) or [

@@ -51,10 +51,8 @@ def paired_difference(
         one; at least 1/1001.
 
     Raises:
-        ValueError: As `mean_interval`, or the numbers of scores differ.
+        ValueError: As `mean_interval`.
     """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} scores of the first system, {len(second)} of the second")
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     means = _means(differences, seed)
     observed = float(differences.mean())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-import hierbert.model.modeling_hierbert  # noqa: F401 (it registers the heads of this package)
+import hierbert.model.processing_hierbert  # noqa: F401 (it registers the heads of this package)
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError
@@ -270,7 +270,7 @@ def tasks_of_model(config: HierBertConfig) -> list[Task]:
 
 
 def _known() -> dict[str, type[Task]]:
-    for name in HEADS:
+    for name in sorted(HEADS):  # in whatever order heads were imported
         if name not in TASKS and find_spec(f"hierbert.tasks.{name}"):
             import_module(f"hierbert.tasks.{name}")
     return TASKS

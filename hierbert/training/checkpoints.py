@@ -171,12 +171,10 @@ class Checkpoints:
         return None
 
     def save_best(self, state: TrainerState) -> None:
-        """Write the weights as the best so far, beside those that checkpoints may still need.
+        """Write the weights as the best, those of `best_step`, and set `best_file` of the state.
 
-        Of `state`, best_step is theirs, and best_file is set on every process.
-
-        Raises:
-            RunError: The file cannot be written, on every process.
+        What checkpoints may still need stays. A RunError, on every process, where the file cannot
+        be written.
         """
         path = self._best(state.best_step)
 
@@ -188,11 +186,7 @@ class Checkpoints:
         state.best_file = on_first_process(self.accelerator, save)
 
     def load_best(self, state: TrainerState) -> None:
-        """Read what `save_best` wrote into the model.
-
-        Raises:
-            RunError: The file is missing, damaged, or of another model.
-        """
+        """Read what `save_best` wrote into the model; a RunError where it is not as written."""
         path = self._best(state.best_step)
         try:
             _check_file(path, state.best_file)
@@ -257,11 +251,7 @@ def seal(folder: Path, content: dict[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What `seal` was given for a checkpoint's folder, to the last bit.
-
-    Raises:
-        DamagedError: A file is missing or another than was written.
-    """
+    """What `seal` was given; a DamagedError where a file is missing or another than was written."""
     try:
         content = json.loads((path / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -22,8 +22,8 @@ def load_corpora(
         given: Documents of splits by name, in place of those that the settings name.
 
     Returns:
-        Examples of "train" and "validation", at least one each, and "test" where it is given,
-        unlabelled ones included; and what is learnt of them, at least one task.
+        Examples of "train" and "validation", at least one each, and "test" where it is given;
+        and what is learnt of them, at least one task.
 
     Raises:
         ConfigError: A setting is at odds with the data.
@@ -54,7 +54,7 @@ def load_corpora(
             train,
             data.validation_fraction,
             config.seed,
-            stratified=None if all(task.stratifies for task in tasks) else False,
+            stratified=all(task.stratifies for task in tasks),
         )
         log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
     splits = {"train": train, "validation": validation}

@@ -220,7 +220,7 @@ def measure_graph_bytes(
         accelerator: Its precision is used.
         tokens_per_segment: Of the longest segment: attention with dropout may hold its weights,
             so that a token of a long segment holds more than one of a short one.
-        features: Of a document, as `collate_features` makes them; None where there are none.
+        features: Of a document, where the model has some.
     """
     device, encoder = accelerator.device, model.hierbert.segment_encoder
     own = [*model.parameters(), *model.buffers()]
@@ -327,35 +327,32 @@ def control_group_room(
             continue
         root, names = (groups / "memory", _VERSION_1) if controllers else (groups, _VERSION_2)
         # In a container the path may be that of the host, and the root is the group itself.
-        folder = root / path.strip("/")
-        while folder == root or root in folder.parents:
-            rooms.append(_room(folder, *names))
-            folder = folder.parent
+        own = root / path.strip("/")
+        above = [folder for folder in own.parents if folder.is_relative_to(root)]
+        rooms += [_room(folder, *names) for folder in (own, *above)]
     return min((room for room in rooms if room is not None), default=None)
 
 
 def _room(folder: Path, limit_name: str, used_name: str, cache_name: str) -> int | None:
+    """Bytes left in one group; None where it is not there or has no limit ("max")."""
     try:
-        limit, used = (
-            int((folder / name).read_text(encoding="ascii")) for name in (limit_name, used_name)
-        )
+        limit = int((folder / limit_name).read_text(encoding="ascii"))
+        used = int((folder / used_name).read_text(encoding="ascii"))
     except (OSError, ValueError):
-        # No such group here, or no limit ("max").
         return None
-    cache = None
     with contextlib.suppress(OSError, ValueError):
         text = (folder / "memory.stat").read_text(encoding="ascii")
         # Files read before count as used, but the kernel drops them when memory is short.
-        cache = re.search(rf"^{cache_name} (\d+)$", text, re.MULTILINE)
-    return max(0, limit - used + (int(cache[1]) if cache else 0))
+        if cache := re.search(rf"^{cache_name} (\d+)$", text, re.MULTILINE):
+            used -= int(cache[1])
+    return max(0, limit - used)
 
 
 def allow_large_pages() -> None:
     """Let torch take tensors of 2 MiB and more in pages of 2 MiB, where Linux has them.
 
-    Memory that was given back costs a fault a page when it is wanted again, and these are up to
-    512 times fewer. torch reads the setting once, before its first tensor on a CPU: after that
-    this does nothing. What the user's environment says stands.
+    Memory that was given back costs a fault a page when it is wanted again. torch reads the setting
+    once, before its first tensor on a CPU. What the user's environment says stands.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 

@@ -78,10 +78,7 @@ def not_finite(
     answers: Sequence[Answer],
     documents: Sequence[PreparedDocument],
 ) -> str | None:
-    """What is wrong with figures that have to be finite, in one line that names the documents.
-
-    `what` says whose they are, such as "validation after step 3". None where all is well.
-    """
+    """Which figures of `what` are not finite, in one line with the documents; None if all are."""
     wrong = [f"{name} ({v:g})" for name, v in figures.items() if not math.isfinite(v)]
     if not wrong:
         return None

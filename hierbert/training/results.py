@@ -178,9 +178,8 @@ def resources(
         training_seconds: Of the training steps and their evaluations.
 
     Returns:
-        `device`, `processes`, `threads`, `<kind>_tokens_per_second` (None where nothing was
-        encoded), `training_seconds`, `peak_memory_mib` of the process that took most (None where
-        the system does not tell), and on a GPU `peak_device_memory_mib`.
+        The "resources" of results.json: None for a rate where nothing was encoded, and for the
+        peak (of the process that took most) where the system does not tell.
     """
     gpu = accelerator.device.type == "cuda"
     device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else 0.0

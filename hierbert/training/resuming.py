@@ -14,7 +14,7 @@ from typing import Any
 
 from hierbert.errors import RunError
 from hierbert.files import write_text
-from hierbert.loading.fingerprints import add_settings, add_weights, plain_config
+from hierbert.loading.fingerprints import add_settings
 from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.tasks.prepared import PreparedDocument
@@ -23,6 +23,7 @@ from hierbert.training.checkpoints import Checkpoints
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import DOCUMENTS, other_ways, writing
 from hierbert.training.state import TrainerState
+from hierbert.vectors.keys import encoder_fingerprint
 
 _NAMED = 5
 
@@ -79,10 +80,7 @@ def run_identity(
             for name in ("input_ids", "segment_lengths", "sentence_index"):
                 read.update(getattr(segmented, name).numpy().tobytes())
         hashes[split], hashes[f"{split}.read"] = _sha256(documents[split]), read.hexdigest()
-    encoder = hashlib.sha256()
-    add_settings(encoder, plain_config(model.config.encoder_config))
-    add_weights(encoder, model.hierbert.segment_encoder)
-    return RunIdentity(documents, {**hashes, "encoder": encoder.hexdigest()})
+    return RunIdentity(documents, {**hashes, "encoder": encoder_fingerprint(model.hierbert)})
 
 
 def resume_run(folder: Path, checkpoints: Checkpoints, now: RunIdentity) -> TrainerState | None:

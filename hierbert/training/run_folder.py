@@ -154,11 +154,7 @@ def _read_resolved(path: Path) -> RunConfig:
 
 @contextlib.contextmanager
 def run_lock(config: RunConfig, accelerator: "Accelerator") -> Iterator[None]:
-    """Keep other live runs out of the folder; the first process holds the lock for all.
-
-    Raises:
-        RunError: Another live process works there, on every process.
-    """
+    """Keep other live runs out of the folder, by a RunError; the first process locks for all."""
     lock = FolderLock(Path(config.run_dir), f"run_dir={config.run_dir}")
     with contextlib.ExitStack() as stack:
 
@@ -170,11 +166,7 @@ def run_lock(config: RunConfig, accelerator: "Accelerator") -> Iterator[None]:
 
 
 def open_run_folder(config: RunConfig, accelerator: "Accelerator", resume: bool) -> Path:
-    """Make the folder where it is not there, and write the settings into it.
-
-    Raises:
-        RunError: It cannot be used or written.
-    """
+    """Make the folder where it is not there, and write the settings into it; or a RunError."""
     folder = Path(config.run_dir)
     # Each process looks before the first one writes.
     check_run_folder(config, resume)

@@ -27,14 +27,10 @@ class Trackers:
         self.accelerator = accelerator
 
     def log(self, values: dict[str, Any]) -> None:
-        """Append a line, and tell the other trackers.
+        """Append a line of figures by name, "step" among them, and tell the other trackers.
 
-        Args:
-            values: Figures by name; "step" is the optimizer step. What is not finite is null in
-                the line, and the other trackers do not hear of it.
-
-        Raises:
-            RunError: The line cannot be written.
+        What is not finite is null in the line, and the others do not hear of it. A RunError where
+        the line cannot be written.
         """
         known = {name: value for name, value in values.items() if math.isfinite(value)}
         if self.accelerator.is_main_process:
@@ -48,10 +44,7 @@ class Trackers:
         self.accelerator.log(known, step=step)
 
     def begin(self, first: int) -> None:
-        """Drop the lines of what is about to be done again, and start the other trackers.
-
-        Args:
-            first: The first step whose figures are yet to come.
+        """Drop the lines from step `first` on, which are yet to come, and start the other trackers.
 
         Raises:
             RunError: The file cannot be read or written, or another tracker does not start; on
@@ -111,11 +104,7 @@ def line_text(line: Mapping[str, Any]) -> str:
 
 
 def require_installed(trackers: Sequence[str]) -> None:
-    """Refuse trackers that are not installed, before anything costs time.
-
-    Raises:
-        ConfigError: Names the package to install.
-    """
+    """Refuse trackers that are not installed, by a ConfigError that names the package."""
     for name in trackers:
         packages = ("tensorboard", "tensorboardX") if name == "tensorboard" else (name,)
         if not any(importlib.util.find_spec(package) for package in packages):

@@ -207,15 +207,12 @@ class VectorCache:
             )
         return sum(tokens for tokens, _ in outcomes)
 
-    def size_bytes(self) -> int:
-        """Bytes of this encoder's files."""
-        return used_bytes(self.root, self.folder.name)
-
     def report(self) -> str:
         """How much room this encoder's vectors and the whole cache take."""
+        own, whole = used_bytes(self.root, self.folder.name), used_bytes(self.root)
         return (
-            f"{_size(self.size_bytes())} in {self.folder}; the whole cache takes "
-            f"{_size(used_bytes(self.root))} of at most {_size(self.limit)}"
+            f"{_size(own)} in {self.folder}; the whole cache takes {_size(whole)} of at most "
+            f"{_size(self.limit)}"
         )
 
     def _fill(self, batches: list[dict[bytes, SegmentedDocument]]) -> tuple[list[Path], int]:

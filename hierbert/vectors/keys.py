@@ -28,14 +28,11 @@ def document_key(document: SegmentedDocument) -> bytes:
 
 
 def encoder_fingerprint(model: HierBertModel, computes: str = "float32") -> str:
-    """Hash of a segment encoder: its weights, its configuration, the pooling and its arithmetic.
+    """Hash of a segment encoder and its pooling, 24 hexadecimal digits.
 
     Args:
         model: Its weights must not change while the fingerprint is in use.
-        computes: See `hierbert.loading.fingerprints.model_fingerprint`.
-
-    Returns:
-        24 hexadecimal digits.
+        computes: How it computes; see `hierbert.loading.fingerprints.model_fingerprint`.
 
     Raises:
         TypeError: The encoder keeps weights in a form that cannot be read here.

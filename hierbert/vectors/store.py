@@ -152,8 +152,7 @@ class VectorStore:
         """Write the vectors of some documents, each dtype's to a file of its own: their paths.
 
         Raises:
-            OSError: They cannot be written.
-            SafetensorError: The same.
+            OSError, SafetensorError: They cannot be written.
         """
         written = []
         for dtype in _DTYPES:
@@ -166,8 +165,7 @@ class VectorStore:
         """Make one file of many small ones; processes that read those go on reading them.
 
         Raises:
-            OSError: It cannot be written; nothing is lost.
-            SafetensorError: The same.
+            OSError, SafetensorError: It cannot be written; nothing is lost.
         """
         small = [file for file in self._files.values() if file.size_bytes < _SMALL_BYTES]
         if len(small) < _MOST_SMALL_FILES:

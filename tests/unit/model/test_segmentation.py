@@ -142,6 +142,8 @@ PARTS = {"list_unit": "segments"}
             },
         ),
         ("bert", 10, {}, [["The cat."], [], ["The dog."], []], {"tokens": [3, 0, 3, 0]}),
+        # What stands before the first of them is filled by itself.
+        ("bert", 10, {}, ["The cat.", "The dog.", ["The sun."]], {"tokens": [6, 3]}),
         ("bert", 10, PARTS, ["", ""], {"tokens": [0, 0], "sentences": []}),
         # A sentence that is partly kept counts whole: 10 of its 27 tokens are read.
         (

@@ -17,7 +17,6 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.checkpoints import find_checkpoints, read_sealed
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.nonfinite import find_nonfinite
-from hierbert.training.state import TrainerState
 
 KINDS = {
     "regression": ["data.label_column=number", "data.label_type=regression"],
@@ -138,13 +137,6 @@ def test_test_documents_whose_answers_are_not_finite_end_the_run_in_one_line(
     monkeypatch.setattr(TrainingLoop, "_load_best", then_break)
     code, said = run(capsys, four(*KINDS["regression"]))
     assert code == 2 and "error: scoring validation: its " in said and "4 of 4 documents" in said
-
-
-def test_a_better_metric_is_told_from_a_worse_one() -> None:
-    state = TrainerState(step=1)
-    assert state.note_scores(0.5, {"loss": 1.0}) and not state.note_scores(0.5, {"loss": 1.0})
-    assert state.note_scores(0.5, {"loss": 0.5}) and state.evaluations_without_gain == 2
-    assert state.note_scores(0.6, {"loss": 9.0}) and state.evaluations_without_gain == 0
 
 
 @pytest.mark.parametrize(

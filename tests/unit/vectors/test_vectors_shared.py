@@ -1,23 +1,27 @@
 """Vectors that processes, predictors and the command find in one folder, killed or at once."""
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from accelerate import Accelerator
-from commands import ROOT, write_jsonl
+from commands import write_jsonl
 from conftest import make_rows, make_text
 from inference import answer, infer, save_model, the_error
 from small_models import build
 from vectors import LONG_AGO, count_passes, direct, same
 
 from hierbert import HierBertForDocuments, HierBertPredictor
-from hierbert.vectors.cache import VectorCache
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.vectors import cache as vector_cache
+from hierbert.vectors import store
+from hierbert.vectors.cache import CacheOptions, VectorCache
 
 
 @pytest.fixture(scope="module")
@@ -32,108 +36,61 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 # Kill -9 and other processes.
 
-WORKER = f"""
-import os, signal, sys, traceback
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}, {str(ROOT / "tests" / "support")!r}]
-import conftest, json, random
-from pathlib import Path
-from accelerate import Accelerator
-from small_models import build
-from hierbert.vectors import cache as vector_cache, store
 
-encoder, killed, shared, texts = sys.argv[1:]
-model, processor = build(Path(encoder))
-documents = processor.segment(json.loads(Path(texts).read_text()))
-accelerator = Accelerator()
-vector_cache._TOKENS_PER_BATCH, vector_cache._TOKENS_PER_FILE = 100, 200  # many files
-written = []
-save = store.save_file
-
-def killed_in_the_middle(tensors, path):
-    save(tensors, path)
-    written.append(path)
-    if len(written) == 3:
-        path.write_bytes(path.read_bytes()[:300])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def child(action):
+def child(action: Callable[[], object]) -> int:
+    """A process that does something and ends."""
     pid = os.fork()
-    if pid:
-        return pid
-    try:
-        action()
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+    if pid == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid
 
-def killed_run():
-    store.save_file = killed_in_the_middle
-    vector_cache.VectorCache(killed, model.hierbert).fill(documents, accelerator)
 
-ready, go = os.pipe(), os.pipe()
-
-def one_of_three(order, limit_gib=None):
-    options = vector_cache.CacheOptions(shared, limit_gib=limit_gib)
-    cache = vector_cache.VectorCache(options, model.hierbert)
-    if limit_gib:
-        cache._started = float("inf")  # as if nothing in the folder were in use
-    os.write(ready[1], b"r")
-    os.read(go[0], 1)
-    for _ in range(2):
-        assert cache.fill(documents[::order], accelerator) >= 0
-        found = cache.batch(documents)
-        with vector_cache.torch.no_grad():
-            expected = model(**vector_cache.collate(documents))
-        for one, other in zip(found, (expected.segment_vectors, expected.sentence_vectors)):
-            vector_cache.torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
-
-def ends(*pids):
+def ends(*pids: int) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
-print(ends(child(killed_run)))
-# Three fill one folder; one of them has so little room that it removes files of the others.
-three = [child(lambda: one_of_three(1)), child(lambda: one_of_three(-1)),
-         child(lambda: one_of_three(1, 2e-5))]
-for _ in three:
-    os.read(ready[0], 1)
-os.write(go[1], b"ggg")
-print(ends(*three))
-"""
 
-
-@pytest.fixture(scope="module")
-def after_the_worker(
-    encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path, list[str], list[str]]:
-    """What processes left that were killed, or worked at once."""
-    folder = tmp_path_factory.mktemp("worker")
+@pytest.fixture
+def documents(encoders, monkeypatch) -> list[SegmentedDocument]:
+    """25 documents, of which a cache makes many files."""
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_BATCH", 100)
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_FILE", 200)
     chance = random.Random(6)
     texts = [make_text(chance, chance.randint(1, 9)) for _ in range(25)]
-    (folder / "worker.py").write_text(WORKER)
-    (folder / "texts.json").write_text(json.dumps(texts))
-    killed, shared = folder / "killed", folder / "shared"
-    command = [sys.executable, folder / "worker.py", encoders["bert"], killed, shared]
-    done = subprocess.run(
-        [*command, folder / "texts.json"], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return killed, shared, texts, [*done.stdout.split("\n")[:2], done.stderr]
+    return build(encoders["bert"])[1].segment(texts)
 
 
-def test_what_a_killed_run_has_written_is_found(after_the_worker, model, encoders) -> None:
-    killed, _, texts, (code, _, _) = after_the_worker
-    assert code == f"[{-signal.SIGKILL}]"
-    (half,) = killed.glob("vectors-*/.*")
+def test_what_a_killed_run_has_written_is_found(
+    model, documents, encoders, tmp_path, monkeypatch
+) -> None:
+    written: list[Path] = []
+
+    def killed_in_the_middle(tensors: Any, path: Path) -> None:
+        save(tensors, path)
+        written.append(path)
+        if len(written) == 3:
+            path.write_bytes(path.read_bytes()[:300])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    save, accelerator = store.save_file, Accelerator()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save_file", killed_in_the_middle)
+        killed = child(lambda: VectorCache(tmp_path, model.hierbert).fill(documents, accelerator))
+    assert ends(killed) == [-signal.SIGKILL]
+    (half,) = tmp_path.glob("vectors-*/.*")
     assert half.stat().st_size == 300
-    documents = build(encoders["bert"])[1].segment(texts)
     total = sum(len(document.input_ids) for document in documents)
-    rerun = VectorCache(killed, model.hierbert)
-    encoded = rerun.fill(documents, Accelerator())
+    rerun = VectorCache(tmp_path, model.hierbert)
     # Two files of at least 200 tokens were whole.
-    assert 0 < encoded <= total - 400
+    assert 0 < rerun.fill(documents, accelerator) <= total - 400
     assert same(rerun.batch(documents), direct(model, documents)) and rerun.encoded == 0
-    assert VectorCache(killed, model.hierbert).fill(documents, Accelerator()) == 0
+    assert VectorCache(tmp_path, model.hierbert).fill(documents, accelerator) == 0
     os.utime(half, (LONG_AGO, LONG_AGO))
     rerun.batch(build(encoders["bert"])[1].segment(["One more."]))
     rerun.flush()
@@ -141,16 +98,31 @@ def test_what_a_killed_run_has_written_is_found(after_the_worker, model, encoder
 
 
 def test_processes_that_fill_a_folder_at_once_all_get_the_right_vectors(
-    after_the_worker, model, encoders
+    model, documents, tmp_path, capfd
 ) -> None:
-    _, shared, texts, (_, codes, stderr) = after_the_worker
-    assert codes == "[0, 0, 0]", stderr[-2000:]
-    assert "damaged" not in stderr
-    later = VectorCache(shared, model.hierbert)
-    documents = build(encoders["bert"])[1].segment(texts)
+    ready, go, accelerator = os.pipe(), os.pipe(), Accelerator()
+
+    def fill(order: int, limit_gib: float | None = None) -> None:
+        cache = VectorCache(CacheOptions(tmp_path, limit_gib=limit_gib), model.hierbert)
+        if limit_gib:
+            cache._started = float("inf")  # as if nothing in the folder were in use
+        os.write(ready[1], b"r")
+        os.read(go[0], 1)
+        for _ in range(2):
+            cache.fill(documents[::order], accelerator)
+            assert same(cache.batch(documents), direct(model, documents))
+
+    # One of them has so little room that it removes files of the others.
+    three = [child(partial(fill, *given)) for given in ((1,), (-1,), (1, 2e-5))]
+    for _ in three:
+        os.read(ready[0], 1)
+    os.write(go[1], b"ggg")
+    assert ends(*three) == [0, 0, 0]
+    assert "damaged" not in capfd.readouterr().err
+    later = VectorCache(tmp_path, model.hierbert)
     later.refresh()
     assert same(later.batch(documents), direct(model, documents))
-    assert not list(shared.glob("vectors-*/.*"))
+    assert not list(tmp_path.glob("vectors-*/.*"))
 
 
 # Inference.
@@ -233,10 +205,6 @@ def test_the_command_encodes_what_neither_training_nor_it_has_encoded(
     assert encoded == [1, 1], "loading tries one word, and nothing else was encoded"
     assert "vectors: 14 documents found, 0 encoded" in capsys.readouterr().err
     assert plain == first == second
-    half = answer(folder, docs, tmp_path / "half.jsonl", *cache, "--cache-dtype", "float16")
-    assert len(encoded) > 3
-    for one, other in zip(half, plain, strict=True):
-        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=5e-3)
     # The same encoder before it was saved and after it was loaded is one encoder.
     model, processor = build(encoders["bert"])
     VectorCache(tmp_path / "trained", model.hierbert).fill(processor.segment(TEXTS), Accelerator())

@@ -113,7 +113,7 @@ def test_too_little_memory_is_told_with_what_to_lower(encoders, monkeypatch) -> 
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(model, "forward", fail)
-    with pytest.raises(RunError, match=r"cpu has too little memory for \d+ tokens; lower"):
+    with pytest.raises(RunError, match=r"cpu has too little memory; lower"):
         HierBertPredictor(model, processor).classify("The cat.")
 
 

@@ -12,6 +12,7 @@ from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, re
 from hierbert.data.readers import file_format, read_rows
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
+from hierbert.data.streams import check_encoding
 from hierbert.errors import DataError, quote, setting_name
 
 
@@ -24,7 +25,7 @@ def read_examples(
     input_format: str = "jsonl",
     keep_broken: bool = False,
 ) -> Iterator[Example | BrokenRow]:
-    """Stream the examples of one or several sources.
+    """Stream the examples of one or several sources, `BrokenRow`s among them with `keep_broken`.
 
     Sources are found at once, rows read while iterating. Made ids are the file's name without its
     ending and the row's number, ``docs-17``; where two files would share that name, all ids of the
@@ -32,18 +33,10 @@ def read_examples(
     folders are their paths in the folder, and with the folder's name before them when there are
     several folders. Rows in memory have ids made of the role, ``train-17``.
 
-    Args:
-        spec: Path, glob, folder, Hub dataset, a list of them, or rows in memory: see
-            `resolve_sources`.
-        columns: Which column holds what.
-        role: The setting that holds `spec`; see `resolve_sources`.
-        encoding: Of text files.
-        input_format: Of standard input.
-        keep_broken: Whether a broken row becomes a `BrokenRow` and reading goes on with the next.
-            A row whose id occurs twice is broken, and the first that has it is not. What costs the
-            rest of a file, or all of it (see `read_rows`; also a table without the columns asked
-            for, and a file without rows), is one `BrokenRow`; other files go on. The same input
-            gives the same number of items in the same order on every reading.
+    A broken row does not end the reading where it is kept; one whose id occurs twice is broken, the
+    first that has it is not. What costs the rest of a file, or all of it (see `read_rows`; also a
+    table without the columns asked for, and a file without rows), is one `BrokenRow`; other files
+    go on. The same input gives the same number of items in the same order on every reading.
 
     Raises:
         ConfigError: See `resolve_sources` and `read_rows`.
@@ -110,18 +103,12 @@ def read_documents(
 
 
 class CorpusReader:
-    """Several sources that are read as one corpus: `read_examples`, as a whole or one by one.
-
-    Args:
-        sources: What `resolve_sources` returned.
-        columns: Which column holds what.
-        encoding: Of text files.
-        keep_broken: See `read_examples`.
-    """
+    """Several sources that are read as one corpus: `read_examples`, as a whole or one by one."""
 
     def __init__(
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
     ) -> None:
+        check_encoding(encoding)
         self._sources = sources
         self._columns = columns
         self._encoding = encoding
@@ -136,11 +123,9 @@ class CorpusReader:
             yield from self.one_source(place, seen)
 
     def one_source(self, place: int, seen: SeenIds | None) -> Iterator[Example | BrokenRow]:
-        """Of one source, with the ids they have among all of them.
+        """Of one source, with the ids they have among all of them, which are added to `seen`.
 
-        Args:
-            place: Of the source.
-            seen: Ids of those before, to which its own are added; with None they are not checked.
+        With None they are not compared with those before.
         """
         source, name, keep_broken = self._sources[place], self._names[place], self._keep_broken
         prefix = f"{name}/" if source.format == "folder" and self._several_folders else ""
@@ -197,13 +182,7 @@ class CorpusReader:
 
 
 def repeated_id(row_id: str, place: str, first: str) -> RowError:
-    """The mistake that a row has an id of a row before it.
-
-    Args:
-        row_id: The id.
-        place: Where the row lies.
-        first: Where the row before it lies, in words.
-    """
+    """The mistake that the row at `place` has an id of a row before it, at `first`."""
     return RowError(
         f"the id {quote(row_id)} occurs twice, first in {first}; ids must differ: set "
         f"{setting_name('id_column')} to another column, or to an empty string to have ids made",

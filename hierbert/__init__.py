@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hierbert.registration import register
 
 if TYPE_CHECKING:
+    from hierbert.data.corpus import read_documents
     from hierbert.errors import (
         ConfigError,
         DataError,
@@ -44,6 +45,7 @@ __all__ = [
     "HierBertTrainer",
     "ModelError",
     "RunError",
+    "read_documents",
     "split_sentences",
 ]
 
@@ -60,6 +62,7 @@ _MODULES = {
     "HierBertPredictor": "hierbert.prediction.predictor",
     "HierBertProcessor": "hierbert.model.processing_hierbert",
     "HierBertTrainer": "hierbert.training.trainer",
+    "read_documents": "hierbert.data.corpus",
     "split_sentences": "hierbert.model.sentences",
 }
 

@@ -3,7 +3,7 @@
 See docs/extend.md. Everything else below `hierbert` may move between versions.
 """
 
-from hierbert.data.document import Example, Row, Source
+from hierbert.data.document import BrokenRow, Example, Row, Source
 from hierbert.data.readers import READERS, Reader
 from hierbert.model.features import Feature, register_feature
 from hierbert.model.heads import Answered, Head, Structure, Vectors, register_head
@@ -19,6 +19,7 @@ __all__ = [
     "READERS",
     "SUMMARY_BASELINES",
     "Answered",
+    "BrokenRow",
     "Example",
     "Feature",
     "Head",

@@ -61,17 +61,10 @@ def read_aclsum(split: str) -> Iterator[dict[str, Any]]:
 
 
 def era_of(anthology_id: str) -> str:
-    """Tell whether a paper was published ``before 2014`` or in ``2014 or later``.
-
-    Args:
-        anthology_id: ``P06-1112`` (79 to 99 are of the 20th century) or ``2020.acl-main.528``.
-
-    Raises:
-        ValueError: The id has neither form.
-    """
+    """``before 2014`` or ``2014 or later``; a ValueError for what is no ACL Anthology id."""
     if match := re.match(r"[A-Z](\d\d)-\d", anthology_id, re.ASCII):
         short = int(match[1])
-        year = (1900 if short >= 79 else 2000) + short
+        year = (1900 if short >= 79 else 2000) + short  # the oldest paper is of 1979
     elif match := re.match(r"(\d{4})\.", anthology_id, re.ASCII):
         year = int(match[1])
     else:
@@ -82,14 +75,12 @@ def era_of(anthology_id: str) -> str:
 def _dataset_folder() -> Path:
     # importlib.resources would import the package; finding its spec does not.
     spec = importlib.util.find_spec("aclsum")
-    for location in (spec.submodule_search_locations or []) if spec is not None else []:
-        folder = Path(location) / "dataset"
-        if folder.is_dir():
-            return folder
-    raise DataError(
-        "the package aclsum, which holds these documents, is not installed; "
-        "pip install aclsum==0.1.2"
-    )
+    if spec is None or spec.origin is None:
+        raise DataError(
+            "the package aclsum, which holds these documents, is not installed; "
+            "pip install aclsum==0.1.2"
+        )
+    return Path(spec.origin).parent / "dataset"
 
 
 def _body(paragraphs: list[dict[str, Any]]) -> str:

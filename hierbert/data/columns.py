@@ -90,12 +90,7 @@ class SourceColumns:
         self._seen: dict[str, None] = {}
 
     def check(self, row: Row) -> None:
-        """Refuse a row that lacks a column.
-
-        Raises:
-            RowError: The row lacks a column that others may have.
-            DataError: Every row of the source lacks it.
-        """
+        """Refuse a row that lacks a column: a RowError, or a DataError where every row lacks it."""
         columns, values = self._columns, row.values
         is_first = not self._seen
         for name in values if is_first else columns.fields.values():

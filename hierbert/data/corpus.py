@@ -4,7 +4,7 @@ Invariant: every example has an id of its own, and of those gone by only a hash 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from hierbert.data.columns import Columns, SourceColumns
@@ -12,6 +12,7 @@ from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, re
 from hierbert.data.readers import file_format, read_rows
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
+from hierbert.data.streams import check_encoding
 from hierbert.errors import DataError, quote, setting_name
 
 
@@ -24,7 +25,7 @@ def read_examples(
     input_format: str = "jsonl",
     keep_broken: bool = False,
 ) -> Iterator[Example | BrokenRow]:
-    """Stream the examples of one or several sources.
+    """Stream the examples of one or several sources, `BrokenRow`s among them with `keep_broken`.
 
     Sources are found at once, rows read while iterating. Made ids are the file's name without its
     ending and the row's number, ``docs-17``; where two files would share that name, all ids of the
@@ -32,18 +33,10 @@ def read_examples(
     folders are their paths in the folder, and with the folder's name before them when there are
     several folders. Rows in memory have ids made of the role, ``train-17``.
 
-    Args:
-        spec: Path, glob, folder, Hub dataset, a list of them, or rows in memory: see
-            `resolve_sources`.
-        columns: Which column holds what.
-        role: The setting that holds `spec`; see `resolve_sources`.
-        encoding: Of text files.
-        input_format: Of standard input.
-        keep_broken: Whether a broken row becomes a `BrokenRow` and reading goes on with the next.
-            A row whose id occurs twice is broken, and the first that has it is not. What costs the
-            rest of a file, or all of it (see `read_rows`; also a table without the columns asked
-            for, and a file without rows), is one `BrokenRow`; other files go on. The same input
-            gives the same number of items in the same order on every reading.
+    A broken row does not end the reading where it is kept; one whose id occurs twice is broken, the
+    first that has it is not. What costs the rest of a file, or all of it (see `read_rows`; also a
+    table without the columns asked for, and a file without rows), is one `BrokenRow`; other files
+    go on. The same input gives the same number of items in the same order on every reading.
 
     Raises:
         ConfigError: See `resolve_sources` and `read_rows`.
@@ -62,19 +55,60 @@ def load_examples(
     return cast(list[Example], list(read_examples(spec, columns, role=role, encoding=encoding)))
 
 
-class CorpusReader:
-    """Several sources that are read as one corpus: `read_examples`, as a whole or one by one.
+def read_documents(
+    corpus: Corpus,
+    *,
+    text_column: str = "text",
+    label_column: str | None = None,
+    summary_column: str | None = None,
+    id_column: str | None = None,
+    encoding: str = "utf-8",
+    input_format: str = "jsonl",
+    columns: Mapping[str, str] | None = None,
+    keep_broken: bool = False,
+) -> Iterator[Example | BrokenRow]:
+    """Stream the documents of a corpus as training and inference read them, to check it before.
 
     Args:
-        sources: What `resolve_sources` returned.
-        columns: Which column holds what.
+        corpus: A path, a glob, a folder, a Hub dataset, a list of them, ``-`` for standard input,
+            or rows in memory.
+        text_column: Of the documents.
+        label_column: Of their labels; None reads none.
+        summary_column: Of their reference summaries; None reads none.
+        id_column: Of their ids; None takes a column ``id``, else makes ids; "" makes them always.
         encoding: Of text files.
-        keep_broken: See `read_examples`.
+        input_format: Of standard input: csv, tsv, json or jsonl.
+        columns: Of other fields, by the field's name.
+        keep_broken: Whether a row that cannot be read becomes a `BrokenRow`, which says why, and
+            reading goes on with the next.
+
+    Yields:
+        One `Example` for each document, in order.
+
+    Raises:
+        ConfigError: The encoding or the format is unknown, or there is neither a name nor rows.
+        DataError: At once for what cannot be found. While iterating, for the first row that cannot
+            be read; with `keep_broken` only where the Hub or an iterable fails.
     """
+    own = {"label": label_column, "summary": summary_column}
+    fields = {name: column for name, column in own.items() if column is not None}
+    return read_examples(
+        corpus,
+        Columns(text_column, id_column, fields | dict(columns or {})),
+        role="input",
+        encoding=encoding,
+        input_format=input_format,
+        keep_broken=keep_broken,
+    )
+
+
+class CorpusReader:
+    """Several sources that are read as one corpus: `read_examples`, as a whole or one by one."""
 
     def __init__(
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
     ) -> None:
+        check_encoding(encoding)
         self._sources = sources
         self._columns = columns
         self._encoding = encoding
@@ -89,11 +123,9 @@ class CorpusReader:
             yield from self.one_source(place, seen)
 
     def one_source(self, place: int, seen: SeenIds | None) -> Iterator[Example | BrokenRow]:
-        """Of one source, with the ids they have among all of them.
+        """Of one source, with the ids they have among all of them, which are added to `seen`.
 
-        Args:
-            place: Of the source.
-            seen: Ids of those before, to which its own are added; with None they are not checked.
+        With None they are not compared with those before.
         """
         source, name, keep_broken = self._sources[place], self._names[place], self._keep_broken
         prefix = f"{name}/" if source.format == "folder" and self._several_folders else ""
@@ -150,13 +182,7 @@ class CorpusReader:
 
 
 def repeated_id(row_id: str, place: str, first: str) -> RowError:
-    """The mistake that a row has an id of a row before it.
-
-    Args:
-        row_id: The id.
-        place: Where the row lies.
-        first: Where the row before it lies, in words.
-    """
+    """The mistake that the row at `place` has an id of a row before it, at `first`."""
     return RowError(
         f"the id {quote(row_id)} occurs twice, first in {first}; ids must differ: set "
         f"{setting_name('id_column')} to another column, or to an empty string to have ids made",

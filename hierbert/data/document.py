@@ -107,13 +107,7 @@ class RowError(DataError):
 
 
 def rest_of_source(error: DataError, source: Source, last: str) -> BrokenRow:
-    """The item that stands for the rest of a source.
-
-    Args:
-        error: Why it cannot be read.
-        source: What is read.
-        last: Where the last row lies that was read, whole or broken; empty for none.
-    """
+    """The item that stands for the rest of a source, after the last place that was read, if any."""
     lost = "nothing of the file was read"
     if last:
         place = last.removeprefix(f"{source.name}, ")

@@ -22,8 +22,7 @@ _TEXTS = "texts: a list or another iterable of strings, or of lists of sentences
 def rows_given(given: Any, role: str) -> Source:
     """Make a source of rows in memory; made ids begin with `role`, the setting they are given for.
 
-    Raises:
-        ConfigError: It holds no rows: None, bytes, one mapping, an open file, a number.
+    A ConfigError for what holds no rows: None, bytes, one mapping, an open file, a number.
     """
     allowed = f"paths, or rows: {_ROWS}"
     if isinstance(given, Mapping):
@@ -81,16 +80,10 @@ def document_texts(
 ) -> Iterator[DocumentLike]:
     """Turn what was handed in for texts into an iterator over them, each checked as it comes.
 
-    Args:
-        documents: Texts, each a string, a list of its sentences or segments, or sentences within
-            segments; or one text. May have no end. A `Document` holds a text.
-        fields: Names of what the model reads of each beside the text.
-        name: What messages call it.
-
-    Raises:
-        DataError: At once for what holds no texts: a table, a mapping, a path, bytes, None, an
-            open file, a set. While iterating for one that is no text, or where the iterable
-            raises: the error is chained to it.
+    There may be no end of them; `fields` are what the model reads of each beside the text. A
+    DataError at once for what holds no texts: a table, a mapping, a path, bytes, None, an open
+    file, a set; while iterating for one that is no text, lacks a field, or where the iterable
+    raises, chained to that error.
     """
     if isinstance(documents, str | Document):
         documents = [documents]

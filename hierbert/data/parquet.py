@@ -144,26 +144,21 @@ def _leaves(array: Any) -> Iterator[Any]:
         yield from _leaves(part)
 
 
-def _lengths(leaf: Any, measure: Callable[[Any], Any] | None = None) -> Any:
-    """Bytes of each text of a leaf or of its dictionary; None where its values are no texts."""
-    values = leaf.dictionary if isinstance(leaf, pyarrow.DictionaryArray) else leaf
-    kind = pyarrow.types
-    if kind.is_binary(values.type) or kind.is_large_binary(values.type):
-        measure = None
-    elif not kind.is_string(values.type) and not kind.is_large_string(values.type):
-        return None
-    return (measure or pyarrow.compute.binary_length)(values).cast(pyarrow.int64())
-
-
-def _size(array: Any, measure: Callable[[Any], Any] | None = None) -> int:
+def _size(array: Any, measure: Callable[[Any], Any] = pyarrow.compute.binary_length) -> int:
     """Bytes or characters of a batch's values, dictionaries' as often as they are there."""
+    kind = pyarrow.types
     size = 0
     for leaf in _leaves(array):
-        lengths = _lengths(leaf, measure)
-        if lengths is None:
+        is_dictionary = isinstance(leaf, pyarrow.DictionaryArray)
+        values = leaf.dictionary if is_dictionary else leaf
+        if kind.is_string(values.type) or kind.is_large_string(values.type):
+            lengths = measure(values)
+        elif kind.is_binary(values.type) or kind.is_large_binary(values.type):
+            lengths = pyarrow.compute.binary_length(values)
+        else:
             size += leaf.nbytes
             continue
-        if isinstance(leaf, pyarrow.DictionaryArray):
+        if is_dictionary:
             lengths = lengths.take(leaf.indices)
-        size += pyarrow.compute.sum(lengths).as_py() or 0
+        size += pyarrow.compute.sum(lengths.cast(pyarrow.int64())).as_py() or 0
     return size

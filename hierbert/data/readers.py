@@ -78,22 +78,15 @@ def read_rows(
 
     Args:
         source: What `resolve_sources` returned.
-        encoding: The encoding of csv, tsv, json, jsonl and txt; ``utf-8`` drops a byte order mark.
+        encoding: Of csv, tsv, json, jsonl and txt.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow` and reading goes on
             with the next. What makes the rest of a file unreadable (damaged gzip or parquet, a
             quote that is never closed, a header that is none) becomes one `BrokenRow`, the last.
 
     Raises:
-        ConfigError: At once: the encoding is unknown.
-        DataError: While iterating: what cannot be opened, unzipped, decoded or parsed. With
-            `keep_broken` only what is no file's: the Hub, a package, rows in memory whose iterable
-            raises, a closed standard input.
+        DataError: What cannot be opened, unzipped, decoded or parsed; with `keep_broken` only what
+            is no file's: the Hub, a package, an iterable that raises.
     """
-    streams.check_encoding(encoding)
-    return _read(source, encoding, keep_broken)
-
-
-def _read(source: Source, encoding: str, keep_broken: bool) -> Iterator[Row | BrokenRow]:
     last = ""
     try:
         for item in READERS[source.format].read(source, encoding):
@@ -107,7 +100,7 @@ def _read(source: Source, encoding: str, keep_broken: bool) -> Iterator[Row | Br
                 raise item
     except DataError as error:
         of_file = source.path is not None or source.name == "standard input"
-        if not keep_broken or not of_file or isinstance(error, streams.StreamClosedError):
+        if not keep_broken or not of_file:
             raise
         yield rest_of_source(error, source, last)
 
@@ -131,7 +124,7 @@ def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_jsonl(source: Source, encoding: str) -> Iterator[Row | RowError]:
-    pieces = text_pieces(source, encoding, mark_bad_bytes=True)
+    pieces = text_pieces(source, encoding)
     for number, line in enumerate(streams.lines(pieces), 1):
         if not line.strip(" \t\r\n"):
             continue
@@ -204,7 +197,7 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
     raw: list[str] = []  # the physical lines of the row
 
     def recorded() -> Iterator[str]:
-        for line in streams.lines_of_any_end(text_pieces(source, encoding, mark_bad_bytes=True)):
+        for line in streams.lines_of_any_end(text_pieces(source, encoding), source):
             raw.append(line)
             yield line
 
@@ -214,12 +207,11 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
     while True:
         raw.clear()
         first_line = last_line + 1
-        fields: list[str] | None = []
-        broken: Exception | None = None
+        broken: csv.Error | None = None
         try:
             fields = next(table, None)
-        except (csv.Error, streams.LongLineError) as error:
-            broken = error
+        except csv.Error as error:
+            fields, broken = [], error
         if fields is None:
             return
         last_line = table.line_num
@@ -229,26 +221,20 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
         place = f"{source.name}, {f'row {number}' if header else 'the header'}"
         several = f"lines {first_line} to {last_line}"
         span = several if first_line < last_line else f"line {last_line}"
-        problem = f"{span}: {broken}" if broken else None
+        problem = f"{span}: {broken}" if broken else bad_bytes("".join(fields), encoding)
         # Quotes come in pairs. Where they do not, no one can tell text from the next row.
         lost = broken is not None and "".join(raw).count('"') % 2 == 1
-        if fields:
-            problem = bad_bytes("".join(fields), encoding)
-        if problem is not None and (
-            header is None or lost or isinstance(broken, streams.LongLineError)
-        ):
+        if problem is not None and (header is None or lost):
             raise DataError(problem, place=place) from broken
         if header is None:
             check_header(fields, source)
             header = fields
-        elif problem is not None:
+            continue
+        if problem is None and len(fields) != len(header):
+            problem = f"{span}: {len(fields)} fields, but the header has {len(header)}"
+            problem += f" ({quote_all(header)})"
+        if problem is not None:
             yield RowError(problem, place=place)
-        elif len(fields) != len(header):
-            yield RowError(
-                f"{span}: {len(fields)} fields, but the header has {len(header)} "
-                f"({quote_all(header)})",
-                place=place,
-            )
         else:
             yield Row(dict(zip(header, fields, strict=True)), place, number)
 

@@ -7,11 +7,11 @@ import random
 from collections.abc import Sequence
 
 from hierbert.data.document import Example
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import DataError
 
 
 def split_validation(
-    examples: Sequence[Example], fraction: float, seed: int, *, stratified: bool | None = None
+    examples: Sequence[Example], fraction: float, seed: int, *, stratified: bool = True
 ) -> tuple[list[Example], list[Example]]:
     """Hold out a part of the examples, each class in proportion.
 
@@ -20,36 +20,29 @@ def split_validation(
         fraction: The share to hold out, above 0 and below 1; at least one document.
         seed: Of the draw.
         stratified: Whether to hold out the same share of each label, and at least one document of
-            each label stays in training. None does so when every label is a string, a boolean or
-            a whole number; False is for regression on numbers held as strings.
+            each label stays in training, where every label is a string, a boolean or a whole
+            number; False is for regression on numbers held as strings.
 
     Returns:
         The training and the validation examples, each in their old order, neither empty.
 
     Raises:
-        ConfigError: The fraction is not between 0 and 1.
         DataError: Fewer than 2 documents, or no class has a document to spare.
     """
-    if not 0 < fraction < 1:
-        raise ConfigError(f"the validation fraction {fraction!r} does not lie between 0 and 1")
     if len(examples) < 2:
         raise DataError(
             f"too few documents for a validation split: {len(examples)}; "
             "2 are needed, or a validation corpus of its own"
         )
     labels = [example.fields.get("label") for example in examples]
-    if stratified is None:
-        known = [label for label in labels if label is not None]
-        stratified = bool(known) and all(isinstance(label, str | int) for label in known)
-    # The label None groups the unlabelled documents, of which training need not keep any.
-    groups: dict[str | None, list[int]] = {}
+    stratified = stratified and all(isinstance(label, str | int | None) for label in labels)
+    # The name "" groups the unlabelled documents, of which training need not keep any.
+    groups: dict[str, list[int]] = {}
     for place, label in enumerate(labels):
-        labelled = stratified and label is not None
-        groups.setdefault(repr(label) if labelled else None, []).append(place)
-    in_order = sorted(groups, key=lambda name: (name is not None, name or ""))
-    members = [groups[name] for name in in_order]
+        groups.setdefault(repr(label) if stratified and label is not None else "", []).append(place)
+    members = [groups[name] for name in sorted(groups)]
     sizes = [len(places) for places in members]
-    spare = [size - (name is not None) for name, size in zip(in_order, sizes, strict=True)]
+    spare = [size - (name != "") for name, size in zip(sorted(groups), sizes, strict=True)]
     rng = random.Random(seed)
     wanted = min(max(1, int(fraction * len(examples) + 0.5)), len(examples) - 1)
     shares = _shares(sizes, spare, wanted, rng)

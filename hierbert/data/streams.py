@@ -1,11 +1,13 @@
 """Files and standard input as text, one piece of a few thousand characters at a time.
 
 Invariant: at most one piece (or, for lines, one line) is held, and every failure to open, unzip or
-decode is a `DataError` that names the file and, for bytes that are not text, the line and the byte.
+decode is a `DataError` that names the file. Bytes that are no text are marked in the text, so that
+the text around them can be read: `bad_bytes` finds the marks.
 """
 
 import codecs
 import gzip
+import itertools
 import re
 import sys
 import zlib
@@ -35,14 +37,6 @@ _OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
-
-class StreamClosedError(DataError):
-    """There is no standard input: no mistake of the corpus."""
-
-
-class LongLineError(ValueError):
-    """A line of a table is longer than is allowed."""
 
 
 def check_encoding(encoding: str) -> None:
@@ -84,10 +78,7 @@ def byte_pieces(source: Source) -> Iterator[bytes]:
         DataError: It cannot be opened or read, its gzip data is damaged or unpacks to too much.
     """
     if source.path is None:
-        buffer = getattr(sys.stdin, "buffer", None)
-        if buffer is None:
-            raise StreamClosedError("is closed", place=source.name)
-        yield from _pieces(buffer)
+        yield from _pieces(sys.stdin.buffer)
         return
     try:
         with open(source.path, "rb") as raw:
@@ -118,80 +109,57 @@ def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
         ) from error
 
 
-def text_pieces(
-    source: Source, encoding: str = "utf-8", *, mark_bad_bytes: bool = False
-) -> Iterator[str]:
+def text_pieces(source: Source, encoding: str = "utf-8") -> Iterator[str]:
     """Decode a file or standard input piece by piece; a UTF-8 byte order mark is dropped.
 
     Args:
         source: What to read.
         encoding: Any text encoding of Python's.
-        mark_bad_bytes: Whether bytes that are not text in this encoding become marks that
-            `bad_bytes` finds, so that the text around them can be read.
 
     Raises:
-        DataError: Bytes that are not text in this encoding, and whatever `byte_pieces` raises.
+        DataError: It begins with the mark of another encoding, lacks the mark that its own needs,
+            and whatever `byte_pieces` raises.
     """
-    utf8 = _is_utf8(encoding)
     codecs.register_error(_MARKING, _mark)
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if utf8 else encoding)(
-        _MARKING if mark_bad_bytes else "strict"
-    )
-    bytes_before = newlines_before = 0
     pieces = byte_pieces(source)
-    last = False
-    while not last:
-        piece = next(pieces, b"")
-        last = not piece
-        if utf8 and bytes_before == 0:
-            _refuse_other_marks(piece, source)
-        try:
-            text = decoder.decode(piece, final=last)
-        except UnicodeError as error:
-            reason = f": {error_text(error)}"
-            if isinstance(error, UnicodeDecodeError):
-                # The decoder holds back the start of a character that a piece cut in two, and
-                # drops a byte order mark: error.object differs from the piece by just those bytes.
-                byte = bytes_before + len(piece) - len(error.object) + error.start
-                good = error.object[: error.start].decode(error.encoding, "replace")
-                reason = (
-                    f": line {newlines_before + good.count(chr(10)) + 1} (byte {byte}) has the "
-                    f"byte 0x{error.object[error.start]:02x} ({error.reason})"
-                )
-            raise DataError(_not_text(encoding, reason), place=source.name) from error
-        bytes_before += len(piece)
-        newlines_before += text.count("\n")
-        if text:
-            yield text
+    if _is_utf8(encoding):
+        first = next(pieces, b"")
+        _refuse_other_marks(first, source)
+        pieces = itertools.chain([first], pieces)
+    try:
+        yield from codecs.iterdecode(
+            pieces, "utf-8-sig" if _is_utf8(encoding) else encoding, _MARKING
+        )
+    except UnicodeError as error:
+        raise DataError(_not_text(encoding, error_text(error)), place=source.name) from error
 
 
 def whole_text(source: Source, max_characters: int, encoding: str = "utf-8", hint: str = "") -> str:
     """Decode a file or standard input that must be held whole.
 
     Raises:
-        DataError: It is longer than `max_characters` (`hint` says what to do instead), and
-            whatever `text_pieces` raises.
+        DataError: It is longer than `max_characters` (`hint` says what to do instead), has bytes
+            that are no text, and whatever `text_pieces` raises.
     """
     pieces: list[str] = []
-    characters = 0
+    characters = newlines = 0
     for piece in text_pieces(source, encoding):
+        if (mark := _first_mark(piece)) is not None:
+            line = newlines + piece.count("\n", 0, mark) + 1
+            problem = f"line {line} has {_byte(piece[mark])}"
+            raise DataError(_not_text(encoding, problem), place=source.name)
         pieces.append(piece)
         characters += len(piece)
+        newlines += piece.count("\n")
         if characters > max_characters:
             raise DataError(f"has more than {max_characters:,} characters{hint}", place=source.name)
     return "".join(pieces)
 
 
 def bad_bytes(text: str, encoding: str) -> str | None:
-    """What is wrong with text that `text_pieces` marked: its first bad byte; None for nothing."""
-    if text.isascii():
-        return None
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        byte = ord(text[error.start]) & 0xFF
-        return _not_text(encoding, f": it has the byte 0x{byte:02x}")
-    return None
+    """What is wrong with text of `text_pieces`: its first byte that is none; None for nothing."""
+    mark = _first_mark(text)
+    return None if mark is None else _not_text(encoding, f"it has {_byte(text[mark])}")
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -201,6 +169,20 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
     return chr(0xDC00 + error.object[error.start]), error.end
 
 
+def _first_mark(text: str) -> int | None:
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def _byte(mark: str) -> str:
+    return f"the byte 0x{ord(mark) & 0xFF:02x}"
+
+
 def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
@@ -208,7 +190,7 @@ def _is_utf8(encoding: str) -> bool:
 def _not_text(encoding: str, reason: str) -> str:
     others = "latin-1 or utf-16" if _is_utf8(encoding) else "utf-8"
     return (
-        f"is not {encoding}{reason}; set {setting_name('encoding')} to the file's own encoding, "
+        f"is not {encoding}: {reason}; set {setting_name('encoding')} to the file's own encoding, "
         f"such as {others}"
     )
 
@@ -246,15 +228,16 @@ def lines(pieces: Iterable[str]) -> Iterator[str]:
         yield "".join(pending)
 
 
-def lines_of_any_end(pieces: Iterable[str]) -> Iterator[str]:
+def lines_of_any_end(pieces: Iterable[str], source: Source) -> Iterator[str]:
     r"""Cut text into lines at ``\n``, ``\r\n`` and lone ``\r``, ends kept, as `csv` wants them.
 
     Raises:
-        LongLineError: A line is longer than `MAX_ROW_CHARACTERS`.
+        DataError: A line is longer than `MAX_ROW_CHARACTERS`.
     """
     for line in lines(pieces):
         if len(line) > MAX_ROW_CHARACTERS:
-            raise LongLineError(f"a line has more than {MAX_ROW_CHARACTERS:,} characters")
+            reason = f"a line has more than {MAX_ROW_CHARACTERS:,} characters"
+            raise DataError(reason, place=source.name)
         if "\r" in line.removesuffix("\r\n"):
             yield from filter(None, re.split(r"(?<=\r)(?!\n)", line))
         else:

@@ -19,7 +19,6 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, logging
 
 from .aggregation import Aggregator
-from .classification_head import ClassificationHead  # noqa: F401 (its import registers it)
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
 from .features import FEATURES, Feature, make_features
@@ -27,7 +26,6 @@ from .heads import HEADS, Head, Structure, Vectors, check_registered
 from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
 from .saving import SavedWithCode
-from .summarization_head import SummarizationHead  # noqa: F401 (its import registers it)
 from .text_encoders import encoder_arguments
 
 _LOG = logging.get_logger(__name__)

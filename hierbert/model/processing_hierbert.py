@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
+# The heads of this package, and with them the features that they read, are registered here: models
+# import this file, and processors nothing else.
+from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
 from .documents import Document, DocumentLike
 from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import SegmentedDocument, Segmenter
+from .summarization_head import SummarizationHead  # noqa: F401
 
 # Of a batch of documents, where nothing else is asked for.
 TOKENS_PER_BATCH = 16_384

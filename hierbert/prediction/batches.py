@@ -21,15 +21,9 @@ _CALLS_AHEAD = 2
 def segmented_batches(
     processor: HierBertProcessor, texts: Iterable[DocumentLike], batch_tokens: int
 ) -> Iterator[list[SegmentedDocument]]:
-    """Segment documents and put them into batches by tokens, as they are needed.
+    """Segment documents, of which there may be no end, and batch them by tokens as needed.
 
-    Args:
-        processor: Segments them.
-        texts: As `hierbert.data.in_memory.document_texts` gives them; may have no end.
-        batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
-
-    Returns:
-        An iterator over the batches, of at least one document each.
+    A document of more than `batch_tokens` is a batch of its own.
     """
     return batches_by_tokens(_segmented(processor, texts), batch_tokens)
 

@@ -39,11 +39,7 @@ _NOT_IN_ROWS = {
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse options that make no sense; some that Ray needs get their default.
-
-    Raises:
-        ConfigError: There is one.
-    """
+    """Refuse (ConfigError) options that make no sense; some that Ray needs get a default."""
     if options.resume and options.overwrite:
         raise ConfigError("--resume goes on with what is there, --overwrite starts anew: give one")
     for name in RAY:
@@ -74,11 +70,7 @@ def _check_for_ray(options: argparse.Namespace) -> None:
 
 
 def find_target(options: argparse.Namespace) -> OutputFolder | None:
-    """The output on disk; None for standard output.
-
-    Raises:
-        ConfigError: The options do not go together.
-    """
+    """The output on disk, None for standard output; a ConfigError where options are at odds."""
     path = Path(os.path.expanduser(options.output))
     if options.output == "-":
         for name in ("resume", "overwrite", "rows_per_shard"):
@@ -97,11 +89,7 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
-    """Which column of the input holds what.
-
-    Raises:
-        ConfigError: --column names none, or a field that has a flag of its own.
-    """
+    """Which column of the input holds what; refuses a --column that makes no sense."""
     fields = {}
     for given in options.column:
         name, equals, column = given.partition("=")
@@ -114,11 +102,7 @@ def columns_of(options: argparse.Namespace) -> Columns:
 
 
 def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
-    """Where vectors are kept; None keeps none.
-
-    Raises:
-        ConfigError: An option of the cache without the cache.
-    """
+    """Where vectors are kept, None for nowhere; refuses options of a cache without a cache."""
     from hierbert.vectors.cache import CacheOptions
 
     if options.cache_dir is None:
@@ -133,16 +117,7 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
 def check_for_model(
     options: argparse.Namespace, tasks: Sequence[str], fields: Sequence[str]
 ) -> None:
-    """Refuse flags that would change nothing with a model, and columns that it needs.
-
-    Args:
-        options: The options.
-        tasks: That it is asked.
-        fields: That its features read.
-
-    Raises:
-        ConfigError: There is such a flag, or a field without a column.
-    """
+    """Refuse flags that would change nothing with a model, and a field of its without a column."""
     columns = columns_of(options).fields
     for name in [*columns, *fields]:
         if name not in fields:
@@ -170,12 +145,7 @@ def settings_of_heads(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def asked_tasks(options: argparse.Namespace, predictor: "HierBert") -> tuple[str, ...]:
-    """The tasks that the model is asked.
-
-    Raises:
-        ConfigError: --task names none.
-        ModelError: The model has no head for it.
-    """
+    """The tasks that the model is asked; refused as by `HierBert.check_tasks`."""
     asked = options.task
     if asked == "all":
         return predictor.tasks

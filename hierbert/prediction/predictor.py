@@ -484,19 +484,12 @@ class HierBert(PushToHubMixin):
                 self.vectors.flush()
 
     def _answer(self, documents: list[SegmentedDocument], heads: list[str]) -> list[Answered]:
-        tokens = sum(len(document.input_ids) for document in documents)
-        try:
-            vectors = None if self.vectors is None else self.vectors.batch(documents)
-            with torch.inference_mode():
-                answered = answer_batch(self.model, documents, heads, vectors)
-        except torch.OutOfMemoryError as error:
-            raise RunError(
-                f"{self.model.device} has too little memory for {tokens:,} "
-                "tokens; lower tokens_per_forward, or batch_tokens"
-            ) from error
+        vectors = None if self.vectors is None else self.vectors.batch(documents)
+        with torch.inference_mode():
+            answered = answer_batch(self.model, documents, heads, vectors)
         if problem := not_finite(self.model, answered):
             raise ModelError(problem)
-        self.tokens_read += tokens
+        self.tokens_read += sum(len(document.input_ids) for document in documents)
         return answered
 
 

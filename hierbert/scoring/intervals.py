@@ -51,10 +51,8 @@ def paired_difference(
         one; at least 1/1001.
 
     Raises:
-        ValueError: As `mean_interval`, or the numbers of scores differ.
+        ValueError: As `mean_interval`.
     """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} scores of the first system, {len(second)} of the second")
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     means = _means(differences, seed)
     observed = float(differences.mean())
@@ -69,7 +67,7 @@ def label_intervals(
     """95 % intervals of scores of labels.
 
     Args:
-        problem_type: See `hierbert.scoring.label_scores`.
+        problem_type: See `label_scores`.
         predictions: Label numbers, integers (D); or 0 and 1 for each label (D, C); or numbers (D).
         references: The true labels in the same form; at least one document.
         seed: Of the draws, at least 0.

@@ -41,45 +41,36 @@ def label_scores(
     Raises:
         ValueError: There are no documents, shapes differ, or a value is none of those above.
     """
-    given: dict[str, Any] = {"probabilities": predictions}
-    true: Any
+    given: dict[str, Any] = {}
     if problem_type == "single_label":
-        given["predictions"], true = _label_numbers(predictions, references)
+        given["predictions"], true = _pairs(_label_numbers(predictions), _label_numbers(references))
     elif problem_type == "multi_label":
-        given["probabilities"], true = _finite(predictions), _label_table(references)
-        _check_shapes(given["probabilities"], true)
+        given["probabilities"], true = _pairs(_finite(predictions), _label_table(references))
         cut = np.asarray(thresholds, dtype=np.float64)
         if cut.shape not in ((), (true.shape[1],)):
             raise ValueError(f"{cut.size} thresholds for {true.shape[1]} labels: one, or one each")
         given["predictions"] = (given["probabilities"] >= cut).astype(np.int64)
     else:
-        given["predictions"], true = _finite(predictions), _finite(references)
-        _check_shapes(given["predictions"], true)
+        given["predictions"], true = _pairs(_finite(predictions), _finite(references))
     metrics = metrics_of(problem_type)
     return {metric.name: float(metric.score(given[metric.reads], true)) for metric in metrics}
 
 
-def confusion_matrix(
-    predictions: npt.ArrayLike, references: npt.ArrayLike, label_count: int
-) -> _Ints:
+def confusion_matrix(predictions: _Ints, references: _Ints, label_count: int) -> _Ints:
     """Count the documents of each pair of true (row) and predicted (column) label: int64 (C, C).
 
     Args:
-        predictions: Label numbers (D), 0 to `label_count` - 1.
+        predictions: Label numbers (D).
         references: True label numbers (D).
         label_count: Number of labels (C).
-
-    Raises:
-        ValueError: There are no documents, lengths differ or a number is not a label's.
     """
     from sklearn import metrics
 
-    predicted, true = _label_numbers(predictions, references, label_count)
-    return metrics.confusion_matrix(true, predicted, labels=range(label_count))
+    return metrics.confusion_matrix(references, predictions, labels=range(label_count))
 
 
 def per_label_table(
-    predictions: npt.ArrayLike, references: npt.ArrayLike, label_names: Sequence[str]
+    predictions: _Ints, references: _Ints, label_names: Sequence[str]
 ) -> list[dict[str, str | int | float]]:
     """Precision, recall and F1 of each label, for one or for several labels per document.
 
@@ -92,25 +83,14 @@ def per_label_table(
         One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0 where
         there is nothing to divide by), ``support`` (documents that truly have the label) and
         ``predicted`` (documents that are given it).
-
-    Raises:
-        ValueError: As `confusion_matrix`, or the number of columns is not that of the names.
     """
     from sklearn import metrics
 
     count = len(label_names)
-    if np.ndim(references) == 2:
-        predicted, true = _label_table(predictions), _label_table(references)
-        _check_shapes(predicted, true)
-        if true.shape[1] != count:
-            raise ValueError(f"{true.shape[1]} columns do not go with {count} labels")
-        given = predicted.sum(0)
-    else:
-        predicted, true = _label_numbers(predictions, references, count)
-        given = np.bincount(predicted, minlength=count)
     columns = metrics.precision_recall_fscore_support(
-        _widened(true), _widened(predicted), labels=range(count), zero_division=0
+        _widened(references), _widened(predictions), labels=range(count), zero_division=0
     )
+    given = predictions.sum(0) if predictions.ndim == 2 else np.bincount(predictions, None, count)
     names = ("label", "precision", "recall", "f1", "support", "predicted")
     values = zip(label_names, *(column.tolist() for column in (*columns, given)), strict=True)
     return [dict(zip(names, row, strict=True)) for row in values]
@@ -223,32 +203,26 @@ add_metrics(
 )
 
 
-def _check_shapes(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> None:
+def _pairs(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> tuple[Any, Any]:
     if predicted.shape != true.shape:
         raise ValueError(f"predictions are {predicted.shape}, but references {true.shape}")
     if not true.size:
         raise ValueError("there are no documents to score")
-
-
-def _label_numbers(
-    predictions: npt.ArrayLike, references: npt.ArrayLike, label_count: int | None = None
-) -> tuple[_Ints, _Ints]:
-    predicted, true = np.asarray(predictions), np.asarray(references)
-    _check_shapes(predicted, true)
-    allowed = "at least 0" if label_count is None else f"0 to {label_count - 1}"
-    for name, values in (("prediction", predicted), ("reference", true)):
-        if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-            raise ValueError(f"{name}s are {values.dtype} {values.shape}: whole numbers (D)")
-        outside = values[(values < 0) | (values >= (label_count or np.inf))]
-        if outside.size:
-            raise ValueError(f"{name} {outside[0]} is not a label: {allowed}")
     return predicted, true
+
+
+def _label_numbers(values: npt.ArrayLike) -> _Ints:
+    numbers = np.asarray(values)
+    is_whole = not numbers.size or np.issubdtype(numbers.dtype, np.integer)
+    if numbers.ndim != 1 or not is_whole or (numbers < 0).any():
+        raise ValueError(f"labels {numbers[:1]} {numbers.shape} are not allowed: 0, 1, 2 ... (D)")
+    return numbers
 
 
 def _label_table(values: npt.ArrayLike) -> _Ints:
     table = np.asarray(values)
-    if table.ndim != 2 or not np.isin(table, (0, 1)).all():
-        wrong = table[~np.isin(table, (0, 1))]
+    wrong = table[~np.isin(table, (0, 1))]
+    if table.ndim != 2 or wrong.size:
         raise ValueError(f"labels {wrong[:1]} {table.shape} are not allowed: 0 and 1 (D, C)")
     return table.astype(np.int64)
 

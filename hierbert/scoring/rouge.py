@@ -44,16 +44,17 @@ def _rouge(
     return np.array(scores, dtype=np.float64)
 
 
-for _kind in ("1", "2", "L", "Lsum"):
-    _score = partial(_rouge, f"rouge{_kind}")
-    add_metrics(
+add_metrics(
+    *(
         Metric(
-            f"rouge{_kind}",
-            f"ROUGE-{_kind}",
+            f"rouge{kind}",
+            f"ROUGE-{kind}",
             ("summary",),
-            _score,
+            partial(_rouge, f"rouge{kind}"),
             "rouge",
             headline=True,
             hub_factor=100,
         )
+        for kind in ("1", "2", "L", "Lsum")
     )
+)

@@ -66,22 +66,11 @@ def answer_documents(
     description: str = "evaluating",
     stop: Callable[[], bool] | None = None,
 ) -> list[Answer]:
-    """Run a model over a corpus.
+    """A model's answers for a corpus, in its order, the same on every process.
 
-    Args:
-        model: A bare `HierBertForDocuments`; its mode is put back afterwards.
-        documents: The corpus, the same on every process.
-        accelerator: The run's; None answers in this process alone, in the model's precision.
-        tasks: Which to answer.
-        vectors: Of a frozen encoder; None encodes tokens.
-        description: What progress calls this.
-        stop: Asked after each batch whether to stop.
-
-    Returns:
-        One answer per document, in order, the same on every process.
-
-    Raises:
-        StoppedError: `stop` said so on some process.
+    The model is a bare one, whose mode is put back. Without an accelerator, this process answers
+    alone, in the model's precision; without `vectors`, tokens are encoded. `stop` is asked after
+    each batch: where it says so on any process, StoppedError is raised on all.
     """
     sizes = [document.tokens for document in documents]
     processes, rank = 1, 0
@@ -141,18 +130,11 @@ def score_answers(
     tasks: Sequence[Task],
     model: HierBertForDocuments,
 ) -> dict[str, float]:
-    """Score the answers for a corpus.
+    """Each metric by its name, 0 to 1 (losses and errors: 0 and above).
 
-    Args:
-        answers: One for each document, in order.
-        documents: The corpus; those without a target are left out of a task's scores.
-        tasks: That were answered.
-        model: Its heads weigh the losses.
-
-    Returns:
-        Each metric by its name, 0 to 1 (losses and errors: 0 and above). A task whose targets
-        no document has is absent; figures of answers that are not finite are nan. Each task's
-        loss is there beside their weighted sum.
+    Documents without a target are left out of a task's scores, a task that no document has a
+    target of altogether; figures of answers that are not finite are nan. Each task's loss is there
+    beside their sum, weighted as the model's heads are.
     """
     scores: dict[str, float] = {}
     loss = 0.0
@@ -171,16 +153,7 @@ def score_answers(
 
 
 def check_metric(name: str, tasks: Sequence[Task], validation: Sequence[Example]) -> None:
-    """Refuse a metric that the validation documents cannot give, before anything costs time.
-
-    Args:
-        name: `training.metric`.
-        tasks: Of the run.
-        validation: The validation documents.
-
-    Raises:
-        ConfigError: Names the metric and those that can be had.
-    """
+    """Refuse a metric (ConfigError) that validation cannot give, before anything costs time."""
     allowed = ["auto", "loss"]
     for task in tasks:
         if any(task.encode(example) is not None for example in validation):
@@ -198,19 +171,10 @@ def check_metric(name: str, tasks: Sequence[Task], validation: Sequence[Example]
 
 
 def choose_metric(name: str, scores: dict[str, float], tasks: Sequence[Task]) -> float:
-    """The figure that chooses checkpoints, turned so that greater is better.
+    """The figure that chooses checkpoints: a metric, negated where lower is better.
 
-    Args:
-        name: A metric's name, or "auto".
-        scores: Of the validation documents.
-        tasks: Of the run.
-
-    Returns:
-        The metric, negated where lower is better. "auto" is that of each task (its `auto_metric`,
-        or among several tasks one that is bounded by 1 like the others), in the mean.
-
-    Raises:
-        KeyError: There is no such metric among the scores.
+    "auto" is that of each task (its `auto_metric`, or among several tasks one that is bounded by 1
+    like the others), in the mean. A KeyError where the scores lack the metric.
     """
     if name != "auto":
         return _greater_is_better(name, scores)

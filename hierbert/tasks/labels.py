@@ -6,7 +6,7 @@ labels gives the same numbers whatever the order of the documents or the format 
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hierbert.data.document import Example
@@ -20,9 +20,8 @@ from hierbert.errors import (
     type_name,
 )
 
-LARGEST_NUMBER = 3.4028234663852886e38
-"""Of a regression's labels: the largest number of 32 bits, in which models calculate."""
-PROBLEM_TYPES = ("single_label", "multi_label", "regression")
+# Models calculate in numbers of 32 bits.
+_LARGEST_NUMBER = 3.4028234663852886e38
 _LABEL_TYPE = setting_name("label_type")
 
 
@@ -39,7 +38,7 @@ class LabelMap:
         field: The column that holds the labels, for messages.
 
     Raises:
-        ConfigError: An unknown problem type, a separator without multi_label, names that repeat.
+        ConfigError: A separator without multi_label, names that repeat.
     """
 
     def __init__(
@@ -54,23 +53,19 @@ class LabelMap:
         self.problem_type = problem_type
         self.separator = separator
         self.field = field
-        if problem_type not in PROBLEM_TYPES:
-            raise ConfigError(
-                f"problem type {problem_type!r} is not one of {', '.join(PROBLEM_TYPES)}"
-            )
         if separator is not None and (not separator or problem_type != "multi_label"):
             raise ConfigError(
                 f"the label separator {separator!r} needs multi_label, not {problem_type}, "
                 "and at least one character"
             )
-        if len(set(self.names)) != len(self.names):
-            raise ConfigError(f"label names repeat: {quote_all(self.names)}")
         self._number_of = {name: number for number, name in enumerate(self.names)}
+        if len(self._number_of) < len(self.names):
+            raise ConfigError(f"label names repeat: {quote_all(self.names)}")
 
     @classmethod
     def learn(
         cls,
-        examples: Iterable[Example],
+        examples: Sequence[Example],
         problem_type: str = "auto",
         separator: str | None = None,
         *,
@@ -79,9 +74,9 @@ class LabelMap:
         """Learn the labels of a training corpus; examples without a label are passed over.
 
         Args:
-            examples: The corpus.
-            problem_type: One of `PROBLEM_TYPES`, or ``auto``: multi_label when labels are lists
-                or a separator is given, else single_label; never regression.
+            examples: The corpus, not empty.
+            problem_type: Of the map; or ``auto``: multi_label when labels are lists or a separator
+                is given, else single_label; never regression.
             separator: What splits a string into several labels, such as ``;``.
             field: The column that holds the labels, for messages.
 
@@ -89,35 +84,31 @@ class LabelMap:
             A map whose names are sorted: by value when all are whole numbers, else as strings.
 
         Raises:
-            ConfigError: An unknown problem type, or a separator without multi_label.
+            ConfigError: A separator without multi_label.
             DataError: No labels; fewer than 2 for single_label; labels of mixed types; fractions
                 where the type is ``auto``; lists where it is single_label or regression.
         """
-        if problem_type not in ("auto", *PROBLEM_TYPES):
-            raise ConfigError(
-                f"{_LABEL_TYPE}: {problem_type!r} is not one of auto, {', '.join(PROBLEM_TYPES)}"
-            )
-        everything = list(examples)
-        labelled = [example for example in everything if example.fields["label"] is not None]
+        labelled = [example for example in examples if example.fields["label"] is not None]
         if not labelled:
-            start = f", from {everything[0].location} on" if everything else ""
-            raise DataError(f"no document has a label in column {field!r}{start}")
-        kind = _common_kind(labelled, field)
+            raise DataError(
+                f"no document has a label in column {field!r}, from {examples[0].location} on"
+            )
+        are_lists = _are_lists(labelled, field)
         if problem_type == "auto":
-            several = kind == "list" or separator is not None
+            several = are_lists or separator is not None
             problem_type = "multi_label" if several else "single_label"
             if not several:
                 _refuse_fractions(labelled, field)
-        if kind == "list" and problem_type != "multi_label":
+        if are_lists and problem_type != "multi_label":
             raise DataError(
-                f"{labelled[0].location}: column {field!r} holds the list "
-                f"{quote(labelled[0].fields['label'])}, which {problem_type} does not allow; "
-                f"set {_LABEL_TYPE} to multi_label"
+                f"column {field!r} holds the list {quote(labelled[0].fields['label'])}, which "
+                f"{problem_type} does not allow; set {_LABEL_TYPE} to multi_label",
+                place=labelled[0].location,
             )
         learned = cls([], problem_type, separator, field=field)
         if problem_type == "regression":
             for example in labelled:
-                learned._number(example)
+                learned.encode(example)
             return learned
         names = {name for example in labelled for name in learned._names_of(example)}
         needed = 2 if problem_type == "single_label" else 1
@@ -144,49 +135,41 @@ class LabelMap:
         if example.fields["label"] is None:
             return None
         if self.problem_type == "regression":
-            return self._number(example)
-        numbers = []
-        for name in self._names_of(example):
+            return self._value(example)
+        names = self._names_of(example)
+        for name in names:
             if name not in self._number_of:
                 raise DataError(
-                    f"{example.location}: column {self.field!r} has the label {quote(name)}, which "
-                    f"the training documents do not have; allowed are {quote_all(self.names)}"
-                    f"{did_you_mean(name, self.names)}"
+                    f"column {self.field!r} has the label {quote(name)}, which the training "
+                    f"documents do not have; allowed are {quote_all(self.names)}"
+                    f"{did_you_mean(name, self.names)}",
+                    place=example.location,
                 )
-            numbers.append(self._number_of[name])
-        return numbers[0] if self.problem_type == "single_label" else sorted(set(numbers))
+        numbers = sorted({self._number_of[name] for name in names})
+        return numbers if self.problem_type == "multi_label" else numbers[0]
 
     def _names_of(self, example: Example) -> list[str]:
         label = example.fields["label"]
-        if isinstance(label, list):
-            if self.problem_type != "multi_label":
-                raise DataError(
-                    f"{example.location}: column {self.field!r} holds the list {quote(label)}, "
-                    f"but the model's labels are {self.problem_type}: allowed is one label"
-                )
-            labels = label
-        elif self.separator is not None and isinstance(label, str):
+        labels = label if isinstance(label, list) else [label]
+        if isinstance(label, list) and self.problem_type != "multi_label":
+            raise DataError(
+                f"column {self.field!r} holds the list {quote(label)}, but the model's labels are "
+                f"{self.problem_type}: allowed is one label",
+                place=example.location,
+            )
+        if self.separator is not None and isinstance(label, str):
             labels = [part.strip() for part in label.split(self.separator)]
-        else:
-            labels = [label]
         return [name for name in map(_label_name, labels) if name]
 
-    def _number(self, example: Example) -> float:
+    def _value(self, example: Example) -> float:
         label = example.fields["label"]
-        try:
-            value = math.nan if isinstance(label, bool | list) else float(label)
-        except (ValueError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value):
+        value = _number(label)
+        if not abs(value) <= _LARGEST_NUMBER:
             raise DataError(
-                f"{example.location}: column {self.field!r} holds {quote(label)} "
-                f"({type_name(label)}); regression allows finite numbers"
-            )
-        if abs(value) > LARGEST_NUMBER:
-            raise DataError(
-                f"{example.location}, id {quote(example.id)}: column {self.field!r} holds "
-                f"{quote(label)}; regression allows numbers from {-LARGEST_NUMBER:g} to "
-                f"{LARGEST_NUMBER:g}, the 32-bit ones"
+                f"column {self.field!r} holds {quote(label)} ({type_name(label)}); regression "
+                f"allows finite numbers from {-_LARGEST_NUMBER:g} to {_LARGEST_NUMBER:g}, those "
+                "of 32 bits",
+                place=f"{example.location}, id {quote(example.id)}",
             )
         return value
 
@@ -199,47 +182,48 @@ def _label_name(label: Any) -> str:
     return str(label)
 
 
-def _common_kind(examples: list[Example], field: str) -> str:
-    """Find the one type of all labels (and of what lists hold), or say which two rows differ."""
+def _number(label: Any) -> float:
+    """The number that a label is or spells; nan for any other."""
+    try:
+        return math.nan if isinstance(label, bool | list) else float(label)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _are_lists(examples: list[Example], field: str) -> bool:
+    """Whether labels are lists; two rows whose labels (or items) differ in type are refused."""
     kinds: dict[str, Example] = {}
     inner_kinds: dict[str, Example] = {}
     for example in examples:
-        kinds.setdefault(type_name(example.fields["label"]), example)
-        for label in example.fields["label"] if isinstance(example.fields["label"], list) else []:
-            inner_kinds.setdefault(type_name(label), example)
+        label = example.fields["label"]
+        kinds.setdefault(type_name(label), example)
+        for item in label if isinstance(label, list) else []:
+            inner_kinds.setdefault(type_name(item), example)
     for found, inside in ((kinds, ""), (inner_kinds, " in its list")):
         if len(found) > 1:
-            (kind_a, a), (kind_b, b) = list(found.items())[:2]
-            raise DataError(
-                f"column {field!r} mixes types: {a.location} has {quote(a.fields['label'])} "
-                f"({kind_a}{inside}), {b.location} has {quote(b.fields['label'])} "
-                f"({kind_b}{inside}); all labels must be of one type"
+            a, b = (
+                f"{example.location} has {quote(example.fields['label'])} ({kind}{inside})"
+                for kind, example in list(found.items())[:2]
             )
-    return "list" if "a list" in kinds else "scalar"
+            raise DataError(
+                f"column {field!r} mixes types: {a}, {b}; all labels must be of one type"
+            )
+    return "a list" in kinds
 
 
 def _refuse_fractions(examples: list[Example], field: str) -> None:
     """Refuse to take measurements for classes: numbers, of which some have a fractional part."""
-    fraction = None
-    for example in examples:
-        try:
-            value = (
-                math.nan
-                if isinstance(example.fields["label"], bool)
-                else float(example.fields["label"])
+    values = [_number(example.fields["label"]) for example in examples]
+    if not all(map(math.isfinite, values)):
+        return
+    for example, value in zip(examples, values, strict=True):
+        if not value.is_integer():
+            raise DataError(
+                f"column {field!r} holds numbers with fractions, such as "
+                f"{quote(example.fields['label'])}; set {_LABEL_TYPE} to regression, or to "
+                "single_label if they are names of classes",
+                place=example.location,
             )
-        except (ValueError, OverflowError):
-            return
-        if not math.isfinite(value):
-            return
-        if fraction is None and not value.is_integer():
-            fraction = example
-    if fraction is not None:
-        raise DataError(
-            f"{fraction.location}: column {field!r} holds numbers with fractions, such as "
-            f"{quote(fraction.fields['label'])}; set {_LABEL_TYPE} to regression, or to "
-            "single_label if they are names of classes"
-        )
 
 
 def _sorted(names: Iterable[str]) -> list[str]:

@@ -47,20 +47,9 @@ def prepare_documents(
     cache: Path | None = None,
     description: str = "segmenting",
 ) -> list[PreparedDocument]:
-    """Segment examples and make what each task learns of them.
+    """Segment a split's examples and make what each task learns of them, in their order.
 
-    Args:
-        examples: Documents of one split.
-        processor: Segments them.
-        tasks: Of the run.
-        cache: Folder that keeps what takes long to make; None keeps nothing.
-        description: What progress calls this.
-
-    Returns:
-        As many prepared documents, in the same order.
-
-    Raises:
-        DataError: A label is unknown.
+    `cache` is a folder that keeps what takes long to make. A DataError for an unknown label.
     """
     for task in tasks:
         for example in examples:
@@ -87,15 +76,9 @@ def _document(example: Example, processor: HierBertProcessor) -> Document:
 def collate_targets(
     documents: Sequence[PreparedDocument], tasks: Sequence["Task"], hide: bool = False
 ) -> dict[str, Tensor]:
-    """What a batch's heads learn.
+    """What a batch's heads learn, by the task's name, as the head's `losses` reads it.
 
-    Args:
-        documents: At least one.
-        tasks: Of the run.
-        hide: Leave every target out, so that the documents weigh nothing in the loss.
-
-    Returns:
-        By the task's name, as its head's `losses` reads them.
+    With `hide` every target is left out, so that the documents weigh nothing in the loss.
     """
     segmented = [document.segmented for document in documents]
     return {

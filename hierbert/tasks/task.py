@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-import hierbert.model.modeling_hierbert  # noqa: F401 (it registers the heads of this package)
+import hierbert.model.processing_hierbert  # noqa: F401 (it registers the heads of this package)
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError

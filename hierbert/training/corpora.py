@@ -54,7 +54,7 @@ def load_corpora(
             train,
             data.validation_fraction,
             config.seed,
-            stratified=None if all(task.stratifies for task in tasks) else False,
+            stratified=all(task.stratifies for task in tasks),
         )
         log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
     splits = {"train": train, "validation": validation}

@@ -8,7 +8,6 @@ import contextlib
 import fnmatch
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
@@ -94,7 +93,6 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
     if holds_something and not saved.is_file():
         raise RunError(f"--resume: {folder} holds no run ({RESOLVED} is missing)")
     if not saved.is_file():
-        _check_writable(folder)
         return
     if (folder / "changes.jsonl").is_file():
         raise RunError(
@@ -208,18 +206,6 @@ def _holds_something(folder: Path) -> bool:
         and not (path.name == "checkpoints" and path.is_dir() and not any(path.iterdir()))
         for path in folder.iterdir()
     )
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written; nothing is made yet."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise RunError(
-            f"run_dir={folder} cannot be written: {there}: {error_text(error)}; name another folder"
-        ) from error
 
 
 def _remove_remains(folder: Path) -> None:

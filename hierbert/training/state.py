@@ -3,10 +3,6 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-# Names in the states of earlier versions that nothing follows from any more.
-_EARLIER = {"corpora", "encoder", "evaluated_step", "frozen", "judged_by", "labels", "label_mean"}
-_EARLIER |= {"label_scale", "metrics_lines", "plan", "schedule_steps", "settings"}
-
 
 @dataclass
 class TrainerState:
@@ -61,12 +57,13 @@ class TrainerState:
     def from_json(cls, values: dict[str, Any]) -> "TrainerState":
         """The state that a checkpoint holds, which is as it was written.
 
+        Values that an earlier version kept beside these follow from them.
+
         Raises:
-            ValueError: A version wrote it that knows other values.
+            ValueError: It was written by a version that knew less.
         """
         names = {item.name for item in fields(cls)}
-        kept = {name: value for name, value in values.items() if name not in _EARLIER}
-        kept = {"identity": {}, **kept}
-        if kept.keys() != names:
-            raise ValueError(f"its state has other values than expected: {sorted(names ^ {*kept})}")
-        return cls(**kept)
+        values = {"identity": {}, **values}
+        if lacking := names - values.keys():
+            raise ValueError(f"its state lacks {', '.join(sorted(lacking))}")
+        return cls(**{name: values[name] for name in names})

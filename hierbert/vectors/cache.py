@@ -130,9 +130,7 @@ class VectorCache:
         keys = [document_key(document) for document in documents]
         entries: dict[bytes, Entry] = {}
         missing: dict[bytes, SegmentedDocument] = {}
-        for key, document in zip(keys, documents, strict=True):
-            if key in entries or key in missing:
-                continue
+        for key, document in dict(zip(keys, documents, strict=True)).items():
             try:
                 entries[key] = self._waiting.get(key) or self.store.get(key)
             except KeyError:
@@ -220,19 +218,17 @@ class VectorCache:
         if not batches:
             return [], 0
         written: list[Path] = []
-        done = 0
         total = sum(_tokens(batch.values()) for batch in batches)
         with Progress(total, "encoding", unit="tokens") as bar:
             for batch in batches:
                 self._wait_for_more(self._encode(batch), batch.values())
-                done += _tokens(batch.values())
                 bar.advance(_tokens(batch.values()))
                 if self._waiting_tokens >= _TOKENS_PER_FILE:
                     written += self._write()
                 if not self._keeps:
                     # What cannot be kept need not be encoded before it is asked for.
                     break
-        return written + self._write(), done
+        return written + self._write(), bar.done
 
     def _check_shared(self, written: list[Path]) -> None:
         """Open what the other processes wrote; refuse storage where it cannot be seen."""

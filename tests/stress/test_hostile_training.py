@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import run, succeed, write_jsonl
+from commands import read_jsonl, refuse, run, succeed, write_jsonl
 from conftest import make_rows
-from inference import answer, the_error
-
-from hierbert.cli.train import main
 
 ROWS = make_rows(8, seed=1)
 Rows = list[dict[str, Any]]
+
+
+def answers_of(folder: Path, documents: str) -> Rows:
+    """Rows of the run's model for documents of the same folder."""
+    asked = ["--model", folder / "run/model", "--input", folder / documents]
+    succeed("infer.py", *asked, "--output", folder / "out.jsonl", here=True)
+    return read_jsonl(folder / "out.jsonl")
 
 
 @pytest.fixture
@@ -65,20 +69,18 @@ REFUSED: dict[str, tuple[Rows, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_learnt_from_is_one_line(case, arguments, tmp_path, capsys) -> None:
+def test_what_cannot_be_learnt_from_is_one_line(case, arguments, tmp_path) -> None:
     rows, message = REFUSED[case]
-    assert main(arguments(rows)) == 2
-    line = the_error(capsys)
+    line = refuse("train.py", *arguments(rows), here=True)
     assert re.search(message, line), line
     assert not (tmp_path / "run").exists(), "nothing is begun"
 
 
 @pytest.mark.parametrize("unknown", ["zz", "a ", "A", "1"])
-def test_a_label_that_training_lacks_is_named_with_its_row(unknown, arguments, capsys) -> None:
+def test_a_label_that_training_lacks_is_named_with_its_row(unknown, arguments) -> None:
     validation = [{**ROWS[0], "label": "a"}, {**ROWS[1], "label": unknown}]
-    assert main(arguments(labelled("a", "b"), validation=validation)) == 2
+    line = refuse("train.py", *arguments(labelled("a", "b"), validation=validation), here=True)
     said = f"validation.jsonl, line 2: column 'label' has the label '{unknown}', which the training"
-    line = the_error(capsys)
     assert said in line and "; allowed are 'a', 'b'" in line
 
 
@@ -94,11 +96,11 @@ TRAINED: dict[str, tuple[list[Any], set[str]]] = {
 @pytest.mark.parametrize("case", TRAINED)
 def test_labels_are_kept_as_they_are_written(case, arguments, tmp_path) -> None:
     labels, kept = TRAINED[case]
-    assert main(arguments(labelled(*labels), "baselines=false")) == 0
+    succeed("train.py", *arguments(labelled(*labels), "baselines=false"), here=True)
     found = json.loads((tmp_path / "run/model/config.json").read_text())["id2label"]
     assert set(found.values()) == kept
     write_jsonl(tmp_path / "docs.jsonl", ROWS[:3])
-    answers = answer(tmp_path / "run/model", tmp_path / "docs.jsonl", tmp_path / "out.jsonl")
+    answers = answers_of(tmp_path, "docs.jsonl")
     assert len(answers) == 3 and {row["label"] for row in answers} <= kept
     assert sorted(os.listdir(tmp_path)) == ["docs.jsonl", "out.jsonl", "run", "train.jsonl"]
 
@@ -108,8 +110,8 @@ def test_ids_with_separators_make_no_paths(arguments, tmp_path) -> None:
     rows = [{**row, "id": name} for row, name in zip(ROWS, ids, strict=True)]
     before = set(tmp_path.parent.rglob("*"))
     frozen = ("training.freeze_encoder=true", "data.summary_column=summary")
-    assert main(arguments(rows, *frozen, "baselines=false")) == 0
-    answers = answer(tmp_path / "run/model", tmp_path / "train.jsonl", tmp_path / "out.jsonl")
+    succeed("train.py", *arguments(rows, *frozen, "baselines=false"), here=True)
+    answers = answers_of(tmp_path, "train.jsonl")
     assert [row["id"] for row in answers] == ids
     new = set(tmp_path.parent.rglob("*")) - before
     # The cache of the tests lies beside the folder of this one.
@@ -118,21 +120,21 @@ def test_ids_with_separators_make_no_paths(arguments, tmp_path) -> None:
     assert not [path for path in new if not any(path.is_relative_to(place) for place in places)]
 
 
-def test_a_document_without_text_is_counted_and_trained_around(arguments, capsys) -> None:
+def test_a_document_without_text_is_counted_and_trained_around(arguments) -> None:
     rows = texts(ROWS[0]["text"], "", " \n", ROWS[3]["text"])
-    assert main(arguments(rows, "data.summary_column=summary", validation=ROWS[:2])) == 0
-    assert "train: 8 documents (4 without text)" in capsys.readouterr().err
+    given = arguments(rows, "data.summary_column=summary", validation=ROWS[:2])
+    assert "train: 8 documents (4 without text)" in succeed("train.py", *given, here=True).stderr
 
 
 def test_one_document_for_validation_and_for_training(arguments, tmp_path) -> None:
-    assert main(arguments(labelled(["a"])[:1], validation=labelled(["a"])[:1])) == 0
+    succeed("train.py", *arguments(labelled(["a"])[:1], validation=labelled(["a"])[:1]), here=True)
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert results["documents"] == 1 and results["steps"] == 1
 
 
 def test_a_regression_of_equal_numbers_answers_with_them(arguments, tmp_path) -> None:
-    assert main(arguments(labelled(2.5), "data.label_type=regression")) == 0
-    answers = answer(tmp_path / "run/model", tmp_path / "train.jsonl", tmp_path / "out.jsonl")
+    succeed("train.py", *arguments(labelled(2.5), "data.label_type=regression"), here=True)
+    answers = answers_of(tmp_path, "train.jsonl")
     assert all(abs(row["label"] - 2.5) < 5 for row in answers)
 
 

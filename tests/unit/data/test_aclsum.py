@@ -8,20 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from reading import columns_of
+from reading import error_of, load
 
 from hierbert.data.aclsum import era_of
-from hierbert.data.corpus import load_examples
-from hierbert.data.document import Example
-from hierbert.errors import DataError
 
 needs_aclsum = pytest.mark.skipif(
     importlib.util.find_spec("aclsum") is None, reason="the package aclsum is not installed"
 )
-
-
-def load(spec, role="train", **columns):
-    return load_examples(spec, columns_of(**columns), role=role)
 
 
 def test_era_of_both_forms_of_anthology_ids():
@@ -41,16 +34,13 @@ def test_era_of_both_forms_of_anthology_ids():
     ("split", "papers", "earlier"),
     [("train", 100, 44), ("validation", 50, 21), ("test", 100, 49)],
 )
-def test_aclsum_papers_are_read_without_importing_the_package(split, papers, earlier):
-    columns = {"label": "era", "summary": "summary"}
-    examples = load(f"package://aclsum/{split}", role="train", **columns)
-    eras = Counter(example.fields["label"] for example in examples)
+def test_aclsum_papers_are_read_without_importing_the_package(split, papers, earlier) -> None:
+    documents = load(f"package://aclsum/{split}", label_column="era", summary_column="summary")
+    eras = Counter(document.fields["label"] for document in documents)
     assert eras == {"before 2014": earlier, "2014 or later": papers - earlier}
-    assert all(example.fields["summary"].count("\n") >= 2 for example in examples)
-    assert min(len(example.text) for example in examples) > 1000
-    assert "aclsum" not in sys.modules
-    assert "sienna" not in sys.modules
-    assert load("package://aclsum", role=split, **columns) == examples
+    assert all(document.fields["summary"].count("\n") >= 2 for document in documents)
+    assert min(len(document.text) for document in documents) > 1000
+    assert "aclsum" not in sys.modules and "sienna" not in sys.modules
 
 
 def fake_aclsum(tmp_path, monkeypatch, body):
@@ -66,26 +56,24 @@ def fake_aclsum(tmp_path, monkeypatch, body):
     importlib.invalidate_caches()
 
 
-def test_aclsum_body_has_a_line_for_each_heading_and_paragraph(tmp_path, monkeypatch):
+def test_aclsum_body_has_a_line_for_each_heading_and_paragraph(tmp_path, monkeypatch) -> None:
     parts = [("", "start"), ("One", "a"), ("One", "b"), ("Two", "c"), ("One", "d"), ("One", "")]
     fake_aclsum(tmp_path, monkeypatch, [{"section": s, "text": t} for s, t in parts])
-    (example,) = load("package://aclsum", role="validation", summary="summary", label="era")
-    assert example == Example(
-        "P06-1112",
-        "start\nOne\na\nb\nTwo\nc\nOne\nd",
-        {"summary": "first\nsecond\nthird", "label": "before 2014"},
-        "package://aclsum/validation, row 1",
-    )
+    columns = {"label_column": "era", "summary_column": "summary"}
+    (document,) = load("package://aclsum/validation", **columns)
+    assert document.id == "P06-1112" and document.text == "start\nOne\na\nb\nTwo\nc\nOne\nd"
+    assert document.fields["label"] == "before 2014"
+    assert document.fields["summary"] == "first\nsecond\nthird"
+    assert document.location == "package://aclsum/validation, row 1"
 
 
-def test_aclsum_missing_or_of_another_version(tmp_path, monkeypatch):
+def test_aclsum_missing_or_of_another_version(tmp_path, monkeypatch) -> None:
     fake_aclsum(tmp_path, monkeypatch, [{"text": "no section"}])
-    for role in ("validation", "test"):  # a key is missing; a file is missing
-        with pytest.raises(DataError, match=r"not the one expected .*pip install aclsum==0.1.2"):
-            load("package://aclsum", role=role)
+    for split in ("validation", "test"):  # a key is missing; a file is missing
+        message = error_of(f"package://aclsum/{split}")
+        assert "not the one expected" in message and "pip install aclsum==0.1.2" in message
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(DataError, match=r"is not installed; pip install aclsum==0.1.2$"):
-        load("package://aclsum")
+    assert "is not installed; pip install aclsum==0.1.2" in error_of("package://aclsum/train")
 
 
 @needs_aclsum
@@ -94,8 +82,11 @@ def test_aclsum_missing_or_of_another_version(tmp_path, monkeypatch):
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_aclsum_has_the_words_of_the_development_corpus(split):
     folder = Path(os.environ["HIERBERT_CORPORA"]) / "aclsum"
-    known = load(str(folder / f"{split}.jsonl.gz"), summary="summary")
-    ours = load(f"package://aclsum/{split}", summary="summary")
-    assert [(e.id, e.fields["summary"], e.text.split()) for e in ours] == [
-        (e.id, e.fields["summary"], e.text.split()) for e in known
-    ]
+    known, ours = (
+        [
+            (item.id, item.fields["summary"], item.text.split())
+            for item in load(corpus, summary_column="summary")
+        ]
+        for corpus in (folder / f"{split}.jsonl.gz", f"package://aclsum/{split}")
+    )
+    assert ours == known

@@ -1,48 +1,24 @@
-"""From rows to examples: columns, types, ids, missing columns, sources without rows, streaming."""
+"""From rows to documents: columns, types, ids, missing columns."""
 
-import json
-import tracemalloc
 from pathlib import Path
 
 import pytest
-from reading import columns_of
+from reading import error_of, load, write
 
-from hierbert.data.corpus import load_examples, read_examples
-from hierbert.data.document import Example
-from hierbert.errors import DataError, flag_setting
-
-
-def jsonl(path, *rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
+from hierbert import DataError
+from hierbert.errors import flag_setting
 
 
-def load(spec, role="train", **columns):
-    return load_examples(spec, columns_of(**columns), role=role)
-
-
-def error_of(spec, **kwargs):
-    with pytest.raises(DataError) as caught:
-        load(spec, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def test_every_column_is_found_under_its_own_name(tmp_path):
-    path = jsonl(
-        tmp_path / "docs.jsonl",
-        {"body": "a b", "topic": "x", "abstract": ["one", "two"], "key": 7, "id": "not this"},
-    )
-    assert load(path, text="body", label="topic", summary="abstract", id="key") == [
-        Example("7", "a b", {"label": "x", "summary": "one\ntwo"}, f"{path}, line 1")
-    ]
-
-
-def test_columns_that_are_not_asked_for_are_not_read(tmp_path):
-    path = jsonl(tmp_path / "docs.jsonl", {"text": "a", "label": {"odd": 1}, "summary": 3})
-    (example,) = load(path)
-    assert example.fields == {}
+def test_every_column_is_found_under_its_own_name(tmp_path) -> None:
+    row = {"body": "a b", "topic": "x", "abstract": ["one", "two"], "key": 7, "id": "not this"}
+    path = write(tmp_path / "docs.jsonl", {**row, "label": {"odd": 1}, "summary": 3})
+    names = {"label_column": "topic", "summary_column": "abstract", "id_column": "key"}
+    (document,) = load(path, text_column="body", **names)
+    assert (document.id, document.text) == ("7", "a b")
+    assert (document.fields["label"], document.fields["summary"]) == ("x", "one\ntwo")
+    assert document.location == f"{path}, line 1"
+    (document,) = load(path, text_column="body")  # columns not asked for are not read
+    assert (document.id, document.fields) == ("not this", {})
 
 
 SAME = object()
@@ -57,10 +33,15 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("column", "raw", "expected"), VALUES)
-def test_values_of_every_allowed_form(tmp_path, column, raw, expected):
-    path = jsonl(tmp_path / "docs.jsonl", {"text": "a", column: raw})
-    (example,) = load(path, **({} if column == "text" else {column: column}))
-    value = example.text if column == "text" else example.fields[column]
+def test_values_of_every_allowed_form(tmp_path, column, raw, expected) -> None:
+    fine = {"text": "a", "label": "b", "summary": "c"}
+    path = write(tmp_path / "docs.jsonl", {**fine, column: raw})
+    (document,) = load(path, label_column="label", summary_column="summary")
+    value = {
+        "text": document.text,
+        "label": document.fields["label"],
+        "summary": document.fields["summary"],
+    }[column]
     expected = raw if expected is SAME else expected
     assert value == expected and type(value) is type(expected)
 
@@ -96,13 +77,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("column", "raw", "shown"), WRONG)
-def test_values_of_the_wrong_type(tmp_path, column, raw, shown):
-    fine = {"text": "fine", "key": 1}
-    path = jsonl(tmp_path / "docs.jsonl", fine, {"text": "a", "key": 2, column: raw})
-    names = {"label": {"label": "label"}, "summary": {"summary": "summary"}, "key": {"id": "key"}}
-    message = error_of(path, **names.get(column, {}))
+def test_values_of_the_wrong_type(tmp_path, column, raw, shown) -> None:
+    fine = {"text": "fine", "label": "a", "summary": "s", "key": 1}
+    path = write(tmp_path / "docs.jsonl", fine, {**fine, "key": 2, column: raw})
+    message = error_of(path, label_column="label", summary_column="summary", id_column="key")
     assert message.startswith(f"{path}, line 2: column {column!r} holds ") and shown in message
-    assert f"allowed: {ALLOWED[column]}" in message and len(message) < len(path) + 300
+    assert f"allowed: {ALLOWED[column]}" in message and len(message) < len(str(path)) + 300
     assert ('an empty document must be ""' in message) == (column == "text" and raw is None)
 
 
@@ -110,54 +90,52 @@ def test_values_of_the_wrong_type(tmp_path, column, raw, shown):
 
 
 @pytest.mark.parametrize(
-    ("columns", "missing", "setting"),
+    ("setting", "column", "near"),
     [
-        ({"text": "body"}, "body", "text_column"),
-        ({"label": "topic"}, "topic", "label_column"),
-        ({"summary": "abstract"}, "abstract", "summary_column"),
-        ({"id": "key"}, "key", "id_column"),
+        ("text_column", "body", "Body"),
+        ("label_column", "topic", None),
+        ("summary_column", "abstract", None),
+        ("id_column", "key", "keys"),
     ],
 )
-def test_missing_column_names_file_column_and_setting(tmp_path, columns, missing, setting):
-    table = tmp_path / "my.csv"
-    table.write_text("text,Body,keys\na,b,c\n")
-    lines = jsonl(tmp_path / "my.jsonl", {"text": "a", "Body": "b", "keys": "c"})
-    for path in (str(table), lines):
+def test_missing_column_names_file_column_and_setting(tmp_path, setting, column, near) -> None:
+    table = write(tmp_path / "my.csv", b"text,Body,keys\na,b,c\n")
+    lines = write(tmp_path / "my.jsonl", {"text": "a", "Body": "b", "keys": "c"})
+    for path in (table, lines):
         with pytest.raises(DataError) as caught:
-            load(path, **columns)
+            load(path, **{setting: column})
         assert caught.value.setting == setting
         message = str(caught.value)
-        assert message.startswith(path) and f"set data.{setting} to one of them" in message
-        assert f"has no column {missing!r}; its columns are 'text', 'Body', 'keys'" in message
-        assert ("did you mean 'Body'?" in message) == (missing == "body")
-        assert ("did you mean 'keys'?" in message) == (missing == "key")
+        assert message.startswith(str(path)) and f"set data.{setting} to one of them" in message
+        assert f"has no column {column!r}; its columns are 'text', 'Body', 'keys'" in message
+        assert ("did you mean" in message) == bool(near) and f"mean {near!r}?" * bool(
+            near
+        ) in message
         flag = "--" + setting.replace("_", "-")
         assert f"set {flag} to one of them" in caught.value.worded(flag_setting)
 
 
-def test_json_lines_may_leave_labels_out_but_not_texts(tmp_path):
-    path = jsonl(tmp_path / "docs.jsonl", {"text": "a"}, {"text": "b", "label": "x"})
-    assert [example.fields["label"] for example in load(path, label="label")] == [None, "x"]
-    path = jsonl(tmp_path / "docs.jsonl", {"text": "a"}, {"id": "b"})
+def test_json_lines_may_leave_labels_out_but_not_texts_and_not_in_every_row(tmp_path) -> None:
+    path = write(tmp_path / "docs.jsonl", {"text": "a"}, {"text": "b", "label": "x"})
+    assert [document.fields["label"] for document in load(path, label_column="label")] == [
+        None,
+        "x",
+    ]
+    none = write(tmp_path / "none.jsonl", {"text": "b", "lable": "x"})
+    message = error_of([str(path), str(none)], label_column="label")
+    assert f"{none}: has no column 'label'" in message and "did you mean 'lable'?" in message
+    write(path, {"text": "a"}, {"id": "b"})
     assert f"{path}, line 2: has no column 'text'; its columns are 'id'" in error_of(path)
-
-
-def test_a_label_column_is_looked_for_in_every_file(tmp_path):
-    a = jsonl(tmp_path / "a.jsonl", {"text": "a", "label": "x"})
-    b = jsonl(tmp_path / "b.jsonl", {"text": "b", "lable": "x"})
-    message = error_of([a, b], label="label")
-    assert f"{b}: has no column 'label'" in message and "did you mean 'lable'?" in message
 
 
 # Ids.
 
 
-def test_ids_are_kept_made_and_made_where_missing(tmp_path):
-    ids = ["x", None, 3, 4.0, ""]
-    rows = [{"text": "a", "id": value} for value in ids]
-    path = jsonl(tmp_path / "docs.jsonl", *rows, {"text": "b"})
+def test_ids_are_kept_made_and_made_where_missing(tmp_path) -> None:
+    rows = [{"text": "a", "id": value} for value in ["x", None, 3, 4.0, ""]]
+    path = write(tmp_path / "docs.jsonl", *rows, {"text": "b"})
     assert [e.id for e in load(path)] == ["x", "docs-2", "3", "4", "docs-5", "docs-6"]
-    assert [e.id for e in load(path, id="")] == [f"docs-{i}" for i in range(1, 7)]
+    assert [e.id for e in load(path, id_column="")] == [f"docs-{i}" for i in range(1, 7)]
 
 
 @pytest.mark.parametrize(
@@ -168,71 +146,34 @@ def test_ids_are_kept_made_and_made_where_missing(tmp_path):
         (["1/a.csv", "2/a.csv"], ["1/a.csv-1", "1/a.csv-2", "2/a.csv-1", "2/a.csv-2"]),
     ],
 )
-def test_made_ids_differ_across_files(tmp_path, monkeypatch, names, expected):
+def test_made_ids_differ_across_files(tmp_path, monkeypatch, names, expected) -> None:
     monkeypatch.chdir(tmp_path)
     for name in names:
-        Path(name).parent.mkdir(exist_ok=True)
-        if name.endswith("csv"):
-            Path(name).write_text("text\na\nb\n")
-        else:
-            jsonl(Path(name), {"text": "a"}, {"text": "b"})
-    assert [example.id for example in load(names)] == expected
+        rows = [b"text\na\nb\n"] if name.endswith("csv") else [{"text": "a"}, {"text": "b"}]
+        write(Path(name), *rows)
+    assert [document.id for document in load(names)] == expected
 
 
-def test_ids_of_text_files_and_folders(tmp_path, monkeypatch):
+def test_ids_of_text_files_and_folders(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a/x.txt", "b/x.txt", "b/sub/y.txt"):
-        Path(name).parent.mkdir(exist_ok=True, parents=True)
-        Path(name).write_text(name)
-    assert [example.id for example in load("b")] == ["sub/y", "x"]
-    assert [example.id for example in load(["a", "b/"])] == ["a/x", "b/sub/y", "b/x"]
-    assert [example.id for example in load("b/**/*.txt")] == ["y", "x"]
-    assert [example.id for example in load("?/*.txt")] == ["a/x.txt", "b/x.txt"]
+        write(Path(name), name.encode())
+    assert [document.id for document in load("b")] == ["sub/y", "x"]
+    assert [document.id for document in load(["a", "b/"])] == ["a/x", "b/sub/y", "b/x"]
+    assert [document.id for document in load("b/**/*.txt")] == ["y", "x"]
+    assert [document.id for document in load("?/*.txt")] == ["a/x.txt", "b/x.txt"]
 
 
-def test_an_id_that_occurs_twice_names_both_places(tmp_path):
-    (tmp_path / "sub").mkdir()
-    text = tmp_path / "sub" / "x.txt"
-    text.write_text("x")
-    a = jsonl(tmp_path / "a.jsonl", {"text": "a", "id": 1}, {"text": "b", "id": "two"})
-    b = str(tmp_path / "b.csv")
-    Path(b).write_text('id,text\n3,"x\ny"\ntwo,z\n')
-    c = jsonl(tmp_path / "c.jsonl", {"text": "c", "id": "x"}, {"text": "d", "id": "1"})
+def test_an_id_that_occurs_twice_names_both_places(tmp_path) -> None:
+    text = write(tmp_path / "sub" / "x.txt", b"x")
+    a = write(tmp_path / "a.jsonl", {"text": "a", "id": 1}, {"text": "b", "id": "two"})
+    b = write(tmp_path / "b.csv", b'id,text\n3,"x\ny"\ntwo,z\n')
+    c = write(tmp_path / "c.jsonl", {"text": "c", "id": "x"}, {"text": "d", "id": "1"})
     for spec, repeated, first, second in [
         ([a, b], "two", f"{a}, line 2", f"{b}, row 2"),
         ([a, c], "1", f"{a}, line 1", f"{c}, line 2"),  # a number's id equals its string's
-        ([str(tmp_path / "sub"), c], "x", str(text), f"{c}, line 1"),
+        ([text.parent, c], "x", str(text), f"{c}, line 1"),
     ]:
         message = error_of(spec)
         assert message.startswith(f"{second}: the id {repeated!r} occurs twice, first in {first};")
         assert "data.id_column" in message
-
-
-# Whole corpora.
-
-
-def test_labelled_folder_as_examples(tmp_path):
-    for name in ("pos/1.txt", "neg/1.txt"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text(name)
-    found = {(e.id, e.text, e.fields["label"]) for e in load(str(tmp_path), label="label")}
-    assert found == {("pos/1", "pos/1.txt", "pos"), ("neg/1", "neg/1.txt", "neg")}
-    (tmp_path / "0.txt").write_text("at the top")
-    assert "has no column 'label'" in error_of(str(tmp_path), label="label")
-
-
-def test_paths_are_checked_before_the_first_row_is_asked_for(tmp_path):
-    with pytest.raises(DataError, match="there is no file or folder"):
-        read_examples(str(tmp_path / "no"), columns_of(), role="train")
-
-
-def test_examples_stream_in_small_memory(tmp_path):
-    path = tmp_path / "docs.jsonl"
-    line = json.dumps({"text": "x" * 50_000}) + "\n"
-    path.write_text(line * 400)  # 20 MB
-    tracemalloc.start()
-    count = sum(1 for _ in read_examples(str(path), columns_of(), role="input"))
-    peak_bytes = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert count == 400
-    assert peak_bytes < 2_000_000

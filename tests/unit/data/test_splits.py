@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hierbert.data.document import Example
 from hierbert.data.splits import split_validation
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import DataError
 
 
 def examples_of(*labels):
@@ -87,13 +87,6 @@ def test_regression_on_strings_can_be_split_without_strata():
     assert (len(train), len(held_out)) == (2, 1)
 
 
-@pytest.mark.parametrize("labels", [[], ["a"]])
-def test_too_few_documents(labels):
-    with pytest.raises(DataError, match=f"too few documents for a validation split: {len(labels)}"):
-        split_validation(examples_of(*labels), 0.1, seed=0)
-
-
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 2.0, float("nan")])
-def test_fraction_outside_its_range(fraction):
-    with pytest.raises(ConfigError, match="does not lie between 0 and 1"):
-        split_validation(examples_of("a", "a", "b"), fraction, seed=0)
+def test_too_few_documents():
+    with pytest.raises(DataError, match="too few documents for a validation split: 1"):
+        split_validation(examples_of("a"), 0.1, seed=0)

@@ -51,17 +51,10 @@ def test_paired_p_is_that_of_a_normal_test():
     assert p == pytest.approx(2 * stats.norm.sf(1.5), abs=0.03)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: mean_interval([], seed=0),
-        lambda: mean_interval([np.nan], seed=0),
-        lambda: paired_difference([1.0], [1.0, 2.0], seed=0),
-    ],
-)
-def test_intervals_refuse_what_is_not_allowed(call):
-    with pytest.raises(ValueError):
-        call()
+@pytest.mark.parametrize("values", [[], [np.nan]])
+def test_intervals_of_nothing_or_no_numbers_are_refused(values) -> None:
+    with pytest.raises(ValueError, match="one finite score"):
+        mean_interval(values, seed=0)
 
 
 def score(name: str, said: np.ndarray, true: np.ndarray) -> float:

@@ -117,42 +117,12 @@ def test_oracle_of_nothing_is_nothing(sentences, reference):
     assert oracle_sentences(sentences, reference) == []
 
 
-def test_oracle_works_in_scripts_without_spaces():
-    sentences = ["天气很好。", "我们去学校。", "他喜欢苹果。"]
-    assert oracle_sentences(sentences, "他很喜欢吃苹果") == [2]
-
-
-def test_oracle_refuses_lengths_that_do_not_go_together():
-    with pytest.raises(ValueError, match="together"):
-        oracle_sentences(["a"], "a", costs=[1])
-    with pytest.raises(ValueError, match="1 sentences, but costs for 2"):
-        oracle_sentences(["a"], "a", costs=[1, 1], limit=1)
-    with pytest.raises(ValueError, match="selectable for 0"):
-        oracle_sentences(["a"], "a", selectable=[])
-
-
-def test_oracle_of_a_long_document_finds_the_planted_sentences():
-    filler = [f"w{index % 97} v{index % 89} u{index}" for index in range(5000)]
-    planted = {70: "alpha beta gamma", 2500: "delta epsilon zeta", 4999: "eta theta iota"}
-    for index, sentence in planted.items():
-        filler[index] = sentence
-    assert sorted(oracle_sentences(filler, ". ".join(planted.values()))) == list(planted)
-
-
-def test_labels_mark_the_selected_sentences():
-    assert oracle_labels(4, [2, 0]) == [1.0, 0.0, 1.0, 0.0]
-    assert oracle_labels(0, []) == []
-    for wrong in (4, -1):
-        with pytest.raises(ValueError, match=f"sentence {wrong} is outside a document of 4"):
-            oracle_labels(4, [wrong])
-
-
-def test_graded_labels_are_half_selection_and_half_own_overlap() -> None:
+def test_labels_are_the_selection_or_half_of_it_and_half_own_overlap() -> None:
     sentences = ["The cat sat.", "The cat ran far.", "A dog."]
+    assert oracle_labels(3, [2, 0]) == [1.0, 0.0, 1.0]
     # Reference bigrams: the-cat, cat-sat. Own ROUGE-2 F1 by hand: 2*2/(2+2), 2*1/(3+2), 0.
     labels = graded_labels(sentences, "the cat sat", [0])
     assert labels == pytest.approx([1.0, 0.2, 0.0])
     assert graded_labels(sentences, "", []) == [0.0, 0.0, 0.0]
     assert graded_labels(sentences, "zebra zebra", [2]) == [0.0, 0.0, 1.0]
-    with pytest.raises(ValueError, match="outside"):
-        graded_labels(sentences, "the cat", [3])
+    assert graded_labels([], "the cat", []) == []

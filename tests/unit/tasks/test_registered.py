@@ -123,19 +123,12 @@ class Length(Task):
 
 @pytest.fixture(scope="module")
 def registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in (HEADS, TASKS, FEATURES, METRICS):
-            patch.setitem(registry, "of this test", None)
-            patch.delitem(registry, "of this test")
-        before = [dict(registry) for registry in (HEADS, TASKS, FEATURES, METRICS)]
-        register_head(LengthHead)
-        register_task(Length)
-        register_feature(Characters)
-        add_metrics(Metric("count_error", "Error", ("wordcount",), max, better="lower"))
-        yield
-        for registry, old in zip((HEADS, TASKS, FEATURES, METRICS), before, strict=True):
-            registry.clear()
-            registry.update(old)
+    register_head(LengthHead)
+    register_task(Length)
+    register_feature(Characters)
+    add_metrics(Metric("count_error", "Error", ("wordcount",), max, better="lower"))
+    yield
+    del HEADS["wordcount"], TASKS["wordcount"], FEATURES["characters"], METRICS["count_error"]
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,22 @@ from small_runs import Settings, outcome
 from hierbert.files import FolderLock
 from hierbert.training.checkpoints import find_checkpoints
 
-# Sends a signal at a step: to the process of a rank, or to its parent (torchrun).
+# Sends a signal to the process of a rank, or to its parent (torchrun), at a step or in an answer of
+# a validation; lets the loss of one document be infinite; notes what each process ends with.
 WORKER = f"""
-import os, signal, sys
+import gc, hashlib, os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from hierbert.tasks import evaluation as answers
+from accelerate import Accelerator
+from torch.nn.parallel import DistributedDataParallel
 from hierbert.cli.train import main
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.tasks import evaluation as answers
 from hierbert.training.loop import TrainingLoop
 
-number, place, rank, whom = sys.argv[1:5]
-step, answer, evaluated = TrainingLoop._step, answers._answer_batch, []
+number, place, rank, whom, poison = sys.argv[1:6]
+step, answer, collate = TrainingLoop._step, answers._answer_batch, TrainingLoop._collate
+forward, load_best = HierBertForDocuments.forward, TrainingLoop._load_best
+end_training, evaluated, poisoned = Accelerator.end_training, [], [False]
 
 def send():
     if os.environ.get("RANK", "0") == rank:
@@ -35,67 +41,8 @@ def in_validation(*given):
         send()
     return answer(*given)
 
-TrainingLoop._step, answers._answer_batch = signalled, in_validation
-answers.TOKENS_PER_BATCH = 1
-raise SystemExit(main(sys.argv[5:]))
-"""
-
-
-@pytest.fixture
-def arguments(arguments, tmp_path) -> Settings:
-    """Arguments of a run of 6 steps; one document more than 2 processes share evenly."""
-    (tmp_path / "worker.py").write_text(WORKER)
-    return lambda *more: arguments("training.accumulation_steps=2", *more)
-
-
-@pytest.mark.slow
-def test_signals_at_steps_and_in_validation_end_in_the_same_bits(arguments, tmp_path) -> None:
-    worker = tmp_path / "worker.py"
-    # The worker answers documents one by one, so the runs that nothing happens to are its too.
-    calm = [worker, "SIGTERM", "never", "0", "parent"]
-    succeed(*calm, *arguments(f"run_dir={tmp_path / 'whole'}"), processes=2)
-    for count, (number, place, checkpoint) in enumerate(
-        [
-            ("SIGTERM", "step 1", "step_00000002"),
-            ("SIGINT", "answer 2", "step_00000003"),
-            ("SIGTERM", "step 4", "step_00000005"),
-        ]
-    ):
-        rest = [*arguments(), *(["--resume"] if count else [])]
-        done = run(worker, number, place, "0", "parent", *rest, processes=2)
-        assert "Error" not in done.stderr.partition("Traceback")[0], done.stderr
-        assert done.returncode != 0 and "stopped after step" in done.stderr, done.stderr
-        assert find_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == checkpoint
-    succeed(*calm, *arguments(), "--resume", processes=2)
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_a_signal_to_one_process_of_two_ends_both(arguments, tmp_path) -> None:
-    done = run(tmp_path / "worker.py", "SIGTERM", "step 1", "1", "self", *arguments(), processes=2)
-    assert done.returncode != 0
-    assert "stopped after step" in done.stderr, done.stderr
-    (checkpoint,) = find_checkpoints(tmp_path / "run" / "checkpoints")
-    # The others hear of it when the losses are added up: in this step or in the next.
-    assert checkpoint.name in ("step_00000002", "step_00000003")
-
-
-# Lets the loss of one document be infinite, and notes the weights that each process ends with.
-POISON = f"""
-import gc, hashlib, os, sys
-sys.path.insert(0, {str(ROOT)!r})
-from accelerate import Accelerator
-from torch.nn.parallel import DistributedDataParallel
-from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.cli.train import main
-from hierbert.training.loop import TrainingLoop
-
-collate, forward = TrainingLoop._collate, HierBertForDocuments.forward
-load_best = TrainingLoop._load_best
-poisoned = [False]
-
 def noting(self, documents, hide_targets):
-    poisoned[0] = not hide_targets and any(document.id == "d3" for document in documents)
+    poisoned[0] = not hide_targets and any(document.id == poison for document in documents)
     return collate(self, documents, hide_targets)
 
 def broken(self, **inputs):
@@ -113,24 +60,63 @@ def ended(self):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
     load_best(self)
 
-end_training = Accelerator.end_training
-
 def at_the_end(self):
     alive = sum(isinstance(one, DistributedDataParallel) for one in gc.get_objects())
     print("WRAPPERS", alive, flush=True)
     end_training(self)
 
-TrainingLoop._collate, HierBertForDocuments.forward, TrainingLoop._load_best = noting, broken, ended
-Accelerator.end_training = at_the_end
-raise SystemExit(main(sys.argv[1:]))
+TrainingLoop._step, answers._answer_batch, TrainingLoop._collate = signalled, in_validation, noting
+HierBertForDocuments.forward, TrainingLoop._load_best = broken, ended
+Accelerator.end_training, answers.TOKENS_PER_BATCH = at_the_end, 1
+raise SystemExit(main(sys.argv[6:]))
 """
+CALM = ("SIGTERM", "never", "0", "parent")
+
+
+@pytest.fixture
+def arguments(arguments, tmp_path) -> Settings:
+    """Arguments of a run of 6 steps; one document more than 2 processes share evenly."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    return lambda *more: arguments("training.accumulation_steps=2", *more)
+
+
+@pytest.mark.slow
+def test_signals_at_steps_and_in_validation_end_in_the_same_bits(arguments, tmp_path) -> None:
+    worker = tmp_path / "worker.py"
+    # The worker answers documents one by one, so the runs that nothing happens to are its too.
+    calm = [worker, *CALM, "none"]
+    succeed(*calm, *arguments(f"run_dir={tmp_path / 'whole'}"), processes=2)
+    for count, (number, place, checkpoint) in enumerate(
+        [
+            ("SIGTERM", "step 1", "step_00000002"),
+            ("SIGINT", "answer 2", "step_00000003"),
+            ("SIGTERM", "step 4", "step_00000005"),
+        ]
+    ):
+        rest = [*arguments(), *(["--resume"] if count else [])]
+        done = run(worker, number, place, "0", "parent", "none", *rest, processes=2)
+        assert "Error" not in done.stderr.partition("Traceback")[0], done.stderr
+        assert done.returncode != 0 and "stopped after step" in done.stderr, done.stderr
+        assert find_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == checkpoint
+    succeed(*calm, *arguments(), "--resume", processes=2)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_of_two_ends_both(arguments, tmp_path) -> None:
+    told = ("SIGTERM", "step 1", "1", "self", "none")
+    done = run(tmp_path / "worker.py", *told, *arguments(), processes=2)
+    assert done.returncode != 0
+    assert "stopped after step" in done.stderr, done.stderr
+    (checkpoint,) = find_checkpoints(tmp_path / "run" / "checkpoints")
+    # The others hear of it when the losses are added up: in this step or in the next.
+    assert checkpoint.name in ("step_00000002", "step_00000003")
 
 
 @pytest.mark.slow
 def test_a_step_left_out_is_left_out_on_both_processes(arguments, tmp_path) -> None:
-    (tmp_path / "poison.py").write_text(POISON)
     skip = "training.on_nonfinite_loss=skip"
-    done = succeed(tmp_path / "poison.py", *arguments(skip), processes=2)
+    done = succeed(tmp_path / "worker.py", *CALM, "d3", *arguments(skip), processes=2)
     ends = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("WEIGHTS")]
     # Six steps, of which the one with the document is left out in each of two epochs.
     assert len(ends) == 2 and ends[0] == ends[1] and ends[0][1:] == ["2", "4"]

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from commands import read_jsonl, write_jsonl
 from conftest import make_rows
 from safetensors.torch import load_file
-from small_runs import Settings, bits_of, results_of
+from small_runs import Settings, results_of
 from training import error_of, weights
 
 from hierbert import HierBertPredictor
@@ -19,7 +19,6 @@ from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
 from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import peak_memory_mib, resources
-from hierbert.vectors.cache import VectorCache
 
 FROZEN = "training.freeze_encoder=true"
 
@@ -98,12 +97,6 @@ def test_a_regression_learns_numbers_far_from_zero(arguments, tmp_path) -> None:
     assert predictor.model.config.label_scale == 5.0
 
 
-def test_the_end_is_evaluated_whatever_the_rhythm(quick, tmp_path) -> None:
-    assert main(quick("training.eval_every_steps=1000")) == 0
-    (line,) = read_jsonl(tmp_path / "run/metrics.jsonl")
-    assert line["epoch"] == 1 and line["best"]
-
-
 def test_numbers_in_csv_are_split_without_regard_to_their_values(quick, tmp_path) -> None:
     corpus = tmp_path / "numbers.csv"
     rows = [f'"{row["text"]}",{n / 4}' for n, row in enumerate(make_rows(8))]
@@ -114,10 +107,12 @@ def test_numbers_in_csv_are_split_without_regard_to_their_values(quick, tmp_path
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
-def test_a_few_documents_are_enough(quick, tmp_path, count) -> None:
+def test_a_few_documents_are_enough_and_their_end_is_evaluated(quick, tmp_path, count) -> None:
     corpus = write_jsonl(tmp_path / "few.jsonl", make_rows(count))
-    more = ["training.documents_per_batch=100", "data.summary_column=summary"]
-    assert main(quick(*more, f"data.train={corpus}")) == 0
+    more = ["training.documents_per_batch=100", "training.eval_every_steps=1000"]
+    assert main(quick(*more, "data.summary_column=summary", f"data.train={corpus}")) == 0
+    (line,) = read_jsonl(tmp_path / "run/metrics.jsonl")
+    assert line["epoch"] == 1 and line["best"]
 
 
 def test_documents_without_anything_to_learn_from_train(quick, tmp_path) -> None:
@@ -127,22 +122,6 @@ def test_documents_without_anything_to_learn_from_train(quick, tmp_path) -> None
     more = [f"data.validation={tmp_path / 'train.jsonl'}", "data.label_column=null"]
     assert main(quick(*more, f"data.train={only}", "data.summary_column=summary")) == 0
     assert read_jsonl(tmp_path / "run/metrics.jsonl")[0]["train.loss"] == 0.0
-
-
-def test_runs_that_share_a_cache_do_not_disturb_each_other(quick, tmp_path, monkeypatch) -> None:
-    """A second run fills the same cache while the first is in the middle of filling it."""
-    common = quick(f"training.cache_dir={tmp_path / 'cache'}", FROZEN)
-    write, inner = VectorCache._write, []
-
-    def nested(self: VectorCache) -> Any:
-        if not inner:
-            inner.append(0)
-            inner[0] = main([*common, f"run_dir={tmp_path / 'second'}"])
-        return write(self)
-
-    monkeypatch.setattr(VectorCache, "_write", nested)
-    assert main(common) == 0 and inner == [0]
-    assert bits_of(tmp_path / "run") == bits_of(tmp_path / "second")
 
 
 def test_a_cache_that_cannot_be_written(quick, tmp_path, capsys) -> None:

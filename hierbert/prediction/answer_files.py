@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_whole
 from hierbert.log import log
-from hierbert.prediction.units import InputRow, UnitEnd, UnitName
+from hierbert.prediction.units import Result
 
 if TYPE_CHECKING:
     from hierbert.prediction.predictions import Prediction
@@ -59,21 +59,6 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     if prediction.omission is not None:
         row["omission"] = vars(prediction.omission)
     return row
-
-
-def failure(row: InputRow, why: str) -> dict[str, Any]:
-    """What is kept of a row that could not be answered, and why not, in a line."""
-    return {"location": row.location, "id": row.id, "reason": why}
-
-
-def error_row(number: int, failed: dict[str, Any]) -> dict[str, Any]:
-    """A row of errors.jsonl: the number of an input's row, from 1, and what `failure` gave."""
-    return {"row": number, **failed}
-
-
-def is_error_row(values: Any) -> bool:
-    """Whether something that was read is a row of errors.jsonl."""
-    return isinstance(values, dict) and list(values) == ["row", "location", "id", "reason"]
 
 
 def output_format(path: str, given: str | None) -> str:
@@ -298,14 +283,14 @@ def _cell(value: Any) -> Any:
 
 
 class StandardOutput:
-    """Takes answers as `parts.UnitWriter` does, and prints each as it comes; nothing is kept.
+    """Prints each answer as it comes.
 
     Args:
         kind: "jsonl" or "csv".
 
     Attributes:
         answers: Rows that were answered.
-        failures: Rows that could not be; each is told on standard error.
+        errors: Rows that could not be; each is told on standard error.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many it took from all of them.
 
@@ -319,21 +304,22 @@ class StandardOutput:
         # Whatever the locale says: the output is UTF-8 with plain newlines.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         self._writer = RowWriter(sys.stdout, kind)
-        self.answers = self.failures = self.shortened = self.omitted_segments = 0
+        self.answers = self.errors = self.shortened = self.omitted_segments = 0
 
-    def start(self, unit: UnitName) -> None:
-        """Nothing is kept by units."""
-
-    def end(self, end: UnitEnd) -> None:
-        """Nothing is kept by units."""
-
-    def answer(self, row: InputRow, answer: dict[str, Any]) -> None:
-        """Print a row.
+    def write(self, result: Result) -> None:
+        """Print an answer, or say that a row has none.
 
         Raises:
             RunError: The disk behind standard output is full or gone.
             BrokenPipeError: The reader of standard output went away.
         """
+        row, answer, why = result
+        if answer is None:
+            self.errors += 1
+            name = "" if row.id is None else f", id {row.id!r}"
+            number = self.answers + self.errors
+            log.warning(f"row {number} ({row.location}{name}) is not answered: {why}")
+            return
         try:
             self._writer.write(answer)
             sys.stdout.flush()
@@ -347,10 +333,3 @@ class StandardOutput:
         if omission := answer.get("omission"):
             self.shortened += 1
             self.omitted_segments += omission["segments"]
-
-    def fail(self, row: InputRow, why: str) -> None:
-        """Say that a row could not be answered."""
-        self.failures += 1
-        name = "" if row.id is None else f", id {row.id!r}"
-        number = self.answers + self.failures
-        log.warning(f"row {number} ({row.location}{name}) is not answered: {why}")

@@ -1,303 +1,343 @@
-"""Batch inference: rows answered one after the other into a sink, in one process.
+"""What is done of a job: a file for each unit, and the output made of these.
 
-A row that cannot be answered stops the job, or is a failure among the answers, as asked. Invariant:
-every row that comes in goes to the sink once, in order, and only the documents of the batches under
-way are held.
+What state a unit is in is what the folder says, not what a process remembers:
+
+* Not done: there is no file of its name. A process that answers it writes rows to a file aside.
+* Done: the file aside was ended by a footer, synced, and renamed to the unit's name. The rename
+  makes it done; done twice, it is the same rows, so that the second rename loses nothing.
+* In the output: the file or shard of its rows was written aside, synced and renamed; of a shard
+  the manifest then says so. Units stay until the whole output is there, so that a shard that was
+  lost is made again without answering anything.
+
+Invariants, after a kill of any process at any moment:
+
+1. A unit's file has one line for each row, in order, then a footer with their checksum; without
+   such a footer it is not done, and what does not match it never comes into the output.
+2. Only whole files have the names of outputs. Each row is in them once, in the order of the input,
+   for one process makes them, walking the units in the order of their names.
+3. A folder of units belongs to one job, and stays its own when the job is resumed, by whatever
+   engine. A process that outlives its job writes the same units, or into a folder that is gone.
 """
 
 import contextlib
+import hashlib
+import json
 import os
+import tempfile
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
 
-import torch
-
-from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag_setting
+from hierbert.errors import RunError
+from hierbert.files import sync_folder
 from hierbert.log import log
-from hierbert.model.documents import Document, DocumentLike
-from hierbert.prediction.answer_files import to_row
-from hierbert.prediction.predictions import Prediction
-from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.units import InputRow, Passed, UnitEnd, UnitName
+from hierbert.prediction.answer_files import encode_line, write_rows
+from hierbert.prediction.output_folder import UNREADABLE, Manifest, OutputFolder, Part
+from hierbert.prediction.units import Cuts, InputRow, Result, Unit, UnitName
 
-_WORD = "a"
-# When so many documents could not be answered and none could, it is not the documents.
-_HOPELESS = 20
-# Of a document that ends its process: a machine may be lost without any document's fault.
-_TRIES_TOGETHER = 3
-_TRIES_ALONE = 2
-
-Item = UnitName | InputRow | UnitEnd | Passed
+_ANSWER, _FAILURE, _FOOTER = b"+", b"-", b"="
+# Of a line, what stands before the JSON: its kind and the row's fingerprint.
+_HEAD_BYTES = 17
+_LONGEST_FOOTER_BYTES = 1024
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked of every document.
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What the file of a unit holds.
 
     Attributes:
-        tasks: Of "classify", "summarize", "embed".
-        rule: Values that heads answer by, by the names of `Head.settings`.
-        segment_vectors: Whether "embed" gives those too.
+        rows: Rows of the input.
+        answers: Rows that were answered.
+        size: Of their texts, in UTF-8 bytes.
+        input: The digest of the rows.
+        last: Whether the unit is the last of its source.
+        checksum: CRC-32 of the lines before.
     """
 
-    tasks: Sequence[str]
-    rule: Mapping[str, Any] = field(default_factory=dict)
-    segment_vectors: bool = False
+    rows: int
+    answers: int
+    size: int
+    input: str
+    last: bool
+    checksum: int
 
-    def predict(
-        self, predictor: HierBertPredictor, texts: Iterable[DocumentLike]
-    ) -> Iterator[Prediction]:
-        """Ask it of documents."""
-        return predictor.predict(texts, self.tasks, self.rule, self.segment_vectors)
-
-
-class Sink(Protocol):
-    """Where answers go."""
-
-    def start(self, unit: UnitName) -> None:
-        """A unit begins."""
-
-    def answer(self, row: InputRow, answer: dict[str, Any]) -> None:
-        """Take the answer to a row."""
-
-    def fail(self, row: InputRow, why: str) -> None:
-        """Take the reason why a row has no answer."""
-
-    def end(self, end: UnitEnd) -> None:
-        """All rows of the unit have been taken."""
+    def line(self) -> bytes:
+        """The line of the file, with a checksum of its own."""
+        line = _FOOTER + json.dumps(asdict(self)).encode()
+        return line + b"%08x\n" % zlib.crc32(line)
 
 
-class DeadlyDocument(RunError):
-    """A document that ended the processes that read it."""
+def unit_path(folder: Path, name: UnitName) -> Path:
+    """The file of a unit."""
+    return folder / f"unit-{name.source:05d}-{name.number:06d}"
 
 
-class Tries:
-    """What processes have begun with the rows of some units, in a file that outlives them.
+def read_footer(path: Path) -> Footer | None:
+    """What the file of a unit says it holds; None where the unit is not done."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LONGEST_FOOTER_BYTES))
+            end = file.read()
+        line = end[end.rfind(b"\n", 0, -1) + 1 :]
+        footer = Footer(**json.loads(line[1:-9]))
+        return footer if line == footer.line() else None
+    except (*UNREADABLE, TypeError):
+        return None
 
-    A process that is ended from outside says nothing, so every try is noted first. After three
-    tries in vain documents are taken one by one, each noted too.
+
+def done_units(folder: Path) -> dict[UnitName, Footer]:
+    """The units that are done."""
+    done = {}
+    for path in folder.glob("unit-*"):
+        if (footer := read_footer(path)) is not None:
+            _, source, number = path.name.split("-")
+            done[UnitName(int(source), int(number))] = footer
+    return done
+
+
+def write_units(
+    target: OutputFolder,
+    folder: Path,
+    units: Iterable[Unit],
+    answer: Callable[[Iterable[InputRow]], Iterator[Result]],
+) -> Iterator[Unit]:
+    """Answer units and write them: each is done when it is yielded.
 
     Args:
-        path: The file.
+        target: The output that they are of.
+        folder: Where they go.
+        units: Read as they are needed; their rows are answered as one stream.
+        answer: Turns rows into results, in order.
+
+    Raises:
+        RunError: A unit cannot be written, or the job's folder is gone.
     """
+    begun: deque[Unit] = deque()
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._noted: list[str] = []
+    def rows() -> Iterator[InputRow]:
+        for unit in units:
+            begun.append(unit)
+            yield from unit.rows
+
+    results = answer(rows())
+    for first in results:
+        unit = begun.popleft()
+        _write_unit(target, folder, unit, chain([first], islice(results, len(unit.rows) - 1)))
+        yield unit
+
+
+def _write_unit(target: OutputFolder, folder: Path, unit: Unit, results: Iterable[Result]) -> None:
+    # What answers raise is not told as what writing raises.
+    with target.writing():
+        handle, name = tempfile.mkstemp(prefix="new-", dir=folder)
+    aside = Path(name)
+    count = answers = checksum = 0
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for row, answer, why in results:
+                kind = _FAILURE if answer is None else _ANSWER
+                if answer is None:
+                    answer = {"location": row.location, "id": row.id, "reason": why}
+                line = kind + row.fingerprint.encode() + encode_line(answer).encode()
+                checksum = zlib.crc32(line, checksum)
+                count += 1
+                answers += kind == _ANSWER
+                with target.writing():
+                    file.write(line)
+            assert count == len(unit.rows)
+            footer = Footer(count, answers, unit.size, unit.digest, unit.last, checksum)
+            with target.writing():
+                file.write(footer.line())
+                file.flush()
+                os.fsync(file.fileno())
+        with target.writing():
+            aside.replace(unit_path(folder, unit.name))
+            sync_folder(folder)
+    except BaseException:
         with contextlib.suppress(OSError):
-            self._noted = path.read_text(encoding="utf-8").splitlines()
-
-    @property
-    def together(self) -> bool:
-        """Whether documents are still tried together."""
-        return self._noted.count("all") < _TRIES_TOGETHER
-
-    def refuse_deadly(self, row: InputRow) -> None:
-        """Refuse a row that ended its process again and again.
-
-        Raises:
-            DeadlyDocument: It did.
-        """
-        count = self._noted.count(row.fingerprint)
-        if f"{row.fingerprint} done" not in self._noted and count >= _TRIES_ALONE:
-            raise DeadlyDocument(
-                f"{_TRIES_ALONE} processes were ended from outside while they read this document "
-                f"of {row.size:,} bytes, likely for want of memory"
-            )
-
-    def note(self, what: str) -> None:
-        """Note that something begins."""
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, f"{what}\n".encode())
-        finally:
-            os.close(handle)
-
-    def forget(self) -> None:
-        """All is done."""
-        self._path.unlink(missing_ok=True)
+            aside.unlink()
+        raise
 
 
 class Job:
-    """Answers rows.
+    """A job on disk: what is done of it, and the output that is made of the units.
 
     Args:
-        predictor: The model.
-        question: What is asked.
-        sink: Where answers go.
-        skip: Whether a document that cannot be answered is passed over; else it stops the job.
-        passed: Called with each item when it is behind: how far the job is.
+        target: The output.
+        manifest: Of the job; what it says of shards is believed where their files are whole.
+        sources: How many there are.
+        done: The units that were done when it was begun or resumed.
+
+    Attributes:
+        units: The folder of the units.
+        cuts: Where they end.
+        done: Digests of the units that were done.
+        rows_before: Their rows.
+        size_before: Of the texts of these, in UTF-8 bytes.
+        rows: Rows of all units that this process knows to be done.
+        digests: Of units as the caller has read them; `finish` holds the units against them.
     """
 
     def __init__(
         self,
-        predictor: HierBertPredictor,
-        question: Question,
-        sink: Sink,
-        skip: bool = False,
-        passed: Callable[[Item], None] = lambda item: None,
+        target: OutputFolder,
+        manifest: Manifest,
+        sources: int,
+        done: Mapping[UnitName, Footer] | None = None,
     ) -> None:
-        self._predictor = predictor
-        self._question = question
-        self._sink = sink
-        self._skip = skip
-        self._passed = passed
-        self._answered = self._failed = 0
-        self._told = False
+        self.target, self.manifest = target, manifest
+        self.units = target.units_folder(manifest)
+        self.cuts = Cuts(manifest.unit_size, target.rows_per_shard)
+        done = done or {}
+        self.done = {name: footer.input for name, footer in done.items()}
+        self.rows = self.rows_before = sum(footer.rows for footer in done.values())
+        self.size_before = sum(footer.size for footer in done.values())
+        self.digests: dict[UnitName, str] = {}
+        self._sources = sources
+        # The units up to the first that is not done, and that one.
+        self._found: list[tuple[UnitName, Footer]] = []
+        self._next = UnitName(0, 0)
+        self._found_rows = 0
+        self._published = sum(part.rows for part in manifest.parts)
+        self._lines = self._lines_after(self._published)
 
-    def run(self, items: Iterable[Item], tries: Tries | None = None) -> None:
-        """Answer all rows.
+    def publish_shards(self) -> None:
+        """Make each shard all of whose rows are done; raises as `finish`."""
+        length = self.target.rows_per_shard
+        with self.target.writing():
+            self._find()
+            while length is not None and self._found_rows - self._published >= length:
+                self._publish_shard(length)
 
-        Args:
-            items: From `own_units`.
-            tries: Where tries are noted; None where a process that ends ends the job.
+    def finish(self) -> Manifest:
+        """Make what is missing of the output; nothing of the units stays.
+
+        Returns:
+            What was done.
 
         Raises:
-            DataError: A row cannot be read; the rows before it are answered.
-            ModelError: The model cannot answer a document.
-            RunError: The sink cannot be written, or the device has too little memory.
+            RunError: A unit is missing or damaged, or the output cannot be written.
         """
-        self._items = iter(items)
-        # Taken from the items and not yet behind, in order.
-        self._waiting: deque[Item] = deque()
-        self._broken: HierBertError | None = None
-        if tries is None or tries.together:
-            if tries is not None:
-                tries.note("all")
-            while not self._all_in_one_stream():
-                self._one_by_one(None)
-        else:
-            for _ in self._texts():
-                self._one_by_one(tries)
-            self._pass_markers()
-        if self._broken is not None:
-            raise self._broken
-
-    def _texts(self) -> Iterator[DocumentLike]:
-        try:
-            for item in self._items:
-                self._waiting.append(item)
-                if isinstance(item, InputRow) and item.text is not None:
-                    yield item.text
-        except HierBertError as error:
-            # Told at the end, so that the documents before it are answered.
-            self._broken = error
-
-    def _all_in_one_stream(self) -> bool:
-        """Answer rows until the end, or until a document that cannot be answered."""
-        predictions = self._question.predict(self._predictor, self._texts())
-        while True:
-            try:
-                prediction = next(predictions, None)
-            except Exception as error:
-                if not _is_of_a_document(error):
-                    raise
-                if isinstance(error, RunError) and not self._told:
-                    self._told = True
-                    log.info(f"{error.worded(flag_setting)}; the documents are answered one by one")
-                return False
-            self._pass_markers()
-            if prediction is None:
-                return True
-            row = self._waiting.popleft()
-            assert isinstance(row, InputRow)  # predictions come in the order of the texts
-            self._answer(row, prediction)
-            self._pass_markers()
-
-    def _one_by_one(self, tries: Tries | None) -> None:
-        """Answer what was read ahead, so that what is at fault fails alone."""
-        while self._waiting:
-            self._pass_markers()
-            if not self._waiting:
-                return
-            row = self._waiting.popleft()
-            assert isinstance(row, InputRow) and row.text is not None
-            try:
-                if tries is not None:
-                    tries.refuse_deadly(row)
-                    tries.note(row.fingerprint)
-                [prediction] = self._question.predict(self._predictor, [row.text])
-            except Exception as error:
-                self._fail(row, error)
+        self.publish_shards()
+        if self._next.source < self._sources:
+            raise RunError(
+                f"{self.target.folder} lacks rows of source {self._next.source + 1}; the same "
+                "command with --resume answers them"
+            )
+        for name, footer in self._found:
+            if self.digests.get(name, footer.input) != footer.input:
+                raise RunError(
+                    f"rows of source {name.source + 1} were read differently by two processes; "
+                    "leave the input alone while a job runs; --overwrite starts anew"
+                )
+        with self.target.writing():
+            if any(footer.answers < footer.rows for _, footer in self._found):
+                errors = partial(write_rows, self._errors(), kind="jsonl")
+                self.target.put(self.target.errors, errors)
             else:
-                self._answer(row, prediction)
-            if tries is not None:
-                tries.note(f"{row.fingerprint} done")
+                self.target.errors.unlink(missing_ok=True)
+            rest = self._found_rows - self._published
+            if self.target.rows_per_shard is None:
+                self.manifest.parts = [self._publish_rows(0, self.target.path, rest, always=True)]
+            elif rest:
+                self._publish_shard(rest)
+            self.target.complete(self.manifest)
+        return self.manifest
 
-    def _fail(self, row: InputRow, error: Exception) -> None:
-        """A document could not be answered alone: it is passed over, or stops the job.
+    def abandon(self, alone: bool, interrupted: bool) -> None:
+        """Stop in the middle: keep what was done and say so, or leave nothing behind."""
+        if self.rows or not alone or done_units(self.units):
+            rows = f" of {self.rows:,} rows" if alone else ""
+            log.info(
+                f"{self.target.folder} holds the answers{rows}; the same command with --resume "
+                "goes on after them"
+            )
+            return
+        with contextlib.suppress(OSError):
+            self.target.clear()
+        if interrupted:
+            log.info("nothing is kept yet; the same command begins anew, also with --resume")
 
-        Raises:
-            RunError: Many could not, and none could, or nothing can be answered any more.
-        """
-        if not _is_of_a_document(error):
-            raise error
-        if not self._skip:
-            if isinstance(error, HierBertError) and error.place is None:
-                error.place = row.location
-            raise error
-        if not isinstance(error, DeadlyDocument):
-            self._refuse_a_failed_device(row, error)
-        self._failed += 1
-        why = _why(error)
-        if not self._answered and self._failed >= _HOPELESS:
+    def _find(self) -> None:
+        """See which units are done, in order up to the first that is not."""
+        while (footer := read_footer(unit_path(self.units, self._next))) is not None:
+            self._found.append((self._next, footer))
+            self._found_rows += footer.rows
+            source, number = self._next
+            self._next = UnitName(source + 1, 0) if footer.last else UnitName(source, number + 1)
+
+    def _lines_after(self, skip: int) -> Iterator[bytes]:
+        """The lines of the units that are found, also of those found while it is read."""
+        index = 0
+        while index < len(self._found):
+            name, footer = self._found[index]
+            index += 1
+            if skip < footer.rows:
+                yield from islice(_unit_lines(unit_path(self.units, name), footer), skip, None)
+            skip = max(0, skip - footer.rows)
+
+    def _publish_shard(self, rows: int) -> None:
+        number = len(self.manifest.parts)
+        part = self._publish_rows(number, self.target.part_path(number), rows)
+        self.manifest.parts.append(part)
+        self.target.save(self.manifest)
+        self._published += rows
+
+    def _publish_rows(self, number: int, path: Path, rows: int, always: bool = False) -> Part:
+        """Make a file of the next rows; without an answer there is none, unless `always`."""
+        part = Part(number, None, 0, rows, answers=0, errors=rows, input="")
+        digest = hashlib.blake2b(digest_size=16)
+
+        def answers() -> Iterator[bytes]:
+            for line in islice(self._lines, rows):
+                digest.update(line[len(_ANSWER) : _HEAD_BYTES])
+                if not line.startswith(_ANSWER):
+                    continue
+                content = line[_HEAD_BYTES:]
+                part.answers += 1
+                # Most rows are spared the parsing.
+                if b'"omission"' in content and (omission := json.loads(content).get("omission")):
+                    part.shortened += 1
+                    part.omitted_segments += omission["segments"]
+                yield content
+
+        made = answers()
+        first = list(islice(made, 1))
+        if first or always:
+            rows_of_file = chain(first, made)
+            self.target.put(path, partial(write_rows, rows_of_file, kind=self.target.kind))
+            part.file, part.bytes = path.name, path.stat().st_size
+        part.errors = rows - part.answers
+        part.input = digest.hexdigest()
+        return part
+
+    def _errors(self) -> Iterator[bytes]:
+        """The rows of errors.jsonl, which alone know their numbers over all the input."""
+        first = 1
+        for name, footer in self._found:
+            if footer.answers < footer.rows:
+                path = unit_path(self.units, name)
+                for row, line in enumerate(_unit_lines(path, footer), first):
+                    if line.startswith(_FAILURE):
+                        error = {"row": row, **json.loads(line[_HEAD_BYTES:])}
+                        yield encode_line(error).encode()
+            first += footer.rows
+
+
+def _unit_lines(path: Path, footer: Footer) -> Iterator[bytes]:
+    """The lines of a unit without its footer, after all of them were seen to be whole."""
+    with path.open("rb") as file:
+        checksum = 0
+        for line in islice(file, footer.rows):
+            checksum = zlib.crc32(line, checksum)
+        if checksum != footer.checksum or next(file, b"") != footer.line():
+            path.unlink()
             raise RunError(
-                f"none of the first {self._failed} documents could be answered; the last, "
-                f"{row.location}: {why}"
-            ) from error
-        self._sink.fail(row, why)
-        self._passed(row)
-
-    def _refuse_a_failed_device(self, row: InputRow, error: Exception) -> None:
-        """When not even a word is answered any more, the document is not what failed."""
-        try:
-            nothing = dict.fromkeys(self._predictor.processor.fields)
-            list(self._question.predict(self._predictor, [Document(_WORD, nothing)]))
-        except Exception as second:
-            if not _is_of_a_document(second):
-                raise
-            raise RunError(
-                f"{row.location} could not be answered, and since then nothing can: {_why(error)}"
-            ) from error
-
-    def _answer(self, row: InputRow, prediction: Prediction) -> None:
-        assert row.id is not None
-        self._sink.answer(row, to_row(row.id, prediction))
-        self._answered += 1
-        self._passed(row)
-
-    def _pass_markers(self) -> None:
-        """Deal with what stands before the next document."""
-        while self._waiting:
-            item = self._waiting[0]
-            if isinstance(item, InputRow):
-                if item.broken is None:
-                    return
-                self._sink.fail(item, item.broken)
-            elif isinstance(item, UnitName):
-                self._sink.start(item)
-            elif isinstance(item, UnitEnd):
-                self._sink.end(item)
-            self._passed(item)
-            self._waiting.popleft()
-
-
-def _is_of_a_document(error: Exception) -> bool:
-    """Whether another document may be answered all the same."""
-    if isinstance(error, OSError):
-        return False
-    if isinstance(error, RunError):
-        out_of_memory = isinstance(error.__cause__, torch.OutOfMemoryError)
-        return out_of_memory or isinstance(error, DeadlyDocument)
-    # A tokenizer's own failures have no common class.
-    return isinstance(error, DataError | ModelError) or not isinstance(error, HierBertError)
-
-
-def _why(error: Exception) -> str:
-    """What happened, in a line; of an error that is not ours, its kind too."""
-    if isinstance(error, HierBertError):
-        return " ".join(error.worded(flag_setting).split())
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+                f"{path} is damaged; the same command with --resume answers its rows again"
+            )
+        file.seek(0)
+        yield from islice(file, footer.rows)

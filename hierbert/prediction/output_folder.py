@@ -3,7 +3,7 @@
     OUTPUT.partial/ (of one file) or OUTPUT/ (of shards)
         manifest.json           what the job is, and which shards are there
         part-00000.jsonl        a shard
-        .unfinished/units-ID/   the units that are done: see `parts`
+        .unfinished/units-ID/   the units that are done: see `job`
 
 It knows nothing of how rows are answered. Invariant: making an `OutputFolder` and checking it only
 looks, nothing is written; and nothing that a job did not make is ever removed.
@@ -13,20 +13,23 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import hierbert
 from hierbert.errors import RunError, error_text, flag_setting
-from hierbert.files import LOCK, FolderLock, write_json
+from hierbert.files import LOCK, FolderLock, sync_folder, write_json
 from hierbert.log import log
-from hierbert.prediction.answer_files import is_error_row
 
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
 FORMAT = 2
+COUNTS = ("answers", "errors", "shortened", "omitted_segments")
+"""What is counted of a job's rows: fields of `Part`, and of the manifest as a sum."""
+
 UNREADABLE = (OSError, ValueError, RecursionError)
 """What reading JSON raises; it may be nested deeper than its reader goes."""
 
@@ -34,13 +37,12 @@ State = Literal["new", "begun", "complete"]
 
 # What the manifests of all versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-# What was being written when a process was killed.
-_TORN = (f".{MANIFEST}.*", ".part-[0-9]*", f".{ERRORS}.*")
 _PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_ERROR_FIELDS = ["row", "location", "id", "reason"]
 _LONGEST_ERROR_BYTES = 1 << 24
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
     """A shard, or the one file.
 
@@ -65,6 +67,13 @@ class Part:
     input: str
     shortened: int = 0
     omitted_segments: int = 0
+
+    def is_there(self, folder: Path) -> bool:
+        """Whether its file is what the job wrote."""
+        if self.file is None:
+            return True
+        path = folder / self.file
+        return path.is_file() and path.stat().st_size == self.bytes
 
 
 @dataclass
@@ -95,28 +104,16 @@ class Manifest:
         """The sum of a number of `Part` over all parts."""
         return sum(getattr(part, name) for part in self.parts)
 
-    def save(self, folder: Path) -> None:
-        """Write it whole.
-
-        Raises:
-            OSError: It cannot be written; the one before stays.
-        """
-        totals = ("answers", "errors", "shortened", "omitted_segments")
-        content = {
+    def content(self) -> dict[str, Any]:
+        """What its file holds."""
+        return {
             "format": FORMAT,
             "hierbert": hierbert.__version__,
             "complete": self.complete,
             "rows_done": self.total("rows"),
-            **{name: self.total(name) for name in totals},
-            "model": self.model,
-            "settings": self.settings,
-            "probed": self.probed,
-            "unit_size": self.unit_size,
-            "sources": self.sources,
-            "sessions": self.sessions,
-            "parts": [asdict(part) for part in self.parts],
+            **{name: self.total(name) for name in COUNTS},
+            **asdict(self),
         }
-        write_json(folder / MANIFEST, content)
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -177,18 +174,9 @@ class Manifest:
             )
 
 
-def _is_manifest(path: Path) -> bool:
-    """Whether a file is a job's manifest, of this version or another."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except UNREADABLE:
-        return False
-    return isinstance(content, dict) and content.keys() >= _OF_ANY
-
-
 @dataclass(frozen=True)
 class OutputFolder:
-    """The output of a job on disk.
+    """The output of a job on disk. What writes raises OSErrors, see `writing`.
 
     Attributes:
         path: The file, or the folder of shards.
@@ -250,16 +238,7 @@ class OutputFolder:
             RunError: The output exists, cannot be made there, or cannot be resumed.
         """
         with self.writing():
-            if not self.path.parent.is_dir():
-                raise RunError(f"--output {self.path}: there is no folder {self.path.parent}")
-            sources = [source.resolve() for source in inputs]
-            if self.rows_per_shard is None:
-                self._refuse_for_file(sources)
-            elif is_there(self.path) and not self.path.is_dir():
-                raise RunError(f"--output {self.path} is no folder; name one for the shards")
-            self._refuse_inputs(sources)
-            if self.unfinished.is_symlink():
-                raise RunError(f"--output: {self.unfinished} is a link; remove it")
+            self._refuse_place([source.resolve() for source in inputs])
             begun = self.begun
             if not (resume and begun):
                 self._refuse_other_things()
@@ -269,21 +248,36 @@ class OutputFolder:
                 complete = Manifest.load(self.folder).complete
                 if resume:
                     return "complete" if complete else "begun"
-                state = (
-                    "exists" if complete else "is of an interrupted job: --resume goes on with it"
-                )
+                how = "exists" if complete else "is of an interrupted job: --resume goes on with it"
                 raise RunError(
-                    f"--output: {self.folder} {state}; --overwrite starts anew, or name another"
+                    f"--output: {self.folder} {how}; --overwrite starts anew, or name another"
                 )
             if self.rows_per_shard is None:
                 if resume and self.path.exists():
                     return "complete"
                 for made in (self.path, self.errors):
-                    if is_there(made):
+                    if _is_there(made):
                         raise RunError(
                             f"--output {made} exists; name another file or --overwrite it"
                         )
             return "new"
+
+    def _refuse_place(self, sources: list[Path]) -> None:
+        """No output can be here, or what is read would be replaced or removed by it."""
+        path, folder = self.path, self.folder
+        if not path.parent.is_dir():
+            raise RunError(f"--output {path}: there is no folder {path.parent}")
+        if self.rows_per_shard is None:
+            self._refuse_for_file(sources)
+        elif _is_there(path) and not path.is_dir():
+            raise RunError(f"--output {path} is no folder; name one for the shards")
+        for source in sources:
+            if folder.resolve() in (source, *source.parents):
+                raise RunError(
+                    f"--output {path}: {folder} holds the input {source}; name another output"
+                )
+        if self.unfinished.is_symlink():
+            raise RunError(f"--output: {self.unfinished} is a link; remove it")
 
     def _refuse_for_file(self, sources: list[Path]) -> None:
         path = self.path
@@ -295,20 +289,10 @@ class OutputFolder:
         for made in (path, self.errors):
             if made.resolve() in sources:
                 raise RunError(f"--output {made} is one of the inputs; name another file")
-        if is_there(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
+        if _is_there(self.folder) and (self.folder.is_symlink() or not self.folder.is_dir()):
             raise RunError(f"{self.folder} is in the way: remove it, or name another output")
         if self.errors.is_file() and not self.errors.is_symlink() and not _of_errors(self.errors):
             raise RunError(f"--output: {self.errors} holds no errors of a job; move it away")
-
-    def _refuse_inputs(self, sources: list[Path]) -> None:
-        """What is read must not lie where work is kept and removed."""
-        here = self.folder.resolve()
-        for source in sources:
-            if source == here or here in source.parents:
-                raise RunError(
-                    f"--output {self.path}: {self.folder} holds the input {source}; name another "
-                    "output"
-                )
 
     def _refuse_other_things(self) -> None:
         """A folder that holds what no job made is left alone."""
@@ -325,9 +309,8 @@ class OutputFolder:
         """What jobs made in the folder of the work."""
         if not self.begun and not self.unfinished.is_dir():
             return []
-        torn = [path for pattern in _TORN for path in self.folder.glob(pattern)]
         parts = [path for path in self.folder.glob("part-*") if _PART.fullmatch(path.name)]
-        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS, *torn]
+        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS]
         found = [path for path in files if path.is_file() or path.is_symlink()]
         # It comes last: by it, or by the manifest, a folder is known as a job's.
         return [*found, self.unfinished] if self.unfinished.is_dir() else found
@@ -352,38 +335,28 @@ class OutputFolder:
                     self.folder.rmdir()
 
     def start(self, manifest: Manifest) -> None:
-        """Begin a new job; what another job made here is removed.
-
-        Raises:
-            OSError: Something cannot be removed or made.
-        """
+        """Begin a new job; what another job made here is removed."""
         self.folder.mkdir(exist_ok=True)
         self.clear()
         # Documents' texts are in there, and nothing of it is for others yet.
         self.unfinished.mkdir(mode=0o700)
         self.units_folder(manifest).mkdir()
-        manifest.save(self.folder)
+        self.save(manifest)
 
     def go_on(self, session: str) -> Manifest:
-        """Make ready to go on with the job that is there.
-
-        Args:
-            session: A name for this start.
+        """Make ready to go on with the job that is there; the session is a name for this start.
 
         Returns:
             The job, with those shards that are whole, up to the first that is not.
-
-        Raises:
-            OSError: Something cannot be read or written.
         """
         manifest = Manifest.load(self.folder)
-        for pattern in (*_TORN, ".unfinished/.new-*", ".unfinished/new-*", ".unfinished/*/new-*"):
-            for path in self.folder.glob(pattern):
+        # What was being written when a process was killed.
+        for pattern in (".new-*", "new-*", "*/new-*"):
+            for path in self.unfinished.glob(pattern):
                 path.unlink(missing_ok=True)
         self.units_folder(manifest).mkdir(parents=True, exist_ok=True)
         for number, part in enumerate(manifest.parts):
-            file = self.folder / (part.file or MANIFEST)
-            whole = file.is_file() and (part.file is None or file.stat().st_size == part.bytes)
+            whole = part.is_there(self.folder)
             if not whole:
                 log.info(f"part {number} is not what the job wrote: it is made again")
             # The last shard has fewer rows, and is made when all is done.
@@ -392,28 +365,31 @@ class OutputFolder:
                 break
         manifest.complete = False
         manifest.sessions.append(session)
-        manifest.save(self.folder)
+        self.save(manifest)
         return manifest
 
-    def complete(self, manifest: Manifest) -> None:
-        """Let nothing of the work stay: all of the output is there.
+    def put(self, path: Path, write: Callable[[Path], None]) -> None:
+        """Let a file be written where nothing is left behind by a kill, and give it its name."""
+        aside = self.unfinished / "new-output"
+        write(aside)
+        aside.replace(path)
+        sync_folder(path.parent)
 
-        Raises:
-            OSError: Something cannot be written or removed.
-        """
+    def save(self, manifest: Manifest) -> None:
+        """Write the manifest."""
+        self.put(self.folder / MANIFEST, partial(write_json, value=manifest.content()))
+
+    def complete(self, manifest: Manifest) -> None:
+        """Let nothing of the work stay: all of the output is there."""
         if self.rows_per_shard is None:
             self.clear()
             return
         manifest.complete = True
-        manifest.save(self.folder)
+        self.save(manifest)
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove what jobs made in the folder of the work.
-
-        Raises:
-            OSError: Something cannot be removed.
-        """
+        """Remove what jobs made in the folder of the work."""
         if not self._own():
             return
         self.unfinished.mkdir(exist_ok=True)
@@ -439,16 +415,26 @@ class OutputFolder:
             ) from error
 
 
-def is_there(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     """Whether a name is taken, by a link that leads nowhere too."""
     return path.exists() or path.is_symlink()
 
 
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a job's manifest, of this version or another."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except UNREADABLE:
+        return False
+    return isinstance(content, dict) and content.keys() >= _OF_ANY
+
+
 def _of_errors(path: Path) -> bool:
-    """Whether a file is what a job keeps its errors in, by its first line."""
+    """Whether a file holds errors of a job, by its first line."""
     with path.open("rb") as file:
         first = file.readline(_LONGEST_ERROR_BYTES)
     try:
-        return is_error_row(json.loads(first))
+        values = json.loads(first)
+        return isinstance(values, dict) and list(values) == _ERROR_FIELDS
     except UNREADABLE:
         return not first

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from hierbert import errors
 from hierbert.errors import ConfigError, HierBertError, RunError, flag_setting
 from hierbert.log import log
 
@@ -49,17 +48,17 @@ class Processes:
         Raises:
             ConfigError: The environment makes no sense.
         """
-        names = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
-        values = [os.environ.get(name, default) for name, default in zip(names, "100", strict=True)]
-        shown = ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+        defaults = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+        values = {name: os.environ.get(name, default) for name, default in defaults.items()}
         try:
-            count, index, local_index = map(int, values)
+            count, index, local_index = map(int, values.values())
+            if count == 1:
+                return cls()
+            if not 0 <= index < count or local_index < 0:
+                raise ValueError
         except ValueError as error:
+            shown = ", ".join(f"{name}={value}" for name, value in values.items())
             raise ConfigError(f"the environment of the launcher is broken: {shown}") from error
-        if count == 1:
-            return cls()
-        if not 0 <= index < count or local_index < 0:
-            raise ConfigError(f"the environment of the launcher is broken: {shown}")
         return cls(count, index, local_index)
 
     @contextlib.contextmanager
@@ -95,7 +94,7 @@ class Processes:
             What it returned: plain values, for they travel as JSON.
 
         Raises:
-            HierBertError: What the work raised, on every process.
+            HierBertError: What the work raised; on the other processes with the same message.
         """
         if self.count == 1:
             return work()
@@ -105,34 +104,15 @@ class Processes:
             try:
                 value = work()
             except HierBertError as error:
-                self._store.set(key, json.dumps(error_values(error)))
+                self._store.set(key, json.dumps([error.worded(flag_setting), None]))
                 raise
             self._store.set(key, json.dumps([None, value]))
             return value
-        values = json.loads(self._hear(key))
-        if values[0] is None:
-            result: T = values[1]
-            return result
-        raise error_of(values)
-
-    def end(self) -> None:
-        """Say that this process has done its share; the first waits until all have.
-
-        Raises:
-            RunError: The store of keys is gone, as its machine or its process.
-        """
-        if self.count == 1:
-            return
-        try:
-            self._store.set(f"hierbert/ended/{self.index}", "yes")
-            if self.index:
-                return
-            wait_for_processes(self._not_ended, self.count)
-        except RuntimeError as error:
-            raise RunError(f"the other processes of the job cannot be heard: {error}") from error
-
-    def _not_ended(self) -> int:
-        return sum(not self._store.check([f"hierbert/ended/{i}"]) for i in range(self.count))
+        mistake, heard = json.loads(self._hear(key))
+        if mistake is not None:
+            raise RunError(mistake)
+        result: T = heard
+        return result
 
     def _hear(self, key: str) -> bytes:
         try:
@@ -142,38 +122,29 @@ class Processes:
         except RuntimeError as error:
             raise RunError(f"the first process of the job is gone: {error}") from error
 
+    def end(self) -> None:
+        """Say that this process has done its share; the first waits until all have.
+
+        Raises:
+            RunError: The store of keys is gone, as its machine or its process.
+        """
+        if self.count == 1:
+            return
+        keys = [f"hierbert/ended/{index}" for index in range(self.count)]
+        said = time.monotonic()
+        try:
+            self._store.set(keys[self.index], "yes")
+            # In short steps, so that signals are heard.
+            while self.index == 0 and (keys := [k for k in keys if not self._store.check([k])]):
+                time.sleep(_POLL_SECONDS)
+                if time.monotonic() - said > _SAY_SECONDS:
+                    said = time.monotonic()
+                    log.info(f"waiting for {len(keys)} of {self.count} processes")
+        except RuntimeError as error:
+            raise RunError(f"the other processes of the job cannot be heard: {error}") from error
+
     def device(self, name: str) -> str:
         """The device of this process: where "auto" finds GPUs, each process takes its own."""
         if name == "auto" and self.count > 1 and torch.cuda.is_available():
             return f"cuda:{self.local_index % torch.cuda.device_count()}"
         return name
-
-
-def error_values(error: HierBertError) -> list[str]:
-    """A mistake as plain values, of which another process makes it again by `error_of`."""
-    # A class of its own elsewhere travels as the general one that it is.
-    kind = next(c for c in type(error).__mro__ if c.__module__ == HierBertError.__module__)
-    return [kind.__name__, error.worded(flag_setting)]
-
-
-def error_of(values: list[str]) -> HierBertError:
-    """The mistake of which `error_values` made these."""
-    kind, line = values
-    error = getattr(errors, kind)(line)
-    assert isinstance(error, HierBertError)
-    return error
-
-
-def wait_for_processes(waiting: Callable[[], int], count: int) -> None:
-    """Wait in short steps, so that signals are heard, and say now and then for how many.
-
-    Args:
-        waiting: How many processes are waited for now; 0 ends it.
-        count: How many there are.
-    """
-    said = time.monotonic()
-    while missing := waiting():
-        time.sleep(_POLL_SECONDS)
-        if time.monotonic() - said > _SAY_SECONDS:
-            said = time.monotonic()
-            log.info(f"waiting for {missing} of {count} processes")

@@ -1,95 +1,60 @@
-"""The batch job on Ray Data: one machine's cores or GPUs, or those of a cluster.
+"""The batch job on Ray: one machine's cores or GPUs, or those of a cluster.
 
 The units are those of the local job, and so is the folder they are in. The input is checked first,
-a task for each source. Then sources are streamed and cut into units, and `map_batches` gives each
-unit to one of the actors, which hold the model and write the unit's file; only its size comes back.
-The driver makes the output, as the first process of a local job does. Ray's back pressure bounds
-what is read ahead, and Ray repeats what a dead process or machine was at. It works on files: input,
-model and output must lie under the same paths on every machine.
+a task for each source. Then tasks stream sources and cut them into units, and actors, which hold
+the model, answer these and write their files; only their sizes come back. The driver makes the
+output, as the first process of a local job does. It works on files: input, model and output must
+lie under the same paths on every machine. Ray repeats what a dead process or machine was at.
 
-Mistakes come back as rows, for Ray would wrap what is raised and try again; only what ends
-processes comes as one of Ray's errors. Invariant: nothing is held here but hashes of ids and what
-units there are.
+Invariant: nothing is held here but hashes of ids and what units there are; readers wait when they
+are ahead of the actors.
 """
 
 import argparse
 import contextlib
 import hashlib
-import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 import hierbert
 from hierbert.data.corpus import repeated_id
-from hierbert.data.document import RowError
 from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, RunError
 from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import Progress, log
-from hierbert.prediction.job import Item, Job, Question, Tries
+from hierbert.prediction.answerer import Answerer, Tries
+from hierbert.prediction.job import Job, read_footer, unit_path, write_units
 from hierbert.prediction.options import cache_options
 from hierbert.prediction.output_folder import OutputFolder
-from hierbert.prediction.parts import UnitWriter, read_footer, unit_path
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.processes import error_of, error_values
 from hierbert.prediction.units import (
-    CheckedRows,
+    Cuts,
     InputRow,
     Inputs,
-    Passed,
     SourceCheck,
-    UnitEnd,
+    Unit,
     UnitName,
     broken_row,
+    changed_input,
     cut_units,
-    own_units,
     say_broken,
+    share_units,
 )
 
-if TYPE_CHECKING:
-    from hierbert.prediction.run import JobOnDisk
-
-_IDS_PER_PIECE = 250_000
 _MOST_REPEATED = 1_000_000
 _ACTORS_PER_READER = 8
 # Of one call of an actor: a GPU would wait between calls of a second.
 _UNITS_PER_CALL, _UNITS_PER_CALL_ON_GPUS = 1, 8
-# Calls that wait for an actor, over those that are being read.
+# Of each actor one is at work and one waits; of each reader so many wait to be given to an actor.
 _CALLS_AHEAD = 2
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Who works.
-
-    Attributes:
-        actors: Processes that hold the model.
-        cpus_per_actor: Cores that each takes; also its threads.
-        gpus_per_actor: GPUs that each takes, or a part of one.
-        address: Of a running Ray, or "auto"; None starts one here and ends it afterwards.
-    """
-
-    actors: int = 1
-    cpus_per_actor: float = 1.0
-    gpus_per_actor: float = 0.0
-    address: str | None = None
-
-    @classmethod
-    def of(cls, options: argparse.Namespace) -> "Cluster":
-        """As the options say."""
-        names = {
-            "actors": options.actors,
-            "cpus_per_actor": options.cpus_per_actor,
-            "gpus_per_actor": options.gpus_per_actor,
-            "address": options.ray_address,
-        }
-        return cls(**{name: value for name, value in names.items() if value is not None})
 
 
 class RayEngine:
@@ -99,18 +64,24 @@ class RayEngine:
         options: From `parse_options`.
         inputs: What to read.
 
+    Attributes:
+        actors: Processes that hold the model.
+        cpus_per_actor: Cores that each takes; also its threads.
+        gpus_per_actor: GPUs that each takes, or a part of one.
+
     Raises:
         ConfigError: Ray is not installed.
     """
 
     def __init__(self, options: argparse.Namespace, inputs: Inputs) -> None:
         self.options, self.inputs = options, inputs
-        self.cluster = Cluster.of(options)
+        self.actors = options.actors or 1
+        self.cpus_per_actor = 1.0 if options.cpus_per_actor is None else options.cpus_per_actor
+        self.gpus_per_actor = options.gpus_per_actor or 0.0
         # Ray would report its use to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
-            import ray.data
         except ImportError as error:
             raise ConfigError(
                 f"--engine ray needs Ray, which is missing ({error}): pip install 'hierbert[ray]'"
@@ -125,56 +96,41 @@ class RayEngine:
         Raises:
             RunError: It cannot be reached, or has too few cores or GPUs.
         """
-        ray, address = self._ray, self.cluster.address
+        ray, address = self._ray, self.options.ray_address
         was_running = ray.is_initialized()
-        loggers = {name: logging.getLogger(name) for name in ("ray", "ray.data")}
-        levels = {name: logger.level for name, logger in loggers.items()}
-        context = ray.data.DataContext.get_current()
-        kept = context.enable_progress_bars, context.target_max_block_size
-        kept_limits = context.execution_options.resource_limits
         try:
             if not was_running:
                 settings = {} if address else {"include_dashboard": False}
                 try:
-                    with _importable(os.environ):
-                        ray.init(
-                            address=address or "local",
-                            logging_level=logging.ERROR,
-                            log_to_driver=False,
-                            **settings,
-                        )
+                    ray.init(
+                        address=address or "local",
+                        logging_level=logging.ERROR,
+                        log_to_driver=False,
+                        **settings,
+                    )
                 except (ConnectionError, RuntimeError, ValueError) as error:
                     why = " ".join(str(error).split())
                     raise RunError(
                         f"--ray-address {address or 'local'}: Ray cannot be reached: {why}"
                     ) from error
             self._check_room()
-            for logger in loggers.values():
-                logger.setLevel(logging.ERROR)
-            context.enable_progress_bars = False
-            # A call is a row, and rows that share a block would wait for each other.
-            context.target_max_block_size = 1
             yield
         finally:
-            context.enable_progress_bars, context.target_max_block_size = kept
-            context.execution_options.resource_limits = kept_limits
-            for name, logger in loggers.items():
-                logger.setLevel(levels[name])
             if not was_running:
                 ray.shutdown()
 
     def _check_room(self) -> None:
         """Ray waits for cores that will never be there; say so instead."""
-        cluster, there = self.cluster, self._ray.cluster_resources()
-        for kind, each in (("CPU", cluster.cpus_per_actor), ("GPU", cluster.gpus_per_actor)):
-            wanted = each * cluster.actors
+        there = self._ray.cluster_resources()
+        for kind, each in (("CPU", self.cpus_per_actor), ("GPU", self.gpus_per_actor)):
+            wanted = each * self.actors
             if wanted <= there.get(kind, 0):
                 continue
             message = (
-                f"--actors {cluster.actors} need {wanted:g} {kind}s, and Ray has "
+                f"--actors {self.actors} need {wanted:g} {kind}s, and Ray has "
                 f"{there.get(kind, 0):g}"
             )
-            if cluster.address is None:
+            if self.options.ray_address is None:
                 raise RunError(f"{message}; lower --actors or --{kind.lower()}s-per-actor")
             log.info(f"{message}; waiting for the cluster to grow")
 
@@ -184,221 +140,211 @@ class RayEngine:
         Raises:
             DataError: The first mistake in the order of the sources.
         """
-        inputs = self.inputs
-
-        def check(index: int) -> Iterator[tuple[int, bytes]]:
-            rows = CheckedRows(inputs.rows(index))
-            hashes: list[int] = []
-            for row in rows:
-                hashes.append(_id_hash(row))
-                if len(hashes) == _IDS_PER_PIECE:
-                    yield 1, np.array(hashes, dtype=np.uint64).tobytes()
-                    hashes = []
-            yield 1, np.array(hashes, dtype=np.uint64).tobytes()
-            yield 0, json.dumps(rows.check()).encode()
-
-        count = len(inputs.sources)
-        hashes: list[list[np.ndarray]] = [[] for _ in range(count)]
-        checks: dict[int, SourceCheck] = {}
-        mistakes: dict[int, HierBertError] = {}
+        checks: list[SourceCheck] = []
+        hashes: list[np.ndarray] = []
         with Progress(None, "checking the input", unit="rows") as bar:
-            for source, kind, data in self._rows(self._map_sources(check, range(count), None)):
-                if kind == 1:
-                    hashes[source].append(np.frombuffer(data, dtype=np.uint64))
-                    bar.advance(len(hashes[source][-1]))
-                elif kind == 0:
-                    checks[source] = SourceCheck(*json.loads(data))
-                else:
-                    mistakes[source] = error_of(json.loads(data))
-        if mistakes:
-            raise mistakes[min(mistakes)]
+            for check, of_ids in self._of_sources(check_source, range(len(self.inputs.sources))):
+                checks.append(check)
+                hashes.append(of_ids)
+                bar.advance(check.rows)
         self._repeated = self._find_repeated(hashes)
-        ordered = [checks[index] for index in range(count)]
-        say_broken(ordered)
-        return ordered
+        say_broken(checks)
+        return checks
 
-    def answer(self, predictor: HierBertPredictor, question: Question, job: "JobOnDisk") -> None:
+    def _find_repeated(self, hashes: list[np.ndarray]) -> dict[int, dict[int, str]]:
+        """Of each source the rows whose ids occur in a source before, and how that is told."""
+        wanted = repeated_hashes(hashes)
+        counts = [int(np.isin(values, wanted).sum()) for values in hashes] if len(wanted) else []
+        some = [index for index, count in enumerate(counts) if count]
+        if sum(counts) > _MOST_REPEATED:
+            first, second, *_ = (self.inputs.names[index] for index in some)
+            raise DataError(
+                f"--input: {len(wanted):,} ids occur in several sources, such as {first} and "
+                f"{second}; name each document once"
+            )
+        places: dict[str, str] = {}
+        repeated: dict[int, dict[int, str]] = {index: {} for index in some}
+        found = self._of_sources(find_rows, some, wanted)
+        for index, rows in zip(some, found, strict=True):
+            for number, document_id, location in rows:
+                if (first := places.setdefault(document_id, location)) != location:
+                    error = repeated_id(document_id, location, first)
+                    if not self.inputs.keep_broken:
+                        raise error
+                    repeated[index][number] = error.as_row().reason
+        return repeated
+
+    def answer(
+        self,
+        question: dict[str, Any],
+        commit: str | None,
+        job: Job,
+        checks: list[SourceCheck] | None,
+    ) -> None:
         """Answer the units that are not done.
 
         Args:
-            predictor: The model; only what actors need to know of it is taken.
-            question: What is asked.
+            question: What is asked: arguments of `HierBert.predict`.
+            commit: Of the Hub, from which the model was checked; None of a folder.
             job: Takes the word that a unit is done.
+            checks: What `check` gave.
 
         Raises:
             HierBertError: The first mistake; units that were done stay.
         """
-        assert job.checks is not None
-        inputs, checks, cuts = self.inputs, job.checks, job.cuts
-        count, repeated = len(inputs.sources), self._repeated
-        done: list[dict[UnitName, str]] = [{} for _ in range(count)]
-        for name, digest in job.done.items():
-            if name.source >= count:
-                raise RunError(
-                    f"--resume: the job had more than {count} sources, and has {count} now; "
-                    "--overwrite starts anew"
-                )
-            done[name.source][name] = digest
-        names = [source.name for source in inputs.sources]
-        on_gpus = self.cluster.gpus_per_actor > 0
-        units_per_call = _UNITS_PER_CALL_ON_GPUS if on_gpus else _UNITS_PER_CALL
+        assert checks is not None
+        ray = self._ray
+        if any(name.source >= len(checks) for name in job.done):
+            raise changed_input("it has fewer rows now")
+        units_per_call = _UNITS_PER_CALL_ON_GPUS if self.gpus_per_actor else _UNITS_PER_CALL
+        # They take no core: there may be none left, and they mostly wait.
+        read = ray.remote(read_units).options(
+            num_cpus=0, num_returns="streaming", _generator_backpressure_num_objects=_CALLS_AHEAD
+        )
+        inputs = ray.put(self.inputs)
 
-        def read(index: int) -> Iterator[tuple[int, bytes]]:
-            rows = _without_repeated(
-                inputs.checked_rows(index, checks[index]), repeated.get(index, {})
+        def start(index: int) -> Any:
+            return read.remote(
+                inputs,
+                index,
+                checks[index],
+                self._repeated.get(index, {}),
+                job.cuts,
+                sum(check.rows for check in checks[:index]),
+                {name: digest for name, digest in job.done.items() if name.source == index},
+                units_per_call,
             )
-            before = sum(check.rows for check in checks[:index])
-            units = cut_units(rows, index, cuts, before)
-            for call in _calls(own_units(units, done[index], names=names), units_per_call):
-                yield 0, pack(call)
 
-        readers = min(count, max(1, self.cluster.actors // _ACTORS_PER_READER))
-        ahead = _CALLS_AHEAD * (self.cluster.actors + readers) + readers
-        data = self._ray.data
-        data.DataContext.get_current().execution_options.resource_limits = data.ExecutionResources(
-            # A unit may end with a row that is larger than all the others.
-            object_store_memory=ahead * max(4 * cuts.size * units_per_call, 1 << 20)
+        actor = ray.remote(UnitAnswerer).options(
+            num_cpus=self.cpus_per_actor,
+            num_gpus=self.gpus_per_actor or None,
+            max_restarts=-1,
+            max_task_retries=-1,
         )
-        calls = self._map_sources(read, range(count), readers).map_batches(
-            UnitAnswerer,
-            fn_constructor_args=(self.answering(predictor, question), job.target, job.units),
-            batch_size=1,
-            compute=data.ActorPoolStrategy(size=self.cluster.actors),
-            num_cpus=self.cluster.cpus_per_actor,
-            num_gpus=self.cluster.gpus_per_actor or None,
-        )
+        told = vars(self.actor(question, commit, job))
+        actors = [actor.remote(**told) for _ in range(self.actors)]
+        readers = max(1, self.actors // _ACTORS_PER_READER)
         size = sum(check.size for check in checks)
-        with Progress(size, "predicting", unit="bytes", initial=job.size_before) as bar:
-            for _, kind, values in self._rows(calls):
-                if kind < 0:
-                    raise error_of(json.loads(values))
-                for end in (UnitEnd(*end) for end in json.loads(values)):
-                    bar.advance(end.size)
-                    job.unit_ended(end)
+        try:
+            with Progress(size, "predicting", unit="bytes", initial=job.size_before) as bar:
+                for ended in self._answers(actors, self._calls(start, len(checks), readers)):
+                    for rows, unit_size in ended:
+                        bar.advance(unit_size)
+                        job.rows += rows
+                        job.publish_shards()
+        finally:
+            for one in actors:
+                ray.kill(one)
 
-    def answering(self, predictor: HierBertPredictor, question: Question) -> "Answering":
-        """What the actors are told."""
+    def _calls(
+        self, start: Callable[[int], Any], count: int, readers: int
+    ) -> Generator[Any, None, None]:
+        """References to the units of all sources, so many of which are read at a time."""
+        waiting = deque(range(count))
+        reading: list[Any] = []
+        try:
+            while waiting or reading:
+                while waiting and len(reading) < readers:
+                    reading.append(start(waiting.popleft()))
+                [reader], _ = self._ray.wait(reading, fetch_local=False)
+                try:
+                    yield next(reader)
+                except StopIteration:
+                    reading.remove(reader)
+        finally:
+            for reader in reading:
+                self._ray.cancel(reader)
+
+    def _answers(
+        self, actors: list[Any], calls: Generator[Any, None, None]
+    ) -> Iterator[list[tuple[int, int]]]:
+        """What each call of an actor gives, as they end."""
+        # An actor whose machine is not there yet is given nothing, and not waited for in the end.
+        starting = {actor.begin.remote(): actor for actor in actors}
+        working: dict[Any, Any] = {}
+        free: deque[Any] = deque()
+
+        def next_end() -> list[tuple[int, int]]:
+            [ended], _ = self._ray.wait([*starting, *working])
+            if ended in starting:
+                free.extend([starting.pop(ended)] * _CALLS_AHEAD)
+            else:
+                free.append(working.pop(ended))
+            made: list[tuple[int, int]] = self._get(ended)
+            return made
+
+        with contextlib.closing(calls):
+            for call in calls:
+                while not free:
+                    yield next_end()
+                actor = free.popleft()
+                working[actor.answer.remote(call)] = actor
+        while working:
+            yield next_end()
+
+    def actor(self, question: dict[str, Any], commit: str | None, job: Job) -> "UnitAnswerer":
+        """What each actor is."""
         folder = os.path.expanduser(self.options.model)
         path = os.path.abspath(folder) if os.path.isdir(folder) else self.options.model
         names = ("device", "dtype", "batch_tokens", "tokens_per_forward", "compile")
         options = {name: getattr(self.options, name) for name in names}
-        if predictor.commit is not None:
+        options["vector_cache"] = cache_options(self.options)
+        if commit is not None:
             # A Hub id: all processes take the same commit.
-            options["revision"] = predictor.commit
-        return Answering(
-            path,
-            folder_fingerprint(path),
-            question,
-            {**options, "vector_cache": cache_options(self.options)},
-            self.options.on_error == "skip",
-            max(1, int(self.cluster.cpus_per_actor)),
+            options["revision"] = commit
+        return UnitAnswerer(
+            target=job.target,
+            folder=job.units,
+            model=path,
+            fingerprint=folder_fingerprint(path),
+            question=question,
+            options=options,
+            skip=self.options.on_error == "skip",
+            threads=max(1, int(self.cpus_per_actor)),
+            version=hierbert.__version__,
         )
 
-    def _find_repeated(self, hashes: list[list[np.ndarray]]) -> dict[int, dict[int, str]]:
-        """Rows whose ids occur in a source before."""
-        joined = [np.concatenate(pieces) for pieces in hashes]
-        wanted = repeated_hashes(joined)
-        if not len(wanted):
-            return {}
-        holds = [np.isin(values, wanted) for values in joined]
-        inputs = self.inputs
-        if sum(int(where.sum()) for where in holds) > _MOST_REPEATED:
-            named = [s.name for s, where in zip(inputs.sources, holds, strict=True) if where.any()]
-            raise DataError(
-                f"--input: {len(wanted):,} ids occur in several sources, such as "
-                f"{' and '.join(named[:2])}; name each document once"
-            )
-
-        def find(index: int) -> Iterator[tuple[int, bytes]]:
-            yield 0, json.dumps(find_rows(inputs, index, wanted)).encode()
-
-        found: dict[int, list[tuple[int, str, str]]] = {}
-        some = [index for index, where in enumerate(holds) if where.any()]
-        for source, kind, data in self._rows(self._map_sources(find, some, None)):
-            if kind < 0:
-                raise error_of(json.loads(data))
-            found[source] = json.loads(data)
-        repeated = repeated_ids(found)
-        if repeated and not inputs.keep_broken:
-            first = repeated[min(repeated)]
-            raise first[min(first)]
-        return {
-            index: {number: error.as_row().reason for number, error in errors.items()}
-            for index, errors in repeated.items()
-        }
-
-    def _map_sources(
-        self,
-        read: Callable[[int], Iterator[tuple[int, bytes]]],
-        indexes: Iterable[int],
-        readers: int | None,
-    ) -> Any:
-        """A dataset of sources, kinds and bytes, from a function of sources; -1 is a mistake."""
-
-        def rows(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
-            for index in map(int, batch["source"]):
-                try:
-                    for kind, data in read(index):
-                        yield _row(index, kind, data)
-                except HierBertError as error:
-                    yield _row(index, -1, json.dumps(error_values(error)).encode())
-
-        data = self._ray.data
-        items = [{"source": index} for index in indexes]
-        sources = data.from_items(items, override_num_blocks=len(items))
-        # Readers beside actors take no core: there may be none left, and they mostly wait.
-        cores, compute = (1.0, None) if readers is None else (0.0, data.TaskPoolStrategy(readers))
-        return sources.map_batches(rows, batch_size=1, num_cpus=cores, compute=compute)
-
-    def _rows(self, dataset: Any) -> Iterator[tuple[int, int, bytes]]:
-        names = (
-            "ActorDiedError",
-            "ActorUnavailableError",
-            "LocalRayletDiedError",
-            "NodeDiedError",
-            "ObjectLostError",
-            "OutOfMemoryError",
-            "RayActorError",
-            "WorkerCrashedError",
-        )
-        there = self._ray.exceptions
-        failed = tuple(getattr(there, name) for name in names if hasattr(there, name))
+    def _of_sources(
+        self, function: Callable[..., Any], indexes: Iterable[int], *more: Any
+    ) -> Iterator[Any]:
+        """What a function gives for each of some sources, by a task each, in order."""
+        task = self._ray.remote(function).options(num_cpus=1)
+        inputs = self._ray.put(self.inputs)
+        tasks = [task.remote(inputs, index, *more) for index in indexes]
         try:
-            for row in dataset.iter_rows():
-                yield int(row["source"]), int(row["kind"]), row["data"]
-        except failed as error:
+            for one in tasks:
+                yield self._get(one)
+        except BaseException:
+            for one in tasks:
+                self._ray.cancel(one)
+            raise
+
+    def _get(self, reference: Any) -> Any:
+        exceptions = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, HierBertError):
+                raise error.cause from None
+            raise
+        except exceptions.RayError as error:
             words = " ".join(str(error).split())
             raise RunError(
                 f"Ray lost processes or machines and gave up ({type(error).__name__}): {words}"
             ) from error
 
 
-def _row(source: int, kind: int, data: bytes) -> dict[str, Any]:
-    values = {"source": np.array([source]), "kind": np.array([kind])}
-    return {**values, "data": np.array([data], dtype=object)}
+# What tasks do with a source.
 
 
-@contextlib.contextmanager
-def _importable(environment: MutableMapping[str, str]) -> Iterator[None]:
-    """Processes that are started meanwhile find this hierbert, installed or not."""
-    name = "PYTHONPATH"
-    before = environment.get(name)
-    here = str(Path(hierbert.__file__).parent.parent)
-    environment[name] = here if not before else f"{here}{os.pathsep}{before}"
-    try:
-        yield
-    finally:
-        if before is None:
-            del environment[name]
-        else:
-            environment[name] = before
-
-
-# Ids that occur in two sources, which several processes read.
+def check_source(inputs: Inputs, index: int) -> tuple[SourceCheck, np.ndarray]:
+    """What a source holds, and the hashes of its ids (uint64; 0 where there is none)."""
+    check = SourceCheck()
+    hashes = np.fromiter(map(_id_hash, check.count(inputs.rows(index))), np.uint64)
+    return check, hashes
 
 
 def _id_hash(row: InputRow) -> int:
-    """64 bits; 0 stands for no id."""
     if row.text is None or row.id is None:
         return 0
     data = row.id.encode("utf-8", "surrogatepass")
@@ -429,169 +375,114 @@ def find_rows(inputs: Inputs, index: int, wanted: np.ndarray) -> list[tuple[int,
     ]
 
 
-def repeated_ids(
-    rows: dict[int, list[tuple[int, str, str]]],
-) -> dict[int, dict[int, RowError]]:
-    """Which rows have an id that a row before has.
+def read_units(
+    inputs: Inputs,
+    index: int,
+    check: SourceCheck,
+    repeated: dict[int, str],
+    cuts: Cuts,
+    rows_before: int,
+    done: dict[UnitName, str],
+    units_per_call: int,
+) -> Iterator[list[Unit]]:
+    """The units of a source that are not done, in lists for a call of an actor each.
 
     Args:
-        rows: Of each source what `find_rows` gave.
-
-    Returns:
-        Of each source the rows to leave out, each with the reason.
+        inputs: What to read.
+        index: Which source.
+        check: What it held when it was checked.
+        repeated: Its rows whose ids were read before, with the reason that is told.
+        cuts: Where units end.
+        rows_before: How many rows the sources before have.
+        done: Digests of its units that are done.
+        units_per_call: Units of a list.
     """
-    first: dict[str, str] = {}
-    repeated: dict[int, dict[int, RowError]] = {}
-    for index in sorted(rows):
-        for number, document_id, location in rows[index]:
-            if (before := first.setdefault(document_id, location)) != location:
-                error = repeated_id(document_id, location, before)
-                repeated.setdefault(index, {})[number] = error
-    return repeated
+    rows = without_repeated(inputs.rows(index, check=check), repeated)
+    call: list[Unit] = []
+    for unit, whose in share_units(cut_units(rows, index, cuts, rows_before), done, inputs.names):
+        if whose == "own":
+            call.append(unit)
+        if len(call) == units_per_call:
+            yield call
+            call = []
+    if call:
+        yield call
 
 
-def _without_repeated(rows: Iterable[InputRow], repeated: dict[int, str]) -> Iterator[InputRow]:
+def without_repeated(rows: Iterable[InputRow], repeated: dict[int, str]) -> Iterator[InputRow]:
+    """Rows of a source, of which those that are repeated are broken."""
     for number, row in enumerate(rows):
-        if number in repeated:
-            row = broken_row(row.location, row.id, repeated[number])
-        yield row
+        reason = repeated.get(number)
+        yield row if reason is None else broken_row(row.location, row.id, reason)
 
 
 # What actors do.
 
 
-def _calls(items: Iterable[Item], units: int) -> Iterator[list[Item]]:
-    """Units in lists of so many, for a call of an actor each."""
-    call: list[Item] = []
-    ended = 0
-    for item in items:
-        if isinstance(item, Passed):
-            continue
-        call.append(item)
-        ended += isinstance(item, UnitEnd)
-        if ended == units:
-            yield call
-            call, ended = [], 0
-    if call:
-        yield call
-
-
-_KINDS = (UnitName, InputRow, UnitEnd)
-
-
-def pack(items: list[Item]) -> bytes:
-    """Units as bytes: JSON, for columns of text hold no halves of surrogate pairs."""
-    values = [[_KINDS.index(type(item)), *item] for item in items]
-    return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def unpack(data: bytes) -> list[Item]:
-    """What `pack` was given."""
-    values = json.loads(data.decode("utf-8", "surrogatepass"))
-    return [cast(Item, _KINDS[kind](*fields)) for kind, *fields in values]
-
-
-@dataclass(frozen=True)
-class Answering:
-    """How documents are answered: the same in every process.
-
-    Attributes:
-        model: A folder under the same path on every machine, or a Hub id.
-        fingerprint: Of the files of the model that was checked.
-        question: What is asked.
-        options: Of `HierBertPredictor.from_pretrained`.
-        skip: Whether a document that cannot be answered is an error of its own.
-        threads: Of torch, on a CPU.
-        version: Of hierbert.
-    """
-
-    model: str
-    fingerprint: str
-    question: Question
-    options: dict[str, Any]
-    skip: bool = False
-    threads: int = 1
-    version: str = hierbert.__version__
-
-
+@dataclass
 class UnitAnswerer:
     """An actor: it holds the model, answers units and writes them.
 
-    It knows Ray no more than by the shape of a batch. A mistake is returned, not raised. Units that
-    keep ending their process are taken document by document, so that the one that does it is
-    found, see `Tries`: it goes to the errors, or ends the job.
+    It knows nothing of Ray. Units that keep ending their process are taken document by document, so
+    that the one that does it is found, see `Tries`: it goes to the errors, or ends the job.
 
-    Args:
-        answering: How to answer.
+    Attributes:
         target: The output.
         folder: Where units go.
+        model: A folder under the same path on every machine, or a Hub id.
+        fingerprint: Of the files of the model that was checked.
+        question: What is asked.
+        options: Of `HierBert.from_pretrained`.
+        skip: Whether a document that cannot be answered is an error of its own.
+        threads: Of torch, on a CPU.
+        version: Of hierbert where the job was started.
     """
 
-    def __init__(self, answering: Answering, target: OutputFolder, folder: Path) -> None:
-        self._target, self._folder = target, folder
-        self._mistake: HierBertError | None = None
-        self._ended: list[UnitEnd] = []
-        self._writer = UnitWriter(folder, target.writing, self._ended.append)
-        torch.set_num_threads(answering.threads)
-        try:
-            if hierbert.__version__ != answering.version:
-                raise RunError(
-                    f"a machine has hierbert {hierbert.__version__}, where the job was started "
-                    f"with {answering.version}; install the same on all"
-                )
-            if folder_fingerprint(answering.model) != answering.fingerprint:
-                raise ModelError(f"model {answering.model} is another one on one of the machines")
-            predictor = HierBertPredictor.from_pretrained(answering.model, **answering.options)
-            self._job = Job(predictor, answering.question, self._writer, answering.skip)
-        except HierBertError as error:
-            self._mistake = error
+    target: OutputFolder
+    folder: Path
+    model: str
+    fingerprint: str
+    question: dict[str, Any]
+    options: dict[str, Any]
+    skip: bool
+    threads: int
+    version: str
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    @cached_property
+    def _answerer(self) -> Answerer:
+        # Not when it is made: what that raises Ray would tell as the end of the process.
+        torch.set_num_threads(self.threads)
+        if hierbert.__version__ != self.version:
+            raise RunError(
+                f"a machine has hierbert {hierbert.__version__}, where the job was started with "
+                f"{self.version}; install the same on all"
+            )
+        if folder_fingerprint(self.model) != self.fingerprint:
+            raise ModelError(f"model {self.model} is another one on one of the machines")
+        predictor = HierBertPredictor.from_pretrained(self.model, **self.options)
+        return Answerer(predictor, self.question, self.skip)
+
+    def begin(self) -> list[tuple[int, int]]:
+        """Load the model; no unit is done by it."""
+        assert self._answerer
+        return []
+
+    def answer(self, units: list[Unit]) -> list[tuple[int, int]]:
         """Answer units.
 
-        Args:
-            batch: `source` (numbers), `kind` (-1 for a mistake of reading) and `data` (what `pack`
-                gave, or the mistake).
-
         Returns:
-            The same, `data` being the ends of the units that are done, or the mistake, as JSON.
+            Of each its rows, and the bytes of their texts.
+
+        Raises:
+            HierBertError: They cannot be answered or written.
         """
-        results = [
-            (kind, data) if kind < 0 else self._answer(data)
-            for kind, data in zip(batch["kind"], batch["data"], strict=True)
-        ]
-        return {
-            "source": batch["source"],
-            "kind": np.array([kind for kind, _ in results]),
-            "data": np.array([data for _, data in results], dtype=object),
-        }
-
-    def _answer(self, data: bytes) -> tuple[int, bytes]:
-        self._ended.clear()
-        try:
-            if self._mistake is not None:
-                raise self._mistake
-            with self._target.writing():
-                self._write(unpack(data))
-        except HierBertError as error:
-            return -1, json.dumps(error_values(error)).encode()
-        finally:
-            self._writer.abandon()
-        return 0, json.dumps(self._ended).encode()
-
-    def _write(self, items: list[Item]) -> None:
-        first = items[0]
-        assert isinstance(first, UnitName)
-        tries = Tries(self._folder / f"tries-{first.source}-{first.number}")
-        todo: list[Item] = []
-        is_done = False
-        for item in items:
-            if isinstance(item, UnitName):
-                # By a process that was lost before it could say so.
-                is_done = read_footer(unit_path(self._folder, item)) is not None
-            if not is_done:
-                todo.append(item)
-            elif isinstance(item, UnitEnd):
-                self._ended.append(item)
-        self._job.run(todo, tries)
-        tries.forget()
+        answer = self._answerer.results
+        # Some may be done by a process that was lost before it could say so.
+        todo = [unit for unit in units if read_footer(unit_path(self.folder, unit.name)) is None]
+        source, number = units[0].name
+        tries = Tries(self.folder / f"tries-{source}-{number}")
+        with self.target.writing():
+            for _ in write_units(self.target, self.folder, todo, partial(answer, tries=tries)):
+                pass
+            tries.forget()
+        return [(len(unit.rows), unit.size) for unit in units]

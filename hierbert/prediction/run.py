@@ -4,14 +4,17 @@ import argparse
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from hierbert.errors import ConfigError, RunError, flag_setting
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answer_files import StandardOutput, output_format
-from hierbert.prediction.job import Item, Job, Question
+from hierbert.prediction.answerer import Answerer
+from hierbert.prediction.job import Footer, Job, done_units, write_units
 from hierbert.prediction.options import (
     PROBED,
     asked_tasks,
@@ -22,26 +25,27 @@ from hierbert.prediction.options import (
     settings_of,
     settings_of_heads,
 )
-from hierbert.prediction.output_folder import Manifest, OutputFolder, State
-from hierbert.prediction.parts import Merger, UnitWriter, done_units
+from hierbert.prediction.output_folder import COUNTS, Manifest, State
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.processes import Processes
 from hierbert.prediction.units import (
-    Cuts,
     InputRow,
     Inputs,
-    Passed,
+    Result,
     SourceCheck,
-    UnitEnd,
+    Unit,
     UnitName,
     all_units,
     check_inputs,
-    own_units,
+    share_units,
     unit_limit,
 )
 
 WITH_ERRORS = 3
 """The exit code of a run that is whole but for rows in errors.jsonl."""
+
+Passed = Callable[..., None]
+"""Takes rows that are behind: how many, their bytes, and whether they were done before."""
 
 
 class Run:
@@ -104,52 +108,50 @@ class Run:
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
             check_for_model(self.options, tasks, predictor.processor.fields)
-            question = Question(
-                tasks, settings_of_heads(self.options), self.options.segment_vectors
-            )
-            question.predict(predictor, ())  # refuses what is not allowed, before it is begun
+            question = {
+                "tasks": tasks,
+                "rule": settings_of_heads(self.options),
+                "segment_vectors": self.options.segment_vectors,
+            }
+            predictor.predict((), **question)  # refuses what is not allowed, before it is begun
+            answerer = Answerer(predictor, question, self.skip)
             if self.target is None:
-                return self._print(predictor, question, checks)
+                return self._print(answerer, predictor, checks)
+            if self.ray is not None:
+                limit = unit_limit(checks, self.ray.actors, on_cpu=not self.ray.gpus_per_actor)
+            else:
+                on_cpu = predictor.model.device.type == "cpu"
+                limit = unit_limit(checks, self.processes.count, on_cpu)
             manifest = Manifest(
                 settings=settings_of(self.options, tasks, self.target),
                 model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
                 sources=self.inputs.describe(),
-                unit_size=self._unit_limit(predictor, checks),
+                unit_size=limit,
                 probed=probed,
             )
             if complete:
                 self.processes.first(lambda: self._check_complete(manifest))
                 return 0
-            job = JobOnDisk(
-                self,
-                self.target,
-                self.processes.first(lambda: self._begin(manifest, stack)),
-                checks,
-            )
+            begun = self.processes.first(lambda: self._begin(manifest, stack))
+            done = {UnitName(*name): Footer(**footer) for name, footer in begun}
+            manifest = Manifest.load(self.target.folder)
+            job = Job(self.target, manifest, len(self.inputs.sources), done)
             try:
                 if self.ray is not None:
-                    self.ray.answer(predictor, question, job)
+                    self.ray.answer(question, predictor.commit, job, checks)
                 else:
-                    self._answer(predictor, question, job)
+                    self._answer(answerer, predictor, job, checks)
                 self.processes.end()
                 if self.processes.index:
                     return 0
-                done = job.merger.finish()
+                made = job.finish()
             except BaseException as error:
-                job.abandon(error)
+                interrupted = not isinstance(error, Exception)
+                job.abandon(alone=self.processes.count == 1, interrupted=interrupted)
                 raise
-        return self._report(
-            *(done.total(n) for n in ("answers", "errors", "shortened", "omitted_segments")),
-            to=self.options.output,
-            before=job.rows_before,
-            see=f" (see {self.target.errors})",
-        )
-
-    def _unit_limit(self, predictor: HierBertPredictor, checks: list[SourceCheck] | None) -> int:
-        if self.ray is not None:
-            cluster = self.ray.cluster
-            return unit_limit(checks, cluster.actors, on_cpu=not cluster.gpus_per_actor)
-        return unit_limit(checks, self.processes.count, predictor.model.device.type == "cpu")
+        counts = {name: made.total(name) for name in COUNTS}
+        before = f" ({job.rows_before:,} rows of them before)" if job.rows_before else ""
+        return _report(counts, f"{before} -> {self.options.output}", f" (see {job.target.errors})")
 
     def _check_target(self) -> State:
         if self.target is None:
@@ -159,34 +161,35 @@ class Run:
     def _check_complete(self, manifest: Manifest) -> None:
         """Refuse to take a complete job of shards for one of another model, settings or input."""
         assert self.target is not None
-        before = Manifest.load(self.target.folder)
+        folder = self.target.folder
+        before = Manifest.load(folder)
         before.refuse_other(manifest)
         sizes = [[source.get("bytes") for source in one.sources] for one in (before, manifest)]
         if sizes[0] != sizes[1]:
             raise RunError(
-                f"--resume: {self.target.folder} is complete, of other input: its files have "
-                "other sizes; --overwrite starts anew"
+                f"--resume: {folder} is complete, of other input: its files have other sizes; "
+                "--overwrite starts anew"
             )
         for part in before.parts:
-            path = self.target.folder / (part.file or "")
-            if part.file is not None and not (path.is_file() and path.stat().st_size == part.bytes):
+            if not part.is_there(folder):
                 raise RunError(
-                    f"--resume: {path} is gone or is not what the complete job wrote; --overwrite "
-                    "starts anew"
+                    f"--resume: {folder / str(part.file)} is gone or is not what the complete job "
+                    "wrote; --overwrite starts anew"
                 )
         log.info(f"--resume: {self.options.output} is complete; there is nothing more to do")
 
     def _check_rows(self) -> list[SourceCheck] | None:
         if self.ray is not None:
             return self.ray.check()
-        checks = self.processes.first(lambda: check_inputs(self.inputs))
-        return checks and [SourceCheck(*check) for check in checks]
+        if self.inputs.is_stream:
+            return None
+        checks = self.processes.first(lambda: [asdict(one) for one in check_inputs(self.inputs)])
+        return [SourceCheck(**check) for check in checks]
 
     def _load(self) -> tuple[HierBertPredictor, dict[str, Any]]:
         """The model, and what was found out for it: once, so that all rows are of one kind."""
-        automatic = [name for name in PROBED if getattr(self.options, name) == "auto"]
-        automatic = [] if self.ray is not None else automatic
         given = {name: getattr(self.options, name) for name in PROBED}
+        automatic = [name for name in PROBED if given[name] == "auto" and self.ray is None]
         before: dict[str, Any] = {}
         if self.options.resume and self.target is not None and self.target.begun:
             before = Manifest.load(self.target.folder).probed
@@ -227,11 +230,7 @@ class Run:
         return HierBertPredictor.from_pretrained(self.options.model, **here, **given)
 
     def _begin(self, manifest: Manifest, stack: contextlib.ExitStack) -> list[Any]:
-        """Make ready for all processes.
-
-        Returns:
-            Of each unit that is done its name, digest, rows and size.
-        """
+        """Make ready for all processes; name and footer of each unit that is done."""
         target = self.target
         assert target is not None
         stack.enter_context(target.hold())
@@ -246,140 +245,91 @@ class Run:
             if state == "complete":
                 raise RunError(f"--resume: {target.path} was completed by another job meanwhile")
             Manifest.load(target.folder).refuse_other(manifest)
-            before = target.go_on(session)
-            done = done_units(target.units_folder(before))
-        rows = sum(footer.rows for footer in done.values())
-        log.info(f"resuming after {rows:,} rows")
-        return [[*name, f.input, f.rows, f.size] for name, f in done.items()]
+            done = done_units(target.units_folder(target.go_on(session)))
+        log.info(f"resuming after {sum(footer.rows for footer in done.values()):,} rows")
+        return [[name, asdict(footer)] for name, footer in done.items()]
 
-    def _answer(self, predictor: HierBertPredictor, question: Question, job: "JobOnDisk") -> None:
+    def _answer(
+        self,
+        answerer: Answerer,
+        predictor: HierBertPredictor,
+        job: Job,
+        checks: list[SourceCheck] | None,
+    ) -> None:
         """Answer what is this process's."""
-        writer = UnitWriter(job.units, job.target.writing, job.unit_ended)
-        names = [source.name for source in self.inputs.sources]
-        items = own_units(
-            job.items(), job.done, self.processes.count, self.processes.index, names=names
-        )
-        try:
-            self._show(predictor, question, writer, items, job.checks)
-        finally:
-            writer.abandon()
+        processes = self.processes
+        every = all_units(self.inputs, job.cuts, checks)
+        names = self.inputs.names
+        units = share_units(every, job.done, names, processes.count, processes.index)
+        with self._shown(predictor, checks) as passed:
+
+            def own() -> Iterator[Unit]:
+                for unit, whose in units:
+                    job.digests[unit.name] = unit.digest
+                    if whose == "own":
+                        yield unit
+                    else:
+                        passed(len(unit.rows), unit.size, done_before=whose == "done")
+
+            def answer(rows: Iterable[InputRow]) -> Iterator[Result]:
+                for result in answerer.results(rows):
+                    yield result
+                    passed(1, result.row.size)
+
+            for unit in write_units(job.target, job.units, own(), answer):
+                job.rows += len(unit.rows)
+                if processes.index == 0:
+                    job.publish_shards()
 
     def _print(
         self,
+        answerer: Answerer,
         predictor: HierBertPredictor,
-        question: Question,
         checks: list[SourceCheck] | None,
     ) -> int:
-        output = StandardOutput(output_format(self.options.output, self.options.output_format))
-        cuts = Cuts(self._unit_limit(predictor, checks))
-        items = own_units(all_units(self.inputs, cuts, checks), {})
-        self._show(predictor, question, output, items, checks)
-        counts = (output.answers, output.failures, output.shortened, output.omitted_segments)
-        return self._report(*counts, to="standard output", before=0, see="")
+        """Answer to standard output."""
+        made = StandardOutput(output_format(self.options.output, self.options.output_format))
+        rows = chain.from_iterable(self.inputs.by_source(checks))
+        with self._shown(predictor, checks) as passed:
+            for result in answerer.results(rows):
+                made.write(result)
+                passed(1, result.row.size)
+        return _report({name: getattr(made, name) for name in COUNTS}, " -> standard output", "")
 
-    def _show(
-        self,
-        predictor: HierBertPredictor,
-        question: Question,
-        sink: UnitWriter | StandardOutput,
-        items: Iterator[Item],
-        checks: list[SourceCheck] | None,
-    ) -> None:
-        """Answer rows, and show how far it is."""
+    @contextlib.contextmanager
+    def _shown(
+        self, predictor: HierBertPredictor, checks: list[SourceCheck] | None
+    ) -> Iterator[Passed]:
+        """Show how far rows are answered."""
         size = None if checks is None else sum(check.size for check in checks)
-        rows = 0
+        count = 0
         with Progress(size, "predicting", unit="bytes") as bar:
 
-            def passed(item: Item) -> None:
-                nonlocal rows
-                if not isinstance(item, InputRow | Passed):
-                    return
-                rows += item.rows if isinstance(item, Passed) else 1
+            def passed(rows: int, size: int, done_before: bool = False) -> None:
+                nonlocal count
+                count += rows
                 # Units are shared by size: where this process is, the others are too.
                 rate = bar.per_second(predictor.tokens_read * self.processes.count)
-                bar.note(documents=f"{rows:,}", **{"tokens/s": f"{rate:,.0f}"})
-                if isinstance(item, Passed) and item.done_before:
-                    bar.skip(item.size)
+                bar.note(documents=f"{count:,}", **{"tokens/s": f"{rate:,.0f}"})
+                if done_before:
+                    bar.skip(size)
                 else:
-                    bar.advance(item.size)
+                    bar.advance(size)
 
-            Job(predictor, question, sink, self.skip, passed).run(items)
+            yield passed
         if (vectors := predictor.vectors) is not None:
             log.info(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
             log.info(f"vectors: {vectors.report()}")
 
-    def _report(
-        self,
-        answers: int,
-        errors: int,
-        shortened: int,
-        omitted_segments: int,
-        *,
-        to: str,
-        before: int,
-        see: str,
-    ) -> int:
-        if shortened:
-            log.info(
-                f"documents cut to the model's max_segments: {shortened:,} (segments left out: "
-                f"{omitted_segments:,}; see `omission` in their rows)"
-            )
-        done_before = f" ({before:,} rows of them before)" if before else ""
-        failed = f"; {errors:,} rows could not be answered{see}" if errors else ""
-        log.info(f"{answers:,} documents{done_before} -> {to}{failed}")
-        return WITH_ERRORS if errors else 0
 
-
-class JobOnDisk:
-    """What a process knows of the job that was begun or resumed.
-
-    Args:
-        run: The run.
-        target: The output.
-        begun: What `Run._begin` gave.
-        checks: What each source holds; None where that is not known.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        target: OutputFolder,
-        begun: list[Any],
-        checks: list[SourceCheck] | None,
-    ) -> None:
-        self.run, self.target, self.checks = run, target, checks
-        self.manifest = Manifest.load(target.folder)
-        self.units = target.units_folder(self.manifest)
-        self.cuts = Cuts(self.manifest.unit_size, target.rows_per_shard)
-        self.done = {UnitName(source, n): digest for source, n, digest, _, _ in begun}
-        self.rows_before = self.rows = sum(rows for *_, rows, _ in begun)
-        self.size_before = sum(size for *_, size in begun)
-        self.merger = Merger(target, self.manifest, len(run.inputs.sources))
-
-    def items(self) -> Iterator[UnitName | InputRow | UnitEnd]:
-        """All units of the input; who reads them knows what they are."""
-        for item in all_units(self.run.inputs, self.cuts, self.checks):
-            if isinstance(item, UnitEnd):
-                self.merger.digests[item.name] = item.digest
-            yield item
-
-    def unit_ended(self, end: UnitEnd) -> None:
-        """A unit is done: make the shards that are whole now."""
-        self.rows += end.rows
-        if self.run.processes.index == 0:
-            self.merger.advance()
-
-    def abandon(self, error: BaseException) -> None:
-        """Stop in the middle: keep what was done and say so, or leave nothing behind."""
-        alone = self.run.processes.count == 1
-        if self.rows or not alone or done_units(self.units):
-            rows = f" of {self.rows:,} rows" if alone else ""
-            log.info(
-                f"{self.target.folder} holds the answers{rows}; the same command with --resume "
-                "goes on after them"
-            )
-            return
-        with contextlib.suppress(OSError):
-            self.target.clear()
-        if not isinstance(error, Exception):
-            log.info("nothing is kept yet; the same command begins anew, also with --resume")
+def _report(counts: dict[str, int], to: str, see: str) -> int:
+    """Say what was done; the exit code."""
+    if counts["shortened"]:
+        log.info(
+            f"documents cut to the model's max_segments: {counts['shortened']:,} (segments left "
+            f"out: {counts['omitted_segments']:,}; see `omission` in their rows)"
+        )
+    errors = counts["errors"]
+    failed = f"; {errors:,} rows could not be answered{see}" if errors else ""
+    log.info(f"{counts['answers']:,} documents{to}{failed}")
+    return WITH_ERRORS if errors else 0

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hierbert.data.columns import Columns
 from hierbert.data.corpus import CorpusReader
@@ -22,23 +22,11 @@ from hierbert.errors import RunError
 from hierbert.log import Progress, log
 from hierbert.model.documents import Document
 
-# Characters, counted as UTF-8 bytes.
+# UTF-8 bytes of texts.
 _LARGEST, _LARGEST_ON_CPU, _SMALLEST = 1_000_000, 100_000, 50_000
 _MOST_ROWS = 10_000
 # Of an input that is smaller, so that the processes end at about the same time.
 _UNITS_PER_PROCESS = 8
-
-
-class UnitName(NamedTuple):
-    """Which unit: it also stands before the unit's rows. Names are in the order of the input.
-
-    Attributes:
-        source: From 0, in the order of the input.
-        number: Of the unit in its source, from 0.
-    """
-
-    source: int
-    number: int
 
 
 class InputRow(NamedTuple):
@@ -62,49 +50,44 @@ class InputRow(NamedTuple):
     size: int
 
 
-class UnitEnd(NamedTuple):
-    """All rows of a unit have gone by.
+class Result(NamedTuple):
+    """What came of a row: its answer, or why there is none."""
+
+    row: InputRow
+    answer: dict[str, Any] | None
+    why: str | None
+
+
+class UnitName(NamedTuple):
+    """Which unit of which source, both from 0; in the order of the input."""
+
+    source: int
+    number: int
+
+
+class Unit(NamedTuple):
+    """Some rows, at least one.
 
     Attributes:
-        source: Of the unit's name.
-        number: Of the unit's name.
+        name: Which unit.
         first_row: Of the source, from 0.
-        rows: How many rows it has.
+        rows: In order.
         size: Of their texts, in UTF-8 bytes.
         digest: 32 hexadecimal digits that follow from its rows, and from whether it is the last.
         last: Whether it is the last of its source.
     """
 
-    source: int
-    number: int
+    name: UnitName
     first_row: int
-    rows: int
+    rows: list[InputRow]
     size: int
     digest: str
     last: bool
 
-    @property
-    def name(self) -> UnitName:
-        """The name of the unit."""
-        return UnitName(self.source, self.number)
 
-
-class Passed(NamedTuple):
-    """A unit that another process answers, or that was done before.
-
-    Attributes:
-        rows: How many.
-        size: Of their texts, in UTF-8 bytes.
-        done_before: Whether it was done before the job began or was resumed.
-    """
-
-    rows: int
-    size: int
-    done_before: bool
-
-
-class SourceCheck(NamedTuple):
-    """What a source held when it was checked.
+@dataclass
+class SourceCheck:
+    """What a source holds, as far as it was read.
 
     Attributes:
         rows: Documents and broken rows.
@@ -113,10 +96,19 @@ class SourceCheck(NamedTuple):
         digest: Follows from the rows.
     """
 
-    rows: int
-    size: int
-    broken: int
-    digest: str
+    rows: int = 0
+    size: int = 0
+    broken: int = 0
+    digest: str = ""
+
+    def count(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
+        """Count rows while they go by."""
+        for row in rows:
+            self.rows += 1
+            self.size += row.size
+            self.broken += row.broken is not None
+            self.digest = _digest(self.digest, row.fingerprint)
+            yield row
 
 
 @dataclass(frozen=True)
@@ -126,15 +118,13 @@ class Inputs:
     Attributes:
         sources: What `resolve_sources` gives; paths are absolute, so that every process of a
             machine reads the same files.
-        columns: Which column holds what.
-        encoding: Of text files.
+        reader: Reads them.
         keep_broken: Whether a row that cannot be read is a row all the same, rather than an error.
     """
 
     sources: list[Source]
-    columns: Columns
-    encoding: str = "utf-8"
-    keep_broken: bool = False
+    reader: CorpusReader
+    keep_broken: bool
 
     @classmethod
     def find(
@@ -145,29 +135,22 @@ class Inputs:
         input_format: str = "jsonl",
         keep_broken: bool = False,
     ) -> "Inputs":
-        """Find the sources.
-
-        Args:
-            spec: Paths, globs, folders or Hub ids; ["-"] for standard input.
-            columns: Which column holds what.
-            encoding: Of text files.
-            input_format: Of standard input.
-            keep_broken: Whether a row that cannot be read is a row all the same.
-
-        Raises:
-            DataError: A source cannot be found.
-        """
-        sources = resolve_sources(spec, "input", input_format=input_format)
-        absolute = [
+        """Find the sources; arguments and errors are those of `corpus.read_examples`."""
+        sources = [
             source if source.path is None else replace(source, path=source.path.absolute())
-            for source in sources
+            for source in resolve_sources(spec, "input", input_format=input_format)
         ]
-        return cls(absolute, columns, encoding, keep_broken)
+        return cls(sources, CorpusReader(sources, columns, encoding, keep_broken), keep_broken)
 
     @property
     def is_stream(self) -> bool:
         """Whether it can be read only once."""
         return any(source.is_stream for source in self.sources)
+
+    @property
+    def names(self) -> list[str]:
+        """What messages call the sources."""
+        return [source.name for source in self.sources]
 
     @property
     def paths(self) -> list[Path]:
@@ -176,45 +159,46 @@ class Inputs:
 
     def describe(self) -> list[dict[str, Any]]:
         """The sources by name, with the bytes of files, for people to read."""
-        sizes = [
-            {"bytes": source.path.stat().st_size} if source.path and source.path.is_file() else {}
-            for source in self.sources
-        ]
-        return [
-            {"name": source.name, **size} for source, size in zip(self.sources, sizes, strict=True)
-        ]
+        described: list[dict[str, Any]] = [{"name": name} for name in self.names]
+        for source, values in zip(self.sources, described, strict=True):
+            if source.path is not None and source.path.is_file():
+                values["bytes"] = source.path.stat().st_size
+        return described
 
-    def rows(self, index: int, seen: SeenIds | None = None) -> Iterator[InputRow]:
+    def rows(
+        self, index: int, seen: SeenIds | None = None, check: SourceCheck | None = None
+    ) -> Iterator[InputRow]:
         """Stream the rows of a source.
 
         Args:
             index: Which source.
             seen: Ids of the sources before; None finds those alone that occur twice in this one.
+            check: What it held before; None where that is not known.
 
         Raises:
             DataError: The source cannot be read, or a row, unless broken rows are kept.
+            RunError: It holds other rows than before.
         """
-        reader = CorpusReader(self.sources, self.columns, self.encoding, self.keep_broken)
-        return map(_to_row, reader.one_source(index, SeenIds() if seen is None else seen))
-
-    def checked_rows(
-        self, index: int, check: SourceCheck | None, seen: SeenIds | None = None
-    ) -> Iterator[InputRow]:
-        """The rows of a source that was checked before.
-
-        Raises:
-            RunError: They are other rows now.
-        """
-        rows = CheckedRows(self.rows(index, seen))
-        yield from rows
-        if check is not None and rows.check() != check:
+        now = SourceCheck()
+        examples = self.reader.one_source(index, SeenIds() if seen is None else seen)
+        yield from now.count(map(to_row, examples))
+        if check is not None and now != check:
             raise RunError(
-                f"--input {self.sources[index].name} has changed since it was checked; leave the "
-                "input alone while a job runs"
+                f"--input {self.names[index]} has changed since it was checked; leave the input "
+                "alone while a job runs"
             )
 
+    def by_source(
+        self, checks: Sequence[SourceCheck] | None = None
+    ) -> Iterator[Iterator[InputRow]]:
+        """The rows of each source, to be read in this order: see `rows`."""
+        seen = SeenIds()
+        for index in range(len(self.sources)):
+            yield self.rows(index, seen, None if checks is None else checks[index])
 
-def _to_row(item: Example | BrokenRow) -> InputRow:
+
+def to_row(item: Example | BrokenRow) -> InputRow:
+    """A row with its fingerprint."""
     if isinstance(item, BrokenRow):
         return broken_row(item.location, item.id, item.reason)
     document = Document(item.text, item.fields) if item.fields else item.text
@@ -222,9 +206,8 @@ def _to_row(item: Example | BrokenRow) -> InputRow:
     read = [item.text, item.fields] if item.fields else item.text
     text = read if isinstance(read, str) else json.dumps(read, default=str)
     content = text.encode("utf-8", "surrogatepass")
-    return InputRow(
-        item.location, item.id, document, None, _fingerprint(item.id, content), len(content)
-    )
+    fingerprint = _fingerprint(item.id, content)
+    return InputRow(item.location, item.id, document, None, fingerprint, len(content))
 
 
 def broken_row(location: str, document_id: str | None, why: str) -> InputRow:
@@ -242,52 +225,18 @@ def _fingerprint(name: str, content: bytes) -> str:
     return digest.hexdigest()
 
 
-class CheckedRows:
-    """Rows that are counted while they go by.
-
-    Args:
-        rows: Of one source.
-    """
-
-    def __init__(self, rows: Iterable[InputRow]) -> None:
-        self._source = rows
-        self._digest = hashlib.blake2b(digest_size=16)
-        self._rows = self._size = self._broken = 0
-
-    def __iter__(self) -> Iterator[InputRow]:
-        for row in self._source:
-            self._digest.update(row.fingerprint.encode())
-            self._rows += 1
-            self._size += row.size
-            self._broken += row.broken is not None
-            yield row
-
-    def check(self) -> SourceCheck:
-        """What went by."""
-        return SourceCheck(self._rows, self._size, self._broken, self._digest.hexdigest())
-
-
-def check_inputs(inputs: Inputs) -> list[SourceCheck] | None:
-    """Read all input once, and say how much of it is broken.
-
-    Args:
-        inputs: What to read.
-
-    Returns:
-        What each source holds; None when it can be read only once and so was not read.
+def check_inputs(inputs: Inputs) -> list[SourceCheck]:
+    """Read all input once, see what each source holds, and say how much of it is broken.
 
     Raises:
         DataError: The first row that cannot be read, unless broken rows are kept.
     """
-    if inputs.is_stream:
-        return None
-    seen, checks = SeenIds(), []
+    checks = []
     with Progress(None, "checking the input", unit="rows") as bar:
-        for index in range(len(inputs.sources)):
-            rows = CheckedRows(inputs.rows(index, seen))
-            for _ in rows:
+        for rows in inputs.by_source():
+            checks.append(SourceCheck())
+            for _ in checks[-1].count(rows):
                 bar.advance()
-            checks.append(rows.check())
     say_broken(checks)
     return checks
 
@@ -299,15 +248,12 @@ def say_broken(checks: Iterable[SourceCheck]) -> None:
 
 
 def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -> int:
-    """How large units are: smaller where the input is, so that every process has work.
+    """UTF-8 bytes of the texts with which a unit ends: such that every process has work.
 
     Args:
         checks: What the input holds; None where that is not known.
         processes: How many share it.
         on_cpu: Whether documents are encoded by cores, which take the longer for them.
-
-    Returns:
-        UTF-8 bytes of the texts with which a unit ends.
     """
     largest = _LARGEST_ON_CPU if on_cpu else _LARGEST
     if checks is None:
@@ -330,113 +276,85 @@ class Cuts(NamedTuple):
 
 def cut_units(
     rows: Iterable[InputRow], source: int, cuts: Cuts, rows_before: int = 0
-) -> Iterator[UnitName | InputRow | UnitEnd]:
-    """Cut the rows of a source into units, of at least one unit.
-
-    Args:
-        rows: Of the source, in order.
-        source: Which one.
-        cuts: Where units end.
-        rows_before: How many rows the sources before have.
-
-    Yields:
-        Of each unit its name, its rows and its end.
-    """
-    number = first_row = count = size = 0
-
-    def most_rows() -> int:
-        if cuts.rows_per_shard is None:
-            return _MOST_ROWS
-        shard = cuts.rows_per_shard
-        return min(_MOST_ROWS, shard - (rows_before + first_row) % shard)
-
-    most = most_rows()
-    digest = hashlib.blake2b(digest_size=16)
-    yield UnitName(source, number)
+) -> Iterator[Unit]:
+    """Cut the rows of a source into units; the sources before have so many rows."""
+    name, first_row, size = UnitName(source, 0), 0, 0
+    unit: list[InputRow] = []
     for row in rows:
-        if size >= cuts.size or count >= most:
-            yield UnitEnd(source, number, first_row, count, size, digest.hexdigest(), False)
-            number, first_row, count, size = number + 1, first_row + count, 0, 0
-            most = most_rows()
-            digest = hashlib.blake2b(digest_size=16)
-            yield UnitName(source, number)
-        digest.update(row.fingerprint.encode())
-        count += 1
+        most = _MOST_ROWS
+        if cuts.rows_per_shard is not None:
+            in_shard = (rows_before + first_row) % cuts.rows_per_shard
+            most = min(most, cuts.rows_per_shard - in_shard)
+        if size >= cuts.size or len(unit) == most:
+            yield _unit(name, first_row, unit, last=False)
+            name, first_row, size = UnitName(source, name.number + 1), first_row + len(unit), 0
+            unit = []
+        unit.append(row)
         size += row.size
-        yield row
-    digest.update(b"last")
-    yield UnitEnd(source, number, first_row, count, size, digest.hexdigest(), True)
+    if unit:
+        yield _unit(name, first_row, unit, last=True)
+
+
+def _unit(name: UnitName, first_row: int, rows: list[InputRow], last: bool) -> Unit:
+    digest = _digest(*(row.fingerprint for row in rows), "last" if last else "")
+    return Unit(name, first_row, rows, sum(row.size for row in rows), digest, last)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def all_units(
     inputs: Inputs, cuts: Cuts, checks: list[SourceCheck] | None = None
-) -> Iterator[UnitName | InputRow | UnitEnd]:
-    """The units of all sources, in order, by one process.
-
-    Args:
-        inputs: What to read.
-        cuts: Where units end.
-        checks: What each source held before; None where that is not known.
-
-    Raises:
-        DataError: See `Inputs.rows`.
-        RunError: A source has changed since it was checked.
-    """
-    seen, rows_before, rows = SeenIds(), 0, 0
-    for index in range(len(inputs.sources)):
-        check = None if checks is None else checks[index]
-        read = inputs.checked_rows(index, check, seen)
-        for item in cut_units(read, index, cuts, rows_before):
-            rows += isinstance(item, InputRow)
-            yield item
-        rows_before = rows
+) -> Iterator[Unit]:
+    """The units of all sources, in order, by one process; raises as `Inputs.rows`."""
+    count = 0
+    for index, rows in enumerate(inputs.by_source(checks)):
+        for unit in cut_units(rows, index, cuts, rows_before=count):
+            yield unit
+            count += len(unit.rows)
 
 
-def own_units(
-    items: Iterable[UnitName | InputRow | UnitEnd],
+def share_units(
+    units: Iterable[Unit],
     done: Mapping[UnitName, str],
+    names: Sequence[str],
     processes: int = 1,
     index: int = 0,
-    names: Sequence[str] = (),
-) -> Iterator[UnitName | InputRow | UnitEnd | Passed]:
-    """The units that one process answers: each goes to the process that has least so far.
+) -> Iterator[tuple[Unit, Literal["own", "other", "done"]]]:
+    """Share units between processes: each goes to the process that has least so far.
 
     Args:
-        items: From `all_units`, or `cut_units` of one source.
-        done: Digests of the units of `items` that were done before; the same on every process.
+        units: From `all_units`, or `cut_units` of one source.
+        done: Digests of those that were done before; the same on every process.
+        names: Of all sources, for messages.
         processes: How many share the units.
         index: This one, from 0.
-        names: Of all sources, for messages; needed where something is done.
 
     Yields:
-        The process's units, and a `Passed` for each of the others.
+        All units, each with whether it is this process's, another's, or done before.
 
     Raises:
         RunError: What was done before was of other rows, or of more.
     """
     totals = [0] * processes
-    owner: int | None = None
     met = 0
-    for item in items:
-        if isinstance(item, UnitName):
-            owner = None if item in done else totals.index(min(totals))
-        elif isinstance(item, UnitEnd):
-            if owner is not None:
-                totals[owner] += item.size
-            else:
-                met += 1
-                if done[item.name] != item.digest:
-                    raise _changed(
-                        f"rows {item.first_row + 1:,} to {item.first_row + item.rows:,} of "
-                        f"{names[item.source]} are not what they were"
-                    )
-            if owner != index:
-                yield Passed(item.rows, item.size, owner is None)
-        if owner == index:
-            yield item
+    for unit in units:
+        if unit.name in done:
+            met += 1
+            if done[unit.name] != unit.digest:
+                first, last = unit.first_row + 1, unit.first_row + len(unit.rows)
+                name = names[unit.name.source]
+                raise changed_input(f"rows {first:,} to {last:,} of {name} are not what they were")
+            yield unit, "done"
+            continue
+        owner = totals.index(min(totals))
+        totals[owner] += unit.size
+        yield unit, "own" if owner == index else "other"
     if met < len(done):
-        raise _changed("it has fewer rows now")
+        raise changed_input("it has fewer rows now")
 
 
-def _changed(how: str) -> RunError:
+def changed_input(how: str) -> RunError:
+    """The mistake of going on with other input."""
     return RunError(f"--resume: the input has changed: {how}; --overwrite starts anew")

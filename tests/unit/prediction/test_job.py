@@ -6,6 +6,7 @@ and before or after any file gets its name.
 
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,12 @@ import pytest
 from commands import read_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parts import answer_to, make_rows, manifest_of, shard_rows, to_rows, work
+from jobs import answer_to, make_rows, manifest_of, result_of, units_of, work
 
-from hierbert.data.document import Example
 from hierbert.errors import RunError
+from hierbert.prediction.job import Job, done_units, read_footer, unit_path, write_units
 from hierbert.prediction.output_folder import Manifest, OutputFolder
-from hierbert.prediction.parts import Merger, UnitWriter, done_units, read_footer, unit_path
-from hierbert.prediction.units import Cuts, InputRow, UnitEnd, UnitName, cut_units
+from hierbert.prediction.units import Cuts, InputRow, Result, UnitName
 
 
 class Killed(BaseException):
@@ -43,16 +43,16 @@ def run(
     done, an odd one those that were about to be.
     """
     dead = target.path.with_name("dead")
-    replace, acts = Path.replace, 0
+    replace, acts, step = Path.replace, 0, 0
 
-    def snapshot() -> None:
-        shutil.rmtree(dead, ignore_errors=True)
+    def die() -> None:
         dead.mkdir()
         for path in {target.folder, target.path, target.errors}:
             if path.is_dir():
                 shutil.copytree(path, dead / path.name)
             elif path.exists():
                 shutil.copy(path, dead / path.name)
+        raise Killed
 
     def renaming(self: Path, to: Path) -> Path:
         nonlocal acts
@@ -60,18 +60,20 @@ def run(
             if done:
                 replace(self, to)
             if acts == renames:
-                snapshot()
-                raise Killed
+                die()
             acts += 1
         return to
+
+    def next_step() -> None:
+        nonlocal step
+        if step == steps:
+            die()
+        step += 1
 
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Path, "replace", renaming)
-            for number, _ in enumerate(job := work(target, sources, processes, resume, limit)):
-                if number == steps:
-                    snapshot()
-                    job.throw(Killed())
+            work(target, sources, processes, resume, limit, next_step)
         return True
     except Killed:
         # Nothing that a process cleans up after itself is cleaned up.
@@ -79,9 +81,8 @@ def run(
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for path in dead.iterdir():
             path.rename(target.path.with_name(path.name))
+        dead.rmdir()
         return False
-    finally:
-        shutil.rmtree(dead, ignore_errors=True)
 
 
 def check_output(target: OutputFolder, sources: list[list[InputRow]]) -> None:
@@ -108,11 +109,13 @@ def check_output(target: OutputFolder, sources: list[list[InputRow]]) -> None:
             own = rows[number * length : (number + 1) * length]
             answers = [answer_to(row) for row in own if row.broken is None]
             assert part["rows"] == len(own) and part["answers"] == len(answers)
+            assert part["errors"] == len(own) - len(answers)
             assert (part["file"] is None) == (not answers)
             if answers:
                 assert read_jsonl(target.path / part["file"]) == answers
                 assert part["bytes"] == (target.path / part["file"]).stat().st_size
-            assert part["shortened"] == sum("omission" in answer for answer in answers)
+            omitted = [a["omission"]["segments"] for a in answers if "omission" in a]
+            assert (part["shortened"], part["omitted_segments"]) == (len(omitted), sum(omitted))
     assert (read_jsonl(target.errors) if target.errors.exists() else []) == errors
 
 
@@ -146,16 +149,18 @@ def test_killed_anywhere_and_resumed_by_any_number_of_processes(
     check_output(target, sources)
 
 
-def ten(target: OutputFolder, **how: Any) -> list[list[InputRow]]:
-    """A job of ten rows that was killed, two rows a unit."""
+def ten(target: OutputFolder, units: int, length: int = 2) -> list[list[InputRow]]:
+    """A job of ten rows that was killed when so many units of a length were done."""
     sources = [make_rows([1] * 10, {9})]
-    assert not run(target, sources, limit=2, **how)
+    # A step at the start, one for each row and one for each unit.
+    assert not run(target, sources, limit=length, steps=1 + (length + 1) * units)
+    assert len(list(target.unfinished.glob("*/unit-*"))) == units
     return sources
 
 
 def test_shards_are_there_as_soon_as_their_rows_are_done(tmp_path) -> None:
     target = OutputFolder(tmp_path / "out", "jsonl", 3)
-    ten(target, steps=10)
+    ten(target, units=5, length=1)
     assert sorted(path.name for path in target.path.glob("part-*")) == ["part-00000.jsonl"]
     manifest = json.loads((target.path / "manifest.json").read_text())
     assert (manifest["complete"], manifest["rows_done"], manifest["errors"]) == (False, 3, 0)
@@ -172,14 +177,13 @@ def test_a_shard_of_nothing_but_errors_has_no_file(tmp_path) -> None:
 
 
 def test_a_shard_that_was_lost_or_changed_is_made_again_without_an_answer(tmp_path, capsys) -> None:
-    target = OutputFolder(tmp_path / "out", "jsonl", 3)
-    sources = ten(target, steps=18)
+    target = OutputFolder(tmp_path / "out", "jsonl", 2)
+    sources = ten(target, 3)
     done = {path: path.stat().st_mtime_ns for path in target.unfinished.glob("*/unit-*")}
     first, second = target.path / "part-00000.jsonl", target.path / "part-00001.jsonl"
-    assert first.exists() and second.exists() and len(done) >= 3
     second.write_text("{}\n")
     first.unlink()
-    assert not run(target, sources, resume=True, steps=3)
+    assert not run(target, sources, resume=True, steps=1)
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert run(target, sources, resume=True)
     check_output(target, sources)
@@ -191,16 +195,17 @@ def one_unit(tmp_path: Path) -> tuple[OutputFolder, Path]:
     target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
     manifest = manifest_of()
     target.start(manifest)
-    writer = UnitWriter(target.units_folder(manifest), target.writing)
-    rows = to_rows([Example("a b", "x", {}, "line 1"), Example("字", "y", {}, "")])
-    for item in cut_units(rows, 0, Cuts(99)):
-        if isinstance(item, UnitName):
-            writer.start(item)
-        elif isinstance(item, InputRow):
-            writer.answer(item, answer_to(item))
-        else:
-            writer.end(item)
-    return target, unit_path(target.units_folder(manifest), UnitName(0, 0))
+    folder = target.units_folder(manifest)
+    (unit,) = write_units(target, folder, units_of([make_rows([1, 2])], Cuts(99)), results)
+    return target, unit_path(folder, unit.name)
+
+
+def results(rows: Iterable[InputRow]) -> Iterator[Result]:
+    return map(result_of, rows)
+
+
+def job_of(target: OutputFolder, sources: int = 1) -> Job:
+    return Job(target, Manifest.load(target.folder), sources)
 
 
 def test_a_unit_torn_or_damaged_anywhere_is_not_done_or_not_read(tmp_path) -> None:
@@ -218,17 +223,17 @@ def test_a_unit_torn_or_damaged_anywhere_is_not_done_or_not_read(tmp_path) -> No
         path.write_bytes(damaged)
         assert (read_footer(path) is None) == (place >= start - 1), place
         with pytest.raises(RunError):
-            Merger(target, Manifest.load(target.folder), 1).finish()
+            job_of(target).finish()
         assert not target.path.exists() and target.begun, place
     path.write_bytes(data)
-    Merger(target, Manifest.load(target.folder), 1).finish()
-    assert [row["id"] for row in read_jsonl(target.path)] == ["a b", "字"]
+    job_of(target).finish()
+    assert [row["id"] for row in read_jsonl(target.path)] == ["d0", "d1"]
 
 
 def test_a_damaged_unit_is_answered_again(tmp_path) -> None:
     target = OutputFolder(tmp_path / "out", "jsonl", 4)
-    sources = ten(target, steps=6)
-    (path, *_) = sorted(target.unfinished.glob("*/unit-*"))
+    sources = ten(target, 1)
+    (path,) = target.unfinished.glob("*/unit-*")
     path.write_bytes(path.read_bytes().replace(b"label", b"LABEL", 1))
     with pytest.raises(RunError, match="damaged; the same command with --resume answers"):
         run(target, sources, resume=True)
@@ -242,7 +247,6 @@ def test_a_damaged_unit_is_answered_again(tmp_path) -> None:
         (lambda rows: [*make_rows([2]), *rows[1:]], r"rows 1 to 1 of docs\.jsonl are not what"),
         (lambda rows: [*rows[:5], *make_rows([1]), *rows[6:]], r"rows 5 to 6 of docs\.jsonl"),
         (lambda rows: rows[:1], r"rows 1 to 1 of docs\.jsonl are not what"),
-        (lambda rows: rows[:3], r"rows 3 to 3 of docs\.jsonl"),
         (lambda rows: rows[:4], r"rows 3 to 4 of docs\.jsonl"),
     ],
 )
@@ -250,17 +254,17 @@ def test_an_input_that_has_changed_is_refused_and_what_was_done_stays(
     tmp_path, change, message
 ) -> None:
     target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
-    (rows,) = ten(target, steps=14)
-    assert len(list(target.unfinished.glob("*/unit-*"))) == 3
+    (rows,) = ten(target, 3)
     with pytest.raises(RunError, match=message):
         run(target, [change(rows)], resume=True)
+    assert len(list(target.unfinished.glob("*/unit-*"))) == 3
     assert run(target, [rows], resume=True)
     check_output(target, [rows])
 
 
 def test_rows_added_at_the_end_of_an_unfinished_input_are_answered_too(tmp_path) -> None:
     target = OutputFolder(tmp_path / "out", "jsonl", 3)
-    ten(target, steps=9)
+    ten(target, units=2, length=1)
     more = [make_rows([1] * 12, {9})]
     assert run(target, more, resume=True)
     check_output(target, more)
@@ -268,29 +272,27 @@ def test_rows_added_at_the_end_of_an_unfinished_input_are_answered_too(tmp_path)
 
 def test_two_processes_that_read_other_rows_are_told(tmp_path) -> None:
     target, path = one_unit(tmp_path)
-    merger = Merger(target, Manifest.load(target.folder), 1)
-    merger.digests[UnitName(0, 0)] = "0" * 32
+    job = job_of(target)
+    job.digests[UnitName(0, 0)] = "0" * 32
     with pytest.raises(RunError, match="read differently by two processes"):
-        merger.finish()
+        job.finish()
     assert path.exists() and not target.path.exists()
 
 
 def test_a_missing_unit_is_told_and_nothing_is_made(tmp_path) -> None:
-    target, _ = one_unit(tmp_path)
+    target, path = one_unit(tmp_path)
     with pytest.raises(RunError, match=r"lacks rows of source 2; .* --resume answers them"):
-        Merger(target, Manifest.load(target.folder), 2).finish()
-    assert not target.path.exists() and len(done_units(next(target.unfinished.iterdir()))) == 1
+        job_of(target, sources=2).finish()
+    assert not target.path.exists() and len(done_units(path.parent)) == 1
 
 
 def test_a_second_job_is_kept_out_while_the_first_works(tmp_path) -> None:
     target = OutputFolder(tmp_path / "out", "jsonl", 3)
-    first = work(target, [make_rows([1] * 9)])
-    next(first)
-    with pytest.raises(RunError, match="in use by process"), target.hold():
-        pass
-    for _ in first:
-        pass
-    check_output(target, [make_rows([1] * 9)])
+    with target.hold():
+        with pytest.raises(RunError, match="in use by process"), target.hold():
+            pass
+        assert target.folder.is_dir()
+    assert not target.folder.exists()
 
 
 @pytest.mark.parametrize("overwritten", [False, True])
@@ -299,28 +301,40 @@ def test_a_worker_that_outlives_its_job_cannot_touch_the_next_one(tmp_path, over
     sources = [make_rows([1] * 12)]
     manifest = manifest_of(unit_size=3)
     target.start(manifest)
-    orphan = UnitWriter(target.units_folder(manifest), target.writing)
-    name, *rows, end = list(cut_units(sources[0], 0, Cuts(12)))
-    assert isinstance(name, UnitName) and isinstance(end, UnitEnd)
-    orphan.start(name)
-    for row in rows:
-        assert isinstance(row, InputRow)
-        orphan.answer(row, {"id": row.id, "label": "the orphan's"})
-    if overwritten:
-        target.start(manifest_of(unit_size=3, sessions=["0c"]))
-    job = work(target, sources, 2, resume=True)
-    for _ in range(3):
-        next(job)
+
+    def slowly(rows: Iterable[InputRow]) -> Iterator[Result]:
+        for number, row in enumerate(rows):
+            yield Result(row, {"id": row.id, "label": "the orphan's"}, None)
+            if number == 1:
+                if overwritten:
+                    target.start(manifest_of(unit_size=3, sessions=["0c"]))
+                work(target, sources, 2, resume=True)
+
+    orphan = write_units(
+        target, target.units_folder(manifest), units_of(sources, Cuts(3, 4)), slowly
+    )
     with pytest.raises(RunError, match="cannot be written"):
-        orphan.end(end)
-    for _ in job:
-        pass
+        next(orphan)
     check_output(target, sources)
+
+
+def test_what_answering_raises_is_not_told_as_what_writing_raises(tmp_path) -> None:
+    target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
+    target.start(manifest := manifest_of())
+
+    def fail(rows: Iterable[InputRow]) -> Iterator[Result]:
+        yield result_of(next(iter(rows)))
+        raise OSError(28, "No space left on device")
+
+    folder = target.units_folder(manifest)
+    with pytest.raises(OSError, match="No space"):
+        next(write_units(target, folder, units_of([make_rows([1, 1])], Cuts(9)), fail))
+    assert list(folder.iterdir()) == []
 
 
 def test_a_name_of_almost_the_longest_length_is_written(tmp_path) -> None:
     # With .partial behind it it has the 255 bytes that a name may have.
     target = OutputFolder(tmp_path / f"{'a' * 241}.jsonl", "jsonl")
-    assert run(target, [make_rows([1] * 2)])
-    check_output(target, [make_rows([1] * 2)])
-    assert shard_rows(tmp_path) == []
+    sources: list[Any] = [make_rows([1] * 2)]
+    assert run(target, sources)
+    check_output(target, sources)

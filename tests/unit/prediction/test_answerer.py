@@ -1,0 +1,174 @@
+"""Rows to results without a model: their order, what fails alone, what stops a job."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jobs import make_rows
+
+from hierbert.data.document import Example
+from hierbert.errors import DataError, HierBertError, ModelError, RunError
+from hierbert.model.documents import Document
+from hierbert.prediction.answerer import Answerer, Tries
+from hierbert.prediction.predictions import Prediction
+from hierbert.prediction.units import InputRow, Result, to_row
+
+BAD = "bad"
+TASKS = ("classify",)
+
+
+def out_of_memory() -> RunError:
+    error = RunError("too little memory")
+    error.__cause__ = torch.OutOfMemoryError()
+    return error
+
+
+class Model:
+    """Labels a text by its length, reads `ahead` texts at once, and fails on those that are bad."""
+
+    def __init__(self, ahead: int = 3, make_error: Callable[[], BaseException] | None = None):
+        self.ahead, self.make_error = ahead, make_error
+        self.processor = SimpleNamespace(fields=("place",))
+        self.asked: list[list[Any]] = []
+
+    def predict(self, texts: Iterable[Any], tasks: Any) -> Iterator[Prediction]:
+        assert tasks == TASKS
+        batch: list[Any] = []
+        for text in texts:
+            batch.append(text)
+            if len(batch) == self.ahead:
+                yield from self.batch(batch)
+                batch = []
+        yield from self.batch(batch)
+
+    def batch(self, batch: list[Any]) -> Iterator[Prediction]:
+        self.asked.append(batch)
+        if self.make_error is not None and BAD in batch:
+            raise self.make_error()
+        for text in batch:
+            # Asked of a word, it has every field.
+            words = text.text if isinstance(text, Document) and "place" in text.fields else text
+            yield Prediction(label=f"{len(words)}")
+
+
+def answerer(model: Model, skip: bool = False) -> Answerer:
+    return Answerer(model, {"tasks": TASKS}, skip)  # type: ignore[arg-type]
+
+
+def rows_of(*texts: str | None) -> list[InputRow]:
+    """Rows of documents; None is one that cannot be read."""
+    (broken,) = make_rows([1], {0})
+    return [
+        broken if text is None else to_row(Example(f"d{n}", text, {}, f"line {n + 1}"))
+        for n, text in enumerate(texts)
+    ]
+
+
+def expected(rows: list[InputRow], why: str = "") -> list[Result]:
+    """By the rows themselves."""
+    return [
+        Result(row, None, row.broken or why)
+        if row.broken or (why and row.text == BAD)
+        else Result(row, {"id": row.id, "label": f"{len(row.text or '')}"}, None)
+        for row in rows
+    ]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    texts=st.lists(st.sampled_from(["a", "bb", "", None, BAD]), max_size=15),
+    ahead=st.integers(1, 5),
+    error=st.sampled_from([(ModelError("m"), "m"), (ValueError("v"), "ValueError: v")]),
+)
+def test_every_row_comes_out_once_in_order_and_a_bad_one_costs_itself_alone(
+    texts, ahead, error
+) -> None:
+    rows = rows_of(*texts)
+    assert list(answerer(Model(ahead), skip=True).results(rows)) == expected(rows)
+    failing = answerer(Model(ahead, lambda: error[0]), skip=True)
+    assert list(failing.results(rows)) == expected(rows, error[1])
+
+
+@pytest.mark.parametrize("error", [ModelError("m"), out_of_memory(), KeyError("k")])
+def test_a_job_that_shall_stop_stops_at_the_document_itself(error) -> None:
+    rows = rows_of("a", "b", BAD, "c")
+    results = answerer(Model(9, lambda: error)).results(rows)
+    assert [next(results), next(results)] == expected(rows[:2])
+    with pytest.raises(type(error)) as caught:
+        next(results)
+    if isinstance(error, HierBertError):
+        assert str(caught.value).startswith("line 3: ")
+
+
+def test_what_is_wrong_with_all_documents_stops_the_job() -> None:
+    with pytest.raises(RunError, match=r"none of the first 20 documents .* line 20: too little"):
+        list(answerer(Model(4, out_of_memory), skip=True).results(rows_of(*[BAD] * 40)))
+    # One that was answered shows that it is the documents.
+    rows = rows_of("a", *[BAD] * 40)
+    assert len(list(answerer(Model(4, out_of_memory), skip=True).results(rows))) == 41
+
+
+def test_a_device_that_fails_for_good_costs_no_document() -> None:
+    model = Model(1)
+    results = answerer(model, skip=True).results(rows_of("a", "b", "c"))
+    assert next(results) == expected(rows_of("a"))[0]
+
+    def broken(batch: list[Any]) -> Iterator[Prediction]:
+        raise RuntimeError("CUDA error")
+
+    model.batch = broken  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"^line 2 could .* nothing can: RuntimeError: CUDA error"):
+        next(results)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), RunError("the cache is gone")])
+def test_what_no_document_can_be_blamed_for_stops_the_job_as_it_is(error) -> None:
+    with pytest.raises(type(error)) as caught:
+        list(answerer(Model(2, lambda: error), skip=True).results(rows_of("a", BAD)))
+    assert caught.value is error and getattr(error, "place", None) is None
+
+
+def test_the_rows_before_a_mistake_of_the_input_are_answered() -> None:
+    rows = rows_of("a", None, "b", None)
+
+    def read() -> Iterator[InputRow]:
+        yield from rows
+        raise DataError("is broken", place="line 5")
+
+    results = answerer(Model(9)).results(read())
+    assert [next(results) for _ in rows] == expected(rows)
+    with pytest.raises(DataError, match="line 5: is broken"):
+        next(results)
+
+
+def try_again(path: Path, rows: list[InputRow], make_error: Any = None) -> tuple[list[Any], Model]:
+    """The results of a process of its own, and what its model was asked."""
+    model = Model(9, make_error)
+    return list(answerer(model, skip=True).results(rows, Tries(path))), model
+
+
+def test_a_document_that_ends_its_process_again_and_again_is_given_up(tmp_path) -> None:
+    rows, path = rows_of("a", None, BAD, "c"), tmp_path / "tries"
+    # Three times together, twice alone.
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            try_again(path, rows, KeyboardInterrupt)
+    results, model = try_again(path, rows, KeyboardInterrupt)
+    assert [BAD] not in model.asked and ["c"] in model.asked
+    assert [r for r in results if r.row.text != BAD] == expected(rows[:2] + rows[3:])
+    assert "2 processes were ended from outside" in results[2].why
+    Tries(path).forget()
+    assert not path.exists() and Tries(path).together
+
+
+def test_a_process_that_is_lost_by_chance_blames_no_document(tmp_path) -> None:
+    rows, path = rows_of("a", "b", "c"), tmp_path / "tries"
+    first, second, _ = (row.fingerprint for row in rows)
+    path.write_text("\n".join(["all"] * 3 + [first, first, f"{first} done", second]) + "\n")
+    results, model = try_again(path, rows)
+    assert results == expected(rows) and model.asked == [["a"], ["b"], ["c"]]

@@ -13,6 +13,7 @@ from small_models import build
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
+from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.model.aggregation import Aggregator, position_features
 from hierbert.model.classification_head import MISSING_LABEL, ClassificationHead, regression_values
 from hierbert.model.heads import Structure, Vectors
@@ -447,3 +448,14 @@ def test_a_padded_batch_is_refused_with_a_hint(encoders) -> None:
         model(**inputs)
     with pytest.raises(ValueError, match="HierBertProcessor"):
         model(segments_per_document=torch.tensor([1]), sentences_per_document=torch.tensor([1]))
+
+
+def test_a_fingerprint_is_of_the_tokenizer_and_not_of_its_last_call(encoders) -> None:
+    model, processor = build(encoders["bert"])
+    before = model_fingerprint(model, processor)
+    backend = processor.tokenizer.backend_tokenizer
+    backend.enable_truncation(8)
+    backend.enable_padding(length=8)
+    assert model_fingerprint(model, processor) == before
+    backend.add_tokens(["more"])
+    assert model_fingerprint(model, processor) != before

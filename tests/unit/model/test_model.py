@@ -232,6 +232,23 @@ def test_missing_labels_weigh_nothing(encoders) -> None:
     assert all(w.grad is None or w.grad.abs().max() == 0 for w in model.parameters())
 
 
+def test_batches_of_a_step_add_up_to_the_loss_of_all_its_documents(encoders) -> None:
+    model, processor = build(encoders["bert"])
+    whole = labelled_batch(processor, TEXTS)
+    split = int(whole["sentences_per_document"][:2].sum())
+    parts = (
+        (TEXTS[:2], whole["labels"][:2], whole["sentence_labels"][:split]),
+        (TEXTS[2:], whole["labels"][2:], whole["sentence_labels"][split:]),
+    )
+    # An empty document has no sentence to learn.
+    counts = {"documents.classification": 5, "documents.summarization": 4}
+    total = sum(
+        model(**processor(texts), labels=labels, sentence_labels=of_sentences, **counts).loss
+        for texts, labels, of_sentences in parts
+    )
+    torch.testing.assert_close(total, model(**whole).loss, atol=1e-5, rtol=0)
+
+
 def test_losses_equal_their_formulas() -> None:
     weights, smoothing = torch.tensor([1.0, 2.0, 0.5]), 0.3
     config = HierBertConfig(

@@ -20,7 +20,7 @@ from hierbert.settings import (
     parse_command_line,
     setting,
 )
-from hierbert.settings_text import format_help, write_value
+from hierbert.settings_text import format_help, nearest_keys, write_value
 
 
 def test_file_then_overrides_then_defaults(tmp_path: Path) -> None:
@@ -74,7 +74,15 @@ def test_numbers(key: str, written: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        *("seed=1.5", "seed=0123", "seed=true", "seed=1e30", "seed=" + "9" * 5000, "seed=٣"),
+        *(
+            "seed=1.5",
+            "seed=0123",
+            "seed=true",
+            "seed=1e30",
+            "seed=1e16",
+            "seed=" + "9" * 5000,
+            "seed=٣",
+        ),
         *("seed=[1]", "seed={a: 1}", "seed=", "seed.=3", "run_dir=", "seed.more=3"),
         *("scale=fast", "scale=nan", "scale=.inf", "scale=1e999"),
         *("training.freeze=yes", "training.freeze=1", "training.memory=null"),
@@ -154,6 +162,12 @@ def test_an_unknown_key_is_refused_with_what_was_meant(key: str, meant: str) -> 
     with pytest.raises(ConfigError, match=re.escape(meant)) as error:
         given(f"{key}=1")
     assert str(error.value).startswith(f"command line: unknown setting {key}; ")
+
+
+def test_of_keys_spelt_alike_those_of_the_section_that_was_named_are_offered() -> None:
+    known = ["data.columns", "model.column"]
+    assert nearest_keys("data.columm", known) == ["data.columns"]
+    assert sorted(nearest_keys("columm", known)) == known
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,9 @@ def _check(config: Any, prefix: str = "") -> None:
 
 
 def _is_inside(value: Any, bounds: Mapping[str, float]) -> bool:
+    # NaN is in no range, and the infinities are in none of the second kind.
     return type(value) not in (int, float) or (
-        math.isfinite(value)
-        and bounds.get("at_least", -math.inf) <= value <= bounds.get("at_most", math.inf)
+        bounds.get("at_least", -math.inf) <= value <= bounds.get("at_most", math.inf)
         and bounds.get("above", -math.inf) < value < bounds.get("below", math.inf)
     )
 

@@ -12,6 +12,7 @@ from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, re
 from hierbert.data.readers import file_format, read_rows
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
+from hierbert.data.streams import check_encoding
 from hierbert.errors import DataError, quote, setting_name
 
 
@@ -107,6 +108,7 @@ class CorpusReader:
     def __init__(
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
     ) -> None:
+        check_encoding(encoding)
         self._sources = sources
         self._columns = columns
         self._encoding = encoding

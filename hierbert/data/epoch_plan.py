@@ -70,13 +70,12 @@ def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int)
         The shares; in each the documents keep their order.
     """
     totals = [0] * shares
-    members: list[list[int]] = [[] for _ in range(shares)]
+    members: list[set[int]] = [set() for _ in range(shares)]
     for index in sorted(documents, key=lambda i: (-sizes[i], i)):
         share = min(range(shares), key=lambda s: (totals[s], len(members[s]), s))
-        members[share].append(index)
+        members[share].add(index)
         totals[share] += sizes[index]
-    place = {index: place for place, index in enumerate(documents)}
-    return [sorted(share, key=place.__getitem__) for share in members]
+    return [[index for index in documents if index in share] for share in members]
 
 
 def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:

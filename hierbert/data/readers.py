@@ -78,22 +78,15 @@ def read_rows(
 
     Args:
         source: What `resolve_sources` returned.
-        encoding: The encoding of csv, tsv, json, jsonl and txt; ``utf-8`` drops a byte order mark.
+        encoding: Of csv, tsv, json, jsonl and txt.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow` and reading goes on
             with the next. What makes the rest of a file unreadable (damaged gzip or parquet, a
             quote that is never closed, a header that is none) becomes one `BrokenRow`, the last.
 
     Raises:
-        ConfigError: At once: the encoding is unknown.
-        DataError: While iterating: what cannot be opened, unzipped, decoded or parsed. With
-            `keep_broken` only what is no file's: the Hub, a package, rows in memory whose iterable
-            raises.
+        DataError: What cannot be opened, unzipped, decoded or parsed; with `keep_broken` only what
+            is no file's: the Hub, a package, an iterable that raises.
     """
-    streams.check_encoding(encoding)
-    return _read(source, encoding, keep_broken)
-
-
-def _read(source: Source, encoding: str, keep_broken: bool) -> Iterator[Row | BrokenRow]:
     last = ""
     try:
         for item in READERS[source.format].read(source, encoding):

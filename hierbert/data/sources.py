@@ -28,7 +28,6 @@ Corpus = str | os.PathLike[str] | list[str] | Iterable[Mapping[str, Any]]
 """A path, glob, folder, Hub dataset or a list of them; or rows in memory: a list of dicts, a
 `datasets.Dataset`, a pandas DataFrame, any iterable of dicts."""
 
-_PACKAGES = ("aclsum",)
 _HUB_ID = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<config>[^#/]+))?(#(?P<split>[^/]+))?", re.ASCII
 )
@@ -72,8 +71,8 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
         try:
             sources += _resolve_entry(name, role, input_format)
         except DataError as error:
-            if error.place is not None:
-                error.place = f"{setting_name(role)}: {error.place}"
+            place = "" if error.place is None else f": {error.place}"
+            error.place = f"{setting_name(role)}{place}"
             raise
     seen: set[str] = set()
     for source in sources:
@@ -89,13 +88,11 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
     if entry == "-":
         return [_standard_input(role, input_format)]
     if entry.startswith("package://"):
-        return [_package(entry, role, split)]
+        return [_package(entry, split)]
     if entry.startswith("hub://"):
         match = _HUB_ID.fullmatch(entry.removeprefix("hub://"))
         if match is None:
-            raise DataError(
-                "is no Hub dataset", setting=role, value=entry, allowed="hub://user/name#split"
-            )
+            raise DataError(f"{entry!r} is no Hub dataset", allowed="hub://user/name#split")
         return [_hub(match, split)]
     path = os.path.expanduser(entry)
     if os.path.isdir(path):
@@ -106,7 +103,7 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
         matches = sorted(glob.glob(path, recursive=True))
         found = [match for match in matches if not os.path.isdir(match)]
         if not found:
-            raise DataError(f"{setting_name(role)}: no file matches {entry!r}", setting=role)
+            raise DataError(f"no file matches {entry!r}")
         return [_file(match) for match in found]
     match = _HUB_ID.fullmatch(entry)
     hint = ""
@@ -115,18 +112,12 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
         if not os.path.isdir(entry.split("/", 1)[0]):
             return [_hub(match, split)]
         hint = f"; a Hub dataset of that name would be 'hub://{entry}'"
-    raise DataError(
-        f"{setting_name(role)}: there is no file or folder {entry!r}{near_paths_hint(entry)}{hint}",
-        setting=role,
-    )
+    raise DataError(f"there is no file or folder {entry!r}{near_paths_hint(entry)}{hint}")
 
 
 def _standard_input(role: str, input_format: str) -> Source:
     if role != "input":
-        raise DataError(
-            f"{setting_name(role)}: standard input ('-') can only be the input of infer.py",
-            setting=role,
-        )
+        raise DataError("standard input ('-') can only be the input of infer.py")
     if input_format not in stdin_formats():
         raise ConfigError(
             "is no format of standard input",
@@ -135,17 +126,16 @@ def _standard_input(role: str, input_format: str) -> Source:
             allowed=", ".join(stdin_formats()),
         )
     if getattr(sys.stdin, "buffer", None) is None:
-        raise DataError("standard input is closed", setting=role)
+        raise DataError("standard input is closed")
     return Source("standard input", input_format, stem="stdin")
 
 
-def _package(entry: str, role: str, split: str) -> Source:
+def _package(entry: str, split: str) -> Source:
     name, _, given = entry.removeprefix("package://").partition("/")
     split = given or split
-    if name not in _PACKAGES or split not in ("train", "validation", "test"):
+    if name != "aclsum" or split not in ("train", "validation", "test"):
         raise DataError(
-            f"{setting_name(role)}: there is no packaged corpus {entry!r}",
-            setting=role,
+            f"there is no packaged corpus {entry!r}",
             allowed="package://aclsum/train, package://aclsum/validation, package://aclsum/test",
         )
     return Source(f"package://{name}/{split}", "package", dataset=name, split=split)

@@ -41,14 +41,10 @@ def probe_tokens_per_forward(encoder: SegmentEncoder, segment_tokens: int) -> in
         Tokens of one pass.
     """
     device = next(encoder.parameters()).device
-    on_cpu = device.type == "cpu"
-    candidates = _CPU_CANDIDATES if on_cpu else _ACCELERATOR_CANDIDATES
+    candidates = _CPU_CANDIDATES if device.type == "cpu" else _ACCELERATOR_CANDIDATES
     sizes = sorted({max(1, size // segment_tokens) for size in candidates})
     backward = encoder.training and not encoder.frozen
-    runs = {
-        segments: _pass(encoder.encoder, segments, segment_tokens, device, backward)
-        for segments in sizes
-    }
+    runs = {size: _pass(encoder.encoder, size, segment_tokens, backward) for size in sizes}
     # Dropout must not move the generators that training draws from.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seconds = {size: value / size for size, value in _median_seconds(runs, device).items()}
@@ -74,7 +70,7 @@ def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
     runs = {}
     for name, dtype in FLOAT_DTYPES.items():
         other = encoder if name == "float32" else copy.deepcopy(encoder).to(dtype)
-        run = _pass(other, segments, segment_tokens, device, backward=False)
+        run = _pass(other, segments, segment_tokens, backward=False)
         try:
             finite = bool(run().isfinite().all())
         except RuntimeError:
@@ -90,16 +86,13 @@ def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
 
 
 def _pass(
-    encoder: PreTrainedModel,
-    segments: int,
-    segment_tokens: int,
-    device: torch.device,
-    backward: bool,
+    encoder: PreTrainedModel, segments: int, segment_tokens: int, backward: bool
 ) -> Callable[[], torch.Tensor]:
     """One pass over full segments of tokens drawn from a generator of its own."""
     generator = torch.Generator().manual_seed(0)
     shape = (segments, segment_tokens)
-    ids = torch.randint(0, int(encoder.config.vocab_size), shape, generator=generator).to(device)
+    ids = torch.randint(0, int(encoder.config.vocab_size), shape, generator=generator)
+    ids = ids.to(encoder.device)
 
     def run() -> torch.Tensor:
         with torch.set_grad_enabled(backward):
@@ -116,20 +109,16 @@ def _median_seconds(
 ) -> dict[Name, float]:
     """Median time of each run, measured in turns so that a busy moment hits all of them."""
     times: dict[Name, list[float]] = {name: [] for name in runs}
-    out_of_memory: set[Name] = set()
     started = time.monotonic()
     for number in range(_ROUNDS + 1):
-        for name, run in runs.items():
-            if name in out_of_memory:
-                continue
+        for name in list(times):
             before = time.perf_counter()
             try:
-                run()
+                runs[name]()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
             except torch.OutOfMemoryError:
-                out_of_memory.add(name)
-                times.pop(name)
+                del times[name]
                 continue
             # The first round warms caches up.
             if number:

@@ -127,7 +127,7 @@ class LabelBaseline:
         title: What tables and model cards call it.
         problem_types: What it applies to; see `hierbert.scoring.Metric`.
         predict: Called with the texts of the labelled training documents, their labels and the
-            texts to answer; labels and answers are as in `hierbert.scoring.label_scores`.
+            texts to answer; labels and answers are as in `label_scores`.
     """
 
     name: str
@@ -162,7 +162,7 @@ def label_baselines(
     """The scores of every label baseline, empty where it does not apply to the problem type.
 
     Args:
-        problem_type: See `hierbert.scoring.label_scores`.
+        problem_type: See `label_scores`.
         texts: Of the labelled training documents, at least one.
         labels: Theirs, as references of that function.
         asked: Texts of the labelled documents to score.

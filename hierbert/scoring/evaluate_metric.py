@@ -37,7 +37,7 @@ class LabelMetric(evaluate.Metric):
         return evaluate.MetricInfo(
             description=label_scores.__doc__ or "",
             citation="",
-            inputs_description="As `hierbert.scoring.label_scores`.",
+            inputs_description="As `label_scores`.",
             features=datasets.Features({"predictions": prediction, "references": reference}),
         )
 

@@ -67,7 +67,7 @@ def label_intervals(
     """95 % intervals of scores of labels.
 
     Args:
-        problem_type: See `hierbert.scoring.label_scores`.
+        problem_type: See `label_scores`.
         predictions: Label numbers, integers (D); or 0 and 1 for each label (D, C); or numbers (D).
         references: The true labels in the same form; at least one document.
         seed: Of the draws, at least 0.

@@ -17,7 +17,7 @@ class Metric:
         title: What tables and model cards call it.
         problem_types: What it applies to: ``single_label``, ``multi_label``, ``regression``,
             ``summary``.
-        score: Called with predictions and references, both as in `hierbert.scoring.label_scores`;
+        score: Called with predictions and references, both as in `label_scores`;
             gives a number. Of summaries: with D texts and D reference texts; gives one score a
             document, float64 (D).
         hub_type: Its name among the metrics of the Hub; None leaves it out of model cards.

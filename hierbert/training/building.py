@@ -60,6 +60,8 @@ def build_model(
             trained = load_model(settings.start_from, "cpu", "float32")[:2]
         except ModelError as error:
             raise ModelError(f"{place}: {error}") from error
+        if settings.encoder != ModelConfig().encoder:
+            log.info(f"model.encoder={settings.encoder} is not read: {place} has its own")
     if trained is None:
         where = settings.encoder, settings.encoder_revision, f"model.encoder={settings.encoder}"
         model, processor = build_from_encoder(*where, {**_document_settings(config), **own})

@@ -70,7 +70,10 @@ def run_identity(
         for document in prepared:
             segmented, targets = document.segmented, document.targets
             plain = {task.name: task.plain(targets[task.name]) for task in tasks}
-            documents[split].append((document.id, _sha256([segmented.text, plain])))
+            content = [segmented.text, plain]
+            if segmented.fields:  # which documents had not in 0.1.0
+                content.append(segmented.fields)
+            documents[split].append((document.id, _sha256(content)))
             spans = [segmented.sentence_spans, segmented.segment_spans]
             learned = [
                 asdict(target) if is_dataclass(target) and not isinstance(target, type) else target

@@ -282,7 +282,7 @@ class VectorCache:
     def _write(self) -> list[Path]:
         """Write what the limit leaves room for: the files."""
         entries, self._waiting, self._waiting_tokens = list(self._waiting.values()), {}, 0
-        if not entries or not self._keeps:
+        if not entries:
             return []
         sizes = list(itertools.accumulate(entry.size_bytes for entry in entries))
         room = make_room(self.root, sizes[-1], self.limit, self._started)

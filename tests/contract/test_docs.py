@@ -199,17 +199,13 @@ def page_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def _registries() -> Iterator[None]:
     """What a page registers is forgotten after it."""
+    importlib.import_module("hierbert.extend")
     registries = [
-        getattr(importlib.import_module(f"hierbert.{module}"), name)
-        for module, name in (
-            ("model.heads", "HEADS"),
-            ("model.features", "FEATURES"),
-            ("tasks.task", "TASKS"),
-            ("scoring.metric", "METRICS"),
-            ("scoring.baselines", "LABEL_BASELINES"),
-            ("scoring.baselines", "SUMMARY_BASELINES"),
-            ("data.readers", "READERS"),
-        )
+        value
+        for name, module in list(sys.modules.items())
+        if name.startswith("hierbert.")
+        for constant, value in vars(module).items()
+        if constant.isupper() and type(value) in (dict, list)
     ]
     before = [registry.copy() for registry in registries]
     yield

@@ -143,16 +143,22 @@ TRAIN = [
 ]  # fmt: skip
 INFER = ["infer", "--model", "run/model", "--input", "rows.jsonl", "--output"]
 WORD = "data.columns.word=asked_for"
+TIMES = "data.columns.times=occurs"
 RIGHT = [
-    [*TRAIN, "run_dir=run", WORD, "data.columns.times=occurs"],
+    [*TRAIN, "run_dir=run", WORD, TIMES],
     [*INFER, "a.jsonl", "--column", "word=asked_for", "--task", "count"],
 ]
 # What is wrong, and what its line names.
 WRONG = [
-    ([*TRAIN, "run_dir=b", "data.columns.times=occurs"], ["'word'", "data.columns.word"]),
+    ([*TRAIN, "run_dir=b", TIMES], ["'word'", "data.columns.word"]),
     ([*TRAIN, "run_dir=b", WORD, "data.columns.times=no"], ["'no'", "data.columns.times"]),
     ([*TRAIN, "run_dir=b", "data.columns.text=asked_for"], ["'text'", "data.text_column"]),
     ([*TRAIN, "run_dir=b", WORD], ["nothing to learn", "word"]),
+    # Other rows, of which one column alone is another.
+    (
+        ["train", "data.train=other.jsonl", *TRAIN[2:], "run_dir=run", WORD, TIMES, "--resume"],
+        ["changed", "d0"],
+    ),
     ([*INFER, "b.jsonl"], ["word", "--column"]),
     ([*INFER, "b.jsonl", "--column", "word=no"], ["'no'", "--column word="]),
     ([*INFER, "b.jsonl", "--column", "word"], ["--column word", "FIELD=NAME"]),
@@ -168,6 +174,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "counting.py").write_text(MODULE)
     (home / "driver.py").write_text(DRIVER)
     (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    other = [{**row, "asked_for": "else"} for row in ROWS]
+    (home / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
     save_encoder(home / "encoder")
     return home
 

@@ -69,6 +69,7 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(copy, tmp_path, monke
         "--license", "mit", here=True,
     )  # fmt: skip
     files = {*before, "README.md", "results.json", "config.resolved.yaml"} - {"notes.txt"}
+    assert "left out, for it is no part of the model: notes.txt" in done.stdout
     for name in files:
         assert re.search(rf"(?m)^\s*{re.escape(name)} +[0-9.,]+ [kM]?B", done.stdout), name
     assert contents(copy) == before
@@ -100,6 +101,8 @@ def test_what_cannot_be_pushed_is_refused_in_one_line(copy, tmp_path, monkeypatc
         ((copy, *whole, "--license", "no such"), ["--license", "no such"]),
         ((copy, *whole, "--message", " "), ["--message"]),
         ((copy, *whole, "--card", tmp_path / "no.md"), ["no.md"]),
+        ((copy, *whole, "--run", tmp_path), [str(tmp_path), "holds no run"]),
+        ((copy, *whole, "--card-out", copy / "config.json" / "x"), ["--card-out", "written"]),
         ((copy, "--dry-run"), ["--repo"]),
         ((copy, *whole, "--prvate"), ["--prvate"]),
     ]
@@ -135,9 +138,11 @@ def test_a_push_is_one_commit_and_the_same_again_is_none(hub, author, copy, tmp_
     )
     assert not [name for name, data in files.items() if TOKEN.encode() in data]
     assert not [name for name, data in files.items() if str(tmp_path).encode() in data]
-    commits = len(hub.commits("alice/page"))
+    written = [path for place in (tmp_path, author.home) for path in place.rglob("*")]
+    assert not [p for p in written if p.is_file() and TOKEN.encode() in p.read_bytes()]
+    before, stored = [*hub.commits("alice/page")], hub.stored
     assert author.push(copy, "--repo", "alice/page").result == 0
-    assert len(hub.commits("alice/page")) == commits
+    assert len(hub.commits("alice/page")) == len(before) and hub.stored == stored > 0
     # What the author writes on the page stays.
     edited = files["README.md"] + b"\nReviews of films.\n"
     hub.add("alice/page", {"README.md": edited})
@@ -146,6 +151,9 @@ def test_a_push_is_one_commit_and_the_same_again_is_none(hub, author, copy, tmp_
     assert author.push(copy, "--repo", "alice/page").result == 0
     assert b"Reviews of films." in hub.files("alice/page")["README.md"]
     assert json.loads(hub.files("alice/page")["config.json"])["summary_limit"] == 5.0
+    # Only what has changed is another file now.
+    first, last = (commit.files for commit in (before[-1], hub.commits("alice/page")[-1]))
+    assert {name for name in last if last[name] != first[name]} == {"config.json", "README.md"}
     # Another branch is another page.
     assert author.push(copy, "--repo", "alice/page", "--revision", "next").result == 0
     assert hub.repositories["alice/page"].branches.keys() == {"main", "next"}

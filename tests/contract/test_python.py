@@ -30,6 +30,7 @@ NAMES = {
     "HierBertModel",
     "HierBertPredictor",
     "HierBertProcessor",
+    "read_documents",
     "split_sentences",
 }
 HARD_TEXTS = [

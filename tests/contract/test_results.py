@@ -156,6 +156,7 @@ def test_what_lies_inside_the_results(runs) -> None:
         assert list(scores) == ["rouge1", "rouge2", "rougeL", "rougeLsum"]
         assert all(score["low"] <= score["mean"] <= score["high"] for score in scores.values())
     assert results["calibration"].keys() == {"temperature", "documents", "before", "after"}
+    assert results["calibration"]["documents"] == 4
     assert results["calibration"]["after"] <= results["calibration"]["before"]
     assert results["intervals"].keys() == {"accuracy", "macro_f1"}
     assert results["majority"].keys() == SINGLE - {"classification_loss", "loss"}

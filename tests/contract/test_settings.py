@@ -138,6 +138,8 @@ def test_a_choice_takes_what_it_took_and_names_it_to_whoever_writes_another(name
         (["data.label_column=null"], ["data.label_column", "data.summary_column"]),
         (["publish.private=true"], ["publish.private", "publish.repo"]),
         (["publish.repo=a/b/c"], ["publish.repo", "a/b/c"]),
+        (["publish.repo=a/b", "publish.revision=a..b"], ["publish.revision", "a..b"]),
+        (["publish.repo=a/b", "publish.license=A 2"], ["publish.license", "A 2"]),
         (["--epochs"], ["--epochs"]),
         (["--resume=yes"], ["--resume"]),
         (["my.csv"], ["my.csv"]),

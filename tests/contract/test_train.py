@@ -281,15 +281,16 @@ def test_a_mistake_in_documents_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("row", "parts"),
+    ("split", "label", "parts"),
     [
-        ({"id": "v", "text": "A.", "label": "flim"}, ["other.jsonl", "line 1", "flim", "film"]),
-        ({"id": "v", "text": "A.", "label": None}, ["validation", "label"]),
+        ("validation", "flim", ["other.jsonl", "line 1", "flim", "film"]),
+        ("test", "flim", ["other.jsonl", "line 1", "flim", "film"]),
+        ("validation", None, ["validation", "label"]),
     ],
 )
-def test_a_mistake_in_validation_documents(settings, tmp_path, row, parts) -> None:
-    other = write_jsonl(tmp_path / "other.jsonl", [row])
-    error = refuse("train.py", *settings(f"data.validation={other}"), here=True)
+def test_a_mistake_in_documents_to_score(settings, tmp_path, split, label, parts) -> None:
+    other = write_jsonl(tmp_path / "other.jsonl", [{"id": "v", "text": "A.", "label": label}])
+    error = refuse("train.py", *settings(f"data.{split}={other}"), here=True)
     assert all(part in error for part in parts), error
     assert not (tmp_path / "run").exists()
 

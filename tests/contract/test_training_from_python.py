@@ -244,6 +244,23 @@ def test_a_callback_that_raises_leaves_a_run_that_goes_on(encoders, config, tmp_
         assert torch.equal(one, other)
 
 
+def test_a_callback_that_raises_after_an_evaluation_leaves_its_checkpoint(encoders, config) -> None:
+    class Failing(Callback):
+        def on_evaluation(self, step, scores) -> None:
+            raise RuntimeError("the callback's own fault")
+
+    settings = {**config, "training.documents_per_batch": 8, "training.epochs": 2}
+    with pytest.raises(RuntimeError, match="own fault"):
+        HierBertTrainer(
+            encoders["bert"], ROWS, ROWS, config=settings, callbacks=[Failing()]
+        ).train()
+    (checkpoint,) = (config["run_dir"] / "checkpoints").glob("step_*")
+    assert checkpoint.name == "step_00000002"
+    noting = Noting()
+    HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings, callbacks=[noting]).train(True)
+    assert noting.steps == [3, 4] and len(noting.scores) == 1
+
+
 def test_one_program_trains_in_one_precision_and_then_in_another(
     encoders, tmp_path, config
 ) -> None:

@@ -179,19 +179,22 @@ def test_what_becomes_of_a_document(tokenizers, kind, room, settings_, document,
     assert {name: found[name] for name in expected} == expected
 
 
-def test_overlap_repeats_whole_sentences_and_counts_their_tokens_once(tokenizers) -> None:
-    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=17, overlap_sentences=1)
-    sentence = "The cat is red."
-    (document,) = segmenter([" ".join([sentence] * 7)])
-    # Room for three sentences; from the second segment on the first is a repetition.
-    index = document.sentence_index.tolist()
-    segments, start = [], 0
-    for length in document.segment_lengths.tolist():
-        owners = index[start : start + length]
-        segments.append(sorted({owner for owner in owners if owner >= 0}))
-        start += length
-    assert segments == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
-    assert document.sentence_segments.tolist() == [0, 0, 0, 1, 1, 2, 2]
+@pytest.mark.parametrize(
+    ("room", "segments", "homes"),
+    [
+        (15, [[0, 1, 2], [2, 3, 4], [4, 5, 6]], [0, 0, 0, 1, 1, 2, 2]),
+        # Nothing is left of the room.
+        (10, [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [5, 6]], [0, 0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_overlap_repeats_whole_sentences_and_counts_them_once(
+    tokenizers, room, segments, homes
+) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=room + 2, overlap_sentences=1)
+    (document,) = segmenter([" ".join([RED] * 7)])
+    owners = document.sentence_index.split(document.segment_lengths.tolist())
+    assert [sorted({*own.tolist()} - {-1}) for own in owners] == segments
+    assert document.sentence_segments.tolist() == homes
     assert document.sentence_tokens.tolist() == [5] * 7
 
 

@@ -177,6 +177,19 @@ def test_headings_and_items_of_wrapped_text_stand_alone() -> None:
     assert found == ["1 Introduction", *PROSE_SENTENCES, *items, *PROSE_SENTENCES]
 
 
+def test_names_at_the_start_of_wrapped_lines_begin_no_sentence() -> None:
+    parts = [
+        "The council heard Anna Miller and Bertha Cooper and Clara Fisher and Dora Smith and Emma "
+        "Baker and Frida Potter on the plans of the town.",
+        "It was decided that Gerda Weaver and Helen Mason should read the report aloud to Ida.",
+    ]
+    lines = textwrap.wrap(" ".join(parts), 50)
+    assert lines[2].startswith("Frida")
+    # Headings are shorter than the wrapped lines, and some of them.
+    found = sentences("\n".join(["Minutes", *lines] * 3))
+    assert [" ".join(sentence.split()) for sentence in found] == ["Minutes", *parts] * 3
+
+
 def test_items_behind_a_full_wrapped_line_stand_alone() -> None:
     lines = textwrap.wrap(PROSE, 70)
     assert len(lines[0]) > 60

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert import HierBertConfig
-from hierbert.publishing.card import fenced, render_card
+from hierbert.publishing.card import cell, fenced, render_card
 from hierbert.publishing.card_merge import merge_cards
 
 NAMES = [f"label {number}" for number in range(150)]
@@ -142,6 +142,9 @@ def test_the_card_tells_what_is_known_and_invents_nothing(name) -> None:
 
 
 def test_the_metadata_are_what_the_hub_reads() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (asked,) = re.findall(r"transformers>=([\d.]+)", str(project["dependencies"]))
+    assert f"`transformers` ({asked} or newer)" in card_of()
     data = ModelCard(card_of()).data
     assert (data.license, data.pipeline_tag) == ("apache-2.0", "text-classification")
     assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
@@ -155,18 +158,77 @@ def test_the_metadata_are_what_the_hub_reads() -> None:
     assert ModelCard(CARDS["numbers"][0]()).data.eval_results[0].metric_value == 0.5
 
 
-def test_the_card_asks_for_the_transformers_that_hierbert_asks_for() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = next(x for x in project["dependencies"] if x.startswith("transformers"))
-    oldest = re.search(r">=([\d.]+)", asked)[1]
-    assert f"`transformers` ({oldest} or newer)" in card_of()
-
-
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=80))
 def test_no_text_ends_the_fence_around_it(name: str) -> None:
     fence = fenced(f"{name}\n```\n````", "yaml").split("yaml")[0]
     assert fence == "`" * max(5, len(fence))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=60) | st.lists(st.sampled_from([*"<>&|`[]()!#*_\\\n-~$:/ ab"])).map("".join)
+)
+def test_any_text_in_a_cell_is_one_line_without_a_live_sign(text) -> None:
+    shown = cell(text)
+    assert len(shown.splitlines()) <= 1 and "<" not in shown and ">" not in shown
+    assert not re.search(r"(?<!\\)(?:\\\\)*[|`\[\]]", shown)
+
+
+# Hostile names.
+
+HOSTILE_NAMES = [
+    "<script>alert(1)</script>",
+    "</td></tr></table><img src=x onerror=alert(1)>",
+    "<!-- /hierbert:labels -->",
+    "a | b || c",
+    "---\nlicense: evil\n---",
+    "[click](javascript:alert(1))",
+    "![x](http://evil/x.png)",
+    "`code` ```\n# Title",
+    "&lt;b&gt; &amp;",
+    "{{ 7 * 7 }} {% raw %}",
+    "\ud800 half",
+    "x" * 500,
+    "\u202e right to left",
+    "line\u2028separator\x85and\x0bothers",
+]
+
+
+def test_a_page_shows_hostile_labels_as_text() -> None:
+    names = [f"{number} {name}" for number, name in enumerate(HOSTILE_NAMES)]
+    rows = [
+        {"label": name, "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2} for name in names
+    ]
+    size = len(names)
+    results = {
+        **RESULTS,
+        "per_label": {"labels": rows, "confusion": [[1] * size] * size},
+        "label_counts": dict.fromkeys(names, 3),
+        "environment": {"<script>": "<script>", "torch": "2 | <b>"},
+        "resources": {**RESULTS["resources"], "device": "<img src=x onerror=alert(1)>"},
+        "lengths": {"<script>": RESULTS["lengths"]["train"]},
+        "summaries": {
+            **RESULTS["summaries"],
+            "systems": {"<script>": RESULTS["summaries"]["systems"]["LexRank"]},
+        },
+    }
+    card = card_of(results, config_of(names))
+    plain = card_of(results, config_of([f"l{number}" for number in range(size)]))
+    outside = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", card)
+    tags = [set(re.findall(r"<[^>\s]*", page)) for page in (outside, plain)]
+    assert tags[0] <= tags[1], "no tag of HTML but the page's own"
+    assert not any("script" in tag or "img" in tag for tag in tags[1])
+    for mark in re.findall(r"<!-- [^>]* -->", plain):
+        assert card.count(mark) == plain.count(mark)
+    assert not re.search(r"(?<!\\)\]\((javascript|http://evil)", card), "no link"
+    assert "{{ 7 \\* 7 }}" in card, "a template would have made 49 of it"
+    # Tables keep their columns, and the metadata is what it is without the labels.
+    for block in re.findall(r"(?m)(?:^\|.*\n)+", outside):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+    assert yaml.safe_load(card.split("---\n")[1]) == yaml.safe_load(plain.split("---\n")[1])
+    assert ModelCard(card).data.license == "apache-2.0"
 
 
 # Whose words stay.

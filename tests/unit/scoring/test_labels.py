@@ -12,17 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.scoring import (
-    METRICS,
-    add_metrics,
-    confusion_matrix,
-    label_scores,
-    metrics_of,
-    per_label_table,
-    shown_metrics,
-)
+from hierbert.scoring import METRICS, add_metrics, shown_metrics
 from hierbert.scoring.evaluate_metric import LabelMetric
 from hierbert.scoring.intervals import label_intervals
+from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
+from hierbert.scoring.metric import metrics_of
 
 fast = settings(deadline=None, max_examples=60)
 

@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from hierbert.scoring import metrics_of, summary_scores
+from hierbert.scoring.metric import metrics_of
+from hierbert.scoring.rouge import summary_scores
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from commands import ROOT
 
-from hierbert.cli.train import EXAMPLES, FLAGS, main
+from hierbert.cli.train import EXAMPLES, FLAGS
 from hierbert.config import RunConfig
 from hierbert.settings import dump_config, load_config, parse_command_line
 from hierbert.settings_text import walk
@@ -44,18 +44,6 @@ def test_a_config_is_what_its_header_says_and_reads_again_as_written(
         written = tmp_path / "config.yaml"
         written.write_text(dump_config(config, comments=comments), encoding="utf-8")
         assert load_config(RunConfig, written) == config
-
-
-def test_help_lists_every_setting_with_its_default(capsys) -> None:
-    assert main(["--help"]) == 0
-    printed = capsys.readouterr().out
-    entries = re.findall(r"^ +([\w.]+)  \(.*?(?:default (.*)|required)\)$", printed, re.MULTILINE)
-    assert sorted(name for name, _ in entries) == sorted(KEYS)
-    needed = ["data.train=x", "data.label_column=y"]
-    given = ("data.train", "data.label_column")
-    # Written out, the defaults of the help change nothing.
-    written = [f"{name}={default}" for name, default in entries if name not in given]
-    assert load_config(RunConfig, None, [*needed, *written]) == load_config(RunConfig, None, needed)
 
 
 def test_the_examples_of_help_are_understood() -> None:

@@ -63,6 +63,7 @@ def test_text_settings_keep_what_is_written(written: str, tmp_path: Path) -> Non
         ("seed", "1e3", 1000),
         ("seed", "-7", -7),
         ("seed", "1_000", 1000),
+        ("seed", "9" * 400, 10**400 - 1),
     ],
 )
 def test_numbers(key: str, written: str, value: Any) -> None:

@@ -1,9 +1,10 @@
-"""One live process in a folder; a dead one, however it died, holds nobody up."""
+"""Files are whole or not there; a folder is one live process's, and no dead one's."""
 
 import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from commands import ROOT
 
 from hierbert.errors import RunError
-from hierbert.files import LOCK, FolderLock
+from hierbert.files import LOCK, FolderLock, write_whole
 
 HOLDER = f"""
 import sys
@@ -96,28 +97,6 @@ def test_one_process_cannot_take_it_twice(tmp_path) -> None:
             pass
 
 
-def test_a_file_that_its_last_owner_removed_is_not_mistaken_for_the_lock(
-    tmp_path, monkeypatch
-) -> None:
-    # Between our open and our lock the owner before us removes the file, and another process
-    # makes a new one: a lock on the removed file would keep nobody out.
-    path, flock, calls = tmp_path / LOCK, fcntl.flock, []
-
-    def late_flock(handle: int, how: int) -> None:
-        if not calls:
-            path.unlink()
-            path.touch()
-        calls.append(handle)
-        flock(handle, how)
-
-    monkeypatch.setattr(fcntl, "flock", late_flock)
-    with FolderLock(tmp_path, "run_dir=mine"):
-        monkeypatch.undo()
-        with pytest.raises(RunError), FolderLock(tmp_path, "run_dir=mine"):
-            pass
-    assert len(calls) == 2
-
-
 def test_without_locks_in_the_system_the_work_goes_on(tmp_path, monkeypatch) -> None:
     def no_locks(handle: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -139,3 +118,20 @@ def test_what_cannot_be_locked_is_one_clear_line_and_no_link_is_followed(tmp_pat
         ):
             pass
     assert precious.read_text() == "mine"
+
+
+def test_an_unfinished_file_is_its_owners_alone_and_in_its_folder(tmp_path) -> None:
+    seen = []
+
+    def write(aside: Path) -> None:
+        seen.append((aside.parent, stat.S_IMODE(aside.stat().st_mode)))
+        aside.write_text("x")
+
+    old = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "new" / "a.json", write)
+    finally:
+        os.umask(old)
+    assert seen == [(tmp_path / "new", 0o600)]
+    assert stat.S_IMODE((tmp_path / "new" / "a.json").stat().st_mode) == 0o644
+    assert os.listdir(tmp_path / "new") == ["a.json"]

@@ -1,9 +1,7 @@
 """Settings of a run that decide what is trained, which checkpoint is best, and what is refused."""
 
 import csv
-import json
 import re
-import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.loading import encoders as encoder_names
 from hierbert.loading.encoders import resolve_encoder
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.model.summarization_head import SummaryRule
 from hierbert.scoring import METRICS
 from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
@@ -145,19 +142,6 @@ def test_of_equal_metrics_the_lower_loss_is_best_and_patience_goes_on(small, mon
     assert states[0].epoch == 4
 
 
-def test_a_threshold_travels_with_the_model_and_decides_what_is_shown(small, tmp_path) -> None:
-    rows = [{**row, "label": ["x", str(row["label"])]} for row in make_rows(8)]
-    corpus = write_jsonl(tmp_path / "lists.jsonl", rows)
-    start(small, f"data.train={corpus}", "model.decision_threshold=0.0")
-    config = json.loads((tmp_path / "run/model/config.json").read_text())
-    assert config["decision_threshold"] == 0.0
-    # From probability 0 on every label applies to all.
-    results = json.loads((tmp_path / "run/results.json").read_text())
-    assert all(row["recall"] in (0.0, 1.0) for row in results["per_label"]["labels"])
-    (x,) = (row for row in results["per_label"]["labels"] if row["label"] == "x")
-    assert x["recall"] == 1.0
-
-
 def sample(identity: str, *tasks: Task, threshold: float = 0.5) -> str:
     """What is shown of a document whose probabilities are 0.3, 0.5 and 0.7."""
     segmented: Any = None
@@ -175,29 +159,6 @@ def test_the_sample_shows_labels_from_the_threshold_on() -> None:
 
 def test_the_sample_commands_no_terminal() -> None:
     assert sample("a\x1b[2Jb\nc") == "One test document: a\\x1b[2Jb\\nc"
-
-
-def test_a_summary_rule_that_cannot_be_leaves_no_run_folder(small, tmp_path, monkeypatch) -> None:
-    def refuse(config: object) -> SummaryRule:
-        raise ConfigError("no such rule")
-
-    monkeypatch.setattr(SummaryRule, "from_config", refuse)
-    with pytest.raises(ConfigError, match="no such rule"):
-        start(small, "data.summary_column=summary")
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_encoder_with_code_of_its_own_is_refused(small, encoders, tmp_path) -> None:
-    folder = tmp_path / "own"
-    shutil.copytree(encoders["bert"], folder)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "own.py").write_text("raise SystemExit('code ran')\n")
-    with pytest.raises(ModelError, match="code of its own repository") as caught:
-        start(small, f"model.encoder={folder}")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_revision_is_one_of_the_hub(encoders, monkeypatch) -> None:

@@ -12,10 +12,7 @@ from small_models import build
 from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
-from hierbert.config import RunConfig
-from hierbert.errors import ConfigError
 from hierbert.scoring.calibration import fit_temperature
-from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
@@ -40,22 +37,6 @@ def loss_at(temperature: float, logits: torch.Tensor, labels: list[Any], kind: s
     for row, names in enumerate(labels):
         targets[row, names] = 1.0
     return float(F.binary_cross_entropy_with_logits(scaled, targets))
-
-
-@pytest.mark.parametrize("kind", ("single_label", "multi_label"))
-@pytest.mark.parametrize("truth", (0.5, 1.0, 3.0))
-def test_labels_drawn_at_a_temperature_give_it_back(kind, truth) -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = 3 * torch.randn(20_000, 3, generator=generator, dtype=torch.float64)
-    if kind == "single_label":
-        drawn = torch.multinomial((logits / truth).softmax(1), 1, generator=generator)
-        labels: list[Any] = drawn[:, 0].tolist()
-    else:
-        hits = torch.rand(logits.shape, generator=generator) < (logits / truth).sigmoid()
-        labels = [row.nonzero()[:, 0].tolist() for row in hits]
-    found = fit(logits, labels, kind)
-    assert found["documents"] == 20_000
-    assert found["temperature"] == pytest.approx(truth, rel=0.05)
 
 
 @settings(deadline=None, max_examples=60)
@@ -105,13 +86,6 @@ def test_intervals_pass_over_unlabelled_documents() -> None:
     assert "intervals" not in found([None, None, None])
 
 
-def test_all_right_and_all_wrong_stay_within_bounds() -> None:
-    logits = torch.tensor([[4.0, 0.0], [0.0, 4.0]])
-    right, wrong = fit(logits, [0, 1], "single_label"), fit(logits, [1, 0], "single_label")
-    assert right["temperature"] == pytest.approx(0.05, rel=1e-3)
-    assert wrong["temperature"] == pytest.approx(20.0, rel=1e-3)
-
-
 def test_a_temperature_travels_with_its_model_and_changes_no_loss(encoders, tmp_path) -> None:
     model, processor = build(encoders["bert"])
     texts, labels = ["The cat.", "A dog is good."], torch.tensor([0, 2])
@@ -128,21 +102,6 @@ def test_a_temperature_travels_with_its_model_and_changes_no_loss(encoders, tmp_
     answers = HierBertPredictor.from_pretrained(tmp_path).classify(texts)
     for row, answer in zip(expected.tolist(), answers, strict=True):
         assert list(answer.probabilities.values()) == pytest.approx(row, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("override", "parts"),
-    (
-        ("data.summary_column=summary", "training.calibrate.*data.label_column"),
-        ("data.label_type=regression", "data.label_type=regression"),
-    ),
-)
-def test_what_cannot_be_calibrated_is_refused(override, parts) -> None:
-    settings_ = ["data.train=a.jsonl", "model.encoder=b", "run_dir=c", "training.calibrate=true"]
-    if "regression" in override:
-        settings_.append("data.label_column=label")
-    with pytest.raises(ConfigError, match=parts):
-        load_config(RunConfig, None, [*settings_, override])
 
 
 @pytest.mark.parametrize("value", (0.0, -1.0, float("nan"), float("inf")))

@@ -88,6 +88,21 @@ def test_another_encoder_in_the_same_place_is_refused(
     assert "model.encoder: " in error and "model.start_from=" in error
 
 
+def test_another_tokenizer_in_the_same_place_is_refused(
+    arguments, encoders, tmp_path, capsys
+) -> None:
+    place = tmp_path / "encoder"
+    shutil.copytree(encoders["bert"], place)
+    run = arguments(f"model.encoder={place}", "training.epochs=1")
+    assert main(run) == 0
+    tokenizer = json.loads((place / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    words["the"], words["a"] = words["a"], words["the"]
+    (place / "tokenizer.json").write_text(json.dumps(tokenizer))
+    error = error_of(capsys, [*run, "--resume"])
+    assert "data.train: the same documents, read as other tokens" in error
+
+
 def test_a_checkpoint_of_an_earlier_version_goes_on(arguments, tmp_path, capsys) -> None:
     assert main(arguments(OFTEN, f"run_dir={tmp_path / 'whole'}")) == 0
     killed_in_step(4, arguments(OFTEN))

@@ -1,5 +1,6 @@
 """Training in process on tiny models: it learns, from whatever documents, in whatever memory."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,25 @@ def test_a_regression_learns_numbers_far_from_zero(arguments, tmp_path) -> None:
     predictor = HierBertPredictor.from_pretrained(str(tmp_path / "run/model"), device="cpu")
     assert predictor.model.config.label_mean == 105.0
     assert predictor.model.config.label_scale == 5.0
+
+
+def test_the_learning_rate_rises_from_zero_to_its_peak_and_falls_to_zero(quick, tmp_path) -> None:
+    more = ["training.eval_every_steps=1", "training.documents_per_batch=1"]
+    corpus = write_jsonl(tmp_path / "ten.jsonl", make_rows(10))
+    more += [f"data.train={corpus}", f"data.validation={corpus}", "training.warmup_ratio=0.4"]
+    assert main(quick(*more, "training.head_learning_rate=0.01")) == 0
+    lines = read_jsonl(tmp_path / "run/metrics.jsonl")
+    # Of the step that comes next: the second of ten is the second of four that rise.
+    rates = [0.004, 0.006, 0.008, 0.01, *(0.01 * left / 6 for left in (5, 4, 3, 2, 1, 0))]
+    assert [line["train.learning_rate"] for line in lines] == pytest.approx(rates)
+
+
+def test_what_is_trained_further_is_not_calibrated_any_more(quick, tmp_path) -> None:
+    assert main(quick("training.calibrate=true")) == 0
+    start, further = tmp_path / "run/model", tmp_path / "further"
+    assert main(quick(f"model.start_from={start}", f"run_dir={further}")) == 0
+    configs = [json.loads((at / "config.json").read_text()) for at in (start, further / "model")]
+    assert configs[0]["temperature"] != 1.0 == configs[1].get("temperature", 1.0)
 
 
 def test_numbers_in_csv_are_split_without_regard_to_their_values(quick, tmp_path) -> None:

@@ -307,6 +307,23 @@ def test_a_process_that_comes_late_does_not_look_at_what_the_first_has_begun(
         Run(parse_options([*arguments, "--rows-per-shard", "4"])).execute()
 
 
+def test_a_job_that_another_has_overtaken_does_not_replace_its_output(
+    model, docs, tmp_path, capsys, monkeypatch
+) -> None:
+    arguments = ("--input", docs, "--output", tmp_path / "o.jsonl")
+    real = HierBertPredictor.from_pretrained
+
+    def overtaken(*given: Any, **more: Any) -> HierBertPredictor:
+        monkeypatch.undo()
+        assert infer(model, *arguments, "--max-words", "5") == 0
+        return real(*given, **more)
+
+    monkeypatch.setattr(HierBertPredictor, "from_pretrained", overtaken)
+    assert infer(model, *arguments) == 2
+    assert "o.jsonl exists; name another file or --overwrite it" in capsys.readouterr().err
+    assert max(len(row["summary"].split()) for row in read_jsonl(tmp_path / "o.jsonl")) < 20
+
+
 @pytest.mark.slow
 def test_a_killed_job_goes_on_where_it_was(model, tmp_path) -> None:
     """No row is lost or doubled, though files were torn."""

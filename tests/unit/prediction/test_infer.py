@@ -311,11 +311,11 @@ def test_a_job_that_another_has_overtaken_does_not_replace_its_output(
     model, docs, tmp_path, capsys, monkeypatch
 ) -> None:
     arguments = ("--input", docs, "--output", tmp_path / "o.jsonl")
-    real = HierBertPredictor.from_pretrained
+    real, others = HierBertPredictor.from_pretrained, iter([0])
 
     def overtaken(*given: Any, **more: Any) -> HierBertPredictor:
-        monkeypatch.undo()
-        assert infer(model, *arguments, "--max-words", "5") == 0
+        for expected in others:
+            assert infer(model, *arguments, "--max-words", "5") == expected
         return real(*given, **more)
 
     monkeypatch.setattr(HierBertPredictor, "from_pretrained", overtaken)

@@ -119,13 +119,9 @@ class VectorCache:
         self.store.refresh()
 
     def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
-        """The vectors of several documents one after the other.
+        """Segment vectors, float32 (P, H), and sentence vectors, float32 (N, H), on the CPU.
 
-        Args:
-            documents: At least one; what is not there is encoded in one pass and kept.
-
-        Returns:
-            Segment vectors, float32 (P, H), and sentence vectors, float32 (N, H), on the CPU.
+        Of documents, at least one; what is not there is encoded in one pass and kept.
         """
         keys = [document_key(document) for document in documents]
         entries: dict[bytes, Entry] = {}
@@ -161,17 +157,9 @@ class VectorCache:
         """Encode what is not in the cache; each process takes a share and waits for the others.
 
         By rounding, vectors depend on what is encoded beside them: batches follow from `documents`
-        alone, so that after a kill the same are encoded together, to the same bits.
-
-        Args:
-            documents: All documents that will be asked for, the same on every process.
-            accelerator: The run's.
-
-        Returns:
-            Tokens that were encoded, by all processes together.
-
-        Raises:
-            RunError: The cache cannot be written, or is not shared by all processes.
+        alone, which are the same on every process, so that after a kill the same are encoded
+        together, to the same bits. Gives the tokens that all processes encoded; a RunError where
+        the cache is not shared by all of them.
         """
         self.store.refresh()
         wanted = {document_key(document): document for document in documents}

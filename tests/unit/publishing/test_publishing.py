@@ -24,8 +24,7 @@ from hierbert.cli.train import main as train_main
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, ModelError, flag_setting
 from hierbert.hub_names import check_hub_name
-from hierbert.loading.encoders import lasting_name
-from hierbert.model.saving import code_files, complete_folder
+from hierbert.model.saving import code_files, complete_folder, public_name
 from hierbert.publishing.files import files_of, is_replaced
 from hierbert.publishing.publish import push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
@@ -308,7 +307,7 @@ def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
     monkeypatch.chdir(home)
     # What training writes, beside the settings as the user gave them.
     encoder = json.loads((copy / "config.json").read_text())["text_config"]
-    remembered = lasting_name("encoders/minilm")
+    remembered = public_name("encoders/minilm")
     edit_config(copy, text_config={**encoder, "_name_or_path": remembered})
     config = load_config(RunConfig, None, [*BASE, "model.encoder=encoders/minilm"])
     (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
@@ -319,7 +318,7 @@ def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
     assert base_model(model, run) is None and base_model(model, None) is None
     assert encoder_name(model, run) == encoder_name(model, None) == "minilm"
     assert public_settings(run.config).model.encoder == "minilm"
-    assert lasting_name("encoders/minilm") == "encoders/minilm"
+    assert public_name("encoders/minilm") == "encoders/minilm"
 
 
 @pytest.mark.parametrize("name", ["user/a--b", "user/a..b", "user/a.git"])

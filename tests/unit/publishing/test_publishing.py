@@ -26,7 +26,7 @@ from hierbert.errors import ConfigError, ModelError, flag_setting
 from hierbert.hub_names import check_hub_name
 from hierbert.model.saving import code_files, complete_folder, public_name
 from hierbert.publishing.files import files_of, is_replaced
-from hierbert.publishing.publish import push_command
+from hierbert.publishing.publish import encoder_license, push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
 from hierbert.publishing.upload import Request
 from hierbert.settings import dump_config, load_config
@@ -283,6 +283,23 @@ def test_which_corpora_are_datasets_of_the_hub(tmp_path, monkeypatch) -> None:
         load_config(RunConfig, None, [*BASE, "model.start_from=/home/alice/runs/a/model"])
     )
     assert shown.model.start_from == "model"
+
+
+def test_the_licence_of_an_encoder_is_asked_for_on_the_hub_only_online(
+    tmp_path, monkeypatch
+) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n")
+
+    def download(name: str, file: str, local_files_only: bool = False) -> Path:
+        assert (name, file) == ("user/encoder", "README.md")
+        if local_files_only:
+            raise FileNotFoundError
+        return card
+
+    monkeypatch.setattr("hierbert.publishing.publish.hf_hub_download", download)
+    assert encoder_license("user/encoder", online=False) is None
+    assert encoder_license("user/encoder", online=True) == "mit"
 
 
 def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:

@@ -27,6 +27,8 @@ from benchmarks.common.report import (
 from benchmarks.common.rounds import say
 
 MODES = ("keep", "recompute", "auto")
+# Segments of the training steps, of the timed ones and rounds of those, keep against recompute;
+# tokens of the document that is classified; seconds of each process.
 FULL: dict[str, Any] = {
     "segments": (32, 128, 512),
     "timed_segments": 64,
@@ -46,23 +48,11 @@ _TIMED_STEPS = 2
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = bench_parser(__doc__, "memory")
-    parser.add_argument("--segments", type=int, nargs="+", help="of the training steps")
-    parser.add_argument("--timed-segments", type=int, help="of the timed steps")
-    parser.add_argument("--rounds", type=int, help="of keep against recompute")
-    parser.add_argument("--tokens", type=int, help="of the document that is classified")
-    parser.add_argument("--timeout-seconds", type=int, help="of each process")
-    return parser
+    return bench_parser(__doc__, "memory", FULL, QUICK)
 
 
 class Bench(Cells):
-    """The cells of one run.
-
-    Args:
-        encoder: Folder or name.
-        seed: Of everything.
-        timeout_seconds: Of each process.
-    """
+    """The cells of one run."""
 
     def __init__(self, encoder: str, seed: int, timeout_seconds: float) -> None:
         super().__init__(encoder=encoder, seed=seed)
@@ -157,11 +147,6 @@ def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int]
 
 def forecast(smaller: list[tuple[int, Cell]], segments: int, baseline: int) -> float | None:
     """GiB that more segments will need, by the line through the two largest measured.
-
-    Args:
-        smaller: Measured cells by segments, ascending.
-        segments: Of the cell to come.
-        baseline: Bytes before the first step.
 
     Returns:
         None with fewer than two measured cells.

@@ -7,14 +7,12 @@ sentence attention, selection, selection with redundancy, oracle. Everything is 
 process alone.
 """
 
-import argparse
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.cells import answer
+from benchmarks.common.cells import answer_request
 from benchmarks.common.machine import GemmProbe, peak_rss_bytes, rss_bytes, timed
 from benchmarks.common.text import make_sentences, make_text, single_token_words
 
@@ -187,21 +185,12 @@ _SENTENCE_TASKS: dict[str, Callable[[dict[str, Any]], Callable[[], object]]] = {
 }
 
 
-def main() -> None:
-    """Measure what is asked for and write it down."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cell", required=True, help="the request, as JSON")
-    parser.add_argument("--cell-output", required=True, help="where the answer goes")
-    options = parser.parse_args()
-    request = json.loads(options.cell)
+def measure(request: dict[str, Any], output: str) -> dict[str, Any]:
+    """What is asked for."""
     if request["kind"] == "prepare":
-        result = prepare(request)
-    elif request["kind"] in _SENTENCE_TASKS:
-        result = read_sentences(request)
-    else:
-        result = read_document(request)
-    answer(options.cell_output, result)
+        return prepare(request)
+    return (read_sentences if request["kind"] in _SENTENCE_TASKS else read_document)(request)
 
 
 if __name__ == "__main__":
-    main()
+    answer_request(__doc__, measure)

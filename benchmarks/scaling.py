@@ -10,6 +10,7 @@ which. Draws benchmarks/results/scaling.svg. See benchmarks/README.md.
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ SYSTEMS = {
 }
 PARTS = ("sentence attention", "selection", "selection with redundancy", "oracle", "aggregator")
 FEW_TOKENS, MANY_TOKENS = 4_096, 1_048_576
+# The longest document and the factor between lengths; sentences and segments of the parts that read
+# them; seconds for which a cell is repeated; limits of a cell, and of one of ours.
 FULL: dict[str, Any] = {
     "most_tokens": MANY_TOKENS,
     "factor": 2,
@@ -62,27 +65,11 @@ Document = dict[str, dict[int, Cell]]
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = bench_parser(__doc__, "scaling")
-    parser.add_argument("--most-tokens", type=int, help="the longest document")
-    parser.add_argument("--factor", type=int, help="between one length and the next")
-    parser.add_argument("--sentences", type=int, nargs="+", help="of the parts that read them")
-    parser.add_argument("--segments", type=int, nargs="+", help="of the aggregator")
-    parser.add_argument("--budget-seconds", type=float, help="each cell is repeated for so long")
-    parser.add_argument("--timeout-seconds", type=int, help="of a cell")
-    parser.add_argument("--our-timeout-seconds", type=int, help="of a cell of ours")
-    parser.add_argument("--max-gib", type=float, help="memory of a cell")
-    return parser
+    return bench_parser(__doc__, "scaling", FULL, QUICK)
 
 
 class Bench(Cells):
-    """The cells of one run.
-
-    Args:
-        encoder: Folder or name.
-        seed: Of texts and weights.
-        sizes: Limits and budgets.
-        folder: Where our model is.
-    """
+    """The cells of one run."""
 
     def __init__(self, encoder: str, seed: int, sizes: dict[str, Any], folder: str) -> None:
         budget = sizes["budget_seconds"]
@@ -134,12 +121,12 @@ def measure(options: argparse.Namespace) -> None:
         f"median at {100 * steadiness(probes):.0f} % of its best"
         + ("." if full else f"; {NO_VERDICT}."),
         "",
-        *_document_table(document),
+        *_document_table(document, milliseconds),
         "",
         *_stops(document),
         "Peak resident memory of the same processes, MiB:",
         "",
-        *_memory_table(document),
+        *_document_table(document, _peak_mib),
         "",
         "Parts that see all sentences (or segments) of a document, seconds for one document:",
         "",
@@ -218,28 +205,20 @@ def draw(document: Document) -> str:
     )
 
 
-def _document_table(document: Document) -> list[str]:
+def _document_table(document: Document, figure: Callable[[Cell, int], float | None]) -> list[str]:
+    """A figure of each system's cells, a row for each length."""
     rows = []
     for tokens in document["ours"]:
-        cells = [by_tokens.get(tokens) for by_tokens in document.values()]
         row = [f"{tokens:,}"]
-        for cell in cells:
-            value = milliseconds(cell, tokens) if cell is not None else None
+        for cells in document.values():
+            value = figure(cells[tokens], tokens) if tokens in cells else None
             row.append("-" if value is None else f"{value:,.0f}")
         rows.append(row)
     return table(["tokens", *SYSTEMS.values()], rows)
 
 
-def _memory_table(document: Document) -> list[str]:
-    rows = []
-    for tokens in document["ours"]:
-        row = [f"{tokens:,}"]
-        for by_tokens in document.values():
-            cell = by_tokens.get(tokens)
-            done = cell is not None and cell.result is not None
-            row.append(f"{cell.result['peak_rss_bytes'] / MIB:,.0f}" if done else "-")  # type: ignore
-        rows.append(row)
-    return table(["tokens", *SYSTEMS.values()], rows)
+def _peak_mib(cell: Cell, _: int) -> float | None:
+    return None if cell.result is None else cell.result["peak_rss_bytes"] / MIB
 
 
 def _stops(document: Document) -> list[str]:

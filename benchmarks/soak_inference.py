@@ -241,13 +241,7 @@ def compare(
     expected: dict[str, list[dict[str, Any]]],
     found: Found,
 ) -> None:
-    """Count rows that are lost, doubled, out of order or different.
-
-    Args:
-        made: Answers and errors of the killed job.
-        expected: Of the untouched one.
-        found: The counts are added to it.
-    """
+    """Count rows that are lost, doubled, out of order or different."""
     # Ids by the corpus itself, so that a fault of the untouched job shows too.
     numbers = {f"d{number}" for number in range(ROWS) if not _is_broken(number)}
     broken = {number + 1 for number in range(ROWS) if _is_broken(number)}

@@ -67,16 +67,7 @@ KINDS = (
 
 @dataclass
 class Soaked:
-    """What came of one kind of run.
-
-    Attributes:
-        kind: Which.
-        steps: Of a whole run.
-        kills: How many, by what the run was doing.
-        seconds: From first to last.
-        runs: Runs that were killed and came to their end.
-        differences: What was not as in the run without kills.
-    """
+    """What came of one kind of run."""
 
     kind: Kind
     steps: int = 0

@@ -70,14 +70,11 @@ COMPILED, INT8 = "ours, compile", "ours, dtype=int8"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = bench_parser(__doc__, "speed")
+    parser = bench_parser(__doc__, "speed", FULL, QUICK)
     parser.add_argument(
         "--data", help=f"folder of the corpora movie-reviews and cuad (or {FOLDER_VARIABLE})"
     )
     parser.add_argument("--threads", type=int, help="of torch; its own choice without it")
-    for name, value in FULL.items():
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, help=f"{value:,}, or {QUICK[name]:,} with --quick")
     return parser
 
 

@@ -8,7 +8,6 @@ ends with the last step. The first step is a small one, so that gradients and th
 are there before the steps that count.
 """
 
-import argparse
 import inspect
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 
-from benchmarks.common.cells import answer
+from benchmarks.common.cells import answer, answer_request
 from benchmarks.common.machine import GemmProbe, peak_rss_bytes, rss_bytes
 from benchmarks.common.models import Shape, load_tokenizer
 from benchmarks.common.text import make_segments, single_token_words
@@ -185,14 +184,5 @@ def measure(request: dict[str, Any], output: str) -> None:
     HierBertTrainer(config=config).train()
 
 
-def main() -> None:
-    """Measure what is asked for and write it down."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cell", required=True, help="the request, as JSON")
-    parser.add_argument("--cell-output", required=True, help="where the answer goes")
-    options = parser.parse_args()
-    measure(json.loads(options.cell), options.cell_output)
-
-
 if __name__ == "__main__":
-    main()
+    answer_request(__doc__, measure)

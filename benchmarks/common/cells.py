@@ -3,6 +3,7 @@
 Invariant: a cell that is stopped says which limit stopped it; a cell that fails says why.
 """
 
+import argparse
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,24 @@ class Cells:
         say(f"{size}: {cell.stopped or f'{cell.seconds:.0f} s'}")
         self.done.append({"request": request, "result": cell.result, "stopped": cell.stopped})
         return cell
+
+
+def answer_request(
+    doc: str | None, measure: Callable[[dict[str, Any], str], dict[str, Any] | None]
+) -> None:
+    """The command line of a cell: measure what is asked for and write it down.
+
+    Args:
+        doc: Of the module.
+        measure: Takes the request and the file for the answer, which it may write itself.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--cell", required=True, help="the request, as JSON")
+    parser.add_argument("--cell-output", required=True, help="where the answer goes")
+    options = parser.parse_args()
+    result = measure(json.loads(options.cell), options.cell_output)
+    if result is not None:
+        answer(options.cell_output, result)
 
 
 def answer(output: str, result: dict[str, Any]) -> None:

@@ -19,13 +19,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle and the ends of some figures.
-
-    Attributes:
-        median: Of all.
-        low: The least.
-        high: The greatest.
-    """
+    """The middle and the ends of some figures."""
 
     median: float
     low: float
@@ -52,10 +46,6 @@ class Spread:
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     """One ratio for each round: only times of the same round are divided by each other.
 
-    Args:
-        numerators: A figure of each round.
-        denominators: Another, above 0, of the same rounds.
-
     Returns:
         As many ratios.
 
@@ -67,9 +57,6 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 
 def steadiness(probes: Sequence[float]) -> float:
     """The median of a probe's figures over the best of them, above 0, at most 1.
-
-    Args:
-        probes: Speeds of the same work at different moments.
 
     Raises:
         ValueError: There is none.

@@ -65,12 +65,7 @@ def _cpu_name() -> str:
 
 
 class GemmProbe:
-    """A float32 matrix product of the size of the encoder's feed-forward layer.
-
-    Args:
-        hidden_size: Of the encoder.
-        intermediate_size: Of its feed-forward layers.
-    """
+    """A float32 matrix product of the size of the encoder's feed-forward layer."""
 
     def __init__(self, hidden_size: int, intermediate_size: int) -> None:
         import torch

@@ -21,14 +21,7 @@ _HEAD_STANDARD_DEVIATION = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """How large an encoder is.
-
-    Attributes:
-        hidden_size: Width of its token states.
-        layers: Number of its layers.
-        heads: Attention heads of a layer.
-        intermediate_size: Width of its feed-forward layers.
-    """
+    """How large an encoder is."""
 
     hidden_size: int
     layers: int
@@ -71,11 +64,6 @@ def build_model(
     encoder: str, seed: int, **settings: Any
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
     """Our model for classification, and its processor.
-
-    Args:
-        encoder: Folder or name.
-        seed: Of the new weights.
-        **settings: Fields of `HierBertConfig`.
 
     Returns:
         In float32, in evaluation mode.

@@ -24,12 +24,7 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class Line:
-    """A named line.
-
-    Attributes:
-        name: Its label.
-        points: Pairs (x, y), all above 0.
-    """
+    """A named line."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -37,12 +32,6 @@ class Line:
 
 def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
     """Draw lines over x in powers of two and y in powers of ten.
-
-    Args:
-        title: Of the plot.
-        x_label: With the unit.
-        y_label: With the unit.
-        lines: At least one with a point.
 
     Returns:
         An SVG document.

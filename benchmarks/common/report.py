@@ -18,18 +18,23 @@ DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 NO_VERDICT = "not a full run: nothing here is a verdict"
 
 
-def bench_parser(doc: str | None, name: str) -> argparse.ArgumentParser:
-    """The flags of every benchmark that has a full and a quick run.
-
-    Args:
-        doc: Of the benchmark's module; its first line is the description.
-        name: Of the result file.
-    """
+def bench_parser(
+    doc: str | None, name: str, full: dict[str, Any], quick: dict[str, Any]
+) -> argparse.ArgumentParser:
+    """The flags of a benchmark that has a full and a quick run; each size of them has one."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and without verdicts")
     parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="folder or name")
     parser.add_argument("--output", help=f"JSON file; benchmarks/results/{name}.json without it")
     parser.add_argument("--seed", type=int, default=0)
+    for size, value in full.items():
+        several = isinstance(value, tuple)
+        parser.add_argument(
+            f"--{size.replace('_', '-')}",
+            type=type(value[0] if several else value),
+            nargs="+" if several else None,
+            help=f"{value}, or {quick[size]} with --quick",
+        )
     return parser
 
 

@@ -15,13 +15,7 @@ from benchmarks.common.machine import timed
 
 @dataclass(frozen=True)
 class Round:
-    """One round.
-
-    Attributes:
-        order: Names of the tasks as they were run.
-        seconds: Of each task.
-        probes: GFLOP/s right before each task.
-    """
+    """One round."""
 
     order: list[str]
     seconds: dict[str, float]
@@ -29,11 +23,7 @@ class Round:
 
 
 class Rounds:
-    """The rounds of some tasks.
-
-    Args:
-        rounds: In the order they were run.
-    """
+    """The rounds of some tasks."""
 
     def __init__(self, rounds: list[Round]) -> None:
         self.rounds = rounds

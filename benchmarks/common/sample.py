@@ -23,13 +23,7 @@ _FULL_ENOUGH = 0.9
 
 @dataclass(frozen=True)
 class Document:
-    """A document of a sample.
-
-    Attributes:
-        id: In its corpus.
-        corpus: Its name.
-        text: The whole text.
-    """
+    """A document of a sample."""
 
     id: str
     corpus: str
@@ -38,12 +32,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Sample:
-    """Documents of several corpora, mixed.
-
-    Attributes:
-        documents: In a seeded order.
-        note: Where they come from.
-    """
+    """Documents of several corpora, mixed."""
 
     documents: list[Document]
     note: str

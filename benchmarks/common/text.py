@@ -11,9 +11,6 @@ _MOST_WORDS = 4_000
 def single_token_words(tokenizer: Any) -> list[str]:
     """Whole words of a tokenizer's vocabulary that it reads as one token.
 
-    Args:
-        tokenizer: A fast tokenizer.
-
     Returns:
         Lower-case words of letters, sorted; at most 4,000 of them.
 
@@ -42,11 +39,6 @@ def single_token_words(tokenizer: Any) -> list[str]:
 
 def make_sentences(words: list[str], tokens: int, seed: int) -> list[str]:
     """Sentences of a number of tokens in all, full stops counted.
-
-    Args:
-        words: From `single_token_words`.
-        tokens: In all, special tokens not counted; at least 2.
-        seed: Of the words drawn.
 
     Returns:
         The sentences; a capital first, a full stop last.

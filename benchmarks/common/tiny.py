@@ -15,10 +15,6 @@ COMMON = ("the", "a", "of", "and", "to", "in", "was", "it", "for", "on", "that",
 def make_encoder(folder: Path, seed: int) -> Path:
     """Save a BERT of two layers at random weights, with dropout, and its tokenizer.
 
-    Args:
-        folder: It is made.
-        seed: Of the weights.
-
     Returns:
         The folder.
     """

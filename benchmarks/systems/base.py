@@ -12,12 +12,7 @@ class Unavailable(Exception):
 
 
 class System(Protocol):
-    """A classifier of documents.
-
-    Attributes:
-        name: Of its row.
-        note: What it does, and what it leaves out.
-    """
+    """A classifier of documents."""
 
     name: str
     note: str
@@ -41,11 +36,6 @@ def tune(
     sizes: Sequence[int], build: Callable[[int], System], texts: Sequence[str]
 ) -> tuple[System, int]:
     """A system at the batch size at which it is fastest, each tried once after a warm-up.
-
-    Args:
-        sizes: To try.
-        build: Makes the system for a size.
-        texts: To try it on.
 
     Returns:
         The system, and its batch size.

@@ -18,12 +18,7 @@ _PIECE_TOKENS = 510
 
 
 class ClsNetwork(torch.nn.Module):
-    """What belt-nlp's own `BertNN` does, for any width.
-
-    Args:
-        encoder: A text encoder.
-        head: From its width to the labels.
-    """
+    """What belt-nlp's own `BertNN` does, for any width."""
 
     def __init__(self, encoder: torch.nn.Module, head: torch.nn.Linear) -> None:
         super().__init__()

@@ -18,14 +18,7 @@ _SEGMENT_TOKENS = 128
 
 
 class LexGlueLayout:
-    """A fixed rectangle of 8,192 tokens for each document, one document at a time.
-
-    Args:
-        encoder: A text encoder, on the CPU.
-        tokenizer: Its tokenizer.
-        shape: Of the encoder.
-        seed: Of the layers above it.
-    """
+    """A fixed rectangle of 8,192 tokens for each document, one document at a time."""
 
     name = "LexGLUE-like layout"
     note = (

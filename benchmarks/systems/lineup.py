@@ -75,12 +75,7 @@ class Row:
 
 @dataclass
 class Lineup:
-    """All rows, those of the whole sample and those of the small one.
-
-    Attributes:
-        main: Rows by name.
-        small: Rows by name; slow systems, beside ours again.
-    """
+    """All rows, those of the whole sample and those of the small one."""
 
     main: dict[str, Row] = field(default_factory=dict)
     small: dict[str, Row] = field(default_factory=dict)

@@ -25,15 +25,7 @@ _LOCAL_TOKENS = 512
 
 
 class LongTransformer:
-    """A model of transformers that reads a document in one piece.
-
-    Args:
-        kind: "longformer", "modernbert" or "bert".
-        tokenizer: Any fast tokenizer.
-        shape: How large it is.
-        max_tokens: Longest document, special tokens included.
-        seed: Of its weights.
-    """
+    """A model of transformers that reads a document in one piece."""
 
     def __init__(self, kind: str, tokenizer: Any, shape: Shape, max_tokens: int, seed: int) -> None:
         self.name = NAMES[kind]

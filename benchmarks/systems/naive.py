@@ -17,12 +17,7 @@ _DOCUMENTS_PER_BATCH = 8
 
 
 class Naive:
-    """Padding in both directions, eight documents a batch.
-
-    Args:
-        model: Ours, with mean or cls pooling.
-        processor: Its processor.
-    """
+    """Padding in both directions, eight documents a batch."""
 
     name = "naive padding"
     note = "every segment to the longest allowed, every document to the longest of its batch of 8"

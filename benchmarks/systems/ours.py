@@ -17,12 +17,6 @@ from hierbert.errors import HierBertError
 class Ours:
     """The predictor with some options.
 
-    Args:
-        name: Of the row.
-        folder: A saved model.
-        note: Of the row.
-        **options: Of `HierBertPredictor.from_pretrained`.
-
     Raises:
         Unavailable: This version has no such option.
     """
@@ -88,9 +82,6 @@ class Ours:
 
     def encode_full_segments(self, segments: int) -> tuple[int, Any]:
         """Work for measuring utilization: full segments, tokens given, nothing to pad.
-
-        Args:
-            segments: How many.
 
         Returns:
             The number of tokens, and what encodes them when it is called.

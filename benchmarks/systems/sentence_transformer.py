@@ -14,13 +14,6 @@ class SentenceTransformersEncode:
 
     It gets the segments' texts ready-made: cutting the documents is not in its time.
 
-    Args:
-        folder: The encoder's folder.
-        max_tokens: Longest segment.
-        segments: Of each document, by its text.
-        batch_size: Of `encode`.
-        seed: Of the head.
-
     Raises:
         Unavailable: The package is not installed.
     """

@@ -105,15 +105,6 @@ def read_rows(
         yield rest_of_source(error, source, last)
 
 
-@functools.cache
-def _json_decoder() -> json.JSONDecoder:
-    # NaN is how pandas writes a missing value; the infinities stay, and no column accepts them.
-    return json.JSONDecoder(
-        parse_constant=lambda name: None if name == "NaN" else float(name),
-        object_pairs_hook=_object_of_differing_keys,
-    )
-
-
 def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
@@ -121,6 +112,13 @@ def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = Counter(key for key, _ in pairs)
         raise ValueError(f"an object has the key {quote(keys.most_common(1)[0][0])} twice")
     return values
+
+
+# NaN is how pandas writes a missing value; the infinities stay, and no column accepts them.
+_JSON = json.JSONDecoder(
+    parse_constant=lambda name: None if name == "NaN" else float(name),
+    object_pairs_hook=_object_of_differing_keys,
+)
 
 
 def _read_jsonl(source: Source, encoding: str) -> Iterator[Row | RowError]:
@@ -135,7 +133,7 @@ def _read_jsonl(source: Source, encoding: str) -> Iterator[Row | RowError]:
             problem = f"has more than {streams.MAX_ROW_CHARACTERS:,} characters"
         elif (problem := bad_bytes(line, encoding)) is None:
             try:
-                values = _json_decoder().decode(line.rstrip("\r\n"))
+                values = _JSON.decode(line.rstrip("\r\n"))
             except json.JSONDecodeError as error:
                 problem = f"broken JSON in column {error.colno}: {error.msg}"
                 if line.strip() in ("[", "{", "[{"):
@@ -159,7 +157,7 @@ def _read_json(source: Source, encoding: str) -> Iterator[Row | RowError]:
     if not text.strip():
         return
     try:
-        document = _json_decoder().decode(text)
+        document = _JSON.decode(text)
     except json.JSONDecodeError as error:
         hint = "; JSON Lines must have the ending .jsonl" if error.msg == "Extra data" else ""
         where = f"{source.name}, line {error.lineno}, column {error.colno}"

@@ -9,11 +9,12 @@ from transformers import AutoConfig
 
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.loading.checks import bounded_building, check_files, refuse_not_finite
-from hierbert.loading.encoders import encoder_hint, lasting_name, resolve_encoder
+from hierbert.loading.encoders import encoder_hint, resolve_encoder
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.saving import public_name
 from hierbert.model.text_encoders import build_encoder
 
 # Said, lest transformers ask at the terminal whether code may run.
@@ -82,7 +83,7 @@ def build_from_encoder(
     tokenizer.init_kwargs.pop("auto_map", None)
     vars(model.config.encoder_config).pop("auto_map", None)
     # Where these weights came from is a path of this machine; the name is what others know.
-    model.config.encoder_config._name_or_path = lasting_name(name)
+    model.config.encoder_config._name_or_path = public_name(name)
     return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 

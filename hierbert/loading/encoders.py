@@ -2,14 +2,12 @@
 
 import hashlib
 import importlib.util
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
 from hierbert.loading.checks import refuse_no_weights
-from hierbert.model.saving import FOLDER_MARK, last_part
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,6 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
             _verify_sha256(folder / "model.safetensors", packaged.sha256)
             return str(folder)
     return name
-
-
-def lasting_name(name: str) -> str:
-    """What a model's configuration remembers of its encoder's name, to be read anywhere.
-
-    Of a folder ``./`` and its last part, which is never taken for a name on the Hub; else the name.
-    """
-    return f"{FOLDER_MARK}{last_part(name)}" if Path(os.path.expanduser(name)).is_dir() else name
 
 
 def encoder_hint(name: str, revision: str | None = None) -> str:

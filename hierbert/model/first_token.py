@@ -70,7 +70,6 @@ def first_token_encoder(encoder: PreTrainedModel) -> PreTrainedModel | None:
         config.model_type not in _LAID_OUT_AS_BERT
         or config._attn_implementation not in ("sdpa", "eager")
         or getattr(config, "is_decoder", False)
-        or getattr(config, "position_embedding_type", "absolute") != "absolute"
         or getattr(config, "chunk_size_feed_forward", 0)
         or not len(encoder.encoder.layer)
     ):

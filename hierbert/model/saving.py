@@ -15,8 +15,6 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import get_relative_import_files
 
-# Before the last part of a folder's path: no name on the Hub begins so.
-FOLDER_MARK = "./"
 _CONFIG, _PROCESSOR, _TOKENIZER = "config.json", "processor_config.json", "tokenizer_config.json"
 # What a tokenizer notes of how it was loaded here; elsewhere it is wrong.
 _LOCAL_KEYS = ("is_local", "local_files_only", "name_or_path")
@@ -139,13 +137,13 @@ def complete_folder(folder: Path) -> None:
 
 def public_name(name: str) -> str:
     """A name on the Hub as it is; of a folder its last part, marked so that it stays a folder's."""
-    if not name:
-        return name
     try:
         validate_repo_id(name)
+        is_folder = os.path.isdir(name)
     except HFValidationError:
-        return f"{FOLDER_MARK}{last_part(name)}"
-    return f"{FOLDER_MARK}{last_part(name)}" if os.path.isdir(name) else name
+        is_folder = bool(name)
+    # No name on the Hub begins so.
+    return f"./{last_part(name)}" if is_folder else name
 
 
 def last_part(path: str) -> str:

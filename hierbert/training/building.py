@@ -35,16 +35,8 @@ def build_model(
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
     """Build the model of a run, in float32 and frozen as configured, and its processor.
 
-    Args:
-        config: All settings; what must travel with the model goes into its configuration.
-        tasks: Of the run; each has its head.
-        train: For the frequency of labels.
-        trained: A model to start from and its processor; None takes `model.start_from`, else
-            the encoder.
-
-    Raises:
-        ConfigError: Settings do not go with the encoder or the model to start from.
-        ModelError: There is no such encoder or model, or it is not whole.
+    It starts from the `trained` one, else from `model.start_from`, else from the encoder. What must
+    travel with it goes into its config.
     """
     names = [task.name for task in tasks]
     own = fields_of_heads(names)

@@ -45,14 +45,8 @@ class DamagedError(RunError):
 class Checkpoints:
     """The checkpoints of a run, and the best weights so far beside them.
 
-    All processes call a method together, unless it says otherwise, and the first one writes.
-
-    Args:
-        folder: The run's folder of checkpoints.
-        model: The bare model, not wrapped for several processes.
-        optimizer: AdamW over the model's trained weights.
-        accelerator: The run's.
-        keep: Newest checkpoints that stay, with the best weights that they refer to.
+    All processes call a method together, unless it says otherwise, and the first one writes. The
+    model is the bare one; `keep` of the newest stay, with the best weights that they refer to.
     """
 
     def __init__(

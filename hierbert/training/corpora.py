@@ -15,19 +15,10 @@ from hierbert.tasks.task import Task, learn_tasks
 def load_corpora(
     config: RunConfig, given: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, list[Example]], list[Task]]:
-    """Read all documents of a run and check them before anything costs time.
+    """Read and check all documents of a run, and learn its tasks, at least one.
 
-    Args:
-        config: Its `data` section names files and columns.
-        given: Documents of splits by name, in place of those that the settings name.
-
-    Returns:
-        Examples of "train" and "validation", at least one each, and "test" where it is given;
-        and what is learnt of them, at least one task.
-
-    Raises:
-        ConfigError: A setting is at odds with the data.
-        DataError: A file cannot be read, or a label is unknown.
+    Splits that are `given` take the place of those that the settings name. There are "train" and
+    "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
     columns = Columns(data.text_column, data.id_column, data.fields)

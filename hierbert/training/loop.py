@@ -37,12 +37,7 @@ from hierbert.training.trackers import Trackers, line_text
 
 
 class TrainingLoop:
-    """Trains the model of a run, on its training documents.
-
-    Args:
-        run: Ready to be trained.
-        stop: Notes signals while `run` lasts.
-        callbacks: What to call.
+    """Trains the model of a run; `stop` notes signals meanwhile.
 
     Attributes:
         seconds: Of the training steps and their evaluations, once they are over.
@@ -59,12 +54,8 @@ class TrainingLoop:
     def run(self, resume: bool = False) -> TrainerState:
         """Train to the end or to the last improvement, and leave the best weights in the model.
 
-        Args:
-            resume: Whether to go on from the newest whole checkpoint, if there is one.
-
-        Raises:
-            RunError: A checkpoint cannot be written or read, or the loss is not finite.
-            KeyboardInterrupt: A signal came; there is a checkpoint of the step it came in.
+        With `resume` from the newest whole checkpoint, if there is one. After a signal's
+        KeyboardInterrupt there is a checkpoint of the step it came in.
         """
         # New weights and dropout follow from the seed, whatever was drawn before.
         set_seed(self.config.seed + 1 + self.accelerator.process_index)

@@ -99,15 +99,8 @@ def bound_memory(
 ) -> None:
     """Set how many graphs the model's segment encoder keeps; the same on every process.
 
-    Args:
-        config: Of the run.
-        accelerator: The run's.
-        model: On its device, frozen as it will be trained; no gradients yet.
-        train: Training documents.
-        folder: The run's, where the result of a probe is kept and looked for.
-
-    Raises:
-        RunError: What an earlier start of the run found cannot be read, or not be written.
+    The model is on its device and frozen as it will be trained, without gradients. What a probe
+    finds is kept in the run's folder, and looked for there.
     """
     settings, encoder = config.training, model.hierbert.segment_encoder
     if settings.memory == "keep" or encoder.frozen:
@@ -213,14 +206,9 @@ def measure_graph_bytes(
 
     The bytes are counted where autograd saves tensors, so they follow from the model, its precision
     and what of it is frozen, and not from the device's allocator or from what else runs. Weights,
-    random states and the mode of the model stay as they were.
-
-    Args:
-        model: On its device, frozen as it will be trained.
-        accelerator: Its precision is used.
-        tokens_per_segment: Of the longest segment: attention with dropout may hold its weights,
-            so that a token of a long segment holds more than one of a short one.
-        features: Of a document, where the model has some.
+    random states and the mode of the model stay as they were. `tokens_per_segment` is of the
+    longest one: attention with dropout may hold its weights, so that a token of a long segment
+    holds more than one of a short one.
     """
     device, encoder = accelerator.device, model.hierbert.segment_encoder
     own = [*model.parameters(), *model.buffers()]

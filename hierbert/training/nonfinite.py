@@ -27,14 +27,7 @@ def find_nonfinite(
     weights: Sequence[nn.Parameter],
     precision: Callable[[], AbstractContextManager[object]],
 ) -> list[int]:
-    """Those of some documents whose loss, or whose gradient, is not finite when they are alone.
-
-    Args:
-        indices: Of the documents to try.
-        loss_of: The loss of one of them, with its graph.
-        weights: Those that are trained.
-        precision: Makes the context that training computes in.
-    """
+    """Those of some documents whose loss, or whose gradient, is not finite when they are alone."""
     found = []
     # Of this process's device alone: others belong to other processes.
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -57,11 +50,8 @@ def leave_out_or_stop(
 ) -> str:
     """What to say of a step that is left out; a RunError where the run does not go on.
 
-    Args:
-        what: What is not finite.
-        alone: Ids of the documents that make it alone.
-        everyone: Ids of all documents of the step.
-        in_a_row: How many such steps came one after the other; None where one is enough.
+    Ids of the documents that make it alone, and of all of the step; `in_a_row` is how many such
+    steps came one after the other, None where one is enough.
     """
     who = "documents that do it alone: " if alone else "no document does it alone; they are "
     line = f"{what} is not finite; {who}{_some(alone or everyone)}"

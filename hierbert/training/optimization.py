@@ -56,11 +56,7 @@ def set_learning_rates(
 ) -> None:
     """Let rates rise linearly from 0 to their peaks and then fall linearly to 0.
 
-    Args:
-        optimizer: As `build_optimizer` makes it.
-        updates: Steps so far that changed weights.
-        total: Steps of the whole run.
-        warmup_ratio: Part of them in which the rates rise.
+    `updates` are the steps so far that changed weights, of `total`.
     """
     warmup = round(total * warmup_ratio)
     if updates < warmup:

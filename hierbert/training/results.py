@@ -32,16 +32,8 @@ _BYTES_PER_MIB = 2**20
 def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, Any], list[Answer]]:
     """Calibrate on the validation documents and score the test documents, else the validation's.
 
-    Args:
-        run: Its model has the best weights.
-        loop: Has ended.
-        started: When the run began, by the monotonic clock.
-
-    Returns:
-        What results.json is to hold, and the answers that were scored.
-
-    Raises:
-        RunError: A score is not finite.
+    Gives what results.json is to hold, and the answers that were scored; a RunError where a score
+    is not finite. The run `started` then, by the monotonic clock.
     """
     calibration = _calibrate(run) if run.config.training.calibrate else {}
     split = "test" if "test" in run.splits else "validation"
@@ -112,11 +104,7 @@ def _calibrate(run: Run) -> dict[str, Any]:
 def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> str:
     """Write the model and results.json, each whole, on the first process.
 
-    Returns:
-        What there is to read of the results; empty on other processes.
-
-    Raises:
-        RunError: They cannot be written.
+    Gives what there is to read of the results; an empty text on other processes.
     """
     report = ""
     if run.accelerator.is_main_process:
@@ -170,16 +158,11 @@ def environment() -> dict[str, str]:
 def resources(
     accelerator: Accelerator, work: Mapping[str, tuple[int, float]], training_seconds: float
 ) -> dict[str, Any]:
-    """What a run took, other work on the machine included; all processes call it together.
+    """The "resources" of results.json; all processes call it together.
 
-    Args:
-        accelerator: The run's.
-        work: For each kind, tokens that all processes encoded and the seconds it took.
-        training_seconds: Of the training steps and their evaluations.
-
-    Returns:
-        The "resources" of results.json: None for a rate where nothing was encoded, and for the
-        peak (of the process that took most) where the system does not tell.
+    From the tokens and seconds of each kind of work, others' work on the machine included: None for
+    a rate where nothing was encoded, and for the peak (of the process that took most) where the
+    system does not tell.
     """
     gpu = accelerator.device.type == "cuda"
     device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else 0.0

@@ -87,13 +87,9 @@ def run_identity(
 
 
 def resume_run(folder: Path, checkpoints: Checkpoints, now: RunIdentity) -> TrainerState | None:
-    """Go back to the newest whole checkpoint of a run, when the run is the same.
+    """Go back to the newest whole checkpoint, if there is any: where the run was.
 
-    Returns:
-        Where the run was; None where there is no checkpoint yet.
-
-    Raises:
-        RunError: No checkpoint is whole, or the documents or the encoder are others.
+    A RunError where none is whole, or where the documents or the encoder are others.
     """
 
     def find() -> Path | None:

@@ -63,18 +63,9 @@ def prepare_run(
     given: tuple[HierBertForDocuments, HierBertProcessor] | None,
     resume: bool,
 ) -> Run:
-    """Make model, run folder and documents ready.
+    """Make model, run folder and documents ready; with `resume` the folder may hold the run.
 
-    Args:
-        config: All settings.
-        accelerator: The run's.
-        corpora: Examples by split.
-        tasks: At least one.
-        given: A model to start from and its processor; None takes what the settings name.
-        resume: Whether the run folder may hold the run already.
-
-    Raises:
-        HierBertError: Settings, documents, model, cache and folder do not go together.
+    A model to start from may be `given`, with its processor, else the settings name one.
     """
     check_metric(config.training.metric, tasks, corpora["validation"])
     set_seed(config.seed)

@@ -39,9 +39,7 @@ class TrainerState:
     def note_scores(self, metric: float, scores: dict[str, float]) -> bool:
         """Take note of an evaluation: whether these weights are the best so far.
 
-        Args:
-            metric: What decides, finite; greater is better.
-            scores: All figures; of equal metrics the one with the lower loss is better.
+        The metric decides, greater is better; of equal ones that with the lower loss among scores.
         """
         best = self.best_metric
         gain = best is None or metric > best

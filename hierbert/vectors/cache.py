@@ -21,11 +21,12 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.data.epoch_plan import fill_batches, share_by_tokens
+from hierbert.data.epoch_plan import share_by_tokens
 from hierbert.errors import ConfigError, RunError, error_text, setting_name
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
@@ -119,13 +120,9 @@ class VectorCache:
         self.store.refresh()
 
     def batch(self, documents: Sequence[SegmentedDocument]) -> tuple[Tensor, Tensor]:
-        """The vectors of several documents one after the other.
+        """Segment vectors, float32 (P, H), and sentence vectors, float32 (N, H), on the CPU.
 
-        Args:
-            documents: At least one; what is not there is encoded in one pass and kept.
-
-        Returns:
-            Segment vectors, float32 (P, H), and sentence vectors, float32 (N, H), on the CPU.
+        Of documents, at least one; what is not there is encoded in one pass and kept.
         """
         keys = [document_key(document) for document in documents]
         entries: dict[bytes, Entry] = {}
@@ -161,17 +158,9 @@ class VectorCache:
         """Encode what is not in the cache; each process takes a share and waits for the others.
 
         By rounding, vectors depend on what is encoded beside them: batches follow from `documents`
-        alone, so that after a kill the same are encoded together, to the same bits.
-
-        Args:
-            documents: All documents that will be asked for, the same on every process.
-            accelerator: The run's.
-
-        Returns:
-            Tokens that were encoded, by all processes together.
-
-        Raises:
-            RunError: The cache cannot be written, or is not shared by all processes.
+        alone, which are the same on every process, so that after a kill the same are encoded
+        together, to the same bits. Gives the tokens that all processes encoded; a RunError where
+        the cache is not shared by all of them.
         """
         self.store.refresh()
         wanted = {document_key(document): document for document in documents}
@@ -321,17 +310,15 @@ def _batches_with_gaps(
     wanted: dict[bytes, SegmentedDocument], gaps: set[bytes]
 ) -> list[dict[bytes, SegmentedDocument]]:
     """The missing documents of each batch that all of them would make."""
-    keys = list(wanted)
-    sizes = [len(document.input_ids) for document in wanted.values()]
     batches = [
-        {keys[place]: wanted[keys[place]] for place in places if keys[place] in gaps}
-        for places in fill_batches(sizes, _TOKENS_PER_BATCH)
+        {key: wanted[key] for key in keys if key in gaps}
+        for keys in batches_by_tokens(wanted, lambda key: wanted[key].tokens, _TOKENS_PER_BATCH)
     ]
     return [batch for batch in batches if batch]
 
 
 def _tokens(documents: Iterable[SegmentedDocument]) -> int:
-    return sum(len(document.input_ids) for document in documents)
+    return sum(document.tokens for document in documents)
 
 
 def _size(size_bytes: int) -> str:

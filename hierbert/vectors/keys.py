@@ -28,15 +28,7 @@ def document_key(document: SegmentedDocument) -> bytes:
 
 
 def encoder_fingerprint(model: HierBertModel, computes: str = "float32") -> str:
-    """Hash of a segment encoder and its pooling, 24 hexadecimal digits.
-
-    Args:
-        model: Its weights must not change while the fingerprint is in use.
-        computes: How it computes; see `hierbert.loading.fingerprints.model_fingerprint`.
-
-    Raises:
-        TypeError: The encoder keeps weights in a form that cannot be read here.
-    """
+    """Hash of a segment encoder and its pooling, 24 hexadecimal digits; see `model_fingerprint`."""
     # A processor's own instructions make SHA-256 the fastest of the strong hashes.
     digest = hashlib.sha256()
     config = plain_config(model.config.encoder_config)

@@ -32,14 +32,8 @@ def used_bytes(root: Path, encoder: str = "vectors-*") -> int:
 def make_room(root: Path, wanted_bytes: int, limit: int, used_since: float) -> int:
     """Remove what was not used for longest until there is room, or until nothing may go.
 
-    Args:
-        root: The cache's folder.
-        wanted_bytes: What is about to be written.
-        limit: Most bytes of the whole cache.
-        used_since: What was used at this time (seconds since the epoch) or later stays.
-
-    Returns:
-        Bytes that may be written; fewer than wanted, maybe below 0, when the limit is reached.
+    What was used at `used_since` (seconds since the epoch) or later stays. Gives the bytes that may
+    be written: fewer than wanted, maybe below 0, where the limit of the whole cache is reached.
     """
     used = 0
     removable = []

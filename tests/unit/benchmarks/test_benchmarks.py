@@ -3,10 +3,8 @@
 import json
 import os
 import random
-import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,22 +16,21 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from benchmarks import memory, reading, scaling, speed
+from benchmarks import memory, reading, scaling
 from benchmarks.common import figures
 from benchmarks.common.cells import Cell, run_cell
-from benchmarks.common.figures import TARGETS, Finding, Spread, is_steady, ratios
-from benchmarks.common.models import Shape, build_model, load_tokenizer
+from benchmarks.common.figures import TARGETS, Finding, is_steady, ratios
+from benchmarks.common.models import Shape, load_tokenizer
 from benchmarks.common.plot import Line, line_plot
-from benchmarks.common.report import choose_sizes, table
+from benchmarks.common.report import choose_sizes
 from benchmarks.common.rounds import run_rounds
-from benchmarks.common.sample import Document, draw, read_corpora
+from benchmarks.common.sample import Document, draw
 from benchmarks.common.text import make_segments, make_text, single_token_words
 from benchmarks.systems.lineup import BELT, CLS, MEAN, NAIVE, build_lineup
 from benchmarks.systems.naive import Naive
 from benchmarks.systems.ours import Ours
 from benchmarks.training_step import small_first
 from hierbert.data.epoch_plan import plan_epoch
-from hierbert.errors import DataError
 from tests.conftest import make_text as known_text
 
 ROOT = Path(__file__).parents[3]
@@ -44,20 +41,6 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert ratios([3.0, 6.0, 12.0], [2.0, 4.0, 8.0]) == [1.5, 1.5, 1.5]
     with pytest.raises(ValueError):
         ratios([1.0], [1.0, 2.0])
-
-
-def test_a_spread_is_the_median_and_the_ends() -> None:
-    spread = Spread.of([4.0, 1.0, 9.0])
-    assert (spread.median, spread.low, spread.high) == (4.0, 1.0, 9.0)
-    assert spread.show(1, "x") == "4.0x (1.0 to 9.0)"
-
-
-@pytest.mark.parametrize(
-    ("probes", "steady"),
-    [([100.0, 100.0, 80.0], True), ([100.0, 80.0, 80.0], True), ([100.0, 79.0, 79.0], False)],
-)
-def test_a_probe_is_steady_from_eight_tenths_of_its_best(probes: list[float], steady: bool) -> None:
-    assert is_steady(probes) is steady
 
 
 def test_a_bound_is_reached_by_the_bound_itself() -> None:
@@ -73,10 +56,14 @@ def test_a_bound_is_reached_by_the_bound_itself() -> None:
 
 
 def test_there_is_no_verdict_on_a_noisy_machine_or_in_a_quick_run() -> None:
-    noisy, calm = [100.0, 50.0, 50.0], [100.0, 99.0, 98.0]
+    noisy, calm = [100.0, 50.0, 50.0], [100.0, 80.0, 80.0]
     for value in (1.0, 9.0):
         timed = Finding("naive", [value], noisy)
         assert timed.record(full=True)["verdict"] == figures.UNSETTLED
+        # A probe is steady from eight tenths of its best.
+        assert Finding("naive", [value], [100.0, 79.0, 79.0]).record(True)["verdict"] == (
+            figures.UNSETTLED
+        )
         assert timed.record(full=False)["verdict"] == figures.NOT_FULL
     # Probes that are missing settle nothing either.
     assert Finding("naive", [9.0]).record(full=True)["verdict"] == figures.UNSETTLED
@@ -132,32 +119,7 @@ def test_a_sample_depends_on_ids_and_seed_and_keeps_its_budget(seed: int, charac
         used = sum(len(d.text) for d in sample.documents if d.corpus == name)
         assert 0 < used <= characters // 2
     assert len({d.id for d in sample.documents}) == len(sample.documents)
-
-
-def test_another_text_gives_another_hash_and_no_text_is_recorded() -> None:
-    corpora = {"one": [Document("a", "one", "secret words"), Document("b", "one", "other")]}
-    sample = draw(corpora, 100, 0)
-    changed = {"one": [Document("a", "one", "secret wordz"), Document("b", "one", "other")]}
-    assert draw(changed, 100, 0).hash != sample.hash
-    assert "secret" not in json.dumps(sample.record())
-
-
-def test_where_nothing_fits_the_shortest_is_taken() -> None:
-    corpora = {"one": [Document("a", "one", "x" * 50), Document("b", "one", "x" * 40)]}
-    assert [d.id for d in draw(corpora, 10, 0).documents] == ["b"]
-
-
-def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"movie-reviews.*is missing"):
-        read_corpora(str(tmp_path))
-
-
-def test_without_a_folder_papers_are_read_and_the_output_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("HIERBERT_CORPORA", raising=False)
-    corpora, note = read_corpora(None)
-    assert list(corpora) == ["aclsum"] and "not comparable" in note
+    assert "xxx" not in json.dumps(sample.record())  # ids and figures, no text
 
 
 def test_made_texts_have_the_tokens_asked_for(encoders: dict[str, Path]) -> None:
@@ -192,24 +154,6 @@ def test_the_plot_is_xml_with_a_label_for_each_line() -> None:
     assert "prefers-color-scheme:dark" in style
     with pytest.raises(ValueError):
         line_plot("t", "x", "y", [Line("empty", [])])
-
-
-def test_the_plot_puts_powers_on_a_straight_line() -> None:
-    points = [(2.0**i, 3.0 * 2.0**i) for i in range(9, 21)]
-    root = ElementTree.fromstring(line_plot("t", "x", "y", [Line("linear", points)]))
-    drawn = next(node for node in root.iter() if node.tag.endswith("polyline")).attrib["points"]
-    corners = [tuple(map(float, pair.split(","))) for pair in drawn.split()]
-    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(corners)]
-    assert len(corners) == 12
-    for across, down in steps:
-        assert across == pytest.approx(steps[0][0], abs=0.21) and across > 0
-        assert down == pytest.approx(steps[0][1], abs=0.21) and down < 0
-
-
-def test_a_table_refuses_rows_of_another_width_and_bars_in_cells() -> None:
-    assert table(["a", "b"], [["1|2", "3"]])[-1] == "| 1/2 | 3 |"
-    with pytest.raises(ValueError):
-        table(["a", "b"], [["1"]])
 
 
 def test_the_forecast_of_memory_goes_on_in_a_line() -> None:
@@ -267,15 +211,6 @@ def test_scaling_compares_the_longest_document_with_both_short_ones() -> None:
     assert scaling.compare_lengths({4_096: cell(1.0, 1.0)}, None).values == []
 
 
-def test_what_the_benchmarks_readme_names_exists() -> None:
-    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for script in re.findall(r"benchmarks/\w+\.(?:py|txt)", text):
-        assert (ROOT / script).is_file(), script
-    for module in (speed, memory, scaling):
-        flags = {flag for a in module.build_parser()._actions for flag in a.option_strings}
-        assert {"--quick", "--encoder", "--seed", "--output"} <= flags
-
-
 def _texts() -> list[str]:
     chance = random.Random(3)
     return [known_text(chance, sentences) for sentences in (120, 3, 40, 1)]
@@ -323,18 +258,6 @@ def test_a_system_with_wrong_outputs_is_not_timed(
     texts = _texts()[1:]
     lineup = build_lineup(str(encoders["bert"]), 0, texts, texts)
     assert lineup.main[NAIVE].differs and not lineup.main[NAIVE].timed
-
-
-def test_naive_padding_pads_in_both_directions(encoders: dict[str, Path]) -> None:
-    model, processor = build_model(str(encoders["bert"]), 0, pooling="mean")
-    seen: list[tuple[int, ...]] = []
-    model.get_input_embeddings().register_forward_pre_hook(
-        lambda module, inputs: seen.append(tuple(inputs[0].shape))
-    )
-    texts = _texts()
-    most = max(len(document.segment_lengths) for document in processor.segment(texts))
-    Naive(model, processor).classify(texts)
-    assert most > 1 and seen == [(len(texts) * most, 512)]
 
 
 def _run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

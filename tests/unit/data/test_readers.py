@@ -5,11 +5,9 @@ import gzip
 import io
 import json
 
-import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 from reading import error_of, load, write
 
 from hierbert.data.readers import allowed_endings, file_format, stdin_formats
@@ -59,18 +57,6 @@ def test_text_formats_give_back_what_was_written(tmp_path, ending, unit, zipped)
     assert [item.text for item in documents] == NASTY
     assert [item.id for item in documents] == [f"docs-{n}" for n in range(1, len(NASTY) + 1)]
     assert documents[2].location == f"{path}, {unit} 3"
-
-
-def test_parquet_gives_back_what_was_written(tmp_path) -> None:
-    rows = [
-        {"text": text, "n": i, "tags": ["a", "b"][: i % 3], "none": None}
-        for i, text in enumerate(NASTY * 20)
-    ]
-    path = tmp_path / "docs.parquet"
-    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=50)
-    documents = load(path, id_column="n")
-    assert [(item.id, item.text) for item in documents] == [(str(r["n"]), r["text"]) for r in rows]
-    assert documents[100].location == f"{path}, row 101"
 
 
 @settings(deadline=None, max_examples=100)

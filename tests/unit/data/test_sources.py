@@ -11,7 +11,8 @@ from hierbert.data.sources import resolve_sources
 
 
 def test_labelled_text_folder(tmp_path) -> None:
-    for name in ("pos/2.txt", "neg/a/1.txt", "pos/10.txt", ".hidden/x.txt", "pos/.x.txt"):
+    names = ["pos/2.txt", "neg/a/1.txt", "neg-b/1.txt", "pos/10.txt"]
+    for name in [*names, ".hidden/x.txt", "pos/.x.txt"]:
         write(tmp_path / name, name.encode())
     write(tmp_path / "metadata.json", b"{}")
     found = [
@@ -19,13 +20,14 @@ def test_labelled_text_folder(tmp_path) -> None:
     ]
     assert found == [
         ("neg/a/1", "neg/a/1.txt", "neg"),
+        ("neg-b/1", "neg-b/1.txt", "neg-b"),
         ("pos/10", "pos/10.txt", "pos"),
         ("pos/2", "pos/2.txt", "pos"),
     ]
-    assert load(tmp_path)[2].location == str(tmp_path / "pos" / "2.txt")
+    assert load(tmp_path)[3].location == str(tmp_path / "pos" / "2.txt")
     (tmp_path / "metadata.json").unlink()  # beside a text at the top it would be data
     write(tmp_path / "0.txt", b"at the top")
-    assert [item.id for item in load(tmp_path)] == ["0", "neg/a/1", "pos/10", "pos/2"]
+    assert [item.id for item in load(tmp_path)] == ["0", "neg/a/1", "neg-b/1", "pos/10", "pos/2"]
     assert "has no column 'label'" in error_of(tmp_path, label_column="label")
 
 
@@ -33,6 +35,7 @@ def test_folder_of_data_files_glob_and_list_come_in_order(tmp_path) -> None:
     for name in ("b", "a", "c", "[ab]"):
         write(tmp_path / f"{name}.jsonl", line(name))
     (tmp_path / "notes.md").write_text("not data")
+    write(tmp_path / ".hidden.jsonl", line("never"))
 
     def texts(spec) -> str:
         return " ".join(item.text for item in load(spec))

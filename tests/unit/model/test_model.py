@@ -13,6 +13,7 @@ from small_models import build
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
+from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.model.aggregation import Aggregator, position_features
 from hierbert.model.classification_head import MISSING_LABEL, ClassificationHead, regression_values
 from hierbert.model.heads import Structure, Vectors
@@ -231,6 +232,23 @@ def test_missing_labels_weigh_nothing(encoders) -> None:
     assert all(w.grad is None or w.grad.abs().max() == 0 for w in model.parameters())
 
 
+def test_batches_of_a_step_add_up_to_the_loss_of_all_its_documents(encoders) -> None:
+    model, processor = build(encoders["bert"])
+    whole = labelled_batch(processor, TEXTS)
+    split = int(whole["sentences_per_document"][:2].sum())
+    parts = (
+        (TEXTS[:2], whole["labels"][:2], whole["sentence_labels"][:split]),
+        (TEXTS[2:], whole["labels"][2:], whole["sentence_labels"][split:]),
+    )
+    # An empty document has no sentence to learn.
+    counts = {"documents.classification": 5, "documents.summarization": 4}
+    total = sum(
+        model(**processor(texts), labels=labels, sentence_labels=of_sentences, **counts).loss
+        for texts, labels, of_sentences in parts
+    )
+    torch.testing.assert_close(total, model(**whole).loss, atol=1e-5, rtol=0)
+
+
 def test_losses_equal_their_formulas() -> None:
     weights, smoothing = torch.tensor([1.0, 2.0, 0.5]), 0.3
     config = HierBertConfig(
@@ -447,3 +465,14 @@ def test_a_padded_batch_is_refused_with_a_hint(encoders) -> None:
         model(**inputs)
     with pytest.raises(ValueError, match="HierBertProcessor"):
         model(segments_per_document=torch.tensor([1]), sentences_per_document=torch.tensor([1]))
+
+
+def test_a_fingerprint_is_of_the_tokenizer_and_not_of_its_last_call(encoders) -> None:
+    model, processor = build(encoders["bert"])
+    before = model_fingerprint(model, processor)
+    backend = processor.tokenizer.backend_tokenizer
+    backend.enable_truncation(8)
+    backend.enable_padding(length=8)
+    assert model_fingerprint(model, processor) == before
+    backend.add_tokens(["more"])
+    assert model_fingerprint(model, processor) != before

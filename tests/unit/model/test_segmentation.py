@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument, Segmenter
 
 texts = st.text(max_size=300) | st.lists(
@@ -311,3 +312,17 @@ def test_a_segmenter_without_room_or_special_tokens_is_refused(tokenizers) -> No
     bare.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
     with pytest.raises(ValueError, match="adds no special tokens"):
         Segmenter(bare)
+
+
+def test_batches_are_filled_with_documents_in_order(tokenizers) -> None:
+    texts = [RED, "", RED, RED * 9, RED, RED, RED]  # 7, 2, 7, 47, 7, 7 and 7 tokens
+    documents = Segmenter(tokenizers["bert"])(texts)
+    for tokens, most, sizes in (
+        (16, None, [3, 1, 2, 1]),
+        (16, 2, [2, 1, 1, 2, 1]),
+        (1, None, [1] * 7),
+        (10**6, None, [7]),
+    ):
+        batches = list(batches_by_tokens(documents, lambda one: one.tokens, tokens, most))
+        assert [len(batch) for batch in batches] == sizes
+        assert [document for batch in batches for document in batch] == documents

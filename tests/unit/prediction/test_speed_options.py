@@ -242,11 +242,11 @@ def test_what_cannot_be_compiled_is_told_before_the_work(
 
     model, processor = build(encoders["bert"])
     layers = encoder_layers(model.hierbert.segment_encoder.encoder)
-    for layer in layers:
-        monkeypatch.setattr(layer, "forward", fail)
-    with pytest.raises(ConfigError, match=r"cannot be compiled here \(.*no compiler"):
-        HierBertPredictor(model, processor, compile=True)
-    monkeypatch.undo()
+    with monkeypatch.context() as broken:
+        for layer in layers:
+            broken.setattr(layer, "forward", fail)
+        with pytest.raises(ConfigError, match=r"cannot be compiled here \(.*no compiler"):
+            HierBertPredictor(model, processor, compile=True)
     # int8 does not insist on it.
     quantize(model.hierbert.segment_encoder, 48)
     expected = HierBertPredictor(model, processor, compile=False).classify(texts)

@@ -24,10 +24,9 @@ from hierbert.cli.train import main as train_main
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, ModelError, flag_setting
 from hierbert.hub_names import check_hub_name
-from hierbert.loading.encoders import lasting_name
-from hierbert.model.saving import code_files, complete_folder
+from hierbert.model.saving import code_files, complete_folder, public_name
 from hierbert.publishing.files import files_of, is_replaced
-from hierbert.publishing.publish import push_command
+from hierbert.publishing.publish import encoder_license, push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
 from hierbert.publishing.upload import Request
 from hierbert.settings import dump_config, load_config
@@ -286,6 +285,23 @@ def test_which_corpora_are_datasets_of_the_hub(tmp_path, monkeypatch) -> None:
     assert shown.model.start_from == "model"
 
 
+def test_the_licence_of_an_encoder_is_asked_for_on_the_hub_only_online(
+    tmp_path, monkeypatch
+) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n")
+
+    def download(name: str, file: str, local_files_only: bool = False) -> Path:
+        assert (name, file) == ("user/encoder", "README.md")
+        if local_files_only:
+            raise FileNotFoundError
+        return card
+
+    monkeypatch.setattr("hierbert.publishing.publish.hf_hub_download", download)
+    assert encoder_license("user/encoder", online=False) is None
+    assert encoder_license("user/encoder", online=True) == "mit"
+
+
 def test_the_run_of_a_model_lies_beside_it(copy, tmp_path) -> None:
     config = HierBertConfig.from_pretrained(copy)
     assert find_run(copy, config) is None
@@ -308,7 +324,7 @@ def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
     monkeypatch.chdir(home)
     # What training writes, beside the settings as the user gave them.
     encoder = json.loads((copy / "config.json").read_text())["text_config"]
-    remembered = lasting_name("encoders/minilm")
+    remembered = public_name("encoders/minilm")
     edit_config(copy, text_config={**encoder, "_name_or_path": remembered})
     config = load_config(RunConfig, None, [*BASE, "model.encoder=encoders/minilm"])
     (tmp_path / "config.resolved.yaml").write_text(dump_config(config))
@@ -319,7 +335,7 @@ def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(
     assert base_model(model, run) is None and base_model(model, None) is None
     assert encoder_name(model, run) == encoder_name(model, None) == "minilm"
     assert public_settings(run.config).model.encoder == "minilm"
-    assert lasting_name("encoders/minilm") == "encoders/minilm"
+    assert public_name("encoders/minilm") == "encoders/minilm"
 
 
 @pytest.mark.parametrize("name", ["user/a--b", "user/a..b", "user/a.git"])

@@ -9,15 +9,6 @@ from scipy import stats
 from hierbert.scoring.intervals import label_intervals, mean_interval, paired_difference
 
 
-def test_interval_has_the_width_that_theory_gives():
-    # 400 values of deviation 1: the mean's deviation is 1/20, 95 % lie within 1.96 of them.
-    values = np.tile([-1.0, 1.0], 200) + 5.0
-    mean, low, high = mean_interval(values, seed=1)
-    assert mean == 5.0
-    assert high - mean == pytest.approx(1.96 / 20, rel=0.1)
-    assert mean - low == pytest.approx(1.96 / 20, rel=0.1)
-
-
 def test_interval_depends_on_the_seed_alone_and_leaves_the_global_state(monkeypatch):
     values = np.arange(50.0)
     np.random.seed(3)

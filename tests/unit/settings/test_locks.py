@@ -15,7 +15,7 @@ import pytest
 from commands import ROOT
 
 from hierbert.errors import RunError
-from hierbert.files import LOCK, FolderLock, write_whole
+from hierbert.files import LOCK, FolderLock, write_folder_whole, write_whole
 
 HOLDER = f"""
 import sys
@@ -135,3 +135,19 @@ def test_an_unfinished_file_is_its_owners_alone_and_in_its_folder(tmp_path) -> N
     assert seen == [(tmp_path / "new", 0o600)]
     assert stat.S_IMODE((tmp_path / "new" / "a.json").stat().st_mode) == 0o644
     assert os.listdir(tmp_path / "new") == ["a.json"]
+
+
+def test_a_folder_stays_where_its_new_one_cannot_take_its_place(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "model"
+    write_folder_whole(folder, lambda aside: (aside / "a").touch())
+    replace = Path.replace
+
+    def refused(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith(".old"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(OSError, match="No space"):
+        write_folder_whole(folder, lambda aside: (aside / "b").touch())
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "a"]

@@ -196,7 +196,7 @@ class Answerer:
         if not _is_of_a_document(error):
             raise error
         if not self._skip:
-            if isinstance(error, HierBertError) and error.place is None:
+            if isinstance(error, HierBertError):
                 error.place = row.location
             raise error
         why = _why(error)

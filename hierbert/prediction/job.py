@@ -52,9 +52,9 @@ class Footer:
     Attributes:
         rows: Rows of the input.
         answers: Rows that were answered.
-        size: Of their texts, in UTF-8 bytes.
-        input: The digest of the rows.
-        last: Whether the unit is the last of its source.
+        size: As of `Unit`.
+        input: The unit's digest.
+        last: As of `Unit`.
         checksum: CRC-32 of the lines before.
     """
 

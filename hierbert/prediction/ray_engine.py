@@ -60,15 +60,6 @@ _CALLS_AHEAD = 2
 class RayEngine:
     """The steps of a job that run on Ray.
 
-    Args:
-        options: From `parse_options`.
-        inputs: What to read.
-
-    Attributes:
-        actors: Processes that hold the model.
-        cpus_per_actor: Cores that each takes; also its threads.
-        gpus_per_actor: GPUs that each takes, or a part of one.
-
     Raises:
         ConfigError: Ray is not installed.
     """
@@ -188,9 +179,6 @@ class RayEngine:
             commit: Of the Hub, from which the model was checked; None of a folder.
             job: Takes the word that a unit is done.
             checks: What `check` gave.
-
-        Raises:
-            HierBertError: The first mistake; units that were done stay.
         """
         assert checks is not None
         ray = self._ray
@@ -352,10 +340,9 @@ def _id_hash(row: InputRow) -> int:
 
 
 def repeated_hashes(hashes: list[np.ndarray]) -> np.ndarray:
-    """The hashes that occur more than once among those of all sources (uint64, sorted).
+    """The hashes that occur in several sources (uint64, sorted), by 16 bytes for each row.
 
-    Within a source, reading itself finds ids that occur twice; over all of them this holds two
-    times 8 bytes for each row.
+    Within a source, reading itself finds ids that occur twice.
     """
     if len(hashes) < 2:
         return np.array([], dtype=np.uint64)
@@ -393,7 +380,7 @@ def read_units(
         check: What it held when it was checked.
         repeated: Its rows whose ids were read before, with the reason that is told.
         cuts: Where units end.
-        rows_before: How many rows the sources before have.
+        rows_before: Rows of the sources before.
         done: Digests of its units that are done.
         units_per_call: Units of a list.
     """
@@ -468,14 +455,7 @@ class UnitAnswerer:
         return []
 
     def answer(self, units: list[Unit]) -> list[tuple[int, int]]:
-        """Answer units.
-
-        Returns:
-            Of each its rows, and the bytes of their texts.
-
-        Raises:
-            HierBertError: They cannot be answered or written.
-        """
+        """Answer units, and give of each its rows and the bytes of their texts."""
         answer = self._answerer.results
         # Some may be done by a process that was lost before it could say so.
         todo = [unit for unit in units if read_footer(unit_path(self.folder, unit.name)) is None]

@@ -70,10 +70,10 @@ class Unit(NamedTuple):
 
     Attributes:
         name: Which unit.
-        first_row: Of the source, from 0.
-        rows: In order.
+        first_row: Number of its first row in the source, from 0.
+        rows: The rows.
         size: Of their texts, in UTF-8 bytes.
-        digest: 32 hexadecimal digits that follow from its rows, and from whether it is the last.
+        digest: 32 hexadecimal digits that follow from the rows and from `last`.
         last: Whether it is the last of its source.
     """
 
@@ -173,7 +173,7 @@ class Inputs:
         Args:
             index: Which source.
             seen: Ids of the sources before; None finds those alone that occur twice in this one.
-            check: What it held before; None where that is not known.
+            check: What it held before, where that is known.
 
         Raises:
             DataError: The source cannot be read, or a row, unless broken rows are kept.
@@ -242,19 +242,13 @@ def check_inputs(inputs: Inputs) -> list[SourceCheck]:
 
 
 def say_broken(checks: Iterable[SourceCheck]) -> None:
-    """Say how many rows of the input cannot be read, if any."""
+    """Say how many rows cannot be read, if any."""
     if broken := sum(check.broken for check in checks):
         log.info(f"the input holds {broken:,} rows that cannot be read")
 
 
 def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -> int:
-    """UTF-8 bytes of the texts with which a unit ends: such that every process has work.
-
-    Args:
-        checks: What the input holds; None where that is not known.
-        processes: How many share it.
-        on_cpu: Whether documents are encoded by cores, which take the longer for them.
-    """
+    """UTF-8 bytes of texts with which a unit ends, so that every process has work."""
     largest = _LARGEST_ON_CPU if on_cpu else _LARGEST
     if checks is None:
         return largest
@@ -263,12 +257,7 @@ def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -
 
 
 class Cuts(NamedTuple):
-    """Where units end, beside the end of each source.
-
-    Attributes:
-        size: UTF-8 bytes of texts with which a unit ends.
-        rows_per_shard: A unit ends with each so many rows of the input; None where not.
-    """
+    """Where units end: after so many UTF-8 bytes of texts, and with each shard of the input."""
 
     size: int
     rows_per_shard: int | None = None

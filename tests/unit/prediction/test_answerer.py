@@ -94,7 +94,9 @@ def test_every_row_comes_out_once_in_order_and_a_bad_one_costs_itself_alone(
     assert list(failing.results(rows)) == expected(rows, error[1])
 
 
-@pytest.mark.parametrize("error", [ModelError("m"), out_of_memory(), KeyError("k")])
+@pytest.mark.parametrize(
+    "error", [ModelError("m"), DataError("m", place="texts[0]"), out_of_memory(), KeyError("k")]
+)
 def test_a_job_that_shall_stop_stops_at_the_document_itself(error) -> None:
     rows = rows_of("a", "b", BAD, "c")
     results = answerer(Model(9, lambda: error)).results(rows)

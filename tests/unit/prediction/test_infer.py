@@ -55,6 +55,10 @@ def refused(capsys: pytest.CaptureFixture[str], model: Path, *arguments: str | P
     return the_error(capsys)
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def no_space(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
@@ -174,9 +178,6 @@ def test_two_processes_finish_what_was_all_but_finished(model, docs, tmp_path, m
 def test_an_interrupted_job_says_what_it_keeps_and_what_it_depends_on(
     model, docs, tmp_path, capsys, stop_after
 ) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
     arguments = ("--input", docs, "--ratio", "0.5", "--output")
     stop_after(0, interrupt)
     assert infer(model, *arguments, tmp_path / "o.jsonl") == 130
@@ -191,6 +192,24 @@ def test_an_interrupted_job_says_what_it_keeps_and_what_it_depends_on(
     settings = kept["settings"]
     assert settings["ratio"] == 0.5 and settings["task"] == ["classify", "summarize"]
     assert not {"output", "device", "batch_tokens", "resume"} & set(settings)
+
+
+def test_a_job_goes_on_with_the_commit_of_the_hub_that_it_began_with(
+    model, docs, tmp_path, stop_after, monkeypatch
+) -> None:
+    real, asked = HierBertPredictor.from_pretrained, []
+
+    def load(source: str, revision: str | None = None, **more: Any) -> HierBertPredictor:
+        asked.append((source, revision))
+        predictor = real(model, **more)
+        predictor.commit = revision or f"c0ffee{len(asked)}"
+        return predictor
+
+    monkeypatch.setattr(HierBertPredictor, "from_pretrained", load)
+    arguments = (Path("user/name"), "--input", docs, "--output", tmp_path / "o.jsonl")
+    stop_after(3, interrupt)
+    assert infer(*arguments) == infer(*arguments, "--resume") == 130
+    assert asked == [("user/name", None), ("user/name", "c0ffee1")]
 
 
 def test_standard_input_is_answered_up_to_its_broken_row(
@@ -286,6 +305,23 @@ def test_a_process_that_comes_late_does_not_look_at_what_the_first_has_begun(
     monkeypatch.setenv("WORLD_SIZE", "1")
     with pytest.raises(RunError, match="is of an interrupted job"):
         Run(parse_options([*arguments, "--rows-per-shard", "4"])).execute()
+
+
+def test_a_job_that_another_has_overtaken_does_not_replace_its_output(
+    model, docs, tmp_path, capsys, monkeypatch
+) -> None:
+    arguments = ("--input", docs, "--output", tmp_path / "o.jsonl")
+    real, others = HierBertPredictor.from_pretrained, iter([0])
+
+    def overtaken(*given: Any, **more: Any) -> HierBertPredictor:
+        for expected in others:
+            assert infer(model, *arguments, "--max-words", "5") == expected
+        return real(*given, **more)
+
+    monkeypatch.setattr(HierBertPredictor, "from_pretrained", overtaken)
+    assert infer(model, *arguments) == 2
+    assert "o.jsonl exists; name another file or --overwrite it" in capsys.readouterr().err
+    assert max(len(row["summary"].split()) for row in read_jsonl(tmp_path / "o.jsonl")) < 20
 
 
 @pytest.mark.slow

@@ -270,6 +270,22 @@ def test_rows_added_at_the_end_of_an_unfinished_input_are_answered_too(tmp_path)
     check_output(target, more)
 
 
+def test_a_short_last_shard_does_not_stay_in_the_middle_when_sources_are_added(
+    tmp_path, monkeypatch
+) -> None:
+    def killed(self: OutputFolder, manifest: Manifest) -> None:
+        raise Killed
+
+    target = OutputFolder(tmp_path / "out", "jsonl", 4)
+    sources = [make_rows([1] * 6)]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(OutputFolder, "complete", killed)
+        work(target, sources)
+    assert len(list(target.path.glob("part-*"))) == 2
+    assert run(target, [*sources, make_rows([2] * 5)], resume=True)
+    check_output(target, [*sources, make_rows([2] * 5)])
+
+
 def test_two_processes_that_read_other_rows_are_told(tmp_path) -> None:
     target, path = one_unit(tmp_path)
     job = job_of(target)

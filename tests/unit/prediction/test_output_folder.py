@@ -1,7 +1,9 @@
 """What a job may replace, resume and remove; looking at an output changes nothing."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jobs import make_rows, manifest_of, work
@@ -146,6 +148,28 @@ def test_a_start_that_is_killed_is_no_job_to_go_on_with(tmp_path, monkeypatch) -
     target.start(manifest_of())
     assert target.check(True, False) == "begun"
     assert Manifest.load(target.folder) == manifest_of()
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_an_overwriting_that_is_killed_can_be_tried_again(tmp_path, monkeypatch, moment) -> None:
+    target = finished(shards(tmp_path / "out"))
+    removals = iter(range(moment))
+
+    def killed_at(remove: Any) -> Any:
+        def removing(*given: Any, **more: Any) -> None:
+            if next(removals, None) is None:
+                raise KeyboardInterrupt
+            remove(*given, **more)
+
+        return removing
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed_at(Path.unlink))
+        patch.setattr(shutil, "rmtree", killed_at(shutil.rmtree))
+        target.clear()
+    assert target.check(False, True) == "new"
+    target.clear()
+    assert list(target.path.iterdir()) == []
 
 
 def test_what_was_being_written_when_a_job_was_killed_does_not_stay(tmp_path) -> None:

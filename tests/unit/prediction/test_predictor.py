@@ -1,4 +1,4 @@
-"""The predictor: answers whose spans fit, that no batch changes, and mistakes told in one line."""
+"""The predictor beyond what tests/contract hold: long texts, precision, mistakes in one line."""
 
 import json
 import random
@@ -15,19 +15,11 @@ from small_models import build
 from hierbert import HierBertPredictor
 from hierbert.errors import ConfigError, ModelError, RunError
 from hierbert.model.selection import count_words
-from hierbert.prediction.predictions import Prediction
 
 HARD_TEXTS = [
-    "",
-    " \n\t ",
     "The 😀 film was good! 👩‍👩‍👧 The plot 🎬. Awful\u200d actor.",
-    "هذا فيلم جيد. كان الممثل رائعا؟ نعم.",
     "这部电影很好。演员很棒!情节糟糕?",
-    "The court\x00 is red. \x00\x00 A judge.",
-    "Half \ud83d a pair. The other \ude00 half.",
-    "e\u0301te\u0301 on the hill. İstanbul ẞ ﬁsh.",
     make_text(random.Random(3), 40),
-    "\r\n\r\nA heading\r\n\r\nThe sun. The moon.\r\n",
 ]
 
 
@@ -36,42 +28,12 @@ def folder(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     return save_model(tmp_path_factory.mktemp("saved"), encoders["bert"])
 
 
-def everything(predictor: HierBertPredictor, texts: object) -> list[Prediction]:
-    return list(predictor.predict(texts, predictor.tasks, segment_vectors=True))
-
-
-def test_other_problems_than_one_label(encoders) -> None:
-    names = {0: "art", 1: "law", 2: "sport"}
-    texts = HARD_TEXTS[:3]
-    model, processor = build(
-        encoders["bert"],
-        problem_type="multi_label_classification",
-        id2label=names,
-        summarization=False,
-        decision_threshold=0.3,
-    )
-    for answer in HierBertPredictor(model, processor).classify(texts):
-        shares = answer.probabilities
-        assert list(shares) == ["art", "law", "sport"] and answer.label is None
-        reached = [name for name in shares if shares[name] >= 0.3]
-        assert answer.labels == sorted(reached, key=lambda name: -shares[name])
-    model.config.decision_threshold = 1.0
-    assert HierBertPredictor(model, processor).classify(texts)[0].labels == []
-    model, processor = build(
-        encoders["bert"], problem_type="regression", num_labels=1, summarization=False
-    )
-    answers = HierBertPredictor(model, processor).classify(texts)
-    with torch.no_grad():
-        expected = model(**processor(texts)).logits[:, 0].tolist()
-    assert [answer.label for answer in answers] == pytest.approx(expected, abs=1e-5)
-    assert all(answer.probabilities is None for answer in answers)
-
-
 def test_a_document_of_200_000_tokens(encoders) -> None:
     model, processor = build(encoders["bert"], max_tokens_per_segment=512)
     text = make_text(random.Random(8), 24_000)
     assert count_words(text) + text.count(".") > 200_000  # each of them is a token
-    (answer,) = everything(HierBertPredictor(model, processor), text)
+    predictor = HierBertPredictor(model, processor)
+    (answer,) = predictor.predict(text, predictor.tasks, segment_vectors=True)
     assert answer.segment_spans[-1][1] == len(text) and answer.omission is None
     assert 80 < count_words(answer.summary) <= 100
     assert all(text[s.start : s.end] == s.text for s in answer.sentences)
@@ -87,9 +49,7 @@ def test_bfloat16_answers_come_close(encoders, pooling, tmp_path) -> None:
     )
     assert half.model.dtype == torch.bfloat16
     whole = half.summary_rule({"ratio": 1.0})
-    exact, close = (
-        list(model.predict(HARD_TEXTS[2:], model.tasks, whole)) for model in (full, half)
-    )
+    exact, close = (list(model.predict(HARD_TEXTS, model.tasks, whole)) for model in (full, half))
     for one, other in zip(exact, close, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=0.05)
         assert one.document_vector == pytest.approx(other.document_vector, abs=0.15)
@@ -133,39 +93,19 @@ def test_a_device_that_is_not_there(folder, device) -> None:
     assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
 
 
-def _edit(**values: object) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
+def edit(**values: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
         path = folder / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
-    return edit
+    return change
 
 
-def _cut(size: int) -> Callable[[Path], None]:
-    def cut(folder: Path) -> None:
-        path = folder / "model.safetensors"
-        path.write_bytes(path.read_bytes()[:size])
-
-    return cut
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
 
 
-def _write(name: str, text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text(text)
-
-
-class _Bomb:
-    """Unpickling this would fail the test."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return pytest.fail, ("a pickle was opened",)
-
-
-def _only_pickle(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    torch.save(_Bomb(), folder / "pytorch_model.bin")
-
-
-def _move_into_model(folder: Path) -> None:
+def move_into_model(folder: Path) -> None:
     inside = folder / "model"
     inside.mkdir()
     for path in [path for path in folder.iterdir() if path != inside]:
@@ -176,27 +116,18 @@ def _move_into_model(folder: Path) -> None:
     ("damage", "message"),
     [
         (shutil.rmtree, "there is no model folder .*copy; did you mean '.*/copi'"),
-        (lambda f: (f / "config.json").unlink(), "config.json is missing$"),
-        (_move_into_model, "config.json is missing; did you mean '.*copy/model'"),
-        (_edit(model_type="bert"), "a model of type 'bert'; hierbert loads what train.py saved"),
-        (_write("config.json", '{"model_type": '), "config.json cannot be read: Expecting value"),
-        (_write("config.json", "[1]"), "config.json holds no JSON object"),
-        (_edit(pooling="medial"), "pooling='medial' is not allowed; choose from mean"),
-        (_edit(overlap_sentences="x"), "'overlap_sentences'.*int"),
-        (_edit(text_config={"model_type": "nosuch"}), "model_type 'nosuch' is none that"),
-        (lambda f: (f / "model.safetensors").unlink(), "holds no weights: no .safetensors"),
-        (_only_pickle, "holds no weights: .*; pytorch_model.bin is not read"),
-        (_cut(5000), "cannot be loaded: .*header"),
-        (_cut(-100), r"is damaged or not whole \("),
-        (_cut(0), "cannot be loaded: .*header"),
-        (_edit(sentence_layers=2), r"lacks 12 weights, such as summarizer\.context\.layers\.1"),
+        (without("config.json"), "config.json is missing$"),
+        (move_into_model, "config.json is missing; did you mean '.*copy/model'"),
+        (edit(model_type="bert"), "a model of type 'bert'; hierbert loads what train.py saved"),
+        (edit(pooling="medial"), "pooling='medial' is not allowed; choose from mean"),
+        (edit(overlap_sentences="x"), "'overlap_sentences'.*int"),
+        (without("model.safetensors"), "holds no weights: no .safetensors"),
+        (edit(sentence_layers=2), r"lacks 12 weights, such as summarizer\.context\.layers\.1"),
         (
-            _edit(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),
+            edit(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),
             r"2 weights of another shape .* classifier.output.bias: \(3,\), where \(2,\) is needed",
         ),
-        (lambda f: (f / "tokenizer.json").unlink(), "the tokenizer of model .* cannot be loaded"),
-        (_write("tokenizer.json", '{"a": 1}'), "the tokenizer of model .* cannot be loaded"),
-        (_write("tokenizer_config.json", "{"), "the tokenizer of model .* cannot be loaded"),
+        (without("tokenizer.json"), "the tokenizer of model .* cannot be loaded"),
     ],
 )
 def test_a_damaged_model_folder_is_one_line(folder, damage, message, tmp_path) -> None:

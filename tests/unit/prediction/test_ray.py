@@ -3,14 +3,13 @@
 import contextlib
 import csv
 import json
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -160,22 +159,6 @@ def wait_for_units(job: "subprocess.Popen[bytes]", folder: Path, count: int) -> 
     return len(done)
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """Processes below one, with their command lines."""
-    parents: dict[int, tuple[int, str]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8")
-            parents[int(entry.name)] = (int(fields[1]), command)
-    found: dict[int, str] = {}
-    wave = {pid}
-    while wave:
-        wave = {child for child, (parent, _) in parents.items() if parent in wave}
-        found |= {child: parents[child][1] for child in wave}
-    return found
-
-
 def long_rows() -> list[dict[str, Any]]:
     """Documents that take a while, and among them one that takes as long as twenty others."""
     rows = [{"id": row["id"], "text": str(row["text"]) * 20} for row in make_rows(200, seed=9)]
@@ -191,11 +174,18 @@ def start(model: Path, docs: Path, output: Path, *more: str) -> "subprocess.Pope
 
 
 def kill(job: "subprocess.Popen[bytes]") -> None:
-    below = list(descendants(job.pid))
-    os.kill(job.pid, signal.SIGKILL)
+    below = psutil.Process(job.pid).children(recursive=True)
+    job.kill()
     job.communicate()
-    while any(Path(f"/proc/{pid}").exists() for pid in below):
-        time.sleep(0.05)
+    # What Ray has started ends by itself.
+    psutil.wait_procs(below)
+
+
+def actors_of(job: "subprocess.Popen[bytes]") -> Iterator[psutil.Process]:
+    for one in psutil.Process(job.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "UnitAnswerer" in " ".join(one.cmdline()):
+                yield one
 
 
 @pytest.mark.slow
@@ -218,9 +208,7 @@ def test_killed_jobs_of_either_engine_go_on_on_the_other_and_lose_and_double_no_
 
     job = start(model, docs, output, *RAY)
     wait_for_units(job, output, done + 3)
-    actors = [pid for pid, name in descendants(job.pid).items() if "UnitAnswerer" in name]
-    assert actors
-    os.kill(actors[0], signal.SIGKILL)
+    next(actors_of(job)).kill()
     printed = job.communicate()[0].decode()
     assert job.returncode == 0, printed
     assert "resuming after" in printed and "200 documents (" in printed

@@ -76,21 +76,3 @@ def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int)
         members[share].add(index)
         totals[share] += sizes[index]
     return [[index for index in documents if index in share] for share in members]
-
-
-def fill_batches(sizes: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    """Put documents in order into batches, for work without gradients: indices into `sizes`.
-
-    Args:
-        sizes: Tokens of each document.
-        tokens_per_batch: Most tokens of a batch; a longer document is a batch of its own.
-    """
-    batches: list[list[int]] = []
-    used = 0
-    for index, size in enumerate(sizes):
-        if not batches or used + size > tokens_per_batch:
-            batches.append([])
-            used = 0
-        batches[-1].append(index)
-        used += size
-    return batches

@@ -14,7 +14,8 @@ from transformers import Pipeline
 from .answering import answer_batch, answer_fields, not_finite
 from .documents import Document, DocumentLike
 from .heads import HEADS, Answered
-from .processing_hierbert import TOKENS_PER_BATCH, batches_by_tokens
+from .processing_hierbert import TOKENS_PER_BATCH
+from .ragged import batches_by_tokens
 from .segmentation import SegmentedDocument
 from .selection import SUMMARY_BUDGETS
 
@@ -76,7 +77,7 @@ class DocumentPipeline(Pipeline):
         self, documents: Iterable[DocumentLike], most: int | None, tokens: int, given: dict
     ) -> Iterator[dict[str, Any]]:
         segmented = self.processor.segment_each(documents)
-        for batch in batches_by_tokens(segmented, tokens, most):
+        for batch in batches_by_tokens(segmented, lambda one: one.tokens, tokens, most):
             yield from self.run_single(batch, {}, {}, given)
 
     def _sanitize_parameters(

@@ -141,29 +141,6 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         return BatchFeature(collate(segmented) | collate_features(self._features, segmented))
 
 
-def batches_by_tokens(
-    documents: Iterable[SegmentedDocument], batch_tokens: int, most_documents: int | None = None
-) -> Iterator[list[SegmentedDocument]]:
-    """Put documents into batches of at least one, in their order, as they come.
-
-    Args:
-        documents: May have no end.
-        batch_tokens: Most tokens of a batch; a longer document is a batch of its own.
-        most_documents: Most documents of a batch; None for no limit.
-    """
-    batch: list[SegmentedDocument] = []
-    tokens = 0
-    for document in documents:
-        size = len(document.input_ids)
-        if batch and (tokens + size > batch_tokens or len(batch) == most_documents):
-            yield batch
-            batch, tokens = [], 0
-        batch.append(document)
-        tokens += size
-    if batch:
-        yield batch
-
-
 def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
     """Lay out at least one document flat; D documents, P segments, N sentences, T tokens.
 

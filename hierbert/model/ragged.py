@@ -4,8 +4,13 @@ All of hierbert's batches are flat: vectors of all groups one after the other, w
 each group beside them. Padding exists only inside one micro-batch and nowhere else.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def plan_micro_batches(
@@ -48,6 +53,29 @@ def group_starts(lengths: Tensor) -> Tensor:
 def group_of_unit(lengths: Tensor) -> Tensor:
     """Group that each unit belongs to, int64 (M,), by the groups' lengths, int64 (G,)."""
     return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+
+
+def batches_by_tokens(
+    items: Iterable[T],
+    tokens_of: Callable[[T], int],
+    most_tokens: int,
+    most_items: int | None = None,
+) -> Iterator[list[T]]:
+    """Put items into batches of at least one, in their order, as they come; there may be no end.
+
+    One of more than `most_tokens` is a batch of its own.
+    """
+    batch: list[T] = []
+    tokens = 0
+    for item in items:
+        size = tokens_of(item)
+        if batch and (tokens + size > most_tokens or len(batch) == most_items):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(item)
+        tokens += size
+    if batch:
+        yield batch
 
 
 def padded_positions(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,6 +76,11 @@ class SegmentedDocument:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def tokens(self) -> int:
+        """How many tokens all segments have, special tokens included."""
+        return len(self.input_ids)
+
+    @property
     def sentences(self) -> list[str]:
         """The sentences' texts."""
         return [self.text[start:end] for start, end in self.sentence_spans]

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from hierbert.model.documents import Document, DocumentLike
-from hierbert.model.processing_hierbert import HierBertProcessor, batches_by_tokens
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument
 
 _DOCUMENTS_PER_CALL = 32
@@ -25,7 +26,7 @@ def segmented_batches(
 
     A document of more than `batch_tokens` is a batch of its own.
     """
-    return batches_by_tokens(_segmented(processor, texts), batch_tokens)
+    return batches_by_tokens(_segmented(processor, texts), lambda one: one.tokens, batch_tokens)
 
 
 def _segmented(

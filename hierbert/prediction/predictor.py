@@ -489,7 +489,7 @@ class HierBert(PushToHubMixin):
             answered = answer_batch(self.model, documents, heads, vectors)
         if problem := not_finite(self.model, answered):
             raise ModelError(problem)
-        self.tokens_read += sum(len(document.input_ids) for document in documents)
+        self.tokens_read += sum(document.tokens for document in documents)
         return answered
 
 

@@ -16,12 +16,13 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from hierbert.data.document import Example
-from hierbert.data.epoch_plan import fill_batches, share_by_tokens
+from hierbert.data.epoch_plan import share_by_tokens
 from hierbert.errors import ConfigError
 from hierbert.log import Progress
 from hierbert.model.answering import answer_batch
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import TOKENS_PER_BATCH
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.metric import METRICS
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
@@ -83,8 +84,7 @@ def answer_documents(
     # Evaluation from cached vectors takes a moment: nothing to show.
     shown = None if vectors is None else False
     with torch.no_grad(), Progress(sum(sizes[i] for i in own), description, "tokens", shown) as bar:
-        for places in fill_batches([sizes[index] for index in own], TOKENS_PER_BATCH):
-            indices = [own[place] for place in places]
+        for indices in batches_by_tokens(own, sizes.__getitem__, TOKENS_PER_BATCH):
             batch = [documents[index] for index in indices]
             answers += _answer_batch(model, indices, batch, accelerator, tasks, vectors)
             bar.advance(sum(document.tokens for document in batch))

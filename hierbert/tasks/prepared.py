@@ -37,7 +37,7 @@ class PreparedDocument:
     @property
     def tokens(self) -> int:
         """Tokens of all segments, special tokens included."""
-        return len(self.segmented.input_ids)
+        return self.segmented.tokens
 
 
 def prepare_documents(

@@ -21,11 +21,12 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierbert.data.epoch_plan import fill_batches, share_by_tokens
+from hierbert.data.epoch_plan import share_by_tokens
 from hierbert.errors import ConfigError, RunError, error_text, setting_name
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
@@ -309,17 +310,15 @@ def _batches_with_gaps(
     wanted: dict[bytes, SegmentedDocument], gaps: set[bytes]
 ) -> list[dict[bytes, SegmentedDocument]]:
     """The missing documents of each batch that all of them would make."""
-    keys = list(wanted)
-    sizes = [len(document.input_ids) for document in wanted.values()]
     batches = [
-        {keys[place]: wanted[keys[place]] for place in places if keys[place] in gaps}
-        for places in fill_batches(sizes, _TOKENS_PER_BATCH)
+        {key: wanted[key] for key in keys if key in gaps}
+        for keys in batches_by_tokens(wanted, lambda key: wanted[key].tokens, _TOKENS_PER_BATCH)
     ]
     return [batch for batch in batches if batch]
 
 
 def _tokens(documents: Iterable[SegmentedDocument]) -> int:
-    return sum(len(document.input_ids) for document in documents)
+    return sum(document.tokens for document in documents)
 
 
 def _size(size_bytes: int) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hierbert.model.processing_hierbert import batches_by_tokens
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument, Segmenter
 
 texts = st.text(max_size=300) | st.lists(
@@ -323,6 +323,6 @@ def test_batches_are_filled_with_documents_in_order(tokenizers) -> None:
         (1, None, [1] * 7),
         (10**6, None, [7]),
     ):
-        batches = list(batches_by_tokens(documents, tokens, most))
+        batches = list(batches_by_tokens(documents, lambda one: one.tokens, tokens, most))
         assert [len(batch) for batch in batches] == sizes
         assert [document for batch in batches for document in batch] == documents

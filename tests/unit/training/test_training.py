@@ -16,7 +16,8 @@ from training import error_of, weights
 
 from hierbert import HierBertPredictor
 from hierbert.cli.train import main
-from hierbert.data.epoch_plan import fill_batches, plan_epoch, share_by_tokens
+from hierbert.data.epoch_plan import plan_epoch, share_by_tokens
+from hierbert.model.ragged import batches_by_tokens
 from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import peak_memory_mib, resources
@@ -176,7 +177,8 @@ def test_documents_are_shared_out_by_tokens() -> None:
     shares = share_by_tokens(range(5), [100, 10, 20, 30, 40], 2)
     assert shares == [[0], [1, 2, 3, 4]]
     assert share_by_tokens([2], [1, 1, 1], 2) == [[2], []]
-    assert fill_batches([5, 5, 20, 1], 10) == [[0, 1], [2], [3]]
+    batches = batches_by_tokens(range(4), [5, 5, 20, 1].__getitem__, 10)
+    assert list(batches) == [[0, 1], [2], [3]]
 
 
 def test_rates_come_from_tokens_and_seconds() -> None:

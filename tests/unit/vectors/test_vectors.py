@@ -20,7 +20,7 @@ from hierbert.model.encoding import SegmentEncoder
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.vectors import cache as vector_cache
 from hierbert.vectors.cache import CacheOptions, VectorCache
-from hierbert.vectors.keys import encoder_fingerprint
+from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import used_bytes
 from hierbert.vectors.store import Entry, VectorStore
 
@@ -119,11 +119,11 @@ def test_options_that_are_not_allowed(tmp_path, values, parts) -> None:
 # What is encoded together.
 
 
-@settings(deadline=None, max_examples=8)
-@given(st.data())
 def test_a_fill_that_was_killed_or_lost_files_encodes_in_the_same_company(
-    tmp_path_factory, model, documents, data
+    tmp_path, model, documents, monkeypatch
 ) -> None:
+    short, other, *_, long = sorted(documents, key=lambda document: len(document.input_ids))
+    keys = [document_key(document) for document in (short, long, other)]
     companies: list[tuple[bytes, ...]] = []
 
     class Noting(VectorCache):
@@ -131,26 +131,16 @@ def test_a_fill_that_was_killed_or_lost_files_encodes_in_the_same_company(
             companies.append(tuple(documents))
             return super()._encode(documents)
 
-    folder = tmp_path_factory.mktemp("company")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vector_cache, "_TOKENS_PER_BATCH", data.draw(st.integers(1, 400)))
-        patch.setattr(vector_cache, "_TOKENS_PER_FILE", 1)  # a file for each batch
-        known = data.draw(st.sets(st.integers(0, 11)), "known from another run")
-        other = VectorCache(folder, model.hierbert)
-        other.fill([documents[place] for place in sorted(known)], Accelerator())
-        of_other = set(vector_files(folder))
-        Noting(folder, model.hierbert).fill(documents, Accelerator())
-        assert sum(map(len, companies)) == 12 - len(known)
-        files = sorted(set(vector_files(folder)) - of_other)
-        lost = data.draw(st.sets(st.sampled_from(files)) if files else st.just(set()), "lost")
-        for path in lost:
-            path.unlink()
-        first = list(companies)
-        companies.clear()
-        Noting(folder, model.hierbert).fill(documents, Accelerator())
-    assert len(companies) == len(lost)
-    # In the same order, too.
-    assert companies == [company for company in first if company in companies]
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_BATCH", len(long.input_ids))
+    monkeypatch.setattr(vector_cache, "_TOKENS_PER_FILE", 1)  # a file for each batch
+    Noting(tmp_path, model.hierbert).fill([short, long, other], Accelerator())
+    assert companies == [(key,) for key in keys]
+    # The long document between the two short ones is there still: they are not put together.
+    for path in sorted(vector_files(tmp_path), key=lambda path: path.stat().st_size)[:2]:
+        path.unlink()
+    companies.clear()
+    Noting(tmp_path, model.hierbert).fill([short, long, other], Accelerator())
+    assert companies == [(keys[0],), (keys[2],)]
 
 
 # What vectors depend on.

@@ -130,29 +130,6 @@ def test_processes_that_fill_a_folder_at_once_all_get_the_right_vectors(
 TEXTS = [str(row["text"]) for row in make_rows(12, seed=9)] + ["", "One."]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "attention", "cls"])
-def test_a_predictor_with_a_cache_answers_like_one_without(encoders, tmp_path, pooling) -> None:
-    model, processor = build(encoders["bert"], pooling=pooling)
-    plain = HierBertPredictor(model, processor, batch_tokens=300)
-    tasks = ("classify", "summarize", "embed")
-    expected = list(plain.predict(TEXTS, tasks, segment_vectors=True))
-    for part in (5, len(TEXTS)):  # at first some, then the others too
-        kept = HierBertPredictor(model, processor, batch_tokens=300, vector_cache=tmp_path)
-        given = list(kept.predict(TEXTS[:part], tasks, segment_vectors=True))
-        assert len(given) == part
-        for one, other in zip(given, expected, strict=False):
-            for name in ("label", "summary", "omission", "segment_spans"):
-                assert getattr(one, name) == getattr(other, name)
-            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
-            assert one.document_vector == pytest.approx(other.document_vector, abs=1e-5)
-            for vector, its in zip(one.segment_vectors, other.segment_vectors, strict=True):
-                assert vector == pytest.approx(its, abs=1e-5)
-            rows = [[(s.start, s.end, s.score) for s in each.sentences] for each in (one, other)]
-            assert rows[0] == [pytest.approx(row, abs=1e-4) for row in rows[1]]
-        assert kept.vectors is not None
-    assert (kept.vectors.found, kept.vectors.encoded) == (5, len(TEXTS) - 5)
-
-
 def test_another_task_or_budget_encodes_nothing(encoders, tmp_path, encoded) -> None:
     model, processor = build(encoders["bert"])
     # What was encoded is kept when no more is taken.

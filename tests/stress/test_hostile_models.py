@@ -24,8 +24,7 @@ from hostile import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inference import save_model
-from small_models import build
+from small_models import build, save_model
 
 from hierbert import HierBert, HierBertError, HierBertForDocuments
 

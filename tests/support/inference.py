@@ -9,17 +9,10 @@ from typing import Any
 
 import pytest
 from commands import ROOT, read_jsonl
-from small_models import build
+from small_models import save_model as save_model
 
 from hierbert.cli.infer import main
 from hierbert.prediction import units
-
-
-def save_model(folder: Path, encoder: Path, **settings: Any) -> Path:
-    """A model and its processor in a folder, as training leaves them."""
-    for part in build(encoder, **settings):
-        part.save_pretrained(folder)
-    return folder
 
 
 def infer(model: Path, *arguments: str | Path) -> int:

@@ -23,3 +23,10 @@ def build(
             if not name.startswith("hierbert.segment_encoder.encoder") and weight.dim() > 1:
                 weight.normal_(std=0.2)
     return model, HierBertProcessor.from_config(AutoTokenizer.from_pretrained(folder), model.config)
+
+
+def save_model(folder: Path, encoder: Path, **settings_) -> Path:
+    """A model and its processor in a folder, as training leaves them."""
+    for part in build(encoder, **settings_):
+        part.save_pretrained(folder)
+    return folder

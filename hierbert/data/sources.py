@@ -48,9 +48,9 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
 
     Args:
         spec: One entry, a list of them, or rows in memory.
-        role: ``train``, ``validation``, ``test`` or ``input``: the setting that holds `spec`. It is
-            the default split of Hub datasets and packages (``input`` reads ``train``); only
-            ``input`` may be ``-``.
+        role: ``train``, ``validation``, ``test``, ``input`` or ``documents``: what holds `spec`. It
+            is the default split of Hub datasets and packages (``input`` reads ``train``,
+            ``documents`` ``test``); only ``input`` may be ``-``.
         input_format: The format of standard input, one of `stdin_formats`.
 
     Raises:
@@ -84,7 +84,7 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
 
 
 def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
-    split = "train" if role == "input" else role
+    split = {"input": "train", "documents": "test"}.get(role, role)
     if entry == "-":
         return [_standard_input(role, input_format)]
     if entry.startswith("package://"):

@@ -384,8 +384,8 @@ class HierBert(PushToHubMixin):
         """Score the model's answers.
 
         Args:
-            documents: A path, a glob, a Hub dataset, or rows in memory, with their labels or
-                reference summaries.
+            documents: A path, a glob, a Hub dataset (its test split unless another is named), or
+                rows in memory, with their labels or reference summaries.
             text_column: Of the documents.
             label_column: Of the labels, where the model classifies; None leaves them out.
             summary_column: Of the reference summaries, where it summarizes; None leaves them out.

@@ -113,6 +113,7 @@ def test_folders_that_mix_splits_or_kinds_are_refused(tmp_path) -> None:
     [
         ("user/name", "validation", ("user/name", None, "validation")),
         ("hub://user/name", "input", ("user/name", None, "train")),
+        ("user/name", "documents", ("user/name", None, "test")),
         ("hub://user/name:en#dev[:10]", "train", ("user/name", "en", "dev[:10]")),
         ("user/na-me.v2#test", "train", ("user/na-me.v2", None, "test")),
     ],

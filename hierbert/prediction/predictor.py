@@ -19,7 +19,7 @@ from hierbert.data.columns import Columns
 from hierbert.data.corpus import load_examples
 from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
-from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_you_mean
+from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_you_mean, type_name
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
@@ -345,6 +345,9 @@ class HierBert(PushToHubMixin):
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
         if isinstance(rule, SummaryRule):
             options: dict[str, Any] = {"summarization": rule}
+        elif rule is not None and not isinstance(rule, Mapping):
+            allowed = "a mapping of settings, or what summary_rule gives"
+            raise ConfigError(f"rule is {type_name(rule)}", allowed=allowed)
         else:
             options = self._options(heads, rule or {})
         return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
@@ -359,7 +362,7 @@ class HierBert(PushToHubMixin):
         for name, value in given.items():
             if value is not None and name not in known:
                 raise ConfigError(
-                    f"{name} is nothing that can be set here{did_you_mean(name, known)}"
+                    f"{name} cannot be set for these tasks{did_you_mean(name, known)}"
                 )
         options = {}
         for head in heads:

@@ -242,6 +242,13 @@ def test_mistakes_are_one_line_that_names_the_value(models, predictor) -> None:
     ):
         line = mistake(predictor.summarize, "The cat.", **wrong)
         assert all(word in line for word in told), line
+    for rule, told in (
+        ({"max_word": 3}, ["max_word", "max_words"]),
+        ("short", ["rule", "mapping"]),
+    ):
+        line = mistake(lambda rule=rule: next(predictor.predict("The cat.", rule=rule)))
+        assert all(word in line for word in told), line
+    assert next(predictor.predict(TEXTS[-1], rule={"max_sentences": 1})).summary
     line = mistake(lambda: next(predictor.predict("The cat.", "translate")))
     assert all(word in line for word in ("translate", "classify", "summarize", "embed"))
     limited = HierBertPredictor.from_pretrained(models["summaries"], device="cpu")

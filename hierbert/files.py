@@ -29,10 +29,9 @@ _NOT_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.
 
 
 def cache_folder(configured: str | None = None) -> Path:
-    """The cache's folder, which may not exist: as configured, else HIERBERT_CACHE, else the home's.
+    """The folder of the cache:
 
-    Args:
-        configured: What the settings say.
+    As configured, else HIERBERT_CACHE, else in the home; maybe not there.
     """
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = configured or os.environ.get("HIERBERT_CACHE") or f"{home}/hierbert"
@@ -42,12 +41,7 @@ def cache_folder(configured: str | None = None) -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file aside, sync it and rename it; its folder is made.
 
-    Args:
-        path: The file to make or replace.
-        write: Writes the content to the path it is given.
-
-    Raises:
-        OSError: The file cannot be written; nothing is left behind.
+    `write` is given a path for the content. Where it fails nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -82,18 +76,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder aside, sync all that is in it and rename it.
+    """Write a folder aside, sync all that is in it and rename it; its parents are made.
 
-    Where the folder is there already it stays until the new one is whole. A process that is killed
+    Where the folder is there already it stays until the new one is whole. `write` is given an empty
+    folder, which only its owner can read as long as it is not whole. A process that is killed
     leaves what it was writing under the folder's name with a dot before it.
-
-    Args:
-        target: The folder to make or replace; its parents are made.
-        write: Writes the content into the empty folder it is given, which only its owner can read
-            as long as it is not whole.
-
-    Raises:
-        OSError: The folder cannot be written; nothing is left behind, and what was there stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".{target.name}.{os.getpid()}"
@@ -122,11 +109,7 @@ def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk, so that a rename in it outlasts a power cut.
-
-    Raises:
-        OSError: The disk failed; a system that cannot sync folders is none.
-    """
+    """Bring a folder's names to the disk, so that a rename in it outlasts a power cut."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -142,13 +125,8 @@ def sync_folder(folder: Path) -> None:
 def read_json(path: Path, kind: type[HierBertError], place: str | None = None) -> dict[str, Any]:
     """A JSON object out of a plain file of at most 64 MiB, which may come from a stranger.
 
-    Args:
-        path: The file.
-        kind: Of the error.
-        place: What the message begins with before the file's name; None begins with the path.
-
-    Raises:
-        HierBertError: Of the kind given: it is no plain file, too large, not JSON, or no object.
+    Anything else is an error of that kind, whose message begins with the place and the file's name,
+    or with the path.
     """
     what = str(path) if place is None else f"{place}: {path.name}"
     if not path.is_file():
@@ -186,10 +164,9 @@ class FolderLock:
         self._made: list[Path] = []
 
     def __enter__(self) -> "FolderLock":
-        """Take the lock, without waiting for it.
+        """Take the lock without waiting.
 
-        Raises:
-            RunError: Another live process has it, or its file cannot be made.
+        A RunError where another process has it, or it cannot be made.
         """
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         # Who had it before may remove the folder, or the file, between our making it and our

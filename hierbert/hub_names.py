@@ -29,14 +29,9 @@ _ALLOWED = {
 
 
 def check_hub_name(kind: str, name: str) -> None:
-    """Refuse what cannot be a model's name, a branch or a licence on the Hub.
+    """Refuse (ConfigError) what cannot be a model's name, a branch or a licence on the Hub.
 
-    Args:
-        kind: "repo", "revision" or "license", as the setting of `publish` that holds it.
-        name: As the user wrote it.
-
-    Raises:
-        ConfigError: The Hub does not allow it.
+    The kind is "repo", "revision" or "license", as the setting of `publish` that holds the name.
     """
     pattern, allowed = _ALLOWED[kind]
     if not pattern.fullmatch(name):

@@ -116,9 +116,5 @@ class CommandLineParser(argparse.ArgumentParser):
             group.add_argument(name, help=text, **more)
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line.
-
-        Raises:
-            ConfigError: Always.
-        """
+        """Refuse (ConfigError) a command line."""
         raise ConfigError(f"command line: {message}; see {self.prog} --help")

@@ -38,15 +38,7 @@ _TERMINATED = 143
 
 
 def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
-    """Read a command line.
-
-    Args:
-        argv: Arguments without the command's name.
-        prog: What the help calls the command.
-
-    Raises:
-        ConfigError: It makes no sense.
-    """
+    """Read a command line; a ConfigError where it makes no sense."""
     parser = CommandLineParser(
         prog=prog,
         description="Classify, summarize or embed documents of any length with a trained model.",
@@ -145,18 +137,10 @@ def _amount(value: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "infer.py") -> int:
-    """Run the inference command.
+    """Run the inference command, which the help calls `prog`; argv of None is the process's.
 
-    Args:
-        argv: Arguments without the command's name; None takes those of the process.
-        prog: What the help calls the command.
-
-    Returns:
-        The exit code: 0 when every row is answered, 3 when some could not be, 2 for a mistake in
-        the input, 130 when interrupted.
-
-    Raises:
-        SystemExit: With 143 when terminated.
+    The exit code: 0 when every row is answered, 3 when some could not be, 2 for a mistake in the
+    input, 130 when interrupted. When terminated a SystemExit with 143.
     """
     with _termination():
         return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)

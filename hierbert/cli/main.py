@@ -15,14 +15,9 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command: the first argument that is no flag names it, the others are the command's.
 
-    Args:
-        argv: Arguments without "hierbert"; None takes those of the process. The first one that is
-            no flag names the command, the others are the command's.
-
-    Returns:
-        The exit code of the command; 0 for help, 2 for a mistake.
+    The exit code is the command's; 0 for help, 2 for a mistake.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for position, name in enumerate(arguments):

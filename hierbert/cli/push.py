@@ -46,14 +46,9 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "hierbert-push") -> int:
-    """Run the publishing command.
+    """Run the publishing command, which the help calls `prog`; argv of None is the process's.
 
-    Args:
-        argv: Arguments without the command's name; None takes those of the process.
-        prog: What the help calls the command.
-
-    Returns:
-        The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
+    The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
     """
     return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
 

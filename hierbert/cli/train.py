@@ -39,15 +39,9 @@ FLAGS = {
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
-    """Run the training command.
+    """Run the training command, which the help calls `prog`; argv of None is the process's.
 
-    Args:
-        argv: Arguments without the command's name; None takes those of the process.
-        prog: What the help calls the command.
-
-    Returns:
-        The exit code: 0, 2 for a mistake in the input, 130 when interrupted, 143 when training
-        was ended by SIGTERM.
+    The exit code: 0, 2 for a mistake in the input, 130 when interrupted, 143 after SIGTERM.
     """
     stop = StopSignals()
     code = run_command(lambda arguments: _main(arguments, stop, prog), argv)
@@ -114,9 +108,7 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
 def inference_command(config: RunConfig, typed: str) -> str:
     """The command that answers with the model: of the test documents where they are one file.
 
-    Args:
-        config: Settings of the run.
-        typed: What the user called to train, such as ``train.py`` or ``hierbert train``.
+    `typed` is what the user called to train, such as ``train.py`` or ``hierbert train``.
     """
     command = [_as_typed(typed.replace("train", "infer"))]
     command.append(f"--model {_quoted(Path(config.run_dir) / 'model')}")

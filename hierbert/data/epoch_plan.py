@@ -59,15 +59,10 @@ def plan_epoch(
 
 
 def share_by_tokens(documents: Sequence[int], sizes: Sequence[int], shares: int) -> list[list[int]]:
-    """Share documents out by tokens: the longest first, each to the share with fewest tokens.
+    """Share documents (indices into `sizes`) out by tokens, each to the share with fewest so far.
 
-    Args:
-        documents: Indices into `sizes`.
-        sizes: Tokens of each document.
-        shares: How many; some are empty when there are fewer documents.
-
-    Returns:
-        The shares; in each the documents keep their order.
+    The longest come first; in each share the documents keep their order. Some are empty when there
+    are fewer documents.
     """
     totals = [0] * shares
     members: list[set[int]] = [set() for _ in range(shares)]

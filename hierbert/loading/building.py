@@ -24,20 +24,11 @@ _NO_CODE = {"trust_remote_code": False}
 def build_from_encoder(
     name: str, asked: str | None, place: str, settings: dict[str, Any]
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
-    """Build a model and its processor; the aggregator and the heads are new.
+    """Build a model around an encoder, in float32 and evaluation mode, and its processor.
 
-    Args:
-        name: Of the encoder; see `resolve_encoder`.
-        asked: Branch, tag or commit on the Hub; None for the newest.
-        place: What messages call the encoder, such as ``model.encoder=bert-base-uncased``.
-        settings: Fields of `HierBertConfig`.
-
-    Returns:
-        The model in float32, in evaluation mode, and its processor.
-
-    Raises:
-        ConfigError: Settings do not go with the encoder.
-        ModelError: There is no such encoder, or it is not whole.
+    The aggregator and the heads are new. `asked` is a branch, tag or commit on the Hub, `place`
+    what messages call the encoder. A ConfigError where settings do not go with it, a ModelError
+    where there is no such encoder, or it is not whole.
     """
     source = resolve_encoder(name, asked)
     try:

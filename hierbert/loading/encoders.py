@@ -34,13 +34,9 @@ PACKAGED_ENCODERS = {
 def resolve_encoder(name: str, revision: str | None = None) -> str:
     """Find an encoder by its name, without downloading: its folder, or the name for the Hub.
 
-    Args:
-        name: A folder; a name in `PACKAGED_ENCODERS` whose package is installed; or a Hub id.
-        revision: Branch, tag or commit, which only the Hub has: packages are passed over.
-
-    Raises:
-        ConfigError: A revision of a folder is asked for.
-        ModelError: The folder is no encoder, or a package's weights are not the expected ones.
+    The name is of a folder, of `PACKAGED_ENCODERS` whose package is installed, or of the Hub, which
+    alone has revisions: a ConfigError for that of a folder. A ModelError where the folder is no
+    encoder, or a package's weights are not the expected ones.
     """
     folder = Path(name)
     if folder.is_dir():

@@ -29,14 +29,7 @@ def model_fingerprint(
 ) -> str:
     """Hash of all that a model's answers depend on: 24 hexadecimal digits.
 
-    Args:
-        model: Its weights, heads and settings.
-        processor: Its tokenizer.
-        computes: How the encoder computes: a dtype, or a name such as "int8" for what the weights
-            alone do not show.
-
-    Raises:
-        TypeError: The model keeps weights in a form that cannot be read here.
+    `computes` is a dtype, or a name such as "int8" for what the weights alone do not show.
     """
     digest = hashlib.sha256()
     add_settings(digest, [plain_config(model.config), computes])
@@ -87,11 +80,7 @@ def add_settings(digest: "hashlib._Hash", settings: Any) -> None:
 
 
 def add_weights(digest: "hashlib._Hash", module: nn.Module) -> None:
-    """Add all weights and buffers to a hash.
-
-    Raises:
-        TypeError: The module keeps weights in a form that cannot be read here.
-    """
+    """Add all weights and buffers to a hash; a TypeError where they are kept in an unknown form."""
     # Buffers that are not saved among them, whether compiled or not.
     values = {**module.state_dict(), **dict(module.named_buffers())}
     plain = {name.replace("_orig_mod.", ""): value for name, value in values.items()}

@@ -81,12 +81,8 @@ class Int8Linear(nn.Module):
 def quantize(encoder: SegmentEncoder, segment_tokens: int) -> None:
     """Put `Int8Linear` in the place of every linear layer of an encoder's transformer layers.
 
-    Args:
-        encoder: In float32, on a CPU; changed in place. It cannot be trained or saved any more.
-        segment_tokens: Tokens of a full segment.
-
-    Raises:
-        ValueError: Its transformer layers were not found.
+    The encoder is in float32, on a CPU, and changed in place: it cannot be trained or saved any
+    more. A ValueError where its layers were not found.
     """
     linears = [
         (module, name, child)

@@ -30,15 +30,9 @@ Name = TypeVar("Name")
 
 
 def probe_tokens_per_forward(encoder: SegmentEncoder, segment_tokens: int) -> int:
-    """The size of an encoder's pass that takes least time per token on this machine, now.
+    """Tokens of the encoder's pass that takes least time per token on this machine, now.
 
-    Args:
-        encoder: On its device, in its precision and mode; in training mode the backward pass is
-            measured too. Its gradients are cleared.
-        segment_tokens: Tokens of a full segment.
-
-    Returns:
-        Tokens of one pass.
+    In training mode the backward pass is measured too, and gradients are cleared.
     """
     device = next(encoder.parameters()).device
     candidates = _CPU_CANDIDATES if device.type == "cpu" else _ACCELERATOR_CANDIDATES
@@ -53,15 +47,10 @@ def probe_tokens_per_forward(encoder: SegmentEncoder, segment_tokens: int) -> in
 
 
 def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
-    """The precision in which an encoder is fastest on this machine.
+    """The precision in which an encoder, in float32 on its device, is fastest on this machine.
 
-    Args:
-        encoder: In float32, on its device.
-        segment_tokens: Tokens of a full segment.
-
-    Returns:
-        "float32", unless "bfloat16" or "float16" takes at least 1.1 times less time and gives
-        finite numbers.
+    "float32", unless "bfloat16" or "float16" takes at least 1.1 times less time and gives finite
+    numbers.
     """
     device = next(encoder.parameters()).device
     on_cpu = device.type == "cpu"

@@ -8,15 +8,9 @@ from hierbert.errors import ModelError, error_text
 
 
 def load_tokenizer(source: str, place: str, **hub: Any) -> PreTrainedTokenizerBase:
-    """Load a tokenizer; what loads without complaint and then reads nothing is refused.
+    """Load a tokenizer; what loads without complaint and then reads nothing is a ModelError.
 
-    Args:
-        source: A folder, or a Hub id.
-        place: What messages call its owner, such as ``model.encoder=bert-base-uncased``.
-        **hub: `revision`, `token`, `cache_dir` and the like for a Hub id.
-
-    Raises:
-        ModelError: It is missing, damaged, without a vocabulary, or needs code of its own.
+    `place` is what messages call its owner, such as ``model.encoder=bert-base-uncased``.
     """
     try:
         # Said, lest transformers ask at the terminal whether code may run.

@@ -34,15 +34,9 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
-    Args:
-        document_id: Of the document.
-        prediction: Its answers.
-
-    Returns:
-        `id`, then `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`, `start`,
-        `end`, `score`), the fields of heads of other kinds, `document_vector`,
-        `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left
-        something out.
+    In this order: `id`, `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`,
+    `start`, `end`, `score`), the fields of heads of other kinds, `document_vector`,
+    `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left something out.
     """
     row: dict[str, Any] = {"id": document_id}
     for name in ("label", "labels", "probabilities", "summary"):
@@ -62,11 +56,7 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
 
 
 def output_format(path: str, given: str | None) -> str:
-    """The format of an output: as given, else by its ending; "-" is jsonl.
-
-    Raises:
-        ConfigError: The ending says nothing, or the format cannot be written there.
-    """
+    """The format of an output: as given, else by its ending; "-" is jsonl."""
     if given is None:
         ending = "jsonl" if path == "-" else Path(path).suffix.lstrip(".").lower()
         given = {"ndjson": "jsonl"}.get(ending, ending)
@@ -105,12 +95,7 @@ class _PlainEnds:
 
 
 class RowWriter:
-    """Writes rows to an open stream as they come.
-
-    Args:
-        stream: Standard output, or a file.
-        kind: "jsonl" or "csv".
-    """
+    """Writes rows to an open stream as they come, of the kind "jsonl" or "csv"."""
 
     def __init__(self, stream: TextIO, kind: str) -> None:
         self._stream = stream
@@ -135,16 +120,7 @@ class RowWriter:
 
 
 def write_rows(lines: Iterable[bytes], output: Path, kind: str) -> None:
-    """Write rows into a file that is there whole or not at all.
-
-    Args:
-        lines: The rows as JSON, each ended by a newline.
-        output: The file to make or replace.
-        kind: One of `FORMATS`.
-
-    Raises:
-        OSError: The output cannot be written.
-    """
+    """Write rows, JSON lines, into a file of a format that is there whole or not at all."""
     write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[kind]
     write_whole(output, lambda aside: write(lines, aside))
 
@@ -283,19 +259,9 @@ def _cell(value: Any) -> Any:
 
 
 class StandardOutput:
-    """Prints each answer as it comes.
+    """Prints each answer as it comes, and counts as `Part` does; a RunError where it is closed.
 
-    Args:
-        kind: "jsonl" or "csv".
-
-    Attributes:
-        answers: Rows that were answered.
-        errors: Rows that could not be; each is told on standard error.
-        shortened: Documents that `max_segments` took something from.
-        omitted_segments: How many it took from all of them.
-
-    Raises:
-        RunError: Standard output is closed.
+    Rows that could not be answered are told on standard error.
     """
 
     def __init__(self, kind: str) -> None:
@@ -309,9 +275,8 @@ class StandardOutput:
     def write(self, result: Result) -> None:
         """Print an answer, or say that a row has none.
 
-        Raises:
-            RunError: The disk behind standard output is full or gone.
-            BrokenPipeError: The reader of standard output went away.
+        A RunError where the disk behind standard output is full or gone; a BrokenPipeError where
+        its reader went away.
         """
         row, answer, why = result
         if answer is None:

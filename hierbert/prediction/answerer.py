@@ -78,12 +78,9 @@ class Tries:
 
 
 class Answerer:
-    """Answers rows.
+    """Answers rows by a model: what is asked of every document are arguments of `HierBert.predict`.
 
-    Args:
-        predictor: The model.
-        question: What is asked of every document: arguments of `HierBert.predict`.
-        skip: Whether a document that cannot be answered is passed over; else it stops the job.
+    With `skip` a document that cannot be answered is passed over; else it stops the job.
     """
 
     def __init__(
@@ -95,17 +92,10 @@ class Answerer:
         self._told = False
 
     def results(self, rows: Iterable[InputRow], tries: Tries | None = None) -> Iterator[Result]:
-        """Answer rows, in order.
+        """Answer rows, in order and as they are needed.
 
-        Args:
-            rows: Read as they are needed. What they raise is raised when the rows before it are
-                answered.
-            tries: Where tries are noted; None where a process that ends ends the job.
-
-        Raises:
-            DataError: A row cannot be read.
-            ModelError: The model cannot answer a document.
-            RunError: The device has too little memory, or nothing can be answered.
+        What reading them raises is raised when the rows before it are answered. `tries` is where
+        tries are noted; None where a process that ends ends the job.
         """
         self._rows = iter(rows)
         # Read and not yet behind, in order.
@@ -189,9 +179,9 @@ class Answerer:
     def _failure(self, row: InputRow, error: Exception) -> str:
         """Why a document is passed over that could not be answered alone.
 
-        Raises:
-            Exception: The same, where it stops the job.
-            RunError: Many could not be answered and none could, or nothing can be any more.
+        Raised where it stops the job.
+
+        A RunError where many could not be answered and none could, or nothing can be any more.
         """
         if not _is_of_a_document(error):
             raise error

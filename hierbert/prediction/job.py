@@ -105,16 +105,10 @@ def write_units(
     units: Iterable[Unit],
     answer: Callable[[Iterable[InputRow]], Iterator[Result]],
 ) -> Iterator[Unit]:
-    """Answer units and write them: each is done when it is yielded.
+    """Answer units and write them into a folder: each is done when it is yielded.
 
-    Args:
-        target: The output that they are of.
-        folder: Where they go.
-        units: Read as they are needed; their rows are answered as one stream.
-        answer: Turns rows into results, in order.
-
-    Raises:
-        RunError: A unit cannot be written, or the job's folder is gone.
+    They are read as they are needed, and their rows answered as one stream, in order. A RunError
+    where one cannot be written, or the job's folder is gone.
     """
     begun: deque[Unit] = deque()
 
@@ -214,13 +208,9 @@ class Job:
                 self._publish_shard(length)
 
     def finish(self) -> Manifest:
-        """Make what is missing of the output; nothing of the units stays.
+        """Make what is missing of the output, and say what was done; nothing of the units stays.
 
-        Returns:
-            What was done.
-
-        Raises:
-            RunError: A unit is missing or damaged, or the output cannot be written.
+        A RunError where a unit is missing or damaged, or the output cannot be written.
         """
         self.publish_shards()
         if self._next.source < self._sources:

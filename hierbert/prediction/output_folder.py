@@ -117,11 +117,7 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read it.
-
-        Raises:
-            RunError: It cannot be read, or is of another version's job.
-        """
+        """Read it; a RunError where it cannot be read, or is of another version's job."""
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -156,11 +152,7 @@ class Manifest:
             ) from error
 
     def refuse_other(self, now: "Manifest") -> None:
-        """Refuse to go on with a job of another model or other settings.
-
-        Raises:
-            RunError: It is one; the message says what differs.
-        """
+        """Refuse (RunError) to go on with a job of another model or other settings."""
         settings = json.loads(json.dumps(now.settings))
         changed = [] if self.model == now.model else ["--model is another model"]
         changed += [
@@ -224,18 +216,9 @@ class OutputFolder:
         return path.is_file() and (self.unfinished.is_dir() or _is_manifest(path))
 
     def check(self, resume: bool, overwrite: bool, inputs: Iterable[Path] = ()) -> State:
-        """Refuse what exists, and what cannot be.
+        """Refuse (RunError) what exists, and what cannot be; none of the inputs may be replaced.
 
-        Args:
-            resume: Whether to go on with what is there.
-            overwrite: Whether to replace what is there.
-            inputs: What is read, so that none of it is replaced.
-
-        Returns:
-            Whether there is a job to go on with, or nothing more to do.
-
-        Raises:
-            RunError: The output exists, cannot be made there, or cannot be resumed.
+        Gives whether there is a job to go on with, or nothing more to do.
         """
         with self.writing():
             self._refuse_place([source.resolve() for source in inputs])
@@ -319,8 +302,7 @@ class OutputFolder:
     def hold(self) -> Iterator[None]:
         """Keep other jobs out while the context lasts; an empty folder does not stay behind.
 
-        Raises:
-            RunError: Another job is at work in the folder, or it cannot be made.
+        A RunError where another job is at work in the folder, or it cannot be made.
         """
         there = self.folder.exists()
         with self.writing():
@@ -344,10 +326,9 @@ class OutputFolder:
         self.save(manifest)
 
     def go_on(self, session: str) -> Manifest:
-        """Make ready to go on with the job that is there; the session is a name for this start.
+        """The job that is there, made ready to go on with; the session is a name for this start.
 
-        Returns:
-            The job, with those shards that are whole, up to the first that is not.
+        It has those shards that are whole, up to the first that is not.
         """
         manifest = Manifest.load(self.folder)
         # What was being written when a process was killed.
@@ -402,11 +383,7 @@ class OutputFolder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Let what cannot be written in a context be told in one line.
-
-        Raises:
-            RunError: Where the context raises an OSError.
-        """
+        """Let what cannot be written in a context, an OSError, be told in one line, a RunError."""
         try:
             yield
         except OSError as error:

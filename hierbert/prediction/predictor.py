@@ -353,11 +353,7 @@ class HierBert(PushToHubMixin):
         return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
 
     def _options(self, heads: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-        """How heads answer: each takes what it knows of the values given.
-
-        Raises:
-            ConfigError: A value is not allowed, or no head knows it.
-        """
+        """How heads answer: each takes what it knows of the values given."""
         known = [name for head in heads for name in HEADS[head].settings]
         for name, value in given.items():
             if value is not None and name not in known:

@@ -43,11 +43,7 @@ class Processes:
 
     @classmethod
     def from_environment(cls) -> "Processes":
-        """As the launcher says; one process without a launcher.
-
-        Raises:
-            ConfigError: The environment makes no sense.
-        """
+        """As the launcher says; one process without a launcher."""
         defaults = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
         values = {name: os.environ.get(name, default) for name, default in defaults.items()}
         try:
@@ -65,8 +61,7 @@ class Processes:
     def connected(self) -> Iterator[None]:
         """Let the processes hear of each other while the context lasts.
 
-        Raises:
-            ConfigError: They cannot.
+        A ConfigError where they cannot.
         """
         if self.count == 1:
             yield
@@ -87,14 +82,8 @@ class Processes:
     def first(self, work: Callable[[], T]) -> T:
         """Let the first process do something, and all have what came of it.
 
-        Args:
-            work: Called on the first process alone.
-
-        Returns:
-            What it returned: plain values, for they travel as JSON.
-
-        Raises:
-            HierBertError: What the work raised; on the other processes with the same message.
+        That travels as JSON, so it is of plain values; a mistake is a RunError with the same
+        message on the other processes.
         """
         if self.count == 1:
             return work()
@@ -125,8 +114,7 @@ class Processes:
     def end(self) -> None:
         """Say that this process has done its share; the first waits until all have.
 
-        Raises:
-            RunError: The store of keys is gone, as its machine or its process.
+        A RunError where the store of keys is gone, as its machine or its process.
         """
         if self.count == 1:
             return

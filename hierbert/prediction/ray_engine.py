@@ -58,11 +58,7 @@ _CALLS_AHEAD = 2
 
 
 class RayEngine:
-    """The steps of a job that run on Ray.
-
-    Raises:
-        ConfigError: Ray is not installed.
-    """
+    """The steps of a job that run on Ray; a ConfigError where that is not installed."""
 
     def __init__(self, options: argparse.Namespace, inputs: Inputs) -> None:
         self.options, self.inputs = options, inputs
@@ -84,8 +80,7 @@ class RayEngine:
     def session(self) -> Iterator[None]:
         """Ray while a context lasts; one that ran before goes on running afterwards.
 
-        Raises:
-            RunError: It cannot be reached, or has too few cores or GPUs.
+        A RunError where it cannot be reached, or has too few cores or GPUs.
         """
         ray, address = self._ray, self.options.ray_address
         was_running = ray.is_initialized()
@@ -128,8 +123,7 @@ class RayEngine:
     def check(self) -> list[SourceCheck]:
         """Read the whole input once, and find ids that occur in two sources.
 
-        Raises:
-            DataError: The first mistake in the order of the sources.
+        The first mistake in the order of the sources is a DataError.
         """
         checks: list[SourceCheck] = []
         hashes: list[np.ndarray] = []
@@ -172,13 +166,9 @@ class RayEngine:
         job: Job,
         checks: list[SourceCheck] | None,
     ) -> None:
-        """Answer the units that are not done.
+        """Answer the units that are not done; the job hears of each that is.
 
-        Args:
-            question: What is asked: arguments of `HierBert.predict`.
-            commit: Of the Hub, from which the model was checked; None of a folder.
-            job: Takes the word that a unit is done.
-            checks: What `check` gave.
+        `commit` is of the Hub, from which the model was checked, None of a folder.
         """
         assert checks is not None
         ray = self._ray

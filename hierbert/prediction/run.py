@@ -49,13 +49,9 @@ Passed = Callable[..., None]
 
 
 class Run:
-    """What the command does, in the order of what it costs: checks, every row, the model, answers.
+    """What the command does, in the order of what it costs.
 
-    Args:
-        options: From `parse_options`.
-
-    Raises:
-        HierBertError: A mistake in the options, the input or the output, in one line.
+    These are checks, every row, the model, answers.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -84,15 +80,7 @@ class Run:
             self.ray = RayEngine(options, self.inputs)
 
     def execute(self) -> int:
-        """Answer all documents.
-
-        Returns:
-            The exit code: 0, or `WITH_ERRORS`.
-
-        Raises:
-            HierBertError: A row cannot be read, the model cannot be used, the output cannot be
-                written. What was done is kept.
-        """
+        """The exit code of the run, 0 or `WITH_ERRORS`. What was done before a mistake is kept."""
         with self.processes.connected(), contextlib.ExitStack() as stack:
             # By the first alone: when another comes to it, the first may have begun.
             complete = self.processes.first(self._check_target) == "complete"

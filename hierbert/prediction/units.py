@@ -170,14 +170,8 @@ class Inputs:
     ) -> Iterator[InputRow]:
         """Stream the rows of a source.
 
-        Args:
-            index: Which source.
-            seen: Ids of the sources before; None finds those alone that occur twice in this one.
-            check: What it held before, where that is known.
-
-        Raises:
-            DataError: The source cannot be read, or a row, unless broken rows are kept.
-            RunError: It holds other rows than before.
+        `seen` are ids of the sources before; None finds those alone that occur twice in this one. A
+        RunError where the source holds other rows than at its `check`.
         """
         now = SourceCheck()
         examples = self.reader.one_source(index, SeenIds() if seen is None else seen)
@@ -228,8 +222,7 @@ def _fingerprint(name: str, content: bytes) -> str:
 def check_inputs(inputs: Inputs) -> list[SourceCheck]:
     """Read all input once, see what each source holds, and say how much of it is broken.
 
-    Raises:
-        DataError: The first row that cannot be read, unless broken rows are kept.
+    The first row that cannot be read is a DataError, unless broken rows are kept.
     """
     checks = []
     with Progress(None, "checking the input", unit="rows") as bar:
@@ -313,18 +306,9 @@ def share_units(
 ) -> Iterator[tuple[Unit, Literal["own", "other", "done"]]]:
     """Share units between processes: each goes to the process that has least so far.
 
-    Args:
-        units: From `all_units`, or `cut_units` of one source.
-        done: Digests of those that were done before; the same on every process.
-        names: Of all sources, for messages.
-        processes: How many share the units.
-        index: This one, from 0.
-
-    Yields:
-        All units, each with whether it is this process's, another's, or done before.
-
-    Raises:
-        RunError: What was done before was of other rows, or of more.
+    All units are yielded, each with whether it is this process's (number `index`), another's, or
+    was done before, by digests that are the same on every process. A RunError where what was done
+    before was of other rows, or of more.
     """
     totals = [0] * processes
     met = 0

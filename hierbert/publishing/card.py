@@ -45,16 +45,8 @@ def render_card(
 ) -> str:
     """The card as Markdown with its metadata in front and a newline at its end.
 
-    Args:
-        repo: Name of the repository, user/name.
-        config: The model's configuration.
-        parameters: Number of the model's weights.
-        run: The run that trained it; None when nothing is known of it.
-        license: Identifier of the licence; None when it is not known.
-
-    Raises:
-        jinja2.TemplateError: The results lack an inner part that every run writes; other wrong
-            values raise what formatting them raises, such as TypeError.
+    What is not known of the run and the licence is None. Results that lack an inner part which
+    every run writes raise what their template raises.
     """
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, Path(task_module.__file__).parent]),

@@ -30,17 +30,11 @@ class Merged(NamedTuple):
 
 
 def merge_cards(new: str, old: str | None, license: str | None = None) -> Merged:
-    """Put what is new into the card that is there.
+    """Put what is new into the card that is there, if any; `license` is what the user asks for.
 
-    Args:
-        new: As `render_card` gives it.
-        old: The page as it is; None where there is none.
-        license: Licence that the user asks for, which the metadata get; None leaves theirs.
-
-    Returns:
-        The new card where there was none, or one without a text; the old one with its marked parts
-        renewed (those that the author took out stay out, and so do figures where the new card has
-        none); the old one where it has no marked parts, or its metadata cannot be read.
+    Gives the new card where there was none, or one without a text; the old one with its marked
+    parts renewed (those that the author took out stay out, and so do figures where the new card has
+    none); the old one where it has no marked parts, or its metadata cannot be read.
     """
     if old is None:
         return Merged(new, "")

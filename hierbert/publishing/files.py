@@ -31,11 +31,7 @@ _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
 def load_whole(folder: Path) -> HierBertForDocuments:
-    """The model of a folder that can be published.
-
-    Raises:
-        ModelError: It is no model folder, holds a pickle, or cannot be loaded.
-    """
+    """The model of a folder; a ModelError where it is none, holds a pickle, or cannot be loaded."""
     check_folder(folder)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and _is_pickle(path):
@@ -51,14 +47,9 @@ def load_whole(folder: Path) -> HierBertForDocuments:
 
 
 def files_of(folder: Path, run: Run | None) -> dict[str, bytes | Path]:
-    """What a model folder uploads beside the card.
+    """What a model folder uploads beside the card, sorted by path: the bytes, or the file of them.
 
-    Args:
-        folder: Of a saved model.
-        run: The run that trained it, for its settings and results; None leaves them out.
-
-    Returns:
-        By path in the repository, sorted: the bytes, or the file that holds them.
+    Settings and results are those of the run, if any.
     """
     weights = _WHOLE if (folder / "model.safetensors").is_file() else _WEIGHTS
     found: dict[str, bytes | Path] = {

@@ -20,13 +20,7 @@ from hierbert.publishing.upload import Request, Upload, push, require_token
 def prepare(request: Request, online: bool) -> Upload:
     """Check the folder, list its files and write the card; nothing is sent.
 
-    Args:
-        request: What to publish.
-        online: Whether the encoder's licence may be looked up on the Hub.
-
-    Raises:
-        ModelError: It is no model that can be published.
-        ConfigError: The card of the author's own cannot be read.
+    `online` says whether the encoder's licence may be looked up on the Hub.
     """
     model = load_whole(request.model)
     run = find_run(request.model, model.config, request.run)
@@ -53,15 +47,7 @@ def prepare(request: Request, online: bool) -> Upload:
 
 
 def publish(request: Request, upload: Upload | None = None) -> None:
-    """Push a model folder and say what is done.
-
-    Args:
-        request: What to publish.
-        upload: As `prepare` gave it for this request; None prepares it here.
-
-    Raises:
-        HierBertError: A mistake in the folder, the token or the name, in one line.
-    """
+    """Push a model folder, as `prepare` gave it or gives it now, and say what is done."""
     require_token()
     upload = upload or prepare(request, online=True)
     for line in describe(upload):
@@ -104,9 +90,7 @@ def push_command(request: Request) -> str:
 def encoder_license(model: str, online: bool) -> str | None:
     """The licence that an encoder's page names, such as "apache-2.0"; None where it is not found.
 
-    Args:
-        model: Name on the Hub.
-        online: Whether the Hub may be asked, where no card of it is on this machine.
+    The Hub is asked only `online`, and where no card of it is on this machine.
     """
     places = [
         lambda: Path(resolve_encoder(model)) / CARD,

@@ -45,15 +45,12 @@ class Run:
 
 
 def find_run(model: Path, config: HierBertConfig, folder: Path | None = None) -> Run | None:
-    """The run of a model folder; None where neither its settings nor its results are there.
+    """The run of a model folder, which lies beside it unless its folder is named.
 
-    Args:
-        model: The model folder.
-        config: The model's configuration, which remembers its encoder wherever it is read.
-        folder: The run's folder; None looks beside the model, where training leaves them.
+    None without traces.
 
-    Raises:
-        ModelError: A named folder holds neither, or `results.json` is damaged.
+    A ModelError where a named folder has neither settings nor results, or `results.json` is
+    damaged. The model's config remembers its encoder wherever it is read.
     """
     place = model.absolute().parent if folder is None else folder
     settings, results = None, None

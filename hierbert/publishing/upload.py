@@ -79,8 +79,7 @@ class Unreachable(HubError):
 def require_token() -> str:
     """The user's token, without asking the network whether it is good.
 
-    Raises:
-        HubError: There is none, or the Hub is switched off by HF_HUB_OFFLINE.
+    A HubError where there is none.
     """
     if constants.HF_HUB_OFFLINE:
         raise HubError("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it")
@@ -94,11 +93,7 @@ def require_token() -> str:
 
 
 def check_token() -> str:
-    """Ask the Hub for the name of the token's user.
-
-    Raises:
-        HubError: There is no token, it is refused, or the Hub cannot be reached.
-    """
+    """The name of the token's user, by the Hub; a HubError where it is refused or not reached."""
     token = require_token()
     try:
         return str(HfApi(token=token).whoami()["name"])
@@ -109,13 +104,8 @@ def check_token() -> str:
 def push(upload: Upload, request: Request) -> None:
     """Make a repository hold the model of an upload and no other, and its card; say what changed.
 
-    Args:
-        upload: What is sent.
-        request: Where it goes.
-
-    Raises:
-        HubError: The token is missing or refused, the Hub cannot be reached, the repository is
-            public though private was asked for, or someone else committed meanwhile.
+    A HubError where the token is missing or refused, the Hub cannot be reached, the repository is
+    public though private was asked for, or someone else committed meanwhile.
     """
     check_token()
     token, repo = require_token(), request.repo

@@ -327,13 +327,7 @@ class Summarization(Task):
 def score_extract(
     document: SegmentedDocument, selected: Sequence[int], reference: str
 ) -> dict[str, float]:
-    """Every metric of summaries for an extract, such as ROUGE F1 from 0 to 1.
-
-    Args:
-        document: Of N sentences.
-        selected: Those in the extract.
-        reference: The summary to compare it with.
-    """
+    """Every metric of summaries, such as ROUGE F1 from 0 to 1, for the selected sentences."""
     scores = summary_scores([summary_text(document, selected)], [reference])
     return {name: float(values[0]) for name, values in scores.items()}
 

@@ -237,12 +237,7 @@ def register_task(task: _Kind) -> _Kind:
 
 
 def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
-    """The tasks that a run's settings ask for.
-
-    Raises:
-        ConfigError: There is none, or as `Task.learn`.
-        DataError: As `Task.learn`.
-    """
+    """The tasks that a run's settings ask for, at least one, else a ConfigError."""
     read = config.data.fields
     asked = [task for task in _known().values() if task.field is None or task.field in read]
     if not asked:
@@ -254,11 +249,7 @@ def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
 
 
 def tasks_of_model(config: HierBertConfig) -> list[Task]:
-    """The tasks of a trained model, from its config.
-
-    Raises:
-        ModelError: It has a head whose task is not registered here.
-    """
+    """The tasks of a trained model; a ModelError where one is not registered here."""
     known = _known()
     for name in config.head_names:
         if name not in known:

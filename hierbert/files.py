@@ -29,7 +29,7 @@ _NOT_HERE = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.
 
 
 def cache_folder(configured: str | None = None) -> Path:
-    """The cache's folder, which may be missing: as configured, else HIERBERT_CACHE, else at home."""
+    """The cache's folder, which may be missing: configured, else HIERBERT_CACHE, else at home."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = configured or os.environ.get("HIERBERT_CACHE") or f"{home}/hierbert"
     return Path(os.path.expanduser(folder))

@@ -16,5 +16,5 @@ model = HierBert.from_pretrained(sys.argv[1])
 paths = sorted(Path(sys.argv[2]).glob("*.txt"))
 texts = (path.read_text(encoding="utf-8") for path in paths)
 for path, answer in zip(paths, model.predict(texts), strict=True):
-    told = {name: value for name, value in asdict(answer).items() if value}
+    told = {name: value for name, value in asdict(answer).items() if value is not None}
     print(json.dumps({"file": path.name, **told}, ensure_ascii=False))

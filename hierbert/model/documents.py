@@ -15,12 +15,25 @@ class Document:
     Attributes:
         text: The text, or its sentences or segments, or sentences within segments.
         fields: Each value by its name, such as ``{"query": "who won?"}``.
+
+    Raises:
+        TypeError: The fields are no mapping.
     """
 
     text: DocumentText
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what holds no names."""
+        if not isinstance(self.fields, Mapping):
+            raise TypeError(f"fields are {type(self.fields).__name__}: a mapping is needed")
+
 
 DocumentLike = DocumentText | Document
 Texts = str | Document | Iterable[DocumentLike]
 """What can be asked about: one text, or any number of documents."""
+
+
+def is_document(value: Any) -> bool:
+    """Whether a value is a `Document`, also of another copy of this file, as models bring one."""
+    return type(value).__name__ == Document.__name__ and hasattr(value, "fields")

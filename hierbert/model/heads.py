@@ -93,8 +93,8 @@ class Head(nn.Module):
         reads: Of "document", "segment", "segment_states", "sentence" and the names of features;
             sentence vectors and features are only made for a head that reads them.
         level: Whether there is one row of scores for each document, or one for each sentence.
-        settings: Names of what a question may set, such as "max_words": flags of infer.py and
-            settings of the head's pipeline.
+        settings: Names of what a question may set, such as "max_words": in the rule of
+            `HierBert.predict`, and in the head's pipeline.
     """
 
     name: ClassVar[str]

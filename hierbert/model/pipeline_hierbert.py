@@ -4,15 +4,16 @@ They segment, batch by tokens and answer as the rest of hierbert does, so that a
 does not depend on the others here either. One pipeline asks one head.
 """
 
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from transformers import Pipeline
 
 from .answering import answer_batch, answer_fields, not_finite
-from .documents import Document, DocumentLike
+from .documents import DocumentLike, is_document
 from .heads import HEADS, Answered
 from .processing_hierbert import TOKENS_PER_BATCH
 from .ragged import batches_by_tokens
@@ -60,14 +61,17 @@ class DocumentPipeline(Pipeline):
             One answer for one text, a list for a list, an iterator for anything else.
 
         Raises:
-            ValueError: A setting is unknown or not allowed, or the model's numbers are not finite.
+            ValueError: A setting is unknown or not allowed, the inputs are no texts (a table, a
+                mapping, a set, a file, bytes, None), or the model's numbers are not finite.
         """
         given = {**self._postprocess_params, **self._sanitize_parameters(**settings)[2]}
         tokens = given.pop("batch_tokens", TOKENS_PER_BATCH)
         most = self._batch_size if batch_size is None else batch_size
         if most is not None and most < 1:
             raise ValueError(f"batch_size={most} is not allowed: at least 1")
-        one = isinstance(inputs, str | Document)
+        one = isinstance(inputs, str) or is_document(inputs)
+        if not one:
+            _refuse_no_texts(inputs)
         answers = self._answers([inputs] if one else inputs, most, tokens, given)
         if one:
             return next(answers)
@@ -123,6 +127,18 @@ class DocumentPipeline(Pipeline):
         """Save the model and the processor, which transformers' own pipelines leave out."""
         super().save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+
+
+def _refuse_no_texts(inputs: Any) -> None:
+    """What holds no documents in an order would be answered about something else."""
+    named = isinstance(inputs, Mapping) or hasattr(inputs, "column_names")
+    table = named or (hasattr(inputs, "columns") and hasattr(inputs, "iloc"))
+    single = isinstance(inputs, set | frozenset | bytes | bytearray | io.IOBase)
+    if table or single or not hasattr(inputs, "__iter__"):
+        raise ValueError(
+            f"a {type(inputs).__name__} is no text: give a string, or a list or another iterable "
+            "of strings or of lists of sentences"
+        )
 
 
 class DocumentClassificationPipeline(DocumentPipeline):

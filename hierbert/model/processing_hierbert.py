@@ -13,7 +13,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 # import this file, and processors nothing else.
 from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
-from .documents import Document, DocumentLike
+from .documents import Document, DocumentLike, is_document
 from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import SegmentedDocument, Segmenter
@@ -97,7 +97,8 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         Raises:
             ValueError: A document lacks a field that the model's features read.
         """
-        given = [one if isinstance(one, Document) else Document(one) for one in documents]
+        each: Sequence[Any] = documents
+        given: list[Document] = [one if is_document(one) else Document(one) for one in each]
         segmented = self._segmenter([one.text for one in given])
         if not self.fields:
             return segmented
@@ -133,11 +134,11 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         Raises:
             ValueError: There is no document at all.
         """
-        if isinstance(documents, str | Document):
-            documents = [documents]
-        if not len(documents):
+        single = isinstance(documents, str) or is_document(documents)
+        batch: Any = [documents] if single else documents
+        if not len(batch):
             raise ValueError("there is no document to make a batch of: give at least one text")
-        segmented = self.segment(documents)
+        segmented = self.segment(batch)
         return BatchFeature(collate(segmented) | collate_features(self._features, segmented))
 
 

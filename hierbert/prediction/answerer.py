@@ -18,6 +18,7 @@ from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag
 from hierbert.log import log
 from hierbert.model.documents import Document, DocumentLike
 from hierbert.prediction.answer_files import to_row
+from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.units import InputRow, Result
@@ -38,16 +39,14 @@ class Tries:
     """What processes have begun with the rows of some units, in a file that outlives them.
 
     A process that is ended from outside says nothing, so every try is noted first. After three
-    tries in vain documents are taken one by one, each noted too.
-
-    Args:
-        path: The file.
+    tries in vain documents are taken one by one, each noted too. A RunError where the file, one of
+    the output's, cannot be read or written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, target: OutputFolder, path: Path) -> None:
+        self._target, self._path = target, path
         self._noted: list[str] = []
-        with contextlib.suppress(FileNotFoundError):
+        with target.writing(), contextlib.suppress(FileNotFoundError):
             self._noted = path.read_text(encoding="utf-8").splitlines()
 
     @property
@@ -66,15 +65,17 @@ class Tries:
 
     def note(self, what: str) -> None:
         """Note that something begins or is done."""
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, f"{what}\n".encode())
-        finally:
-            os.close(handle)
+        with self._target.writing():
+            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                os.write(handle, f"{what}\n".encode())
+            finally:
+                os.close(handle)
 
     def forget(self) -> None:
         """All is done."""
-        self._path.unlink(missing_ok=True)
+        with self._target.writing():
+            self._path.unlink(missing_ok=True)
 
 
 class Answerer:

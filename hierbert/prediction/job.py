@@ -128,30 +128,32 @@ def _write_unit(target: OutputFolder, folder: Path, unit: Unit, results: Iterabl
     # What answers raise is not told as what writing raises.
     with target.writing():
         handle, name = tempfile.mkstemp(prefix="new-", dir=folder)
-    aside = Path(name)
+    file, aside = os.fdopen(handle, "wb"), Path(name)
     count = answers = checksum = 0
     try:
-        with os.fdopen(handle, "wb") as file:
-            for row, answer, why in results:
-                kind = _FAILURE if answer is None else _ANSWER
-                if answer is None:
-                    answer = {"location": row.location, "id": row.id, "reason": why}
-                line = kind + row.fingerprint.encode() + encode_line(answer).encode()
-                checksum = zlib.crc32(line, checksum)
-                count += 1
-                answers += kind == _ANSWER
-                with target.writing():
-                    file.write(line)
-            assert count == len(unit.rows)
-            footer = Footer(count, answers, unit.size, unit.digest, unit.last, checksum)
+        for row, answer, why in results:
+            kind = _FAILURE if answer is None else _ANSWER
+            if answer is None:
+                answer = {"location": row.location, "id": row.id, "reason": why}
+            line = kind + row.fingerprint.encode() + encode_line(answer).encode()
+            checksum = zlib.crc32(line, checksum)
+            count += 1
+            answers += kind == _ANSWER
             with target.writing():
-                file.write(footer.line())
-                file.flush()
-                os.fsync(file.fileno())
+                file.write(line)
+        assert count == len(unit.rows)
+        footer = Footer(count, answers, unit.size, unit.digest, unit.last, checksum)
         with target.writing():
+            file.write(footer.line())
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             aside.replace(unit_path(folder, unit.name))
             sync_folder(folder)
     except BaseException:
+        # Closing writes what is left, which a full disk refuses once more.
+        with contextlib.suppress(OSError):
+            file.close()
         with contextlib.suppress(OSError):
             aside.unlink()
         raise

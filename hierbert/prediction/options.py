@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hierbert.data.columns import FIELDS, Columns
-from hierbert.errors import ConfigError, flag_setting
+from hierbert.errors import ConfigError, did_you_mean, flag_setting
 from hierbert.prediction.answer_files import FORMATS, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
@@ -97,6 +97,8 @@ def columns_of(options: argparse.Namespace) -> Columns:
             raise ConfigError(
                 f"--column {given} is not allowed: FIELD=NAME, of a field that features read"
             )
+        if name in fields:
+            raise ConfigError(f"--column {name} is given twice")
         fields[name] = column
     return Columns(options.text_column, options.id_column, fields)
 
@@ -144,15 +146,22 @@ def settings_of_heads(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name, None) for name in names}
 
 
+def check_task(options: argparse.Namespace) -> None:
+    """Refuse a --task that no head has, before anything costs time."""
+    from hierbert.prediction.predictor import known_tasks
+
+    known = [*known_tasks(), "all"]
+    if options.task is not None and options.task not in known:
+        near = did_you_mean(options.task, known)
+        allowed = f"choose from {', '.join(known)}"
+        raise ConfigError(f"--task {options.task!r} is not allowed; {allowed}{near}")
+
+
 def asked_tasks(options: argparse.Namespace, predictor: "HierBert") -> tuple[str, ...]:
     """The tasks that the model is asked; refused as by `HierBert.check_tasks`."""
-    asked = options.task
-    if asked == "all":
+    if options.task == "all":
         return predictor.tasks
-    try:
-        return predictor.check_tasks(None if asked is None else (asked,))
-    except ConfigError as error:
-        raise ConfigError(f"--task {asked}: {error}, all") from error
+    return predictor.check_tasks(options.task)
 
 
 def settings_of(

@@ -38,6 +38,8 @@ State = Literal["new", "begun", "complete"]
 # What the manifests of all versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
 _PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+# What earlier versions were writing when a process was killed.
+_TORN = (".manifest.json.*", ".part-[0-9]*", ".errors.jsonl.*")
 _ERROR_FIELDS = ["row", "location", "id", "reason"]
 _LONGEST_ERROR_BYTES = 1 << 24
 
@@ -293,7 +295,8 @@ class OutputFolder:
         if not self.begun and not self.unfinished.is_dir():
             return []
         parts = [path for path in self.folder.glob("part-*") if _PART.fullmatch(path.name)]
-        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS]
+        torn = [path for pattern in _TORN for path in self.folder.glob(pattern)]
+        files = [self.folder / MANIFEST, *parts, self.folder / ERRORS, *torn]
         found = [path for path in files if path.is_file() or path.is_symlink()]
         # It comes last: by it, or by the manifest, a folder is known as a job's.
         return [*found, self.unfinished] if self.unfinished.is_dir() else found
@@ -332,8 +335,9 @@ class OutputFolder:
         """
         manifest = Manifest.load(self.folder)
         # What was being written when a process was killed.
-        for pattern in (".new-*", "new-*", "*/new-*"):
-            for path in self.unfinished.glob(pattern):
+        new = ((self.unfinished, pattern) for pattern in (".new-*", "new-*", "*/new-*"))
+        for folder, pattern in (*new, *((self.folder, pattern) for pattern in _TORN)):
+            for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
         self.units_folder(manifest).mkdir(parents=True, exist_ok=True)
         for number, part in enumerate(manifest.parts):

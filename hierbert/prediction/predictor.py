@@ -15,7 +15,7 @@ import torch
 from transformers.utils import PushToHubMixin
 
 from hierbert.config import ModelConfig, SegmentationConfig
-from hierbert.data.columns import Columns
+from hierbert.data.columns import FIELDS, Columns
 from hierbert.data.corpus import load_examples
 from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
@@ -401,7 +401,7 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory.
         """
         self.check_tasks(None)
-        own = {"label": label_column, "summary": summary_column, **(columns or {})}
+        own = {"label": label_column, "summary": summary_column, **self._columns(columns)}
         tasks = [
             task
             for task in tasks_of_model(self.model.config)
@@ -415,12 +415,30 @@ class HierBert(PushToHubMixin):
         if not any(task.encode(example) is not None for task in tasks for example in examples):
             raise DataError(
                 "no document has a label or a summary to score by; name their column with "
-                "label_column or summary_column"
+                "label_column or summary_column, and those of other fields with columns"
             )
         prepared = prepare_documents(examples, self.processor, tasks)
         with self._reading():
             answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
         return score_answers(answers, prepared, tasks, self.model)
+
+    def _columns(self, columns: Mapping[str, str | None] | None) -> Mapping[str, str | None]:
+        """The columns of other fields, where they are some that this model reads."""
+        if columns is None:
+            return {}
+        read = [*self.processor.fields]
+        read += [task.field for task in tasks_of_model(self.model.config) if task.field]
+        if not isinstance(columns, Mapping):
+            raise ConfigError(f"columns is {type_name(columns)}", allowed="a mapping of fields")
+        for name, column in columns.items():
+            if name not in read or name in FIELDS:
+                near = did_you_mean(str(name), read)
+                raise ConfigError(f"columns: {name!r} is no field that this model reads{near}")
+            if not (
+                isinstance(column, str) or (column is None and name not in self.processor.fields)
+            ):
+                raise ConfigError(f"columns: {name!r} is {type_name(column)}", allowed="a text")
+        return columns
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.
@@ -435,7 +453,7 @@ class HierBert(PushToHubMixin):
                 raise ModelError(f"this model has no head: it can only {_EMBED}")
             return tasks
         tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-        known = [*(head.verb for head in HEADS.values()), _EMBED]
+        known = known_tasks()
         for task in tasks:
             if task not in known:
                 raise ConfigError(f"task {task!r} is not allowed; choose from {', '.join(known)}")
@@ -490,6 +508,11 @@ class HierBert(PushToHubMixin):
             raise ModelError(problem)
         self.tokens_read += sum(document.tokens for document in documents)
         return answered
+
+
+def known_tasks() -> list[str]:
+    """What some model can be asked."""
+    return [*(head.verb for head in HEADS.values()), _EMBED]
 
 
 def model_settings() -> dict[str, str]:

@@ -450,9 +450,8 @@ class UnitAnswerer:
         # Some may be done by a process that was lost before it could say so.
         todo = [unit for unit in units if read_footer(unit_path(self.folder, unit.name)) is None]
         source, number = units[0].name
-        tries = Tries(self.folder / f"tries-{source}-{number}")
-        with self.target.writing():
-            for _ in write_units(self.target, self.folder, todo, partial(answer, tries=tries)):
-                pass
-            tries.forget()
+        tries = Tries(self.target, self.folder / f"tries-{source}-{number}")
+        for _ in write_units(self.target, self.folder, todo, partial(answer, tries=tries)):
+            pass
+        tries.forget()
         return [(len(unit.rows), unit.size) for unit in units]

@@ -20,6 +20,7 @@ from hierbert.prediction.options import (
     asked_tasks,
     cache_options,
     check_for_model,
+    check_task,
     columns_of,
     find_target,
     settings_of,
@@ -56,6 +57,7 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
+        check_task(options)
         self.skip = options.on_error == "skip"
         self.target = find_target(options)
         self.vector_cache = cache_options(options)

@@ -1,4 +1,4 @@
-"""The input of a job, cut into units: consecutive rows of one source, some seconds of work.
+"""The input of a job, cut into units: consecutive rows of one source, seconds of work.
 
 A source is cut after the row with which a unit reaches the job's limit, where a shard ends, and at
 its end. Who answers a unit follows from what was read before it, so that processes need not talk to

@@ -61,7 +61,7 @@ class TrainerState:
             ValueError: It was written by a version that knew less.
         """
         names = {item.name for item in fields(cls)}
-        values = {"identity": {}, **values}
+        values = {"identity": {}, "ended": False, **values}
         if lacking := names - values.keys():
             raise ValueError(f"its state lacks {', '.join(sorted(lacking))}")
         return cls(**{name: values[name] for name in names})

@@ -102,7 +102,7 @@ DRIVER = """
 import contextlib, io, json, sys
 
 import counting
-from hierbert import DataError, Document, HierBert
+from hierbert import ConfigError, DataError, Document, HierBert
 from hierbert.__main__ import main
 
 
@@ -134,6 +134,13 @@ told["scores"] = [
 wrong = [["a text"], [Document("a"), "b"], Document("a", {"words": "x"})]
 told["refused"] = [refused(DataError, lambda: model.predict(texts)) for texts in wrong]
 told["refused"] += [refused(ValueError, lambda: model.processor(["a text"]))]
+told["evaluate"] = [
+    refused(ConfigError, lambda: model.evaluate("rows.jsonl", columns=columns))
+    for columns in (["word"], {"wrod": "id"}, {"word": None}, {"word": 3}, {"text": "id"})
+]
+told["document"] = [
+    refused(TypeError, lambda: [Document("a", fields)]) for fields in (None, "word", ["word"])
+]
 json.dump(told, sys.stdout)
 """
 
@@ -158,6 +165,14 @@ WRONG = [
     (
         ["train", "data.train=other.jsonl", *TRAIN[2:], "run_dir=run", WORD, TIMES, "--resume"],
         ["changed", "d0"],
+    ),
+    (
+        [*TRAIN, "run_dir=b", WORD, TIMES, "data.columns.tmies=id"],
+        ["data.columns.tmies", "'times'"],
+    ),
+    (
+        [*INFER, "b.jsonl", "--column", "word=asked_for", "--column", "word=id"],
+        ["--column word", "twice"],
     ),
     ([*INFER, "b.jsonl"], ["word", "--column"]),
     ([*INFER, "b.jsonl", "--column", "word=no"], ["'no'", "--column word="]),
@@ -218,6 +233,14 @@ def test_a_column_that_is_missing_or_read_by_nobody_is_named(home, told):
         assert code == 2 and "Traceback" not in printed, (arguments, printed)
         assert all(part in line for part in named), (arguments, line)
     assert not (home / "b.jsonl").exists()
+
+
+def test_columns_and_fields_that_are_none_are_refused(told):
+    for line, named in zip(
+        told["evaluate"], ["list", "'wrod'", "word", "word", "text"], strict=True
+    ):
+        assert line is not None and "columns" in line and named in line, line
+    assert all("mapping" in line for line in told["document"])
 
 
 def test_a_document_without_a_field_is_named(told):

@@ -1,5 +1,6 @@
 """hierbert from Python: the names, the predictor, transformers' own doors, and equal answers."""
 
+import io
 import itertools
 import json
 import random
@@ -9,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from conftest import make_rows, make_text
@@ -22,7 +24,7 @@ from transformers import (
 )
 
 import hierbert
-from hierbert import HierBertPredictor
+from hierbert import Document, HierBertPredictor
 
 NAMES = {
     "HierBertConfig",
@@ -298,6 +300,10 @@ def test_pipelines_answer_as_the_predictor_in_any_company(models, predictor) -> 
     ):
         line = mistake(summarize, TEXTS[0], **given)
         assert all(word in line for word in told), line
+    table = datasets.Dataset.from_dict({"text": ["A cat."]})
+    for none in (None, b"A cat.", {"text": "A cat."}, {"A cat."}, table, io.StringIO("A cat.")):
+        assert "is no text" in mistake(summarize, none), none
+    assert summarize(Document(TEXTS[-1], {"any": 1}))["summary"] == summarize(TEXTS[-1])["summary"]
     line = mistake(pipeline, "document-classification", model=str(models["summaries"]))
     assert "classif" in line
 

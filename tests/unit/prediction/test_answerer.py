@@ -15,10 +15,12 @@ from hierbert.data.document import Example
 from hierbert.errors import DataError, HierBertError, ModelError, RunError
 from hierbert.model.documents import Document
 from hierbert.prediction.answerer import Answerer, Tries
+from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.units import InputRow, Result, to_row
 
 BAD = "bad"
+TARGET = OutputFolder(Path("answers.jsonl"), "jsonl")
 TASKS = ("classify",)
 
 
@@ -151,7 +153,7 @@ def test_the_rows_before_a_mistake_of_the_input_are_answered() -> None:
 def try_again(path: Path, rows: list[InputRow], make_error: Any = None) -> tuple[list[Any], Model]:
     """The results of a process of its own, and what its model was asked."""
     model = Model(9, make_error)
-    return list(answerer(model, skip=True).results(rows, Tries(path))), model
+    return list(answerer(model, skip=True).results(rows, Tries(TARGET, path))), model
 
 
 def test_a_document_that_ends_its_process_again_and_again_is_given_up(tmp_path) -> None:
@@ -164,8 +166,8 @@ def test_a_document_that_ends_its_process_again_and_again_is_given_up(tmp_path) 
     assert [BAD] not in model.asked and ["c"] in model.asked
     assert [r for r in results if r.row.text != BAD] == expected(rows[:2] + rows[3:])
     assert "2 processes were ended from outside" in results[2].why
-    Tries(path).forget()
-    assert not path.exists() and Tries(path).together
+    Tries(TARGET, path).forget()
+    assert not path.exists() and Tries(TARGET, path).together
 
 
 def test_a_process_that_is_lost_by_chance_blames_no_document(tmp_path) -> None:

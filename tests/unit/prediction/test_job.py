@@ -5,6 +5,7 @@ and before or after any file gets its name.
 """
 
 import json
+import resource
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -354,3 +355,24 @@ def test_a_name_of_almost_the_longest_length_is_written(tmp_path) -> None:
     sources: list[Any] = [make_rows([1] * 2)]
     assert run(target, sources)
     check_output(target, sources)
+
+
+def test_a_file_that_cannot_grow_is_one_line_and_leaves_the_units_that_are_done(tmp_path) -> None:
+    target, rows = OutputFolder(tmp_path / "answers.jsonl", "jsonl"), make_rows([5] * 3)
+    manifest = manifest_of()
+    folder = target.units_folder(manifest)
+
+    def answers(asked: Iterable[InputRow]) -> Iterator[Result]:
+        for row in asked:
+            yield Result(row, {"id": row.id, "text": "x" * (100 if row is rows[0] else 5000)}, None)
+
+    with target.hold():
+        target.start(manifest)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        try:
+            with pytest.raises(RunError, match=r"answers\.jsonl cannot be written: "):
+                list(write_units(target, folder, units_of([rows], Cuts(5)), answers))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert [path.name for path in folder.iterdir()] == [unit_path(folder, UnitName(0, 0)).name]

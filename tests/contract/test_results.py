@@ -176,6 +176,14 @@ def test_what_lies_inside_the_results(runs) -> None:
     } <= results["resources"].keys()
 
 
+def test_rates_are_of_work_that_the_encoder_did(runs) -> None:
+    for kind, reads_vectors in (("single", True), ("both", False)):
+        resources = runs[kind].results["resources"]
+        names = [f"{name}_tokens_per_second" for name in ("training", "scoring")]
+        assert all((name in resources) is not reads_vectors for name in names), kind
+        assert (resources["encoding_tokens_per_second"] is not None) is reads_vectors
+
+
 def test_without_test_documents_the_validation_is_reported(runs) -> None:
     results = runs["summaries"].results
     assert results["split"] == "validation" and list(results["lengths"]) == ["train", "validation"]

@@ -30,6 +30,7 @@ def assert_invariants(text: str) -> None:
 ONE_LINE_CASES = [
     # plain
     "He left. |She stayed. |They met?! |Yes! |No one knew.",
+    "He sells pens etc... |Then he left. |Ask the Prof.! |Is it Dr.? |It is.",
     "One sentence without an end",
     "  Padded by spaces.   |And by tabs.\t",
     # titles and other abbreviations that never end a sentence

@@ -1,6 +1,7 @@
 """Settings of a run that decide what is trained, which checkpoint is best, and what is refused."""
 
 import csv
+import hashlib
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -169,9 +170,29 @@ def test_a_revision_is_one_of_the_hub(encoders, monkeypatch) -> None:
     def looked_up(package: str) -> None:
         raise AssertionError("the package has no revisions")
 
-    monkeypatch.setattr(encoder_names.importlib.util, "find_spec", looked_up)
-    assert resolve_encoder(name, "v1") == name
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder_names.importlib.util, "find_spec", looked_up)
+        assert resolve_encoder(name, "v1") == name
     assert "without model.encoder_revision" in encoder_names.encoder_hint(name, "v1")
+
+
+def test_a_package_brings_the_weights_that_are_expected_of_it(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "weights_of_ours"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "model" / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digest = hashlib.sha256(b"weights").hexdigest()
+    ours = encoder_names.PackagedEncoder("weights_of_ours", "weights==1", "model", digest)
+    missing = encoder_names.PackagedEncoder("weights_of_nobody", "nobody==1", "model", digest)
+    packaged = {"user/ours": ours, "user/missing": missing}
+    monkeypatch.setattr(encoder_names, "PACKAGED_ENCODERS", packaged)
+    assert resolve_encoder("user/ours") == str(package / "model")
+    for name in ("user/missing", "user/x"):
+        assert resolve_encoder(name) == name
+    (package / "model" / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ModelError, match=f"expected {digest}"):
+        resolve_encoder("user/ours")
 
 
 @pytest.mark.parametrize("name", [r"C:\models\bert", "D:/models", r"models\bert", "./b", "~/b"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_models import build
 from torch.nn import functional as F
 
-from hierbert import HierBertPredictor
+from hierbert import HierBertConfig, HierBertPredictor
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.labels import LabelMap
@@ -84,6 +84,15 @@ def test_intervals_pass_over_unlabelled_documents() -> None:
 
     assert found([0, None, 1])["intervals"]["accuracy"] == {"low": 1.0, "high": 1.0}
     assert "intervals" not in found([None, None, None])
+
+
+def test_a_label_applies_from_the_threshold_on() -> None:
+    task = Classification(LabelMap(["a", "b"], "multi_label"))
+    document: Any = PreparedDocument("d", SimpleNamespace(text=""), {task.name: [0]})
+    kept = [[0.0, -0.1]]  # of the probabilities a half, and a little less
+    config = HierBertConfig(decision_threshold=0.5)
+    table = task.report(Scored([document], kept, config=config, baselines=False))["per_label"]
+    assert [row["f1"] for row in table["labels"]] == [1.0, 0.0]
 
 
 def test_a_temperature_travels_with_its_model_and_changes_no_loss(encoders, tmp_path) -> None:

@@ -397,6 +397,7 @@ class HierBert(PushToHubMixin):
             Each metric by its name, 0 to 1; losses and errors are 0 and above.
 
         Raises:
+            ConfigError: `columns` names a field that the model does not read, or is no mapping.
             DataError: A column is missing, a label is unknown, or nothing can be scored.
             RunError: The device has too little memory.
         """

@@ -48,6 +48,7 @@ def test_a_signal_does_not_wait_for_the_validation(
 def test_a_second_interrupt_stops_at_once() -> None:
     # In the background of a shell, SIGINT is ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    at_termination = signal.getsignal(signal.SIGTERM)
     try:
         with StopSignals() as stop:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -57,6 +58,6 @@ def test_a_second_interrupt_stops_at_once() -> None:
                 os.kill(os.getpid(), signal.SIGINT)
         # The signals do again what they did before.
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == at_termination
     finally:
         signal.signal(signal.SIGINT, before)

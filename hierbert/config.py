@@ -7,7 +7,7 @@ overrides and checking values is `hierbert.settings`.
 from dataclasses import dataclass
 from typing import Literal
 
-from hierbert.data.columns import FIELDS
+from hierbert.data.columns import FIELDS, SETTLED
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
@@ -57,7 +57,7 @@ class DataConfig:
 
     def check(self) -> None:
         """Refuse columns that go nowhere, and a corpus of which nothing is to be learnt."""
-        for name in ("text", "id", *FIELDS):
+        for name in SETTLED:
             if name in self.columns:
                 raise ConfigError(
                     f"has the field {name!r}, whose column is data.{name}_column",

@@ -65,6 +65,9 @@ FIELDS = {
 }
 """Fields whose column has a setting of its own, ``label_column``; others may hold anything."""
 
+SETTLED = ("text", "id", *FIELDS)
+"""Names that columns of other fields cannot have."""
+
 _ANY = Field(lambda value: value, "anything")
 
 

@@ -106,19 +106,16 @@ def not_finite(model: HierBertForDocuments, answered: Sequence[Answered]) -> str
 
 
 def answer_fields(
-    model: HierBertForDocuments, answered: Answered, options: Mapping[str, Any] | None = None
+    model: HierBertForDocuments, answered: Answered, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The answers of the heads that were asked, as fields of a row.
 
     Args:
         model: Which gave the scores.
         answered: Of one document.
-        options: Of heads by name, as `Head.options` makes them; those without answer as the
-            config says.
+        options: Of each of these heads by name, as `Head.options` makes them.
     """
     values: dict[str, Any] = {}
     for name in answered.scores:
-        head, own = model.heads[name], (options or {}).get(name)
-        own = head.options(model.config, {}) if own is None else own
-        values |= head.answer(answered, model.config, own)
+        values |= model.heads[name].answer(answered, model.config, options[name])
     return values

@@ -14,7 +14,7 @@ from transformers import Pipeline
 
 from .answering import answer_batch, answer_fields, not_finite
 from .documents import DocumentLike, is_document
-from .heads import HEADS, Answered
+from .heads import HEADS
 from .processing_hierbert import TOKENS_PER_BATCH
 from .ragged import batches_by_tokens
 from .segmentation import SegmentedDocument
@@ -111,17 +111,18 @@ class DocumentPipeline(Pipeline):
 
     def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
         """One answer for each document of a batch."""
+        options = {self._head: HEADS[self._head].options(self.model.config, settings)}
         answers = []
         for one in outputs["answered"]:
-            answer = self._answer(one, **settings)
+            answer = self._answer(answer_fields(self.model, one, options))
             if one.document.omission:
                 answer["omission"] = asdict(one.document.omission)
             answers.append(answer)
         return answers
 
-    def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        options = HEADS[self._head].options(self.model.config, settings)
-        return answer_fields(self.model, answered, {self._head: options})
+    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a row as this pipeline gives them."""
+        return fields
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Save the model and the processor, which transformers' own pipelines leave out."""
@@ -151,8 +152,7 @@ class DocumentClassificationPipeline(DocumentPipeline):
 
     _head = "classification"
 
-    def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        fields = super()._answer(answered, **settings)
+    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         if "probabilities" in fields and "label" in fields:
             fields["score"] = fields["probabilities"][fields["label"]]
         return fields
@@ -178,8 +178,7 @@ class DocumentSummarizationPipeline(DocumentPipeline):
             given = {**dict.fromkeys(SUMMARY_BUDGETS), **given}
         return before, forward, given
 
-    def _answer(self, answered: Answered, **settings: Any) -> dict[str, Any]:
-        fields = super()._answer(answered, **settings)
+    def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         fields["sentences"] = [asdict(sentence) for sentence in fields["sentences"]]
         return fields
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierbert.data.columns import FIELDS, Columns
+from hierbert.data.columns import SETTLED, Columns
 from hierbert.errors import ConfigError, did_you_mean, flag_setting
 from hierbert.prediction.answer_files import FORMATS, output_format
 from hierbert.prediction.output_folder import OutputFolder
@@ -93,7 +93,7 @@ def columns_of(options: argparse.Namespace) -> Columns:
     fields = {}
     for given in options.column:
         name, equals, column = given.partition("=")
-        if not (name and equals and column) or name in ("text", "id", *FIELDS):
+        if not (name and equals and column) or name in SETTLED:
             raise ConfigError(
                 f"--column {given} is not allowed: FIELD=NAME, of a field that features read"
             )

@@ -344,7 +344,7 @@ class HierBert(PushToHubMixin):
         documents = document_texts(texts, self.processor.fields)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
         if isinstance(rule, SummaryRule):
-            options: dict[str, Any] = {"summarization": rule}
+            options = {**self._options(heads, {}), "summarization": rule}
         elif rule is not None and not isinstance(rule, Mapping):
             allowed = "a mapping of settings, or what summary_rule gives"
             raise ConfigError(f"rule is {type_name(rule)}", allowed=allowed)
@@ -402,10 +402,12 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory.
         """
         self.check_tasks(None)
-        own = {"label": label_column, "summary": summary_column, **self._columns(columns)}
+        tasks = tasks_of_model(self.model.config)
+        self._check_columns(columns, [task.field for task in tasks if task.field])
+        own = {"label": label_column, "summary": summary_column, **(columns or {})}
         tasks = [
             task
-            for task in tasks_of_model(self.model.config)
+            for task in tasks
             if task.field is None or own.get(task.field, task.field) is not None
         ]
         read = [task.field for task in tasks if task.field] + [*self.processor.fields]
@@ -423,14 +425,13 @@ class HierBert(PushToHubMixin):
             answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
         return score_answers(answers, prepared, tasks, self.model)
 
-    def _columns(self, columns: Mapping[str, str | None] | None) -> Mapping[str, str | None]:
-        """The columns of other fields, where they are some that this model reads."""
+    def _check_columns(self, columns: Any, of_tasks: list[str]) -> None:
+        """Refuse columns of other fields than tasks and features of this model read."""
         if columns is None:
-            return {}
-        read = [*self.processor.fields]
-        read += [task.field for task in tasks_of_model(self.model.config) if task.field]
+            return
         if not isinstance(columns, Mapping):
             raise ConfigError(f"columns is {type_name(columns)}", allowed="a mapping of fields")
+        read = [*self.processor.fields, *of_tasks]
         for name, column in columns.items():
             if name not in read or name in FIELDS:
                 near = did_you_mean(str(name), read)
@@ -439,7 +440,6 @@ class HierBert(PushToHubMixin):
                 isinstance(column, str) or (column is None and name not in self.processor.fields)
             ):
                 raise ConfigError(f"columns: {name!r} is {type_name(column)}", allowed="a text")
-        return columns
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.

@@ -164,7 +164,7 @@ def test_losses_of_labels_equal_their_formulas() -> None:
     yes = torch.tensor([[1.0, 0, 1], [0, 0, 0]])
     odds = logits[:2].sigmoid()
     several = -(yes * weights * odds.log() + (1 - yes) * (1 - odds).log()).mean(1)
-    missing = [torch.nan] * 3
+    missing = [1.0, torch.nan, 0.0]
     for problem, labels, expected in (
         ("single_label_classification", torch.tensor([1, 0, MISSING_LABEL]), one),
         ("multi_label_classification", torch.tensor([*yes.tolist(), missing]), several),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hierbert.model.segmentation import Segmenter
 from hierbert.model.selection import Budget, count_words, select_sentences, sentence_costs
-from hierbert.model.summarization_head import Cosines, SummaryRule
+from hierbert.model.summarization_head import SummaryRule
 
 
 def test_words_are_counted_by_spaces_or_by_letters() -> None:
@@ -118,36 +118,9 @@ def test_a_selection_is_the_one_of_its_definition(size, redundancy, distinct, se
             limit,
             order=order,
             redundancy=redundancy,
-            similarity=Cosines(vectors) if redundancy else None,
+            vectors=vectors,
             selectable=selectable,
         )
-
-
-class Alike:
-    """Any two sentences are equally similar; it counts the pairs that it was asked about."""
-
-    def __init__(self):
-        self.selected = 0
-        self.pairs = 0
-
-    def select(self, index):
-        self.selected += 1
-
-    def nearest(self, indices, first):
-        self.pairs += len(indices) * (self.selected - first)
-        return [0.5] * len(indices)
-
-
-def test_redundancy_compares_few_of_many_sentences() -> None:
-    size, many = 20_000, 1000
-    alike = Alike()
-    scores = [float((index * 7919) % size) for index in range(size)]
-    chosen = select_sentences(
-        scores, [1] * size, many, redundancy=0.5, similarity=alike, order="score"
-    )
-    assert chosen == sorted(range(size), key=lambda index: -scores[index])[:many]
-    # Each that comes to the top meets each selected one once; all pairs would be 20 million.
-    assert alike.pairs < 2 * many * many
 
 
 def test_scores_and_costs_that_cannot_be_are_refused() -> None:

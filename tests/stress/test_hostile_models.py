@@ -209,7 +209,7 @@ DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
     "hidden vectors of terabytes": (edit(hidden_size=10**9), "hidden_size=1000000000 is more than"),
     "layers that no file holds": (edit(intermediate_size=2_000_000), "is of a larger model than"),
     "a layer that no file holds": (edit(num_hidden_layers=3), "lacks 16 weights of its config"),
-    "another shape": (edit(intermediate_size=65), "weights are damaged or do not fit"),
+    "another shape": (edit(intermediate_size=65), "files are damaged or do not go together"),
     "a key of the class": (edit(use_return_dict=1), "model.encoder="),
     "a tokenizer of zeros": (
         write("tokenizer.json", b"\x00" * 99),

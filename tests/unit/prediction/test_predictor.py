@@ -121,7 +121,7 @@ def move_into_model(folder: Path) -> None:
         (edit(model_type="bert"), "a model of type 'bert'; hierbert loads what train.py saved"),
         (edit(pooling="medial"), "pooling='medial' is not allowed; choose from mean"),
         (edit(overlap_sentences="x"), "'overlap_sentences'.*int"),
-        (without("model.safetensors"), "holds no weights: no .safetensors"),
+        (without("model.safetensors"), "holds no weights: model.safetensors is missing"),
         (edit(sentence_layers=2), r"lacks 12 weights, such as summarizer\.context\.layers\.1"),
         (
             edit(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),

@@ -108,6 +108,14 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         edit(text_config__intermediate_size=2_000_000),
         r"config\.json is of a larger model than its weights: they hold [\d,]+ numbers in",
     ),
+    "a layer that no file holds": (
+        edit(sentence_layers=2), r"lacks 12 weights, such as summarizer\.context\.layers\.1",
+    ),
+    "labels that no file holds": (
+        edit(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),
+        r"2 weights of another shape .*classifier.output.bias: \(3,\), where \(2,\) is needed",
+    ),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
     "a size that is text": (edit(text_config__hidden_size="32"), "hidden_size"),
     "a size below nothing": (edit(text_config__vocab_size=-5), "cannot be loaded"),
     "a method as a key": (edit(to_dict="x", validate_heads="y"), "cannot be loaded|validate_heads"),

@@ -17,7 +17,7 @@ from typing import Any
 
 from hierbert.data import streams
 from hierbert.data.aclsum import read_aclsum
-from hierbert.data.document import BrokenRow, Row, RowError, Source, check_header, rest_of_source
+from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.data.folders import folder_labels, near_paths_hint, text_files
 from hierbert.data.in_memory import read_dataset, read_frame, read_given
 from hierbert.data.streams import bad_bytes, text_pieces, whole_text
@@ -69,40 +69,6 @@ def allowed_endings() -> str:
         for gzip in (True, False)
     )
     return f"{zipped} (each also with .gz), {plain}, or a folder of these"
-
-
-def read_rows(
-    source: Source, encoding: str = "utf-8", *, keep_broken: bool = False
-) -> Iterator[Row | BrokenRow]:
-    """Stream the rows of a source, in order.
-
-    Args:
-        source: What `resolve_sources` returned.
-        encoding: Of csv, tsv, json, jsonl and txt.
-        keep_broken: Whether a row that cannot be read becomes a `BrokenRow` and reading goes on
-            with the next. What makes the rest of a file unreadable (damaged gzip or parquet, a
-            quote that is never closed, a header that is none) becomes one `BrokenRow`, the last.
-
-    Raises:
-        DataError: What cannot be opened, unzipped, decoded or parsed; with `keep_broken` only what
-            is no file's: the Hub, a package, an iterable that raises.
-    """
-    last = ""
-    try:
-        for item in READERS[source.format].read(source, encoding):
-            if isinstance(item, Row):
-                last = item.location
-                yield item
-            elif keep_broken:
-                last = item.place or ""
-                yield item.as_row()
-            else:
-                raise item
-    except DataError as error:
-        of_file = source.path is not None or source.name == "standard input"
-        if not keep_broken or not of_file:
-            raise
-        yield rest_of_source(error, source, last)
 
 
 def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

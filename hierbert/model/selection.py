@@ -1,4 +1,4 @@
-"""From sentence scores to the sentences of a summary within a budget, in pure Python.
+"""From sentence scores to the sentences of a summary within a budget.
 
 The model, every baseline and the oracle select through this module, so that they are compared at
 equal length. It does not score sentences and does not join them.
@@ -7,18 +7,17 @@ Invariant: a selection never costs more than its limit, with one exception that 
 `select_sentences`: a document of which no sentence fits is summarized by its best sentence.
 """
 
-import heapq
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 SUMMARY_ORDERS = ("document", "score")
-# Sentences compared at once for their marginal relevance: at first, and at most.
-_LEAST_COMPARED = 4
-_MOST_COMPARED = 1024
 
 # Scripts written without spaces between words; Korean is written with spaces.
 _UNSPACED = re.compile(
@@ -138,16 +137,6 @@ def sentence_costs(texts: Sequence[str], budget: Budget, token_counts: Sequence[
     return [max(1, count) for count in token_counts]
 
 
-class SimilarityToSelected(Protocol):
-    """How similar sentences are to those that one selection has selected so far."""
-
-    def select(self, index: int) -> None:
-        """Note that a sentence was selected."""
-
-    def nearest(self, indices: Sequence[int], first: int) -> Sequence[float]:
-        """The greatest cosine of each sentence to the selected ones but for the `first`."""
-
-
 def select_sentences(
     scores: Sequence[float],
     costs: Sequence[int],
@@ -155,7 +144,7 @@ def select_sentences(
     *,
     order: str = "document",
     redundancy: float = 0.0,
-    similarity: SimilarityToSelected | None = None,
+    vectors: "Tensor | None" = None,
     selectable: Sequence[bool] | None = None,
 ) -> list[int]:
     """Select sentences greedily by score until the budget is spent.
@@ -171,12 +160,13 @@ def select_sentences(
     similarity is the greatest cosine to a selected sentence, negative ones counting as 0.
 
     Args:
-        scores: One finite score per sentence, greater is better.
+        scores: One finite score for each of N sentences, greater is better.
         costs: What each sentence takes from the budget, from `sentence_costs`.
         limit: What may be spent, from `Budget.limit`.
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
-        similarity: Of no selection before; without it `redundancy` has no effect.
+        vectors: Of the sentences, float (N, H), on the CPU; without them `redundancy` has no
+            effect. One of zeros is similar to none.
         selectable: Which sentences may be selected; all when None.
 
     Returns:
@@ -185,75 +175,55 @@ def select_sentences(
     Raises:
         ValueError: There is not one cost for each score, or a score is not finite.
     """
-    values = [float(score) for score in scores]
-    for index, value in enumerate(values):
-        if not math.isfinite(value):
-            raise ValueError(f"score of sentence {index} is {value}: scores must be finite")
-    if len(costs) != len(values):
-        raise ValueError(f"{len(values)} scores, but {len(costs)} costs")
-    worth = {
-        index: value
-        for index, value in enumerate(values)
-        if selectable is None or selectable[index]
-    }
-    if not worth:
+    for index, score in enumerate(scores):
+        if not math.isfinite(score):
+            raise ValueError(f"score of sentence {index} is {score}: scores must be finite")
+    if len(costs) != len(scores):
+        raise ValueError(f"{len(scores)} scores, but {len(costs)} costs")
+    pool = [index for index in range(len(scores)) if selectable is None or selectable[index]]
+    if not pool:
         return []
-    if min(costs[index] for index in worth) > limit:
-        return [max(worth, key=worth.__getitem__)]
-    if similarity is not None:
-        lowest = min(worth.values())
-        spread = (max(worth.values()) - lowest) or 1.0
-        worth = {i: (1 - redundancy) * (value - lowest) / spread for i, value in worth.items()}
-    selected = _by_worth(worth, costs, limit, redundancy, similarity)
+    if min(costs[index] for index in pool) > limit:
+        return [max(pool, key=scores.__getitem__)]
+    if redundancy and vectors is not None:
+        selected = _by_marginal_relevance(scores, costs, limit, redundancy, vectors, pool)
+    else:
+        selected = []
+        for index in sorted(pool, key=lambda index: -scores[index]):
+            if costs[index] <= limit:
+                selected.append(index)
+                limit -= costs[index]
     return sorted(selected) if order == "document" else selected
 
 
-def _by_worth(
-    worth: dict[int, float],
+def _by_marginal_relevance(
+    scores: Sequence[float],
     costs: Sequence[int],
     limit: int,
     redundancy: float,
-    similarity: SimilarityToSelected | None,
+    vectors: "Tensor",
+    pool: list[int],
 ) -> list[int]:
-    """Greedy selection, less `redundancy` times similarity, with as few comparisons as it can.
+    """Indices of `pool` in the order of their selection, by one product for each."""
+    # Here, for settings are read before torch is there.
+    import torch
 
-    What a sentence is worth only falls while others are selected, so that its last known worth
-    is an upper bound (lazy greedy, Minoux 1978): the one on top of a heap is the best of all as
-    soon as its worth is up to date. Those that come to the top out of date are compared with
-    the selected ones together, twice as many each time until one can be selected.
-    """
-    closeness = dict.fromkeys(worth, 0.0)
-    compared = dict.fromkeys(worth, 0)  # with how many of the selected, the first ones
-    heap = [(-value, index) for index, value in worth.items()]
-    heapq.heapify(heap)
-    cheapest = min(costs[index] for index in worth)
+    relevance = torch.tensor(scores, dtype=torch.float64)
+    least, greatest = relevance[pool].min(), relevance[pool].max()
+    relevance = (relevance - least) / ((greatest - least) or 1.0)
+    prices = torch.tensor(costs)
+    lengths = torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)
+    similarity = torch.zeros_like(relevance)
+    waiting = torch.zeros(len(scores), dtype=torch.bool)
+    waiting[pool] = True
     selected: list[int] = []
-    left = limit
-    together = _LEAST_COMPARED
-    while heap and left >= cheapest:
-        best = heap[0][1]
-        if costs[best] > left:
-            heapq.heappop(heap)  # what does not fit now never will: the budget only shrinks
-        elif similarity is None or compared[best] == len(selected):
-            heapq.heappop(heap)
-            selected.append(best)
-            left -= costs[best]
-            if similarity is not None:
-                similarity.select(best)
-                together = _LEAST_COMPARED
-        else:
-            stale: dict[int, list[int]] = {}
-            for _ in range(min(together, len(heap))):
-                index = heapq.heappop(heap)[1]
-                if costs[index] <= left:
-                    stale.setdefault(compared[index], []).append(index)
-            for known, indices in stale.items():
-                if known < len(selected):
-                    nearest = similarity.nearest(indices, known)
-                    for index, value in zip(indices, nearest, strict=True):
-                        closeness[index] = max(closeness[index], value)
-                for index in indices:
-                    compared[index] = len(selected)
-                    heapq.heappush(heap, (redundancy * closeness[index] - worth[index], index))
-            together = min(2 * together, _MOST_COMPARED)
+    while (waiting := waiting & (prices <= limit)).any():
+        worth = (1 - redundancy) * relevance - redundancy * similarity
+        best = int(worth.masked_fill(~waiting, -torch.inf).argmax())
+        selected.append(best)
+        limit -= costs[best]
+        waiting[best] = False
+        # The vectors of a long document are not copied.
+        cosines = vectors @ (vectors[best] / lengths[best]) / lengths
+        similarity = torch.maximum(similarity, cosines)
     return selected

@@ -104,37 +104,9 @@ class SummaryRule:
             self.budget.limit(texts),
             order=self.order,
             redundancy=self.redundancy,
-            similarity=Cosines(vectors) if self.redundancy and vectors is not None else None,
+            vectors=vectors,
             selectable=self.selectable(texts),
         )
-
-
-class Cosines:
-    """Cosines of sentence vectors to those of the sentences that one selection has selected.
-
-    A vector of zeros has the cosine 0 to all.
-
-    Args:
-        vectors: Sentence vectors, float (N, H); they are read, not copied.
-    """
-
-    def __init__(self, vectors: Tensor) -> None:
-        self.vectors = vectors
-        self.lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float32)
-        self.lengths.clamp_(min=1e-12)
-        self.selected: list[Tensor] = []
-
-    def select(self, index: int) -> None:
-        """Note that a sentence was selected."""
-        self.selected.append(self._units([index])[0])
-
-    def nearest(self, indices: Sequence[int], first: int) -> list[float]:
-        """The greatest cosine of each sentence to the selected ones but for the `first`."""
-        return (self._units(indices) @ torch.stack(self.selected[first:]).T).amax(1).tolist()
-
-    def _units(self, indices: Sequence[int]) -> Tensor:
-        rows = torch.tensor(indices, device=self.vectors.device)
-        return self.vectors[rows].float() / self.lengths[rows, None]
 
 
 def summary_text(document: SegmentedDocument, selected: Sequence[int]) -> str:

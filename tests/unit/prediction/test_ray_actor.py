@@ -27,16 +27,15 @@ from hierbert.prediction.ray_engine import (
     RayEngine,
     UnitAnswerer,
     check_source,
-    find_rows,
     read_units,
-    repeated_hashes,
+    repeated_rows,
+    without_repeated,
 )
 from hierbert.prediction.units import (
     Cuts,
     Inputs,
     Unit,
     all_units,
-    check_inputs,
     cut_units,
     to_row,
 )
@@ -47,27 +46,20 @@ ROWS[4]["text"] = "这部电影很好。 Half \ud83d a pair.\r\nThe\x00 end."
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.sampled_from("abcdef"), max_size=6, unique=True).map(sorted), st.data())
-def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data) -> None:
+@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=5, unique=True), min_size=1))
+def test_ids_that_occur_in_two_sources_are_found_as_by_a_local_job(tmp_path_factory, ids) -> None:
     folder = tmp_path_factory.mktemp("ids")
-    files, ids = [], []
-    for n in range(2):
-        ids.append(data.draw(st.permutations([*shared, *(f"{n}{letter}" for letter in "uvw")])))
-        files.append(write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in ids[n]]))
-        with files[n].open("a") as file:
+    for n, own in enumerate(ids):
+        path = write_jsonl(folder / f"{n:02}.jsonl", [{"text": "x", "id": i} for i in own])
+        with path.open("a") as file:
             file.write("{\n{\n")  # rows without an id are no repeated ones
-    inputs = Inputs.find([*map(str, files)], Columns(), keep_broken=True)
-    checks, hashes = zip(*(check_source(inputs, n) for n in range(2)), strict=True)
-    wanted = repeated_hashes(list(hashes))
-    assert len(wanted) == len(shared)
-    for n in range(2):
-        (alone,) = check_inputs(Inputs.find([str(files[n])], Columns(), keep_broken=True))
-        assert checks[n] == alone and alone.broken == 2
-        assert find_rows(inputs, n, wanted) == [
-            (row, name, f"{files[n]}, line {row + 1}")
-            for row, name in enumerate(ids[n])
-            if name in shared
-        ]
+    inputs = Inputs.find([str(folder)], Columns(), keep_broken=True)
+    checks, hashes = zip(*(check_source(inputs, n) for n in range(len(ids))), strict=True)
+    assert [(check.rows, check.broken) for check in checks] == [(len(i) + 2, 2) for i in ids]
+    assert [
+        list(without_repeated(inputs.rows(n), rows))
+        for n, rows in enumerate(repeated_rows(list(hashes)))
+    ] == [list(rows) for rows in inputs.by_source()]
 
 
 def test_a_source_is_cut_as_by_a_local_job_whatever_was_repeated_or_done(tmp_path) -> None:
@@ -81,8 +73,7 @@ def test_a_source_is_cut_as_by_a_local_job_whatever_was_repeated_or_done(tmp_pat
 
     def read(done: list[Unit], per_call: int) -> list[list[Unit]]:
         digests = {unit.name: unit.digest for unit in done}
-        repeated = {2: "the id '2' occurs twice"}
-        return list(read_units(inputs, 1, check, repeated, cuts, 1, digests, per_call))
+        return list(read_units(inputs, 1, check, {2}, cuts, 1, digests, per_call))
 
     def plain(units: list[Unit]) -> list[Any]:
         return [(unit.name, unit.digest, len(unit.rows), unit.last) for unit in units]

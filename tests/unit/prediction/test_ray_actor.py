@@ -24,7 +24,7 @@ from hierbert.prediction.job import Job, unit_path
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.ray_engine import (
-    RayEngine,
+    RayRun,
     UnitAnswerer,
     check_source,
     read_units,
@@ -187,11 +187,12 @@ def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
 
 def test_actors_take_the_commit_of_the_hub_that_was_checked(model, target) -> None:
     pytest.importorskip("ray")
-    command = ["--model", os.path.relpath(model), "--input", "x.jsonl", "--output", "out"]
+    docs = write_jsonl(target.path.with_name("docs.jsonl"), ROWS)
+    command = ["--model", os.path.relpath(model), "--input", str(docs), "--output", "out"]
     options = parse_options([*command, "--engine", "ray", "--on-error", "skip", "--actors", "3"])
-    engine = RayEngine(options, Inputs([], None, False))  # type: ignore[arg-type]
-    actor = engine.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
-    assert actor.options["revision"] == "c0ffee" and actor.skip and engine.actors == 3
+    run = RayRun(options)
+    actor = run.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
+    assert actor.options["revision"] == "c0ffee" and actor.skip and run.actors == 3
     assert actor.model == str(model.resolve()) and actor.threads == 1
 
 

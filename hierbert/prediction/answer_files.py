@@ -39,19 +39,13 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left something out.
     """
     row: dict[str, Any] = {"id": document_id}
-    for name in ("label", "labels", "probabilities", "summary"):
-        value = getattr(prediction, name)
-        if value is not None:
-            row[name] = value
-    if prediction.sentences is not None:
-        row["sentences"] = [vars(sentence) for sentence in prediction.sentences]
-    row |= prediction.others
-    for name in ("document_vector", "segment_vectors", "segment_spans"):
-        value = getattr(prediction, name)
-        if value is not None:
-            row[name] = value
-    if prediction.omission is not None:
-        row["omission"] = vars(prediction.omission)
+    for name, value in vars(prediction).items():
+        if name == "others":
+            row |= value
+        elif name == "sentences" and value is not None:
+            row[name] = [vars(sentence) for sentence in value]
+        elif value is not None:
+            row[name] = vars(value) if name == "omission" else value
     return row
 
 

@@ -73,7 +73,7 @@ class Summarization(Task):
     """
 
     name = "summarization"
-    field = "summary"
+    field = problem_type = "summary"
     auto_metric = "rouge1"
 
     def __init__(self, sentence_labels: str = "graded") -> None:
@@ -114,11 +114,6 @@ class Summarization(Task):
     @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
         SummaryRule.from_config(config)  # refuses a limit that cannot be
-
-    @override
-    def note(self, examples: Sequence[Example]) -> str | None:
-        without = sum(example.fields["summary"] is None for example in examples)
-        return f"{without:,} without a summary" if without else None
 
     @override
     def prepare(
@@ -192,10 +187,6 @@ class Summarization(Task):
         if not finite:
             return Extract([], dict.fromkeys(self.metrics(), math.nan))
         return Extract(selected, score_extract(document.segmented, selected, target.summary))
-
-    @override
-    def metrics(self) -> list[str]:
-        return [metric.name for metric in metrics_of("summary")]
 
     @override
     def score(

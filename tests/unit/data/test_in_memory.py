@@ -180,7 +180,7 @@ def test_texts_are_given_one_by_one() -> None:
         ({"text": "a"}, "a mapping (dict)"),
         (Path("a.txt"), "a path (a.txt)"),
         ({"a", "b"}, "a set"),
-        (io.StringIO("a\nb"), "a StringIO"),
+        (io.StringIO("a\nb"), "of type StringIO"),
     ],
 )
 def test_what_holds_no_texts_is_refused_at_once(given, what) -> None:

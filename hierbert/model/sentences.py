@@ -91,7 +91,7 @@ _T = f"[{re.escape(_WEAK + _STRONG)}]"
 # 2); the white space. Or a line break and the white space behind it, or a bullet. All is
 # possessive, nothing can fail after the first character, which keeps the scan linear on any input.
 _CANDIDATE_SOURCE = (
-    rf"(?:[{_BULLETS}]|[{re.escape(_WEAK + _STRONG)}{_BREAKS}]"
+    rf"[{re.escape(_WEAK + _STRONG)}{_BREAKS}{_BULLETS}](?:(?<=[{_BULLETS}])|"
     # Between two initials no sentence ends: a run of them is passed over at once.
     r"(?:(?<=[\s(][A-Za-z]\.)(?=[ ][A-Za-z]\.)(?:[ ][A-Za-z]\.(?=[ ][A-Za-z]\.))*+|"
     rf"(?:(?<={_T})(?:{_T}|[ ]{_T}(?=\s|{_T}|\Z))*+"

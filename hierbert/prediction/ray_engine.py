@@ -32,9 +32,9 @@ from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answerer import Answerer, Tries
 from hierbert.prediction.job import Job, read_footer, unit_path, write_units
-from hierbert.prediction.options import cache_options
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.run import Run
 from hierbert.prediction.units import (
     Cuts,
     InputRow,
@@ -47,6 +47,7 @@ from hierbert.prediction.units import (
     cut_units,
     say_broken,
     share_units,
+    unit_limit,
 )
 
 _HASH_BYTES = 10
@@ -57,11 +58,11 @@ _UNITS_PER_CALL, _UNITS_PER_CALL_ON_GPUS = 1, 8
 _CALLS_AHEAD = 2
 
 
-class RayEngine:
-    """The steps of a job that run on Ray; a ConfigError where that is not installed."""
+class RayRun(Run):
+    """A run on Ray; a ConfigError where that is not installed."""
 
-    def __init__(self, options: argparse.Namespace, inputs: Inputs) -> None:
-        self.options, self.inputs = options, inputs
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options)
         self.actors = options.actors or 1
         self.cpus_per_actor = 1.0 if options.cpus_per_actor is None else options.cpus_per_actor
         self.gpus_per_actor = options.gpus_per_actor or 0.0
@@ -121,7 +122,7 @@ class RayEngine:
                 raise RunError(f"{message}; lower --actors or --{kind.lower()}s-per-actor")
             log.info(f"{message}; waiting for the cluster to grow")
 
-    def check(self) -> list[SourceCheck]:
+    def check_rows(self) -> list[SourceCheck]:
         """Read the whole input once, and find ids that occur in two sources.
 
         The first mistake in the order of the sources is a DataError.
@@ -160,17 +161,25 @@ class RayEngine:
                 )
                 raise repeated_id(str(second.id), second.location, first.location)
 
+    def model_options(self) -> dict[str, Any]:
+        """Here the model only shows what is wrong with it, before anything starts.
+
+        Where it will run, and how fast, is for the machines of the actors.
+        """
+        return {"device": "cpu", "compile": False, "tokens_per_forward": None}
+
+    def unit_size(self, predictor: HierBertPredictor, checks: list[SourceCheck] | None) -> int:
+        """Where units end, so that every actor has work."""
+        return unit_limit(checks, self.actors, on_cpu=not self.gpus_per_actor)
+
     def answer(
         self,
-        question: dict[str, Any],
-        commit: str | None,
+        answerer: Answerer,
+        predictor: HierBertPredictor,
         job: Job,
         checks: list[SourceCheck] | None,
     ) -> None:
-        """Answer the units that are not done; the job hears of each that is.
-
-        `commit` is of the Hub, from which the model was checked, None of a folder.
-        """
+        """Answer the units that are not done; the job hears of each that is."""
         assert checks is not None
         ray = self._ray
         if any(name.source >= len(checks) for name in job.done):
@@ -200,7 +209,7 @@ class RayEngine:
             max_restarts=-1,
             max_task_retries=-1,
         )
-        told = vars(self.actor(question, commit, job))
+        told = vars(self.actor(answerer.question, predictor.commit, job))
         actors = [actor.remote(**told) for _ in range(self.actors)]
         readers = max(1, self.actors // _ACTORS_PER_READER)
         size = sum(check.size for check in checks)
@@ -267,9 +276,9 @@ class RayEngine:
         path = os.path.abspath(folder) if os.path.isdir(folder) else self.options.model
         names = ("device", "dtype", "batch_tokens", "tokens_per_forward", "compile")
         options = {name: getattr(self.options, name) for name in names}
-        options["vector_cache"] = cache_options(self.options)
+        options["vector_cache"] = self.vector_cache
         if commit is not None:
-            # A Hub id: all processes take the same commit.
+            # A Hub id, from which the model was checked: all processes take the same commit.
             options["revision"] = commit
         return UnitAnswerer(
             target=job.target,
@@ -278,7 +287,7 @@ class RayEngine:
             fingerprint=folder_fingerprint(path),
             question=question,
             options=options,
-            skip=self.options.on_error == "skip",
+            skip=self.skip,
             threads=max(1, int(self.cpus_per_actor)),
             version=hierbert.__version__,
         )

@@ -12,7 +12,7 @@ from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import answer, save_model, the_error
-from jobs import assert_equal_rows, manifest_of
+from jobs import assert_equal_rows, manifest_of, shard_rows
 
 import hierbert
 from hierbert.cli.infer import main, parse_options
@@ -24,7 +24,7 @@ from hierbert.prediction.job import Job, unit_path
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.ray_engine import (
-    RayEngine,
+    RayRun,
     UnitAnswerer,
     check_source,
     read_units,
@@ -157,21 +157,28 @@ def test_units_that_keep_ending_their_process_are_taken_document_by_document(
     model, target, monkeypatch
 ) -> None:
     actor, predict = actor_of(model, target, skip=True), HierBertPredictor.predict
+    asked: list[list[str]] = []
 
     def die(self: Any, texts: Any, *rest: Any, **more: Any) -> Any:
-        texts = list(texts)
+        asked.append(texts := list(texts))
         if ROWS[1]["text"] in texts:
             raise KeyboardInterrupt
         return predict(self, texts, *rest, **more)
 
     monkeypatch.setattr(HierBertPredictor, "predict", die)
+    units = units_of(ROWS[:4], 10**9, 2)
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            actor.answer(units_of(ROWS[:3]))
-    assert actor.answer(units_of(ROWS[:3]))[0][0] == 3
+            actor.answer(units)
+    assert actor.answer(units)[0][0] == 4
+    # Three times together, twice alone up to the one that does it, and then the others.
+    d0, d1, _, d3 = (row["text"] for row in ROWS[:4])
+    assert asked == [*[[d0, d1, d3]] * 3, *[[d0], [d1]] * 2, [d0], [d3]]
     Job(target, manifest_of(), 1).finish()
-    (failed,) = read_jsonl(target.errors)
-    assert failed["id"] == "d1" and "2 processes were ended from outside" in failed["reason"]
+    assert [row["id"] for row in shard_rows(target.path)] == ["d0", "d3"]
+    deadly, broken = read_jsonl(target.errors)
+    assert deadly["id"] == "d1" and "2 processes were ended from outside" in deadly["reason"]
+    assert (broken["row"], broken["reason"]) == (3, "broken JSON")
 
 
 def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
@@ -187,11 +194,12 @@ def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
 
 def test_actors_take_the_commit_of_the_hub_that_was_checked(model, target) -> None:
     pytest.importorskip("ray")
-    command = ["--model", os.path.relpath(model), "--input", "x.jsonl", "--output", "out"]
+    docs = write_jsonl(target.path.with_name("docs.jsonl"), ROWS)
+    command = ["--model", os.path.relpath(model), "--input", str(docs), "--output", "out"]
     options = parse_options([*command, "--engine", "ray", "--on-error", "skip", "--actors", "3"])
-    engine = RayEngine(options, Inputs([], None, False))  # type: ignore[arg-type]
-    actor = engine.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
-    assert actor.options["revision"] == "c0ffee" and actor.skip and engine.actors == 3
+    run = RayRun(options)
+    actor = run.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
+    assert actor.options["revision"] == "c0ffee" and actor.skip and run.actors == 3
     assert actor.model == str(model.resolve()) and actor.threads == 1
 
 

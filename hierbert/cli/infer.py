@@ -67,6 +67,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     budget.add_argument("--order", choices=("document", "score"))
     text = "avoid repetition: 0 (off) to 1"
     budget.add_argument("--redundancy", type=float, metavar="R", help=text)
+    text = "tell the kind of each sentence: prose, heading, list, code, table, reference, "
+    text += "boilerplate"
+    budget.add_argument("--sentence-kinds", action="store_const", const=True, help=text)
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     add("--text-column", default="text", help="column of the text (default: text)")
     add("--id-column", help='column of the id (default: "id" if there, else made)')

@@ -155,6 +155,7 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     `start` and `end` in characters of the document, and `score`. Settings, when building it or
     with each call: one of `max_words`, `max_sentences`, `max_tokens`, `max_characters` and `ratio`;
     `order` ("document" or "score"); `redundancy` (0 to 1). Without them the model's own hold.
+    With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences.
     """
 
     _head = "summarization"

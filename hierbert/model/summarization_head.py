@@ -41,6 +41,13 @@ class SummarySentence:
 
 
 @dataclass(frozen=True)
+class SummarySentenceOfKind(SummarySentence):
+    """The same, with its `kind`, one of `sentence_kinds.KINDS`, where that was asked for."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class SummaryRule:
     """How scored sentences become a summary.
 
@@ -49,6 +56,7 @@ class SummaryRule:
         order: "document" or "score".
         redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
         min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
+        sentence_kinds: Whether an answer tells the kind of each sentence.
 
     Raises:
         ValueError: A value is not allowed.
@@ -58,6 +66,7 @@ class SummaryRule:
     order: str = "document"
     redundancy: float = 0.0
     min_words_per_sentence: int = 0
+    sentence_kinds: bool = False
 
     def __post_init__(self) -> None:
         if self.order not in SUMMARY_ORDERS:
@@ -78,13 +87,26 @@ class SummaryRule:
             config.summary_min_words_per_sentence,
         )
 
-    def selectable(self, texts: Sequence[str]) -> list[bool]:
-        """Which sentences may be selected: the long enough, or all that are not blank."""
+    def selectable(self, document: SegmentedDocument) -> list[bool]:
+        """Which sentences may be selected: prose that is long enough.
+
+        Where there is none, all that are long enough; where there is none either, or the whole
+        document is wanted, all that are not blank.
+        """
+        texts = document.sentences
         not_blank = [bool(text.strip()) for text in texts]
+        if self.budget.ratio == 1:
+            return not_blank
         long_enough = [
             there and count_words(text) >= self.min_words_per_sentence
             for there, text in zip(not_blank, texts, strict=True)
         ]
+        prose = [
+            may_be and kind == "prose"
+            for may_be, kind in zip(long_enough, document.sentence_kinds, strict=True)
+        ]
+        if any(prose):
+            return prose
         return long_enough if any(long_enough) else not_blank
 
     def select(
@@ -105,7 +127,7 @@ class SummaryRule:
             order=self.order,
             redundancy=self.redundancy,
             vectors=vectors,
-            selectable=self.selectable(texts),
+            selectable=self.selectable(document),
         )
 
 
@@ -129,7 +151,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    settings = (*SUMMARY_BUDGETS, "order", "redundancy")
+    settings = (*SUMMARY_BUDGETS, "order", "redundancy", "sentence_kinds")
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -209,15 +231,30 @@ class SummarizationHead(Head):
     def answer(
         self, answered: Answered, config: HierBertConfig, options: SummaryRule
     ) -> dict[str, Any]:
-        """`summary`, its sentences a line each, and `sentences`, with their places."""
+        """`summary`, its sentences a line each, and `sentences`, with their places.
+
+        Where the kinds of sentences are asked for, `sentence_kinds` holds those of all.
+        """
         document, scores = answered.document, answered.scores[self.name]
         selected = options.select(document, scores.tolist(), answered.sentence_vectors)
         shares = scores.sigmoid().tolist()
-        sentences = []
+        sentences: list[SummarySentence] = []
         for index in selected:
             start, end = document.sentence_spans[index]
-            sentences.append(SummarySentence(document.text[start:end], start, end, shares[index]))
-        return {"summary": summary_text(document, selected), "sentences": sentences}
+            own = (document.text[start:end], start, end, shares[index])
+            if options.sentence_kinds:
+                sentences.append(SummarySentenceOfKind(*own, document.sentence_kinds[index]))
+            else:
+                sentences.append(SummarySentence(*own))
+        answer = {"summary": summary_text(document, selected), "sentences": sentences}
+        if options.sentence_kinds:
+            answer["sentence_kinds"] = [
+                {"start": start, "end": end, "kind": kind}
+                for (start, end), kind in zip(
+                    document.sentence_spans, document.sentence_kinds, strict=True
+                )
+            ]
+        return answer
 
     def losses(
         self, scores: Tensor, sentence_labels: Tensor, structure: Structure

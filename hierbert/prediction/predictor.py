@@ -245,6 +245,7 @@ class HierBert(PushToHubMixin):
         ratio: float | None = None,
         order: str | None = None,
         redundancy: float | None = None,
+        sentence_kinds: bool | None = None,
     ) -> list[Prediction]:
         """Summaries from the documents' own sentences.
 
@@ -257,6 +258,9 @@ class HierBert(PushToHubMixin):
             ratio: Part of the document's words.
             order: "document" or "score"; None for the model's own.
             redundancy: Maximal marginal relevance, 0 to 1; None for the model's own.
+            sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
+                table, reference, boilerplate): `kind` of those of the summary, and of all in
+                `sentence_kinds`.
 
         Returns:
             One prediction each, in order.
@@ -273,6 +277,7 @@ class HierBert(PushToHubMixin):
             "ratio": ratio,
             "order": order,
             "redundancy": redundancy,
+            "sentence_kinds": sentence_kinds,
         }
         return list(self.predict(texts, ("summarize",), given))
 

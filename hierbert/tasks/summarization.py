@@ -262,7 +262,7 @@ class Summarization(Task):
                         reference,
                         costs=costs,
                         limit=rule.budget.limit(texts),
-                        selectable=rule.selectable(texts),
+                        selectable=rule.selectable(segmented),
                     )
                 )
                 for name, selected in extracts.items():

@@ -30,13 +30,13 @@ _MAIL_HEAD = re.compile(
 )
 _SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 _REFERENCES = re.compile(
-    r"^[ \t]*#{0,6}[ \t]*(?:\d{1,2}\.?[ \t]+)?(?:references|bibliography|works cited|literature"
+    r"^[ \t]*+#{0,6}+[ \t]*+(?:\d{1,2}\.?[ \t]+)?(?:references|bibliography|works cited|literature"
     r"( cited)?|literatur(verzeichnis)?|bibliographie|bibliografía|bibliografia|références|"
-    r"referencias|referências|литература|参考文献)[ \t]*:?[ \t]*$",
+    r"referencias|referências|литература|参考文献)[ \t]*+:?[ \t]*+$",
     re.MULTILINE | re.IGNORECASE,
 )
 _AFTER_REFERENCES = re.compile(
-    r"^[ \t]*#{0,6}[ \t]*(?:[A-Z\d]{1,2}\.?[ \t]+)?(?:append|anhang|annexe|copyright|supplement|"
+    r"^[ \t]*+#{0,6}+[ \t]*+(?:[A-Z\d]{1,2}\.?[ \t]+)?(?:append|anhang|annexe|copyright|supplement|"
     r"acknowledg)|^#{1,6}[ \t]",
     re.MULTILINE | re.IGNORECASE,
 )
@@ -224,7 +224,7 @@ def _kind(own: str, begins: bool, ends: bool, blank_follows: bool) -> str:
         return "table"
     if _is_code(own, begins, len(words)):
         return "code"
-    if _REFERENCE.match(own) and len(own) < 600 and (_VENUE.search(own) or own[0] == "["):
+    if len(own) < 600 and _REFERENCE.match(own) and (_VENUE.search(own) or own[0] == "["):
         return "reference"
     if begins and own[0] == "#" and re.match(r"#{1,6} ", own):
         return "heading"

@@ -34,7 +34,9 @@ class DataConfig:
     text_column: str = setting("text", "Column of the document's text, or of its sentences.")
     label_column: str | None = setting(None, "Column of the label; gives a classification head.")
     summary_column: str | None = setting(
-        None, "Column of the reference summary, a sentence a line; gives a summarization head."
+        None,
+        "Column of the reference summary, a sentence a line, or a list of alternative references, "
+        "of which the best counts; gives a summarization head.",
     )
     id_column: str | None = setting(
         None, 'Column of the document id; null takes a column "id", else makes ids.'

@@ -67,6 +67,8 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     budget.add_argument("--order", choices=("document", "score"))
     text = "avoid repetition: 0 (off) to 1"
     budget.add_argument("--redundancy", type=float, metavar="R", help=text)
+    text = "shorter sentences are left out, unless there is no longer one"
+    budget.add_argument("--min-words-per-sentence", type=_count_or_none, metavar="N", help=text)
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     add("--text-column", default="text", help="column of the text (default: text)")
     add("--id-column", help='column of the id (default: "id" if there, else made)')
@@ -121,6 +123,10 @@ def _count(value: str) -> int:
         if int(value) >= 1:
             return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, at least 1")
+
+
+def _count_or_none(value: str) -> int:
+    return 0 if value.strip() == "0" else _count(value)
 
 
 def _count_or_auto(value: str) -> int | str:

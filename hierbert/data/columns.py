@@ -51,17 +51,28 @@ def _label(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _summary(value: Any) -> str | None:
-    if _are_strings(value):
-        value = "\n".join(value)
-    if not isinstance(value, str):
+def _summary(value: Any) -> str | list[str] | None:
+    """A reference, or several: the items of a list, each a text or a list of its sentences."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if not isinstance(value, list):
         raise TypeError
-    return value if value.strip() else None
+    references = [_summary("\n".join(item) if _are_strings(item) else item) for item in value]
+    if not all(reference is None or isinstance(reference, str) for reference in references):
+        raise TypeError
+    there = [reference for reference in references if isinstance(reference, str)]
+    if len(there) > 1:
+        return there
+    return there[0] if there else None
 
 
 FIELDS = {
     "label": Field(_label, "a string, a number, a boolean, a list of those, or null for no label"),
-    "summary": Field(_summary, "a string, a list of strings, or null for no summary"),
+    "summary": Field(
+        _summary,
+        "a string, a list of alternative references (each a string or a list of its sentences), or "
+        "null for no summary",
+    ),
 }
 """Fields whose column has a setting of its own, ``label_column``; others may hold anything."""
 

@@ -4,13 +4,14 @@ The model, every baseline and the oracle select through this module, so that the
 equal length. It does not score sentences and does not join them.
 
 Invariant: a selection never costs more than its limit, with one exception that is stated in
-`select_sentences`: a document of which no sentence fits is summarized by its best sentence.
+`select_sentences`: a document of which nothing fits is summarized by its best candidate.
 """
 
 import heapq
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,6 +43,18 @@ _UNSPACED = re.compile(
     "\U00020000-\U0003ffff"  # Han, extensions B and later
     "]"
 )
+# What a text may be cut between: words and, in scripts without spaces, letters.
+_ATOM = re.compile(rf"{_UNSPACED.pattern}[^\w\s]*|(?:(?!{_UNSPACED.pattern})\S)+")
+_CLAUSE_END = re.compile(
+    r"[,;:\u2013\u2014\u060c\u061b\uff0c\uff1b\uff1a\u3001.!?\u2026\u3002]['\")\]\u201d\u2019]*$"
+)
+_ENDS_SENTENCE = re.compile(
+    r"[.!?\u2026\u3002\uff01\uff1f\u061f\u0964]['\")\]\u201d\u2019\u00bb\u300d]*\s*$"
+)
+_NOT_WORDS = re.compile(r"[\W_]+")
+_NUMBER = re.compile(r"\d+(?: \d+)*")
+# Sentences that differ in numbers alone are one when so many of a document are alike.
+_RECURRING = 3
 
 
 def is_unspaced(character: str) -> bool:
@@ -112,7 +125,7 @@ class Budget:
         """The greatest total of `sentence_costs` of a summary of these sentences, at least 1."""
         if self.ratio is not None:
             # The small addition undoes rounding: 0.29 * 100 is 28.999999999999996.
-            return max(1, int(self.ratio * sum(map(count_words, texts)) + 1e-9))
+            return max(1, int(self.ratio * sum(sentence_costs(texts, self, ())) + 1e-9))
         if self.max_characters is not None:
             return self.max_characters + 1  # n sentences have n - 1 characters between them
         return int(getattr(self, f"max_{self.unit}"))
@@ -138,6 +151,59 @@ def sentence_costs(texts: Sequence[str], budget: Budget, token_counts: Sequence[
     return [max(1, count) for count in token_counts]
 
 
+def cut_to_limit(text: str, cost: Callable[[int, int], int], limit: int) -> list[tuple[int, int]]:
+    """Cut a text into pieces that cost no more than a limit, each as long as it can be.
+
+    A piece ends after the last clause in its second half, else between words; in scripts without
+    spaces between letters. A word that costs more than the limit is a piece of its own.
+
+    Args:
+        text: A sentence, or what has no end of one.
+        cost: Of the characters from the first number to the second.
+        limit: Most that a piece should cost.
+
+    Returns:
+        Start and end of each piece, in order.
+    """
+    pieces: list[tuple[int, int]] = []
+    start, spent = 0, 0
+    # End, total cost and whether a clause ends there, of each word of the piece that is made.
+    words: list[tuple[int, int, bool]] = []
+    for match in _ATOM.finditer(text):
+        if not words:
+            start = match.start()
+        own = cost(*match.span())
+        while words and spent + own > limit:
+            ends = [end for end, total, ends_clause in words if ends_clause and 2 * total > spent]
+            end = ends[-1] if ends else words[-1][0]
+            pieces.append((start, end))
+            before = next(total for other, total, _ in words if other == end)
+            words = [(e, total - before, clause) for e, total, clause in words if e > end]
+            spent -= before
+            start = end + len(text[end:]) - len(text[end:].lstrip()) if words else match.start()
+        spent += own
+        words.append((match.end(), spent, _CLAUSE_END.search(match[0]) is not None))
+    if words:
+        pieces.append((start, words[-1][0]))
+    return pieces
+
+
+def repeats(texts: Sequence[str]) -> list[str]:
+    """For each sentence what it has in common with those that say the same.
+
+    Sentences of the same words are alike, whatever their case and punctuation. Those that differ
+    in numbers alone are alike too where they are no prose (the headers of pages end without a full
+    stop) or recur: three of them or more.
+    """
+    words = [_NOT_WORDS.sub(" ", text.casefold()).strip() or text.strip() for text in texts]
+    without = [_NUMBER.sub("0", text) for text in words]
+    count = Counter(without)
+    return [
+        general if count[general] >= _RECURRING or not _ENDS_SENTENCE.search(text) else own
+        for text, own, general in zip(texts, words, without, strict=True)
+    ]
+
+
 class SimilarityToSelected(Protocol):
     """How similar sentences are to those that one selection has selected so far."""
 
@@ -157,12 +223,14 @@ def select_sentences(
     redundancy: float = 0.0,
     similarity: SimilarityToSelected | None = None,
     selectable: Sequence[bool] | None = None,
+    alike: Sequence[str] | None = None,
 ) -> list[int]:
     """Select sentences greedily by score until the budget is spent.
 
     A sentence that does not fit into what is left of the budget is passed over, and a shorter
     one after it may still fit. When no selectable sentence fits the limit, the best one is
-    selected alone, so that a document is never without a summary. Ties go to the earlier sentence.
+    selected alone, so that a document is never without a summary; what is longer than a limit is
+    cut before: see `cut_to_limit`. Ties go to the earlier sentence.
 
     With `redundancy` the next sentence is the one of greatest
     ``(1 - redundancy) * relevance - redundancy * similarity`` (maximal marginal relevance,
@@ -178,6 +246,7 @@ def select_sentences(
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
         similarity: Of no selection before; without it `redundancy` has no effect.
         selectable: Which sentences may be selected; all when None.
+        alike: Of sentences for which this is equal one is selected at most: see `repeats`.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.
@@ -204,7 +273,7 @@ def select_sentences(
         lowest = min(worth.values())
         spread = (max(worth.values()) - lowest) or 1.0
         worth = {i: (1 - redundancy) * (value - lowest) / spread for i, value in worth.items()}
-    selected = _by_worth(worth, costs, limit, redundancy, similarity)
+    selected = _by_worth(worth, costs, limit, redundancy, similarity, alike)
     return sorted(selected) if order == "document" else selected
 
 
@@ -214,6 +283,7 @@ def _by_worth(
     limit: int,
     redundancy: float,
     similarity: SimilarityToSelected | None,
+    alike: Sequence[str] | None,
 ) -> list[int]:
     """Greedy selection, less `redundancy` times similarity, with as few comparisons as it can.
 
@@ -228,16 +298,19 @@ def _by_worth(
     heapq.heapify(heap)
     cheapest = min(costs[index] for index in worth)
     selected: list[int] = []
+    said: set[str] = set()
     left = limit
     together = _LEAST_COMPARED
     while heap and left >= cheapest:
         best = heap[0][1]
-        if costs[best] > left:
-            heapq.heappop(heap)  # what does not fit now never will: the budget only shrinks
+        if costs[best] > left or (alike is not None and alike[best] in said):
+            heapq.heappop(heap)  # it never will fit: the budget only shrinks; nor be new
         elif similarity is None or compared[best] == len(selected):
             heapq.heappop(heap)
             selected.append(best)
             left -= costs[best]
+            if alike is not None:
+                said.add(alike[best])
             if similarity is not None:
                 similarity.select(best)
                 together = _LEAST_COMPARED

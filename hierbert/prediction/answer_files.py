@@ -108,10 +108,9 @@ class RowWriter:
             self._stream.write(encode_line(row))
             return
         if self._csv is None:
-            # Whether a document lost something is known per row; the columns must be fixed.
             self._csv = csv.DictWriter(
                 _PlainEnds(self._stream),
-                list({**row, "omission": None}),
+                list(_with_all_fields(row)),
                 restval="",
                 lineterminator=_CSV_END,
             )
@@ -169,7 +168,7 @@ def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
     size = 0
     for line in lines:
         row = json.loads(line)
-        group.append(_encodable({**row, "omission": row.get("omission")}))
+        group.append(_encodable(_with_all_fields(row)))
         size += len(line)
         if len(group) == _ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
             yield group
@@ -198,6 +197,7 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "document_vector": pa.list_(pa.float32()),
         "segment_vectors": pa.list_(pa.list_(pa.float32())),
         "segment_spans": pa.list_(pa.list_(pa.int64())),
+        "over_limit": pa.bool_(),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
     columns = []
@@ -209,6 +209,12 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         metadata = {"json": "yes"} if as_json else None
         columns.append(pa.field(name, kind or pa.string(), metadata=metadata))
     return pa.schema(columns)
+
+
+def _with_all_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with what only some rows have: the columns of a table are the same for all."""
+    sometimes = ("over_limit", "omission") if "summary" in row else ("omission",)
+    return {**row, **{name: row.get(name) for name in sometimes}}
 
 
 def _encodable(row: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +276,7 @@ class StandardOutput:
         # Whatever the locale says: the output is UTF-8 with plain newlines.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         self._writer = RowWriter(sys.stdout, kind)
-        self.answers = self.errors = self.shortened = self.omitted_segments = 0
+        self.answers = self.errors = self.shortened = self.omitted_segments = self.over_limit = 0
 
     def write(self, result: Result) -> None:
         """Print an answer, or say that a row has none.
@@ -298,3 +304,4 @@ class StandardOutput:
         if omission := answer.get("omission"):
             self.shortened += 1
             self.omitted_segments += omission["segments"]
+        self.over_limit += "over_limit" in answer

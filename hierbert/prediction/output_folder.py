@@ -27,7 +27,7 @@ from hierbert.log import log
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
 FORMAT = 2
-COUNTS = ("answers", "errors", "shortened", "omitted_segments")
+COUNTS = ("answers", "errors", "shortened", "omitted_segments", "over_limit")
 """What is counted of a job's rows: fields of `Part`, and of the manifest as a sum."""
 
 UNREADABLE = (OSError, ValueError, RecursionError)
@@ -58,6 +58,7 @@ class Part:
         input: Fingerprint of the rows.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many it took from all of them.
+        over_limit: Summaries longer than their limit.
     """
 
     part: int
@@ -69,6 +70,7 @@ class Part:
     input: str
     shortened: int = 0
     omitted_segments: int = 0
+    over_limit: int = 0
 
     def is_there(self, folder: Path) -> bool:
         """Whether its file is what the job wrote."""

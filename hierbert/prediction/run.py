@@ -319,6 +319,11 @@ def _report(counts: dict[str, int], to: str, see: str) -> int:
             f"documents cut to the model's max_segments: {counts['shortened']:,} (segments left "
             f"out: {counts['omitted_segments']:,}; see `omission` in their rows)"
         )
+    if counts["over_limit"]:
+        log.info(
+            f"summaries longer than their limit, for every word of the document is: "
+            f"{counts['over_limit']:,} (see `over_limit` in their rows)"
+        )
     errors = counts["errors"]
     failed = f"; {errors:,} rows could not be answered{see}" if errors else ""
     log.info(f"{counts['answers']:,} documents{to}{failed}")

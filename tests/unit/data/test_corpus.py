@@ -10,7 +10,7 @@ from hierbert.errors import flag_setting
 
 
 def test_every_column_is_found_under_its_own_name(tmp_path) -> None:
-    row = {"body": "a b", "topic": "x", "abstract": ["one", "two"], "key": 7, "id": "not this"}
+    row = {"body": "a b", "topic": "x", "abstract": [["one", "two"]], "key": 7, "id": "not this"}
     path = write(tmp_path / "docs.jsonl", {**row, "label": {"odd": 1}, "summary": 3})
     names = {"label_column": "topic", "summary_column": "abstract", "id_column": "key"}
     (document,) = load(path, text_column="body", **names)
@@ -28,7 +28,9 @@ VALUES = [
     *(("label", value, None) for value in ["", "  ", None, float("nan")]),
     *(("summary", value, None) for value in ["", " ", None, []]),
     ("summary", "s", "s"),
-    ("summary", ["a", "b"], "a\nb"),
+    ("summary", [["a", "b"]], "a\nb"),
+    ("summary", ["a", " "], "a"),
+    ("summary", ["a", ["b", "c"]], ["a", "b\nc"]),
 ]
 
 
@@ -49,7 +51,8 @@ def test_values_of_every_allowed_form(tmp_path, column, raw, expected) -> None:
 ALLOWED = {
     "text": "a string, a list of strings or a list of lists of strings",
     "label": "a string, a number, a boolean, a list of those, or null for no label",
-    "summary": "a string, a list of strings, or null for no summary",
+    "summary": "a string, a list of alternative references (each a string or a list of its "
+    "sentences), or null for no summary",
     "key": "a string that is not empty or a whole number",
 }
 WRONG = [
@@ -79,7 +82,7 @@ def test_values_of_the_wrong_type(tmp_path, column, raw, shown) -> None:
     path = write(tmp_path / "docs.jsonl", fine, {**fine, "key": 2, column: raw})
     message = error_of(path, label_column="label", summary_column="summary", id_column="key")
     assert message.startswith(f"{path}, line 2: column {column!r} holds ") and shown in message
-    assert f"allowed: {ALLOWED[column]}" in message and len(message) < len(str(path)) + 300
+    assert f"allowed: {ALLOWED[column]}" in message and len(message) < len(str(path)) + 400
     assert ('an empty document must be ""' in message) == (column == "text" and raw is None)
 
 

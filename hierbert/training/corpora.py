@@ -1,5 +1,7 @@
 """The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +47,7 @@ def load_corpora(
             train,
             data.validation_fraction,
             config.seed,
+            fields=[task.field for task in tasks if task.field is not None],
             stratified=all(task.stratifies for task in tasks),
         )
         log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
@@ -53,7 +56,27 @@ def load_corpora(
         splits["test"] = test
     for name, examples in splits.items():
         _report(name, examples, tasks)
+    _warn_of_repeated(splits)
     return splits, tasks
+
+
+def _warn_of_repeated(splits: Mapping[str, list[Example]]) -> None:
+    """Name documents that are in two splits: what is measured on them is too good."""
+    seen: dict[bytes, tuple[str, str]] = {}
+    for name, examples in splits.items():
+        found: dict[str, list[str]] = {}
+        for example in examples:
+            text = json.dumps(example.text)
+            digest = hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16).digest()
+            split, location = seen.setdefault(digest, (name, example.location))
+            if split != name and not _is_blank(example.text):
+                found.setdefault(split, []).append(f"{example.location} is {location}")
+        for split, places in found.items():
+            more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
+            log.warning(
+                f"{name}: {len(places):,} documents stand in {split} too, so that scores on them "
+                f"say little: {'; '.join(places[:3])}{more}"
+            )
 
 
 def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:

@@ -70,8 +70,8 @@ FIELDS = {
     "label": Field(_label, "a string, a number, a boolean, a list of those, or null for no label"),
     "summary": Field(
         _summary,
-        "a string, a list of alternative references (each a string or a list of its sentences), or "
-        "null for no summary",
+        "a string, a list of references (each a string or a list of its sentences), or null for "
+        "no summary",
     ),
 }
 """Fields whose column has a setting of its own, ``label_column``; others may hold anything."""

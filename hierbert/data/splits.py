@@ -4,6 +4,7 @@ Invariant: it depends on the labels, their order, the fraction and the seed alon
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 from hierbert.data.document import Example
@@ -67,15 +68,14 @@ def split_validation(
         for places, share in zip(members, shares, strict=True)
         for place in rng.sample(places, share)
     }
+    name_of = {place: name for name, places in groups.items() for place in places}
     for number in range(len(fields)):
         there = {place for place in targeted if has[place][number]}
-        group = {place: places for places, most in zip(members, spare, strict=True) if most for place in places}
-        if len(there) < 2:
-            continue
-        if not there & held_out:
-            can = [p for p in sorted(there) if p in group and not held_out >= set(group[p]) - {p}]
+        if len(there) > 1 and not there & held_out:
+            left = Counter(name_of[place] for place in targeted if place not in held_out)
+            can = [p for p in sorted(there) if name_of[p] == "" or left[name_of[p]] > 1]
             held_out.update(rng.sample(can, min(1, len(can))))
-        elif there <= held_out:
+        elif len(there) > 1 and there <= held_out:
             held_out.remove(min(there))
     train = [example for place, example in enumerate(examples) if place not in held_out]
     return train, [examples[place] for place in sorted(held_out)]

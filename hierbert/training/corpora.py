@@ -1,8 +1,7 @@
 """The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hierbert.config import RunConfig
@@ -66,10 +65,10 @@ def _warn_of_repeated(splits: Mapping[str, list[Example]]) -> None:
     for name, examples in splits.items():
         found: dict[str, list[str]] = {}
         for example in examples:
-            text = json.dumps(example.text)
-            digest = hashlib.blake2b(" ".join(text.split()).encode(), digest_size=16).digest()
+            words = " ".join(_words(example.text)).encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(words, digest_size=16).digest()
             split, location = seen.setdefault(digest, (name, example.location))
-            if split != name and not _is_blank(example.text):
+            if split != name and words:
                 found.setdefault(split, []).append(f"{example.location} is {location}")
         for split, places in found.items():
             more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
@@ -86,6 +85,12 @@ def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
     if blank:
         notes.append(f"{blank:,} without text")
     log.info(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def _words(text: Text) -> Iterator[str]:
+    """The words of a text, however it is cut."""
+    for part in [text] if isinstance(text, str) else text:
+        yield from part.split() if isinstance(part, str) else _words(part)
 
 
 def _is_blank(text: Text) -> bool:

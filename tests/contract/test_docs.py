@@ -5,14 +5,11 @@ and the configs. Encoders are small ones here, epochs one. A block that is not r
 before it, ``<!-- not run: why -->``; its commands and its Python are checked all the same.
 """
 
-import argparse
 import csv
-import functools
 import gzip
 import importlib
 import itertools
 import json
-import os
 import re
 import runpy
 import shlex
@@ -23,11 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pandas as pd
 import pytest
-from commands import ROOT, succeed, write_jsonl
+from commands import ROOT, flags, parser, succeed, write_jsonl
 from conftest import make_rows
 from small_runs import printed_config
 
@@ -113,24 +109,6 @@ def commands(text: str) -> Iterator[Command]:
             elif words and words[0] != "head":
                 yield Command(words, stdin, words[0] in ("torchrun", "accelerate"))
             words = []
-
-
-@functools.cache
-def parser(command: str) -> argparse.ArgumentParser:
-    """The parser of a command of this repository."""
-    parsers: list[argparse.ArgumentParser] = []
-    parse = argparse.ArgumentParser.parse_known_args
-
-    def record(self: argparse.ArgumentParser, *given: Any, **more: Any) -> Any:
-        parsers.append(self)
-        return parse(self, *given, **more)
-
-    with (
-        mock.patch.object(argparse.ArgumentParser, "parse_known_args", record),
-        mock.patch.dict(os.environ),
-    ):
-        succeed(command, "--help", here=True)
-    return parsers[-1]
 
 
 def check(command: Command) -> None:
@@ -283,7 +261,7 @@ def test_every_setting_has_a_line_on_its_page() -> None:
 def test_every_flag_that_is_named_exists() -> None:
     known = set(re.findall(FLAG, succeed("train.py", "--help", here=True).stdout))
     for command in ("infer.py", "hierbert-push", *_benchmarks()):
-        known |= set(parser(command)._option_string_actions)
+        known |= flags(command).keys()
     # Of torchrun, accelerate, pip, pytest and TensorBoard.
     others = {"--nproc_per_node", "--shutdown-timeout", "--multi_gpu", "--num_processes", "--cpu"}
     others |= {"--index-url", "--hypothesis-profile", "--logdir"}

@@ -69,6 +69,13 @@ def test_a_setting_of_learning_changes_the_model(short, plain, tmp_path, change)
     assert bits_of(tmp_path / "run") != plain
 
 
+def test_gradient_accumulation_of_the_environment_changes_nothing(short, plain, tmp_path) -> None:
+    """Batches are split by a setting; Accelerate's variable would shrink the gradients too."""
+    asked = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+    succeed("train.py", *short(f"run_dir={tmp_path / 'run'}"), here=True, **asked)
+    assert bits_of(tmp_path / "run") == plain
+
+
 @pytest.fixture
 def steady(encoders: dict[str, Path], tmp_path: Path) -> Settings:
     """Arguments of a run without dropout and with small rates, which rounding does not move far."""

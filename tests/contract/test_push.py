@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from commands import flags, refuse, succeed
 from local_hub import LocalHub
-from publishing import TOKEN, USERS, Worker
+from publishing import FIRST_FORMAT, TOKEN, USERS, Worker
 
 from hierbert import HierBertPredictor
 
@@ -154,26 +154,34 @@ def test_a_push_is_one_commit_and_the_same_again_is_none(hub, author, copy, tmp_
     # Only what has changed is another file now.
     first, last = (commit.files for commit in (before[-1], hub.commits("alice/page")[-1]))
     assert {name for name in last if last[name] != first[name]} == {"config.json", "README.md"}
+    # Words are given up on demand only.
+    assert author.push(copy, "--repo", "alice/page", "--overwrite-card").result == 0
+    assert b"Reviews of films." not in hub.files("alice/page")["README.md"]
     # Another branch is another page.
     assert author.push(copy, "--repo", "alice/page", "--revision", "next").result == 0
     assert hub.repositories["alice/page"].branches.keys() == {"main", "next"}
 
 
 @pytest.mark.slow
-def test_a_stranger_loads_what_was_pushed(hub, author, trained, tmp_path) -> None:
-    done = author.push(trained, "--repo", "alice/open")
+@pytest.mark.parametrize("name", ["trained", "first_format"])
+def test_a_stranger_loads_what_was_pushed(hub, author, trained, tmp_path, name) -> None:
+    """Of a folder that 0.1.0 saved too, whose code is added on the way."""
+    folder = {"trained": trained, "first_format": FIRST_FORMAT}[name]
+    before, repo = contents(folder), f"alice/{name}"
+    done = author.push(folder, "--repo", repo)
     assert done.result == 0, done.stderr
+    assert contents(folder) == before
     texts = ["The film was good. The actor!", "A court. The contract of a party."]
-    expected = HierBertPredictor.from_pretrained(trained, device="cpu").classify(texts)
+    expected = HierBertPredictor.from_pretrained(folder, device="cpu").classify(texts)
     with Worker(tmp_path, hub, hierbert=False) as stranger:
-        labels, modules = stranger.run(STRANGER, name="alice/open", texts=texts).result
+        labels, modules = stranger.run(STRANGER, name=repo, texts=texts).result
     assert "hierbert" not in modules
     own = """
 import hierbert
-predictor = hierbert.HierBertPredictor.from_pretrained("alice/open", device="cpu")
+predictor = hierbert.HierBertPredictor.from_pretrained(repo, device="cpu")
 result = [vars(answer)["probabilities"] for answer in predictor.classify(texts)]
 """
-    mine = author.run(own, texts=texts).result
+    mine = author.run(own, repo=repo, texts=texts).result
     for label, shares, answer in zip(labels, mine, expected, strict=True):
         assert label["probabilities"] == pytest.approx(answer.probabilities, abs=1e-5)
         assert shares == pytest.approx(answer.probabilities, abs=1e-5)

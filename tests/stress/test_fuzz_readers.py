@@ -61,27 +61,28 @@ def tables() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def written(rows: list[dict[str, Any]], ending: str, encoding: str = "utf-8") -> bytes:
-    if ending.startswith("parquet"):
+    kind = ending.removesuffix(".gz")
+    if kind == "parquet":
         buffer = io.BytesIO()
         known = [{name: fit(text, "utf-8") for name, text in row.items()} for row in rows]
         parquet.write_table(pyarrow.Table.from_pylist(known), buffer, row_group_size=2)
         return buffer.getvalue()
-    if ending.startswith("json."):
+    if kind == "json":
         text = json.dumps(rows)
-    elif ending.startswith("jsonl"):
+    elif kind == "jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    elif ending.startswith("txt"):
+    elif kind == "txt":
         text = rows[0]["text"]
     else:
         table = io.StringIO()
-        delimiter = "\t" if ending.startswith("tsv") else ","
+        delimiter = "\t" if kind == "tsv" else ","
         names = list(rows[0])
         csv.writer(table, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(
             [names, *([row[name] for name in names] for row in rows)]
         )
         text = table.getvalue()
     data = fit(text, encoding).encode(encoding)
-    return gzip.compress(data) if ending.endswith("gz") else data
+    return data if kind == ending else gzip.compress(data)
 
 
 def fit(text: str, encoding: str) -> str:
@@ -90,17 +91,18 @@ def fit(text: str, encoding: str) -> str:
 
 @few
 @given(
-    data=st.binary(max_size=200),
-    ending=st.sampled_from(ENDINGS),
-    encoding=st.sampled_from(ENCODINGS),
+    rows=tables(),
+    ending=st.sampled_from([ending for ending in ENDINGS if ending != "txt"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "gb18030"]),
 )
-@example(b"\r", "csv", "utf-8")
-@example(b"+", "jsonl", "utf-7")
-@example(b"\x1f\x8b", "csv.gz", "utf-8")
-def test_random_bytes(tmp_path_factory, data, ending, encoding) -> None:
-    path = tmp_path_factory.mktemp("random") / f"f.{ending}"
-    path.write_bytes(data)
-    read_both_ways(path, encoding=encoding)
+def test_what_is_written_is_read_in_any_format_and_encoding(
+    tmp_path_factory, rows, ending, encoding
+) -> None:
+    path = tmp_path_factory.mktemp("whole") / f"f.{ending}"
+    path.write_bytes(written(rows, ending, encoding))
+    found = load_all(path, encoding=encoding, id_column="", columns={"other": "id"})
+    pairs = [(item.text, item.fields["other"]) for item in found]
+    assert pairs == [(row["text"], row["id"]) for row in rows]
 
 
 COLUMNS: list[dict[str, Any]] = [
@@ -115,12 +117,25 @@ COLUMNS: list[dict[str, Any]] = [
     rows=tables(),
     ending=st.sampled_from(ENDINGS),
     encoding=st.sampled_from(ENCODINGS),
+    columns=st.sampled_from(COLUMNS),
     data=st.data(),
 )
-def test_damaged_files(tmp_path_factory, rows, ending, encoding, data) -> None:
+def test_damaged_files_and_random_bytes(
+    tmp_path_factory, rows, ending, encoding, columns, data
+) -> None:
     path = tmp_path_factory.mktemp("damaged") / f"f.{ending}"
-    path.write_bytes(data.draw(damaged(written(rows, ending, encoding))))
-    read_both_ways(path, encoding=encoding, **data.draw(st.sampled_from(COLUMNS)))
+    odd = damaged(written(rows, ending, encoding)) | st.binary(max_size=200)
+    path.write_bytes(data.draw(odd))
+    read_both_ways(path, encoding=encoding, **columns)
+
+
+@pytest.mark.parametrize(
+    ("data", "ending", "encoding"),
+    [(b"\r", "csv", "utf-8"), (b"+", "jsonl", "utf-7"), (b"\x1f\x8b", "csv.gz", "utf-8")],
+)
+def test_bytes_that_were_once_misread(tmp_path, data, ending, encoding) -> None:
+    (tmp_path / f"f.{ending}").write_bytes(data)
+    read_both_ways(tmp_path / f"f.{ending}", encoding=encoding)
 
 
 def simple_reading(data: bytes) -> list[str | None]:
@@ -270,6 +285,11 @@ def content(item: Example | BrokenRow) -> tuple[Any, ...]:
 
 @few
 @given(spec=st.text(max_size=12) | st.text(st.sampled_from("./*[]~#:-hub?a"), max_size=12))
+@example("a\0b.jsonl")
+@example("\ud800.jsonl")
+@example("x" * 5000 + ".csv")
+@example("~nobody/x.csv")
+@example("hub://\0/x")
 def test_names_of_any_characters(tmp_path_factory, spec) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("empty"))

@@ -1,7 +1,6 @@
 """Damaged gzip and Parquet files: what they cost."""
 
 import gzip
-import io
 import random
 import re
 from collections import Counter
@@ -42,30 +41,22 @@ def test_truncated_and_damaged_gzip_cost_the_rest_of_their_file_only(tmp_path) -
     assert [row.id for row in rows[-3:]] == ["d-1", "e-1", "e-2"]
 
 
-def test_parquet_of_wrong_types(tmp_path) -> None:
-    texts = pyarrow.array([b"caf\xe9", b"fine"], pyarrow.binary()).view(pyarrow.string())
-    far = pyarrow.array([2**31 - 1, 0], pyarrow.int32()).view(pyarrow.date32())
+def test_parquet_whose_values_or_ends_are_damaged(tmp_path) -> None:
     path = tmp_path / "f.parquet"
-    for column, first, second in [
-        ([1, 2], broken("holds 1 .a number", "row 1", "f-1"), broken("holds 2", "row 2", "f-2")),
-        ([b"a", b"b"], broken("bytes", "row 1", "f-1"), broken("bytes", "row 2", "f-2")),
-        ([None, "b"], broken("null", "row 1", "f-1"), ("f-2", "b")),
-        (texts, broken("cannot read a value: .*utf-8", "row 1"), ("f-2", "fine")),
-        ([{"a": 1}] * 2, broken("an object", "row 1", "f-1"), broken("an obj", "row 2", "f-2")),
-        ([["a"], [None]], ("f-1", ["a"]), broken("a list", "row 2", "f-2")),
-    ]:
-        parquet.write_table(pyarrow.table({"text": column}), path)
-        check(path, [first, second])
+    texts = pyarrow.array([b"caf\xe9", b"fine"], pyarrow.binary()).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"text": texts}), path)
+    check(path, [broken("cannot read a value: .*utf-8", "row 1"), ("f-2", "fine")])
+    far = pyarrow.array([2**31 - 1, 0], pyarrow.int32()).view(pyarrow.date32())
     parquet.write_table(pyarrow.table({"text": ["a", "b"], "day": far}), path)
     check(path, [broken("cannot read a value", "row 1"), ("f-2", "b")])
     parquet.write_table(pyarrow.table({"txt": ["a"]}), path)
     check(path, [broken("no column 'text'.*mean 'txt'.*" + NOTHING_READ)])
     parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), path)
     check(path, [broken("^holds no rows$")])
-    whole = io.BytesIO()
-    parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), whole)
-    for cut in (0, 3, 4, 100, len(whole.getvalue()) - 1):
-        path.write_bytes(whole.getvalue()[:cut])
+    parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), path)
+    whole = path.read_bytes()
+    for cut in (0, 3, 4, 100, len(whole) - 1):
+        path.write_bytes(whole[:cut])
         check(path, [broken("cannot be read as parquet.*" + NOTHING_READ)])
 
 

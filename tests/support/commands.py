@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -109,8 +110,9 @@ def installed(command: str) -> Callable[[], int]:
     return getattr(import_module(module), name)
 
 
-def flags(command: str) -> dict[str, argparse.Action]:
-    """The flags of a command, each with what its parser knows of it."""
+@functools.cache
+def parser(command: str) -> argparse.ArgumentParser:
+    """The parser of a command."""
     parsers: list[argparse.ArgumentParser] = []
     parse = argparse.ArgumentParser.parse_known_args
 
@@ -120,7 +122,12 @@ def flags(command: str) -> dict[str, argparse.Action]:
 
     with mock.patch.object(argparse.ArgumentParser, "parse_known_args", record):
         succeed(command, "--help", here=True)
-    return {flag: action for action in parsers[-1]._actions for flag in action.option_strings}
+    return parsers[-1]
+
+
+def flags(command: str) -> dict[str, argparse.Action]:
+    """The flags of a command, each with what its parser knows of it."""
+    return {flag: action for action in parser(command)._actions for flag in action.option_strings}
 
 
 def succeed(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -335,7 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name: str, revision: str | None) -> None:
         commit = self._at(name, revision or "main")
         short = name.removeprefix("datasets/")
-        card = commit.files.get("README.md", Blob(b"")).content.decode()
+        card = commit.files.get("README.md", Blob(b"")).content.decode(errors="replace")
         answer = {"id": short, "modelId": short, "sha": commit.oid, "tags": []}
         answer["private"] = self.hub.repositories[name].private
         answer["siblings"] = [

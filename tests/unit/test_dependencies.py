@@ -80,6 +80,18 @@ def test_files_import_from_below_alone() -> None:
                 assert other == own or floor_of[other] < floor_of[own], f"{path} imports {module}"
 
 
+def test_the_code_that_travels_imports_what_a_stranger_has() -> None:
+    allowed = {"torch", "transformers", "huggingface_hub", *sys.stdlib_module_names} - {
+        "__future__"
+    }
+    for path in (ROOT / "hierbert" / "model").glob("*.py"):
+        assert {module.partition(".")[0] for module in modules(path)} <= allowed, path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                # transformers finds `from .sibling import name` alone.
+                assert node.level == 1 and node.module and "." not in node.module, path
+
+
 def test_a_move_inside_the_package_breaks_no_test_of_what_users_see() -> None:
     shared = [*(ROOT / "tests" / "support").glob("*.py"), ROOT / "tests" / "conftest.py"]
     by_name = {path.stem: path for path in shared}

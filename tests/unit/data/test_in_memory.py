@@ -9,7 +9,7 @@ import numpy
 import pandas
 import pyarrow
 import pytest
-from reading import error_of, load, write
+from reading import error_of, load
 
 from hierbert import ConfigError, DataError, read_documents
 from hierbert.data.in_memory import document_texts
@@ -28,19 +28,11 @@ COLUMNS = {
 }
 
 
-class Rows:
-    """Can be gone through again and again, and is no list."""
-
-    def __iter__(self):
-        return iter(ROWS)
-
-
 @pytest.mark.parametrize(
     "make",
-    [list, tuple, iter, lambda rows: (dict(row) for row in rows), lambda _: Rows(),
-     pandas.DataFrame, lambda rows: pandas.DataFrame(rows).convert_dtypes()],
-    ids=["list", "tuple", "iterator", "generator", "iterable", "DataFrame", "nullable DataFrame"],
-)  # fmt: skip
+    [tuple, iter, pandas.DataFrame, lambda rows: pandas.DataFrame(rows).convert_dtypes()],
+    ids=["tuple", "iterator", "DataFrame", "nullable DataFrame"],
+)
 def test_rows_are_those_of_a_file(make) -> None:
     found = load(make(ROWS), **COLUMNS)
     assert [(e.id, e.text, e.fields["label"], e.fields["summary"]) for e in found] == [
@@ -50,23 +42,22 @@ def test_rows_are_those_of_a_file(make) -> None:
     ]
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-def test_datasets_have_the_names_of_their_labels(streamed) -> None:
+def test_datasets_have_the_names_of_their_labels() -> None:
     names = datasets.ClassLabel(names=["neg", "pos"])
-    features = datasets.Features({"text": datasets.Value("string"), "label": names})
-    table = datasets.Dataset.from_dict(
-        {"text": ["a", "b", "c"], "label": [1, -1, 0]}, features=features
-    )
-    for given in [table.to_iterable_dataset()] if streamed else [table, table.with_format("numpy")]:
+    kinds = {"text": datasets.Value("string"), "label": names, "tags": datasets.List(names)}
+    columns = {"text": ["a", "b", "c"], "label": [1, -1, 0], "tags": [[0, 1], [], [1]]}
+    table = datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
+    for given in (table, table.with_format("numpy"), table.to_iterable_dataset()):
         documents = load(given, label_column="label")
         assert [(e.id, e.text, e.fields["label"]) for e in documents] == [
-            ("input-1", "a", "pos"),
-            ("input-2", "b", None),
-            ("input-3", "c", "neg"),
-        ]
+            ("input-1", "a", "pos"), ("input-2", "b", None), ("input-3", "c", "neg"),
+        ]  # fmt: skip
         assert documents[2].location == f"row 3 of the {type(given).__name__} handed in"
-        wrong = error_of(given, text_column="body")
-        assert "has no column 'body'; its columns are 'text', 'label'" in wrong
+        tags = [item.fields["label"] for item in load(given, label_column="tags")]
+        assert tags == [["neg", "pos"], [], ["pos"]]
+        assert "has no column 'body'; its columns are 'text', " in error_of(
+            given, text_column="body"
+        )
 
 
 def test_values_of_numpy_and_pandas_become_plain_ones() -> None:
@@ -74,14 +65,15 @@ def test_values_of_numpy_and_pandas_become_plain_ones() -> None:
         "text": [numpy.array(["a", "b"]), ("c",), numpy.str_("d")],
         "label": pandas.array([1, None, 3], dtype="Int64"),
         "id": [1.0, 2.0, 3.0],
+        3: pandas.Categorical(["x", "y", "x"]),
     })  # fmt: skip
-    documents = load(frame, label_column="label")
-    assert [(e.id, e.text, e.fields["label"]) for e in documents] == [
-        ("1", ["a", "b"], 1), ("2", ["c"], None), ("3", "d", 3),
-    ]  # fmt: skip
+    documents = load(frame, label_column="label", columns={"kind": "3"})
+    assert [(e.id, e.text, e.fields) for e in documents] == [
+        ("1", ["a", "b"], {"label": 1, "kind": "x"}),
+        ("2", ["c"], {"label": None, "kind": "y"}),
+        ("3", "d", {"label": 3, "kind": "x"}),
+    ]
     assert type(documents[0].fields["label"]) is int and type(documents[2].text) is str
-    mixed = pandas.DataFrame({"text": ["a"], "label": pandas.Categorical(["x"]), 3: [0]})
-    assert load(mixed, label_column="label")[0].fields["label"] == "x"
 
 
 def test_a_row_is_copied_as_it_is_read() -> None:
@@ -93,9 +85,7 @@ def test_a_row_is_copied_as_it_is_read() -> None:
             yield row
 
     documents = load(same_dict_again(), label_column="label")
-    assert [e.text for e in documents] == [
-        [["s0"]], [["s0"], ["s1"]], [["s0"], ["s1"], ["s2"]]
-    ]  # fmt: skip
+    assert [e.text for e in documents] == [[["s0"]], [["s0"], ["s1"]], [["s0"], ["s1"], ["s2"]]]
     assert [e.fields["label"] for e in documents] == [["l0"], ["l1"], ["l2"]]
 
 
@@ -103,10 +93,8 @@ def test_rows_stream_and_broken_ones_can_be_kept() -> None:
     endless = ({"text": number if number == 2 else "a"} for number in itertools.count(1))
     first = list(itertools.islice(read_documents(endless, keep_broken=True), 3))
     assert [item.id for item in first] == ["input-1", "input-2", "input-3"]
-    broken = first[1]
-    assert isinstance(broken, BrokenRow) and "holds 2 (a number); allowed: a" in broken.reason
-    assert broken.location == "row 2 of the generator handed in"
-    assert next(endless) == {"text": "a"}
+    assert isinstance(first[1], BrokenRow) and "holds 2 (a number)" in first[1].reason
+    assert first[1].location == "row 2 of the generator handed in"
 
 
 OK = {"text": "a"}
@@ -118,14 +106,12 @@ OK = {"text": "a"}
         ([OK, {"text": b"a"}], "row 2 of the list handed in: column 'text' holds b'a' (bytes); al"),
         ([OK, {"txt": "b"}], "row 2 of the list handed in: has no column 'text'; its columns are"),
         ([OK, "a text"], "row 2 of the list handed in: is a string; allowed: a dict of column nam"),
-        ([OK, Path("a.jsonl")], "row 2 of the list handed in: is a PosixPath; allowed: a dict"),
         ([OK, None], "row 2 of the list handed in: is None; allowed: a dict"),
         ([OK, {"text": "b", "id": "input-1"}], "the id 'input-1' occurs twice, first in row 1 of"),
         (iter([{**OK, "id": 1}, {**OK, "id": 1}]), "first in a row before it"),
-        (iter([]), "the list_iterator handed in: holds no rows"),
         (pandas.DataFrame({"body": ["a"]}), "row 1 of the DataFrame handed in: has no column 'tex"),
         (pandas.DataFrame([["a", "b"]], columns=["text", "text"]), "names the column 'text' twice"),
-        (pandas.DataFrame({"text": []}), "holds no rows"),
+        (pandas.DataFrame({"text": []}), "the DataFrame handed in: holds no rows"),
         (["a text"], "there is no file or folder 'a text'"),
     ],
 )
@@ -158,12 +144,11 @@ def test_an_iterable_that_raises_says_after_which_row(rows, after) -> None:
     ("given", "what"),
     [
         (None, "None"),
-        (b"text", "bytes"),
         (3, "a number"),
         ({"text": ["a"], "label": ["x"]}, "one mapping (dict) with the keys 'text', 'label'"),
         (datasets.DatasetDict({"train": datasets.Dataset.from_dict({})}), "the keys 'train'"),
         (io.StringIO("a\nb"), "a StringIO"),
-        (lambda: iter(ROWS), "a function"),
+        (list, "a type"),
     ],
 )
 def test_what_holds_no_rows_is_refused_at_once(given, what) -> None:
@@ -174,31 +159,16 @@ def test_what_holds_no_rows_is_refused_at_once(given, what) -> None:
     assert "allowed: paths, or rows: a list of dicts" in message
 
 
-def test_paths_are_paths(tmp_path) -> None:
-    path = write(tmp_path / "docs.jsonl", OK)
-    for corpus in (path, [path], [str(path)]):
-        assert [e.id for e in load(corpus)] == ["docs-1"]
-
-
 # Texts, for predictions.
 
 
-@pytest.mark.parametrize(
-    ("given", "texts"),
-    [
-        ("one", ["one"]),
-        ("", [""]),
-        ([], []),
-        (["a", ["s", "t"], [["s"], []]], ["a", ["s", "t"], [["s"], []]]),
-        (pandas.Series(["a", "b"]), ["a", "b"]),
-        (numpy.array(["a", "b"]), ["a", "b"]),
-        (datasets.Dataset.from_dict({"text": ["a", "b"]})["text"], ["a", "b"]),
-        ({"x": "a"}.values(), ["a"]),
-    ],
-)
-def test_texts_are_given_one_by_one(given, texts):
-    assert list(document_texts(given)) == texts
-    assert next(document_texts(itertools.repeat("a"))) == "a"
+def test_texts_are_given_one_by_one() -> None:
+    column = datasets.Dataset.from_dict({"text": ["a", "b"]})["text"]
+    for given in (["a", "b"], pandas.Series(["a", "b"]), numpy.array(["a", "b"]), column):
+        assert list(document_texts(given)) == ["a", "b"]
+    nested = ["a", ["s", "t"], [["s"], []]]
+    assert list(document_texts(nested)) == nested
+    assert list(document_texts("one")) == ["one"] and list(document_texts([])) == []
 
 
 @pytest.mark.parametrize(
@@ -209,7 +179,6 @@ def test_texts_are_given_one_by_one(given, texts):
         (pyarrow.table({"text": ["a"]}), "a table (Table)"),
         ({"text": "a"}, "a mapping (dict)"),
         (Path("a.txt"), "a path (a.txt)"),
-        (3, "a number"),
         ({"a", "b"}, "a set"),
         (io.StringIO("a\nb"), "a StringIO"),
     ],
@@ -219,7 +188,6 @@ def test_what_holds_no_texts_is_refused_at_once(given, what) -> None:
         document_texts(given)
     message = str(caught.value)
     assert message.startswith(f"texts: is {what}") and "\n" not in message
-    assert "allowed: texts: a list" in message
 
 
 def test_texts_that_are_none_are_named() -> None:

@@ -1,13 +1,18 @@
-"""Where documents come from: paths, globs, folders, links, the Hub, standard input."""
+"""Where documents come from: paths, globs, folders, links, formats, the Hub, standard input."""
 
+import gzip
 import itertools
 import sys
 
+import datasets
 import pytest
 from reading import error_of, line, load, write
 
 from hierbert import ConfigError, DataError, read_documents
+from hierbert.data.readers import allowed_endings, file_format, stdin_formats
 from hierbert.data.sources import resolve_sources
+from hierbert.data.streams import text_pieces
+from hierbert.extend import READERS, Reader, Row, Source
 
 
 def test_labelled_text_folder(tmp_path) -> None:
@@ -15,16 +20,14 @@ def test_labelled_text_folder(tmp_path) -> None:
     for name in [*names, ".hidden/x.txt", "pos/.x.txt"]:
         write(tmp_path / name, name.encode())
     write(tmp_path / "metadata.json", b"{}")
-    found = [
-        (item.id, item.text, item.fields["label"]) for item in load(tmp_path, label_column="label")
-    ]
-    assert found == [
+    documents = load(tmp_path, label_column="label")
+    assert [(item.id, item.text, item.fields["label"]) for item in documents] == [
         ("neg/a/1", "neg/a/1.txt", "neg"),
         ("neg-b/1", "neg-b/1.txt", "neg-b"),
         ("pos/10", "pos/10.txt", "pos"),
         ("pos/2", "pos/2.txt", "pos"),
     ]
-    assert load(tmp_path)[3].location == str(tmp_path / "pos" / "2.txt")
+    assert documents[3].location == str(tmp_path / "pos" / "2.txt")
     (tmp_path / "metadata.json").unlink()  # beside a text at the top it would be data
     write(tmp_path / "0.txt", b"at the top")
     assert [item.id for item in load(tmp_path)] == ["0", "neg/a/1", "neg-b/1", "pos/10", "pos/2"]
@@ -36,29 +39,21 @@ def test_folder_of_data_files_glob_and_list_come_in_order(tmp_path) -> None:
         write(tmp_path / f"{name}.jsonl", line(name))
     (tmp_path / "notes.md").write_text("not data")
     write(tmp_path / ".hidden.jsonl", line("never"))
-
-    def texts(spec) -> str:
-        return " ".join(item.text for item in load(spec))
-
-    assert texts(tmp_path) == "[ab] a b c"
-    assert texts(tmp_path / "[bc].jsonl") == "b c"
-    assert texts(tmp_path / "[ab].jsonl") == "[ab]", "a file that has that very name"
-    assert texts([str(tmp_path / "c.jsonl"), str(tmp_path / "a*")]) == "c a"
-
-
-# Names that lead nowhere.
+    for spec, texts in (
+        (tmp_path, ["[ab]", "a", "b", "c"]),
+        (tmp_path / "[bc].jsonl", ["b", "c"]),
+        (tmp_path / "[ab].jsonl", ["[ab]"]),  # a file that has that very name
+        ([str(tmp_path / "c.jsonl"), str(tmp_path / "a*")], ["c", "a"]),
+    ):
+        assert [item.text for item in load(spec)] == texts
 
 
 def test_names_that_lead_nowhere_say_what_is_allowed(tmp_path) -> None:
-    for name in ("docs.xlsx", "docs.parquet.gz"):
-        write(tmp_path / name, b"x")
-        message = error_of(tmp_path / name)
-        assert message.startswith(f"data.input: {tmp_path / name}: ")
-        assert "has no known ending; allowed: .csv" in message
+    message = error_of(write(tmp_path / "docs.parquet.gz", b"x"))
+    assert message.startswith(f"data.input: {tmp_path / 'docs.parquet.gz'}: ")
+    assert "has no known ending; allowed: .csv" in message
     (tmp_path / "empty").mkdir()
-    assert "no .txt file and, directly in it, no data file; allowed: .csv" in error_of(
-        tmp_path / "empty"
-    )
+    assert "directly in it, no data file; allowed: .csv" in error_of(tmp_path / "empty")
     pattern = str(tmp_path / "*.csv")
     assert f"data.input: no file matches {pattern!r}" in error_of(pattern)
     write(tmp_path / "corpus" / "train.jsonl", line("a"))
@@ -66,7 +61,7 @@ def test_names_that_lead_nowhere_say_what_is_allowed(tmp_path) -> None:
         message = error_of(tmp_path / path)
         assert f"data.input: there is no file or folder {str(tmp_path / path)!r}" in message
         assert f"did you mean {str(tmp_path / 'corpus' / 'train.jsonl')!r}" in message
-    for spec in ([], "", [""], ["a.csv", " "]):
+    for spec in ([], "", ["a.csv", " "]):
         assert "data.input is empty" in error_of(spec, ConfigError)
     for spec in ("package://nothing/train", "package://aclsum/dev"):
         assert "allowed: package://aclsum/train" in error_of(spec)
@@ -105,6 +100,39 @@ def test_folders_that_mix_splits_or_kinds_are_refused(tmp_path) -> None:
     assert "both .txt files ('readme.txt') and data files ('test.jsonl')" in message
 
 
+# Formats.
+
+
+def test_formats_are_known_by_their_endings() -> None:
+    known = {
+        "a.csv": ("csv", False), "A.TSV.GZ": ("tsv", True), "b.ndjson": ("jsonl", False),
+        "x/y.jsonl.gz": ("jsonl", True), "c.json": ("json", False), "d.txt": ("txt", False),
+        "e.parquet": ("parquet", False),
+    }  # fmt: skip
+    for name, expected in known.items():
+        assert file_format(name) == expected
+    for name in ("docs.xlsx", "docs", "docs.parquet.gz", "docs.txt.gz", ".csv", "jsonl", "a.gz"):
+        assert file_format(name) is None
+    assert stdin_formats() == ("csv", "tsv", "json", "jsonl")
+
+
+def test_a_format_is_one_entry(tmp_path, monkeypatch) -> None:
+    def read_paragraphs(source: Source, encoding: str):
+        text = "".join(text_pieces(source, encoding))
+        for number, paragraph in enumerate(text.split("\n\n"), 1):
+            yield Row({"text": paragraph}, f"{source.name}, paragraph {number}", number)
+
+    reader = Reader(read_paragraphs, (".par",), gzip=True, stdin=True)
+    monkeypatch.setitem(READERS, "paragraphs", reader)
+    write(tmp_path / "a.par", "é\n\nb".encode("latin-1"))
+    write(tmp_path / "b.par.gz", gzip.compress(b"c"))
+    documents = load(tmp_path, encoding="latin-1")
+    assert [(e.id, e.text) for e in documents] == [("a-1", "é"), ("a-2", "b"), ("b-1", "c")]
+    message = error_of(tmp_path, label_column="label", encoding="latin-1")
+    assert "paragraph 1: has no column 'label'" in message
+    assert ".ndjson, .par (each" in allowed_endings() and "paragraphs" in stdin_formats()
+
+
 # The Hub, without a network.
 
 
@@ -134,26 +162,14 @@ def test_paths_win_over_the_hub(tmp_path, monkeypatch) -> None:
     assert [item.id for item in load("user/name")] == ["a"]
 
 
-def test_hub_rows_have_the_names_of_their_labels(monkeypatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    names = datasets.ClassLabel(names=["neg", "pos"])
-    features = datasets.Features(
-        {"text": datasets.Value("string"), "label": names, "tags": datasets.List(names)}
-    )
-    columns = {"text": ["a", "b", "c"], "label": [1, -1, 0], "tags": [[0, 1], [], [1]]}
-    asked = []
-
+def test_hub_datasets_are_asked_for_by_name_configuration_and_split(monkeypatch) -> None:
     def load_dataset(name, config, *, split):
-        asked.append((name, config, split))
-        return datasets.Dataset.from_dict(columns, features=features)
+        return datasets.Dataset.from_dict({"text": [name, config, split]})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    documents = load("hub://user/name:en#dev", label_column="label")
-    assert asked == [("user/name", "en", "dev")]
-    assert [item.fields["label"] for item in documents] == ["pos", None, "neg"]
+    documents = load("hub://user/name:en#dev")
+    assert [item.text for item in documents] == ["user/name", "en", "dev"]
     assert documents[1].location == "hub://user/name:en#dev, row 2"
-    tags = [item.fields["label"] for item in load("hub://user/name", label_column="tags")]
-    assert tags == [["neg", "pos"], [], ["pos"]]
 
 
 # Standard input.

@@ -9,43 +9,37 @@ from scipy import stats
 from hierbert.scoring.intervals import label_intervals, mean_interval, paired_difference
 
 
-def test_interval_depends_on_the_seed_alone_and_leaves_the_global_state(monkeypatch):
+def drawn(count: int, seed: int) -> np.ndarray:
+    """The documents of each sample."""
+    return np.random.default_rng(seed).integers(0, count, (1000, count))
+
+
+def test_an_interval_depends_on_the_seed_alone_however_draws_are_grouped(monkeypatch):
     values = np.arange(50.0)
     np.random.seed(3)
     state = np.random.get_state()[1].copy()
     whole = mean_interval(values, seed=7)
-    drawn = np.random.default_rng(7).integers(0, 50, (1000, 50))
-    assert whole[1:] == pytest.approx(np.quantile(values[drawn].mean(1), [0.025, 0.975]))
-    assert mean_interval(values, seed=7) == whole != mean_interval(values, seed=8)
+    ends = np.quantile(values[drawn(50, 7)].mean(1), [0.025, 0.975])
+    assert whole == pytest.approx((24.5, *ends))
     assert (np.random.get_state()[1] == state).all()
-    # However the draws are grouped.
     monkeypatch.setattr("hierbert.scoring.intervals._VALUES_AT_ONCE", 170)
     assert mean_interval(values, seed=7) == pytest.approx(whole)
+    for nothing in ([], [np.nan]):
+        with pytest.raises(ValueError, match="one finite score"):
+            mean_interval(nothing, seed=0)
 
 
-def test_paired_difference_sees_what_is_there_and_what_is_not():
-    noise = np.random.default_rng(0).normal(size=200)
-    second = np.random.default_rng(1).normal(size=200)
+def test_a_paired_difference_is_seen_where_it_is_and_its_p_is_that_of_a_normal_test():
+    noise, second = (np.random.default_rng(seed).normal(size=200) for seed in (0, 1))
     difference, low, high, p = paired_difference(second + 1 + 0.1 * noise, second, seed=5)
     assert difference == pytest.approx(1 + 0.1 * noise.mean())
-    assert 0.9 < low < difference < high < 1.1
-    assert p == 1 / 1001
+    assert 0.9 < low < difference < high < 1.1 and p == 1 / 1001
     *_, p = paired_difference(np.tile([1.0, -1.0], 50), np.zeros(100), seed=5)
     assert p == 1.0
-    assert paired_difference([0.1, 0.7], [0.1, 0.7], seed=0) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_paired_p_is_that_of_a_normal_test():
     # The mean is 1.5 of its own deviations from 0: two-sided p of 0.134.
     values = np.tile([-1.0, 1.0], 200) + 1.5 / 20
     *_, p = paired_difference(values, np.zeros(400), seed=2)
     assert p == pytest.approx(2 * stats.norm.sf(1.5), abs=0.03)
-
-
-@pytest.mark.parametrize("values", [[], [np.nan]])
-def test_intervals_of_nothing_or_no_numbers_are_refused(values) -> None:
-    with pytest.raises(ValueError, match="one finite score"):
-        mean_interval(values, seed=0)
 
 
 def score(name: str, said: np.ndarray, true: np.ndarray) -> float:
@@ -83,7 +77,7 @@ def test_intervals_are_those_of_scores_computed_sample_by_sample(kind, names, co
     }[kind]()
     found = label_intervals(kind, said, true, seed)
     assert list(found) == names
-    rows = np.random.default_rng(seed).integers(0, count, (1000, count))
     for name in names:
-        low, high = np.quantile([score(name, said[r], true[r]) for r in rows], [0.025, 0.975])
+        scores = [score(name, said[rows], true[rows]) for rows in drawn(count, seed)]
+        low, high = np.quantile(scores, [0.025, 0.975])
         assert found[name] == {"low": pytest.approx(low), "high": pytest.approx(high)}

@@ -16,7 +16,6 @@ from hierbert.scoring import METRICS, add_metrics, shown_metrics
 from hierbert.scoring.evaluate_metric import LabelMetric
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import confusion_matrix, label_scores, per_label_table
-from hierbert.scoring.metric import metrics_of
 
 fast = settings(deadline=None, max_examples=60)
 
@@ -166,15 +165,12 @@ def test_scores_of_numbers_are_those_of_the_definitions(pairs):
     ("given", "parts"),
     [
         (("single_label", [0], [0, 1]), r"\(1,\).*\(2,\)"),
-        (("single_label", [], []), "no documents"),
         (("regression", [], []), "no documents"),
         (("single_label", [0.5], [1]), r"0\.5.*0, 1, 2"),
         (("single_label", [0], [-100]), "-100.*0, 1, 2"),
-        (("multi_label", [[0.1, 0.2]], [[1]]), r"\(1, 2\).*\(1, 1\)"),
         (("multi_label", [[0.1], [np.nan]], [[1], [0]]), "document 1 has nan"),
         (("multi_label", [[0.1]], [[2]]), r"2.*0 and 1"),
         (("multi_label", [[0.1]], [[1]], [0.1, 0.2]), "2 thresholds for 1"),
-        (("regression", [1, np.inf], [1, 2]), "document 1 has inf"),
     ],
 )
 def test_what_does_not_fit_is_refused(given, parts) -> None:
@@ -182,10 +178,7 @@ def test_what_does_not_fit_is_refused(given, parts) -> None:
         label_scores(*given)
 
 
-# --- the table
-
-
-def test_a_metric_is_one_entry(monkeypatch):
+def test_a_metric_is_one_entry_and_shown_where_it_repeats_no_other(monkeypatch):
     errors = replace(METRICS["accuracy"], name="errors", better="lower", resampled=None)
     errors = replace(errors, score=lambda said, true: (said != true).sum())
     monkeypatch.setitem(METRICS, "errors", errors)
@@ -194,27 +187,16 @@ def test_a_metric_is_one_entry(monkeypatch):
     assert "errors" not in label_intervals("single_label", [0, 1], [0, 0], seed=0)
     with pytest.raises(ValueError, match="errors"):
         add_metrics(errors)
+    names = ["micro_f1", "accuracy", "loss"]
+    assert [metric.name for metric in shown_metrics(names)] == ["accuracy"]
+    assert [metric.name for metric in shown_metrics(names[::2])] == ["micro_f1"]
 
 
-def test_a_metric_that_repeats_another_is_not_shown_beside_it():
-    names = [metric.name for metric in metrics_of("single_label")]
-    shown = [metric.name for metric in shown_metrics(names)]
-    assert "micro_f1" in names and "micro_f1" not in shown and "accuracy" in shown
-    names = [metric.name for metric in metrics_of("multi_label")]
-    assert [metric.name for metric in shown_metrics([*names, "loss"])] == names
-
-
-# --- as a metric of `evaluate`
-
-
-def test_a_metric_takes_rows_in_parts_forgets_them_and_makes_no_files(
-    tmp_path, monkeypatch
-) -> None:
+def test_a_metric_of_evaluate_takes_rows_in_parts_and_makes_no_files(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("evaluate.config.HF_METRICS_CACHE", str(tmp_path / "metrics"))
     metric = LabelMetric("single_label", cache_dir=str(tmp_path / "given"))
     metric.add_batch(predictions=[0, 1], references=[0, 0])
     metric.add(prediction=1, reference=1)
-    assert metric.cache_file_name is None
     assert metric.compute()["accuracy"] == pytest.approx(2 / 3)
     assert metric.compute(predictions=[1], references=[1])["accuracy"] == 1.0
     assert list(tmp_path.iterdir()) == []

@@ -1,43 +1,32 @@
+"""ROUGE and its words: those of rouge-score for ASCII, and words of all other scripts."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer
 
-from hierbert.scoring.metric import metrics_of
 from hierbert.scoring.rouge import summary_scores
+from hierbert.scoring.rouge_words import RougeWords
 
-ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-
-ascii_summaries = st.one_of(
-    st.lists(
-        st.sampled_from(["the", "cats", "cat", "sat.", "running", "ran", "\n", "U.S."]), max_size=15
-    ).map(" ".join),
-    st.text(st.characters(max_codepoint=127), max_size=40),
+TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+WORDS = ["the", "cats", "cat", "sat.", "running", "\n", "U.S.", "studies", "skies", "dying"]
+ascii_texts = st.one_of(
+    st.lists(st.sampled_from(WORDS), max_size=15).map(" ".join),
+    st.text(st.characters(max_codepoint=127), max_size=60),
 )
 
 
-@settings(deadline=None, max_examples=60)
-@given(ascii_summaries, ascii_summaries)
-def test_rouge_of_ascii_text_is_that_of_rouge_score(prediction, reference):
-    expected = RougeScorer(list(ROUGE_TYPES), use_stemmer=True).score(reference, prediction)
-    got = summary_scores([prediction], [reference])
-    assert {name: values.tolist() for name, values in got.items()} == {
+@settings(deadline=None, max_examples=100)
+@given(ascii_texts, ascii_texts)
+def test_ascii_text_has_the_words_and_scores_of_rouge_score(prediction, reference):
+    expected = RougeScorer(list(TYPES), use_stemmer=True).score(reference, prediction)
+    found = summary_scores([prediction], [reference])
+    assert {name: values.tolist() for name, values in found.items()} == {
         name: [score.fmeasure] for name, score in expected.items()
     }
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "हिन्दी में लिखा हुआ वाक्य।\nदूसरा वाक्य है।",
-        "这是一个句子。\n这是另一个。",
-        "Это первое предложение.\nА это второе.",
-        "นี่คือประโยค\nนี่คืออีกประโยค",
-    ],
-)
-def test_text_of_any_script_is_like_itself_and_unlike_another(text):
-    for values in summary_scores([text, text], [text, "ελληνικά γράμματα"]).values():
-        assert values.tolist() == [1.0, 0.0]
+    words = DefaultTokenizer(use_stemmer=True).tokenize(prediction)
+    assert RougeWords().tokenize(prediction) == words
 
 
 @pytest.mark.parametrize(
@@ -47,17 +36,35 @@ def test_text_of_any_script_is_like_itself_and_unlike_another(text):
         ("мама мыла раму", "мама мыла окно", {"rouge1": 2 / 3, "rouge2": 1 / 2}),
         # Lines are sentences for rougeLsum alone.
         ("c d\na b", "a b\nc d", {"rougeL": 0.5, "rougeLsum": 1.0}),
-        ("", "a b", dict.fromkeys(ROUGE_TYPES, 0.0)),
-        ("", "", dict.fromkeys(ROUGE_TYPES, 0.0)),
+        ("这是一个句子。\n这是另一个。", "这是一个句子。\n这是另一个。", dict.fromkeys(TYPES, 1.0)),
     ],
 )
 def test_rouge_by_hand(prediction, reference, expected):
-    got = summary_scores([prediction], [reference])
-    assert {name: got[name][0] for name in expected} == pytest.approx(expected)
+    found = summary_scores([prediction, "a"], [reference, "ελληνικά"])
+    for name, value in expected.items():
+        assert found[name].tolist() == pytest.approx([value, 0.0])
 
 
-def test_the_table_of_metrics_has_all_four_and_texts_go_in_pairs():
-    assert tuple(metric.name for metric in metrics_of("summary")) == ROUGE_TYPES
-    assert summary_scores(["a", "b"], ["a", "c"])["rouge1"].tolist() == [1.0, 0.0]
-    with pytest.raises(ValueError):
-        summary_scores(["a"], ["a", "b"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Наука и Жизнь", ["наука", "и", "жизнь"]),
+        ("हिन्दी में, है।", ["हिन्दी", "में", "है"]),
+        ("我爱BERT。", ["我", "爱", "bert"]),
+        ("ไทย", ["ไ", "ท", "ย"]),
+        ("caf\u00e9 cafe\u0301", ["caf\u00e9", "caf\u00e9"]),
+        ("Straße_STRASSE é", ["strass", "strass", "é"]),
+        ("e\ufb03cient \uff21\uff22", ["effici", "ab"]),  # a ligature, full-width letters
+        ("co\u00adoperate é", ["cooper", "é"]),  # a soft hyphen
+        ("می\u200cخواهم", ["میخواهم"]),
+        ("— «»…", []),
+    ],
+)
+def test_words_of_other_scripts(text, words):
+    assert RougeWords().tokenize(text) == words
+
+
+def test_every_word_has_a_letter_digit_or_mark_and_no_space():
+    alphabet = [chr(code) for code in range(0, 0x2FFFF, 7) if not 0xD800 <= code < 0xE000]
+    for word in RougeWords().tokenize(" ".join(alphabet)):
+        assert word and not any(character.isspace() or character == "_" for character in word)

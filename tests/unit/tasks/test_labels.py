@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from hierbert import ConfigError, DataError
 from hierbert.data import splits
-from hierbert.errors import flag_setting
 from hierbert.extend import Example
 from hierbert.tasks.labels import LabelMap
 
@@ -35,7 +34,7 @@ def encoded(learned: LabelMap, *labels):
 def error_of(function, *labels, kind=DataError, **kwargs) -> str:
     with pytest.raises(kind) as caught:
         function(*labels, **kwargs)
-    message = caught.value.worded(flag_setting)
+    message = str(caught.value)
     assert "\n" not in message and len(message) < 500
     return message
 
@@ -47,19 +46,14 @@ def error_of(function, *labels, kind=DataError, **kwargs) -> str:
         (["10", "9", "-1"], ["-1", "9", "10"]),
         (["10", "9", "x"], ["10", "9", "x"]),
         (["1", "01", "1"], ["01", "1"]),
-        ([10, 9, 10], ["9", "10"]),
         ([1.0, 2.0, 0.0, -0.0], ["0", "1", "2"]),
         ([2, 1.0], ["1", "2"]),
         ([10**400, 1], ["1", "1" + "0" * 400]),
         ([True, False], ["false", "true"]),
-        (["true", "false"], ["false", "true"]),
-        (["null", "nan", "None"], ["None", "nan", "null"]),
         (["1e5", "100000", "0x10"], ["0x10", "100000", "1e5"]),
-        (["2024-01-01", "12:30"], ["12:30", "2024-01-01"]),
         (["a", "a "], ["a", "a "]),
-        (["é", "z", "E"], ["E", "z", "é"]),
         (["2", "٣"], ["2", "٣"]),
-        (["<script>", "a|b", "../x", "\ud800"], ["../x", "<script>", "a|b", "\ud800"]),
+        (["é", "E", "../x", "\ud800"], ["../x", "E", "é", "\ud800"]),
     ],
 )
 def test_single_labels_are_learnt_as_sorted_strings(labels, names) -> None:
@@ -71,10 +65,13 @@ def test_single_labels_are_learnt_as_sorted_strings(labels, names) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(labels=st.lists(st.integers() | st.none(), min_size=1, max_size=20), seed=st.integers(0, 9))
+@given(
+    labels=st.lists(st.integers() | st.none(), max_size=20).filter(
+        lambda labels: len(set(labels) - {None}) > 1
+    ),
+    seed=st.integers(0, 9),
+)
 def test_labels_do_not_depend_on_order_or_format(labels, seed) -> None:
-    if len(set(labels) - {None}) < 2:
-        return
     shuffled = random.Random(seed).sample(labels, len(labels))
     as_strings = [None if label is None else str(label) for label in labels]
     first = learn(*labels)
@@ -90,7 +87,6 @@ def test_labels_do_not_depend_on_order_or_format(labels, seed) -> None:
         ([["c", "a", "c"], [], None, ["b"]], None, ["a", "b", "c"], [[0, 2], [], None, [1]]),
         (["law;sport ;; law", " ; ", None], ";", ["law", "sport"], [[0, 1], [], None]),
         ([[10, 9], [1]], None, ["1", "9", "10"], [[1, 2], [0]]),
-        ([["a"], []], None, ["a"], [[0], []]),
     ],
 )
 def test_lists_and_separated_strings_are_several_labels(labels, separator, names, numbers) -> None:
@@ -99,46 +95,34 @@ def test_lists_and_separated_strings_are_several_labels(labels, separator, names
     assert encoded(learned, *labels) == numbers
 
 
-def test_regression_reads_numbers_and_strings() -> None:
+def test_regression_takes_finite_numbers_of_32_bits() -> None:
     learned = learn("3.5", "1e2", None, problem_type="regression")
     assert (learned.names, learned.problem_type) == ([], "regression")
     assert encoded(learned, "2", 3, 0.5, None, -3.4e38) == [2.0, 3.0, 0.5, None, -3.4e38]
-
-
-@pytest.mark.parametrize("label", ["x", True, "nan", float("inf"), 10**400, "1,5", 3.5e38, "-1e39"])
-def test_regression_refuses_what_is_no_finite_number_of_32_bits(label) -> None:
-    message = error_of(learn, label, label, problem_type="regression", field="score")
-    assert message.startswith("my.csv, row 1, id '1': column 'score' holds ")
-    assert "regression allows finite numbers" in message
+    for label in ("x", True, "nan", float("inf"), 10**400, "1,5", 3.5e38, "-1e39"):
+        message = error_of(learn, label, label, problem_type="regression", field="score")
+        assert message.startswith("my.csv, row 1, id '1': column 'score' holds ")
+        assert "regression allows finite numbers" in message
 
 
 @pytest.mark.parametrize(
-    ("labels", "settings", "parts"),
+    ("labels", "kind", "parts"),
     [
-        ([3.5, 4.0], {}, ["row 1: ", "fractions, such as 3.5; set --label-type to regression"]),
-        (["1", "2.25"], {}, ["row 2: ", "fractions, such as '2.25'"]),
-        (
-            ["a", "b", 3],
-            {},
-            ["column 'topic' mixes", "row 1 has 'a' (a string)", "row 3 has 3 (a"],
-        ),
-        ([1, None, True], {}, ["row 1 has 1 (a number)", "row 3 has True (a boolean)"]),
-        ([["a"], "b"], {}, ["row 1 has ['a'] (a list)", "row 2 has 'b' (a string)"]),
-        ([["a"], [1]], {}, ["row 1 has ['a'] (a string in its list)", "row 2 has [1] (a number"]),
-        ([1, 1.0], {}, ["has 1 label ('1')"]),
-        (["a", "a", None], {}, ["'topic'", "has 1 label ('a'); single_label needs at least 2"]),
-        ([[], []], {}, ["has 0 labels; multi_label needs at least 1"]),
-        ([None, None], {}, ["no document has a label in column 'topic', from my.csv, row 1 on"]),
-        (
-            [["a"], ["b"]],
-            {"problem_type": "single_label"},
-            ["column 'topic' holds the list"],
-        ),
-        ([["a"]], {"problem_type": "regression"}, ["['a'], ", "set --label-type to multi_label"]),
+        ([3.5, 4.0], "auto", ["row 1: ", "fractions, such as 3.5; set data.label_type to regres"]),
+        (["1", "2.25"], "auto", ["row 2: ", "fractions, such as '2.25'"]),
+        (["a", "b", 3], "auto", ["column 'topic' mixes", "row 1 has 'a'", "row 3 has 3 (a"]),
+        ([1, None, True], "auto", ["row 1 has 1 (a number)", "row 3 has True (a boolean)"]),
+        ([["a"], "b"], "auto", ["row 1 has ['a'] (a list)", "row 2 has 'b' (a string)"]),
+        ([["a"], [1]], "auto", ["row 1 has ['a'] (a string in its", "row 2 has [1] (a number"]),
+        ([1, 1.0, None], "auto", ["'topic'", "has 1 label ('1'); single_label needs at least 2"]),
+        ([[], []], "auto", ["has 0 labels; multi_label needs at least 1"]),
+        ([None], "auto", ["no document has a label in column 'topic', from my.csv, row 1 on"]),
+        ([["a"], ["b"]], "single_label", ["column 'topic' holds the list"]),
+        ([["a"]], "regression", ["['a'], ", "set data.label_type to multi_label"]),
     ],
 )
-def test_labels_that_cannot_be_learnt(labels, settings, parts) -> None:
-    message = error_of(learn, *labels, field="topic", **settings)
+def test_labels_that_cannot_be_learnt(labels, kind, parts) -> None:
+    message = error_of(learn, *labels, field="topic", problem_type=kind)
     assert all(part in message for part in parts), message
 
 
@@ -147,31 +131,27 @@ def test_fractions_may_be_names_where_that_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "label", "parts"),
+    ("names", "kind", "label", "parts"),
     [
-        (LabelMap([f"label{i}" for i in range(30)], "single_label"), "Label7",
+        (map("label{}".format, range(30)), "single_label", "Label7",
          ["my.csv, row 1: column 'label' has the label 'Label7'", "'label19' and 10 more",
           "did you mean 'label7'?"]),
-        (LabelMap(["a", "b"], "single_label"), "x" * 1_000_000, ["allowed are 'a', 'b'"]),
-        (LabelMap(["a", "b"], "single_label"), "\ud800", ["allowed are 'a', 'b'"]),
-        (LabelMap(["a", "b"], "single_label"), ["a"], ["the list ['a']", "allowed is one label"]),
-        (LabelMap(["false", "true"], "single_label"), "True", ["did you mean 'true'"]),
-        (LabelMap(["a"], "multi_label"), ["a", "no"], ["has the label 'no'"]),
-        (LabelMap(["a"], "multi_label"), "no", ["has the label 'no'"]),
+        ("ab", "single_label", "x" * 1_000_000, ["allowed are 'a', 'b'"]),
+        ("ab", "single_label", ["a"], ["the list ['a']", "allowed is one label"]),
+        ("a", "multi_label", ["a", "no"], ["has the label 'no'"]),
+        ("a", "multi_label", "no", ["has the label 'no'"]),
     ],
 )  # fmt: skip
-def test_an_unknown_label_names_its_row_and_what_is_allowed(known, label, parts) -> None:
-    message = error_of(known.encode, *examples_of(label))
+def test_an_unknown_label_names_its_row_and_what_is_allowed(names, kind, label, parts) -> None:
+    message = error_of(LabelMap(names, kind).encode, *examples_of(label))
     assert all(part in message for part in parts), message
 
 
 def test_settings_of_a_label_map_are_checked() -> None:
     assert "repeat" in error_of(LabelMap, ["a", "a"], "single_label", kind=ConfigError)
     for separator, kind in ((";", "single_label"), ("", "auto")):
-        message = error_of(
-            learn, "a", "b", kind=ConfigError, problem_type=kind, separator=separator
-        )
-        assert "needs multi_label" in message and "at least one character" in message
+        given = {"problem_type": kind, "separator": separator}
+        assert "needs multi_label" in error_of(learn, "a", "b", kind=ConfigError, **given)
 
 
 def test_splits_and_labels_do_not_depend_on_hashing():
@@ -187,11 +167,10 @@ def test_splits_and_labels_do_not_depend_on_hashing():
         "rows = [Example(str(i), '', {'label': 'abcde'[i * i % 5]}, '') for i in range(60)]\n"
         "print(LabelMap.learn(rows).names, [e.id for e in split_validation(rows, 0.2, 3)[1]])\n"
     )
-    folder = str(Path(splits.__file__).parents[1])
     printed = set()
     for seed in ("0", "1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", program, folder]
+        command = [sys.executable, "-c", program, str(Path(splits.__file__).parents[1])]
         done = subprocess.run(command, env=environment, capture_output=True, check=True)
         printed.add(done.stdout)
     assert len(printed) == 1

@@ -168,9 +168,7 @@ class Aggregator(nn.Module):
             rule is the same for every group: one with at most ``reach + 1`` units sees all of
             itself, by the same computation as without a reach, and there is no size at which
             the result jumps (in a group of ``reach + 2`` its two ends stop seeing each other).
-
-    Raises:
-        ValueError: `reach` is below 1, or given together with a group token, which sees all.
+            At least 1, and not beside a group token, which sees all.
     """
 
     def __init__(
@@ -184,8 +182,7 @@ class Aggregator(nn.Module):
         reach: int | None = None,
     ) -> None:
         super().__init__()
-        if reach is not None and (reach < 1 or group_token):
-            raise ValueError(f"reach={reach} is not allowed: at least 1, and without a group token")
+        assert reach is None or (reach >= 1 and not group_token)
         self.reach = reach
         self.units_per_forward = units_per_forward
         self.token = nn.Parameter(torch.zeros(hidden_size)) if group_token and layers else None

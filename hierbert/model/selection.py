@@ -1,4 +1,4 @@
-"""From sentence scores to the sentences of a summary within a budget, in pure Python.
+"""From sentence scores to the sentences of a summary within a budget.
 
 The model, every baseline and the oracle select through this module, so that they are compared at
 equal length. It does not score sentences and does not join them.
@@ -7,19 +7,18 @@ Invariant: a selection never costs more than its limit, with one exception that 
 `select_sentences`: a document of which nothing fits is summarized by its best candidate.
 """
 
-import heapq
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 SUMMARY_ORDERS = ("document", "score")
-# Sentences compared at once for their marginal relevance: at first, and at most.
-_LEAST_COMPARED = 4
-_MOST_COMPARED = 1024
 
 # Scripts written without spaces between words; Korean is written with spaces.
 _UNSPACED = re.compile(
@@ -44,7 +43,7 @@ _UNSPACED = re.compile(
     "]"
 )
 # What a text may be cut between: words and, in scripts without spaces, letters.
-_ATOM = re.compile(rf"{_UNSPACED.pattern}[^\w\s]*|(?:(?!{_UNSPACED.pattern})\S)+")
+_WORD = re.compile(rf"{_UNSPACED.pattern}[^\w\s]*|(?:(?!{_UNSPACED.pattern})\S)+")
 _CLAUSE_END = re.compile(
     r"[,;:\u2013\u2014\u060c\u061b\uff0c\uff1b\uff1a\u3001.!?\u2026\u3002]['\")\]\u201d\u2019]*$"
 )
@@ -165,27 +164,27 @@ def cut_to_limit(text: str, cost: Callable[[int, int], int], limit: int) -> list
     Returns:
         Start and end of each piece, in order.
     """
+    words = [match.span() for match in _WORD.finditer(text)]
+    costs = [cost(*word) for word in words]
     pieces: list[tuple[int, int]] = []
-    start, spent = 0, 0
-    # End, total cost and whether a clause ends there, of each word of the piece that is made.
-    words: list[tuple[int, int, bool]] = []
-    for match in _ATOM.finditer(text):
-        if not words:
-            start = match.start()
-        own = cost(*match.span())
-        while words and spent + own > limit:
-            ends = [end for end, total, ends_clause in words if ends_clause and 2 * total > spent]
-            end = ends[-1] if ends else words[-1][0]
-            pieces.append((start, end))
-            before = next(total for other, total, _ in words if other == end)
-            words = [(e, total - before, clause) for e, total, clause in words if e > end]
-            spent -= before
-            start = end + len(text[end:]) - len(text[end:].lstrip()) if words else match.start()
-        spent += own
-        words.append((match.end(), spent, _CLAUSE_END.search(match[0]) is not None))
-    if words:
-        pieces.append((start, words[-1][0]))
+    first = 0
+    while first < len(words):
+        spent, last = costs[first], first + 1
+        while last < len(words) and spent + costs[last] <= limit:
+            spent += costs[last]
+            last += 1
+        if last < len(words):
+            ends = (
+                i for i in range(last, (first + last) // 2, -1) if _ends_clause(text, words[i - 1])
+            )
+            last = next(ends, last)
+        pieces.append((words[first][0], words[last - 1][1]))
+        first = last
     return pieces
+
+
+def _ends_clause(text: str, word: tuple[int, int]) -> bool:
+    return _CLAUSE_END.search(text, *word) is not None
 
 
 def repeats(texts: Sequence[str]) -> list[str]:
@@ -204,16 +203,6 @@ def repeats(texts: Sequence[str]) -> list[str]:
     ]
 
 
-class SimilarityToSelected(Protocol):
-    """How similar sentences are to those that one selection has selected so far."""
-
-    def select(self, index: int) -> None:
-        """Note that a sentence was selected."""
-
-    def nearest(self, indices: Sequence[int], first: int) -> Sequence[float]:
-        """The greatest cosine of each sentence to the selected ones but for the `first`."""
-
-
 def select_sentences(
     scores: Sequence[float],
     costs: Sequence[int],
@@ -221,9 +210,9 @@ def select_sentences(
     *,
     order: str = "document",
     redundancy: float = 0.0,
-    similarity: SimilarityToSelected | None = None,
+    vectors: "Tensor | None" = None,
     selectable: Sequence[bool] | None = None,
-    alike: Sequence[str] | None = None,
+    alike: Sequence[str | int] | None = None,
 ) -> list[int]:
     """Select sentences greedily by score until the budget is spent.
 
@@ -239,12 +228,13 @@ def select_sentences(
     similarity is the greatest cosine to a selected sentence, negative ones counting as 0.
 
     Args:
-        scores: One finite score per sentence, greater is better.
+        scores: One finite score for each of N sentences, greater is better.
         costs: What each sentence takes from the budget, from `sentence_costs`.
         limit: What may be spent, from `Budget.limit`.
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
-        similarity: Of no selection before; without it `redundancy` has no effect.
+        vectors: Of the sentences, float (N, H), on the CPU; without them `redundancy` has no
+            effect. One of zeros is similar to none.
         selectable: Which sentences may be selected; all when None.
         alike: Of sentences for which this is equal one is selected at most: see `repeats`.
 
@@ -254,79 +244,61 @@ def select_sentences(
     Raises:
         ValueError: There is not one cost for each score, or a score is not finite.
     """
-    values = [float(score) for score in scores]
-    for index, value in enumerate(values):
-        if not math.isfinite(value):
-            raise ValueError(f"score of sentence {index} is {value}: scores must be finite")
-    if len(costs) != len(values):
-        raise ValueError(f"{len(values)} scores, but {len(costs)} costs")
-    worth = {
-        index: value
-        for index, value in enumerate(values)
-        if selectable is None or selectable[index]
-    }
-    if not worth:
+    for index, score in enumerate(scores):
+        if not math.isfinite(score):
+            raise ValueError(f"score of sentence {index} is {score}: scores must be finite")
+    if len(costs) != len(scores):
+        raise ValueError(f"{len(scores)} scores, but {len(costs)} costs")
+    alike = range(len(scores)) if alike is None else alike
+    pool = [index for index in range(len(scores)) if selectable is None or selectable[index]]
+    if not pool:
         return []
-    if min(costs[index] for index in worth) > limit:
-        return [max(worth, key=worth.__getitem__)]
-    if similarity is not None:
-        lowest = min(worth.values())
-        spread = (max(worth.values()) - lowest) or 1.0
-        worth = {i: (1 - redundancy) * (value - lowest) / spread for i, value in worth.items()}
-    selected = _by_worth(worth, costs, limit, redundancy, similarity, alike)
+    if min(costs[index] for index in pool) > limit:
+        return [max(pool, key=scores.__getitem__)]
+    if redundancy and vectors is not None:
+        selected = _by_marginal_relevance(scores, costs, limit, redundancy, vectors, pool, alike)
+    else:
+        selected, said = [], set()
+        for index in sorted(pool, key=lambda index: -scores[index]):
+            if costs[index] <= limit and alike[index] not in said:
+                selected.append(index)
+                said.add(alike[index])
+                limit -= costs[index]
     return sorted(selected) if order == "document" else selected
 
 
-def _by_worth(
-    worth: dict[int, float],
+def _by_marginal_relevance(
+    scores: Sequence[float],
     costs: Sequence[int],
     limit: int,
     redundancy: float,
-    similarity: SimilarityToSelected | None,
-    alike: Sequence[str] | None,
+    vectors: "Tensor",
+    pool: list[int],
+    alike: Sequence[str | int],
 ) -> list[int]:
-    """Greedy selection, less `redundancy` times similarity, with as few comparisons as it can.
+    """Indices of `pool` in the order of their selection, by one product for each."""
+    # Here, for settings are read before torch is there.
+    import torch
 
-    What a sentence is worth only falls while others are selected, so that its last known worth
-    is an upper bound (lazy greedy, Minoux 1978): the one on top of a heap is the best of all as
-    soon as its worth is up to date. Those that come to the top out of date are compared with
-    the selected ones together, twice as many each time until one can be selected.
-    """
-    closeness = dict.fromkeys(worth, 0.0)
-    compared = dict.fromkeys(worth, 0)  # with how many of the selected, the first ones
-    heap = [(-value, index) for index, value in worth.items()]
-    heapq.heapify(heap)
-    cheapest = min(costs[index] for index in worth)
+    relevance = torch.tensor(scores, dtype=torch.float64)
+    least, greatest = relevance[pool].min(), relevance[pool].max()
+    relevance = (relevance - least) / ((greatest - least) or 1.0)
+    prices = torch.tensor(costs)
+    numbers = {key: number for number, key in enumerate(alike)}
+    group = torch.tensor([numbers[key] for key in alike])
+    vectors = vectors.float()
+    lengths = torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)
+    similarity = torch.zeros_like(relevance)
+    waiting = torch.zeros(len(scores), dtype=torch.bool)
+    waiting[pool] = True
     selected: list[int] = []
-    said: set[str] = set()
-    left = limit
-    together = _LEAST_COMPARED
-    while heap and left >= cheapest:
-        best = heap[0][1]
-        if costs[best] > left or (alike is not None and alike[best] in said):
-            heapq.heappop(heap)  # it never will fit: the budget only shrinks; nor be new
-        elif similarity is None or compared[best] == len(selected):
-            heapq.heappop(heap)
-            selected.append(best)
-            left -= costs[best]
-            if alike is not None:
-                said.add(alike[best])
-            if similarity is not None:
-                similarity.select(best)
-                together = _LEAST_COMPARED
-        else:
-            stale: dict[int, list[int]] = {}
-            for _ in range(min(together, len(heap))):
-                index = heapq.heappop(heap)[1]
-                if costs[index] <= left:
-                    stale.setdefault(compared[index], []).append(index)
-            for known, indices in stale.items():
-                if known < len(selected):
-                    nearest = similarity.nearest(indices, known)
-                    for index, value in zip(indices, nearest, strict=True):
-                        closeness[index] = max(closeness[index], value)
-                for index in indices:
-                    compared[index] = len(selected)
-                    heapq.heappush(heap, (redundancy * closeness[index] - worth[index], index))
-            together = min(2 * together, _MOST_COMPARED)
+    while (waiting := waiting & (prices <= limit)).any():
+        worth = (1 - redundancy) * relevance - redundancy * similarity
+        best = int(worth.masked_fill(~waiting, -torch.inf).argmax())
+        selected.append(best)
+        limit -= costs[best]
+        waiting &= group != group[best]
+        # The vectors of a long document are not copied.
+        cosines = vectors @ (vectors[best] / lengths[best]) / lengths
+        similarity = torch.maximum(similarity, cosines)
     return selected

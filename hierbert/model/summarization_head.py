@@ -105,17 +105,15 @@ class SummaryRule:
         alike = None
         if self.budget.ratio != 1:
             alike = repeats([candidate.text for candidate in candidates])
-        similarity = None
-        if self.redundancy and vectors is not None:
-            whole = len(sentences) == len(vectors)
-            similarity = Cosines(vectors if whole else vectors[sentences])
+        if self.redundancy and vectors is not None and len(sentences) > len(vectors):
+            vectors = vectors[sentences]
         selected = select_sentences(
             [scores[sentence] for sentence in sentences],
             [candidate.cost for candidate in candidates],
             self.budget.limit(document.sentences),
             order=self.order,
             redundancy=self.redundancy,
-            similarity=similarity,
+            vectors=vectors,
             selectable=[candidate.selectable for candidate in candidates],
             alike=alike,
         )
@@ -193,34 +191,6 @@ class Candidate(NamedTuple):
     text: str
     cost: int
     selectable: bool
-
-
-class Cosines:
-    """Cosines of sentence vectors to those of the sentences that one selection has selected.
-
-    A vector of zeros has the cosine 0 to all.
-
-    Args:
-        vectors: Sentence vectors, float (N, H); they are read, not copied.
-    """
-
-    def __init__(self, vectors: Tensor) -> None:
-        self.vectors = vectors
-        self.lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float32)
-        self.lengths.clamp_(min=1e-12)
-        self.selected: list[Tensor] = []
-
-    def select(self, index: int) -> None:
-        """Note that a sentence was selected."""
-        self.selected.append(self._units([index])[0])
-
-    def nearest(self, indices: Sequence[int], first: int) -> list[float]:
-        """The greatest cosine of each sentence to the selected ones but for the `first`."""
-        return (self._units(indices) @ torch.stack(self.selected[first:]).T).amax(1).tolist()
-
-    def _units(self, indices: Sequence[int]) -> Tensor:
-        rows = torch.tensor(indices, device=self.vectors.device)
-        return self.vectors[rows].float() / self.lengths[rows, None]
 
 
 def summary_text(selected: Sequence[Candidate]) -> str:

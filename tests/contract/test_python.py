@@ -150,13 +150,18 @@ def test_no_neighbour_changes_an_answer(models) -> None:
     with torch.no_grad():
         output = model(**processor(TEXTS))
         vectors = AutoModel.from_pretrained(models["both"]).eval()(**processor(TEXTS))
-    for row, logits, vector in zip(
-        results[0], output.logits, vectors.document_vectors, strict=True
+    scores = output.sentence_scores.sigmoid().split(output.sentences_per_document.tolist())
+    for row, logits, shares, vector in zip(
+        results[0], output.logits, scores, vectors.document_vectors, strict=True
     ):
         assert list(row.probabilities.values()) == pytest.approx(
             logits.softmax(-1).tolist(), abs=1e-5
         )
         assert row.document_vector == pytest.approx(vector.tolist(), abs=1e-4)
+        for sentence in row.sentences:
+            assert any(
+                sentence.score == pytest.approx(share, abs=1e-5) for share in shares.tolist()
+            )
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
@@ -185,7 +190,10 @@ def test_a_document_is_a_text_or_a_list_of_its_sentences_or_segments(predictor) 
     spans = [sentence.start for sentence in predictor.summarize(text, ratio=1.0)[0].sentences]
     assert spans == [0, 16]
     assert [str(s) for s in hierbert.split_sentences("")] == []
-    for wrong in (None, 5, b"bytes", ["a", 3], {"text": "a"}):
+    for wrong in (
+        *(None, 5, float("nan"), b"bytes", object(), {"text": "a"}, {"a"}),
+        *(["a", 3], [["a", None]], [[["a"]]], [[["a"], "b"]]),
+    ):
         assert "texts[1]" in mistake(predictor.classify, ["The cat.", wrong])
 
 
@@ -297,6 +305,7 @@ def test_pipelines_answer_as_the_predictor_in_any_company(models, predictor) -> 
         ({"max_words": 3, "ratio": 0.1}, ["max_words", "ratio"]),
         ({"order": "random"}, ["order", "random"]),
         ({"batch_size": 0}, ["batch_size", "0"]),
+        ({"batch_tokens": 0}, ["batch_tokens", "0"]),
     ):
         line = mistake(summarize, TEXTS[0], **given)
         assert all(word in line for word in told), line
@@ -306,6 +315,10 @@ def test_pipelines_answer_as_the_predictor_in_any_company(models, predictor) -> 
     assert summarize(Document(TEXTS[-1], {"any": 1}))["summary"] == summarize(TEXTS[-1])["summary"]
     line = mistake(pipeline, "document-classification", model=str(models["summaries"]))
     assert "classif" in line
+    assert "processor" in mistake(type(classify), model=classify.model)
+    with torch.no_grad():
+        classify.model.classifier.output.bias[0] = torch.nan
+    assert "finite" in mistake(classify, TEXTS[0])
 
 
 def test_what_is_saved_is_what_is_loaded(models, predictor, tmp_path) -> None:

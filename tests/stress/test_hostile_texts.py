@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from small_models import build
 
-from hierbert import HierBert, HierBertError, HierBertProcessor, split_sentences
+from hierbert import HierBert, HierBertProcessor, split_sentences
 from hierbert.extend import SegmentedDocument
 
 ODD = [
@@ -150,16 +150,6 @@ def test_endless_repetition_is_segmented_in_linear_time(tokenizers, name, kind) 
     segment(processor, text)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["one letter", "a combining mark", "an emoji", "a full stop"])
-def test_a_million_equal_characters(tokenizers, name) -> None:
-    text = ENDLESS[name] * 1_000_000
-    processor = HierBertProcessor(tokenizers["roberta"], max_tokens_per_segment=512)
-    found = segment(processor, text)
-    assert found.text == text and found.omission is None
-    assert found.segment_spans[0][0] == 0 and found.segment_spans[-1][1] == len(text)
-
-
 def test_a_list_of_many_sentences_is_segmented_in_linear_time(tokenizers) -> None:
     chance = random.Random(5)
     many = [chance.choice(["", " ", "a cat.", "\ud800"]) for _ in range(30_000)]
@@ -184,19 +174,6 @@ def test_any_documents_get_finite_answers_in_their_order(predictor, batch) -> No
             for sentence in answer.sentences or []:
                 assert sentence.text and sentence.text in document
                 assert document[sentence.start : sentence.end] == sentence.text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        None, 3, b"bytes", {"a": 1}, [1], [["a", None]], [[["a"]]], [[["a"], "b"]], {"a"}, object(),
-        float("nan"),
-    ],
-)  # fmt: skip
-def test_what_is_no_document_is_told(predictor, text) -> None:
-    with pytest.raises(HierBertError) as caught:
-        predictor.classify(["A cat.", text])
-    assert "\n" not in str(caught.value)
 
 
 @settings(max_examples=150, deadline=None)

@@ -159,7 +159,7 @@ def test_a_piece_ends_after_a_clause_or_between_words_and_loses_nothing() -> Non
             following = following[:2] if following[0] == "文" else following
             full = size(a, b) + len(following) > limit
             assert size(a, b) <= limit or len(text[a:b].split()) == 1
-            assert full or (text[b - 1] in ",、" and size(a, b) > limit / 3)
+            assert full or text[b - 1] in ",、"
 
 
 def test_scores_and_costs_that_cannot_be_are_refused() -> None:

@@ -4,6 +4,7 @@ Only the schema, with the range of each number and what settings say together: r
 overrides and checking values is `hierbert.settings`.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -346,6 +347,8 @@ class RunConfig:
 
     def check(self) -> None:
         """Refuse names that no system takes, and what has nothing to work on."""
+        # As the shell does, which leaves `run_dir=~/x` alone.
+        self.run_dir = os.path.expanduser(self.run_dir)
         for name, path in (
             ("run_dir", self.run_dir),
             ("model.encoder", self.model.encoder),

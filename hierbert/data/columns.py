@@ -4,7 +4,8 @@ Invariant: a value that comes out has one of the types that its field may have.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +24,28 @@ class Columns:
             makes ids always.
         fields: Columns of what else is read, by the field's name: "label", "summary", or any other
             that a task or a feature reads.
+        delimiter: Between the fields of csv files; None where their header tells.
+
+    Where files differ the text's column has alternatives in order, ``text|body``, some of one file
+    alone, ``a.csv=body|text``.
     """
 
     text: str = "text"
     id: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str | None = None
+
+    def text_of(self, source: Source, there: Container[str]) -> str:
+        """The column of the text in a source, of those that are there; as named where none is."""
+        names = [self.text]
+        for alternative in self.text.split("|"):
+            file, equals, name = alternative.partition("=")
+            if not equals:
+                names.append(alternative)
+            elif file in (source.name, os.path.basename(source.name)):
+                names.append(name)
+        own = names[1:] or [self.text]
+        return next((name for name in names if name in there), own[0] if len(own) == 1 else self.text)
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,8 @@ class SourceColumns:
         for name in values if is_first else columns.fields.values():
             if name in values:
                 self._seen[name] = None
-        required = {"text_column": columns.text, "id_column": columns.id or None}
+        text = columns.text_of(self._source, values)
+        required = {"text_column": text, "id_column": columns.id or None}
         if is_first and self._is_table:
             required |= {field_setting(name): column for name, column in columns.fields.items()}
         for setting, column in required.items():
@@ -151,7 +170,8 @@ class SourceColumns:
         return f"{self._name}-{row.number}" if row.number else self._name
 
     def _text(self, row: Row) -> Text:
-        value = row.values[self._columns.text]
+        column = self._columns.text_of(self._source, row.values)
+        value = row.values[column]
         if isinstance(value, str) or _are_strings(value):
             return value
         if isinstance(value, list) and all(map(_are_strings, value)):
@@ -159,7 +179,7 @@ class SourceColumns:
         allowed = "a string, a list of strings or a list of lists of strings"
         if _is_null(value):
             allowed += '; an empty document must be ""'
-        raise _wrong(row, self._columns.text, value, allowed)
+        raise _wrong(row, column, value, allowed)
 
 
 def _field(row: Row, column: str, kind: Field) -> Any:

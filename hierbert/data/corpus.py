@@ -5,6 +5,7 @@ Invariant: every example has an id of its own, and of those gone by only a hash 
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 from hierbert.data.columns import Columns, SourceColumns
@@ -64,6 +65,7 @@ def read_documents(
     id_column: str | None = None,
     encoding: str = "utf-8",
     input_format: str = "jsonl",
+    delimiter: str | None = None,
     columns: Mapping[str, str] | None = None,
     keep_broken: bool = False,
 ) -> Iterator[Example | BrokenRow]:
@@ -78,6 +80,8 @@ def read_documents(
         id_column: Of their ids; None takes a column ``id``, else makes ids; "" makes them always.
         encoding: Of text files.
         input_format: Of standard input: csv, tsv, json or jsonl.
+        delimiter: Between the fields of csv; None where the header tells: a comma, else a
+            semicolon, a tab or a bar.
         columns: Of other fields, by the field's name.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow`, which says why, and
             reading goes on with the next.
@@ -109,7 +113,7 @@ class CorpusReader:
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
     ) -> None:
         check_encoding(encoding)
-        self._sources = sources
+        self._sources = [replace(source, delimiter=columns.delimiter) for source in sources]
         self._columns = columns
         self._encoding = encoding
         self._keep_broken = keep_broken

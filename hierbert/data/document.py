@@ -26,6 +26,7 @@ class Source:
         split: The split of a Hub dataset or package.
         given: Rows in memory.
         stem: What made ids begin with, where it is not the name.
+        delimiter: Between the fields of csv; None where the header tells.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Source:
     split: str = ""
     given: Any = field(default=None, repr=False, compare=False)
     stem: str = ""
+    delimiter: str | None = None
 
     @property
     def is_stream(self) -> bool:

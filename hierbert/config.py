@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from hierbert.data.columns import FIELDS, SETTLED
+from hierbert.data.columns import FIELDS, check_columns
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
@@ -60,12 +60,7 @@ class DataConfig:
 
     def check(self) -> None:
         """Refuse columns that go nowhere, and a corpus of which nothing is to be learnt."""
-        for name in SETTLED:
-            if name in self.columns:
-                raise ConfigError(
-                    f"has the field {name!r}, whose column is data.{name}_column",
-                    setting="data.columns",
-                )
+        check_columns(self.columns)
         if self.label_separator is not None and self.label_column is None:
             raise ConfigError("data.label_separator is set, but data.label_column is not")
         if not self.fields:

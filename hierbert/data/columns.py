@@ -5,13 +5,21 @@ Invariant: a value that comes out has one of the types that its field may have.
 
 import math
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hierbert.data.document import Example, Row, RowError, Source, Text
 from hierbert.data.readers import READERS
-from hierbert.errors import DataError, did_you_mean, quote, quote_all, setting_name, type_name
+from hierbert.errors import (
+    ConfigError,
+    DataError,
+    did_you_mean,
+    quote,
+    quote_all,
+    setting_name,
+    type_name,
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,42 @@ SETTLED = ("text", "id", *FIELDS)
 _ANY = Field(lambda value: value, "anything")
 
 
+def check_columns(
+    given: Any, read: Collection[str] | None = None, may_lack: Collection[str] = ()
+) -> Mapping[str, Any]:
+    """Refuse (ConfigError) columns of further fields that make no sense, whoever gives them.
+
+    Args:
+        given: What should be the column of each field, by the field's name.
+        read: The fields that something reads; None where that is not known yet.
+        may_lack: Those whose column may be None.
+    """
+    if not isinstance(given, Mapping):
+        allowed = "a mapping of fields to columns"
+        raise ConfigError(f"is {type_name(given)}", setting="data.columns", allowed=allowed)
+    for name, column in given.items():
+        if name in SETTLED:
+            raise ConfigError(
+                f"has the field {name!r}, whose column is {setting_name(f'{name}_column')}",
+                setting="data.columns",
+            )
+        if read is not None and name not in read:
+            raise ConfigError(
+                f"{name!r} is a field that no task and no feature that is known here reads"
+                f"{did_you_mean(str(name), read)}",
+                place=f"data.columns.{name}",
+            )
+        if not isinstance(name, str) or not (
+            isinstance(column, str) or (column is None and name in may_lack)
+        ):
+            raise ConfigError(
+                f"has {quote(column)} ({type_name(column)}) for the field {name!r}",
+                setting="data.columns",
+                allowed="the name of a column",
+            )
+    return given
+
+
 def field_setting(name: str) -> str:
     """The plain name of the setting that says which column holds a field."""
     return f"{name}_column" if name in FIELDS else f"data.columns.{name}"
@@ -137,14 +181,14 @@ class SourceColumns:
                 kind = DataError if self._is_table else RowError
                 raise kind(_no_column(setting, column, values), place=row.location, setting=setting)
 
-    def missing(self) -> DataError | None:
+    def missing(self) -> RowError | None:
         """What no row has, once all are read."""
         for name, column in self._columns.fields.items():
             # Where no row could be read, that has been reported.
             if column not in self._seen and self._seen:
                 setting = field_setting(name)
                 message = _no_column(setting, column, self._seen)
-                return DataError(message, place=self._source.name, setting=setting)
+                return RowError(message, place=self._source.name, setting=setting)
         return None
 
     def example(self, row: Row) -> Example:

@@ -8,52 +8,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
-from hierbert.data.columns import Columns, SourceColumns
+from hierbert.data.columns import Columns, SourceColumns, check_columns
 from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, rest_of_source
-from hierbert.data.readers import file_format, read_rows
+from hierbert.data.readers import READERS, file_format
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
 from hierbert.data.streams import check_encoding
 from hierbert.errors import DataError, quote, setting_name
 
 
-def read_examples(
-    spec: Corpus,
-    columns: Columns,
-    *,
-    role: str,
-    encoding: str = "utf-8",
-    input_format: str = "jsonl",
-    keep_broken: bool = False,
-) -> Iterator[Example | BrokenRow]:
-    """Stream the examples of one or several sources, `BrokenRow`s among them with `keep_broken`.
-
-    Sources are found at once, rows read while iterating. Made ids are the file's name without its
-    ending and the row's number, ``docs-17``; where two files would share that name, all ids of the
-    corpus are made from names with their endings or, if need be, whole paths. The ids of texts in
-    folders are their paths in the folder, and with the folder's name before them when there are
-    several folders. Rows in memory have ids made of the role, ``train-17``.
-
-    A broken row does not end the reading where it is kept; one whose id occurs twice is broken, the
-    first that has it is not. What costs the rest of a file, or all of it (see `read_rows`; also a
-    table without the columns asked for, and a file without rows), is one `BrokenRow`; other files
-    go on. The same input gives the same number of items in the same order on every reading.
-
-    Raises:
-        ConfigError: See `resolve_sources` and `read_rows`.
-        DataError: At once for what cannot be found; while iterating for a source without rows,
-            a missing column, a value of the wrong type, an id that occurs twice. With
-            `keep_broken`, while iterating, only for what `read_rows` still raises.
-    """
-    sources = resolve_sources(spec, role, input_format=input_format)
-    return CorpusReader(sources, columns, encoding, keep_broken).examples()
-
-
 def load_examples(
     spec: Corpus, columns: Columns, *, role: str, encoding: str = "utf-8"
 ) -> list[Example]:
-    """`read_examples` as a list of at least one."""
-    return cast(list[Example], list(read_examples(spec, columns, role=role, encoding=encoding)))
+    """The examples of a corpus, at least one; `role` and errors are those of `resolve_sources`.
+
+    Those of the rows are those of `read_documents`.
+    """
+    sources = resolve_sources(spec, role)
+    return cast(list[Example], list(CorpusReader(sources, columns, encoding).examples()))
 
 
 def read_documents(
@@ -71,6 +43,14 @@ def read_documents(
 ) -> Iterator[Example | BrokenRow]:
     """Stream the documents of a corpus as training and inference read them, to check it before.
 
+    Sources are found at once, rows read while iterating. Made ids are the file's name without its
+    ending and the row's number, ``docs-17``; where two files would share that name, all ids of the
+    corpus are made from names with their endings or, if need be, whole paths. The ids of texts in
+    folders are their paths in the folder, and with the folder's name before them when there are
+    several folders. Rows in memory have ids made of what they are given for, ``input-17``.
+
+    The same input gives the same number of items in the same order on every reading.
+
     Args:
         corpus: A path, a glob, a folder, a Hub dataset, a list of them, ``-`` for standard input,
             or rows in memory.
@@ -84,33 +64,33 @@ def read_documents(
             semicolon, a tab or a bar.
         columns: Of other fields, by the field's name.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow`, which says why, and
-            reading goes on with the next.
+            reading goes on with the next. One whose id occurs twice is broken, the first that has
+            it is not. What costs the rest of a file, or all of it (damaged gzip or parquet, a quote
+            that is never closed, a header that is none, a table without the columns asked for, a
+            file without rows), is one `BrokenRow`; other files go on.
 
     Yields:
         One `Example` for each document, in order.
 
     Raises:
-        ConfigError: The encoding or the format is unknown, or there is neither a name nor rows.
+        ConfigError: The encoding or the format is unknown, there is neither a name nor rows, or
+            `columns` are none.
         DataError: At once for what cannot be found. While iterating, for the first row that cannot
             be read; with `keep_broken` only where the Hub or an iterable fails.
     """
     own = {"label": label_column, "summary": summary_column}
     fields = {name: column for name, column in own.items() if column is not None}
-    return read_examples(
-        corpus,
-        Columns(text_column, id_column, fields | dict(columns or {})),
-        role="input",
-        encoding=encoding,
-        input_format=input_format,
-        keep_broken=keep_broken,
-    )
+    fields |= check_columns({} if columns is None else columns)
+    sources = resolve_sources(corpus, "input", input_format=input_format)
+    read = Columns(text_column, id_column, fields)
+    return CorpusReader(sources, read, encoding, keep_broken).examples()
 
 
 class CorpusReader:
-    """Several sources that are read as one corpus: `read_examples`, as a whole or one by one."""
+    """Several sources that are read as one corpus: see `read_documents`."""
 
     def __init__(
-        self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool
+        self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool = False
     ) -> None:
         check_encoding(encoding)
         self._sources = [replace(source, delimiter=columns.delimiter) for source in sources]
@@ -131,41 +111,58 @@ class CorpusReader:
 
         With None they are not compared with those before.
         """
-        source, name, keep_broken = self._sources[place], self._names[place], self._keep_broken
+        source = self._sources[place]
+        is_file = source.given is None and not source.dataset
+        last = ""
+        try:
+            for item in self._items(place, seen):
+                if isinstance(item, Example):
+                    last = item.location
+                    yield item
+                elif not self._keep_broken:
+                    raise item
+                elif isinstance(item, RowError):
+                    last = item.place or ""
+                    yield item.as_row()
+                else:
+                    yield rest_of_source(item, source, last)
+        except DataError as error:
+            if not (self._keep_broken and is_file):
+                raise
+            yield rest_of_source(error, source, last)
+
+    def _items(self, place: int, seen: SeenIds | None) -> Iterator[Example | DataError]:
+        """The examples of a source, and what is wrong with rows among them.
+
+        What is wrong with all of its rows is the last item; what cannot be read further is raised.
+        """
+        source, name = self._sources[place], self._names[place]
         prefix = f"{name}/" if source.format == "folder" and self._several_folders else ""
         columns = SourceColumns(source, self._columns, name, prefix)
-        is_empty, last = True, ""
-        for row in read_rows(source, self._encoding, keep_broken=keep_broken):
+        is_empty = True
+        for row in READERS[source.format].read(source, self._encoding):
             is_empty = False
-            if isinstance(row, BrokenRow):
-                last = row.location
+            if isinstance(row, RowError):
                 yield row
                 continue
-            row_id = None
             try:
                 columns.check(row)
-                row_id = columns.row_id(row)
                 example = columns.example(row)
                 # Only a row that is whole takes its id.
-                if seen is not None and not seen.add(row_id):
+                if seen is not None and not seen.add(example.id):
                     self._refuse_id(example)
             except RowError as error:
-                if not keep_broken:
-                    raise
-                yield error.as_row(row_id or _id_if_any(columns, row))
+                error.row_id = _id_if_any(columns, row)
+                yield error
             except DataError as error:
-                if not keep_broken:
-                    raise
-                yield rest_of_source(error, source, last)
+                yield error
                 return
             else:
                 yield example
-            last = row.location
-        missing = DataError("holds no rows", place=source.name) if is_empty else columns.missing()
-        if missing is not None:
-            if not keep_broken:
-                raise missing
-            yield RowError(missing.message, place=source.name).as_row()
+        if is_empty:
+            yield RowError("holds no rows", place=source.name)
+        elif missing := columns.missing():
+            yield missing
 
     def _refuse_id(self, example: Example) -> None:
         first = "a row before it"

@@ -102,10 +102,12 @@ class BrokenRow:
 class RowError(DataError):
     """One row that cannot be read; those after it can."""
 
-    def as_row(self, row_id: str | None = None) -> BrokenRow:
+    row_id: str | None = None
+
+    def as_row(self) -> BrokenRow:
         """The same as an item among the rows."""
         place = self.place or ""
-        return BrokenRow(row_id, place, self.worded(flag_setting).removeprefix(f"{place}: "))
+        return BrokenRow(self.row_id, place, self.worded(flag_setting).removeprefix(f"{place}: "))
 
 
 def rest_of_source(error: DataError, source: Source, last: str) -> BrokenRow:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.errors import ConfigError, DataError, HierBertError, error_text, quote_all, type_name
-from hierbert.model.documents import Document, DocumentLike, Texts
+from hierbert.model.documents import Document, DocumentLike, Texts, field_lacking
 
 _ROWS_OF_A_SLICE = 256
 _PLAIN = (str, bool, int, float, type(None))
@@ -39,7 +39,7 @@ def rows_given(given: Any, role: str) -> Source:
 
 
 def read_given(source: Source, encoding: str) -> Iterator[Row | RowError]:
-    """Stream the rows of any iterable of mappings: see `readers.read_rows`."""
+    """Stream the rows of any iterable of mappings: see `readers.Reader`."""
     for number, values in enumerate(_checked(source.given, source.name, "row"), 1):
         place = f"row {number} of {source.name}"
         if isinstance(values, Mapping):
@@ -51,7 +51,7 @@ def read_given(source: Source, encoding: str) -> Iterator[Row | RowError]:
 
 
 def read_frame(source: Source, encoding: str) -> Iterator[Row | RowError]:
-    """Stream the rows of a pandas DataFrame: see `readers.read_rows`."""
+    """Stream the rows of a pandas DataFrame: see `readers.Reader`."""
     frame = source.given
     check_header(map(str, frame.columns), source)
     for first in range(0, len(frame), _ROWS_OF_A_SLICE):
@@ -61,7 +61,7 @@ def read_frame(source: Source, encoding: str) -> Iterator[Row | RowError]:
 
 
 def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
-    """Stream the rows of a `datasets.Dataset`, its labels by name: see `readers.read_rows`."""
+    """Stream the rows of a `datasets.Dataset`, its labels by name: see `readers.Reader`."""
     features = source.given.features or {}
     names = {column: found for column in features if (found := _class_names(features[column]))}
     for number, values in enumerate(_checked(source.given, source.name, "row"), 1):
@@ -73,11 +73,7 @@ def read_dataset(source: Source, encoding: str) -> Iterator[Row | RowError]:
         yield Row(row, of_hub if source.dataset else f"{place} of {source.name}", number)
 
 
-def document_texts(
-    documents: Texts,
-    fields: Sequence[str] = (),
-    name: str = "texts",
-) -> Iterator[DocumentLike]:
+def document_texts(documents: Texts, fields: Sequence[str] = ()) -> Iterator[DocumentLike]:
     """Turn what was handed in for texts into an iterator over them, each checked as it comes.
 
     There may be no end of them; `fields` are what the model reads of each beside the text. A
@@ -97,26 +93,21 @@ def document_texts(
     elif isinstance(documents, set | frozenset):
         what = "a set, which has no order"
     elif not _holds_nothing(documents):
-        return _texts(documents, fields, name)
-    raise DataError(f"is {what}", place=name, allowed=_TEXTS)
+        return _texts(documents, fields)
+    raise DataError(f"is {what}", place="texts", allowed=_TEXTS)
 
 
-def _texts(documents: Iterable[Any], fields: Sequence[str], name: str) -> Iterator[Any]:
-    for number, document in enumerate(_checked(documents, name, "text")):
+def _texts(documents: Iterable[Any], fields: Sequence[str]) -> Iterator[Any]:
+    for number, document in enumerate(_checked(documents, "texts", "text")):
         text = document.text if isinstance(document, Document) else document
         if not _is_text(text, depth=2):
             raise DataError(
                 f"is {_what(text)}" + (" of other things" if isinstance(text, list) else ""),
-                place=f"{name}[{number}]",
+                place=f"texts[{number}]",
                 allowed="a string, a list of strings or a list of lists of strings",
             )
-        for field in fields:
-            if text is document or field not in document.fields:
-                raise DataError(
-                    f"lacks the field {field!r}, which this model reads",
-                    place=f"{name}[{number}]",
-                    allowed=f"hierbert.Document(text, {{{field!r}: ...}})",
-                )
+        if lacking := field_lacking(document, fields):
+            raise DataError(lacking, place=f"texts[{number}]")
         yield document
 
 

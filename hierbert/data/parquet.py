@@ -30,7 +30,7 @@ _NO_VALUE = (ArithmeticError, LookupError, NotImplementedError, TypeError, Value
 
 
 def read_parquet(source: Source, encoding: str) -> Iterator[Row | RowError]:
-    """Stream the rows of a parquet file, a few at a time: see `readers.read_rows`."""
+    """Stream the rows of a parquet file, a few at a time: see `readers.Reader`."""
     assert source.path is not None
     number = unpacked = 0
     try:

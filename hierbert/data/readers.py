@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from typing import Any
 
 from hierbert.data import streams
 from hierbert.data.aclsum import read_aclsum
-from hierbert.data.document import BrokenRow, Row, RowError, Source, check_header, rest_of_source
+from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.data.folders import folder_labels, near_paths_hint, text_files
 from hierbert.data.in_memory import read_dataset, read_frame, read_given
 from hierbert.data.streams import bad_bytes, text_pieces, whole_text
 from hierbert.errors import DataError, error_text, quote, quote_all, type_name
 
 _MAX_COLUMNS_SHOWN = 20
+# Between fields, by which program wrote them; a semicolon is Excel's where a comma is in numbers.
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -69,40 +72,6 @@ def allowed_endings() -> str:
         for gzip in (True, False)
     )
     return f"{zipped} (each also with .gz), {plain}, or a folder of these"
-
-
-def read_rows(
-    source: Source, encoding: str = "utf-8", *, keep_broken: bool = False
-) -> Iterator[Row | BrokenRow]:
-    """Stream the rows of a source, in order.
-
-    Args:
-        source: What `resolve_sources` returned.
-        encoding: Of csv, tsv, json, jsonl and txt.
-        keep_broken: Whether a row that cannot be read becomes a `BrokenRow` and reading goes on
-            with the next. What makes the rest of a file unreadable (damaged gzip or parquet, a
-            quote that is never closed, a header that is none) becomes one `BrokenRow`, the last.
-
-    Raises:
-        DataError: What cannot be opened, unzipped, decoded or parsed; with `keep_broken` only what
-            is no file's: the Hub, a package, an iterable that raises.
-    """
-    last = ""
-    try:
-        for item in READERS[source.format].read(source, encoding):
-            if isinstance(item, Row):
-                last = item.location
-                yield item
-            elif keep_broken:
-                last = item.place or ""
-                yield item.as_row()
-            else:
-                raise item
-    except DataError as error:
-        of_file = source.path is not None or source.name == "standard input"
-        if not keep_broken or not of_file:
-            raise
-        yield rest_of_source(error, source, last)
 
 
 def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -189,7 +158,15 @@ def _json_rows(document: Any, source: Source) -> Iterable[Any]:
     return (dict(zip(document, row, strict=True)) for row in zip(*document.values(), strict=True))
 
 
-def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[Row | RowError]:
+def _delimiter(header: str) -> str:
+    """What separates the names of a header: a comma, else what other programs write."""
+    names = re.sub('"[^"]*"', "", header)
+    return next((one for one in _DELIMITERS if one in names), ",")
+
+
+def _read_csv(
+    source: Source, encoding: str, delimiter: str | None = None
+) -> Iterator[Row | RowError]:
     # The limit is the module's, not the reader's, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), streams.MAX_ROW_CHARACTERS))
     raw: list[str] = []  # the physical lines of the row
@@ -199,7 +176,13 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
             raw.append(line)
             yield line
 
-    table = csv.reader(recorded(), delimiter=delimiter, strict=True)
+    lines = recorded()
+    if (delimiter := delimiter or source.delimiter) is None:
+        start = next((line for line in lines if line.strip()), "")
+        delimiter = _delimiter(start)
+        lines = itertools.chain([*raw], lines)
+        raw.clear()
+    table = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     number = last_line = 0
     while True:

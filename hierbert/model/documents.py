@@ -37,3 +37,14 @@ Texts = str | Document | Iterable[DocumentLike]
 def is_document(value: Any) -> bool:
     """Whether a value is a `Document`, also of another copy of this file, as models bring one."""
     return type(value).__name__ == Document.__name__ and hasattr(value, "fields")
+
+
+def field_lacking(document: Any, fields: Iterable[str]) -> str | None:
+    """What to say of a document or a text that lacks one of the fields; None where it has all."""
+    for name in fields:
+        if not is_document(document) or name not in document.fields:
+            return (
+                f"lacks the field {name!r}, which this model reads: give "
+                f"hierbert.Document(text, {{{name!r}: ...}})"
+            )
+    return None

@@ -13,7 +13,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 # import this file, and processors nothing else.
 from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
-from .documents import Document, DocumentLike, is_document
+from .documents import Document, DocumentLike, field_lacking, is_document
 from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import SegmentedDocument, Segmenter
@@ -97,20 +97,17 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         Raises:
             ValueError: A document lacks a field that the model's features read.
         """
+        fields = self.fields
+        for one in documents:
+            if lacking := field_lacking(one, fields):
+                raise ValueError(f"a document {lacking}")
         each: Sequence[Any] = documents
         given: list[Document] = [one if is_document(one) else Document(one) for one in each]
         segmented = self._segmenter([one.text for one in given])
-        if not self.fields:
+        if not fields:
             return segmented
-        for one in given:
-            for name in self.fields:
-                if name not in one.fields:
-                    raise ValueError(
-                        f"this model reads the field {name!r} of each document: give "
-                        f"hierbert.Document(text, {{{name!r}: ...}})"
-                    )
         return [
-            replace(document, fields={name: one.fields[name] for name in self.fields})
+            replace(document, fields={name: one.fields[name] for name in fields})
             for one, document in zip(given, segmented, strict=True)
         ]
 

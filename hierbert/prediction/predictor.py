@@ -15,7 +15,7 @@ import torch
 from transformers.utils import PushToHubMixin
 
 from hierbert.config import ModelConfig, SegmentationConfig
-from hierbert.data.columns import FIELDS, Columns
+from hierbert.data.columns import Columns, check_columns
 from hierbert.data.corpus import load_examples
 from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
@@ -407,14 +407,20 @@ class HierBert(PushToHubMixin):
         """
         self.check_tasks(None)
         tasks = tasks_of_model(self.model.config)
-        self._check_columns(columns, [task.field for task in tasks if task.field])
-        own = {"label": label_column, "summary": summary_column, **(columns or {})}
+        of_tasks = [task.field for task in tasks if task.field]
+        of_features = self.processor.fields
+        others = check_columns(
+            {} if columns is None else columns,
+            [*of_features, *of_tasks],
+            may_lack=set(of_tasks).difference(of_features),
+        )
+        own = {"label": label_column, "summary": summary_column, **others}
         tasks = [
             task
             for task in tasks
             if task.field is None or own.get(task.field, task.field) is not None
         ]
-        read = [task.field for task in tasks if task.field] + [*self.processor.fields]
+        read = [*(task.field for task in tasks if task.field), *of_features]
         fields = {name: own.get(name) or name for name in read}
         examples = load_examples(
             documents, Columns(text_column, id_column, fields), role="documents", encoding=encoding
@@ -428,22 +434,6 @@ class HierBert(PushToHubMixin):
         with self._reading():
             answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
         return score_answers(answers, prepared, tasks, self.model)
-
-    def _check_columns(self, columns: Any, of_tasks: list[str]) -> None:
-        """Refuse columns of other fields than tasks and features of this model read."""
-        if columns is None:
-            return
-        if not isinstance(columns, Mapping):
-            raise ConfigError(f"columns is {type_name(columns)}", allowed="a mapping of fields")
-        read = [*self.processor.fields, *of_tasks]
-        for name, column in columns.items():
-            if name not in read or name in FIELDS:
-                near = did_you_mean(str(name), read)
-                raise ConfigError(f"columns: {name!r} is no field that this model reads{near}")
-            if not (
-                isinstance(column, str) or (column is None and name not in self.processor.fields)
-            ):
-                raise ConfigError(f"columns: {name!r} is {type_name(column)}", allowed="a text")
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.

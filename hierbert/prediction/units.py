@@ -135,7 +135,7 @@ class Inputs:
         input_format: str = "jsonl",
         keep_broken: bool = False,
     ) -> "Inputs":
-        """Find the sources; arguments and errors are those of `corpus.read_examples`."""
+        """Find the sources; arguments and errors are those of `corpus.read_documents`."""
         sources = [
             source if source.path is None else replace(source, path=source.path.absolute())
             for source in resolve_sources(spec, "input", input_format=input_format)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 import hierbert.model.processing_hierbert  # noqa: F401 (it registers the heads of this package)
 from hierbert.config import RunConfig
+from hierbert.data.columns import check_columns
 from hierbert.data.document import Example
-from hierbert.errors import ConfigError, ModelError, did_you_mean
+from hierbert.errors import ConfigError, ModelError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.features import FEATURES
 from hierbert.model.heads import HEADS, Answered
@@ -242,12 +243,7 @@ def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
     read = config.data.fields
     features = {name for feature in FEATURES.values() for name in feature.fields}
     known = {str(task.field) for task in _known().values()} | features
-    for name in config.data.columns:
-        if name not in known:
-            raise ConfigError(
-                f"data.columns.{name}: no task and no feature that is known here reads it"
-                f"{did_you_mean(name, known)}"
-            )
+    check_columns(config.data.columns, known)
     asked = [task for task in _known().values() if task.field is None or task.field in read]
     if not asked:
         raise ConfigError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from reading import error_of, line, load, write
 
-from hierbert import DataError, read_documents
+from hierbert import ConfigError, DataError, read_documents
 from hierbert.data import seen_ids
 from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import flag_setting
@@ -75,6 +75,15 @@ def test_missing_column_names_file_column_and_setting(tmp_path, setting, column,
         assert message.endswith(f"did you mean {near!r}?" if near else "to one of them")
         flag = "--" + setting.replace("_", "-")
         assert f"set {flag} to one of them" in caught.value.worded(flag_setting)
+
+
+def test_columns_of_further_fields_are_names(tmp_path) -> None:
+    path = write(tmp_path / "docs.jsonl", {"text": "a", "asked": ["any", {"thing": 1}]})
+    (document,) = load(path, columns={"query": "asked"})
+    assert document.fields == {"query": ["any", {"thing": 1}]}
+    for wrong in (["query"], "query", [], {"query": None}, {"query": 3}, {3: "x"}, {"label": "x"}):
+        with pytest.raises(ConfigError, match=r"data\.columns"):
+            read_documents(path, columns=wrong)
 
 
 def test_json_lines_may_leave_labels_out_but_not_in_every_row(tmp_path) -> None:

@@ -11,23 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reading import load_all
 
 from hierbert.data import parquet, streams
-from hierbert.data.document import BrokenRow, Row, Source
-from hierbert.data.readers import read_rows
-from hierbert.errors import DataError
+from hierbert.data.document import Row, RowError, Source
+from hierbert.data.parquet import read_parquet
 
 TOO_MUCH = "unpacks to more than is allowed"
 PEAK = """
 import resource, sys
-from pathlib import Path
-from hierbert.data.document import Source
-from hierbert.data.readers import read_rows
+from hierbert import read_documents
 import pyarrow.parquet, pyarrow.compute
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
     items = 0
-    for item in read_rows(Source(path, "parquet", Path(path)), keep_broken=True):
+    for item in read_documents(path, keep_broken=True):
         items += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(items, peak, getattr(item, "reason", ""))
@@ -35,8 +33,8 @@ for path in sys.argv[1:]:
 BOMBS = ("texts", "lists", "packed well", "numbers", "long texts")
 
 
-def read(path: Path, keep_broken: bool = True) -> list[Row | BrokenRow]:
-    return list(read_rows(Source(str(path), "parquet", path), keep_broken=keep_broken))
+def read(path: Path) -> list[Row | RowError]:
+    return list(read_parquet(Source(str(path), "parquet", path), "utf-8"))
 
 
 def repeated(text: str, rows: int) -> pa.Array:
@@ -86,12 +84,10 @@ def test_rows_before_the_limit_are_read(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(streams, "MAX_DECOMPRESSED_BYTES", 2_000_000)
     monkeypatch.setattr(parquet, "_BYTES_AT_ONCE", 1)
     monkeypatch.setattr(parquet, "_BYTES_PER_BATCH", 1)
-    with pytest.raises(DataError, match=f"{TOO_MUCH} .*write it as JSON Lines"):
-        read(path, keep_broken=False)
-    *rows, rest = read(path)
-    assert len(rows) == 200 and all(isinstance(row, Row) for row in rows)
-    assert isinstance(rest, BrokenRow)
-    assert TOO_MUCH in rest.reason and "the rest of the file after row 200" in rest.reason
+    *rows, rest = load_all(path)
+    assert len(rows) == 200
+    assert f"{TOO_MUCH} (2,000,000 bytes" in rest.reason and "write it as JSON L" in rest.reason
+    assert "the rest of the file after row 200" in rest.reason
 
 
 def test_a_row_of_too_many_characters_is_broken(tmp_path, monkeypatch) -> None:
@@ -103,9 +99,7 @@ def test_a_row_of_too_many_characters_is_broken(tmp_path, monkeypatch) -> None:
         first, second, broken, last = read(path)
         assert isinstance(first, Row) and isinstance(last, Row) and isinstance(second, Row)
         assert second.values == {"text": values[1]}
-        assert broken == BrokenRow(None, f"{path}, row 3", "has more than 1,000 characters")
-        with pytest.raises(DataError, match="row 3: has more than 1,000 characters"):
-            read(path, keep_broken=False)
+        assert str(broken) == f"{path}, row 3: has more than 1,000 characters"
 
 
 @pytest.mark.parametrize(
@@ -135,5 +129,4 @@ def test_rows_are_the_same_however_they_are_read(
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, row_group_size=group, dictionary_pagesize_limit=50)
     monkeypatch.setattr(parquet, "_BYTES_PER_BATCH", bytes_per_batch)
-    found = read(path, keep_broken=False)
-    assert [row.values for row in found if isinstance(row, Row)] == table.to_pylist()
+    assert [row.values for row in read(path) if isinstance(row, Row)] == table.to_pylist()

@@ -32,7 +32,11 @@ class DataConfig:
     test: str | list[str] | None = setting(
         None, "Test documents, read once at the end; null reports on validation instead."
     )
-    text_column: str = setting("text", "Column of the document's text, or of its sentences.")
+    text_column: str = setting(
+        "text",
+        "Column of the document's text, or of its sentences; alternatives in order as text|body, "
+        "of one file as docs.csv=body|text.",
+    )
     label_column: str | None = setting(None, "Column of the label; gives a classification head.")
     summary_column: str | None = setting(
         None,
@@ -57,6 +61,9 @@ class DataConfig:
         0.1, "Part of the training documents to validate on without others.", above=0, below=1
     )
     encoding: str = setting("utf-8", "Encoding of text files; a byte order mark is understood.")
+    delimiter: str | None = setting(
+        None, "Between the fields of csv; null takes a comma, or what the header has."
+    )
 
     def check(self) -> None:
         """Refuse columns that go nowhere, and a corpus of which nothing is to be learnt."""

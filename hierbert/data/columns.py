@@ -3,6 +3,7 @@
 Invariant: a value that comes out has one of the types that its field may have.
 """
 
+import json
 import math
 import os
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
@@ -33,6 +34,7 @@ class Columns:
         fields: Columns of what else is read, by the field's name: "label", "summary", or any other
             that a task or a feature reads.
         delimiter: Between the fields of csv files; None where their header tells.
+        kept: Columns that go into the answers as they are, by the name they have there.
 
     Where files differ the text's column has alternatives in order, ``text|body``, some of one file
     alone, ``a.csv=body|text``.
@@ -42,6 +44,7 @@ class Columns:
     id: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     delimiter: str | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     def text_of(self, source: Source, there: Container[str]) -> str:
         """The column of the text in a source, of those that are there; as named where none is."""
@@ -53,7 +56,9 @@ class Columns:
             elif file in (source.name, os.path.basename(source.name)):
                 names.append(name)
         own = names[1:] or [self.text]
-        return next((name for name in names if name in there), own[0] if len(own) == 1 else self.text)
+        return next(
+            (name for name in names if name in there), own[0] if len(own) == 1 else self.text
+        )
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,11 @@ class SourceColumns:
         self._name = name
         self._id_prefix = id_prefix
         self._is_table = READERS[source.format].is_table
+        # Beside text and id, with the setting that names them.
+        self._others = [
+            *((column, field_setting(name)) for name, column in columns.fields.items()),
+            *((column, "keep_columns") for column in columns.kept.values()),
+        ]
         # A JSON object may leave out a null, so a field is missed only when no row has it: these
         # are the columns of the first row, and those of the fields seen.
         self._seen: dict[str, None] = {}
@@ -169,24 +179,23 @@ class SourceColumns:
         """Refuse a row that lacks a column: a RowError, or a DataError where every row lacks it."""
         columns, values = self._columns, row.values
         is_first = not self._seen
-        for name in values if is_first else columns.fields.values():
+        for name in values if is_first else dict(self._others):
             if name in values:
                 self._seen[name] = None
         text = columns.text_of(self._source, values)
-        required = {"text_column": text, "id_column": columns.id or None}
+        required = [(text, "text_column"), *([(columns.id, "id_column")] if columns.id else ())]
         if is_first and self._is_table:
-            required |= {field_setting(name): column for name, column in columns.fields.items()}
-        for setting, column in required.items():
-            if column is not None and column not in values:
+            required += self._others
+        for column, setting in required:
+            if column not in values:
                 kind = DataError if self._is_table else RowError
                 raise kind(_no_column(setting, column, values), place=row.location, setting=setting)
 
     def missing(self) -> RowError | None:
         """What no row has, once all are read."""
-        for name, column in self._columns.fields.items():
+        for column, setting in self._others:
             # Where no row could be read, that has been reported.
             if column not in self._seen and self._seen:
-                setting = field_setting(name)
                 message = _no_column(setting, column, self._seen)
                 return RowError(message, place=self._source.name, setting=setting)
         return None
@@ -197,7 +206,8 @@ class SourceColumns:
             name: _field(row, column, FIELDS.get(name, _ANY))
             for name, column in self._columns.fields.items()
         }
-        return Example(self.row_id(row), self._text(row), fields, row.location)
+        kept = {name: _plain(row.values.get(column)) for name, column in self._columns.kept.items()}
+        return Example(self.row_id(row), self._text(row), fields, row.location, kept)
 
     def row_id(self, row: Row) -> str:
         """The row's id, or one made; a RowError where it has none and must, or one that is none."""
@@ -234,6 +244,11 @@ def _field(row: Row, column: str, kind: Field) -> Any:
         return kind.value(value)
     except TypeError:
         raise _wrong(row, column, value, kind.allowed) from None
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it; what JSON has no form for, such as a date, as text."""
+    return None if _is_null(value) else json.loads(json.dumps(value, default=str))
 
 
 def _no_column(setting: str, column: str, there: Iterable[str]) -> str:

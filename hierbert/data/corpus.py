@@ -3,6 +3,7 @@
 Invariant: every example has an id of its own, and of those gone by only a hash of it is kept.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, re
 from hierbert.data.readers import READERS, file_format
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
-from hierbert.data.streams import check_encoding
+from hierbert.data.streams import check_delimiter, check_encoding
 from hierbert.errors import DataError, quote, setting_name
 
 
@@ -82,7 +83,7 @@ def read_documents(
     fields = {name: column for name, column in own.items() if column is not None}
     fields |= check_columns({} if columns is None else columns)
     sources = resolve_sources(corpus, "input", input_format=input_format)
-    read = Columns(text_column, id_column, fields)
+    read = Columns(text_column, id_column, fields, delimiter)
     return CorpusReader(sources, read, encoding, keep_broken).examples()
 
 
@@ -93,6 +94,7 @@ class CorpusReader:
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool = False
     ) -> None:
         check_encoding(encoding)
+        check_delimiter(columns.delimiter)
         self._sources = [replace(source, delimiter=columns.delimiter) for source in sources]
         self._columns = columns
         self._encoding = encoding
@@ -125,11 +127,21 @@ class CorpusReader:
                     last = item.place or ""
                     yield item.as_row()
                 else:
-                    yield rest_of_source(item, source, last)
+                    yield rest_of_source(item, source, last, self._rows_of(source))
         except DataError as error:
             if not (self._keep_broken and is_file):
                 raise
             yield rest_of_source(error, source, last)
+
+    def _rows_of(self, source: Source) -> int:
+        """How many rows a table has, as far as it can be read; 0 where it is read only once."""
+        if source.is_stream:
+            return 0
+        count = 0
+        with contextlib.suppress(DataError):
+            for _ in READERS[source.format].read(source, self._encoding):
+                count += 1
+        return count
 
     def _items(self, place: int, seen: SeenIds | None) -> Iterator[Example | DataError]:
         """The examples of a source, and what is wrong with rows among them.

@@ -52,6 +52,17 @@ def check_encoding(encoding: str) -> None:
         ) from error
 
 
+def check_delimiter(delimiter: str | None) -> None:
+    """Refuse (ConfigError) what cannot stand between the fields of csv."""
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ConfigError(
+            "is not allowed",
+            setting="delimiter",
+            value=delimiter,
+            allowed="one character, such as ; or a tab",
+        )
+
+
 def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advice: str) -> None:
     """Refuse (DataError) a packed file that holds too much, in all or for its size.
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from hierbert.prediction.predictor import HierBert
     from hierbert.vectors.cache import CacheOptions
 
+ANSWERED = (
+    *("id", "label", "labels", "probabilities", "summary", "sentences", "document_vector"),
+    *("segment_vectors", "segment_spans", "over_limit", "omission"),
+)
+"""Fields of answers, whose names columns of the input cannot have there."""
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
@@ -28,6 +33,7 @@ _NOT_IN_ROWS = {
         "input",
         "input_format",
         "encoding",
+        "delimiter",
         "text_column",
         "id_column",
         "column",
@@ -100,7 +106,16 @@ def columns_of(options: argparse.Namespace) -> Columns:
         if name in fields:
             raise ConfigError(f"--column {name} is given twice")
         fields[name] = column
-    return Columns(options.text_column, options.id_column, fields)
+    kept: dict[str, str] = {}
+    for given in ",".join(options.keep_columns).split(",") if options.keep_columns else ():
+        column, _, name = (part.strip() for part in given.partition("="))
+        name = name or column
+        if not column or name in kept or name in ANSWERED:
+            why = "is given twice" if name in kept else "is not allowed: names of other columns"
+            new = f"; an answer has {name!r} itself: {column}=NEW" if name in ANSWERED else ""
+            raise ConfigError(f"--keep-columns {column} {why}{new}")
+        kept[name] = column
+    return Columns(options.text_column, options.id_column, fields, options.delimiter, kept)
 
 
 def cache_options(options: argparse.Namespace) -> "CacheOptions | None":

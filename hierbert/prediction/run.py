@@ -38,6 +38,7 @@ from hierbert.prediction.units import (
     UnitName,
     all_units,
     check_inputs,
+    refused_files,
     share_units,
     unit_limit,
 )
@@ -141,7 +142,10 @@ class Run:
                 raise
         counts = {name: made.total(name) for name in COUNTS}
         before = f" ({job.rows_before:,} rows of them before)" if job.rows_before else ""
-        return _report(counts, f"{before} -> {self.options.output}", f" (see {job.target.errors})")
+        see = f" (see {job.target.errors})"
+        if refused := refused_files(checks or ()):
+            see = f", among them {refused}{see}"
+        return _report(counts, f"{before} -> {self.options.output}", see)
 
     def _check_target(self) -> State:
         if self.target is None:

@@ -22,7 +22,7 @@ def load_corpora(
     "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
-    columns = Columns(data.text_column, data.id_column, data.fields)
+    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter)
 
     def load(role: str) -> list[Example] | None:
         spec = (given or {}).get(role, getattr(data, role))

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -17,16 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import (
-    AutoModel,
-    BertConfig,
-    DistilBertConfig,
-    ModernBertConfig,
-    MPNetConfig,
-    PreTrainedConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedTokenizerFast
 
 torch.set_num_threads(1)
 
@@ -67,7 +59,8 @@ WORDS = [
     "dog", "bird", "fish", "sun", "moon", "star", "river", "hill", "tree",
 ]  # fmt: skip
 HIDDEN = 32
-KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
+MOST_TOKENS = {"bert": 512, "roberta": 514, "distilbert": 512, "mpnet": 514, "modernbert": 1024}
+KINDS = tuple(MOST_TOKENS)
 
 
 def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
@@ -103,31 +96,21 @@ def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 def make_encoder_config(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
     """Two layers of 32 dimensions."""
-    common = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    layers = {
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-    }
-    if kind == "bert":
-        return BertConfig(**common, **layers, max_position_embeddings=512)
-    if kind == "roberta":
-        return RobertaConfig(**common, **layers, max_position_embeddings=514)
-    if kind == "mpnet":
-        return MPNetConfig(**common, **layers, max_position_embeddings=514)
+    own: dict[str, Any] = {"intermediate_size": 64}
     if kind == "distilbert":
-        return DistilBertConfig(
-            **common, dim=HIDDEN, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=512
-        )
-    return ModernBertConfig(
-        **common,
-        **layers,
-        max_position_embeddings=1024,
-        cls_token_id=tokenizer.cls_token_id,
-        sep_token_id=tokenizer.sep_token_id,
-        bos_token_id=None,
-        eos_token_id=None,
+        own = {"hidden_dim": 64}
+    elif kind == "modernbert":
+        own |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
+        own |= {"bos_token_id": None, "eos_token_id": None}
+    return AutoConfig.for_model(
+        kind,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=MOST_TOKENS[kind],
+        **own,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, flag_setting
+from hierbert.errors import ConfigError, flag_setting, shell_word
 from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
 from hierbert.settings_text import format_help
@@ -111,16 +111,16 @@ def inference_command(config: RunConfig, typed: str) -> str:
     `typed` is what the user called to train, such as ``train.py`` or ``hierbert train``.
     """
     command = [_as_typed(typed.replace("train", "infer"))]
-    command.append(f"--model {_quoted(Path(config.run_dir) / 'model')}")
+    command.append(f"--model {shell_word(Path(config.run_dir) / 'model')}")
     test = config.data.test
     if isinstance(test, list) and len(test) == 1:
         test = test[0]
     if isinstance(test, str) and Path(test).is_file():
-        command.append(f"--input {_quoted(test)}")
+        command.append(f"--input {shell_word(test)}")
         for name, default in (("text_column", "text"), ("id_column", None), ("encoding", "utf-8")):
             value = getattr(config.data, name)
             if value is not None and value != default:
-                command.append(f"{flag_setting(name)} {_quoted(value)}")
+                command.append(f"{flag_setting(name)} {shell_word(value)}")
     else:
         command.append("--input docs.jsonl")
     return " ".join([*command, "--output answers.jsonl"])
@@ -128,8 +128,3 @@ def inference_command(config: RunConfig, typed: str) -> str:
 
 def _as_typed(name: str) -> str:
     return f"python {name}" if name.endswith(".py") else name
-
-
-def _quoted(word: str | Path) -> str:
-    """A word of a command that every shell takes as one."""
-    return f'"{word}"' if " " in str(word) else str(word)

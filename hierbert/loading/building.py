@@ -2,23 +2,15 @@
 
 from typing import Any
 
-import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import AutoConfig
 
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.loading.checks import bounded_building, check_files, refuse_not_finite
 from hierbert.loading.encoders import encoder_hint, resolve_encoder
 from hierbert.loading.tokenizer import load_tokenizer
-from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.saving import public_name
-from hierbert.model.text_encoders import build_encoder
-
-# Said, lest transformers ask at the terminal whether code may run.
-_NO_CODE = {"trust_remote_code": False}
 
 
 def build_from_encoder(
@@ -32,18 +24,12 @@ def build_from_encoder(
     """
     source = resolve_encoder(name, asked)
     try:
-        sizes, commit = check_files(source, f"model.encoder={name}", revision=asked)
+        sizes, commit = check_files(source, place, is_model=False, revision=asked)
         revision = commit or asked
-        config = AutoConfig.from_pretrained(source, revision=revision, **_NO_CODE)
-        if config.model_type == HierBertConfig.model_type:
-            raise ModelError(
-                f"{place} is a hierbert model; to train it further, set model.start_from={name}"
+        with bounded_building(sizes, place):
+            model = HierBertForDocuments.from_encoder_pretrained(
+                source, revision=revision, **settings
             )
-        if sizes is not None:
-            # Without memory first: settings may say more than any machine has.
-            with torch.device("meta"), bounded_building(sizes, place):
-                build_encoder(config)
-        model = HierBertForDocuments.from_encoder_pretrained(source, revision=revision, **settings)
         refuse_not_finite(model, place)
     except HierBertError:
         raise
@@ -51,17 +37,7 @@ def build_from_encoder(
         raise ModelError(
             f"{place} cannot be loaded: {error_text(error)}; {encoder_hint(name, asked)}"
         ) from error
-    except (RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"{place} cannot be loaded: its weights are damaged or do not fit its config.json "
-            f"({error_text(error)})"
-        ) from error
     except (ValueError, StrictDataclassError) as error:
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{place} needs code of its own repository, which is not run; choose an encoder "
-                "that transformers knows by itself"
-            ) from error
         raise ConfigError(inner_message(error)) from error
     # The settings of a stranger fail anywhere in transformers, with anything.
     except Exception as error:

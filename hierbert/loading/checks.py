@@ -66,12 +66,15 @@ class WeightSizes:
     largest_dimension: int
 
 
-def check_files(source: str, place: str, **hub: Any) -> tuple[WeightSizes | None, str | None]:
+def check_files(
+    source: str, place: str, is_model: bool, **hub: Any
+) -> tuple[WeightSizes | None, str | None]:
     """Check the files of a model or an encoder before it is built.
 
     Args:
         source: A folder, or a Hub id.
         place: What the messages begin with.
+        is_model: Whether it is one of hierbert's models that is wanted, or else an encoder.
         **hub: `revision`, `token` and the like for a Hub id.
 
     Returns:
@@ -86,7 +89,7 @@ def check_files(source: str, place: str, **hub: Any) -> tuple[WeightSizes | None
     folder, commit = Path(source), None
     is_local = folder.is_dir()
     if not is_local:
-        folder, commit = _fetch(source, place, **hub)
+        folder, commit = _fetch(source, place, is_model, **hub)
     if (folder / _ADAPTER).exists():
         raise ModelError(
             f"{place}: {_ADAPTER} says that it is an adapter, which is not read; merge it into "
@@ -100,15 +103,19 @@ def check_files(source: str, place: str, **hub: Any) -> tuple[WeightSizes | None
                 f"the model as {_WEIGHTS}"
             )
     names, index, sizes = [_WEIGHTS], folder / _INDEX, None
-    if index.exists() and not (folder / _WEIGHTS).exists():
+    if not (folder / _WEIGHTS).exists():
+        if not index.exists():
+            pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+            other = "".join(f"; {name} is not read" for name in pickles)
+            raise ModelError(f"{place} holds no weights: {_WEIGHTS} is missing{other}")
         names = _check_index(read_json(index, ModelError, place), place)
     if is_local or names == [_WEIGHTS]:
         sizes = _read_sizes([folder / name for name in names], place)
-    _check_config(read_json(folder / CONFIG, ModelError, place), place, sizes)
+    _check_config(read_json(folder / CONFIG, ModelError, place), place, is_model, sizes)
     return sizes, commit
 
 
-def _fetch(name: str, place: str, **hub: Any) -> tuple[Path, str | None]:
+def _fetch(name: str, place: str, is_model: bool, **hub: Any) -> tuple[Path, str | None]:
     """What there is to check of a repository of the Hub: its folder in the cache, its commit."""
     # What `cached_file` does not know is passed over.
     given = {key: hub[key] for key in _HUB_ARGUMENTS if key in hub}
@@ -118,11 +125,11 @@ def _fetch(name: str, place: str, **hub: Any) -> tuple[Path, str | None]:
         given["revision"] = commit
     folder = Path(str(config)).parent
     # Before the weights come, which take longer.
-    _check_config(read_json(folder / CONFIG, ModelError, place), place)
+    _check_config(read_json(folder / CONFIG, ModelError, place), place, is_model)
     given["_raise_exceptions_for_missing_entries"] = False
     cached_file(name, _ADAPTER, **given)
-    if not any(cached_file(name, file, **given) for file in (_WEIGHTS, _INDEX)):
-        raise ModelError(f"{place} holds no weights: no .safetensors file is there")
+    if cached_file(name, _WEIGHTS, **given) is None:
+        cached_file(name, _INDEX, **given)
     return folder, commit
 
 
@@ -160,10 +167,21 @@ def _read_sizes(paths: list[Path], place: str) -> WeightSizes:
     )
 
 
-def _check_config(values: dict[str, Any], place: str, sizes: WeightSizes | None = None) -> None:
+def _check_config(
+    values: dict[str, Any], place: str, is_model: bool, sizes: WeightSizes | None = None
+) -> None:
     """Check the content of a config.json against the sizes of its weights, where they are known."""
     kind, sized = values.get("model_type"), values
-    if kind == "hierbert":
+    if is_model and kind != "hierbert":
+        raise ModelError(
+            f"{place}: {CONFIG} is of a model of type {quote(kind)}; hierbert loads what train.py "
+            'saved (model_type "hierbert")'
+        )
+    if not is_model and kind == "hierbert":
+        raise ModelError(
+            f"{place} is a hierbert model; to train it further, give it as model.start_from"
+        )
+    if is_model:
         encoder = {} if values.get("text_config") is None else values["text_config"]
         if not isinstance(encoder, dict):
             raise ModelError(f"{place}: {CONFIG}: text_config must be an object")
@@ -269,14 +287,6 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def refuse_no_weights(folder: Path, place: str) -> None:
-    """Refuse (ModelError) a folder without safetensors weights; pickles, not read, are named."""
-    if not any(folder.glob("*.safetensors")):
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
-        other = "".join(f"; {name} is not read" for name in pickles)
-        raise ModelError(f"{place} holds no weights: no .safetensors file is there{other}")
 
 
 def refuse_not_finite(model: nn.Module, place: str) -> None:

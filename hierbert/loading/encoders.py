@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
-from hierbert.loading.checks import refuse_no_weights
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
     """Find an encoder by its name, without downloading: its folder, or the name for the Hub.
 
     The name is of a folder, of `PACKAGED_ENCODERS` whose package is installed, or of the Hub, which
-    alone has revisions: a ConfigError for that of a folder. A ModelError where the folder is no
-    encoder, or a package's weights are not the expected ones.
+    alone has revisions: a ConfigError for that of a folder. A ModelError where there is no such
+    folder, or a package's weights are not the expected ones.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -45,9 +44,6 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
                 f"model.encoder_revision={revision} is for encoders of the Hub, and "
                 f"model.encoder={name} is a folder here; leave one of them out"
             )
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"model.encoder: folder {name} has no config.json")
-        refuse_no_weights(folder, f"model.encoder: folder {name}")
         return str(folder)
     if name.startswith((".", "/", "~")) or re.search(r"\\|^[A-Za-z]:", name):
         raise ModelError(f"model.encoder: there is no folder {name}")

@@ -9,12 +9,10 @@ from transformers import PreTrainedTokenizerBase
 
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
-from hierbert.files import read_json
 from hierbert.loading.checks import (
     CONFIG,
     bounded_building,
     check_files,
-    refuse_no_weights,
     refuse_not_finite,
 )
 from hierbert.loading.int8 import quantize
@@ -60,7 +58,7 @@ def load_model(
     try:
         if not _is_hub_id(name):
             check_folder(Path(name))
-        sizes, commit = check_files(name, f"model {name}", **hub)
+        sizes, commit = check_files(name, f"model {name}", is_model=True, **hub)
         if commit is not None:
             hub["revision"] = commit
         with bounded_building(sizes, f"model {name}"):
@@ -155,7 +153,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse (ModelError) a folder that holds no model of hierbert's."""
+    """Refuse (ModelError) what is no folder of a model, with where one may be."""
     if not folder.exists():
         raise ModelError(f"there is no model folder {folder}{near_paths_hint(str(folder))}")
     if not folder.is_dir():
@@ -164,13 +162,6 @@ def check_folder(folder: Path) -> None:
         inside = folder / "model"
         hint = f"; did you mean {str(inside)!r}?" if (inside / CONFIG).is_file() else ""
         raise ModelError(f"{folder} is no model folder: {CONFIG} is missing{hint}")
-    kind = read_json(folder / CONFIG, ModelError, f"model {folder}").get("model_type")
-    if kind != "hierbert":
-        raise ModelError(
-            f"{folder / CONFIG} is of a model of type {kind!r}; hierbert loads what train.py saved "
-            '(model_type "hierbert")'
-        )
-    refuse_no_weights(folder, str(folder))
 
 
 def _check_vocabulary(

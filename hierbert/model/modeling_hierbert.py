@@ -195,11 +195,10 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
                 f"{encoder} is an encoder-decoder ({text_config.model_type}); an encoder is "
                 "needed, such as BERT"
             )
-        model = cls(cls.config_class(text_config=text_config, **settings))
-        base = model if isinstance(model, HierBertModel) else model.hierbert
+        config = cls.config_class(text_config=text_config, **settings)
         pretrained, report = AutoModel.from_pretrained(
             encoder,
-            config=base.config.encoder_config,
+            config=config.encoder_config,
             dtype=torch.float32,
             use_safetensors=True,
             output_loading_info=True,
@@ -213,6 +212,8 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
                 f"encoder {encoder} lacks {len(missing)} weights of its configuration, such as "
                 f"{missing[0]}"
             )
+        model = cls(config)
+        base = model if isinstance(model, HierBertModel) else model.hierbert
         base.segment_encoder.encoder = pretrained
         return model.eval()
 

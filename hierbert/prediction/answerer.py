@@ -108,7 +108,7 @@ class Answerer:
         self._rows = iter(rows)
         # Read and not yet behind, in order.
         self._waiting: deque[InputRow] = deque()
-        self._mistake: HierBertError | None = None
+        self._mistake: Exception | None = None
         if tries is not None and not tries.together:
             for _ in self._texts():
                 yield from self._one_by_one(tries)
@@ -130,7 +130,8 @@ class Answerer:
                 self._waiting.append(row)
                 if row.text is not None:
                     yield row.text
-        except HierBertError as error:
+        # Whatever it is, it is none of a document's, and the input does not end here.
+        except Exception as error:
             self._mistake = error
 
     def _together(self) -> Generator[Result, None, bool]:

@@ -45,8 +45,8 @@ def render_card(
 ) -> str:
     """The card as Markdown with its metadata in front and a newline at its end.
 
-    What is not known of the run and the licence is None. Results that lack an inner part which
-    every run writes raise what their template raises.
+    What is not known of the run and the licence is None. Results that lack what every run writes,
+    or hold something else in its place, raise what their template raises.
     """
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, Path(task_module.__file__).parent]),

@@ -8,13 +8,13 @@ from huggingface_hub import hf_hub_download, metadata_load
 from jinja2 import TemplateError
 from tqdm import tqdm
 
-from hierbert.errors import ConfigError, ModelError
+from hierbert.errors import ConfigError, ModelError, shell_word
 from hierbert.loading.encoders import resolve_encoder
 from hierbert.log import log
 from hierbert.publishing.card import render_card
 from hierbert.publishing.files import CARD, card_bytes, files_of, load_whole
 from hierbert.publishing.runs import base_model, find_run
-from hierbert.publishing.upload import Request, Upload, push, require_token
+from hierbert.publishing.upload import Request, Upload, push
 
 
 def prepare(request: Request, online: bool) -> Upload:
@@ -35,21 +35,20 @@ def prepare(request: Request, online: bool) -> Upload:
     license = request.license or (encoder_license(base, online) if base is not None else None)
     try:
         card = render_card(request.repo, model.config, model.num_parameters(), run, license)
-    # What a card is made of is checked but for the inner parts of the results.
+    # What else a card is made of is checked where it is read.
     except (TemplateError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if run is None or run.results is None:
             raise
         raise ModelError(
-            f"{run.folder / 'results.json'} is damaged, no card can be made of it "
-            f"({type(error).__name__}: {error}); move it away to publish without results"
+            f"{run.folder / 'results.json'} is damaged or of no run of hierbert's, no card can be "
+            f"made of it ({type(error).__name__}: {error}); move it away to publish without "
+            "results, or name the run's folder with --run"
         ) from error
     return Upload(files, card, left_out)
 
 
-def publish(request: Request, upload: Upload | None = None) -> None:
-    """Push a model folder, as `prepare` gave it or gives it now, and say what is done."""
-    require_token()
-    upload = upload or prepare(request, online=True)
+def publish(request: Request, upload: Upload) -> None:
+    """Push what `prepare` gave, and say what is done."""
     for line in describe(upload):
         log.info(line)
     push(upload, request)
@@ -79,8 +78,7 @@ def _shown(size: int) -> str:
 
 def push_command(request: Request) -> str:
     """The one command that pushes a model."""
-    model = f'"{request.model}"' if " " in str(request.model) else str(request.model)
-    words = ["python -m hierbert push", model, "--repo", request.repo]
+    words = ["python -m hierbert push", shell_word(request.model), "--repo", request.repo]
     words += ["--private"] if request.private else []
     words += ["--revision", request.branch] if request.branch != "main" else []
     words += ["--license", request.license] if request.license else []

@@ -3,7 +3,6 @@
 Invariant: what is published of the settings names files, never the folders of a machine.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,6 @@ from hierbert.model.saving import last_part
 from hierbert.scoring.baselines import LABEL_BASELINES
 from hierbert.settings import load_config
 
-_NEEDED: dict[str, type] = {
-    **{"split": str, "scores": dict},
-    **dict.fromkeys(("documents", "epochs", "steps", "best_step"), int),
-}
-_WORDS = {str: "a text", dict: "an object", int: "a whole number", float: "a number"}
 _OPTIONAL = (
     *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
@@ -49,8 +43,8 @@ def find_run(model: Path, config: HierBertConfig, folder: Path | None = None) ->
 
     None without traces.
 
-    A ModelError where a named folder has neither settings nor results, or `results.json` is
-    damaged. The model's config remembers its encoder wherever it is read.
+    A ModelError where a named folder has neither settings nor results, or `results.json` is no
+    JSON object. The model's config remembers its encoder wherever it is read.
     """
     place = model.absolute().parent if folder is None else folder
     settings, results = None, None
@@ -64,7 +58,6 @@ def find_run(model: Path, config: HierBertConfig, folder: Path | None = None) ->
         settings = replace(settings, model=replace(settings.model, encoder=encoder))
     if path.is_file():
         results = read_json(path, ModelError)
-        _check_results(results, path)
     if settings is None and results is None:
         if folder is not None:
             raise ModelError(f"{folder} holds no run: config.resolved.yaml and results.json")
@@ -75,31 +68,6 @@ def find_run(model: Path, config: HierBertConfig, folder: Path | None = None) ->
 def optional_results() -> list[str]:
     """Parts of results that runs of some kinds, or of older versions, have not; each an object."""
     return [*_OPTIONAL, *dict.fromkeys(baseline.name for baseline in LABEL_BASELINES)]
-
-
-def _check_results(results: dict[str, Any], path: Path) -> None:
-    """Refuse values that no run writes, of which a card cannot be made."""
-    if lacking := [key for key in _NEEDED if key not in results]:
-        raise ModelError(
-            f"{path} is of no run of hierbert's: {lacking[0]} is missing; name the run's folder "
-            "with --run, or move that file"
-        )
-    there = [key for key in optional_results() if results.get(key) is not None]
-    _check_kinds(results, _NEEDED | dict.fromkeys(there, dict), path)
-    _check_kinds(results["scores"], dict.fromkeys(results["scores"], float), path, "scores.")
-
-
-def _check_kinds(
-    values: dict[str, Any], kinds: Mapping[str, type], path: Path, before: str = ""
-) -> None:
-    for name, kind in kinds.items():
-        value = values[name]
-        is_kind = isinstance(value, int | float if kind is float else kind)
-        if not is_kind or isinstance(value, bool):
-            raise ModelError(
-                f"{path} is damaged: {before}{name}={value!r:.60} is not allowed; it is "
-                f"{_WORDS[kind]}"
-            )
 
 
 def public_settings(config: RunConfig) -> RunConfig:

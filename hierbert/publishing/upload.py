@@ -107,7 +107,6 @@ def push(upload: Upload, request: Request) -> None:
     A HubError where the token is missing or refused, the Hub cannot be reached, the repository is
     public though private was asked for, or someone else committed meanwhile.
     """
-    check_token()
     token, repo = require_token(), request.repo
     api = HfApi(token=token)
     try:

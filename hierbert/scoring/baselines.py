@@ -178,20 +178,10 @@ def label_baselines(
 
 def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:
     """How often each word occurs in each sentence, float64 (N, words)."""
-    tokenizer = RougeWords()
-    numbers: dict[str, int] = {}
-    starts: list[int] = [0]
-    columns: list[int] = []
-    counts: list[int] = []
-    for sentence in sentences:
-        occurring = Counter(tokenizer.tokenize(sentence))
-        columns.extend(numbers.setdefault(word, len(numbers)) for word in occurring)
-        counts.extend(occurring.values())
-        starts.append(len(columns))
-    return sparse.csr_array(
-        (np.array(counts, np.float64), np.array(columns, np.int64), starts),
-        shape=(len(sentences), len(numbers)),
-    )
+    from sklearn.feature_extraction import DictVectorizer
+
+    words = map(RougeWords().tokenize, sentences)
+    return sparse.csr_array(DictVectorizer().fit_transform(map(Counter, words)))
 
 
 def _pairs_above(weights: sparse.csr_array, threshold: float, reach: int) -> sparse.csr_array:

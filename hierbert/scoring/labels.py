@@ -22,7 +22,7 @@ def label_scores(
     problem_type: str,
     predictions: npt.ArrayLike,
     references: npt.ArrayLike,
-    thresholds: float | Sequence[float] = 0.5,
+    threshold: float = 0.5,
 ) -> dict[str, float]:
     """Every metric of a problem type, over D documents.
 
@@ -31,48 +31,34 @@ def label_scores(
         predictions: Label numbers from 0 on, integers (D); or the probability of each label,
             float (D, C); or numbers (D).
         references: Label numbers (D); or 0 and 1 for each label (D, C); or numbers (D).
-        thresholds: Of several labels, the probability from which a label is predicted: one for
-            all, or one per label (C).
+        threshold: Of several labels, the probability from which a label is predicted.
 
     Returns:
         The score of each metric by its name, in the order of tables. A mean with nothing to
         average is 0.0.
 
     Raises:
-        ValueError: There are no documents, shapes differ, or a value is none of those above.
+        ValueError: There are no documents, shapes differ, or a value is not finite.
     """
-    given: dict[str, Any] = {}
-    if problem_type == "single_label":
-        given["predictions"], true = _pairs(_label_numbers(predictions), _label_numbers(references))
-    elif problem_type == "multi_label":
-        given["probabilities"], true = _pairs(_finite(predictions), _label_table(references))
-        cut = np.asarray(thresholds, dtype=np.float64)
-        if cut.shape not in ((), (true.shape[1],)):
-            raise ValueError(f"{cut.size} thresholds for {true.shape[1]} labels: one, or one each")
-        given["predictions"] = (given["probabilities"] >= cut).astype(np.int64)
-    else:
-        given["predictions"], true = _pairs(_finite(predictions), _finite(references))
+    predicted, true = np.asarray(predictions), np.asarray(references)
+    if predicted.shape != true.shape:
+        raise ValueError(f"predictions are {predicted.shape}, but references {true.shape}")
+    if not true.size:
+        raise ValueError("there are no documents to score")
+    bad = np.argwhere(~np.isfinite(predicted))
+    if len(bad):
+        raise ValueError(f"document {bad[0][0]} has {predicted[tuple(bad[0])]}: not finite")
+    given = {"predictions": predicted}
+    if problem_type == "multi_label":
+        given = {"probabilities": predicted, "predictions": (predicted >= threshold).astype(int)}
     metrics = metrics_of(problem_type)
     return {metric.name: float(metric.score(given[metric.reads], true)) for metric in metrics}
 
 
-def confusion_matrix(predictions: _Ints, references: _Ints, label_count: int) -> _Ints:
-    """Count the documents of each pair of true (row) and predicted (column) label: int64 (C, C).
-
-    Args:
-        predictions: Label numbers (D).
-        references: True label numbers (D).
-        label_count: Number of labels (C).
-    """
-    from sklearn import metrics
-
-    return metrics.confusion_matrix(references, predictions, labels=range(label_count))
-
-
-def per_label_table(
+def label_details(
     predictions: _Ints, references: _Ints, label_names: Sequence[str]
-) -> list[dict[str, str | int | float]]:
-    """Precision, recall and F1 of each label, for one or for several labels per document.
+) -> dict[str, list[Any]]:
+    """What lies behind the scores of labels.
 
     Args:
         predictions: Label numbers (D), or 0 and 1 for each label (D, C).
@@ -80,9 +66,10 @@ def per_label_table(
         label_names: Of each label (C).
 
     Returns:
-        One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0 where
-        there is nothing to divide by), ``support`` (documents that truly have the label) and
-        ``predicted`` (documents that are given it).
+        "labels": One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0
+        where there is nothing to divide by), ``support`` (documents that truly have the label) and
+        ``predicted`` (documents that are given it). Of one label per document also "confusion": the
+        documents of each pair of true (row) and predicted (column) label.
     """
     from sklearn import metrics
 
@@ -93,7 +80,11 @@ def per_label_table(
     given = predictions.sum(0) if predictions.ndim == 2 else np.bincount(predictions, None, count)
     names = ("label", "precision", "recall", "f1", "support", "predicted")
     values = zip(label_names, *(column.tolist() for column in (*columns, given)), strict=True)
-    return [dict(zip(names, row, strict=True)) for row in values]
+    details = {"labels": [dict(zip(names, row, strict=True)) for row in values]}
+    if predictions.ndim == 1:
+        table = metrics.confusion_matrix(references, predictions, labels=range(count))
+        details["confusion"] = table.tolist()
+    return details
 
 
 def _accuracy(predicted: _Ints, true: _Ints) -> float:
@@ -201,38 +192,6 @@ add_metrics(
     Metric("pearson", "Pearson correlation", _NUMBER, _pearson, "pearsonr", percent=False),
     Metric("spearman", "Spearman correlation", _NUMBER, _spearman, "spearmanr", percent=False),
 )
-
-
-def _pairs(predicted: npt.NDArray[Any], true: npt.NDArray[Any]) -> tuple[Any, Any]:
-    if predicted.shape != true.shape:
-        raise ValueError(f"predictions are {predicted.shape}, but references {true.shape}")
-    if not true.size:
-        raise ValueError("there are no documents to score")
-    return predicted, true
-
-
-def _label_numbers(values: npt.ArrayLike) -> _Ints:
-    numbers = np.asarray(values)
-    is_whole = not numbers.size or np.issubdtype(numbers.dtype, np.integer)
-    if numbers.ndim != 1 or not is_whole or (numbers < 0).any():
-        raise ValueError(f"labels {numbers[:1]} {numbers.shape} are not allowed: 0, 1, 2 ... (D)")
-    return numbers
-
-
-def _label_table(values: npt.ArrayLike) -> _Ints:
-    table = np.asarray(values)
-    wrong = table[~np.isin(table, (0, 1))]
-    if table.ndim != 2 or wrong.size:
-        raise ValueError(f"labels {wrong[:1]} {table.shape} are not allowed: 0 and 1 (D, C)")
-    return table.astype(np.int64)
-
-
-def _finite(values: npt.ArrayLike) -> _Floats:
-    numbers = np.asarray(values, dtype=np.float64)
-    bad = np.argwhere(~np.isfinite(numbers))
-    if len(bad):
-        raise ValueError(f"document {bad[0][0]} has {numbers[tuple(bad[0])]}: not finite")
-    return numbers
 
 
 def _widened(labels: _Ints) -> _Ints:

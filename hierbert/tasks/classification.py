@@ -21,7 +21,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
-from hierbert.scoring.labels import confusion_matrix, per_label_table
+from hierbert.scoring.labels import label_details, label_scores
 from hierbert.scoring.metric import metrics_of, shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.labels import LabelMap
@@ -183,16 +183,10 @@ class Classification(Task):
             return {}
         if not np.isfinite(logits).all():
             return dict.fromkeys(self.metrics(), float("nan"))
-        # It brings pandas and datasets, which nothing else needs.
-        from hierbert.scoring.evaluate_metric import LabelMetric
-
         predictions = self._predictions(logits)
         if self.problem_type == "multi_label":
             predictions = _probabilities(logits)
-        scores: dict[str, float] = LabelMetric(self.problem_type).compute(
-            predictions=predictions, references=references, thresholds=config.decision_threshold
-        )
-        return scores
+        return label_scores(self.problem_type, predictions, references, config.decision_threshold)
 
     @override
     def calibrate(
@@ -233,12 +227,8 @@ class Classification(Task):
             )
         predictions = self._predictions(logits, scored.config.decision_threshold)
         if self.problem_type != "regression":
-            entries["per_label"] = {
-                "labels": per_label_table(predictions, references, self.label_map.names)
-            }
-        if self.problem_type == "single_label":
-            table = confusion_matrix(predictions, references, len(self.label_map.names))
-            entries["per_label"]["confusion"] = table.tolist()
+            names = self.label_map.names
+            entries["per_label"] = label_details(predictions, references, names)
         entries["intervals"] = label_intervals(
             self.problem_type, predictions, references, scored.seed
         )

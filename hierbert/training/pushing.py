@@ -5,7 +5,7 @@ from pathlib import Path
 from hierbert.config import PublishConfig
 from hierbert.errors import HierBertError, HubError
 from hierbert.log import is_first_process, log
-from hierbert.publishing.publish import publish, push_command
+from hierbert.publishing.publish import prepare, publish, push_command
 from hierbert.publishing.upload import Request, Unreachable, check_token, require_token
 
 
@@ -44,7 +44,7 @@ def push_run(model: Path, settings: PublishConfig) -> None:
         license=settings.license,
     )
     try:
-        publish(request)
+        publish(request, prepare(request, online=True))
     except KeyboardInterrupt:
         log.info(f"the run is whole; push it with: {push_command(request)}")
         raise

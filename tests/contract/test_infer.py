@@ -191,6 +191,12 @@ def test_csv_and_parquet_hold_what_jsonl_holds(models, docs, tmp_path, kind, mor
     for row in expected:
         row.setdefault("omission", None)
     shortened = [row["omission"] for row in expected if row["omission"]]
+    if shortened:
+        # How much of all documents, is told in the end.
+        counts = [len(shortened), sum(omission["segments"] for omission in shortened)]
+        for output in ("-", tmp_path / "told.jsonl"):
+            told = infer(models[kind], docs, output).stderr
+            assert "max_segments: {:,} (segments left out: {:,}".format(*counts) in told
     assert bool(shortened) == (kind == "summaries")
     assert all(list(o) == ["segments", "sentences", "tokens", "characters"] for o in shortened)
     assert all(o["segments"] > 0 and o["characters"] > 0 for o in shortened)
@@ -318,8 +324,11 @@ def test_on_standard_output_errors_are_told_on_standard_error(model) -> None:
     assert done.returncode == 3
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["stdin-1", "stdin-3"]
     assert "line 2" in done.stderr and re.search(r"\b1\b", done.stderr.splitlines()[-1])
-    error = refused(model, "-", "-", stdin=data)
-    assert "standard input" in error and "line 2" in error and "text" in error
+    # Without it, those before the row are answered.
+    done = infer(model, "-", "-", stdin=data)
+    assert done.returncode == 2 and json.loads(done.stdout)["id"] == "stdin-1"
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: standard input, line 2") and "text" in error
 
 
 @pytest.mark.parametrize(
@@ -363,6 +372,11 @@ def test_a_broken_input_is_one_line_and_leaves_nothing(model, tmp_path, name, co
         ("--output-format xml", ["--output-format", "xml", "parquet"]),
         ("--max-word 5", ["--max-word"]),
         ("--actors 2", ["--actors", "--engine ray"]),
+        ("--engine ray --actors 0", ["--actors", "'0'", "at least 1"]),
+        ("--engine ray --cpus-per-actor -1", ["--cpus-per-actor", "'-1'", "0 or more"]),
+        ("--engine ray --gpus-per-actor nan", ["--gpus-per-actor", "'nan'", "0 or more"]),
+        ("--engine ray --no-check", ["--no-check", "--engine ray"]),
+        ("--engine ray --dtype auto", ["--dtype auto", "--engine ray"]),
         ("--cache-dtype float16", ["--cache-dtype", "--cache-dir"]),
         ("--resume --overwrite", ["--resume", "--overwrite"]),
     ],
@@ -386,7 +400,12 @@ def test_inputs_outputs_and_models_that_cannot_be(models, docs, tmp_path) -> Non
         ((both, docs, tmp_path / "folder.csv", "--overwrite"), ["--output", "folder.csv"]),
         ((both, docs, docs, "--overwrite"), ["--output", "docs.jsonl", "input"]),
         ((both, docs, "-", "--output-format", "parquet"), ["--output", "parquet"]),
+        ((both, docs, "-", "--engine", "ray"), ["--output -", "--engine ray"]),
+        ((both, "-", output, "--engine", "ray"), ["--input -", "--engine ray"]),
         ((both, docs, "-", "--resume"), ["--resume", "--output"]),
+        ((both, docs, "/dev/null", "--output-format", "csv", "--overwrite"), ["no regular file"]),
+        ((both, docs, "/proc/self/o.jsonl"), ["/proc/self/o.jsonl cannot be written"]),
+        ((both, docs, "~nobody-at-all/o.jsonl"), ["no folder ~nobody-at-all"]),
         ((tmp_path / "nowhere", docs, output), [str(tmp_path / "nowhere")]),
         ((tmp_path, docs, output), [str(tmp_path), "config.json"]),
         ((models["summaries"], docs, output, "--task", "classify"), ["classify", "summarize"]),
@@ -396,6 +415,9 @@ def test_inputs_outputs_and_models_that_cannot_be(models, docs, tmp_path) -> Non
         assert all(word in error for word in told), (arguments, error)
     missing = refuse("infer.py", "--model", both, "--input", docs, here=True)
     assert "--output" in missing
+    assert "torchrun" in refused(both, docs, output, "--engine", "ray", WORLD_SIZE="2")
+    for source, to in ((docs, "-"), ("-", output)):
+        assert "for one process" in refused(both, source, to, WORLD_SIZE="2")
     assert sorted(os.listdir(tmp_path)) == before and docs.exists()
 
 
@@ -403,5 +425,10 @@ def test_an_output_that_exists_is_replaced_only_when_asked(model, docs, tmp_path
     output = tmp_path / "o.jsonl"
     output.write_text("precious")
     error = refused(model, docs, output)
-    assert str(output) in error and "--overwrite" in error and output.read_text() == "precious"
+    assert str(output) in error and "--overwrite" in error
+    # By whatever job: a file keeps no record of it.
+    assert "complete" in succeed(*job(model, docs, output, "--resume"), here=True).stderr
+    assert output.read_text() == "precious"
     assert len(answer(model, docs, output, "--overwrite")) == 9
+    # Beside the files of an input folder it is none of them.
+    assert len(answer(model, docs.parent, docs.with_name("o.jsonl"))) == 9

@@ -163,9 +163,9 @@ def interrupt(arguments: list[Any], number: int = signal.SIGINT) -> CompletedPro
     return done
 
 
-def resume(arguments: list[Any], **options: Any) -> CompletedProcess[str]:
+def resume(arguments: list[Any]) -> CompletedProcess[str]:
     data = "".join(json.dumps(row) + "\n" for row in MANY)
-    return run(*arguments, "--resume", here=True, stdin=data, **options)
+    return run(*arguments, "--resume", here=True, stdin=data)
 
 
 @pytest.fixture(scope="module")
@@ -178,15 +178,14 @@ def expected(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_file_goes_on_and_is_there_when_it_is_whole(
+def test_an_interrupted_file_is_there_when_it_is_whole(
     model, expected, tmp_path, number, code
 ) -> None:
     output = tmp_path / "o.jsonl"
     arguments = job(model, "-", output, "--batch-tokens", "100")
     assert interrupt(arguments, number).returncode == code
-    assert not output.exists()
-    # What rows do not depend on may be another now.
-    done = resume([*arguments[:-1], "500"])
+    assert os.listdir(tmp_path) == [], "too little was done to be kept"
+    done = resume(arguments)
     assert done.returncode == 0, done.stderr
     same(read_jsonl(output), expected)
     assert os.listdir(tmp_path) == ["o.jsonl"]
@@ -220,8 +219,9 @@ def test_interrupted_shards_go_on_with_the_same_rows_model_and_settings_alone(
         assert all(word in error for word in told), error
         assert {name: (output / name).read_bytes() for name in names} == kept
     moved = shutil.copytree(model, tmp_path / "moved")
-    done = resume(["infer.py", "--model", moved, *words[3:]])
-    assert done.returncode == 0, done.stderr
+    # What rows do not depend on may be another now.
+    done = resume(["infer.py", "--model", moved, *words[3:], "--batch-tokens", "500"])
+    assert done.returncode == 0 and "resuming after" in done.stderr, done.stderr
     found = read_parts(output)
     assert [row["id"] for row in found] == [row["id"] for row in MANY]
     assert [row["label"] for row in found] == [row["label"] for row in expected]
@@ -273,7 +273,11 @@ def test_two_processes_give_the_rows_of_one_and_tell_a_mistake_once(
     docs = write_jsonl(tmp_path / "many.jsonl", MANY)
     succeed(*job(model, docs, tmp_path / "two.jsonl"), processes=2)
     same(read_jsonl(tmp_path / "two.jsonl"), expected)
-    succeed(*job(model, docs, tmp_path / "o", "--rows-per-shard", "90"), processes=2)
+    docs.write_text(docs.read_text() + "{\n")
+    shards = job(model, docs, tmp_path / "o", "--rows-per-shard", "90")
+    refuse(*shards, "--no-check")
+    write_jsonl(docs, MANY)
+    assert "resuming after" in succeed(*shards, "--resume", processes=2).stderr
     same(read_parts(tmp_path / "o"), expected)
     write_jsonl(docs, [*MANY, MANY[0]])
     done = run(*job(model, docs, tmp_path / "wrong.jsonl"), processes=2)
@@ -287,9 +291,10 @@ def test_two_processes_give_the_rows_of_one_and_tell_a_mistake_once(
 def test_ray_gives_the_rows_of_one_process(model, expected, tmp_path) -> None:
     pytest.importorskip("ray")
     docs = write_jsonl(tmp_path / "many.jsonl", MANY)
-    succeed(*job(model, docs, tmp_path / "o", "--engine", "ray", "--rows-per-shard", "150"))
+    # Without an ending it is a folder, of shards of ten thousand rows.
+    succeed(*job(model, docs, tmp_path / "o", "--engine", "ray", "--output-format", "parquet"))
+    assert sorted(os.listdir(tmp_path / "o")) == ["manifest.json", "part-00000.parquet"]
     same(read_parts(tmp_path / "o"), expected)
-    assert json.loads((tmp_path / "o" / "manifest.json").read_text())["complete"] is True
 
 
 def test_a_complete_job_is_complete_for_its_own_model_settings_and_input_alone(

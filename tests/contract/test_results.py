@@ -13,43 +13,22 @@ from rouge_score.rouge_scorer import RougeScorer
 from small_runs import Settings, results_of, small_run
 
 ALWAYS = {
-    "split",
-    "documents",
-    "seed",
-    "epochs",
-    "steps",
-    "best_step",
-    "nonfinite_steps",
-    "scores",
-    "validation",
-    "lengths",
-    "resources",
-    "seconds",
-    "environment",
-}
+    "split", "documents", "seed", "epochs", "steps", "best_step", "nonfinite_steps", "scores",
+    "validation", "lengths", "resources", "seconds", "environment",
+}  # fmt: skip
 OF_LABELS = {"per_label", "intervals", "label_counts"}
 OF_SUMMARIES = {"budget", "summaries"}
 SINGLE = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "classification_loss", "loss"}
 MULTI = {
-    "subset_accuracy",
-    "macro_f1",
-    "micro_f1",
-    "weighted_f1",
-    "samples_f1",
-    "map",
-    "classification_loss",
-    "loss",
-}
+    "subset_accuracy", "macro_f1", "micro_f1", "weighted_f1", "samples_f1", "map",
+    "classification_loss", "loss",
+}  # fmt: skip
 REGRESSION = {"mse", "mae", "r2", "pearson", "spearman", "classification_loss", "loss"}
 SUMMARIES = {"rouge1", "rouge2", "rougeL", "rougeLsum", "summarization_loss", "loss"}
 TRAIN = {
-    "loss",
-    "classification_loss",
-    "summarization_loss",
-    "gradient_norm",
-    "nonfinite_steps",
+    "loss", "classification_loss", "summarization_loss", "gradient_norm", "nonfinite_steps",
     "learning_rate",
-}
+}  # fmt: skip
 LENGTHS = {"documents", "median_tokens", "p90_tokens", "longest_tokens", "tokens"}
 
 
@@ -167,13 +146,9 @@ def test_what_lies_inside_the_results(runs) -> None:
     assert results["label_counts"] == {"film": 5, "law": 6}
     assert results["environment"].keys() == {"hierbert", "python", "torch", "transformers"}
     assert {
-        "device",
-        "processes",
-        "threads",
-        "encoding_tokens_per_second",
-        "training_seconds",
+        "device", "processes", "threads", "encoding_tokens_per_second", "training_seconds",
         "peak_memory_mib",
-    } <= results["resources"].keys()
+    } <= results["resources"].keys()  # fmt: skip
 
 
 def test_rates_are_of_work_that_the_encoder_did(runs) -> None:

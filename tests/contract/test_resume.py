@@ -97,11 +97,25 @@ def test_where_no_run_is_resume_starts_one(whole, encoders, tmp_path) -> None:
     assert outcome(tmp_path / "run") == whole[2]
 
 
-def test_a_run_folder_that_was_moved_goes_on_where_it_is(whole, settings, tmp_path) -> None:
+def test_what_no_number_of_a_run_depends_on_may_change(whole, settings, encoders, tmp_path) -> None:
     with signal_at_step(4, signal.SIGINT):
         assert run("train.py", *settings(), here=True).returncode == 130
+    # The run, its documents and its encoder may be moved.
     (tmp_path / "run").rename(tmp_path / "moved")
-    succeed("train.py", *resumed(tmp_path / "moved"), here=True)
+    (tmp_path / "train.jsonl").rename(tmp_path / "documents.jsonl")
+    shutil.copytree(encoders["bert"], tmp_path / "encoder")
+    more = [
+        f"data.train={tmp_path / 'documents.jsonl'}",
+        f"model.encoder={tmp_path / 'encoder'}",
+        f"training.cache_dir={tmp_path / 'cache'}",
+        "training.cache_limit_gib=1",
+        "training.memory_budget_gib=0.5",
+        "training.checkpoint_every_steps=1",
+        "training.keep_checkpoints=1",
+        "training.on_nonfinite_loss=skip",
+        "show_sample=true",
+    ]
+    succeed("train.py", *resumed(tmp_path / "moved"), *more, here=True)
     assert not (tmp_path / "run").exists()
     assert outcome(tmp_path / "moved") == whole[2]
 
@@ -135,14 +149,6 @@ def test_other_settings_are_refused_with_the_difference(whole, change, parts) ->
     for part in parts:
         assert any(word in error for word in part.split("|")), error
     assert content_of(folder) == before
-
-
-def test_what_no_number_of_a_run_depends_on_may_change(whole, tmp_path) -> None:
-    settings, folder, expected = whole
-    more = ["training.memory_budget_gib=0.5", "training.cache_limit_gib=1"]
-    more.append(f"training.cache_dir={tmp_path / 'cache'}")
-    succeed("train.py", *settings(*more, "--resume"), here=True)
-    assert outcome(folder) == expected
 
 
 def changed_text(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -188,8 +194,11 @@ def test_a_folder_that_holds_no_run_is_not_resumed(settings, tmp_path) -> None:
 def test_a_damaged_config_of_a_run_is_refused_by_name(whole, tmp_path) -> None:
     shutil.copytree(whole[1], tmp_path / "run")
     path = tmp_path / "run" / "config.resolved.yaml"
-    path.write_text(path.read_text()[:200])
-    assert str(path) in refuse("train.py", *resumed(tmp_path / "run"), here=True)
+    text = path.read_text()
+    for part in (0.0, 0.1, 0.5, 0.999):
+        path.write_text(text[: int(part * len(text))])
+        error = refuse("train.py", *resumed(tmp_path / "run"), here=True)
+        assert f"{path} is damaged: " in error and "start anew with another run_dir" in error
 
 
 def test_a_second_run_in_a_folder_is_refused_while_the_first_lives(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,36 @@ import datasets
 import pandas as pd
 import pytest
 import torch
-from commands import run
+from commands import succeed, write_jsonl
 from conftest import make_rows
+from safetensors.torch import load_file
 
-from hierbert import Callback, HierBert, HierBertTrainer
+from hierbert import Callback, HierBert, HierBertError, HierBertTrainer
 
 ROWS = [{key: row[key] for key in ("text", "label")} for row in make_rows(16, seed=1)]
 LABELLED = {"data.label_column": "label", "training.epochs": 1, "show_sample": False}
 
 
+Make = Callable[..., HierBertTrainer]
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> dict[str, Any]:
     return {**LABELLED, "run_dir": tmp_path / "run"}
+
+
+@pytest.fixture
+def trainer_of(encoders: dict[str, Path], config: dict[str, Any]) -> Make:
+    """Makes a trainer on the rows, from the encoder or a model, with settings beside `config`."""
+
+    def make(
+        *callbacks: Callback, model: Any = encoders["bert"], train: Any = ROWS, **settings: Any
+    ) -> HierBertTrainer:
+        return HierBertTrainer(
+            model, train, ROWS, config={**config, **settings}, callbacks=callbacks
+        )
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +50,16 @@ def trained(encoders, tmp_path_factory) -> HierBertTrainer:
     trainer = HierBertTrainer(HierBert.from_encoder(encoders["bert"]), ROWS, ROWS, config=settings)
     trainer.train()
     return trainer
+
+
+def folder_of(trainer: HierBertTrainer) -> Path:
+    return Path(trainer.config.run_dir) / "model"
+
+
+def bits(trainer: HierBertTrainer) -> dict[str, bytes]:
+    """The weights of a trainer's model, to the last bit."""
+    state = trainer.model.model.state_dict()
+    return {name: weight.numpy().tobytes() for name, weight in state.items()}
 
 
 def test_a_newcomers_lines_train_evaluate_save_and_load_without_hierbert(
@@ -67,26 +96,16 @@ def test_a_newcomers_lines_train_evaluate_save_and_load_without_hierbert(
 
 
 @pytest.mark.parametrize("kind", ["frame", "dataset", "generator", "file"])
-def test_documents_in_any_form_train_the_same_model(
-    trained, encoders, tmp_path, config, kind
-) -> None:
+def test_documents_in_any_form_train_the_same_model(trained, trainer_of, tmp_path, kind) -> None:
     documents: Any = {
         "frame": lambda: pd.DataFrame(ROWS),
         "dataset": lambda: datasets.Dataset.from_list(ROWS),
         "generator": lambda: (row for row in ROWS),
-        "file": lambda: str(tmp_path / "rows.jsonl"),
+        "file": lambda: str(write_jsonl(tmp_path / "rows.jsonl", ROWS)),
     }[kind]()
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    trainer = HierBertTrainer(
-        encoders["bert"], documents, str(tmp_path / "rows.jsonl"), config=config
-    )
+    trainer = trainer_of(train=documents)
     trainer.train()
-    for (name, one), other in zip(
-        trainer.model.model.state_dict().items(),
-        trained.model.model.state_dict().values(),
-        strict=True,
-    ):
-        assert torch.equal(one, other), name
+    assert bits(trainer) == bits(trained)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +143,9 @@ def raising() -> Any:
         ([], ["train"]),
     ],
 )
-def test_rows_that_are_none_are_refused_in_one_line(encoders, config, train, named) -> None:
+def test_rows_that_are_none_are_refused_in_one_line(trainer_of, config, train, named) -> None:
     with pytest.raises(Exception) as caught:
-        HierBertTrainer(encoders["bert"], train, ROWS, config=config).train()
+        trainer_of(train=train).train()
     line = str(caught.value)
     assert "\n" not in line and all(word in line for word in named), line
     assert not (config["run_dir"] / "model").exists()
@@ -142,55 +161,52 @@ def test_what_is_no_text_is_never_answered(trained, texts) -> None:
     assert "\n" not in str(caught.value) and "texts" in str(caught.value)
 
 
-def test_training_goes_on_from_a_model(trained, tmp_path, config, capsys) -> None:
-    folder = Path(trained.config.run_dir) / "model"
-    settings = {
-        **config,
-        "training.head_learning_rate": 1e-9,
-        "training.encoder_learning_rate": 1e-9,
-    }
-    same = HierBertTrainer(folder, ROWS, ROWS, config=settings)
+def test_training_goes_on_from_a_model(trained, trainer_of, tmp_path) -> None:
+    folder, texts = folder_of(trained), [row["text"] for row in ROWS]
+    tiny = {f"training.{part}_learning_rate": 1e-9 for part in ("encoder", "head")}
+    same = trainer_of(model=folder, **tiny)
     same.train()
-    texts = [row["text"] for row in ROWS]
     for one, other in zip(same.model.classify(texts), trained.model.classify(texts), strict=True):
-        for label, share in one.probabilities.items():
-            assert share == pytest.approx(other.probabilities[label], abs=1e-3)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)
     # Other labels: the head is new, the rest goes on, and a line says so.
     others = [{**row, "label": row["label"] + "!"} for row in ROWS]
-    lines = "".join(json.dumps(row) + "\n" for row in others)
-    (tmp_path / "others.jsonl").write_text(lines)
-    done = run(
+    path = write_jsonl(tmp_path / "others.jsonl", others)
+    done = succeed(
         "train.py",
-        f"data.train={tmp_path / 'others.jsonl'}",
-        f"data.validation={tmp_path / 'others.jsonl'}",
+        f"data.train={path}",
+        f"data.validation={path}",
         "data.label_column=label",
         f"model.start_from={folder}",
         "training.epochs=1",
         f"run_dir={tmp_path / 'other'}",
         here=True,
     )
-    assert done.returncode == 0, done.stderr
     assert "classification head is new" in done.stderr
     answers = HierBert.from_pretrained(tmp_path / "other" / "model").classify(texts)
     assert all(answer.label.endswith("!") for answer in answers)
 
 
-def test_a_model_is_no_encoder_and_its_architecture_stays(trained, config, encoders) -> None:
-    folder = str(Path(trained.config.run_dir) / "model")
-    for given in (
-        {"model.encoder": folder},
-        {"model.start_from": folder, "model.aggregator_layers": 1},
-        {"model.start_from": str(encoders["bert"])},
-        {"model.start_from": "no/such/model"},
-    ):
-        with pytest.raises(Exception) as caught:
-            HierBertTrainer(train=ROWS, validation=ROWS, config={**config, **given}).train()
-        line = str(caught.value)
-        assert "\n" not in line and "model." in line, line
-    with pytest.raises(Exception, match=r"model\.start_from"):
-        HierBertTrainer(
-            train=ROWS, validation=ROWS, config={**config, "model.encoder": folder}
-        ).train()
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"model.encoder": "MODEL"}, "model.start_from"),
+        ({"model.start_from": "MODEL", "model.aggregator_layers": 1}, "model.aggregator_layers=1"),
+        (
+            {"model.start_from": "MODEL", "segmentation.max_tokens_per_segment": 600},
+            "max_tokens_per_segment=600",
+        ),
+        ({"model.start_from": "ENCODER"}, "model.start_from"),
+        ({"model.start_from": "no/such/model"}, "model.start_from"),
+    ],
+)
+def test_a_model_is_no_encoder_and_its_architecture_stays(
+    trained, trainer_of, encoders, given, named
+) -> None:
+    places = {"MODEL": str(folder_of(trained)), "ENCODER": str(encoders["bert"])}
+    settings = {name: places.get(value, value) for name, value in given.items()}
+    with pytest.raises(Exception, match=named) as caught:
+        trainer_of(model=None, **settings).train()
+    assert isinstance(caught.value, HierBertError) and "\n" not in str(caught.value)
 
 
 class Noting(Callback):
@@ -214,82 +230,66 @@ class Noting(Callback):
         self.results = results
 
 
-def test_callbacks_are_told_and_may_end_training(encoders, config) -> None:
+# Two steps an epoch.
+TWO = {"training.epochs": 2, "training.documents_per_batch": 8}
+
+
+def test_training_that_a_callback_ends_is_over_for_a_resume_too(trainer_of) -> None:
     noting = Noting(ends=True)
-    settings = {**config, "training.epochs": 3, "training.documents_per_batch": 8}
-    results = HierBertTrainer(
-        encoders["bert"], ROWS, ROWS, config=settings, callbacks=[noting]
-    ).train()
+    results = trainer_of(noting, **TWO).train()
     assert noting.steps == [1, 2] and results["steps"] == 2 and noting.results is results
     assert noting.scores[0]["metric"] == noting.scores[0]["macro_f1"]
+    assert trainer_of(**TWO).train(resume=True)["steps"] == 2
 
 
-def test_a_callback_that_raises_leaves_a_run_that_goes_on(encoders, config, tmp_path) -> None:
-    settings = {**config, "training.epochs": 2, "training.documents_per_batch": 8}
+def test_a_callback_that_raises_leaves_a_run_that_goes_on(trainer_of, tmp_path) -> None:
     with pytest.raises(RuntimeError, match="own fault"):
-        HierBertTrainer(
-            encoders["bert"], ROWS, ROWS, config=settings, callbacks=[Noting(fails_at=3)]
-        ).train()
-    resumed = HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings)
+        trainer_of(Noting(fails_at=3), **TWO).train()
+    resumed, whole = trainer_of(**TWO), trainer_of(**TWO, run_dir=tmp_path / "whole")
     resumed.train(resume=True)
-    whole = HierBertTrainer(
-        encoders["bert"], ROWS, ROWS, config={**settings, "run_dir": tmp_path / "whole"}
-    )
     whole.train()
-    for one, other in zip(
-        resumed.model.model.state_dict().values(),
-        whole.model.model.state_dict().values(),
-        strict=True,
-    ):
-        assert torch.equal(one, other)
+    assert bits(resumed) == bits(whole)
 
 
-def test_a_callback_that_raises_after_an_evaluation_leaves_its_checkpoint(encoders, config) -> None:
+def test_a_callback_that_raises_after_an_evaluation_leaves_its_checkpoint(
+    trainer_of, config
+) -> None:
     class Failing(Callback):
         def on_evaluation(self, step, scores) -> None:
             raise RuntimeError("the callback's own fault")
 
-    settings = {**config, "training.documents_per_batch": 8, "training.epochs": 2}
     with pytest.raises(RuntimeError, match="own fault"):
-        HierBertTrainer(
-            encoders["bert"], ROWS, ROWS, config=settings, callbacks=[Failing()]
-        ).train()
+        trainer_of(Failing(), **TWO).train()
     (checkpoint,) = (config["run_dir"] / "checkpoints").glob("step_*")
     assert checkpoint.name == "step_00000002"
     noting = Noting()
-    HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings, callbacks=[noting]).train(True)
+    trainer_of(noting, **TWO).train(resume=True)
     assert noting.steps == [3, 4] and len(noting.scores) == 1
 
 
-def test_one_program_trains_in_one_precision_and_then_in_another(
-    encoders, tmp_path, config
-) -> None:
-    for precision in ("no", "bf16"):
-        settings = {
-            **config,
-            "training.mixed_precision": precision,
-            "run_dir": tmp_path / precision,
-        }
-        HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings).train()
-
-
-def test_a_model_trained_in_bf16_answers_as_the_folder_that_was_saved(encoders, config) -> None:
-    settings = {**config, "training.mixed_precision": "bf16"}
-    trainer = HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings)
-    trainer.train()
+def test_one_program_trains_in_one_precision_and_then_in_another(trainer_of, tmp_path) -> None:
+    trainers = {
+        precision: trainer_of(
+            **{"training.mixed_precision": precision}, run_dir=tmp_path / precision
+        )
+        for precision in ("bf16", "no")
+    }
     texts = [row["text"] for row in ROWS]
-    loaded = HierBert.from_pretrained(config["run_dir"] / "model")
-    for one, other in zip(trainer.model.classify(texts), loaded.classify(texts), strict=True):
-        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    for trainer in trainers.values():
+        trainer.train()
+        saved = load_file(folder_of(trainer) / "model.safetensors")
+        assert all(weight.dtype == torch.float32 for weight in saved.values())
+        loaded = HierBert.from_pretrained(folder_of(trainer))
+        for one, other in zip(trainer.model.classify(texts), loaded.classify(texts), strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert bits(trainers["bf16"]) != bits(trainers["no"])
 
 
 @pytest.mark.parametrize("rows", [[{"text": "x", "label": None}], [{"text": "x", "label": ""}], []])
 def test_what_cannot_be_scored_has_no_score(trained, rows) -> None:
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(HierBertError, match=r"documents|label") as caught:
         trained.model.evaluate(rows)
-    assert ("\n" not in str(caught.value) and "documents" in str(caught.value)) or "label" in str(
-        caught.value
-    )
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_without_heads_embeds_and_is_not_scored(encoders) -> None:
@@ -301,30 +301,9 @@ def test_a_model_without_heads_embeds_and_is_not_scored(encoders) -> None:
             ask(["a text"])
 
 
-def test_training_that_a_callback_ended_is_over_for_a_resume(encoders, config) -> None:
-    settings = {**config, "training.epochs": 3, "training.documents_per_batch": 8}
-
-    def trainer(*callbacks: Callback) -> HierBertTrainer:
-        return HierBertTrainer(encoders["bert"], ROWS, ROWS, config=settings, callbacks=callbacks)
-
-    assert trainer(Noting(ends=True)).train()["steps"] == 2
-    assert trainer().train(resume=True)["steps"] == 2
-
-
-def test_the_same_trainer_trains_again_from_what_it_was_given(trained, tmp_path, config) -> None:
-    start = HierBert.from_pretrained(Path(trained.config.run_dir) / "model")
-    trainer = HierBertTrainer(start, ROWS, ROWS, config=config)
+def test_the_same_trainer_trains_again_from_what_it_was_given(trained, trainer_of) -> None:
+    trainer = trainer_of(model=HierBert.from_pretrained(folder_of(trained)))
     trainer.train()
-    first = trainer.model.model.state_dict()
+    first = bits(trainer)
     trainer.train(resume=True)
-    for one, other in zip(first.values(), trainer.model.model.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
-
-
-def test_settings_that_do_not_go_with_the_model_to_start_from_are_one_line(trained, config) -> None:
-    folder = Path(trained.config.run_dir) / "model"
-    with pytest.raises(Exception, match="max_tokens_per_segment=600") as caught:
-        HierBertTrainer(
-            folder, ROWS, ROWS, config={**config, "segmentation.max_tokens_per_segment": 600}
-        ).train()
-    assert type(caught.value).__name__ == "ConfigError" and "\n" not in str(caught.value)
+    assert bits(trainer) == first

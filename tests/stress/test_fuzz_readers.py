@@ -9,7 +9,6 @@ import io
 import json
 import math
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -300,20 +299,3 @@ def test_names_of_any_characters(tmp_path_factory, spec) -> None:
         else:
             # A name of the Hub, standard input, or something that is there.
             assert "/" in spec or spec == "-" or Path(spec).expanduser().exists()
-
-
-@few
-@given(data=st.data(), level=st.integers(0, 9))
-def test_damaged_gzip_gives_what_its_bytes_hold(tmp_path_factory, data, level) -> None:
-    lines = [f'{{"text": "row {number}"}}\n' for number in range(50)]
-    content = data.draw(damaged(gzip.compress("".join(lines).encode(), level)))
-    path = tmp_path_factory.mktemp("zip") / "f.jsonl.gz"
-    path.write_bytes(content)
-    kept = read_both_ways(path)
-    try:
-        whole = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error):
-        assert "damaged or not gzip" in kept[-1].reason
-    else:
-        found = [item.text if isinstance(item, Example) else None for item in kept]
-        assert found == (simple_reading(whole) or [None])

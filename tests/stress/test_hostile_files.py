@@ -1,18 +1,16 @@
 """Files that are none, that may not be read, or that do not stay as they were."""
 
 import codecs
-import io
 import os
 import socket
 import sys
-import types
 
 import datasets
 import pytest
 from reading import broken, check, error_of, line, load, load_all, write
 
 from hierbert import ConfigError, DataError, read_documents
-from hierbert.extend import BrokenRow, Example
+from hierbert.extend import BrokenRow
 
 A, B, C = line("a"), line("b"), line("c")
 
@@ -78,23 +76,6 @@ def test_what_may_not_be_read_or_is_gone_costs_that_file_only(tmp_path, monkeypa
     assert "Permission denied; nothing of the file was read" in found[1].reason
 
 
-def test_a_file_that_changes_while_it_is_read(tmp_path) -> None:
-    path = write(tmp_path / "f.jsonl", line("a" * 100) * 5000)
-    items = read_documents(path, keep_broken=True)
-    first = [next(items) for _ in range(10)]
-    os.truncate(path, 300_001)  # in the middle of a row
-    rest = list(items)
-    assert [item.location for item in first + rest] == [
-        f"{path}, line {number}" for number in range(1, len(first + rest) + 1)
-    ]
-    assert isinstance(rest[-1], BrokenRow) and all(isinstance(item, Example) for item in rest[:-1])
-    items = read_documents(write(path, A), keep_broken=True)
-    assert next(items).text == "a"
-    with open(path, "ab") as more:
-        more.write(B)
-    assert [item.text for item in items] in ([], ["b"])  # what was there in time, and whole
-
-
 def test_texts_of_a_folder_break_one_by_one(tmp_path) -> None:
     contents = {"a": b"fine", "b": b"caf\xe9", "c": codecs.BOM_UTF16_LE + b"a\0", "d": b""}
     for name, data in contents.items():
@@ -130,14 +111,3 @@ def test_what_is_no_mistake_of_a_file_still_ends_the_reading(tmp_path, monkeypat
     monkeypatch.setattr(datasets, "load_dataset", no_network)
     with pytest.raises(DataError, match=r"hub://user/name#train: .*split 'train'.*no network"):
         load_all("hub://user/name")
-
-
-def test_standard_input_keeps_broken_rows_too(monkeypatch) -> None:
-    data = A + b"\xff\n" + line("b", id="x") + line("c", id="x") + A
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
-    items = load_all("-")
-    assert [item.id for item in items] == ["stdin-1", None, "x", "x", "stdin-5"]
-    assert "the id 'x' occurs twice, first in a row before it" in items[3].reason
-    whole = io.BytesIO(data.replace(b"\xff\n", b""))
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=whole))
-    assert "input, line 3: the id 'x' occurs twice, first in a row b" in error_of("-")

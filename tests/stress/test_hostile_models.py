@@ -108,6 +108,14 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         edit(text_config__intermediate_size=2_000_000),
         r"config\.json is of a larger model than its weights: they hold [\d,]+ numbers in",
     ),
+    "a layer that no file holds": (
+        edit(sentence_layers=2), r"lacks 12 weights, such as summarizer\.context\.layers\.1",
+    ),
+    "labels that no file holds": (
+        edit(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),
+        r"2 weights of another shape .*classifier.output.bias: \(3,\), where \(2,\) is needed",
+    ),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
     "a size that is text": (edit(text_config__hidden_size="32"), "hidden_size"),
     "a size below nothing": (edit(text_config__vocab_size=-5), "cannot be loaded"),
     "a method as a key": (edit(to_dict="x", validate_heads="y"), "cannot be loaded|validate_heads"),
@@ -209,7 +217,7 @@ DAMAGED_ENCODERS: dict[str, tuple[Damage, str]] = {
     "hidden vectors of terabytes": (edit(hidden_size=10**9), "hidden_size=1000000000 is more than"),
     "layers that no file holds": (edit(intermediate_size=2_000_000), "is of a larger model than"),
     "a layer that no file holds": (edit(num_hidden_layers=3), "lacks 16 weights of its config"),
-    "another shape": (edit(intermediate_size=65), "weights are damaged or do not fit"),
+    "another shape": (edit(intermediate_size=65), "files are damaged or do not go together"),
     "a key of the class": (edit(use_return_dict=1), "model.encoder="),
     "a tokenizer of zeros": (
         write("tokenizer.json", b"\x00" * 99),

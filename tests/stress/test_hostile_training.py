@@ -76,11 +76,10 @@ def test_what_cannot_be_learnt_from_is_one_line(case, arguments, tmp_path) -> No
     assert not (tmp_path / "run").exists(), "nothing is begun"
 
 
-@pytest.mark.parametrize("unknown", ["zz", "a ", "A", "1"])
-def test_a_label_that_training_lacks_is_named_with_its_row(unknown, arguments) -> None:
-    validation = [{**ROWS[0], "label": "a"}, {**ROWS[1], "label": unknown}]
+def test_a_label_that_training_lacks_is_named_with_its_row(arguments) -> None:
+    validation = [{**ROWS[0], "label": "a"}, {**ROWS[1], "label": "A "}]
     line = refuse("train.py", *arguments(labelled("a", "b"), validation=validation), here=True)
-    said = f"validation.jsonl, line 2: column 'label' has the label '{unknown}', which the training"
+    said = "validation.jsonl, line 2: column 'label' has the label 'A ', which the training"
     assert said in line and "; allowed are 'a', 'b'" in line
 
 

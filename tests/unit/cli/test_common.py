@@ -28,32 +28,17 @@ def first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
 
 
-@pytest.mark.parametrize("lines", [3, 10_000])
-def test_a_reader_that_goes_away_is_no_error(lines: int) -> None:
-    # Few lines are still in Python's buffer when the command ends, many are more than a pipe holds.
-    code = (
-        "import sys\n"
-        "from hierbert.cli.common import run_command\n"
-        "def command(_):\n"
-        "    sys.stdin.readline()\n"
-        f"    for _ in range({lines}): print('x' * 100)\n"
-        "sys.exit(run_command(command, []))\n"
-    )
+# One line is still in Python's buffer when the command ends; the help is more than that holds.
+@pytest.mark.parametrize("asked", ["--version", "--help"])
+def test_a_reader_that_goes_away_is_no_error(asked) -> None:
     # An unbuffered child has nothing left to flush at its end, which is where it can go wrong.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-    environment["PYTHONPATH"] = str(ROOT)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     reader, writer = os.pipe()
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        env=environment,
-    ) as process:
-        os.close(writer)
-        os.close(reader)
-        _, said = process.communicate(b"go on\n", timeout=60)
-    assert (process.returncode, said) == (0, b"")
+    os.close(reader)
+    command = [sys.executable, ROOT / "train.py", asked]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=env, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

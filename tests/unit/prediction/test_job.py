@@ -9,9 +9,7 @@ import resource
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from commands import read_jsonl
 from hypothesis import given, settings
@@ -159,24 +157,6 @@ def ten(target: OutputFolder, units: int, length: int = 2) -> list[list[InputRow
     return sources
 
 
-def test_shards_are_there_as_soon_as_their_rows_are_done(tmp_path) -> None:
-    target = OutputFolder(tmp_path / "out", "jsonl", 3)
-    ten(target, units=5, length=1)
-    assert sorted(path.name for path in target.path.glob("part-*")) == ["part-00000.jsonl"]
-    manifest = json.loads((target.path / "manifest.json").read_text())
-    assert (manifest["complete"], manifest["rows_done"], manifest["errors"]) == (False, 3, 0)
-
-
-def test_a_shard_of_nothing_but_errors_has_no_file(tmp_path) -> None:
-    target = OutputFolder(tmp_path / "out", "parquet", 2)
-    assert run(target, [make_rows([1] * 6, {2, 3})])
-    files = sorted(path.name for path in target.path.glob("part-*"))
-    assert files == ["part-00000.parquet", "part-00002.parquet"]
-    rows = [row for name in files for row in pq.read_table(target.path / name).to_pylist()]
-    assert [row["id"] for row in rows] == ["d0", "d1", "d4", "d5"]
-    assert len(read_jsonl(target.path / "errors.jsonl")) == 2
-
-
 def test_a_shard_that_was_lost_or_changed_is_made_again_without_an_answer(tmp_path, capsys) -> None:
     target = OutputFolder(tmp_path / "out", "jsonl", 2)
     sources = ten(target, 3)
@@ -242,35 +222,6 @@ def test_a_damaged_unit_is_answered_again(tmp_path) -> None:
     check_output(target, sources)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda rows: [*make_rows([2]), *rows[1:]], r"rows 1 to 1 of docs\.jsonl are not what"),
-        (lambda rows: [*rows[:5], *make_rows([1]), *rows[6:]], r"rows 5 to 6 of docs\.jsonl"),
-        (lambda rows: rows[:1], r"rows 1 to 1 of docs\.jsonl are not what"),
-        (lambda rows: rows[:4], r"rows 3 to 4 of docs\.jsonl"),
-    ],
-)
-def test_an_input_that_has_changed_is_refused_and_what_was_done_stays(
-    tmp_path, change, message
-) -> None:
-    target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
-    (rows,) = ten(target, 3)
-    with pytest.raises(RunError, match=message):
-        run(target, [change(rows)], resume=True)
-    assert len(list(target.unfinished.glob("*/unit-*"))) == 3
-    assert run(target, [rows], resume=True)
-    check_output(target, [rows])
-
-
-def test_rows_added_at_the_end_of_an_unfinished_input_are_answered_too(tmp_path) -> None:
-    target = OutputFolder(tmp_path / "out", "jsonl", 3)
-    ten(target, units=2, length=1)
-    more = [make_rows([1] * 12, {9})]
-    assert run(target, more, resume=True)
-    check_output(target, more)
-
-
 def test_a_short_last_shard_does_not_stay_in_the_middle_when_sources_are_added(
     tmp_path, monkeypatch
 ) -> None:
@@ -287,19 +238,14 @@ def test_a_short_last_shard_does_not_stay_in_the_middle_when_sources_are_added(
     check_output(target, [*sources, make_rows([2] * 5)])
 
 
-def test_two_processes_that_read_other_rows_are_told(tmp_path) -> None:
+def test_units_that_are_missing_or_were_read_differently_make_no_output(tmp_path) -> None:
     target, path = one_unit(tmp_path)
+    with pytest.raises(RunError, match=r"lacks rows of source 2; .* --resume answers them"):
+        job_of(target, sources=2).finish()
     job = job_of(target)
     job.digests[UnitName(0, 0)] = "0" * 32
     with pytest.raises(RunError, match="read differently by two processes"):
         job.finish()
-    assert path.exists() and not target.path.exists()
-
-
-def test_a_missing_unit_is_told_and_nothing_is_made(tmp_path) -> None:
-    target, path = one_unit(tmp_path)
-    with pytest.raises(RunError, match=r"lacks rows of source 2; .* --resume answers them"):
-        job_of(target, sources=2).finish()
     assert not target.path.exists() and len(done_units(path.parent)) == 1
 
 
@@ -336,43 +282,35 @@ def test_a_worker_that_outlives_its_job_cannot_touch_the_next_one(tmp_path, over
 
 
 def test_what_answering_raises_is_not_told_as_what_writing_raises(tmp_path) -> None:
-    target = OutputFolder(tmp_path / "out.jsonl", "jsonl")
+    target, rows = OutputFolder(tmp_path / "answers.jsonl", "jsonl"), make_rows([5] * 3)
     target.start(manifest := manifest_of())
+    folder = target.units_folder(manifest)
 
-    def fail(rows: Iterable[InputRow]) -> Iterator[Result]:
-        yield result_of(next(iter(rows)))
+    def full(asked: Iterable[InputRow]) -> Iterator[Result]:
+        yield result_of(next(iter(asked)))
         raise OSError(28, "No space left on device")
 
-    folder = target.units_folder(manifest)
     with pytest.raises(OSError, match="No space"):
-        next(write_units(target, folder, units_of([make_rows([1, 1])], Cuts(9)), fail))
+        next(write_units(target, folder, units_of([rows], Cuts(99)), full))
     assert list(folder.iterdir()) == []
+
+    def long(asked: Iterable[InputRow]) -> Iterator[Result]:
+        for row in asked:
+            yield Result(row, {"id": row.id, "text": "x" * (100 if row is rows[0] else 5000)}, None)
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"answers\.jsonl cannot be written: "):
+            list(write_units(target, folder, units_of([rows], Cuts(5)), long))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(folder.iterdir()) == [unit_path(folder, UnitName(0, 0))]
 
 
 def test_a_name_of_almost_the_longest_length_is_written(tmp_path) -> None:
     # With .partial behind it it has the 255 bytes that a name may have.
     target = OutputFolder(tmp_path / f"{'a' * 241}.jsonl", "jsonl")
-    sources: list[Any] = [make_rows([1] * 2)]
+    sources = [make_rows([1] * 2)]
     assert run(target, sources)
     check_output(target, sources)
-
-
-def test_a_file_that_cannot_grow_is_one_line_and_leaves_the_units_that_are_done(tmp_path) -> None:
-    target, rows = OutputFolder(tmp_path / "answers.jsonl", "jsonl"), make_rows([5] * 3)
-    manifest = manifest_of()
-    folder = target.units_folder(manifest)
-
-    def answers(asked: Iterable[InputRow]) -> Iterator[Result]:
-        for row in asked:
-            yield Result(row, {"id": row.id, "text": "x" * (100 if row is rows[0] else 5000)}, None)
-
-    with target.hold():
-        target.start(manifest)
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-        try:
-            with pytest.raises(RunError, match=r"answers\.jsonl cannot be written: "):
-                list(write_units(target, folder, units_of([rows], Cuts(5)), answers))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert [path.name for path in folder.iterdir()] == [unit_path(folder, UnitName(0, 0)).name]

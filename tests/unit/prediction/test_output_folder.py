@@ -9,13 +9,17 @@ import pytest
 from jobs import make_rows, manifest_of, work
 
 from hierbert.errors import RunError
-from hierbert.prediction.output_folder import Manifest, OutputFolder
+from hierbert.prediction.output_folder import OutputFolder
 
-WAYS = ((False, False), (True, False), (False, True))
+PLAIN, RESUME, OVERWRITE = WAYS = ((False, False), (True, False), (False, True))
 
 
 def shards(path: Path) -> OutputFolder:
     return OutputFolder(path, "jsonl", 3)
+
+
+def one_file(path: Path) -> OutputFolder:
+    return OutputFolder(path, "jsonl")
 
 
 def finished(target: OutputFolder) -> OutputFolder:
@@ -23,153 +27,50 @@ def finished(target: OutputFolder) -> OutputFolder:
     return target
 
 
-def refused(target: OutputFolder, resume: bool, overwrite: bool, *inputs: Path) -> str:
+def refused(target: OutputFolder, way: tuple[bool, bool], *inputs: Path) -> str:
     with pytest.raises(RunError) as caught:
-        target.check(resume, overwrite, inputs)
+        target.check(*way, inputs)
     return str(caught.value)
 
 
-def test_an_output_is_new_begun_or_complete(tmp_path) -> None:
-    for target in (shards(tmp_path / "out"), OutputFolder(tmp_path / "o.jsonl", "jsonl")):
-        assert [target.check(*way) for way in WAYS] == ["new"] * 3
-        target.start(manifest_of())
-        told = refused(target, False, False)
-        assert "--resume goes on with it" in told and "--overwrite starts anew" in told
-        assert [target.check(*way) for way in WAYS[1:]] == ["begun", "new"]
-        finished(target) if target.check(True, False) == "new" else target.clear()
-        finished(target)
-        assert "exists" in refused(target, False, False)
-        assert [target.check(*way) for way in WAYS[1:]] == ["complete", "new"]
+@pytest.mark.parametrize("make", [shards, one_file])
+def test_an_output_is_new_begun_or_complete(tmp_path, make) -> None:
+    target = make(tmp_path / "out")
+    assert [target.check(*way) for way in WAYS] == ["new"] * 3
+    target.start(manifest_of())
+    told = refused(target, PLAIN)
+    assert "--resume goes on with it" in told and "--overwrite starts anew" in told
+    assert [target.check(*way) for way in (RESUME, OVERWRITE)] == ["begun", "new"]
+    target.clear()
+    finished(target)
+    assert "exists" in refused(target, PLAIN)
+    assert [target.check(*way) for way in (RESUME, OVERWRITE)] == ["complete", "new"]
 
 
 def test_nothing_that_a_job_did_not_make_is_removed(tmp_path) -> None:
-    target = finished(shards(tmp_path / "out"))
-    mine = ["part-of-mine.txt", "part-of-mine.csv", "part-00000.cleaned.jsonl", "notes.txt"]
-    for name in mine:
-        path = target.path / name
-        path.write_text("mine", encoding="utf-8")
-        assert f"holds {name!r}, which is no output of a job" in refused(target, False, True)
-        # What is gone on with removes nothing.
-        assert target.check(True, False) == "complete"
-        path.rename(tmp_path / name)
-    for name in mine:
-        (tmp_path / name).rename(target.path / name)
-    (target.path / "part-00001.parquet").mkdir()
-    assert "which is no output of a job" in refused(target, False, True)
-    target.start(manifest_of())
-    assert not (target.path / "part-00000.jsonl").exists()
-    assert [(target.path / name).read_text() for name in mine] == ["mine"] * 4
-
-
-def test_rows_that_no_job_made_are_never_removed(tmp_path) -> None:
     target = shards(tmp_path / "out")
     target.path.mkdir()
-    (target.path / "part-00000.jsonl").write_text("precious", encoding="utf-8")
-    assert "holds 'part-00000.jsonl', which is no output of a job" in refused(target, False, True)
-    # To clear or start removes none by itself.
+    rows = target.path / "part-00000.jsonl"
+    rows.write_text("mine")
+    assert "holds 'part-00000.jsonl', which is no output of a job" in refused(target, OVERWRITE)
     target.clear()
+    assert rows.read_text() == "mine"
+    rows.unlink()
+    finished(target)
+    others = ["part-of-mine.csv", "part-00000.cleaned.jsonl", "notes.txt"]
+    for name in others:
+        (target.path / name).write_text("mine")
+        assert f"holds {name!r}, which is no output of a job" in refused(target, OVERWRITE)
+        # What is gone on with removes nothing.
+        assert target.check(*RESUME) == "complete"
+        (target.path / name).rename(tmp_path / name)
+    for name in others:
+        (tmp_path / name).rename(target.path / name)
+    (target.path / "part-00001.parquet").mkdir()
+    assert "which is no output of a job" in refused(target, OVERWRITE)
     target.start(manifest_of())
-    assert (target.path / "part-00000.jsonl").read_text(encoding="utf-8") == "precious"
-
-
-@pytest.mark.parametrize("content", ["{", '{"name": "my web app"}', "[" * 100_000, "null"])
-def test_a_manifest_of_another_kind_is_no_job(tmp_path, content) -> None:
-    target = shards(tmp_path)
-    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
-    for way in WAYS:
-        assert "holds 'manifest.json', which is no output of a job" in refused(target, *way)
-    target.clear()
-    assert (tmp_path / "manifest.json").exists()
-    # Beside what a job left it is one that was damaged.
-    target.unfinished.mkdir()
-    for way in WAYS[:2]:
-        told = refused(target, *way)
-        assert "manifest.json cannot be read" in told and "--overwrite starts anew" in told
-    assert target.check(False, True) == "new"
-
-
-@pytest.mark.parametrize("found", [1, "ray 1", 3])
-@pytest.mark.parametrize("name", ["out", "o.jsonl"])
-def test_a_job_of_another_format_is_refused_by_name_and_may_be_overwritten(
-    tmp_path, found, name
-) -> None:
-    target = OutputFolder(tmp_path / name, "jsonl", 3 if name == "out" else None)
-    target.start(manifest_of())
-    path = target.folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": found}))
-    for way in WAYS[:2]:
-        told = refused(target, *way)
-        assert str(target.folder) in told and f"format {found!r}" in told and "--overwrite" in told
-    assert target.check(False, True) == "new"
-    target.clear()
-    assert list(target.folder.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"parts": [{"part": 0, "file": "../precious"}]}, "TypeError"),
-        ({"parts": [dict.fromkeys(("bytes", "rows", "answers", "errors"), 1)
-                    | {"part": 0, "file": "../precious", "input": ""}]}, "'../precious'"),
-        ({"sessions": ["../../x"]}, "sessions"),
-        ({"sessions": []}, "sessions"),
-    ],
-)  # fmt: skip
-def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path, change, told) -> None:
-    target = shards(tmp_path / "out")
-    target.start(manifest_of())
-    path = target.path / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert told in refused(target, True, False)
-
-
-def test_a_manifest_says_what_a_job_depends_on() -> None:
-    before = manifest_of(settings={"task": ["embed"], "max_words": 5}, model="a")
-    before.refuse_other(manifest_of(settings={"task": ["embed"], "max_words": 5}, model="a"))
-    with pytest.raises(RunError) as caught:
-        before.refuse_other(manifest_of(settings={"task": ["classify"], "max_words": 5}, model="b"))
-    told = str(caught.value)
-    for words in ("--model", "--task was ['embed'] and is ['classify']", "--overwrite"):
-        assert words in told
-    assert "max-words" not in told
-
-
-def test_a_start_that_is_killed_is_no_job_to_go_on_with(tmp_path, monkeypatch) -> None:
-    target = finished(shards(tmp_path / "out"))
-
-    def killed(self: Path, target: Path) -> Path:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", killed)
-        with pytest.raises(KeyboardInterrupt):
-            target.start(manifest_of())
-    assert [target.check(*way) for way in WAYS] == ["new"] * 3
-    target.start(manifest_of())
-    assert target.check(True, False) == "begun"
-    assert Manifest.load(target.folder) == manifest_of()
-
-
-@pytest.mark.parametrize("moment", range(4))
-def test_an_overwriting_that_is_killed_can_be_tried_again(tmp_path, monkeypatch, moment) -> None:
-    target = finished(shards(tmp_path / "out"))
-    removals = iter(range(moment))
-
-    def killed_at(remove: Any) -> Any:
-        def removing(*given: Any, **more: Any) -> None:
-            if next(removals, None) is None:
-                raise KeyboardInterrupt
-            remove(*given, **more)
-
-        return removing
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "unlink", killed_at(Path.unlink))
-        patch.setattr(shutil, "rmtree", killed_at(shutil.rmtree))
-        target.clear()
-    assert target.check(False, True) == "new"
-    target.clear()
-    assert list(target.path.iterdir()) == []
+    assert not rows.exists()
+    assert [(target.path / name).read_text() for name in others] == ["mine"] * 3
 
 
 def test_what_was_being_written_when_a_job_was_killed_does_not_stay(tmp_path) -> None:
@@ -181,40 +82,98 @@ def test_what_was_being_written_when_a_job_was_killed_does_not_stay(tmp_path) ->
     for again in (lambda: target.go_on("0b"), lambda: target.start(manifest_of())):
         for name in torn:
             (target.path / name).write_text("torn")
-        assert target.check(False, True) == "new"
+        assert target.check(*OVERWRITE) == "new"
         again()
         assert not any((target.path / name).exists() for name in torn)
 
 
-def test_the_input_cannot_lie_where_work_is_removed(tmp_path) -> None:
-    folder = tmp_path / "in.jsonl.partial"
-    folder.mkdir()
-    file = OutputFolder(tmp_path / "in.jsonl", "jsonl")
-    assert "holds the input" in refused(file, False, True, folder / "part-00000.jsonl")
-    for source in (tmp_path / "part-00000.jsonl", tmp_path):
-        assert "holds the input" in refused(shards(tmp_path), False, True, source)
-    assert "one of the inputs" in refused(file, False, True, file.path)
-
-
-def test_the_output_of_a_job_that_is_named_like_errors_is_never_removed(tmp_path) -> None:
-    other = finished(OutputFolder(tmp_path / "a.errors.jsonl", "jsonl"))
-    rows = other.path.read_bytes()
-    for way in (WAYS[0], WAYS[2]):
-        assert "a.errors.jsonl" in refused(OutputFolder(tmp_path / "a.jsonl", "jsonl"), *way)
-    assert other.path.read_bytes() == rows
-
-
-def test_links_and_names_that_cannot_be(tmp_path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".unfinished").symlink_to(tmp_path / "mine")
+@pytest.mark.parametrize("content", ["{", '{"name": "my web app"}', "[" * 100_000, "null"])
+def test_a_manifest_of_another_kind_is_no_job(tmp_path, content) -> None:
+    target = shards(tmp_path)
+    (tmp_path / "manifest.json").write_text(content)
     for way in WAYS:
-        assert ".unfinished is a link; remove it" in refused(shards(tmp_path / "out"), *way)
+        assert "holds 'manifest.json', which is no output of a job" in refused(target, way)
+    target.clear()
+    assert (tmp_path / "manifest.json").exists()
+    # Beside what a job left it is one that was damaged.
+    target.unfinished.mkdir()
+    for way in (PLAIN, RESUME):
+        told = refused(target, way)
+        assert "manifest.json cannot be read" in told and "--overwrite starts anew" in told
+    assert target.check(*OVERWRITE) == "new"
+
+
+@pytest.mark.parametrize("make", [shards, one_file])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format": 1}, "(format 1), which this one cannot go on with; --overwrite"),
+        ({"parts": [{"part": 0, "file": "a"}]}, "TypeError"),
+        ({"parts": [{"part": 0, "file": "../precious", "bytes": 1, "rows": 1, "answers": 1,
+                     "errors": 0, "input": ""}]}, "'../precious' is outside the folder"),
+        ({"sessions": ["../../x"]}, "sessions are missing"),
+        ({"sessions": []}, "sessions are missing"),
+    ],
+)  # fmt: skip
+def test_a_manifest_of_another_format_or_that_leads_out_of_its_folder_is_refused(
+    tmp_path, make, change, told
+) -> None:
+    target = make(tmp_path / "out")
+    target.start(manifest_of())
+    path = target.folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    for way in (PLAIN, RESUME):
+        line = refused(target, way)
+        assert told in line and str(target.folder) in line
+    assert target.check(*OVERWRITE) == "new"
+    target.clear()
+    assert list(target.folder.iterdir()) == []
+
+
+def test_an_overwriting_that_is_killed_can_be_tried_again(tmp_path, monkeypatch) -> None:
+    for moment in range(4):
+        target = finished(shards(tmp_path / f"out{moment}"))
+        removals = iter(range(moment))
+
+        def killed_at(remove: Any, removals: Any = removals) -> Any:
+            def removing(*given: Any, **more: Any) -> None:
+                if next(removals, None) is None:
+                    raise KeyboardInterrupt
+                remove(*given, **more)
+
+            return removing
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", killed_at(Path.unlink))
+            patch.setattr(shutil, "rmtree", killed_at(shutil.rmtree))
+            target.clear()
+        assert target.check(*OVERWRITE) == "new"
+        target.clear()
+        assert list(target.path.iterdir()) == []
+
+
+def test_places_that_no_output_can_have(tmp_path) -> None:
+    other = finished(one_file(tmp_path / "a.errors.jsonl"))
+    work_folder = tmp_path / "in.jsonl.partial"
+    work_folder.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".unfinished").symlink_to(work_folder)
     (tmp_path / "o.jsonl").symlink_to(tmp_path / "nowhere")
-    assert "exists" in refused(OutputFolder(tmp_path / "o.jsonl", "jsonl"), False, False)
     (tmp_path / "x.jsonl.partial").symlink_to(tmp_path)
-    assert "is in the way" in refused(OutputFolder(tmp_path / "x.jsonl", "jsonl"), False, True)
-    (tmp_path / "thesis.txt").write_text("dear")
-    assert "is no folder" in refused(shards(tmp_path / "thesis.txt"), False, True)
-    for target in (shards(tmp_path / ("a" * 300)), OutputFolder(tmp_path / ("a" * 300), "jsonl")):
-        assert "cannot be written: File name too long" in refused(target, False, False)
+    file, link, long = tmp_path / "in.jsonl", tmp_path / "o.jsonl", tmp_path / ("a" * 300)
+    for target, way, told, inputs in (
+        (one_file(file), OVERWRITE, "holds the input", [work_folder / "part-00000.jsonl"]),
+        (shards(tmp_path), OVERWRITE, "holds the input", [tmp_path / "part-00000.jsonl"]),
+        (shards(tmp_path), OVERWRITE, "holds the input", [tmp_path]),
+        (one_file(file), OVERWRITE, "one of the inputs", [file]),
+        # It is named like errors, and is the output of another job.
+        (one_file(tmp_path / "a.jsonl"), PLAIN, "holds no errors of a job", []),
+        (one_file(tmp_path / "a.jsonl"), OVERWRITE, "holds no errors of a job", []),
+        *((shards(tmp_path / "out"), way, ".unfinished is a link; remove it", []) for way in WAYS),
+        (one_file(link), PLAIN, "exists", []),
+        (one_file(tmp_path / "x.jsonl"), OVERWRITE, "is in the way", []),
+        (shards(other.path), OVERWRITE, "is no folder", []),
+        (shards(long), PLAIN, "cannot be written: File name too long", []),
+        (one_file(long), PLAIN, "cannot be written: File name too long", []),
+    ):
+        assert told in refused(target, way, *inputs), (target, way)

@@ -50,26 +50,19 @@ ROWS[4]["text"] = "这部电影很好。 Half \ud83d a pair.\r\nThe\x00 end."
 @given(st.lists(st.sampled_from("abcdef"), max_size=6, unique=True).map(sorted), st.data())
 def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data) -> None:
     folder = tmp_path_factory.mktemp("ids")
-    others = [f"{n}{letter}" for n in range(2) for letter in "uvw"]
-    ids = [
-        data.draw(st.permutations([*shared, *others[:3]])),
-        data.draw(st.permutations([*shared, *others[3:]])),
-    ]
-    files = [
-        write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in own])
-        for n, own in enumerate(ids)
-    ]
-    for path in files:
-        with path.open("a") as file:
+    files, ids = [], []
+    for n in range(2):
+        ids.append(data.draw(st.permutations([*shared, *(f"{n}{letter}" for letter in "uvw")])))
+        files.append(write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in ids[n]]))
+        with files[n].open("a") as file:
             file.write("{\n{\n")  # rows without an id are no repeated ones
     inputs = Inputs.find([*map(str, files)], Columns(), keep_broken=True)
     checks, hashes = zip(*(check_source(inputs, n) for n in range(2)), strict=True)
-    for n in range(2):
-        (alone,) = check_inputs(Inputs.find([str(files[n])], Columns(), keep_broken=True))
-        assert checks[n] == alone and alone.broken == 2
     wanted = repeated_hashes(list(hashes))
     assert len(wanted) == len(shared)
     for n in range(2):
+        (alone,) = check_inputs(Inputs.find([str(files[n])], Columns(), keep_broken=True))
+        assert checks[n] == alone and alone.broken == 2
         assert find_rows(inputs, n, wanted) == [
             (row, name, f"{files[n]}, line {row + 1}")
             for row, name in enumerate(ids[n])
@@ -110,27 +103,6 @@ def test_without_ray_a_line_says_how_to_get_it(tmp_path, monkeypatch, capsys) ->
     command = ["--model", "m", "--input", str(docs), "--output", str(tmp_path / "out")]
     assert main([*command, "--engine", "ray"]) == 2
     assert "pip install 'hierbert[ray]'" in the_error(capsys)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        ("--ray-address auto", "--ray-address needs --engine ray"),
-        ("--engine ray --no-check", "--no-check is not allowed with --engine ray"),
-        ("--engine ray --output -", "are not allowed with --engine ray"),
-        ("--engine ray --input -", "are not allowed with --engine ray"),
-        ("--engine ray --actors 0", "--actors: '0' is not allowed: a whole number, at least 1"),
-        ("--engine ray --cpus-per-actor -1", "'-1' is not allowed: a number, 0 or more"),
-        ("--engine ray --gpus-per-actor nan", "'nan' is not allowed: a number, 0 or more"),
-        ("--engine ray --dtype auto", "--dtype auto is not allowed with --engine ray"),
-        ("torchrun --engine ray", "start it without torchrun"),
-    ],
-)
-def test_the_command_refuses_what_does_not_go_with_ray(more, message, capsys, monkeypatch) -> None:
-    flags = more.removeprefix("torchrun ")
-    monkeypatch.setenv("WORLD_SIZE", "2" if flags != more else "1")
-    assert main(["--model", "m", "--input", "docs", "--output", "out", *flags.split()]) == 2
-    assert message in the_error(capsys)
 
 
 # What an actor does.

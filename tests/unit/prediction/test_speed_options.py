@@ -2,22 +2,21 @@
 
 import copy
 import itertools
-import json
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from commands import read_jsonl, write_jsonl
-from conftest import make_rows, make_text
+from conftest import make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference import infer, save_model, small_units
+from inference import save_model
 from small_models import build
+from small_runs import small_run
 from torch import nn
 from torch.nn import functional as F
 from training import train
@@ -25,16 +24,13 @@ from transformers import PreTrainedModel
 
 from hierbert import HierBertPredictor
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, DataError
+from hierbert.errors import ConfigError
 from hierbert.loading import model as loading_module
 from hierbert.loading import probing
 from hierbert.loading.int8 import Int8Linear, quantize
 from hierbert.model.first_token import first_token_encoder
-from hierbert.model.processing_hierbert import collate
 from hierbert.model.ragged import plan_micro_batches
 from hierbert.model.text_encoders import encoder_layers
-from hierbert.prediction import batches
-from hierbert.prediction import predictor as predictor_module
 from hierbert.settings import load_config
 from hierbert.training import memory
 from hierbert.training.loop import TrainingLoop
@@ -56,66 +52,28 @@ def test_the_first_token_alone_equals_the_whole_last_layer(encoders, texts, kind
     assert (first_token_encoder(encoder.encoder) is not None) == (kind in AS_BERT)
     inputs = processor(texts)
     with torch.no_grad():
+        alone, sentences = encoder(inputs["input_ids"], inputs["segment_lengths"])
+        # Later, so that a layer that was left shortened would show.
         whole = encoder(
             inputs["input_ids"], inputs["segment_lengths"], inputs["sentence_index"], 10**3
         )[0]
-        alone, sentences = encoder(inputs["input_ids"], inputs["segment_lengths"])
     assert sentences is None
     torch.testing.assert_close(alone, whole, rtol=0, atol=1e-5)
-
-
-def test_the_first_token_alone_gives_the_same_gradients(encoders, texts) -> None:
-    model, processor = build(encoders["bert"], pooling="cls")
-    encoder = model.hierbert.segment_encoder
-    inputs = processor(texts)
-    gradients = []
-    for sentences in (inputs["sentence_index"], None):
-        encoder.zero_grad()
-        vectors, _ = encoder(inputs["input_ids"], inputs["segment_lengths"], sentences, 10**3)
-        vectors.pow(2).sum().backward()
-        gradients.append({name: w.grad for name, w in encoder.named_parameters()})
-    assert {n for n, g in gradients[0].items() if g is None} == {
-        n for n, g in gradients[1].items() if g is None
-    }
-    for name, gradient in gradients[0].items():
-        if gradient is not None:
-            torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-4)
-
-
-def test_two_threads_share_a_model_whose_last_layer_one_of_them_shortens(encoders, texts) -> None:
-    model, processor = build(encoders["bert"], pooling="cls")
-    predictor = HierBertPredictor(model, processor)
-    expected = {task: list(predictor.predict(texts, (task,))) for task in ("classify", "summarize")}
-    differences: list[str] = []
-
-    def work(task: str) -> None:
-        for _ in range(10):
-            for now, before in zip(predictor.predict(texts, (task,)), expected[task], strict=True):
-                if now.summary != before.summary or now.label != before.label:
-                    differences.append(task)
-
-    threads = [threading.Thread(target=work, args=(task,)) for task in expected]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not differences
 
 
 def test_only_the_heads_asked_for_are_run(encoders, texts) -> None:
     model, processor = build(encoders["bert"])
     inputs = processor(texts)
     both = model(**inputs)
-    labels_only = model(**inputs, heads=["classification"])
-    torch.testing.assert_close(labels_only.logits, both.logits, rtol=0, atol=1e-6)
-    assert labels_only.sentence_scores is None and labels_only.sentence_vectors is None
-    sentences_only = model(**inputs, heads=["summarization"])
-    torch.testing.assert_close(
-        sentences_only.sentence_scores, both.sentence_scores, rtol=0, atol=1e-6
-    )
-    assert sentences_only.logits is None
-    neither = model(**inputs, heads=[])
-    torch.testing.assert_close(neither.document_vectors, both.document_vectors, rtol=0, atol=1e-6)
+    for heads, there, left_out in (
+        (["classification"], ["logits"], ["sentence_scores", "sentence_vectors"]),
+        (["summarization"], ["sentence_scores"], ["logits"]),
+        ([], ["document_vectors"], ["logits", "sentence_scores"]),
+    ):
+        output = model(**inputs, heads=heads)
+        for name in there:
+            torch.testing.assert_close(output[name], both[name], rtol=0, atol=1e-6)
+        assert all(output.get(name) is None for name in left_out)
     with pytest.raises(ValueError, match="'classifier' is not allowed; choose from classification"):
         model(**inputs, heads=["classifier"])
 
@@ -314,62 +272,11 @@ def test_the_real_probes_choose_something_and_leave_the_model_as_it_was(encoders
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_what_was_probed_before_an_interruption_holds_on(encoders, tmp_path, monkeypatch) -> None:
-    model = save_model(tmp_path / "model", encoders["bert"])
-    chance = random.Random(1)
-    rows = [{"id": f"d{n}", "text": make_text(chance, 4)} for n in range(6)]
-    docs = write_jsonl(tmp_path / "docs.jsonl", rows)
-    probed, used = iter((384, 240)), []
-    monkeypatch.setattr(predictor_module, "probe_tokens_per_forward", lambda *_: next(probed))
-    real = predictor_module.segmented_batches
-
-    def interrupted(*arguments: Any) -> Iterator[Any]:
-        made = real(*arguments)
-        yield from (next(made), next(made))
-        raise KeyboardInterrupt
-
-    def watched(self: HierBertPredictor, *arguments: Any) -> Any:
-        used.append(self.tokens_per_forward)
-        return predict_batch(self, *arguments)
-
-    predict_batch = HierBertPredictor._answer
-    monkeypatch.setattr(HierBertPredictor, "_answer", watched)
-    small_units(monkeypatch)
-    output = tmp_path / "out.jsonl"
-    command = ("--input", docs, "--output", output, "--tokens-per-forward", "auto")
-    with monkeypatch.context() as patch:
-        patch.setattr(predictor_module, "segmented_batches", interrupted)
-        assert infer(model, *command, "--batch-tokens", "1") == 130
-    assert infer(model, *command, "--resume") == 0
-    assert set(used) == {384}
-    assert [row["id"] for row in read_jsonl(output)] == [row["id"] for row in rows]
-    assert next(probed) == 240  # It was never asked for again.
-
-
-def test_segmentation_runs_ahead_by_a_bounded_number_of_calls(encoders) -> None:
-    _, processor = build(encoders["bert"])
-    taken = 0
-
-    def documents() -> Iterator[str]:
-        nonlocal taken
-        for _ in range(1_000):
-            taken += 1
-            yield "The cat is red."
-
-    made = batches.segmented_batches(processor, documents(), 60)
-    first = next(made)
-    assert len(first) >= 2 and taken <= 3 * 32
-    rest = [document for batch in made for document in batch]
-    assert len(first) + len(rest) == 1_000
-    expected = collate(processor.segment(["The cat is red."]))["input_ids"]
-    assert all(torch.equal(d.input_ids.long(), expected) for d in rest)
-
-
-def test_a_failure_in_the_worker_is_told_and_stops_it(encoders, monkeypatch) -> None:
-    model, processor = build(encoders["bert"])
-    predictor = HierBertPredictor(model, processor)
-    with pytest.raises(DataError, match=r"texts\[40\]: is a number"):
-        predictor.classify(["The cat."] * 40 + [7])  # type: ignore[list-item]
+def test_neither_a_failure_nor_a_reader_that_leaves_leaves_a_worker(encoders, monkeypatch) -> None:
+    predictor = HierBertPredictor(*build(encoders["bert"]), batch_tokens=50)
+    answers = predictor.predict(itertools.repeat("The cat is red."))
+    next(answers)
+    answers.close()
 
     def fail(_: object) -> None:
         raise MemoryError("no room")
@@ -380,28 +287,12 @@ def test_a_failure_in_the_worker_is_told_and_stops_it(encoders, monkeypatch) -> 
     assert not [t for t in threading.enumerate() if t.name.startswith("segmentation")]
 
 
-def test_a_reader_that_leaves_ends_the_worker(encoders) -> None:
-    predictor = HierBertPredictor(*build(encoders["bert"]), batch_tokens=50)
-    answers = predictor.predict(itertools.repeat("The cat is red."))
-    next(answers)
-    answers.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("segmentation")]
-
-
 def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, monkeypatch) -> None:
     """A run that stops before its first epoch ends, and goes on where a probe would say 240."""
     answers, used = iter((384, 240)), []
     monkeypatch.setattr(memory, "probe_tokens_per_forward", lambda *_: next(answers))
-    settings_ = [
-        f"data.train={write_jsonl(tmp_path / 'train.jsonl', make_rows(8, seed=1))}",
-        "data.label_column=label",
-        f"model.encoder={encoders['bert']}",
-        "training.epochs=2",
-        "training.tokens_per_forward=auto",
-        "baselines=false",
-        f"run_dir={tmp_path / 'run'}",
-    ]
-    config = load_config(RunConfig, None, settings_)
+    settings = small_run(tmp_path, encoders["bert"])("training.tokens_per_forward=auto")
+    config = load_config(RunConfig, None, settings)
     real = TrainingLoop.run
 
     def stopped(self: TrainingLoop, resume: bool) -> Any:
@@ -415,20 +306,3 @@ def test_a_run_probes_once_and_goes_on_with_what_it_found(encoders, tmp_path, mo
         train(config)
     train(config, resume=True)
     assert used == [384, 384] and next(answers) == 240
-    probed = json.loads((tmp_path / "run" / "probed.json").read_text())
-    assert probed["training.tokens_per_forward"] == 384
-
-
-def test_a_caller_who_uses_the_tokenizer_meanwhile_changes_no_answer(encoders, texts) -> None:
-    predictor = HierBertPredictor(*build(encoders["bert"]))
-    expected = list(predictor.predict(texts))
-
-    def documents() -> Iterator[str]:
-        for text in texts:
-            # Truncation stays in a tokenizer's state until the next call.
-            predictor.processor.tokenizer(text, truncation=True, max_length=4)
-            yield text
-
-    assert list(predictor.predict(documents())) == expected
-    predictor.processor.tokenizer.backend_tokenizer.enable_truncation(4)
-    assert list(predictor.predict(texts)) == expected

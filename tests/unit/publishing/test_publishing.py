@@ -136,28 +136,24 @@ def test_offline_nothing_is_pushed(both, tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    "damage",
     [
-        ({"split": None}, "split=None is not allowed; it is a text"),
-        ({"steps": True}, "steps=True is not allowed; it is a whole number"),
-        ({"scores": {"accuracy": "x"}}, "scores.accuracy='x' is not allowed; it is a number"),
-        ({"majority": [1]}, "majority=[1] is not allowed; it is an object"),
-        ({"intervals": {"accuracy": 0.5}}, "no card can be made of it"),
+        {"documents": "4"},
+        {"scores": None},
+        {"scores": {"accuracy": "x"}},
+        {"lengths": {"train": 1}},
     ],
 )
-def test_damaged_results_are_one_line(damage, told, copy, tmp_path, capsys) -> None:
+def test_damaged_results_are_one_line(damage, copy, tmp_path, capsys) -> None:
     whole = dict.fromkeys(("documents", "epochs", "steps", "best_step"), 4)
-    whole |= {"split": "test", "scores": {"accuracy": 0.75}}
+    whole |= {"split": "test", "scores": {"accuracy": 0.75, "loss": 1.0, "macro_f1": 0.5}}
     path = tmp_path / "results.json"
     path.write_text(json.dumps(whole))
     assert dry_run(copy) == 0
-    path.write_text(json.dumps({**whole, **damage}))
-    assert dry_run(copy) == 2
-    error = the_error(capsys)
-    assert error.startswith(f"{path} is damaged") and told in error
-    path.write_text('{"split": "test"}')
-    assert dry_run(copy) == 2
-    assert "scores is missing" in the_error(capsys)
+    for damaged in ({**whole, **damage}, {"split": "test"}, []):
+        path.write_text(json.dumps(damaged))
+        assert dry_run(copy) == 2
+        assert the_error(capsys).startswith(str(path))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import outcome
+from small_runs import outcome, small_run
 from training import KilledError, dying, error_of
 
 from hierbert.cli.train import main
@@ -67,11 +67,14 @@ def test_a_damaged_checkpoint_is_passed_over_and_goes(arguments, tmp_path, capsy
     # Of the two that are kept, none is the damaged one.
     assert [path.name for path in find_checkpoints(folder)] == [older.name, "step_00000005_2"]
     assert not remains.exists() and (tmp_path / "run" / ".gitignore").exists()
+    for path in find_checkpoints(folder):
+        cut(path / "weights.safetensors")
+    error = error_of(capsys, [*often, "--resume"])
+    assert "no checkpoint" in error and "is whole" in error and "to start from" in error
 
 
-@pytest.mark.parametrize("damage", [flip, Path.unlink])
 def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
-    arguments, tmp_path, monkeypatch, capsys, damage
+    arguments, tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(loop, "choose_metric", lambda *_: 0.5)
     monkeypatch.setattr(loop, "score_answers", lambda *_: {"loss": 1.0})
@@ -80,7 +83,7 @@ def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
     folder = tmp_path / "run/checkpoints"
     best, before = folder / "best_step_00000003.safetensors", outcome(tmp_path / "run")
     content = best.read_bytes()
-    damage(best)
+    flip(best)
     capsys.readouterr()
     assert main([*arguments(), "--resume"]) == 0
     said = capsys.readouterr().err
@@ -88,18 +91,10 @@ def test_best_weights_that_a_checkpoint_also_holds_are_written_anew(
     assert f"resuming from {folder / 'step_00000006'} " in said
     assert best.read_bytes() == content and outcome(tmp_path / "run") == before
     # Where no checkpoint holds them any more, they cannot be had.
-    damage(best)
+    best.unlink()
     shutil.rmtree(folder / "step_00000003")
     error = error_of(capsys, [*arguments(), "--resume"])
     assert best.name in error and "no checkpoint" in error and "remove that folder" in error
-
-
-def test_a_run_of_damaged_checkpoints_alone_is_not_begun_anew(arguments, tmp_path, capsys) -> None:
-    assert main(arguments()) == 0
-    for path in find_checkpoints(tmp_path / "run" / "checkpoints"):
-        cut(path / "weights.safetensors")
-    error = error_of(capsys, [*arguments(), "--resume"])
-    assert "no checkpoint" in error and "is whole" in error and "to start from" in error
 
 
 FULL = {
@@ -112,9 +107,17 @@ FULL = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(encoders, tmp_path_factory) -> dict[str, Any]:
+    """The outcome of a run that nothing happens to."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert main(small_run(folder, encoders["bert"])()) == 0
+    return outcome(folder / "run")
+
+
 @pytest.mark.parametrize("target", FULL)
 def test_a_disk_that_is_full_from_now_on_ends_the_run_in_one_line(
-    arguments, tmp_path, monkeypatch, capsys, target
+    arguments, tmp_path, whole, monkeypatch, capsys, target
 ) -> None:
     """The operating system's own limit on the size of files stands in for the full disk."""
     owner, name, after = FULL[target]
@@ -140,8 +143,7 @@ def test_a_disk_that_is_full_from_now_on_ends_the_run_in_one_line(
     assert capsys.readouterr().err == ""
     assert (tmp_path / "run" / "model").exists() == (target == "results.json")
     assert main([*arguments(), "--resume"]) == 0
-    assert main(arguments(f"run_dir={tmp_path / 'whole'}")) == 0
-    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "run") == whole
 
 
 def test_a_state_that_lacks_a_value_is_refused() -> None:

@@ -1,17 +1,19 @@
 """Figures in TensorBoard: those of metrics.jsonl, each step once, whatever happened in between."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import read_jsonl
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training import KilledError, dying, error_of
 
 from hierbert.cli.train import main
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.trackers import Trackers
+
+TRACKED = "training.trackers=[tensorboard]"
+LOG, EVALUATE = Trackers.log, TrainingLoop._evaluate
 
 
 @pytest.fixture
@@ -21,38 +23,24 @@ def arguments(arguments) -> list[str]:
     return arguments("training.epochs=3", *often)
 
 
-def shown(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows: steps and values by name."""
+def shown(run_dir: Path) -> dict[str, dict[int, float]]:
+    """What TensorBoard shows: values by name and step; it shows no step twice."""
     events = EventAccumulator(str(run_dir / "hierbert"))
     events.Reload()
-    names = events.Tags()["scalars"]
-    return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in names}
+    found = {name: events.Scalars(name) for name in events.Tags()["scalars"]}
+    values = {name: {event.step: event.value for event in own} for name, own in found.items()}
+    assert all(len(values[name]) == len(own) for name, own in found.items())
+    return values
 
 
-def written(run_dir: Path) -> dict[str, list[tuple[int, Any]]]:
+def written(run_dir: Path) -> dict[str, dict[int, Any]]:
     """The same of metrics.jsonl."""
-    found: dict[str, list[tuple[int, Any]]] = {}
-    for line in (run_dir / "metrics.jsonl").read_text().splitlines():
-        values = json.loads(line)
-        step = values.pop("step")
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                found.setdefault(name, []).append((step, pytest.approx(float(value), rel=1e-6)))
+    found: dict[str, dict[int, Any]] = {}
+    for line in read_jsonl(run_dir / "metrics.jsonl"):
+        step = line.pop("step")
+        for name, value in line.items():
+            found.setdefault(name, {})[step] = pytest.approx(float(value), rel=1e-6)
     return found
-
-
-TRACKED = "training.trackers=[tensorboard]"
-
-
-def same_everywhere(run_dir: Path) -> None:
-    """TensorBoard shows what metrics.jsonl holds, each of nine steps once."""
-    assert shown(run_dir) == written(run_dir)
-    assert [step for step, _ in shown(run_dir)["validation.loss"]] == [*range(1, 10)]
-
-
-def test_tensorboard_shows_what_metrics_jsonl_holds(arguments, tmp_path) -> None:
-    assert main([*arguments, TRACKED]) == 0
-    same_everywhere(tmp_path / "run")
 
 
 def late(self: Trackers, values: dict[str, Any]) -> None:
@@ -72,19 +60,18 @@ def due(self: TrainingLoop) -> None:
         raise KilledError
 
 
-LOG: Callable[..., None] = Trackers.log
-EVALUATE = TrainingLoop._evaluate
-
-
 @pytest.mark.parametrize(
     ("owner", "dies"), [("Trackers.log", late), ("TrainingLoop._evaluate", due)]
 )
-def test_what_is_done_again_is_shown_once(arguments, tmp_path, monkeypatch, owner, dies) -> None:
+def test_tensorboard_shows_what_metrics_jsonl_holds_and_what_is_done_again_once(
+    arguments, tmp_path, monkeypatch, owner, dies
+) -> None:
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(f"hierbert.training.loop.{owner}", dies)
         main([*arguments, TRACKED])
     assert main([*arguments, TRACKED, "--resume"]) == 0
-    same_everywhere(tmp_path / "run")
+    assert shown(tmp_path / "run") == written(tmp_path / "run")
+    assert list(shown(tmp_path / "run")["validation.loss"]) == [*range(1, 10)]
 
 
 def test_trackers_may_be_added_when_a_run_goes_on(arguments, tmp_path, capsys) -> None:
@@ -98,5 +85,4 @@ def test_trackers_may_be_added_when_a_run_goes_on(arguments, tmp_path, capsys) -
     assert (tmp_path / "run/metrics.jsonl").read_text().count("\n") == 3
     (tmp_path / "run/hierbert").unlink()
     assert main(more) == 0
-    steps = {step for values in shown(tmp_path / "run").values() for step, _ in values}
-    assert steps == {4, 5, 6, 7, 8, 9}
+    assert list(shown(tmp_path / "run")["validation.loss"]) == [4, 5, 6, 7, 8, 9]

@@ -13,22 +13,21 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from commands import ROOT, run, succeed, write_jsonl
 from conftest import make_rows
-from inference import save_model
 from local_hub import LocalHub
-from publishing import TOKEN, USERS, Worker
+from publishing import FIRST_FORMAT, TOKEN, USERS, Worker
+from small_models import save_model
 
 from hierbert import HierBertForDocuments, HierBertPredictor
 
 pytestmark = pytest.mark.slow
 
 TEXTS = [str(row["text"]) for row in make_rows(3, seed=5, sentences=30)] + ["", "The 😀 plot. 好。"]
-LABELS = """
+CLASSIFY = """
 from transformers import pipeline
 pipe = pipeline("document-classification", model=name, trust_remote_code=True)
-result = [row["label"] for row in pipe(texts)]
+result = pipe(texts)
 """
 
 
@@ -75,7 +74,59 @@ def save_in_shards(folder: Path) -> set[str]:
     return shards
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 # What a push sends, takes away and leaves.
+
+
+def test_a_push_is_one_commit_and_the_same_again_is_none(hub, author, trained, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.parent, run, ignore=shutil.ignore_patterns("checkpoints"))
+    copy = run / "model"
+    missing = author.push(copy, "--repo", "alice/page", token=None)
+    assert missing.result == 2 and "error: " in missing.stderr
+    for repo, token in (("alice/page", "hf_wrongSecretToken"), ("bob/page", TOKEN)):
+        error = author.push(copy, "--repo", repo, token=token).error
+        assert token not in error and repo not in hub.repositories
+    (copy / "notes.txt").write_text("mine")
+    done = author.push(copy, "--repo", "alice/page", "--message", "First", "--private")
+    assert done.result == 0, done.stderr
+    assert TOKEN not in done.stdout + done.stderr and "alice/page" in done.stdout + done.stderr
+    files = hub.files("alice/page")
+    own = contents(copy)
+    del own["notes.txt"]
+    assert own.items() <= files.items()
+    added = {"README.md", "results.json", "config.resolved.yaml", ".gitattributes"}
+    assert files.keys() - own.keys() == added
+    assert hub.repositories["alice/page"].private
+    assert hub.commits("alice/page")[-1].title == "First"
+    assert files["results.json"] == (run / "results.json").read_bytes()
+    assert not [name for name, data in files.items() if TOKEN.encode() in data]
+    assert not [name for name, data in files.items() if str(tmp_path).encode() in data]
+    written = [path for place in (tmp_path, author.home) for path in place.rglob("*")]
+    assert not [p for p in written if p.is_file() and TOKEN.encode() in p.read_bytes()]
+    before, stored = [*hub.commits("alice/page")], hub.stored
+    assert author.push(copy, "--repo", "alice/page").result == 0
+    assert len(hub.commits("alice/page")) == len(before) and hub.stored == stored > 0
+    # What the author writes on the page stays.
+    edited = files["README.md"] + b"\nReviews of films.\n"
+    hub.add("alice/page", {"README.md": edited})
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "summary_limit": 5.0}))
+    assert author.push(copy, "--repo", "alice/page").result == 0
+    assert b"Reviews of films." in hub.files("alice/page")["README.md"]
+    assert json.loads(hub.files("alice/page")["config.json"])["summary_limit"] == 5.0
+    # Only what has changed is another file now.
+    first, last = (commit.files for commit in (before[-1], hub.commits("alice/page")[-1]))
+    assert {name for name in last if last[name] != first[name]} == {"config.json", "README.md"}
+    # Words are given up on demand only.
+    assert author.push(copy, "--repo", "alice/page", "--overwrite-card").result == 0
+    assert b"Reviews of films." not in hub.files("alice/page")["README.md"]
+    # Another branch is another page.
+    assert author.push(copy, "--repo", "alice/page", "--revision", "next").result == 0
+    assert hub.repositories["alice/page"].branches.keys() == {"main", "next"}
 
 
 def test_weights_of_another_sharding_do_not_stay_behind(hub, author, copy) -> None:
@@ -103,12 +154,6 @@ def test_a_card_of_the_authors_own_is_pushed_as_it_is(hub, author, copy, tmp_pat
     card.write_text("---\nlicense: mit\n---\n# By hand\n")
     assert author.push(copy, "--repo", "alice/own", "--card", card).result == 0
     assert hub.files("alice/own")["README.md"] == card.read_bytes()
-    # One that the Hub does not read is refused before anything is sent.
-    card.write_text("---\nlicense: [\n---\n# Mine\n")
-    stored = hub.stored
-    done = author.push(copy, "--repo", "alice/badcard", "--card", card)
-    assert "metadata" in done.error and hub.stored == stored
-    assert len(hub.commits("alice/badcard")) == 1
 
 
 def test_a_public_page_is_not_made_private(hub, author, copy) -> None:
@@ -133,6 +178,28 @@ def test_nobody_elses_commit_is_overwritten(hub, author, copy) -> None:
 # What strangers load.
 
 
+@pytest.mark.parametrize("name", ["trained", "first_format"])
+def test_a_stranger_loads_what_was_pushed(author, stranger, trained, name) -> None:
+    """Of a folder that 0.1.0 saved too, whose code is added on the way."""
+    folder = {"trained": trained, "first_format": FIRST_FORMAT}[name]
+    before, repo = contents(folder), f"alice/{name}"
+    done = author.push(folder, "--repo", repo)
+    assert done.result == 0, done.stderr
+    assert contents(folder) == before
+    texts = ["The film was good. The actor!", "A court. The contract of a party."]
+    expected = HierBertPredictor.from_pretrained(folder, device="cpu").classify(texts)
+    labels = stranger.run(CLASSIFY, name=repo, texts=texts).result
+    own = """
+import hierbert
+predictor = hierbert.HierBertPredictor.from_pretrained(repo, device="cpu")
+result = [vars(answer)["probabilities"] for answer in predictor.classify(texts)]
+"""
+    mine = author.run(own, repo=repo, texts=texts).result
+    for label, shares, answer in zip(labels, mine, expected, strict=True):
+        assert label["probabilities"] == pytest.approx(answer.probabilities, abs=1e-5)
+        assert shares == pytest.approx(answer.probabilities, abs=1e-5)
+
+
 def test_what_every_class_pushes_loads_without_hierbert(hub, author, stranger, copy) -> None:
     code = """
 import hierbert
@@ -148,7 +215,8 @@ hierbert.HierBertForDocuments.from_pretrained("alice/saved").push_to_hub("alice/
     mine = HierBertPredictor.from_pretrained(copy, device="cpu")
     labels = [row.label for row in mine.classify(TEXTS)]
     for name in ("predictor", "documents", "saved", "again"):
-        assert stranger.run(LABELS, name=f"alice/{name}", texts=TEXTS).result == labels
+        found = stranger.run(CLASSIFY, name=f"alice/{name}", texts=TEXTS).result
+        assert [row["label"] for row in found] == labels
 
 
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
@@ -189,38 +257,29 @@ def test_every_example_of_the_card_runs(hub, author, stranger, encoders, tmp_pat
 
 LOAD = """
 from hierbert import HierBertPredictor
-from hierbert.errors import ModelError
+from hierbert import ModelError
 try:
-    predictor = HierBertPredictor.from_pretrained(name, token=False)
+    predictor = HierBertPredictor.from_pretrained(name, token=token)
     result = [predictor.model.config.summary_limit, predictor.commit]
 except ModelError as error:
     result = str(error)
 """
 
 
-def test_a_private_model_needs_its_owners_token(author, stranger, copy) -> None:
-    assert author.push(copy, "--repo", "alice/secret", "--private").result == 0
-    code = """
-from transformers import AutoConfig
-try:
-    AutoConfig.from_pretrained("alice/secret", trust_remote_code=True, token=token)
-    result = "loaded"
-except OSError as error:
-    result = "refused"
-"""
-    assert stranger.run(code, token=False).result == "refused"
-    assert stranger.run(code, token=TOKEN).result == "loaded"
-    told = author.run(LOAD, {"HF_TOKEN": None}, name="alice/secret").result
+def test_a_private_model_needs_its_owners_token(hub, author, copy) -> None:
+    hub.add("alice/secret", contents(copy), private=True)
+    told = author.run(LOAD, {"HF_TOKEN": None}, name="alice/secret", token=False).result
     assert told.startswith("model alice/secret cannot be loaded") and "\n" not in told
+    assert author.run(LOAD, name="alice/secret", token=TOKEN).result[0] == 3.0
 
 
 def test_pickles_on_the_hub_are_refused(hub, author, copy) -> None:
     weights = HierBertForDocuments.from_pretrained(copy).state_dict()
     (copy / "model.safetensors").unlink()
     torch.save(weights, copy / "pytorch_model.bin")
-    hub.add("bob/pickled", {path.name: path.read_bytes() for path in copy.iterdir()})
+    hub.add("bob/pickled", contents(copy))
     before = len(hub.requests)
-    told = author.run(LOAD, name="bob/pickled").result
+    told = author.run(LOAD, name="bob/pickled", token=False).result
     assert "bob/pickled" in told and "safetensors" in told
     # Nobody is asked to convert them.
     assert not [line for line in hub.requests[before:] if line.startswith("POST ")]
@@ -228,7 +287,7 @@ def test_pickles_on_the_hub_are_refused(hub, author, copy) -> None:
 
 def test_what_was_checked_is_what_is_loaded(hub, author, copy, monkeypatch) -> None:
     """A branch that moves on between the check of a file and its use."""
-    first = hub.add("bob/moves", {path.name: path.read_bytes() for path in copy.iterdir()})
+    first = hub.add("bob/moves", contents(copy))
     config = json.loads((copy / "config.json").read_text())
     bad = json.dumps({**config, "summary_limit": 9.0, "attn_implementation": "bob/kernel"})
 
@@ -238,13 +297,13 @@ def test_what_was_checked_is_what_is_loaded(hub, author, copy, monkeypatch) -> N
 
     monkeypatch.setattr(hub, "on_resolve", move)
     before = len(hub.requests)
-    assert author.run(LOAD, name="bob/moves").result == [3.0, first.oid]
+    assert author.run(LOAD, name="bob/moves", token=False).result == [3.0, first.oid]
     assert len(hub.commits("bob/moves")) == 2
     asked = [line for line in hub.requests[before:] if "bob/moves/resolve/main" in line]
     assert asked and all(line.endswith("/config.json") for line in asked)
 
 
-def test_datasets_of_the_hub_train(hub, author) -> None:
+def test_datasets_of_the_hub_are_read(hub, author) -> None:
     rows = make_rows(10, seed=3)
     files = {
         f"{name}.jsonl": "".join(json.dumps(row) + "\n" for row in own).encode()
@@ -253,22 +312,20 @@ def test_datasets_of_the_hub_train(hub, author) -> None:
     hub.add("datasets/alice/corpus", files)
     hub.add("datasets/alice/hidden", files, private=True)
     code = """
-from hierbert.data.corpus import Columns, load_examples
-from hierbert.errors import DataError
-columns = Columns("text", "id", {"label": "label", "summary": "summary"})
+from hierbert import DataError, read_documents
 try:
-    found = load_examples(spec, columns, role=role)
-    result = [[e.id, e.text, e.fields["label"], e.fields["summary"]] for e in found]
+    found = read_documents(spec, label_column="label")
+    result = [[document.id, document.text, document.fields["label"]] for document in found]
 except DataError as error:
     result = str(error)
 """
 
-    def load(spec: str, role: str = "train", token: str | None = None) -> object:
-        return author.run(code, {"HF_TOKEN": token}, spec=spec, role=role).result
+    def load(spec: str, token: str | None = None) -> object:
+        return author.run(code, {"HF_TOKEN": token}, spec=spec).result
 
-    expected = [[row["id"], row["text"], row["label"], row["summary"]] for row in rows]
+    expected = [[row["id"], row["text"], row["label"]] for row in rows]
     for spec in ("hub://alice/corpus", "alice/corpus"):
-        assert load(spec) == expected[:6] and load(spec, "test") == expected[6:]
+        assert load(spec) == expected[:6]
     assert load("alice/corpus#test") == expected[6:]
     for spec in ("alice/nothing", "hub://alice/hidden"):
         said = load(spec)
@@ -294,29 +351,30 @@ def run_settings(folder: Path, encoder: Path, repo: str) -> list[str]:
     ]
 
 
-def test_a_run_publishes_its_model_and_what_it_found(hub, encoders, tmp_path) -> None:
+def test_a_run_reads_its_corpus_there_and_publishes_what_it_found(hub, encoders, tmp_path) -> None:
     shutil.copytree(encoders["bert"], tmp_path / "encoder")
     arguments = run_settings(tmp_path, tmp_path / "encoder", "alice/proof")
+    files = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
+    hub.add("datasets/alice/reviews", files)
+    # Each role has its own split.
+    arguments += ["data.train=hub://alice/reviews", "data.test=alice/reviews"]
     env = {**hub.environment(TOKEN, tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
     done = succeed("train.py", *arguments, **env)
     assert "the model goes to alice/proof when the run is whole, as alice" in done.stderr
     assert TOKEN not in done.stdout + done.stderr
     files, model = hub.files("alice/proof"), tmp_path / "my run" / "model"
-    own = {path.name: path.read_bytes() for path in model.iterdir()}
-    assert own.items() <= files.items()
-    # The run's own folder was complete: the page adds its card, results and settings only.
-    added = {"README.md", "results.json", "config.resolved.yaml", ".gitattributes"}
-    assert files.keys() - own.keys() == added
-    assert yaml.safe_load(files["config.resolved.yaml"])["data"]["train"] == "train.jsonl"
+    assert contents(model).items() <= files.items()
     card = files["README.md"].decode()
     assert str(tmp_path) not in card + files["config.resolved.yaml"].decode()
+    assert "datasets:\n- alice/reviews\n" in card
     # The encoder was a folder: that is remembered, not where it was.
     assert json.loads(files["config.json"])["text_config"]["_name_or_path"] == "./encoder"
     results = json.loads(files["results.json"])
-    took, scores = results["resources"], results["scores"]
+    took, scores, counts = results["resources"], results["scores"], results["label_counts"]
+    assert (results["documents"], sum(counts.values())) == (8, 22)
     low, high = (100 * results["intervals"]["accuracy"][end] for end in ("low", "high"))
     for line in (
-        f"| film | {results['label_counts']['film']} | 4 |",
+        f"| film | {counts['film']} | 4 |",
         f"| reading and answering, tokens/s | {took['scoring_tokens_per_second']:,.0f} |",
         f"| training, tokens/s | {took['training_tokens_per_second']:,.0f} |",
         f"| peak memory of the process, MiB | {took['peak_memory_mib']:,.0f} |",
@@ -348,6 +406,7 @@ def test_a_push_that_fails_loses_no_run_and_says_how_to_push_again(encoders, tmp
         files = hub.files("bob/theirs", "v2")
         assert files["model.safetensors"] == (folder / "model/model.safetensors").read_bytes()
         assert b"\nlicense: mit\n" in files["README.md"]
+        assert b"\n  train: train.jsonl\n" in files["config.resolved.yaml"]
         assert hub.repositories["bob/theirs"].private and len(hub.commits("bob/theirs")) == 1
 
 

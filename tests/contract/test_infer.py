@@ -29,6 +29,7 @@ FLAGS: dict[str, Any] = {
     "--on-error": "stop", "--task": None, "--max-words": None, "--max-sentences": None,
     "--max-tokens": None, "--max-characters": None, "--ratio": None, "--order": None,
     "--redundancy": None, "--segment-vectors": False, "--text-column": "text", "--id-column": None,
+    "--keep-columns": [], "--delimiter": None, "--min-words-per-sentence": None,
     "--encoding": "utf-8", "--input-format": "jsonl", "--output-format": None,
     "--batch-tokens": None, "--tokens-per-forward": None, "--device": "auto", "--dtype": "float32",
     "--compile": None, "--no-compile": None, "--cache-dir": None, "--cache-dtype": None,

@@ -28,20 +28,11 @@ class CachedEpochFailed(Exception):
 
 
 def measure_epochs(encoder: str, sample: Sample, seed: int) -> list[float]:
-    """Train with a frozen encoder and an empty cache.
+    """Seconds of each epoch with a frozen encoder; the first, with segmenting and encoding.
 
-    Args:
-        encoder: Folder or name.
-        sample: Documents to train and, a fifth of them, to validate on; labels alternate.
-        seed: Of the run.
-
-    Returns:
-        Seconds of each epoch, validation and checkpoint included; the first with segmenting and
-        encoding.
-
-    Raises:
-        CachedEpochFailed: There are too few documents, or train.py failed, or took more than a
-            quarter of an hour.
+    Validation and checkpoint are in it; a fifth of the documents validate, and labels alternate.
+    A CachedEpochFailed with too few documents, or where train.py fails or takes a quarter of an
+    hour.
     """
     if len(sample.documents) < LEAST_DOCUMENTS:
         raise CachedEpochFailed(

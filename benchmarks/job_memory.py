@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.cells import MIB, answer, run_cell, usable_memory_gib
 from benchmarks.common.figures import Finding
-from benchmarks.common.machine import machine_facts, peak_rss_bytes, show_machine
+from benchmarks.common.machine import peak_rss_bytes
 from benchmarks.common.models import save_model
-from benchmarks.common.report import NO_VERDICT, findings_table, finish, table
+from benchmarks.common.report import finish, table
 from benchmarks.common.rounds import say
 from benchmarks.common.tiny import make_encoder, make_text
 
@@ -104,10 +104,7 @@ def main(argv: list[str] | None = None) -> int:
                     }
                 )
             corpus.unlink()
-    facts = machine_facts()
     lines = [
-        f"Memory of a job: {show_machine(facts)}.",
-        "",
         f"A tiny model; short documents have up to {2 * SHORT_WORDS} words, long ones "
         f"{LONG_WORDS:,}. Peak is of the process that runs `infer.py`, its libraries included.",
         "",
@@ -125,21 +122,13 @@ def main(argv: list[str] | None = None) -> int:
                 for c in cells
             ],
         ),
-        "",
     ]
     findings = [
         Finding(key, [cells[place + 2]["peak_mib"] / cells[place]["peak_mib"]])
         for place, key in enumerate(("job_memory_file", "job_memory_shards"))
     ]
-    verdicts, records = findings_table(findings, full)
-    lines += verdicts if full else [NO_VERDICT]
-    finish(
-        "job_memory",
-        full,
-        lines,
-        {"machine": facts, "cells": cells, "findings": records},
-        options.output,
-    )
+    title = "Memory of a job"
+    finish("job_memory", title, full, lines, {"cells": cells}, findings, options.output)
     return 0
 
 

@@ -9,21 +9,15 @@ Every figure comes from a process of its own. See benchmarks/README.md.
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.cells import GIB, MIB, Cell, Cells, usable_memory_gib
-from benchmarks.common.figures import Finding, Spread, ratios, steadiness
-from benchmarks.common.report import (
-    NO_VERDICT,
-    bench_parser,
-    choose_sizes,
-    findings_table,
-    finish,
-    table,
-)
+from benchmarks.common.figures import Finding, Spread, ratios
+from benchmarks.common.report import bench_parser, choose_sizes, finish, probed, table
 from benchmarks.common.rounds import say
 
 MODES = ("keep", "recompute", "auto")
@@ -51,41 +45,23 @@ def build_parser() -> argparse.ArgumentParser:
     return bench_parser(__doc__, "memory", FULL, QUICK)
 
 
-class Bench(Cells):
-    """The cells of one run."""
-
-    def __init__(self, encoder: str, seed: int, timeout_seconds: float) -> None:
-        super().__init__(encoder=encoder, seed=seed)
-        self.timeout_seconds = timeout_seconds
-
-    def step(self, mode: str, segments: int, steps: int = 1) -> Cell:
-        """A training run of a small step and some of so many segments."""
-        request = {"mode": mode, "segments": segments, "steps": steps}
-        return self.run("benchmarks.training_step", request, self.timeout_seconds)
-
-    def read(self, **request: Any) -> Cell:
-        """A cell of `benchmarks.reading`."""
-        return self.run("benchmarks.reading", request, self.timeout_seconds)
-
-
 def measure(options: argparse.Namespace) -> None:
     """Run the benchmark."""
     sizes, full = choose_sizes(options, FULL, QUICK)
-    bench = Bench(options.encoder, options.seed, sizes["timeout_seconds"])
-    before = bench.step("keep", 1, steps=0)
+    cells = Cells(sizes["timeout_seconds"], encoder=options.encoder, seed=options.seed)
+    before = step(cells, "keep", 1, steps=0)
     if before.result is None:
         raise SystemExit(f"the baseline process {before.stopped}")
     baseline = before.result["rss_before_bytes"]
-    grid = _grid(bench, list(sizes["segments"]), baseline)
-    keep, recompute, probes = _times(bench, sizes["timed_segments"], sizes["rounds"])
+    grid = _grid(cells, sizes["segments"], baseline)
+    keep, recompute, probes = _times(cells, sizes["timed_segments"], sizes["rounds"])
     with tempfile.TemporaryDirectory() as folder:
-        bench.read(kind="prepare", folder=folder)
-        inference = bench.read(
-            kind="ours", folder=folder, tokens=sizes["tokens"], budget_seconds=0.0
+        cells.run("reading", kind="prepare", folder=folder)
+        inference = cells.run(
+            "reading", kind="ours", folder=folder, tokens=sizes["tokens"], budget_seconds=0.0
         )
-
     findings = [
-        _memory_finding(grid, list(sizes["segments"]), baseline),
+        _memory_finding(grid, sizes["segments"], baseline),
         Finding(
             "recompute_time",
             ratios(recompute, keep),
@@ -94,38 +70,32 @@ def measure(options: argparse.Namespace) -> None:
         ),
         _inference_finding(inference, sizes["tokens"]),
     ]
-    rows, records = findings_table(findings, full)
-    from benchmarks.common.machine import machine_facts, show_machine
-
-    facts = machine_facts()
-    stable = f"its median at {100 * steadiness(probes):.0f} % of its best" if probes else "no times"
     lines = [
-        f"Memory: {show_machine(facts)}.",
-        "",
         f"Resident memory before the first training step: {baseline / MIB:,.0f} MiB (a process of "
-        f"its own). Segments of 128 tokens, one document a step, AdamW, dropout on. GEMM probe: "
-        f"{stable}" + ("." if full else f"; {NO_VERDICT}."),
+        f"its own). Segments of 128 tokens, one document a step, AdamW, dropout on. "
+        f"{probed(probes)}",
         "",
         *_grid_table(grid, baseline),
         "",
         *_inference_table(inference, sizes["tokens"]),
-        "",
-        *rows,
     ]
     values = {
         "seed": options.seed,
         "encoder": Path(options.encoder).name,
-        "machine": facts,
-        "sizes": {**sizes, "segments": list(sizes["segments"])},
+        "sizes": sizes,
         "baseline_bytes": baseline,
-        "cells": bench.done,
+        "cells": cells.done,
         "step_seconds": {"keep": keep, "recompute": recompute, "probes": probes},
-        "targets": records,
     }
-    finish("memory", full, lines, values, options.output)
+    finish("memory", "Memory", full, lines, values, findings, options.output)
 
 
-def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int], Cell]:
+def step(cells: Cells, mode: str, segments: int, steps: int = 1) -> Cell:
+    """A training run of a small step and some of so many segments."""
+    return cells.run("training_step", mode=mode, segments=segments, steps=steps)
+
+
+def _grid(cells: Cells, sizes: Sequence[int], baseline: int) -> dict[tuple[str, int], Cell]:
     """A cell for each mode and number of segments."""
     grid: dict[tuple[str, int], Cell] = {}
     for mode in MODES:
@@ -141,16 +111,12 @@ def _grid(bench: Bench, sizes: list[int], baseline: int) -> dict[tuple[str, int]
                 say(f"{mode} {segments}: {said}")
                 grid[mode, segments] = Cell(None, said, 0.0)
                 continue
-            grid[mode, segments] = bench.step(mode, segments)
+            grid[mode, segments] = step(cells, mode, segments)
     return grid
 
 
 def forecast(smaller: list[tuple[int, Cell]], segments: int, baseline: int) -> float | None:
-    """GiB that more segments will need, by the line through the two largest measured.
-
-    Returns:
-        None with fewer than two measured cells.
-    """
+    """GiB that more segments will need, by the line through the two largest measured, if any."""
     known = [(s, c.result["peak_rss_bytes"]) for s, c in smaller if c.result is not None]
     if len(known) < 2:
         return None
@@ -160,21 +126,21 @@ def forecast(smaller: list[tuple[int, Cell]], segments: int, baseline: int) -> f
 
 
 def _times(
-    bench: Bench, segments: int, rounds: int
+    cells: Cells, segments: int, rounds: int
 ) -> tuple[list[float], list[float], list[float]]:
     """Seconds of a step with keep and with recompute in each round, and the probes."""
     seconds: dict[str, list[float]] = {"keep": [], "recompute": []}
     probes: list[float] = []
     for number in range(rounds):
         order = ["keep", "recompute"] if number % 2 == 0 else ["recompute", "keep"]
-        cells = {mode: bench.step(mode, segments, _TIMED_STEPS) for mode in order}
-        if any(cell.result is None for cell in cells.values()):
+        found = {mode: step(cells, mode, segments, _TIMED_STEPS) for mode in order}
+        if any(cell.result is None for cell in found.values()):
             continue
-        for mode, cell in cells.items():
+        for mode, cell in found.items():
             assert cell.result is not None
-            steps = cell.result["steps"][1:]
-            seconds[mode].append(Spread.of([step["seconds"] for step in steps]).median)
-            probes += [step["probe"] for step in steps]
+            timed = cell.result["steps"][1:]
+            seconds[mode].append(Spread.of([one["seconds"] for one in timed]).median)
+            probes += [one["probe"] for one in timed]
     return seconds["keep"], seconds["recompute"], probes
 
 
@@ -183,7 +149,9 @@ def _step_bytes(cell: Cell, baseline: int) -> int:
     return max(1, int(cell.result["peak_rss_bytes"]) - baseline)
 
 
-def _memory_finding(grid: dict[tuple[str, int], Cell], sizes: list[int], baseline: int) -> Finding:
+def _memory_finding(
+    grid: dict[tuple[str, int], Cell], sizes: Sequence[int], baseline: int
+) -> Finding:
     """What the largest step needs against the smallest, beyond what was there before."""
     cells = [grid["recompute", segments] for segments in (sizes[0], sizes[-1])]
     for cell in cells:
@@ -214,15 +182,15 @@ def _grid_table(grid: dict[tuple[str, int], Cell], baseline: int) -> list[str]:
         if cell.result is None:
             rows.append([mode, str(segments), "-", "-", "-", cell.stopped])
             continue
-        step = cell.result["steps"][-1]
+        last = cell.result["steps"][-1]
         rows.append(
             [
                 mode,
                 str(segments),
                 f"{_step_bytes(cell, baseline) / MIB:,.0f}",
                 f"{cell.result['peak_rss_bytes'] / MIB:,.0f}",
-                f"{step['seconds']:.2f}",
-                f"one step; probe {step['probe']:.0f} GFLOP/s",
+                f"{last['seconds']:.2f}",
+                f"one step; probe {last['probe']:.0f} GFLOP/s",
             ]
         )
     header = ["memory", "segments", "added, MiB", "peak RSS, MiB", "seconds", "note"]

@@ -17,17 +17,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.cells import GIB, MIB, Cell, Cells
-from benchmarks.common.figures import Finding, Spread, steadiness
+from benchmarks.common.figures import Finding, Spread
 from benchmarks.common.plot import Line, line_plot
-from benchmarks.common.report import (
-    NO_VERDICT,
-    RESULTS,
-    bench_parser,
-    choose_sizes,
-    findings_table,
-    finish,
-    table,
-)
+from benchmarks.common.report import RESULTS, bench_parser, choose_sizes, finish, probed, table
 
 SYSTEMS = {
     "ours": "ours",
@@ -68,58 +60,40 @@ def build_parser() -> argparse.ArgumentParser:
     return bench_parser(__doc__, "scaling", FULL, QUICK)
 
 
-class Bench(Cells):
-    """The cells of one run."""
-
-    def __init__(self, encoder: str, seed: int, sizes: dict[str, Any], folder: str) -> None:
-        budget = sizes["budget_seconds"]
-        super().__init__(encoder=encoder, seed=seed, folder=folder, budget_seconds=budget)
-        self.sizes = sizes
-
-    def read(self, kind: str, **request: Any) -> Cell:
-        """A cell of `benchmarks.reading`."""
-        ours = kind not in SYSTEMS or kind == "ours"
-        timeout = self.sizes["our_timeout_seconds" if ours else "timeout_seconds"]
-        request = {"kind": kind, **request}
-        return self.run("benchmarks.reading", request, timeout, self.sizes["max_gib"])
-
-
 def measure(options: argparse.Namespace) -> None:
     """Run the benchmark."""
     sizes, full = choose_sizes(options, FULL, QUICK)
+    limits = (sizes["our_timeout_seconds"], sizes["max_gib"])
+    hidden = {"encoder": options.encoder, "seed": options.seed}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(options.encoder, options.seed, sizes, folder)
-        prepared = bench.read("prepare")
+        cells = Cells(*limits, **hidden, folder=folder, budget_seconds=sizes["budget_seconds"])
+        prepared = cells.run("reading", kind="prepare")
         if prepared.result is None:
             raise SystemExit(f"our model cannot be made: {prepared.stopped}")
-        document = _documents(bench, sizes["most_tokens"], sizes["factor"])
+        document = _documents(cells, sizes)
         # Once more, on the other side of the longest document in time.
         again = None
         if sizes["most_tokens"] >= MANY_TOKENS:
-            again = bench.read("ours", tokens=FEW_TOKENS)
-        parts = _parts(bench, list(sizes["sentences"]), list(sizes["segments"]))
-
-    from benchmarks.common.machine import machine_facts, show_machine
-
-    facts = machine_facts()
-    finding = compare_lengths(document["ours"], again)
-    rows, records = findings_table([finding], full)
+            again = cells.run("reading", kind="ours", tokens=FEW_TOKENS)
+        parts = {
+            part: {
+                units: cells.run("reading", kind=part, units=units)
+                for units in sizes["segments" if part == "aggregator" else "sentences"]
+            }
+            for part in PARTS
+        }
     output = Path(options.output) if options.output else None
     drawn = (output.parent if output else RESULTS) / (
         f"{output.stem if output else 'scaling' if full else 'scaling-quick'}.svg"
     )
     drawn.parent.mkdir(parents=True, exist_ok=True)
     drawn.write_text(draw(document), encoding="utf-8")
-    probes = [p for cell in bench.done if cell["result"] for p in cell["result"].get("probes", [])]
+    probes = [p for cell in cells.done if cell["result"] for p in cell["result"].get("probes", [])]
     lines = [
-        f"Scaling: {show_machine(facts)}.",
-        "",
         "Milliseconds for 1,000 tokens of one document, text in, label out; each cell in a process "
         f"of its own, stopped after {sizes['timeout_seconds']} s (ours "
         f"{sizes['our_timeout_seconds']} s) or at {sizes['max_gib']:g} GiB; median of what fits "
-        f"into {sizes['budget_seconds']:g} s. GEMM probe {Spread.of(probes).show(0)} GFLOP/s, its "
-        f"median at {100 * steadiness(probes):.0f} % of its best"
-        + ("." if full else f"; {NO_VERDICT}."),
+        f"into {sizes['budget_seconds']:g} s. {probed(probes)}",
         "",
         *_document_table(document, milliseconds),
         "",
@@ -131,41 +105,29 @@ def measure(options: argparse.Namespace) -> None:
         "Parts that see all sentences (or segments) of a document, seconds for one document:",
         "",
         *_parts_table(parts),
-        "",
-        *rows,
     ]
     values = {
         "seed": options.seed,
         "encoder": Path(options.encoder).name,
-        "machine": facts,
-        "sizes": {name: list(v) if isinstance(v, tuple) else v for name, v in sizes.items()},
-        "cells": bench.done,
-        "targets": records,
+        "sizes": sizes,
+        "cells": cells.done,
         "plot": drawn.name,
     }
-    finish("scaling", full, lines, values, options.output)
+    findings = [compare_lengths(document["ours"], again)]
+    finish("scaling", "Scaling", full, lines, values, findings, options.output)
 
 
-def _documents(bench: Bench, most: int, factor: int) -> Document:
+def _documents(cells: Cells, sizes: dict[str, Any]) -> Document:
     """A cell for each system and length; a system ends with its first cell that is stopped."""
     document: Document = {kind: {} for kind in SYSTEMS}
     tokens = _LEAST_TOKENS
-    while tokens <= most:
-        for kind, cells in document.items():
-            if all(cell.result is not None for cell in cells.values()):
-                cells[tokens] = bench.read(kind, tokens=tokens)
-        tokens *= factor
+    while tokens <= sizes["most_tokens"]:
+        for kind, done in document.items():
+            if all(cell.result is not None for cell in done.values()):
+                timeout = None if kind == "ours" else sizes["timeout_seconds"]
+                done[tokens] = cells.run("reading", timeout, kind=kind, tokens=tokens)
+        tokens *= sizes["factor"]
     return document
-
-
-def _parts(bench: Bench, sentences: list[int], segments: list[int]) -> dict[str, dict[int, Cell]]:
-    return {
-        part: {
-            units: bench.read(part, units=units)
-            for units in (segments if part == "aggregator" else sentences)
-        }
-        for part in PARTS
-    }
 
 
 def milliseconds(cell: Cell, tokens: int) -> float | None:

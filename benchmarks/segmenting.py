@@ -16,9 +16,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.figures import Spread
-from benchmarks.common.machine import machine_facts, show_machine
 from benchmarks.common.models import load_tokenizer
-from benchmarks.common.report import DEFAULT_ENCODER, RESULTS, finish
+from benchmarks.common.report import DEFAULT_ENCODER, finish
 from benchmarks.common.sample import draw, read_corpora
 from hierbert.model.processing_hierbert import HierBertProcessor
 
@@ -43,20 +42,14 @@ def main(argv: list[str] | None = None) -> int:
             documents = processor.segment(sample.texts[first : first + _DOCUMENTS_PER_CALL])
             tokens += sum(len(document.input_ids) for document in documents)
         rates.append(tokens / (time.process_time() - started))
-    facts, characters = machine_facts(), sum(map(len, sample.texts))
+    characters = sum(map(len, sample.texts))
     lines = [
-        f"Segmenting: {show_machine(facts)}.",
-        "",
         f"One core segments {Spread.of(rates).show(0)} tokens/s ({_ROUNDS} rounds over "
         f"{len(sample.texts):,} documents, {tokens:,} tokens, {characters / tokens:.2f} characters "
         f"a token; sample {sample.hash}; processor time).",
     ]
-    values = {
-        "machine": facts,
-        "tokens_per_second": rates,
-        "characters_per_token": characters / tokens,
-    }
-    finish("segmenting", True, lines, values, options.output or str(RESULTS / "segmenting.json"))
+    values = {"tokens_per_second": rates, "characters_per_token": characters / tokens}
+    finish("segmenting", "Segmenting", True, lines, values, output=options.output)
     return 0
 
 

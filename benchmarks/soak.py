@@ -18,7 +18,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.kills import SoakError
-from benchmarks.common.machine import machine_facts, show_machine
 from benchmarks.common.report import RESULTS, finish
 from benchmarks.common.rounds import say
 from benchmarks.soak_inference import soak_inference
@@ -41,17 +40,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace) -> bool:
     """Run the halves and write what was seen; whether nothing differed."""
-    facts, good = machine_facts(), True
-    full = options.kills >= FULL_KILLS
+    good, full = True, options.kills >= FULL_KILLS
     for name in [options.only] if options.only else list(HALVES):
         with tempfile.TemporaryDirectory() as scratch:
             shown, record, fine = HALVES[name](Path(scratch), options.kills, options.seed, say)
         good = good and fine
-        verdict = "Nothing differed." if fine else "**Something differed.**"
-        values = {"machine": facts, "seed": options.seed, "kills": options.kills, "good": fine}
+        lines = [*shown, "", "Nothing differed." if fine else "**Something differed.**"]
+        values = {"seed": options.seed, "kills": options.kills, "good": fine, name: record}
         output = options.output / f"soak_{name}{'' if full else '-quick'}.json"
-        lines = [f"{show_machine(facts)}.", "", *shown, "", verdict]
-        finish(f"soak_{name}", full, lines, {**values, name: record}, str(output))
+        finish(f"soak_{name}", f"Kills, {name}", full, lines, values, output=output)
     return good
 
 

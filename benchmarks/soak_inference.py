@@ -19,7 +19,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.common.kills import SoakError, kill_all, kill_one, start
+from benchmarks.common import kills as killing
+from benchmarks.common.kills import SoakError, ends_before, kill_all
 from benchmarks.common.models import save_model
 from benchmarks.common.report import table
 from benchmarks.common.tiny import make_encoder, make_text
@@ -34,24 +35,15 @@ _WAYS = (2, 2, 1, 3, *([0, 0] if find_spec("ray") else []))
 # Of the kills on several processes: one of them alone; Ray starts another and goes on.
 _SHARE_OF_ONE_WORKER = 0.4
 _LONGEST_LIFE_SECONDS = 2.5
-_LONGEST_SECONDS = 600
-_POLL_SECONDS = 0.005
 # Float32 sums of another batch differ by this at most (docs/how-it-works.md).
 _TOLERANCE = 1e-5
 
 
 @dataclass
 class Found:
-    """What came of the kills.
+    """What came of the kills, by what was killed, to all rows of the jobs that were killed.
 
-    Attributes:
-        kills: By what was killed.
-        jobs: Jobs that were killed and came to their end.
-        rows: Rows that these had to deal with.
-        lost: Rows that are in no output.
-        doubled: Rows that are there more than once.
-        wrong: Rows that differ from the untouched job's, or are out of order.
-        seconds: From first to last.
+    A row is lost, there more than once, or wrong: out of order, or other than in the untouched job.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -68,17 +60,7 @@ def soak_inference(
 ) -> tuple[list[str], dict[str, Any], bool]:
     """Kill batch jobs, and see whether every row is there once.
 
-    Args:
-        folder: An empty one to work in.
-        kills: How many.
-        seed: Of the documents, the model and the moments of the kills.
-        say: Takes lines on how far it is.
-
-    Returns:
-        Lines of Markdown, everything that was seen, and whether no row was lost, doubled or wrong.
-
-    Raises:
-        SoakError: A job failed by itself.
+    Lines of Markdown, everything that was seen, and whether no row was lost, doubled or wrong.
     """
     encoder = make_encoder(folder / "encoder", seed)
     save_model(str(encoder), folder / "model", seed, summarization=False)
@@ -123,7 +105,7 @@ class _Soak:
         untouched = self.folder / "untouched"
         process = self._start(untouched, 1)
         try:
-            process.wait(_LONGEST_SECONDS)
+            ends_before(process, untouched.name, lambda: False)
         finally:
             kill_all(process)
         expected = self._read(untouched)
@@ -145,7 +127,7 @@ class _Soak:
         ]
         if not processes:
             arguments += ["--engine", "ray", "--actors", "2"]
-        return start(arguments, processes or 1, self.folder / f"{output.name}.log")
+        return killing.start(arguments, processes or 1, self.folder / f"{output.name}.log")
 
     def _live_and_die(self, job: Path) -> bool:
         """Start a job, or go on with it, and kill it at a random moment; whether it ended first."""
@@ -153,29 +135,28 @@ class _Soak:
         one_worker = processes != 1 and self.chance.random() < _SHARE_OF_ONE_WORKER
         life = self.chance.uniform(0, _LONGEST_LIFE_SECONDS)
         dying = sum(self.found.kills.values()) < self.kills
-        process, before, moment = self._start(job, processes), _written(job), None
-        deadline = time.monotonic() + _LONGEST_SECONDS
+        process, before = self._start(job, processes), _written(job)
+        moment: float | None = None
+
+        def is_time() -> bool:
+            nonlocal moment, dying
+            # The clock starts when rows are written: before, libraries are loaded.
+            if moment is None and dying and _written(job) > before:
+                moment = time.monotonic() + life
+            if moment is None or time.monotonic() < moment:
+                return False
+            if processes or not one_worker:
+                return True
+            if _kill_actor(process, self.chance):
+                self._count("one worker", "an actor on Ray")
+                moment, dying = None, False
+            return False
+
         try:
-            while process.poll() is None:
-                now = time.monotonic()
-                if now > deadline:
-                    raise SoakError(f"{job.name} did not end in {_LONGEST_SECONDS} s")
-                # The clock starts when rows are written: before, libraries are loaded.
-                if moment is None and dying and _written(job) > before:
-                    moment = now + life
-                if moment is not None and now >= moment:
-                    if processes or not one_worker:
-                        break
-                    if _kill_actor(process, self.chance):
-                        self._count("one worker", "an actor on Ray")
-                        moment, dying = None, False
-                time.sleep(_POLL_SECONDS)
-            if process.poll() is not None:
+            if ends_before(process, job.name, is_time):
                 return True
             if one_worker:
-                kill_one(process, self.chance.randrange(processes), _LONGEST_SECONDS)
-            else:
-                kill_all(process)
+                killing.kill_one(process, self.chance.randrange(processes), killing.LONGEST_SECONDS)
         finally:
             kill_all(process)
         which = "one worker" if one_worker else "all"
@@ -188,17 +169,12 @@ class _Soak:
         self.say(f"batch job: kill {killed} of {self.kills} ({words})")
 
     def _read(self, output: Path) -> dict[str, list[dict[str, Any]]]:
-        """Answers and errors of a job that is whole.
-
-        Raises:
-            SoakError: It is not.
-        """
+        """Answers and errors of a job; a SoakError where it is not whole."""
         manifest = output / "manifest.json"
         content = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
         if not content.get("complete"):
-            log = self.folder / f"{output.name}.log"
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise SoakError(f"{output.name} ended before its end: {' | '.join(lines[-5:])}")
+            said = killing.last_words(self.folder / f"{output.name}.log")
+            raise SoakError(f"{output.name} ended before its end: {said}")
         names = [part["file"] for part in content["parts"] if part["file"]]
         return {
             "answers": [row for name in names for row in _rows(output / name)],

@@ -7,7 +7,6 @@ must be equal to the last bit. When it comes to its end before all kills are spe
 
 import json
 import random
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,13 +16,12 @@ from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
-from benchmarks.common.kills import SoakError, kill_all, kill_one, start
+from benchmarks.common import kills as killing
+from benchmarks.common.kills import SoakError, ends_before, kill_all
 from benchmarks.common.report import table
 from benchmarks.common.tiny import make_documents, make_encoder
 
 TRAIN_DOCUMENTS, VALIDATION_DOCUMENTS = 240, 16
-_LONGEST_SECONDS = 300
-_POLL_SECONDS = 0.002
 # Of the kills: at any moment since the start, most of which goes into loading libraries. The others
 # come soon after the run has written something.
 _SHARE_OF_ANY_MOMENT = 0.2
@@ -85,19 +83,9 @@ class Soaked:
 def soak_training(
     folder: Path, kills: int, seed: int, say: Callable[[str], None]
 ) -> tuple[list[str], dict[str, Any], bool]:
-    """Kill training, and see whether it ends as if it had not been.
+    """Kill training of all kinds in turn, and see whether it ends as if it had not been.
 
-    Args:
-        folder: An empty one to work in.
-        kills: How many, over all kinds of runs; each gets its share.
-        seed: Of the documents, the encoder and the moments of the kills.
-        say: Takes lines on how far it is.
-
-    Returns:
-        Lines of Markdown, everything that was seen, and whether all runs were equal.
-
-    Raises:
-        SoakError: A run failed by itself.
+    Lines of Markdown, everything that was seen, and whether all runs were equal.
     """
     make_encoder(folder / "encoder", seed)
     make_documents(folder / "train.jsonl", TRAIN_DOCUMENTS, seed)
@@ -153,18 +141,16 @@ class _Soak:
             *self.kind.settings,
         ]
         log = self.folder / f"{run.name}.log"
-        return start(["train.py", *settings, "--resume"], self.kind.processes, log)
+        return killing.start(["train.py", *settings, "--resume"], self.kind.processes, log)
 
     def _finish(self, run: Path) -> None:
         """Let a run go on to its end."""
         process = self._start(run)
         try:
-            code = process.wait(_LONGEST_SECONDS)
-        except (psutil.TimeoutExpired, subprocess.TimeoutExpired) as error:
-            raise SoakError(f"{run.name} did not end in {_LONGEST_SECONDS} s") from error
+            ends_before(process, run.name, lambda: False)
         finally:
             kill_all(process)
-        self._check(code, run)
+        self._check(process.returncode, run)
 
     def _live_and_die(self, run: Path, took: float) -> bool:
         """Start a run, or go on with it, and kill it at a random moment; whether it ended first."""
@@ -176,27 +162,27 @@ class _Soak:
         in_a_write = not any_moment and self.chance.random() < _SHARE_OF_WRITES
         into_it = self.chance.uniform(0, _LONGEST_WRITE_SECONDS)
         before = written(run)
-        deadline = time.monotonic() + _LONGEST_SECONDS
+
+        def is_time() -> bool:
+            nonlocal moment
+            if moment is None and written(run) != before:
+                moment = time.monotonic() + delay
+            if moment is None or time.monotonic() < moment:
+                return False
+            if in_a_write:
+                if not doing(run).startswith("writing"):
+                    return False
+                time.sleep(into_it)
+            return True
+
         try:
-            while process.poll() is None:
-                now = time.monotonic()
-                if now > deadline:
-                    raise SoakError(f"{run.name} did not end in {_LONGEST_SECONDS} s")
-                if moment is None and written(run) != before:
-                    moment = now + delay
-                is_time = moment is not None and now >= moment
-                if is_time and (not in_a_write or doing(run).startswith("writing")):
-                    if in_a_write:
-                        time.sleep(into_it)
-                    break
-                time.sleep(_POLL_SECONDS)
-            if process.poll() is not None:
+            if ends_before(process, run.name, is_time):
                 self._check(process.returncode, run)
                 return True
             if one_worker:
-                kill_one(process, self.chance.randrange(self.kind.processes), _LONGEST_SECONDS)
-            else:
-                kill_all(process)
+                killing.kill_one(
+                    process, self.chance.randrange(self.kind.processes), killing.LONGEST_SECONDS
+                )
         finally:
             kill_all(process)
         self.soaked.kills[doing(run)] += 1
@@ -207,8 +193,7 @@ class _Soak:
     def _check(self, code: int, run: Path) -> None:
         if code != 0:
             log = self.folder / f"{run.name}.log"
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise SoakError(f"{run.name} ended with {code}: {' | '.join(lines[-5:])}")
+            raise SoakError(f"{run.name} ended with {code}: {killing.last_words(log)}")
 
 
 def written(run: Path) -> tuple[int, ...]:

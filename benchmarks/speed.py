@@ -18,17 +18,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.cached_epoch import CachedEpochFailed, measure_epochs
-from benchmarks.common.figures import Finding, Spread, ratios, steadiness
-from benchmarks.common.machine import GemmProbe, machine_facts, show_machine
+from benchmarks.common.figures import Finding, Spread, ratios
+from benchmarks.common.machine import GemmProbe
 from benchmarks.common.models import Shape, load_tokenizer
-from benchmarks.common.report import (
-    NO_VERDICT,
-    bench_parser,
-    choose_sizes,
-    findings_table,
-    finish,
-    table,
-)
+from benchmarks.common.report import bench_parser, choose_sizes, finish, probed, table
 from benchmarks.common.rounds import Rounds, run_rounds, say
 from benchmarks.common.sample import CORPORA, FOLDER_VARIABLE, Sample, draw, read_corpora
 from benchmarks.systems.lineup import (
@@ -79,11 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def measure(options: argparse.Namespace) -> bool:
-    """Run the benchmark.
-
-    Returns:
-        Whether all outputs were as they should be.
-    """
+    """Run the benchmark; whether all outputs were as they should be."""
     import torch
     from transformers.utils import logging
 
@@ -123,25 +112,17 @@ def measure(options: argparse.Namespace) -> bool:
             epochs_note,
         ),
     ]
-    rows, records = findings_table(findings, full)
-    facts = machine_facts()
-    all_probes = main.probes() + few.probes() + utilization.probes()
     lines = [
-        f"Speed: {show_machine(facts)}.",
-        "",
         f"Sample {sample.hash}: {len(sample.documents)} documents, {tokens['sample']:,} tokens; "
         f"small sample {small.hash}: {len(small.documents)} documents, {tokens['small']:,} tokens; "
-        f"{note}. Seed {options.seed}. GEMM probe {Spread.of(all_probes).show(0)} GFLOP/s, its "
-        f"median at {100 * steadiness(all_probes):.0f} % of its best"
-        + ("." if full else f"; {NO_VERDICT}."),
+        f"{note}. Seed {options.seed}. "
+        f"{probed(main.probes() + few.probes() + utilization.probes())}",
         "",
         *_rows_table(lineup, lineup.main, main, tokens["sample"], (MEAN, CLS)),
         "",
         "On the small sample, with ours again beside them:",
         "",
         *_rows_table(lineup, lineup.small, few, tokens["small"], (MEAN,)),
-        "",
-        *rows,
     ]
     differing = [row.name for row in lineup.rows if row.differs]
     if differing:
@@ -149,7 +130,6 @@ def measure(options: argparse.Namespace) -> bool:
     values = {
         "seed": options.seed,
         "encoder": Path(options.encoder).name,
-        "machine": facts,
         "sizes": sizes,
         "sample": {**sample.record(), "tokens": tokens["sample"]},
         "small_sample": {**small.record(), "tokens": tokens["small"]},
@@ -162,9 +142,8 @@ def measure(options: argparse.Namespace) -> bool:
         "utilization": {"gflop": flops / 1e9, "rounds": utilization.record()},
         "padding": {"tokens": real, "encoded": reached},
         "epoch_seconds": epochs,
-        "targets": records,
     }
-    finish("speed", full, lines, values, options.output)
+    finish("speed", "Speed", full, lines, values, findings, options.output)
     return not differing
 
 

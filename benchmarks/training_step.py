@@ -36,10 +36,7 @@ SEGMENT_TOKENS = 128
 class StepWatch:
     """Times the steps of a run and reads its memory, from outside the loop.
 
-    Args:
-        output: Where the answer goes.
-        steps: Training ends after so many; 0 ends at the first forward pass.
-        probe: The machine's yardstick, asked before each step.
+    Training ends after so many steps, or with 0 at the first forward pass.
     """
 
     def __init__(self, output: str, steps: int, probe: GemmProbe) -> None:
@@ -93,11 +90,7 @@ class StepWatch:
 
 
 def write_corpus(folder: Path, encoder: str, segments: int, steps: int, seed: int) -> list[int]:
-    """Documents of segments of exactly 128 tokens: one small, `steps` of the size that counts.
-
-    Returns:
-        Their sizes in tokens, in the file's order.
-    """
+    """The sizes in tokens of documents, written as segments of exactly 128: first a small one."""
     words = single_token_words(load_tokenizer(encoder))
     counts = [SMALL_SEGMENTS] + [segments] * steps
     for name, sizes in (("train", counts), ("validation", [1, 1])):

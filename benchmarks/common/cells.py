@@ -30,13 +30,7 @@ _SHARE_OF_FREE = 0.85
 
 @dataclass(frozen=True)
 class Cell:
-    """What a process came to.
-
-    Attributes:
-        result: What it measured; None when it did not get to the end.
-        stopped: Why it did not; empty when it did.
-        seconds: From its start to its end.
-    """
+    """What a process measured, or None and why it did not get to its end; and its seconds."""
 
     result: dict[str, Any] | None
     stopped: str
@@ -46,16 +40,9 @@ class Cell:
 def run_cell(
     module: str, request: dict[str, Any], timeout_seconds: float, max_rss_gib: float
 ) -> Cell:
-    """Run a module of the benchmarks in a process of its own.
+    """Run a module of the benchmarks in a process of its own, within these limits.
 
-    Args:
-        module: Its name; it is called with `--cell REQUEST --cell-output FILE`.
-        request: What to measure, as JSON.
-        timeout_seconds: It is ended after that.
-        max_rss_gib: It is ended when its resident size passes this, seen every 50 ms.
-
-    Returns:
-        The cell.
+    It is called with `--cell REQUEST --cell-output FILE`, and seen every 50 ms.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -84,26 +71,21 @@ def run_cell(
 
 
 class Cells:
-    """The cells of one run, kept for its JSON file.
+    """The cells of one run, kept for its JSON file, each within a limit of time and of memory.
 
-    Args:
-        **hidden: Goes into every request, and not into what is kept or said of it.
+    What is `hidden` goes into every request, and not into what is kept or said of it.
     """
 
-    def __init__(self, **hidden: Any) -> None:
+    def __init__(self, timeout_seconds: float, most_gib: float = math.inf, **hidden: Any) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.most_gib = most_gib
         self.hidden = hidden
         self.done: list[dict[str, Any]] = []
 
-    def run(
-        self,
-        module: str,
-        request: dict[str, Any],
-        timeout_seconds: float,
-        most_gib: float = math.inf,
-    ) -> Cell:
+    def run(self, module: str, timeout_seconds: float | None = None, **request: Any) -> Cell:
         """Run a cell within the memory that is free, and say how it ended; see `run_cell`."""
-        limit = min(most_gib, usable_memory_gib())
-        cell = run_cell(module, {**request, **self.hidden}, timeout_seconds, limit)
+        limits = (timeout_seconds or self.timeout_seconds, min(self.most_gib, usable_memory_gib()))
+        cell = run_cell(f"benchmarks.{module}", {**request, **self.hidden}, *limits)
         size = " ".join(f"{v:,}" if isinstance(v, int) else str(v) for v in request.values())
         say(f"{size}: {cell.stopped or f'{cell.seconds:.0f} s'}")
         self.done.append({"request": request, "result": cell.result, "stopped": cell.stopped})
@@ -115,9 +97,7 @@ def answer_request(
 ) -> None:
     """The command line of a cell: measure what is asked for and write it down.
 
-    Args:
-        doc: Of the module.
-        measure: Takes the request and the file for the answer, which it may write itself.
+    `measure` takes the request and the file for the answer, which it may write itself.
     """
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--cell", required=True, help="the request, as JSON")

@@ -6,7 +6,8 @@ It ends nothing but what was started here, by process ids.
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,27 +15,18 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.common.cells import ROOT
 
+LONGEST_SECONDS = 600
+_POLL_SECONDS = 0.002
+
 
 class SoakError(Exception):
     """Work failed by itself; the message holds the end of what it printed."""
 
 
-def start(
-    arguments: Sequence[str],
-    processes: int,
-    log: Path,
-    environment: Mapping[str, str] | None = None,
-) -> psutil.Popen:
-    """Start a script of the repository, on several processes through torchrun.
+def start(arguments: Sequence[str], processes: int, log: Path) -> psutil.Popen:
+    """Start a script of the repository, through torchrun on several processes.
 
-    Args:
-        arguments: The script, from the root of the repository, and its arguments.
-        processes: How many.
-        log: Where what it prints is added.
-        environment: Variables beside the own ones.
-
-    Returns:
-        The process; that of torchrun where there are several.
+    What it prints is added to the log.
     """
     script, *rest = arguments
     launch = [sys.executable]
@@ -47,12 +39,32 @@ def start(
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        **(environment or {}),
     }
     with log.open("ab") as sink:
         return psutil.Popen(
             [*launch, str(ROOT / script), *rest], stdout=sink, stderr=sink, env=variables
         )
+
+
+def ends_before(process: psutil.Popen, name: str, is_time: Callable[[], bool]) -> bool:
+    """Whether a process comes to its end by itself before it is time to kill it.
+
+    A SoakError where neither comes in ten minutes.
+    """
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise SoakError(f"{name} did not end in {LONGEST_SECONDS} s")
+        if is_time():
+            return process.poll() is not None
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def last_words(log: Path) -> str:
+    """The end of what was printed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return " | ".join(lines[-5:])
 
 
 def kill_all(process: psutil.Popen) -> None:
@@ -70,12 +82,9 @@ def kill_all(process: psutil.Popen) -> None:
 
 
 def kill_one(process: psutil.Popen, number: int, timeout_seconds: float) -> None:
-    """Send SIGKILL to one process of several; what started them ends the others by itself.
+    """Send SIGKILL to one of torchrun's workers, by the order of their ids.
 
-    Args:
-        process: torchrun.
-        number: Which of its workers, in the order of their ids.
-        timeout_seconds: After that everything is killed.
+    What started them ends the others by itself; what has not ended after the timeout is killed.
     """
     workers = []
     with suppress(psutil.NoSuchProcess):

@@ -63,11 +63,7 @@ def load_tokenizer(encoder: str) -> Any:
 def build_model(
     encoder: str, seed: int, **settings: Any
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
-    """Our model for classification, and its processor.
-
-    Returns:
-        In float32, in evaluation mode.
-    """
+    """Our model for classification and its processor, in float32, in evaluation mode."""
     source = resolve_encoder(encoder)
     torch.manual_seed(seed)
     model = HierBertForDocuments.from_encoder_pretrained(source, num_labels=LABELS, **settings)

@@ -31,14 +31,7 @@ class Line:
 
 
 def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
-    """Draw lines over x in powers of two and y in powers of ten.
-
-    Returns:
-        An SVG document.
-
-    Raises:
-        ValueError: There is no point, or one is not above 0.
-    """
+    """An SVG of lines over x in powers of two and y in powers of ten, all above 0."""
     points = [point for line in lines for point in line.points]
     if not points or any(x <= 0 or y <= 0 for x, y in points):
         raise ValueError("a plot on logarithmic axes needs points, all above 0")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.cells import ROOT
-from benchmarks.common.figures import Finding
+from benchmarks.common.figures import Finding, Spread, steadiness
+from benchmarks.common.machine import machine_facts, show_machine
 
 RESULTS = ROOT / "benchmarks" / "results"
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -43,14 +44,8 @@ def choose_sizes(
 ) -> tuple[dict[str, Any], bool]:
     """The sizes of a run, and whether it is a full one.
 
-    Args:
-        options: With `quick`, `encoder`, and a value or None for each size.
-        full: The sizes of a full run.
-        quick: Those of a quick one.
-
-    Returns:
-        Every size. The run is full with the full sizes, the usual encoder, the seed 0 and torch's
-        own number of threads; more rounds, more time and more memory leave it full.
+    That is so with the full sizes, the usual encoder, the seed 0 and torch's own number of threads;
+    more rounds, more time and more memory leave it full.
     """
     usual = quick if options.quick else full
     sizes = {}
@@ -68,11 +63,7 @@ def choose_sizes(
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table.
-
-    Raises:
-        ValueError: A row has another number of cells than the header.
-    """
+    """Lines of a Markdown table."""
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"{len(header)} columns, but a row of {len(row)}: {row}")
@@ -81,45 +72,47 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def findings_table(findings: Sequence[Finding], full: bool) -> tuple[list[str], list[Any]]:
-    """Targets against what was measured: lines of Markdown, and records for the JSON."""
-    records = [finding.record(full) for finding in findings]
-    rows = [
-        [str(r["what"]), str(r["bound"]), str(r["measured"]), str(r["verdict"]), str(r["note"])]
-        for r in records
-    ]
-    return table(["target", "bound", "measured", "verdict", "note"], rows), records
+def probed(probes: Sequence[float]) -> str:
+    """How fast the machine was, and how steady."""
+    if not probes:
+        return "No times."
+    return (
+        f"GEMM probe {Spread.of(probes).show(0)} GFLOP/s, its median at "
+        f"{100 * steadiness(probes):.0f} % of its best."
+    )
 
 
 def finish(
     name: str,
+    title: str,
     full: bool,
     lines: Sequence[str],
     values: dict[str, Any],
-    output: str | None,
-) -> Path:
-    """Print the report and write it with all raw figures.
+    findings: Sequence[Finding] = (),
+    output: str | Path | None = None,
+) -> None:
+    """Print the report and write it with all raw figures; a run that is not full has its own file.
 
-    Args:
-        name: Of the benchmark.
-        full: Whether it was a full run; others have a file of their own.
-        lines: Markdown.
-        values: Everything that was measured.
-        output: The JSON file; None for the usual one.
-
-    Returns:
-        The file written.
+    The machine comes before the lines, and targets against what was measured after them.
     """
+    facts = machine_facts()
+    records = [finding.record(full) for finding in findings]
+    shown = [f"{title}: {show_machine(facts)}{'' if full else f'; {NO_VERDICT}'}.", "", *lines]
+    if records:
+        keys = ("what", "bound", "measured", "verdict", "note")
+        rows = [[str(record[key]) for key in keys] for record in records]
+        shown += ["", *table(["target", *keys[1:]], rows)]
     path = Path(output) if output else RESULTS / f"{name}{'' if full else '-quick'}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     made = {
         "benchmark": name,
         "full": full,
         "date": time.strftime("%Y-%m-%d"),
-        "lines": list(lines),
+        "lines": shown,
+        "machine": facts,
         **values,
+        "targets": records,
     }
     path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    print("\n".join(shown))
     print(f"\nwritten: {path}")
-    return path

@@ -52,18 +52,7 @@ def run_rounds(
     title: str = "",
     clock: Callable[[Callable[[], object]], float] = timed,
 ) -> Rounds:
-    """Time some tasks against each other.
-
-    Args:
-        tasks: What to run, by name; each was run before, so that nothing is built here.
-        rounds: How often.
-        probe: Gives the machine's speed now.
-        title: Shown with the progress on standard error.
-        clock: Runs a task and gives its seconds.
-
-    Returns:
-        All times.
-    """
+    """Time tasks against each other, the probe before each; each task was run before."""
     done = []
     for number in range(rounds):
         order = list(tasks) if number % 2 == 0 else list(tasks)[::-1]

@@ -62,18 +62,11 @@ class Sample:
 
 
 def read_corpora(folder: str | None) -> tuple[dict[str, list[Document]], str]:
-    """All documents to draw from.
+    """All documents to draw from, and a line that says where they come from.
 
-    Args:
-        folder: Holds `movie-reviews/train.jsonl.gz` and `cuad/train.jsonl.gz`; None takes it from
-            the environment variable `FOLDER_VARIABLE`.
-
-    Returns:
-        The documents of each corpus, and a line that says where they come from. Without a folder:
-        the papers of the installed package aclsum.
-
-    Raises:
-        DataError: The folder lacks a corpus, or there is no folder and no package.
+    The folder, or the environment variable `FOLDER_VARIABLE`, holds `movie-reviews/train.jsonl.gz`
+    and `cuad/train.jsonl.gz`; without it they are the papers of the package aclsum. A DataError
+    where the folder lacks a corpus, or there is no folder and no package.
     """
     named = folder or os.environ.get(FOLDER_VARIABLE)
     if not named:
@@ -94,19 +87,10 @@ def read_corpora(folder: str | None) -> tuple[dict[str, list[Document]], str]:
 
 
 def draw(corpora: dict[str, list[Document]], characters: int, seed: int, note: str = "") -> Sample:
-    """Draw documents, the same budget of characters from each corpus.
+    """Draw and mix documents, the same budget of characters from each corpus.
 
     In a seeded order of the ids a document is taken when it fits what is left of its corpus's
     budget, until nine tenths are used. Where none fits, the shortest is taken.
-
-    Args:
-        corpora: From `read_corpora`.
-        characters: Of the whole sample, at most (but for a corpus whose shortest is longer).
-        seed: Of the draw.
-        note: For the sample.
-
-    Returns:
-        The sample, its documents mixed.
     """
     taken: list[Document] = []
     share = characters // len(corpora)

@@ -9,14 +9,7 @@ _MOST_WORDS = 4_000
 
 
 def single_token_words(tokenizer: Any) -> list[str]:
-    """Whole words of a tokenizer's vocabulary that it reads as one token.
-
-    Returns:
-        Lower-case words of letters, sorted; at most 4,000 of them.
-
-    Raises:
-        ValueError: The vocabulary has none.
-    """
+    """Lower-case words that a tokenizer reads as one token, sorted; at most 4,000."""
     found = [
         word
         for word in sorted(tokenizer.get_vocab())
@@ -38,11 +31,7 @@ def single_token_words(tokenizer: Any) -> list[str]:
 
 
 def make_sentences(words: list[str], tokens: int, seed: int) -> list[str]:
-    """Sentences of a number of tokens in all, full stops counted.
-
-    Returns:
-        The sentences; a capital first, a full stop last.
-    """
+    """Sentences of so many tokens in all, full stops counted."""
     chance = random.Random(seed)
     sentences = []
     left = tokens

@@ -13,11 +13,7 @@ COMMON = ("the", "a", "of", "and", "to", "in", "was", "it", "for", "on", "that",
 
 
 def make_encoder(folder: Path, seed: int) -> Path:
-    """Save a BERT of two layers at random weights, with dropout, and its tokenizer.
-
-    Returns:
-        The folder.
-    """
+    """Save a BERT of two layers at random weights, with dropout, and its tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -55,14 +51,7 @@ def make_encoder(folder: Path, seed: int) -> Path:
 def make_documents(path: Path, count: int, seed: int, longest_sentences: int = 12) -> Path:
     """Write labelled documents of very different lengths, one JSON object a line.
 
-    Args:
-        path: The file.
-        count: Documents.
-        seed: Of their words.
-        longest_sentences: Most sentences of a document; one of twenty has four times as many.
-
-    Returns:
-        The file.
+    One of twenty may have four times as many sentences as the others.
     """
     chance = random.Random(f"documents {seed}")
     with path.open("w", encoding="utf-8", newline="\n") as file:

@@ -35,11 +35,7 @@ def linear_head(hidden_size: int, labels: int, seed: int) -> torch.nn.Linear:
 def tune(
     sizes: Sequence[int], build: Callable[[int], System], texts: Sequence[str]
 ) -> tuple[System, int]:
-    """A system at the batch size at which it is fastest, each tried once after a warm-up.
-
-    Returns:
-        The system, and its batch size.
-    """
+    """A system at the batch size at which it is fastest, each tried once after a warm-up."""
     from benchmarks.common.machine import timed
 
     tried = []

@@ -33,15 +33,8 @@ class ClsNetwork(torch.nn.Module):
 class Belt:
     """`BertClassifierWithPooling`, without overlap, nothing dropped.
 
-    Args:
-        encoder: A text encoder without other heads, on the CPU.
-        tokenizer: Its tokenizer, which must number [PAD], [CLS] and [SEP] as BERT does.
-        hidden_size: Of the encoder.
-        batch_size: Documents of a batch.
-        seed: Of the head.
-
-    Raises:
-        Unavailable: The package is not installed, or the tokenizer is not BERT's.
+    Unavailable where the package is not installed, or the tokenizer does not number [PAD], [CLS]
+    and [SEP] as BERT does.
     """
 
     name = "belt-nlp"

@@ -51,14 +51,9 @@ _LEAST_COSINE = 0.99
 
 @dataclass
 class Row:
-    """A line of the table.
+    """A line of the table: a system, or the reason why there is none.
 
-    Attributes:
-        name: Of the system.
-        system: None where there is none to time.
-        reason: Why there is none.
-        checked: What its outputs were compared with, and how far they are off.
-        differs: Whether they are off by more than allowed.
+    With what its outputs were compared with, and whether they are off by more than allowed.
     """
 
     name: str
@@ -227,17 +222,7 @@ class _Builder:
 
 
 def build_lineup(encoder: str, seed: int, texts: Sequence[str], small: Sequence[str]) -> Lineup:
-    """Build all systems and compare their outputs.
-
-    Args:
-        encoder: Folder or name.
-        seed: Of new weights.
-        texts: The sample.
-        small: The sample of slow systems; outputs are compared on it.
-
-    Returns:
-        The rows; those that cannot run say why.
-    """
+    """Build all systems and compare their outputs on the small sample."""
     with tempfile.TemporaryDirectory() as folder:
         make = _Builder(encoder, seed, texts, small, Path(folder))
         lineup = Lineup()

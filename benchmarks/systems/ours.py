@@ -15,11 +15,7 @@ from hierbert.errors import HierBertError
 
 
 class Ours:
-    """The predictor with some options.
-
-    Raises:
-        Unavailable: This version has no such option.
-    """
+    """The predictor with some options; Unavailable where this version has no such option."""
 
     def __init__(self, name: str, folder: Path, note: str = "", **options: Any) -> None:
         self.name = name
@@ -81,11 +77,7 @@ class Ours:
         return sum(len(document.input_ids) for document in documents), reached
 
     def encode_full_segments(self, segments: int) -> tuple[int, Any]:
-        """Work for measuring utilization: full segments, tokens given, nothing to pad.
-
-        Returns:
-            The number of tokens, and what encodes them when it is called.
-        """
+        """The tokens of full segments, nothing to pad, and what encodes them when it is called."""
         model = self.predictor.model
         length = model.config.segment_tokens
         generator = torch.Generator().manual_seed(0)

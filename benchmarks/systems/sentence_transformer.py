@@ -13,9 +13,6 @@ class SentenceTransformersEncode:
     """`SentenceTransformer.encode` over all segments, their mean, a linear head.
 
     It gets the segments' texts ready-made: cutting the documents is not in its time.
-
-    Raises:
-        Unavailable: The package is not installed.
     """
 
     name = "sentence-transformers encode"

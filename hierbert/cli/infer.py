@@ -168,7 +168,12 @@ def _main(argv: list[str], prog: str) -> int:
     logging.disable_progress_bar()
     from hierbert.prediction.run import Run
 
-    return Run(options).execute()
+    kind = Run
+    if options.engine == "ray":
+        from hierbert.prediction.ray_engine import RayRun
+
+        kind = RayRun
+    return kind(options).execute()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import cast
 
 from hierbert.data.columns import Columns, SourceColumns, check_columns
 from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, rest_of_source
+from hierbert.data.packing import unpacked_name
 from hierbert.data.readers import READERS, file_format
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
@@ -222,5 +223,4 @@ def _names_for_ids(sources: list[Source]) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    base, ending = os.path.splitext(name)
-    return os.path.splitext(base)[0] if ending.lower() == ".gz" else base
+    return os.path.splitext(unpacked_name(name)[0])[0]

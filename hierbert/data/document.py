@@ -20,7 +20,7 @@ class Source:
             ``hub://user/name#split``, ``package://name/split`` or ``the list handed in``.
         format: The name of its reader in `readers.READERS`.
         path: The file or folder; None for all else.
-        gzipped: Whether the file's bytes are gzip.
+        packing: How the file is packed, by the ending of its name, such as ".gz"; "" for not.
         dataset: The Hub dataset's or the package's name.
         config: The Hub dataset's configuration, when one was named.
         split: The split of a Hub dataset or package.
@@ -32,7 +32,7 @@ class Source:
     name: str
     format: str
     path: Path | None = None
-    gzipped: bool = False
+    packing: str = ""
     dataset: str = ""
     config: str | None = None
     split: str = ""

@@ -5,13 +5,12 @@ is never taken for texts, nor the other way round.
 """
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.errors import ConfigError, DataError, HierBertError, error_text, quote_all, type_name
-from hierbert.model.documents import Document, DocumentLike, Texts, field_lacking
+from hierbert.model.documents import Document, DocumentLike, Texts, field_lacking, no_texts
 
 _ROWS_OF_A_SLICE = 256
 _PLAIN = (str, bool, int, float, type(None))
@@ -28,12 +27,14 @@ def rows_given(given: Any, role: str) -> Source:
     if isinstance(given, Mapping):
         what = f"one mapping ({type(given).__name__}) with the keys {quote_all(given)}"
         raise ConfigError(f"is {what}", setting=role, allowed=allowed)
-    if _holds_nothing(given):
+    # Bytes and the lines of a file are no rows.
+    single = isinstance(given, str | bytes | bytearray | memoryview | io.IOBase | type)
+    if single or not hasattr(given, "__iter__"):
         raise ConfigError(f"is {_what(given)}", setting=role, allowed=allowed)
     kind = "rows"
-    if _is_frame(given):
+    if hasattr(given, "columns") and hasattr(given, "iloc"):
         kind = "frame"
-    elif _is_dataset(given):
+    elif hasattr(given, "features") and hasattr(given, "column_names"):
         kind = "dataset"
     return Source(f"the {type(given).__name__} handed in", kind, given=given, stem=role)
 
@@ -83,18 +84,9 @@ def document_texts(documents: Texts, fields: Sequence[str] = ()) -> Iterator[Doc
     """
     if isinstance(documents, str | Document):
         documents = [documents]
-    what = _what(documents)
-    if isinstance(documents, Mapping):
-        what = f"a mapping ({type(documents).__name__})"
-    elif _is_frame(documents) or _is_dataset(documents) or hasattr(documents, "column_names"):
-        what = f"a table ({type(documents).__name__}): give one of its columns"
-    elif isinstance(documents, os.PathLike):
-        what = f"a path ({documents}): give the text that it holds"
-    elif isinstance(documents, set | frozenset):
-        what = "a set, which has no order"
-    elif not _holds_nothing(documents):
-        return _texts(documents, fields)
-    raise DataError(f"is {what}", place="texts", allowed=_TEXTS)
+    if what := no_texts(documents):
+        raise DataError(f"is {what}", place="texts", allowed=_TEXTS)
+    return _texts(documents, fields)
 
 
 def _texts(documents: Iterable[Any], fields: Sequence[str]) -> Iterator[Any]:
@@ -133,22 +125,8 @@ def _checked(given: Iterable[Any], name: str, unit: str) -> Iterator[Any]:
         ) from error
 
 
-def _holds_nothing(given: Any) -> bool:
-    # Bytes and the lines of a file are no documents.
-    single = isinstance(given, str | bytes | bytearray | memoryview | io.IOBase | type)
-    return single or not hasattr(given, "__iter__")
-
-
 def _what(given: Any) -> str:
     return "None" if given is None else type_name(given)
-
-
-def _is_frame(given: Any) -> bool:
-    return hasattr(given, "columns") and hasattr(given, "iloc")
-
-
-def _is_dataset(given: Any) -> bool:
-    return hasattr(given, "features") and hasattr(given, "column_names")
 
 
 def _plain(value: Any) -> Any:

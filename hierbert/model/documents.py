@@ -1,5 +1,7 @@
 """What a document is before it is segmented: a text, and what features read beside it."""
 
+import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +39,25 @@ Texts = str | Document | Iterable[DocumentLike]
 def is_document(value: Any) -> bool:
     """Whether a value is a `Document`, also of another copy of this file, as models bring one."""
     return type(value).__name__ == Document.__name__ and hasattr(value, "fields")
+
+
+def no_texts(given: Any) -> str | None:
+    """What a value is that holds no texts in an order; None where it may hold some.
+
+    Its keys, its columns, its lines or its bytes would be answered for its texts.
+    """
+    name = type(given).__name__
+    if isinstance(given, Mapping):
+        return f"a mapping ({name})"
+    frame = hasattr(given, "columns") and hasattr(given, "iloc")
+    if frame or hasattr(given, "column_names"):
+        return f"a table ({name}): give one of its columns"
+    if isinstance(given, os.PathLike):
+        return f"a path ({given}): give the text that it holds"
+    if isinstance(given, set | frozenset):
+        return "a set, which has no order"
+    single = isinstance(given, bytes | bytearray | memoryview | io.IOBase | type)
+    return f"of type {name}" if single or not hasattr(given, "__iter__") else None
 
 
 def field_lacking(document: Any, fields: Iterable[str]) -> str | None:

@@ -4,16 +4,15 @@ They segment, batch by tokens and answer as the rest of hierbert does, so that a
 does not depend on the others here either. One pipeline asks one head.
 """
 
-import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from transformers import Pipeline
 
 from .answering import answer_batch, answer_fields, not_finite
-from .documents import DocumentLike, is_document
+from .documents import DocumentLike, is_document, no_texts
 from .heads import HEADS
 from .processing_hierbert import TOKENS_PER_BATCH
 from .ragged import batches_by_tokens
@@ -70,8 +69,11 @@ class DocumentPipeline(Pipeline):
         if most is not None and most < 1:
             raise ValueError(f"batch_size={most} is not allowed: at least 1")
         one = isinstance(inputs, str) or is_document(inputs)
-        if not one:
-            _refuse_no_texts(inputs)
+        if not one and (problem := no_texts(inputs)):
+            raise ValueError(
+                f"what is to be answered is no text, but {problem}; give a string, or a list or "
+                "another iterable of strings or of lists of sentences"
+            )
         answers = self._answers([inputs] if one else inputs, most, tokens, given)
         if one:
             return next(answers)
@@ -128,18 +130,6 @@ class DocumentPipeline(Pipeline):
         """Save the model and the processor, which transformers' own pipelines leave out."""
         super().save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
-
-
-def _refuse_no_texts(inputs: Any) -> None:
-    """What holds no documents in an order would be answered about something else."""
-    named = isinstance(inputs, Mapping) or hasattr(inputs, "column_names")
-    table = named or (hasattr(inputs, "columns") and hasattr(inputs, "iloc"))
-    single = isinstance(inputs, set | frozenset | bytes | bytearray | io.IOBase)
-    if table or single or not hasattr(inputs, "__iter__"):
-        raise ValueError(
-            f"a {type(inputs).__name__} is no text: give a string, or a list or another iterable "
-            "of strings or of lists of sentences"
-        )
 
 
 class DocumentClassificationPipeline(DocumentPipeline):

@@ -4,30 +4,45 @@ Rules only: a few regular expressions find the places where a sentence could end
 terminators, line breaks), and each place is judged by what stands before and after it. Nothing is
 learnt, downloaded, changed or dropped, and the time is linear in the length of the text.
 
-It does not cut long sentences (the segmenter does, by tokens), does not break at colons,
-semicolons or the ASCII semicolon of Greek questions, and knows abbreviations of English well, of
-a few other European languages a little.
+It does not cut long sentences (the segmenter does, by tokens), and does not break at colons,
+semicolons or the ASCII semicolon of Greek questions. The abbreviations it knows, of some thirty
+languages, are tables of `abbreviations.py`.
 
 Invariant: the spans are sorted, disjoint, not empty and inside the text; what lies between them
 is white space, and no span starts or ends with white space. White space is what `str.isspace`
 says, which includes the separators U+001C to U+001F and the no-break space. Everything else is
 text and lies in a span: zero-width characters, byte order marks, NUL, other control characters
-and lone surrogates too.
+and lone surrogates too, and the marks of quoted mail.
 """
 
 import re
+from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+
+from .abbreviations import (
+    AND_SO_ON,
+    BEFORE_ORDINALS,
+    CAPITALIZED,
+    ENDERS,
+    IN_CAPITALS,
+    LINKING,
+    MONTHS,
+    NEVER,
+    NUMBERED,
+    OF_DOCTORS,
+    OF_NAMES,
+    ORDINAL_LANGUAGES,
+    ORDINARY,
+    REFERRING,
+    STARTERS,
+    STARTERS_BEFORE_SMALL,
+    SUFFIXES,
+)
 
 Span = tuple[int, int]
 """Start and end of a sentence: offsets in characters, the end exclusive."""
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# --- Data: characters and words.
+# --- Data: characters.
 
 # Terminators that need white space behind them, for they also stand inside words and numbers.
 _WEAK = ".!?…‼‽⁇⁈⁉⸮\u037e"
@@ -47,28 +62,15 @@ _OPENERS = "\"'“‘«‹„‚([{「『【〈《（［｛〔〖〝`*_¿¡" + _
 _OPENERS_AND_CURRENCIES = _OPENERS + "$£€¥"
 # A sentence does not start with one of these; the comma may come from tokenized text.
 _NO_START = frozenset(",;:)]}%&=/、，；：）］｝」』】؛،")
-
-# Never the end of a sentence.
-_TITLES = _words(
-    "mr mrs ms dr prof messrs mme mlle st rev hon gen col capt lt sgt cpl maj cmdr adm gov sen rep "
-    "pres supt fr e.g i.e eg ie cf viz vs v c.f resp incl esp i.c q.v vgl bzw z.b d.h sog inkl "
-    "sra srta dott sig mgr p.ex p.ej т.е डॉ"
-)
-# Not the end before a number, a numeral or a lone letter.
-_NUMBERED = _words(
-    "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
-    "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
-    "tel ext nr nn núm n.º § ed eds rule reg subsec subd amend lib bd"
+# Spaces before a closing quote, as French and tokenized text have them.
+_THIN = " \u00a0\u202f\u2009\u3000"
+# Ideographs and kana: between them no white space is needed.
+_IDEOGRAPHS = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003ffff"
 )
 # Page, circa, versus, clause: a capital or a number may follow them.
 _SINGLE_LETTERS = frozenset("pcvl")
-_MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec")
-# May end a sentence, if the next word looks like the first of one.
-_ENDERS = _words(
-    "inc corp ltd co cos llc plc bros jr sr esq al ph.d m.sc b.sc ll.m ll.b dept univ assn assoc "
-    "ave blvd rd mt ft hwy intl natl mfg dist ste proc conf trans int symp acad inst sci supp "
-    "gmbh s.a ud uds av usw etc"
-)
 
 # --- Sizes.
 
@@ -77,22 +79,25 @@ _MAX_ENUMERATOR_CHARACTERS = 24
 _SAMPLE_CHARACTERS = 1_000_000  # of the text, for the cues of its layout
 _MAX_WRAP_WIDTH = 160  # characters; longer lines are paragraphs, not wrapped text
 _MIN_WRAP_WIDTH = 20
+_BRACKET_REACH = 200  # characters; a bracket that closes within them holds no end of a sentence
+_SHORT_BRACKET_REACH = 60  # the same, where the bracket opens with the sentence
 
 # --- Patterns.
 
 _T = f"[{re.escape(_WEAK + _STRONG)}]"
 
 # One candidate: terminators, also spaced ones (". . ."), and the closing quotes, brackets and
-# reference marks behind them, up to group 1; a lone quote in tokenized text (group 2); the white
-# space. Or a line break and the white space behind it, or a bullet. All is possessive, nothing can
-# fail after the first character, which keeps the scan linear on any input.
+# reference marks behind them, up to group 1; quotes behind a space that may open or close (group
+# 2); the white space. Or a line break and the white space behind it, or a bullet. All is
+# possessive, nothing can fail after the first character, which keeps the scan linear on any input.
 _CANDIDATE_SOURCE = (
     rf"[{re.escape(_WEAK + _STRONG)}{_BREAKS}{_BULLETS}]"
     # Between two initials no sentence ends: a run of them is passed over at once.
     r"(?:(?<=[\s(][A-Za-z]\.)(?=[ ][A-Za-z]\.)(?:[ ][A-Za-z]\.(?=[ ][A-Za-z]\.))*+|"
     rf"(?:(?<={_T})(?:{_T}|[ ]{_T}(?=\s|{_T}|\Z))*+"
-    rf"(?:[{_CLOSERS}]|[“‘«](?=\s|\Z)|\[\d{{1,3}}\]|[ ](?:''?|[)\]}}”])(?=\s|\Z))*+"
-    r"()(?:([ ]\")(?=\s|\Z))?+)?+\s*+)"
+    rf"(?:[{_CLOSERS}]|[“‘«‹](?=\s|\Z)|\[\d{{1,3}}\]"
+    rf"|[{_THIN}](?:(?:''?|[)\]}}])(?=\s|\Z)|[”’](?=[\s,;:.!?)\]]|\Z)|[」』】》〉]))*+"
+    rf"()((?:[{_THIN}][\"“«»‹›‘](?=[\s,;:.!?)\]]|\Z))++)?+)?+\s*+)"
 )
 _CANDIDATE = re.compile(_CANDIDATE_SOURCE)
 # Thai and Lao write no terminators: a wide space may end a sentence there.
@@ -104,10 +109,27 @@ _WHITE_SPACE = re.compile(r"\s*+")
 _FIRST_WORD = re.compile(r"\S{0,40}")
 _OPENER_RUN = re.compile(f"[{re.escape(_OPENERS)}]*+")
 _STRONG_ANY = re.compile(f"[{_STRONG}]")
-_UPPER_ASCII = re.compile("[A-Z]")
 _LINE_END = re.compile(rf"{_T}[{_CLOSERS}“‘«]{{0,4}}\Z")
 _IDEOGRAPH = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
-
+_UNSPACED = re.compile(f"[{_IDEOGRAPHS}]")
+# Before and after a weak terminator without white space, in scripts that need none.
+_UNSPACED_BEFORE = re.compile(rf"[{_IDEOGRAPHS}”’」』】》〉）)\"]")
+_UNSPACED_AFTER = re.compile(rf"[“‘「『【《〈（(\"]*+[{_IDEOGRAPHS}]")
+_HANGUL_PAIR = re.compile("[\uac00-\ud7af]{2}")
+_CHINESE_NUMERALS = re.compile("[（(]?[一二三四五六七八九十百甲乙丙丁]{1,3}[)）]?|[A-Za-z0-9]")
+# Letters without case that shorten a word: Hebrew, Arabic, Syriac; Thai and Lao have no period.
+_CASELESS = re.compile("[\u05d0-\u07bf\u0900-\u0dff]")
+_THAI = re.compile("[\u0e01-\u0eff]")
+# A word of a fused sentence ("late.The end"), and what stands before it.
+_FUSED_AFTER = re.compile(
+    r"([^\W\d_]+)(?:['’]\w{1,2})?(?=[\s,;!?'’”\"»)–—]|-[^\W\d_]|\.(?:\s|\Z)|\Z)"
+)
+_FUSED_BEFORE = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+_CODE = re.compile(r"[{}=_;|<>\\]|\(\)|::|->")
+_BRACKET = re.compile(r"(?<![:;=])(?<![:;=]-)[(\[（［【]|[)\]）］】]|[\n\r]\s*[\n\r]")
+_SMALL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_OPEN_BRACKETS = "([（［【"
+_BRACKETS = list(zip(_OPEN_BRACKETS, ")]）］】", strict=True))
 # What may open a list item; the strict form is for lines of wrapped prose, which may well start
 # with an initial or a dash.
 _ITEM_MARK = (
@@ -123,34 +145,102 @@ _ENUMERATOR = re.compile(
     r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,5}|[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})",
     re.IGNORECASE,
 )
-_DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
+_ELISION = re.compile(r"\A[^\W\d_]{1,5}['’](?=[^\W\d_]{2})")
+_DOCTOR = re.compile(r"\b(?:Dr|[Rr]er|Dipl)\. ?\w+\Z", re.IGNORECASE)
+_DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2}")
+_SPACED_DOTTED = re.compile(
+    r"(?:(?<=[\s(\[„“«\"])|\A)(?:[^\W\d_]{1,2}\.[ \u00a0\u202f])+[^\W\d_]{1,3}\Z"
+)
 # Capitalized and without a vowel: Pvt, Blvd, Sgt; h and m would take in "Shh" and "Hmm".
 _CONSONANTS = re.compile("[B-DF-HJ-NP-TV-Z][bcdfgjklnpqrstvwxz]{1,3}")
+_SMALL_CONSONANTS = re.compile("[bcdfghjklmnpqrstvwxzčďľłńřśšťžźżбвгджзклмнпрстфхцчшщ]{2,5}")
+_ASIDE = re.compile(r"[—–-]{1,2}\s(?=([^\W\d_]))")
+_PLURAL = re.compile(r"([A-Z])\1\.\s([A-Z])\2\b")
 _NUMERAL = re.compile(r"(?:[IVXLC]{1,6}|[A-Z])(?=[\d.,;:)\]])|[IVXLC]{2,6}\b|[B-HJ-Z]\b")
+# A number that is no count of what follows: "Stat. 119, 121" unlike "Bob. 3 people".
+_BARE_NUMBER = re.compile(r"\d+(?:[,;)\](§]|[-–]\d)")
 _MONTH_NAME = re.compile(
     "(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])[a-zé]{0,7}(?![a-zé])"
 )
-# Words that open sentences and hardly ever a name; the second group are also surnames or parts
-# of titles, so that a lower-case word must follow.
-_STARTER = re.compile(
-    r"(?:The|This|That|These|Those|There|It|They|However|Moreover|Furthermore|Therefore|Although|"
-    r"Additionally|Because|Since|While|When|Where|Which|Our|Their|Thus|Hence|Finally|Similarly|"
-    r"Then|Here|If|But|And|What|Why|How|Its)(?![\w.’'-])"
-    r"|(?:We|He|She|You|I|In|On|At|As|An|A|For|From|To|By|With|So|Not|After|Before|During|His|"
-    r"Her|My|Your|Also|Each|Both|Some|Most|Many|Such|Under|Given|Let|Who|Following|Using|Shares)"
-    r"(?:['’]\w{1,2})?,?\s[a-z]"
-)
+_FIRST_WORDS = re.compile(r"([^\W\d_]+)((?:['’]\w{1,2})?,?)(\s?)(.?)", re.DOTALL)
+_WORD = re.compile(r"[^\W\d_]+")
+# The marks of quoted mail before a line: "> ", ">> ", "> > ", "AB> ".
+_QUOTE_MARKS = re.compile(r"(?:[A-Z]{0,3}>[ \t]?)+")
+_QUOTED_LINE = re.compile(r"\n[ \t]*[A-Z]{0,3}>")
+_ENDED_LINE = re.compile(rf"[^{_BREAKS}]{{0,200}}?{_T}[{_CLOSERS}]*+(?:[{_BREAKS}]|\Z)")
+_ONE_LETTER_WORDS = frozenset("AIOYÀÉÓÈВИКОСУЯ")
+_LINE_OF_MARKS = re.compile(rf"(?:[A-Z]{{0,3}}>[ \t]?)+[ \t]*(?=[{_BREAKS}]|\Z)")
 
+
+_KNOWN = NEVER | NUMBERED | ENDERS | AND_SO_ON | MONTHS | CAPITALIZED  # shortened words
 
 # --- Rules.
 
 
-class _Layout(NamedTuple):
-    """What the whole text tells about its line breaks and its letters."""
+class _Layout:
+    """What the whole text tells about its line breaks, its letters and its quotes.
 
-    lines_are_units: bool  # most lines end with a terminator: a line is a sentence or a turn
-    wrap_width: int  # characters a line at which the text was wrapped; 0 if it was not
-    lower_cased: bool  # (nearly) no capitals: a small letter may start a sentence
+    Attributes:
+        lines_are_units: Most lines end with a terminator: a line is a sentence or a turn.
+        wrap_width: Characters a line at which the text was wrapped; 0 if it was not.
+        lower_cased: No capitals: a small letter may start a sentence.
+        quoted: Some lines start with the marks of quoted mail, which are no part of their width.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lines_are_units, self.wrap_width = False, 0
+        sample = text[:_SAMPLE_CHARACTERS]
+        self.lower_cased = sample[:20_000].islower()
+        self.quoted = ">" in text and (
+            _QUOTE_MARKS.match(text) is not None or _QUOTED_LINE.search(text) is not None
+        )
+        lines = [line.strip() for line in sample.splitlines()]
+        if self.quoted:
+            lines = [line[_after_marks(line, 0) :].strip() for line in lines]
+        pairs = [(line, after) for line, after in pairwise(lines) if line and after]
+        if len(pairs) < 3:
+            return
+        ended = sum(1 for line, _ in pairs if _LINE_END.search(line[-5:]))
+        if 2 * ended >= len(pairs):
+            self.lines_are_units = True
+            return
+        width = sorted(len(line) for line, _ in pairs)[len(pairs) * 9 // 10]
+        if not _MIN_WRAP_WIDTH <= width <= _MAX_WRAP_WIDTH:
+            return
+        full = [after for line, after in pairs if _is_full(len(line), after, 0, width)]
+        capital = sum(1 for after in full if after[0].isupper())
+        # Titles one a line are about equally long too, but each starts with a capital.
+        if 2 * len(full) >= len(pairs) and 10 * capital <= 6 * len(full):
+            self.wrap_width = width
+
+    @cached_property
+    def tokenized(self) -> bool:
+        """Whether spaces stand before punctuation, as tokenizers of words write it."""
+        sample = self.text[:20_000]
+        return " ," in sample or " . " in sample
+
+    @cached_property
+    def ordinals(self) -> bool:
+        """Whether the language writes ordinal numbers with a period, by its commonest words."""
+        words = _WORD.findall(self.text[:2_000].lower())
+        return 10 * sum(word in ORDINAL_LANGUAGES for word in words) >= len(words)
+
+    @cached_property
+    def reversed_guillemets(self) -> bool:
+        """Whether quotations are »so« and not «so»."""
+        return -1 < self.text.find("»") < self.text.find("«")
+
+    def closes(self, mark: str, start: int, begin: int) -> bool:
+        """Whether a lone quote behind the terminator at `begin` closes what the text opened."""
+        if mark in "“‘":
+            low = "„" if mark == "“" else "‚"
+            high = "”" if mark == "“" else "’"
+            before = self.text[max(0, begin - 2_000) : begin]
+            return before.rfind(low) > max(before.rfind(mark), before.rfind(high))
+        if ("«" if mark in "»›" else "»") not in self.text and mark in "«»":
+            return self.text.count(mark, start, begin) % 2 == 1  # »so» or «so«
+        return (mark in "»›") != self.reversed_guillemets
 
 
 def split_sentences(text: str) -> list[Span]:
@@ -158,7 +248,8 @@ def split_sentences(text: str) -> list[Span]:
 
     A blank line, and U+2029, always end a sentence. A single line break is judged by the layout of
     the whole text (one sentence a line, wrapped, one paragraph a line) and by its two lines. The
-    layout is read from the first million characters.
+    layout is read from the first million characters. Nothing else ends a sentence inside a bracket
+    that closes within `_BRACKET_REACH` characters.
 
     Args:
         text: Any string: any script, also empty, blank or with lone surrogates.
@@ -173,19 +264,28 @@ def split_sentences(text: str) -> list[Span]:
     start = _match_end(_WHITE_SPACE, text, 0)
     if start == length:
         return spans
-    layout = _read_layout(text)
+    layout = _Layout(text)
+    quoted, lower_cased = layout.quoted, layout.lower_cased
     candidate = _CANDIDATE
     if not text.isascii() and _WIDE_SPACE_SCRIPT.search(text):
         candidate = _CANDIDATE_OR_WIDE_SPACE
-    line_start = counted = start
+    brackets = [pair for pair in _BRACKETS if pair[0] in text]
+    content = _after_marks(text, start) if quoted else start  # where the sentence's words start
+    depth = text.count(">", start, content)  # of the quoted mail that the line belongs to
+    line_start = content
+    counted = start
     quotes = 0  # straight double quotes of the line before `counted`
     for match in candidate.finditer(text, start):
         begin, resume = match.span()
         if resume == length:
             break
         stop = match.end(1)
+        inside = after = resume
+        line_break = False
+        if stop == resume and text[stop] in _SMALL_ASCII and text[begin] in ".?!":
+            continue  # a number or a name of code
         if resume == stop + 1 and text[stop] == " ":  # by far the commonest
-            ends = _terminator_ends(text, start, begin, stop, resume, layout.lower_cased)
+            ends = _terminator_ends(text, content, begin, stop, resume, layout, lower_cased)
         elif stop < 0 and text[begin] == ".":  # initials
             continue
         elif stop < 0:  # white space or a bullet without a terminator before it
@@ -198,31 +298,55 @@ def split_sentences(text: str) -> list[Span]:
             elif text[begin] in " \u00a0\u3000":
                 ends = True
             else:
-                ends = _break_ends(text, start, line_start, stop, stop, resume, layout)
-                line_start, counted, quotes = resume, resume, 0
+                ends, line_break, begin = False, True, stop
         else:
-            lone_quote = match.end(2) >= 0
-            if lone_quote or text[stop - 1] == '"':
+            if match.end(2) >= 0:
                 quotes += text.count('"', counted, begin)
                 counted = begin
-            if lone_quote:  # it closes a quotation, or else opens one with the next sentence
-                behind = match.end(2)
-                if quotes % 2 == 1 or _has_break(text[behind:resume]):
-                    stop = behind
-                else:
-                    resume = stop + 1
+                stop, resume = _close_quotes(match, layout, content, quotes)
+                after = resume
+            elif text[stop - 1] == '"':
+                quotes += text.count('"', counted, begin)
+                counted = begin
             if resume == stop:
                 if text[stop - 1] == '"' and quotes % 2 == 0:
                     stop = resume = stop - 1
-                ends = _ends_without_space(text, start, begin, stop)
+                ends = _ends_without_space(text, content, begin, stop, layout)
             elif not _has_break(text[stop:resume]):
-                ends = _terminator_ends(text, start, begin, stop, resume, layout.lower_cased)
+                ends = _terminator_ends(text, content, begin, stop, resume, layout, lower_cased)
             else:
-                ends = _break_ends(text, start, line_start, begin, stop, resume, layout)
-                line_start, counted, quotes = resume, resume, 0
+                ends, line_break = False, True
+        if line_break:
+            after = _after_marks(text, resume) if quoted else resume
+            gap = text[stop:resume]
+            blank = gap != "\n" and _is_blank(gap)
+            if blank:
+                ends = True
+            elif quoted and content >= stop:  # marks alone, of an empty line
+                ends = False
+                content = after
+            elif quoted and (
+                text.count(">", resume, after) != depth or _LINE_OF_MARKS.match(text, resume)
+            ):
+                ends = True
+            else:
+                ends = _break_ends(text, content, line_start, begin, stop, after, layout)
+            inside = -1 if blank or layout.lines_are_units else after
+            if quoted:
+                depth = text.count(">", resume, after)
+            line_start, counted, quotes = after, resume, 0
         if ends:
+            if inside >= 0:
+                for mark, _ in brackets:
+                    if text.find(mark, content, stop) >= 0:
+                        part = line_break and begin == stop
+                        code = part and _is_code(text, content, after)
+                        ends = code or not _in_bracket(text, brackets, content, stop, inside, part)
+                        break
+                if not ends:
+                    continue
             spans.append((start, stop))
-            start = resume
+            start, content = resume, after
     spans.append((start, len(text.rstrip())))
     return spans
 
@@ -232,29 +356,18 @@ def _match_end(pattern: re.Pattern[str], text: str, position: int) -> int:
     return match.end() if match else position
 
 
+def _after_marks(text: str, position: int) -> int:
+    """Where a line's own text starts behind the marks of quoted mail."""
+    return _match_end(_QUOTE_MARKS, text, position)
+
+
 def _has_break(white_space: str) -> bool:
     return len((white_space + "x").splitlines()) > 1
 
 
-def _read_layout(text: str) -> _Layout:
-    sample = text[:_SAMPLE_CHARACTERS]
-    capitals = sum(1 for _ in _UPPER_ASCII.finditer(sample[:20_000]))
-    lower_cased = capitals * 500 < min(len(sample), 20_000) and sample[:20_000].islower()
-    lines = [line.strip() for line in sample.splitlines()]
-    pairs = [(line, after) for line, after in pairwise(lines) if line and after]
-    if len(pairs) < 3:
-        return _Layout(False, 0, lower_cased)
-    ended = sum(1 for line, _ in pairs if _LINE_END.search(line[-5:]))
-    if 2 * ended >= len(pairs):
-        return _Layout(True, 0, lower_cased)
-    width = sorted(len(line) for line, _ in pairs)[len(pairs) * 9 // 10]
-    if not _MIN_WRAP_WIDTH <= width <= _MAX_WRAP_WIDTH:
-        return _Layout(False, 0, lower_cased)
-    full = [after for line, after in pairs if _is_full(len(line), after, 0, width)]
-    capital = sum(1 for after in full if after[0].isupper())
-    # Titles one a line are about equally long too, but each starts with a capital.
-    wrapped = 2 * len(full) >= len(pairs) and 10 * capital <= 6 * len(full)
-    return _Layout(False, width if wrapped else 0, lower_cased)
+def _is_blank(white_space: str) -> bool:
+    """Whether there is an empty line, or a separator of paragraphs."""
+    return len((white_space + "x").splitlines()) > 2 or "\u2029" in white_space
 
 
 def _is_full(line_length: int, text: str, next_line: int, width: int) -> bool:
@@ -266,49 +379,234 @@ def _is_full(line_length: int, text: str, next_line: int, width: int) -> bool:
     return line_length + 1 + word_length > width * 0.88
 
 
+def _close_quotes(
+    match: re.Match[str], layout: _Layout, start: int, quotes: int
+) -> tuple[int, int]:
+    """Where the sentence stops and the next resumes, of lone quotes behind its terminator.
+
+    `quotes` is how many straight double quotes the line has before.
+    """
+    text, begin = layout.text, match.start()
+    stop, opened = match.span(2)
+    last_of_line = _has_break(text[opened : match.end()])
+    while stop < opened:
+        mark = text[stop + 1]
+        if mark == '"':
+            closes = quotes % 2 == 1
+            quotes += 1
+        else:
+            closes = layout.closes(mark, start, begin)
+        if not (closes or last_of_line):
+            return stop, stop + 1  # it opens a quotation with the next sentence
+        stop += 2
+    return stop, match.end()
+
+
+def _in_bracket(
+    text: str, pairs: list[tuple[str, str]], start: int, stop: int, resume: int, line: bool
+) -> bool:
+    """Whether a bracket that was opened before `stop` closes soon behind `resume`.
+
+    `line` says that only the end of a line stands there: brackets of code hold a part a line.
+    """
+    low = max(start, stop - _BRACKET_REACH)
+    if all(
+        text.count(mark, low, stop) == text.count(other, low, stop)
+        and text.rfind(mark, low, stop) <= text.rfind(other, low, stop)
+        for mark, other in pairs
+    ):
+        return False
+    opened: list[int] = []
+    for bracket in _BRACKET.finditer(text, low, stop):
+        if bracket.group() in _OPEN_BRACKETS:
+            opened.append(bracket.start())
+        elif opened:
+            opened.pop()
+    if not opened or (line and text[opened[0] + 1].isspace()):
+        return False
+    # One that holds whole sentences is short, or they end as any others do.
+    reach = _BRACKET_REACH if opened[0] > start else _SHORT_BRACKET_REACH
+    left = len(opened)
+    for bracket in _BRACKET.finditer(text, resume, min(len(text), opened[0] + reach)):
+        mark = bracket.group()
+        if mark in _OPEN_BRACKETS:
+            left += 1
+        elif len(mark) > 1:
+            return False
+        else:
+            left -= 1
+            if left == 0:
+                return True
+    return False
+
+
+def _last_word(text: str, start: int, end: int) -> str:
+    words = text[max(start, end - _MAX_WORD_CHARACTERS) : end].rsplit(None, 1)
+    return words[-1].lstrip(_OPENERS_AND_CURRENCIES) if words else ""
+
+
+def _starts(text: str, position: int) -> bool:
+    """Whether the words at `position` look like the first ones of a sentence."""
+    match = _FIRST_WORDS.match(text, position)
+    if match is None:
+        return False
+    word, tail, space, following = match.groups()
+    if word in STARTERS:
+        behind = text[match.end(1) : match.end(1) + 1]
+        if behind in ("'", "’"):  # "It's time"
+            return len(tail) > 1 and following.islower()
+        return behind not in (".", "-", "_")
+    if tail and len(word) < 3 and word in ("L", "C", "D", "J", "M", "N", "S", "T", "Qu"):
+        return text[match.end(1) + 1].islower()
+    if word not in STARTERS_BEFORE_SMALL or not space or not following.islower():
+        return False
+    return _first_word(text, match.start(4)) not in OF_NAMES
+
+
 def _break_ends(
     text: str, start: int, line_start: int, begin: int, stop: int, resume: int, layout: _Layout
 ) -> bool:
-    """Whether the line break between `stop` and `resume` ends the sentence begun at `start`.
+    """Whether the single line break between `stop` and `resume` ends the sentence.
 
     `begin == stop` says that no terminator stands before the break.
     """
-    gap = text[stop:resume]
-    if layout.lines_are_units or "\u2029" in gap or len((gap + "x").splitlines()) > 2:
-        return True
+    first = text[resume]
+    small = first.islower()
+    if layout.lines_are_units:
+        goes_on = begin == stop and small and not layout.lower_cased
+        return not goes_on or _last_word(text, line_start, begin) not in LINKING
     line_length = stop - line_start
     full = layout.wrap_width > 0 and _is_full(line_length, text, resume, layout.wrap_width)
-    if (_ITEM_STRICT if full else _ITEM).match(text, resume):
+    if text.startswith("```", resume) or text.startswith("```", line_start):
         return True
+    if (_ITEM_STRICT if full else _ITEM).match(text, resume):
+        if first not in "(0123456789" or text[start].isdecimal():
+            return True
+        # "see Table" and "3. The" on the next line.
+        last_word = _last_word(text, line_start, begin)
+        word = last_word.lower()
+        refers = (word in REFERRING and (full or last_word[0].isupper())) or (
+            first != "("
+            and (word in NUMBERED if begin < stop else line_length >= 30 and word in LINKING)
+        )
+        return not refers
     if begin < stop:
         small_starts = layout.lower_cased or layout.wrap_width == 0
-        return _terminator_ends(text, start, begin, stop, resume, small_starts)
+        return _terminator_ends(text, start, begin, stop, resume, layout, small_starts)
     if full:
         return False
-    last = text[stop - 1]
+    if not small:
+        linked = _last_word(text, line_start, stop) in LINKING and not layout.lower_cased
+        return not linked or _is_code(text, line_start, resume)
     # A ragged line: the text goes on with a small letter where nothing asked for a new line.
-    continues = text[resume].islower() and (last.islower() or last in ",-–")
-    if layout.wrap_width > 0:
-        return not continues
-    return not continues or layout.lower_cased or line_length < 30
-
-
-def _ends_without_space(text: str, start: int, begin: int, stop: int) -> bool:
-    """Whether a run of terminators with no white space behind it ends the sentence."""
-    strong = text[begin] in _STRONG
-    if not strong and (stop == begin + 1 or not _STRONG_ANY.search(text, begin, stop)):
+    last = text[stop - 1]
+    if not (last.islower() or last in ",-–"):
+        # A number, a name in capitals, a bracket or a quote: but for code, and lists of names.
+        if not (last.isalnum() or last in ")]\"'”’»%&") or _is_code(text, line_start, resume):
+            return True
+        if "@" in text[resume : resume + 40].split(None, 1)[0]:  # a list of addresses
+            return True
+        if 2 * line_length < layout.wrap_width and _first_word(text, resume) not in LINKING:
+            return True
+    if last in "-\u00ad" and stop - 1 > line_start and text[stop - 2].isalpha():
         return False
+    if layout.wrap_width > 0:
+        return False
+    if layout.lower_cased:
+        return True
+    return line_length < 30 and not (
+        _last_word(text, line_start, stop) in LINKING
+        or _first_word(text, resume) in LINKING
+        or (text[line_start].isupper() and _ENDED_LINE.match(text, resume) is not None)
+    )
+
+
+def _is_code(text: str, line_start: int, next_line: int) -> bool:
+    """Whether marks of code stand in the last characters of a line, or the first of the next."""
+    low = max(line_start, next_line - 120)
+    return _CODE.search(text, low, min(len(text), next_line + 60)) is not None
+
+
+def _first_word(text: str, position: int) -> str:
+    match = _WORD.match(text, position)
+    return match.group() if match else ""
+
+
+def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _Layout) -> bool:
+    """Whether a run of terminators with no white space behind it ends the sentence."""
     after = text[stop]
     if after in _NO_START or (after in "とて" and text[stop - 1] in "」』”）"):
         return False
     if text[begin] in "．﹒" and begin > start and text[begin - 1].isalnum():
         # A decimal, a version or a domain in full-width letters.
         return not (after.isascii() or "０" <= after <= "ｚ")
-    return True
+    if text[begin] in _STRONG or (
+        stop > begin + 1 and _STRONG_ANY.search(text, begin, stop) is not None
+    ):
+        return True
+    if begin == start or after.islower() or after.isdecimal() or text[begin - 1].isspace():
+        return False
+    ellipsis = text[begin] == "…" or text[begin : begin + 2] == ".."
+    if ellipsis and not ("!" in text[begin:stop] or "?" in text[begin:stop]):
+        return False
+    before = text[begin - 1]
+    period = text[begin] == "."
+    if not text.isascii():
+        if _UNSPACED_BEFORE.match(before) or (before.isalnum() and not before.isdecimal()):
+            if _UNSPACED_AFTER.match(text, stop):
+                # Not behind the number of a heading.
+                return not (period and _CHINESE_NUMERALS.fullmatch(text, start, begin))
+            if not period and _UNSPACED.match(before):
+                return True
+        if begin - 2 >= start and _HANGUL_PAIR.match(text, begin - 2):
+            return "\uac00" <= after <= "\ud7af"
+        if "\u0600" <= before <= "\u06ff" and "\u0600" <= after <= "\u06ff":
+            return len(_last_word(text, start, begin)) > 2 and text[stop + 1 : stop + 2].isalpha()
+    return _is_fused(text, start, begin, stop, layout)
+
+
+def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> bool:
+    """Whether two sentences meet here whose white space was lost: "It was late.The end came"."""
+    position = _match_end(_OPENER_RUN, text, stop)
+    behind = _FUSED_AFTER.match(text, position)
+    if behind is None:
+        return False
+    word = behind.group(1)
+    if not word[0].isupper() or not (word[1:].islower() or word in _ONE_LETTER_WORDS):
+        return False
+    before = _last_word(text, start, begin)
+    whole = _FUSED_BEFORE.fullmatch(before) is not None
+    starts = _starts(text, position)
+    if text[begin] != ".":
+        return (whole and before.islower()) or (
+            starts and (whole or before[-1:] in (")", "”", '"', "’", "»"))
+        )
+    if not whole or not before[-2:].islower() or len(before) < 2:
+        if not starts or not (whole or before.isdecimal() or before[-1:] in ')]"”’%'):
+            return False
+    elif word.lower() in SUFFIXES and not starts:
+        return False
+    if len(before) < 2 or _is_abbreviation(
+        text, start, begin, stop, position, word[0], False, layout
+    ):
+        return False
+    if starts:
+        return True
+    # Names of code look alike: "a torch.Tensor".
+    if len(word) == 1 or _CODE.search(text, max(start, begin - 60), min(len(text), stop + 60)):
+        return False
+    article = _last_word(text, start, begin - len(before)).lower() in ("a", "an", "the")
+    return not article and (before.islower() or begin - start > 30)
 
 
 def _terminator_ends(
-    text: str, start: int, begin: int, stop: int, resume: int, small_starts: bool
+    text: str,
+    start: int,
+    begin: int,
+    stop: int,
+    resume: int,
+    layout: _Layout,
+    small_starts: bool,
 ) -> bool:
     """Whether the terminators at `begin`, with white space behind `stop`, end the sentence.
 
@@ -319,6 +617,9 @@ def _terminator_ends(
     if first in _OPENERS:
         position = _match_end(_OPENER_RUN, text, resume)
         first = text[position] if position < len(text) else ""
+        if first.isspace():  # "« Oui"
+            position = _match_end(_WHITE_SPACE, text, position)
+            first = text[position] if position < len(text) else ""
     if first in _NO_START and position == resume:
         return False
     if text[begin] in _STRONG:
@@ -334,19 +635,31 @@ def _terminator_ends(
         bracket = alone and ")" in text[begin + 1 : min(stop, begin + 4)]
         may_start = (
             small_starts
-            or alone
+            # "what ? you", but « Quoi ? dit-il ».
+            or (alone and (text[begin] == "." or layout.tokenized))
             or text[position + 1 : position + 2].isupper()  # iPhone
             or _LETTERED_ITEM.match(text, resume)
         )
         if ellipsis or bracket or not may_start:
             return False
+    elif first in "—–-" and not small_starts:  # «Who?» — she asked.
+        aside = _ASIDE.match(text, position)
+        if aside is not None and aside.group(1).islower():
+            return False
     if text[begin] != "." or ellipsis or following in ("?", "!"):
         return True
-    return not _is_abbreviation(text, start, begin, stop, position, first, alone)
+    return not _is_abbreviation(text, start, begin, stop, position, first, alone, layout)
 
 
 def _is_abbreviation(
-    text: str, start: int, begin: int, stop: int, position: int, first: str, alone: bool
+    text: str,
+    start: int,
+    begin: int,
+    stop: int,
+    position: int,
+    first: str,
+    alone: bool,
+    layout: _Layout,
 ) -> bool:
     """Whether the period at `begin` only shortens the word before it, or numbers an item."""
     if begin - start <= _MAX_ENUMERATOR_CHARACTERS and _ENUMERATOR.fullmatch(text, start, begin):
@@ -358,41 +671,110 @@ def _is_abbreviation(
         if not words:
             return False
         word = words[-1].lstrip(_OPENERS_AND_CURRENCIES)
-    if len(word) == 1 and word.isalpha():
-        if word in "Ii":  # an initial, or the pronoun, or a numeral
-            return text[begin - 3 : begin - 1] == ". " or (
-                alone and text.startswith("e .", position)
-            )
-        if not (word.isupper() or alone or first.islower()):
-            return word in _SINGLE_LETTERS
-        return _STARTER.match(text, position) is None
+        if "'" in word or "’" in word:  # "l'art. 5"
+            word = _ELISION.sub("", word)
     lower = word.lower()
-    if lower in _TITLES:
+    if len(word) > 5 and lower not in _KNOWN and word.isalpha() and word.isascii():
+        return first.isdecimal() and lower.endswith("str")  # "Hauptstr. 5"
+    dot = begin - len(word) - 2
+    if len(word) <= 3 and dot >= start and text[dot] == "." and text[dot + 1].isspace():
+        parts = _SPACED_DOTTED.search(text[max(start, begin - 16) : begin])
+        if parts is not None:  # "z. B.", "т. е."
+            together = "".join(parts.group().split()).lower()
+            if together in NEVER:
+                return True
+            if together in AND_SO_ON:
+                return not first.isupper()
+            if together in ENDERS:
+                return not _starts(text, position)
+    if lower in OF_DOCTORS and _DOCTOR.search(text, max(start, begin - 16), begin) is not None:
+        return True
+    if len(word) == 1 and word.isalpha():
+        return _is_letter(text, start, begin, position, first, word, alone)
+    number = first.isdecimal()
+    # In capitals most short words are other ones: NP, DNA.
+    capitals = word.isupper() and word.isalpha() and lower not in IN_CAPITALS
+    if lower in NEVER and not capitals:
         return True
     if word.isdecimal():
         if alone:  # "4 . 0"
-            return first.isdecimal()
-        listed = len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in (
-            ":",
-            ";",
-        )
-        return listed or (len(word) <= 2 and _MONTH_NAME.match(text, position) is not None)
+            return number
+        return _is_ordinal(text, start, begin, position, first, word, layout)
     if alone:  # tokenized text keeps the periods of most abbreviations with their words
-        if lower in _NUMBERED:
-            return first.isdecimal()
-        return lower in _ENDERS and first.islower() and lower != "etc"
+        if lower in NUMBERED:
+            return number
+        return lower in ENDERS and first.islower() and lower not in AND_SO_ON
     closed = ")" in text[begin + 1 : min(stop, begin + 4)]
-    if lower in _NUMBERED:
-        if first.isdecimal() or first.islower() or first in ("§", "#"):
+    if lower in NUMBERED and not capitals:
+        if number or first.islower() or first in ("§", "#"):
             return True
-        return closed or (lower != "no" and _NUMERAL.match(text, position) is not None)
-    if lower == "etc" and first.isupper():
+        if closed or (lower != "no" and _NUMERAL.match(text, position) is not None):
+            return True
+    if lower in AND_SO_ON and first.isupper():
         return closed
     if (
-        lower in _ENDERS
-        or lower in _MONTHS
+        (lower in ENDERS and not capitals)
+        or lower in MONTHS
+        or (lower in CAPITALIZED and word[0].isupper() and not capitals)
         or _DOTTED.fullmatch(word)
         or _CONSONANTS.fullmatch(word)
+        or (len(word) == 2 and word[0] == word[1] and _is_plural(text, begin))
     ):
-        return closed or _STARTER.match(text, position) is None
-    return False
+        return closed or not _starts(text, position)
+    if _THAI.match(word):
+        return True
+    if not number or len(word) > 5:
+        return False
+    # A short word before a number: "Stat. 119", "str. 5".
+    if word.islower():
+        behind_number = text[max(start, begin - len(word) - 2) : begin - len(word)].strip()
+        return _SMALL_CONSONANTS.fullmatch(word) is not None and not behind_number.isdecimal()
+    return (
+        len(word) <= 4
+        and word[1:].islower()
+        and begin - len(word) > start
+        and lower not in ORDINARY
+        and _BARE_NUMBER.match(text, position) is not None
+    )
+
+
+def _is_plural(text: str, begin: int) -> bool:
+    """Whether two equal capitals are a plural: "EE. UU.", "MM. Durand"."""
+    around = _PLURAL.search(text, max(0, begin - 6), begin + 6)
+    return around is not None or text.startswith("MM", begin - 2)
+
+
+def _is_letter(
+    text: str, start: int, begin: int, position: int, first: str, word: str, alone: bool
+) -> bool:
+    """Whether a period behind a lone letter only shortens it."""
+    if word in "Ii":  # an initial, or the pronoun, or a numeral
+        return text[begin - 3 : begin - 1] == ". " or (alone and text.startswith("e .", position))
+    if word.isupper() or alone or first.islower():
+        return not _starts(text, position)
+    if first.isdecimal() or word in _SINGLE_LETTERS or word in NEVER:
+        return True
+    before = text[max(0, begin - 4) : begin - 1].rstrip()[-1:]
+    if before.isdecimal() or before in ("X", "V", "I"):
+        # "He came in 1990 г.", but "In 1990 г. Moscow grew"
+        return begin - start < 20 and len(text[start:begin].split()) <= 3
+    # "г. Москва"
+    return ("а" <= word <= "ї" and word != "я") or _CASELESS.match(word) is not None
+
+
+def _is_ordinal(
+    text: str, start: int, begin: int, position: int, first: str, word: str, layout: _Layout
+) -> bool:
+    """Whether a period behind a number makes it an ordinal, or the number of an item."""
+    if len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in (":", ";"):
+        return True
+    if len(word) > 2:
+        return False
+    if _MONTH_NAME.match(text, position) is not None:
+        return True
+    if not first.isupper():
+        return False
+    before = _last_word(text, start, begin - len(word)).lower()
+    if before.endswith("."):  # "p. 15. The"
+        return False
+    return (before in BEFORE_ORDINALS or not _starts(text, position)) and layout.ordinals

@@ -8,13 +8,15 @@ labels that would otherwise become the same.
 
 import contextlib
 import csv
+import gzip
+import io
 import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_whole
@@ -24,7 +26,7 @@ from hierbert.prediction.units import Result
 if TYPE_CHECKING:
     from hierbert.prediction.predictions import Prediction
 
-FORMATS = ("jsonl", "csv", "parquet")
+FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
 _ROWS_PER_GROUP = 1_000
 _BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
@@ -39,35 +41,34 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left something out.
     """
     row: dict[str, Any] = {"id": document_id}
-    for name in ("label", "labels", "probabilities", "summary"):
-        value = getattr(prediction, name)
-        if value is not None:
-            row[name] = value
-    if prediction.sentences is not None:
-        row["sentences"] = [vars(sentence) for sentence in prediction.sentences]
-    row |= prediction.others
-    for name in ("document_vector", "segment_vectors", "segment_spans"):
-        value = getattr(prediction, name)
-        if value is not None:
-            row[name] = value
-    if prediction.omission is not None:
-        row["omission"] = vars(prediction.omission)
+    for name, value in vars(prediction).items():
+        if name == "others":
+            row |= value
+        elif name == "sentences" and value is not None:
+            row[name] = [vars(sentence) for sentence in value]
+        elif value is not None:
+            row[name] = vars(value) if name == "omission" else value
     return row
 
 
 def output_format(path: str, given: str | None) -> str:
     """The format of an output: as given, else by its ending; "-" is jsonl."""
     if given is None:
-        ending = "jsonl" if path == "-" else Path(path).suffix.lstrip(".").lower()
-        given = {"ndjson": "jsonl"}.get(ending, ending)
+        given = "jsonl" if path == "-" else format_of(path)
     if given not in FORMATS:
         raise ConfigError(
             f"--output {path}: the format {given!r} is not allowed; choose from "
             f"{', '.join(FORMATS)} by the file's ending or --output-format"
         )
-    if path == "-" and given == "parquet":
-        raise ConfigError("--output - writes jsonl or csv; parquet needs a file")
+    if path == "-" and given not in ("jsonl", "csv"):
+        raise ConfigError(f"--output - writes jsonl or csv; {given} needs a file")
     return given
+
+
+def format_of(path: str) -> str:
+    """The format that a file's ending names, whether or not it is one of `FORMATS`."""
+    name = Path(path).name.lower().replace(".ndjson", ".jsonl")
+    return next((kind for kind in FORMATS if name.endswith(f".{kind}")), Path(name).suffix[1:])
 
 
 def encode_line(row: dict[str, Any]) -> str:
@@ -120,23 +121,35 @@ class RowWriter:
 
 def write_rows(lines: Iterable[bytes], output: Path, kind: str) -> None:
     """Write rows, JSON lines, into a file of a format that is there whole or not at all."""
-    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[kind]
-    write_whole(output, lambda aside: write(lines, aside))
+    plain = kind.removesuffix(".gz")
+    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[plain]
+
+    def write_aside(aside: Path) -> None:
+        with contextlib.ExitStack() as stack:
+            file: Any = stack.enter_context(aside.open("wb"))
+            if plain != kind:
+                # The same rows are the same bytes: neither the time nor the name is in them.
+                zipped = gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+                file = stack.enter_context(zipped)
+            write(lines, file)
+
+    write_whole(output, write_aside)
 
 
-def _write_jsonl(lines: Iterable[bytes], aside: Path) -> None:
-    with aside.open("wb") as file:
-        file.writelines(lines)
+def _write_jsonl(lines: Iterable[bytes], file: BinaryIO) -> None:
+    file.writelines(lines)
 
 
-def _write_csv(lines: Iterable[bytes], aside: Path) -> None:
-    with aside.open("w", encoding="utf-8", newline="") as file:
-        writer = RowWriter(file, "csv")
-        for line in lines:
-            writer.write(json.loads(line))
+def _write_csv(lines: Iterable[bytes], file: BinaryIO) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = RowWriter(text, "csv")
+    for line in lines:
+        writer.write(json.loads(line))
+    text.flush()
+    text.detach()
 
 
-def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
+def _write_parquet(lines: Iterable[bytes], file: BinaryIO) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -145,7 +158,7 @@ def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
         for group in _groups(lines):
             if schema is None:
                 schema = _schema(group[0], pa)
-                writer = stack.enter_context(pq.ParquetWriter(aside, schema))
+                writer = stack.enter_context(pq.ParquetWriter(file, schema))
             texts = [field.name for field in schema if (field.metadata or {}).get(b"json")]
             for row in group:
                 row.update((name, json.dumps(row[name])) for name in texts)
@@ -153,13 +166,13 @@ def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
                 table = pa.Table.from_pylist(group, schema=schema)
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 raise RunError(
-                    f"{aside.name}: a field of a row has another type than in the first row, which "
+                    f"a field of a row has another type than in the first row, which "
                     f"parquet does not allow: {error_text(error)}; jsonl holds it"
                 ) from error
             writer.write_table(table)
         if schema is None:
             # No row at all; a file of no bytes would be no parquet.
-            pq.write_table(pa.table({"id": pa.array([], pa.string())}), aside)
+            pq.write_table(pa.table({"id": pa.array([], pa.string())}), file)
 
 
 def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:

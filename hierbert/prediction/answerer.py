@@ -94,7 +94,7 @@ class Answerer:
     def __init__(
         self, predictor: HierBertPredictor, question: dict[str, Any], skip: bool = False
     ) -> None:
-        self._predictor, self._question = predictor, question
+        self._predictor, self.question = predictor, question
         self._skip = skip
         self._answered = self._failed = 0
         self._told = False
@@ -122,7 +122,7 @@ class Answerer:
             raise self._mistake
 
     def _ask(self, documents: Iterable[DocumentLike]) -> Iterator[Prediction]:
-        return self._predictor.predict(documents, **self._question)
+        return self._predictor.predict(documents, **self.question)
 
     def _texts(self) -> Iterator[DocumentLike]:
         try:

@@ -40,7 +40,10 @@ def _segmented(
     ahead: deque[Future[list[SegmentedDocument]]] = deque()
     with ThreadPoolExecutor(1, "segmentation") as worker:
         try:
-            for part in _calls(texts):
+            # Parts that are worth a call of the tokenizer.
+            for part in batches_by_tokens(
+                texts, _characters, _CHARACTERS_PER_CALL, _DOCUMENTS_PER_CALL
+            ):
                 ahead.append(worker.submit(processor.segment, part))
                 if len(ahead) > _CALLS_AHEAD:
                     yield from ahead.popleft().result()
@@ -48,20 +51,6 @@ def _segmented(
                 yield from ahead.popleft().result()
         finally:
             worker.shutdown(wait=True, cancel_futures=True)
-
-
-def _calls(texts: Iterable[DocumentLike]) -> Iterator[list[DocumentLike]]:
-    """Texts in parts that are worth a call of the tokenizer."""
-    waiting: list[DocumentLike] = []
-    characters = 0
-    for text in texts:
-        characters += _characters(text)
-        waiting.append(text)
-        if len(waiting) >= _DOCUMENTS_PER_CALL or characters >= _CHARACTERS_PER_CALL:
-            yield waiting
-            waiting, characters = [], 0
-    if waiting:
-        yield waiting
 
 
 def _characters(part: DocumentLike) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hierbert.data.columns import SETTLED, Columns
 from hierbert.errors import ConfigError, did_you_mean, flag_setting
-from hierbert.prediction.answer_files import FORMATS, output_format
+from hierbert.prediction.answer_files import FORMATS, format_of, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _check_for_ray(options: argparse.Namespace) -> None:
             "--dtype auto is not allowed with --engine ray: machines could choose differently; "
             "name one"
         )
-    is_file = Path(options.output).suffix.lower().lstrip(".") in (*FORMATS, "ndjson")
+    is_file = format_of(options.output) in FORMATS
     if options.rows_per_shard is None and not is_file:
         options.rows_per_shard = _ROWS_PER_SHARD_ON_RAY
 
@@ -86,7 +86,7 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
         return None
     if options.rows_per_shard is None:
         return OutputFolder(path, output_format(options.output, options.output_format))
-    if path.suffix.lower().lstrip(".") in (*FORMATS, "ndjson"):
+    if format_of(options.output) in FORMATS:
         raise ConfigError(
             f"--output {options.output}: --rows-per-shard makes a folder; name one without an "
             "ending, and the format by --output-format"

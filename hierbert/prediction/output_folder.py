@@ -37,7 +37,7 @@ State = Literal["new", "begun", "complete"]
 
 # What the manifests of all versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-_PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_PART = re.compile(r"part-\d{5,}\.(parquet|(jsonl|csv)(\.gz)?)")
 # What earlier versions were writing when a process was killed.
 _TORN = (".manifest.json.*", ".part-[0-9]*", ".errors.jsonl.*")
 _ERROR_FIELDS = ["row", "location", "id", "reason"]
@@ -176,7 +176,7 @@ class OutputFolder:
 
     Attributes:
         path: The file, or the folder of shards.
-        kind: "jsonl", "csv" or "parquet".
+        kind: One of `answer_files.FORMATS`.
         rows_per_shard: Rows of a shard; None for one file.
     """
 

@@ -10,7 +10,7 @@ from hierbert.model.summarization_head import SummarySentence
 
 @dataclass(frozen=True)
 class Prediction:
-    """All that was asked about one document; what was not asked is None.
+    """All that was asked about one document; what was not asked is None. In the order of a row.
 
     Attributes:
         label: The likeliest label; for regression the number.
@@ -18,12 +18,12 @@ class Prediction:
         probabilities: Of every label; None for regression.
         summary: The sentences joined by newlines, each on one line.
         sentences: The summary's sentences, in its order.
+        others: What heads of other kinds answer, by the name of the row's field; also to be had
+            as attributes.
         document_vector: H numbers.
         segment_vectors: S lists of H numbers, after the encoder and before the aggregator.
         segment_spans: Start and end of each segment in characters.
         omission: What `max_segments` left out of the document; None when nothing was.
-        others: What heads of other kinds answer, by the name of the row's field; also to be had
-            as attributes.
     """
 
     label: str | float | None = None
@@ -31,11 +31,11 @@ class Prediction:
     probabilities: dict[str, float] | None = None
     summary: str | None = None
     sentences: list[SummarySentence] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
     document_vector: list[float] | None = None
     segment_vectors: list[list[float]] | None = None
     segment_spans: list[tuple[int, int]] | None = None
     omission: Omission | None = None
-    others: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, answers: Mapping[str, Any], omission: Omission | None) -> "Prediction":

@@ -27,14 +27,14 @@ import torch
 
 import hierbert
 from hierbert.data.corpus import repeated_id
-from hierbert.errors import ConfigError, DataError, HierBertError, ModelError, RunError
+from hierbert.errors import ConfigError, HierBertError, ModelError, RunError
 from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answerer import Answerer, Tries
 from hierbert.prediction.job import Job, read_footer, unit_path, write_units
-from hierbert.prediction.options import cache_options
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
+from hierbert.prediction.run import Run
 from hierbert.prediction.units import (
     Cuts,
     InputRow,
@@ -47,9 +47,10 @@ from hierbert.prediction.units import (
     cut_units,
     say_broken,
     share_units,
+    unit_limit,
 )
 
-_MOST_REPEATED = 1_000_000
+_HASH_BYTES = 10
 _ACTORS_PER_READER = 8
 # Of one call of an actor: a GPU would wait between calls of a second.
 _UNITS_PER_CALL, _UNITS_PER_CALL_ON_GPUS = 1, 8
@@ -57,11 +58,11 @@ _UNITS_PER_CALL, _UNITS_PER_CALL_ON_GPUS = 1, 8
 _CALLS_AHEAD = 2
 
 
-class RayEngine:
-    """The steps of a job that run on Ray; a ConfigError where that is not installed."""
+class RayRun(Run):
+    """A run on Ray; a ConfigError where that is not installed."""
 
-    def __init__(self, options: argparse.Namespace, inputs: Inputs) -> None:
-        self.options, self.inputs = options, inputs
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options)
         self.actors = options.actors or 1
         self.cpus_per_actor = 1.0 if options.cpus_per_actor is None else options.cpus_per_actor
         self.gpus_per_actor = options.gpus_per_actor or 0.0
@@ -74,7 +75,8 @@ class RayEngine:
                 f"--engine ray needs Ray, which is missing ({error}): pip install 'hierbert[ray]'"
             ) from error
         self._ray: Any = ray
-        self._repeated: dict[int, dict[int, str]] = {}
+        # Of each source the rows whose ids occur in a source before.
+        self._repeated: list[set[int]] = []
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -120,56 +122,64 @@ class RayEngine:
                 raise RunError(f"{message}; lower --actors or --{kind.lower()}s-per-actor")
             log.info(f"{message}; waiting for the cluster to grow")
 
-    def check(self) -> list[SourceCheck]:
+    def check_rows(self) -> list[SourceCheck]:
         """Read the whole input once, and find ids that occur in two sources.
 
         The first mistake in the order of the sources is a DataError.
         """
         checks: list[SourceCheck] = []
         hashes: list[np.ndarray] = []
-        with Progress(None, "checking the input", unit="rows") as bar:
-            for check, of_ids in self._of_sources(check_source, range(len(self.inputs.sources))):
-                checks.append(check)
-                hashes.append(of_ids)
-                bar.advance(check.rows)
-        self._repeated = self._find_repeated(hashes)
+        task = self._ray.remote(check_source).options(num_cpus=1)
+        inputs = self._ray.put(self.inputs)
+        tasks = [task.remote(inputs, index) for index in range(len(self.inputs.sources))]
+        try:
+            with Progress(None, "checking the input", unit="rows") as bar:
+                for one in tasks:
+                    check, of_ids = self._get(one)
+                    checks.append(check)
+                    hashes.append(of_ids)
+                    bar.advance(check.rows)
+        except BaseException:
+            for one in tasks:
+                self._ray.cancel(one)
+            raise
+        self._repeated = repeated_rows(hashes)
+        if not self.inputs.keep_broken:
+            self._refuse_repeated(hashes)
         say_broken(checks)
         return checks
 
-    def _find_repeated(self, hashes: list[np.ndarray]) -> dict[int, dict[int, str]]:
-        """Of each source the rows whose ids occur in a source before, and how that is told."""
-        wanted = repeated_hashes(hashes)
-        counts = [int(np.isin(values, wanted).sum()) for values in hashes] if len(wanted) else []
-        some = [index for index, count in enumerate(counts) if count]
-        if sum(counts) > _MOST_REPEATED:
-            first, second, *_ = (self.inputs.names[index] for index in some)
-            raise DataError(
-                f"--input: {len(wanted):,} ids occur in several sources, such as {first} and "
-                f"{second}; name each document once"
-            )
-        places: dict[str, str] = {}
-        repeated: dict[int, dict[int, str]] = {index: {} for index in some}
-        found = self._of_sources(find_rows, some, wanted)
-        for index, rows in zip(some, found, strict=True):
-            for number, document_id, location in rows:
-                if (first := places.setdefault(document_id, location)) != location:
-                    error = repeated_id(document_id, location, first)
-                    if not self.inputs.keep_broken:
-                        raise error
-                    repeated[index][number] = error.as_row().reason
-        return repeated
+    def _refuse_repeated(self, hashes: list[np.ndarray]) -> None:
+        """Refuse the first row whose id occurs in a source before, with both places."""
+        for index, rows in enumerate(self._repeated):
+            if rows:
+                wanted = hashes[index][min(rows)]
+                before = next(n for n, values in enumerate(hashes) if wanted in values)
+                first, second = (
+                    next(row for row in self.inputs.rows(n) if _id_hash(row) == wanted)
+                    for n in (before, index)
+                )
+                raise repeated_id(str(second.id), second.location, first.location)
+
+    def model_options(self) -> dict[str, Any]:
+        """Here the model only shows what is wrong with it, before anything starts.
+
+        Where it will run, and how fast, is for the machines of the actors.
+        """
+        return {"device": "cpu", "compile": False, "tokens_per_forward": None}
+
+    def unit_size(self, predictor: HierBertPredictor, checks: list[SourceCheck] | None) -> int:
+        """Where units end, so that every actor has work."""
+        return unit_limit(checks, self.actors, on_cpu=not self.gpus_per_actor)
 
     def answer(
         self,
-        question: dict[str, Any],
-        commit: str | None,
+        answerer: Answerer,
+        predictor: HierBertPredictor,
         job: Job,
         checks: list[SourceCheck] | None,
     ) -> None:
-        """Answer the units that are not done; the job hears of each that is.
-
-        `commit` is of the Hub, from which the model was checked, None of a folder.
-        """
+        """Answer the units that are not done; the job hears of each that is."""
         assert checks is not None
         ray = self._ray
         if any(name.source >= len(checks) for name in job.done):
@@ -186,7 +196,7 @@ class RayEngine:
                 inputs,
                 index,
                 checks[index],
-                self._repeated.get(index, {}),
+                self._repeated[index],
                 job.cuts,
                 sum(check.rows for check in checks[:index]),
                 {name: digest for name, digest in job.done.items() if name.source == index},
@@ -199,7 +209,7 @@ class RayEngine:
             max_restarts=-1,
             max_task_retries=-1,
         )
-        told = vars(self.actor(question, commit, job))
+        told = vars(self.actor(answerer.question, predictor.commit, job))
         actors = [actor.remote(**told) for _ in range(self.actors)]
         readers = max(1, self.actors // _ACTORS_PER_READER)
         size = sum(check.size for check in checks)
@@ -266,9 +276,9 @@ class RayEngine:
         path = os.path.abspath(folder) if os.path.isdir(folder) else self.options.model
         names = ("device", "dtype", "batch_tokens", "tokens_per_forward", "compile")
         options = {name: getattr(self.options, name) for name in names}
-        options["vector_cache"] = cache_options(self.options)
+        options["vector_cache"] = self.vector_cache
         if commit is not None:
-            # A Hub id: all processes take the same commit.
+            # A Hub id, from which the model was checked: all processes take the same commit.
             options["revision"] = commit
         return UnitAnswerer(
             target=job.target,
@@ -277,25 +287,10 @@ class RayEngine:
             fingerprint=folder_fingerprint(path),
             question=question,
             options=options,
-            skip=self.options.on_error == "skip",
+            skip=self.skip,
             threads=max(1, int(self.cpus_per_actor)),
             version=hierbert.__version__,
         )
-
-    def _of_sources(
-        self, function: Callable[..., Any], indexes: Iterable[int], *more: Any
-    ) -> Iterator[Any]:
-        """What a function gives for each of some sources, by a task each, in order."""
-        task = self._ray.remote(function).options(num_cpus=1)
-        inputs = self._ray.put(self.inputs)
-        tasks = [task.remote(inputs, index, *more) for index in indexes]
-        try:
-            for one in tasks:
-                yield self._get(one)
-        except BaseException:
-            for one in tasks:
-                self._ray.cancel(one)
-            raise
 
     def _get(self, reference: Any) -> Any:
         exceptions = self._ray.exceptions
@@ -316,47 +311,43 @@ class RayEngine:
 
 
 def check_source(inputs: Inputs, index: int) -> tuple[SourceCheck, np.ndarray]:
-    """What a source holds, and the hashes of its ids (uint64; 0 where there is none)."""
+    """What a source holds, and the hashes of its ids, 80 bits each; of a broken row zeros."""
     check = SourceCheck()
-    hashes = np.fromiter(map(_id_hash, check.count(inputs.rows(index))), np.uint64)
+    hashes = np.fromiter(map(_id_hash, check.count(inputs.rows(index))), f"S{_HASH_BYTES}")
     return check, hashes
 
 
-def _id_hash(row: InputRow) -> int:
+def _id_hash(row: InputRow) -> bytes:
     if row.text is None or row.id is None:
-        return 0
+        return b""
     data = row.id.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+    # Without zeros at its end, which arrays do not keep.
+    return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest().rstrip(b"\0")
 
 
-def repeated_hashes(hashes: list[np.ndarray]) -> np.ndarray:
-    """The hashes that occur in several sources (uint64, sorted), by 16 bytes for each row.
+def repeated_rows(hashes: list[np.ndarray]) -> list[set[int]]:
+    """Of each source the rows, from 0, whose ids occur in a source before; takes 20 bytes a row.
 
     Within a source, reading itself finds ids that occur twice.
     """
-    if len(hashes) < 2:
-        return np.array([], dtype=np.uint64)
     every = np.concatenate(hashes)
     every.sort()
-    same = every[1:][every[1:] == every[:-1]]
-    return np.unique(same[same != 0])
-
-
-def find_rows(inputs: Inputs, index: int, wanted: np.ndarray) -> list[tuple[int, str, str]]:
-    """The rows of a source whose ids have certain hashes: number from 0, id and location."""
-    hashes = set(wanted.tolist())
-    return [
-        (number, row.id or "", row.location)
-        for number, row in enumerate(inputs.rows(index))
-        if _id_hash(row) in hashes
-    ]
+    twice = np.unique(every[1:][every[1:] == every[:-1]])
+    twice = twice[twice != b""]
+    met: set[bytes] = set()
+    repeated = []
+    for values in hashes:
+        rows = np.flatnonzero(np.isin(values, twice))
+        repeated.append({int(row) for row in rows if values[row] in met})
+        met.update(values[rows].tolist())
+    return repeated
 
 
 def read_units(
     inputs: Inputs,
     index: int,
     check: SourceCheck,
-    repeated: dict[int, str],
+    repeated: set[int],
     cuts: Cuts,
     rows_before: int,
     done: dict[UnitName, str],
@@ -368,7 +359,7 @@ def read_units(
         inputs: What to read.
         index: Which source.
         check: What it held when it was checked.
-        repeated: Its rows whose ids were read before, with the reason that is told.
+        repeated: Its rows whose ids occur in a source before.
         cuts: Where units end.
         rows_before: Rows of the sources before.
         done: Digests of its units that are done.
@@ -386,11 +377,14 @@ def read_units(
         yield call
 
 
-def without_repeated(rows: Iterable[InputRow], repeated: dict[int, str]) -> Iterator[InputRow]:
+def without_repeated(rows: Iterable[InputRow], repeated: set[int]) -> Iterator[InputRow]:
     """Rows of a source, of which those that are repeated are broken."""
     for number, row in enumerate(rows):
-        reason = repeated.get(number)
-        yield row if reason is None else broken_row(row.location, row.id, reason)
+        if number not in repeated:
+            yield row
+            continue
+        error = repeated_id(str(row.id), row.location, "a row before it")
+        yield broken_row(row.location, row.id, error.as_row().reason)
 
 
 # What actors do.

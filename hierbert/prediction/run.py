@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -51,9 +52,10 @@ Passed = Callable[..., None]
 
 
 class Run:
-    """What the command does, in the order of what it costs.
+    """What the command does, in the order of what it costs: checks, every row, the model, answers.
 
-    These are checks, every row, the model, answers.
+    In one process, or as one of several. Another engine has its own `session`, `check_rows`,
+    `model_options`, `unit_size` and `answer`.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -76,11 +78,6 @@ class Run:
                 "--input - and --output - are for one process; start it without torchrun, or name "
                 "files that every process can read"
             )
-        self.ray = None
-        if options.engine == "ray":
-            from hierbert.prediction.ray_engine import RayEngine
-
-            self.ray = RayEngine(options, self.inputs)
 
     def execute(self) -> int:
         """The exit code of the run, 0 or `WITH_ERRORS`. What was done before a mistake is kept."""
@@ -93,9 +90,9 @@ class Run:
                     "file keeps no record of them; there is nothing more to do"
                 )
                 return 0
-            if self.ray is not None and not complete:
-                stack.enter_context(self.ray.session())
-            checks = self._check_rows() if self.options.check and not complete else None
+            if not complete:
+                stack.enter_context(self.session())
+            checks = self.check_rows() if self.options.check and not complete else None
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
             check_for_model(self.options, tasks, predictor.processor.fields)
@@ -108,16 +105,11 @@ class Run:
             answerer = Answerer(predictor, question, self.skip)
             if self.target is None:
                 return self._print(answerer, predictor, checks)
-            if self.ray is not None:
-                limit = unit_limit(checks, self.ray.actors, on_cpu=not self.ray.gpus_per_actor)
-            else:
-                on_cpu = predictor.model.device.type == "cpu"
-                limit = unit_limit(checks, self.processes.count, on_cpu)
             manifest = Manifest(
                 settings=settings_of(self.options, tasks, self.target),
                 model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
                 sources=self.inputs.describe(),
-                unit_size=limit,
+                unit_size=self.unit_size(predictor, checks),
                 probed=probed,
             )
             if complete:
@@ -128,10 +120,7 @@ class Run:
             manifest = Manifest.load(self.target.folder)
             job = Job(self.target, manifest, len(self.inputs.sources), done)
             try:
-                if self.ray is not None:
-                    self.ray.answer(question, predictor.commit, job, checks)
-                else:
-                    self._answer(answerer, predictor, job, checks)
+                self.answer(answerer, predictor, job, checks)
                 self.processes.end()
                 if self.processes.index:
                     return 0
@@ -172,85 +161,38 @@ class Run:
                 )
         log.info(f"--resume: {self.options.output} is complete; there is nothing more to do")
 
-    def _check_rows(self) -> list[SourceCheck] | None:
-        if self.ray is not None:
-            return self.ray.check()
+    def session(self) -> contextlib.AbstractContextManager[None]:
+        """What must be there while the job is under way."""
+        return contextlib.nullcontext()
+
+    def check_rows(self) -> list[SourceCheck] | None:
+        """What each source holds; None where reading it once is all that can be done."""
         if self.inputs.is_stream:
             return None
         checks = self.processes.first(lambda: [asdict(one) for one in check_inputs(self.inputs)])
         return [SourceCheck(**check) for check in checks]
 
-    def _load(self) -> tuple[HierBertPredictor, dict[str, Any]]:
-        """The model, and what was found out for it: once, so that all rows are of one kind."""
-        given = {name: getattr(self.options, name) for name in PROBED}
-        automatic = [name for name in PROBED if given[name] == "auto" and self.ray is None]
-        before: dict[str, Any] = {}
-        if self.options.resume and self.target is not None and self.target.begun:
-            before = Manifest.load(self.target.folder).probed
-        given |= {name: before[name] for name in automatic if name in before}
-        # Of a Hub id, the job goes on with the commit it has begun with.
-        is_folder = os.path.isdir(os.path.expanduser(self.options.model))
-        if "revision" in before and not is_folder:
-            given["revision"] = before["revision"]
-        predictor = None
+    def model_options(self) -> dict[str, Any]:
+        """How this process loads the model, beside what is measured."""
+        return {
+            "device": self.processes.device(self.options.device),
+            "batch_tokens": self.options.batch_tokens,
+            "compile": self.options.compile,
+            "vector_cache": self.vector_cache,
+        }
 
-        def measure() -> dict[str, Any]:
-            nonlocal predictor
-            predictor = self._predictor(given)
-            found = {name: getattr(predictor, name) for name in automatic}
-            return found if predictor.commit is None else {**found, "revision": predictor.commit}
+    def unit_size(self, predictor: HierBertPredictor, checks: list[SourceCheck] | None) -> int:
+        """Where units end, so that whatever answers them has work."""
+        return unit_limit(checks, self.processes.count, predictor.model.device.type == "cpu")
 
-        if not automatic and is_folder:
-            return self._predictor(given), {}
-        # The first process measures, alone, and the others do as it found.
-        probed = self.processes.first(measure)
-        for name in automatic:
-            log.info(f"{flag_setting(name)} auto: {probed[name]}")
-        return predictor or self._predictor({**given, **probed}), probed
-
-    def _predictor(self, given: dict[str, Any]) -> HierBertPredictor:
-        if self.ray is not None:
-            # What is wrong with the model is told before anything starts; where it will run, and
-            # how fast, is for the machines of the actors.
-            here: dict[str, Any] = {"device": "cpu", "compile": False}
-            given = {**given, "tokens_per_forward": None}
-        else:
-            here = {
-                "device": self.processes.device(self.options.device),
-                "batch_tokens": self.options.batch_tokens,
-                "compile": self.options.compile,
-                "vector_cache": self.vector_cache,
-            }
-        return HierBertPredictor.from_pretrained(self.options.model, **here, **given)
-
-    def _begin(self, manifest: Manifest, stack: contextlib.ExitStack) -> list[Any]:
-        """Make ready for all processes; name and footer of each unit that is done."""
-        target = self.target
-        assert target is not None
-        stack.enter_context(target.hold())
-        # Another job may have ended since the first look.
-        state = self._check_target()
-        session = secrets.token_hex(4)
-        with target.writing():
-            if state == "new":
-                manifest.sessions = [session]
-                target.start(manifest)
-                return []
-            if state == "complete":
-                raise RunError(f"--resume: {target.path} was completed by another job meanwhile")
-            Manifest.load(target.folder).refuse_other(manifest)
-            done = done_units(target.units_folder(target.go_on(session)))
-        log.info(f"resuming after {sum(footer.rows for footer in done.values()):,} rows")
-        return [[name, asdict(footer)] for name, footer in done.items()]
-
-    def _answer(
+    def answer(
         self,
         answerer: Answerer,
         predictor: HierBertPredictor,
         job: Job,
         checks: list[SourceCheck] | None,
     ) -> None:
-        """Answer what is this process's."""
+        """Answer what is this process's of the units that are not done."""
         processes = self.processes
         every = all_units(self.inputs, job.cuts, checks)
         names = self.inputs.names
@@ -274,6 +216,55 @@ class Run:
                 job.rows += len(unit.rows)
                 if processes.index == 0:
                     job.publish_shards()
+
+    def _load(self) -> tuple[HierBertPredictor, dict[str, Any]]:
+        """The model, and what was found out for it: once, so that all rows are of one kind."""
+        load = partial(HierBertPredictor.from_pretrained, self.options.model)
+        given = {name: getattr(self.options, name) for name in PROBED} | self.model_options()
+        automatic = [name for name in PROBED if given[name] == "auto"]
+        before: dict[str, Any] = {}
+        if self.options.resume and self.target is not None and self.target.begun:
+            before = Manifest.load(self.target.folder).probed
+        given |= {name: before[name] for name in automatic if name in before}
+        # Of a Hub id, the job goes on with the commit it has begun with.
+        is_folder = os.path.isdir(os.path.expanduser(self.options.model))
+        if "revision" in before and not is_folder:
+            given["revision"] = before["revision"]
+        predictor = None
+
+        def measure() -> dict[str, Any]:
+            nonlocal predictor
+            predictor = load(**given)
+            found = {name: getattr(predictor, name) for name in automatic}
+            return found if predictor.commit is None else {**found, "revision": predictor.commit}
+
+        if not automatic and is_folder:
+            return load(**given), {}
+        # The first process measures, alone, and the others do as it found.
+        probed = self.processes.first(measure)
+        for name in automatic:
+            log.info(f"{flag_setting(name)} auto: {probed[name]}")
+        return predictor or load(**{**given, **probed}), probed
+
+    def _begin(self, manifest: Manifest, stack: contextlib.ExitStack) -> list[Any]:
+        """Make ready for all processes; name and footer of each unit that is done."""
+        target = self.target
+        assert target is not None
+        stack.enter_context(target.hold())
+        # Another job may have ended since the first look.
+        state = self._check_target()
+        session = secrets.token_hex(4)
+        with target.writing():
+            if state == "new":
+                manifest.sessions = [session]
+                target.start(manifest)
+                return []
+            if state == "complete":
+                raise RunError(f"--resume: {target.path} was completed by another job meanwhile")
+            Manifest.load(target.folder).refuse_other(manifest)
+            done = done_units(target.units_folder(target.go_on(session)))
+        log.info(f"resuming after {sum(footer.rows for footer in done.values()):,} rows")
+        return [[name, asdict(footer)] for name, footer in done.items()]
 
     def _print(
         self,

@@ -22,7 +22,7 @@ from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import label_details, label_scores
-from hierbert.scoring.metric import metrics_of, shown_metrics
+from hierbert.scoring.metric import shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
@@ -135,11 +135,6 @@ class Classification(Task):
                 )
 
     @override
-    def note(self, examples: Sequence[Example]) -> str | None:
-        unlabelled = sum(example.fields["label"] is None for example in examples)
-        return f"{unlabelled:,} without a label" if unlabelled else None
-
-    @override
     def plain(self, target: Any) -> Any:
         # The numbers of all labels change when one is added.
         names = self.label_map.names
@@ -168,10 +163,6 @@ class Classification(Task):
         if self.problem_type == "regression":
             logits = regression_values(logits, config)
         return logits.tolist()
-
-    @override
-    def metrics(self) -> list[str]:
-        return [metric.name for metric in metrics_of(self.problem_type)]
 
     @override
     def score(
@@ -244,11 +235,7 @@ class Classification(Task):
             "tags": ["document-classification", "text-classification"],
             "metrics": [metric for metric in facts["metrics"] if metric.hub_type is not None],
             "has_figures": any(metric.hub_type for metric in facts["metrics"]),
-            "baselines": {
-                baseline.title: results[baseline.name]
-                for baseline in LABEL_BASELINES
-                if self.problem_type in baseline.problem_types and results.get(baseline.name)
-            },
+            "baselines": self._baselines(results),
             "kind": self.problem_type,
             "answer": "labels" if self.problem_type == "multi_label" else "label",
             "labels": [config.id2label[number] for number in range(config.num_labels)],
@@ -267,14 +254,8 @@ class Classification(Task):
         if not shown:
             return
         rows = [["", *(metric.title for metric in shown)]]
-        systems = {
-            baseline.title: results.get(baseline.name)
-            for baseline in LABEL_BASELINES
-            if self.problem_type in baseline.problem_types
-        }
-        for title, figures in {**systems, "hierbert": scores}.items():
-            if figures:
-                rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
+        for title, figures in {**self._baselines(results), "hierbert": scores}.items():
+            rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
         yield (
@@ -299,6 +280,14 @@ class Classification(Task):
             if share >= config.decision_threshold
         ]
         return [f"  labels: {', '.join(named) or 'none'}"]
+
+    def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
+        """The scores of those that were scored, by title."""
+        return {
+            baseline.title: results[baseline.name]
+            for baseline in LABEL_BASELINES
+            if self.problem_type in baseline.problem_types and results.get(baseline.name)
+        }
 
     def _numbers(self, examples: Sequence[Example]) -> list[tuple[float, Example]]:
         """The labels of a regression, each with its example."""

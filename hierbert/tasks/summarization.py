@@ -73,7 +73,7 @@ class Summarization(Task):
     """
 
     name = "summarization"
-    field = "summary"
+    field = problem_type = "summary"
     auto_metric = "rouge1"
 
     def __init__(self, sentence_labels: str = "graded") -> None:
@@ -117,12 +117,9 @@ class Summarization(Task):
 
     @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        without = sum(example.fields["summary"] is None for example in examples)
         several = sum(isinstance(example.fields["summary"], list) for example in examples)
-        notes = [f"{without:,} without a summary"] if without else []
-        if several:
-            notes.append(f"{several:,} with several references (the best one counts)")
-        return ", ".join(notes) or None
+        best = f"{several:,} with several references (the best one counts)" if several else None
+        return ", ".join(filter(None, [super().note(examples), best])) or None
 
     @override
     def prepare(
@@ -196,10 +193,6 @@ class Summarization(Task):
         if not finite:
             return Extract([], dict.fromkeys(self.metrics(), math.nan))
         return Extract(selected, score_extract(selected, target.references))
-
-    @override
-    def metrics(self) -> list[str]:
-        return [metric.name for metric in metrics_of("summary")]
 
     @override
     def score(

@@ -22,7 +22,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.features import FEATURES
 from hierbert.model.heads import HEADS, Answered
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.scoring.metric import shown_metrics
+from hierbert.scoring.metric import metrics_of, shown_metrics
 
 if TYPE_CHECKING:
     from hierbert.tasks.prepared import PreparedDocument
@@ -58,11 +58,13 @@ class Task:
             `data.columns` names; None where they are made of the text. A run has the task where
             its settings name the field's column.
         auto_metric: Name of the metric that chooses checkpoints unless another is asked for.
+        problem_type: What its metrics apply to; see `hierbert.scoring.Metric`. Empty for its name.
     """
 
     name: ClassVar[str]
     field: ClassVar[str | None] = None
     auto_metric: str
+    problem_type: str = ""
 
     @property
     def bounded_metric(self) -> str:
@@ -127,7 +129,8 @@ class Task:
 
     def note(self, examples: Sequence[Example]) -> str | None:
         """What a split lacks, for the log; None where it lacks nothing."""
-        return None
+        without = sum(self.field is not None and one.fields[self.field] is None for one in examples)
+        return f"{without:,} without a {self.field}" if without else None
 
     def prepare(
         self,
@@ -166,7 +169,7 @@ class Task:
 
     def metrics(self) -> list[str]:
         """Names of its scores that may choose checkpoints, all in `hierbert.scoring.METRICS`."""
-        raise NotImplementedError
+        return [metric.name for metric in metrics_of(self.problem_type or self.name)]
 
     def score(
         self, documents: Sequence["PreparedDocument"], kept: Sequence[Any], config: HierBertConfig

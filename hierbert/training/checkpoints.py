@@ -153,7 +153,7 @@ class Checkpoints:
                 if state.best_step >= 0:
                     self._check_or_restore_best(state)
                 return path, state
-            except (DamagedError, ValueError) as error:
+            except DamagedError as error:
                 log.warning(f"{path} is damaged and passed over: {error}")
                 self._damaged.append(path)
                 why = why or str(error)

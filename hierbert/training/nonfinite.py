@@ -11,14 +11,13 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from hierbert.errors import RunError
+from hierbert.errors import RunError, quote_all
 from hierbert.tasks.evaluation import Answer
 from hierbert.tasks.prepared import PreparedDocument
 
 MOST_IN_A_ROW = 10
 """So many steps in a row that are not finite end a run that skips them: it is not the documents."""
 HELP = "a lower learning rate or mixed_precision=no may help"
-_NAMED = 8
 
 
 def find_nonfinite(
@@ -54,7 +53,7 @@ def leave_out_or_stop(
     steps came one after the other, None where one is enough.
     """
     who = "documents that do it alone: " if alone else "no document does it alone; they are "
-    line = f"{what} is not finite; {who}{_some(alone or everyone)}"
+    line = f"{what} is not finite; {who}{quote_all(alone or everyone)}"
     if in_a_row is None:
         raise RunError(f"{line}; {HELP}, and training.on_nonfinite_loss=skip leaves it out")
     if in_a_row >= MOST_IN_A_ROW:
@@ -75,12 +74,7 @@ def not_finite(
     ids = [documents[answer.index].id for answer in answers if not answer.finite]
     who = "every document alone has finite answers"
     if ids:
-        who = f"{len(ids):,} of {len(documents):,} documents have answers that are not: "
-        who += _some(ids)
+        count = f"{len(ids):,} of {len(documents):,} documents"
+        who = f"{count} have answers that are not: {quote_all(ids)}"
     verb = "is" if len(wrong) == 1 else "are"
     return f"{what}: its {' and '.join(wrong)} {verb} not finite; {who}; {HELP}"
-
-
-def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
-    return ", ".join(ids[:_NAMED]) + more

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hierbert.errors import RunError
+from hierbert.errors import RunError, quote_all
 from hierbert.files import write_text
 from hierbert.loading.fingerprints import add_settings
 from hierbert.log import log
@@ -24,8 +24,6 @@ from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import DOCUMENTS, other_ways, writing
 from hierbert.training.state import TrainerState
 from hierbert.vectors.keys import encoder_fingerprint
-
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -162,13 +160,8 @@ def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
         "removed": [name for name in before if name not in now],
         "changed": [name for name in now if name in before and before[name] != now[name]],
     }
-    parts = [f"{len(ids):,} {what} ({_some(ids)})" for what, ids in groups.items() if ids]
+    parts = [f"{len(ids):,} {what} ({quote_all(ids)})" for what, ids in groups.items() if ids]
     return ", ".join(parts) or "the same documents in another order"
-
-
-def _some(ids: Sequence[str]) -> str:
-    shown = [name if len(name) <= 60 else f"{name[:60]}..." for name in ids[:_NAMED]]
-    return ", ".join(shown) + (", ..." if len(ids) > _NAMED else "")
 
 
 def _sha256(value: Any) -> str:

@@ -224,7 +224,7 @@ class VectorCache:
         # A file may be gone already, when another run found it damaged or made room.
         names = gather_object([path.name for path in written if path.exists()])
         unseen = 0
-        for name in names:
+        for name in {*names} - {path.name for path in written}:
             try:
                 self.store.open(self.folder / name)
             except FileNotFoundError:

@@ -1,6 +1,8 @@
 """Columns and files as they come: other delimiters and names, columns that are kept, odd files."""
 
 import csv
+import gzip
+import json
 
 import pytest
 from commands import read_jsonl, refuse, run, succeed, write_jsonl
@@ -146,3 +148,32 @@ def test_a_list_given_in_pieces_is_refused_with_its_form(tmp_path) -> None:
     assert f"data.train='[{a}, {b}]'" in line
     line = refuse("infer.py", "--model", "m", "--input", f"{a},{b}", "--output", "-", here=True)
     assert f"--input {a} {b}" in line
+
+
+def test_answers_may_be_packed(infer, tmp_path) -> None:
+    docs = write_jsonl(
+        tmp_path / "docs.jsonl", [{"id": str(n), "text": "The cat."} for n in range(5)]
+    )
+    task = ("--input", docs, "--task", "classify")
+    infer(*task)
+    plain = (tmp_path / "out.jsonl").read_bytes()
+    infer(*task, output="out.jsonl.gz")
+    packed = (tmp_path / "out.jsonl.gz").read_bytes()
+    assert gzip.decompress(packed) == plain
+    infer(*task, output="again.jsonl.gz")
+    assert (tmp_path / "again.jsonl.gz").read_bytes() == packed
+    infer(*task, output="out.csv.gz")
+    with gzip.open(tmp_path / "out.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == list("01234")
+    shards = ("--rows-per-shard", "2", "--output-format", "jsonl.gz")
+    infer(*task, *shards, output="shards")
+    names = sorted(path.name for path in (tmp_path / "shards").glob("part-*"))
+    assert names == [f"part-0000{n}.jsonl.gz" for n in range(3)]
+    rows = b"".join(gzip.decompress((tmp_path / "shards" / name).read_bytes()) for name in names)
+    assert rows == plain
+    assert "complete" in infer(*task, *shards, "--resume", output="shards").stderr
+    # What was packed can be read as a corpus.
+    assert [json.loads(line)["id"] for line in plain.splitlines()] == list("01234")
+    refused = run("infer.py", "--model", "m", *task, "--output", "-", "--output-format", "csv.gz",
+                  here=True)  # fmt: skip
+    assert refused.returncode == 2 and "needs a file" in refused.stderr

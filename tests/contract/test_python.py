@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 import random
 import re
 from collections.abc import Iterator
@@ -319,40 +318,3 @@ def test_pipelines_answer_as_the_predictor_in_any_company(models, predictor) -> 
     with torch.no_grad():
         classify.model.classifier.output.bias[0] = torch.nan
     assert "finite" in mistake(classify, TEXTS[0])
-
-
-def test_what_is_saved_is_what_is_loaded(models, predictor, tmp_path) -> None:
-    predictor.model.save_pretrained(tmp_path / "plain")
-    predictor.processor.save_pretrained(tmp_path / "plain")
-    pipeline("document-classification", model=str(models["both"])).save_pretrained(
-        tmp_path / "pipe"
-    )
-    expected = list(predictor.predict(TEXTS, predictor.tasks))
-    for name in ("plain", "pipe"):
-        again = HierBertPredictor.from_pretrained(tmp_path / name, device="cpu")
-        assert list(again.predict(TEXTS, again.tasks)) == expected
-        saved = json.loads((tmp_path / name / "config.json").read_text())
-        assert saved["model_type"] == "hierbert"
-
-
-def test_a_model_learns_through_its_own_losses(encoders) -> None:
-    """An ordinary module: losses of both heads, gradients, and a step that lowers them."""
-    model, processor = build(encoders["bert"])
-    texts = [str(row["text"]) for row in make_rows(4)]
-    batch = processor(texts)
-    sentences = int(batch["sentences_per_document"].sum())
-    targets = {
-        "labels": torch.tensor([0, 1, 0, 1]),
-        "sentence_labels": torch.arange(sentences).remainder(3).eq(0).float(),
-    }
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(12):
-        loss = model(**batch, **targets).loss
-        optimizer.zero_grad()
-        loss.backward()
-        assert all(w.grad is None or w.grad.isfinite().all() for w in model.parameters())
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-    assert model(**batch).loss is None

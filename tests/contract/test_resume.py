@@ -197,8 +197,9 @@ def test_a_damaged_config_of_a_run_is_refused_by_name(whole, tmp_path) -> None:
     text = path.read_text()
     for part in (0.0, 0.1, 0.5, 0.999):
         path.write_text(text[: int(part * len(text))])
-        error = refuse("train.py", *resumed(tmp_path / "run"), here=True)
-        assert f"{path} is damaged: " in error and "start anew with another run_dir" in error
+        for given in (resumed(path.parent), whole[0](f"run_dir={path.parent}", "--resume")):
+            error = refuse("train.py", *given, here=True)
+            assert f"{path} is damaged: " in error and "start anew with another run_dir" in error
 
 
 def test_a_second_run_in_a_folder_is_refused_while_the_first_lives(

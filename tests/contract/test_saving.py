@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import make_rows
 from publishing import NO_HIERBERT
+from transformers import pipeline
 
 from hierbert import (
     HierBertConfig,
@@ -43,6 +44,7 @@ model.save_pretrained(place / "again")
 found = {
     "documents": answers(place / "documents"),
     "predictor": answers(place / "predictor"),
+    "pipeline": answers(place / "pipeline"),
     "again": answers(place / "again"),
     "model": vectors(place / "model"),
     "processor": AutoProcessor.from_pretrained(place / "processor", **trust)(texts)[
@@ -66,6 +68,7 @@ def test_what_every_class_saves_loads_without_hierbert(models, tmp_path) -> None
         "documents": HierBertForDocuments.from_pretrained(source),
         "model": HierBertModel.from_pretrained(source),
         "predictor": mine,
+        "pipeline": pipeline("document-classification", model=str(source)),
         "processor": HierBertProcessor.from_pretrained(source),
         "config": HierBertConfig.from_pretrained(source),
     }.items():
@@ -90,7 +93,7 @@ def test_what_every_class_saves_loads_without_hierbert(models, tmp_path) -> None
         output = mine.model(**inputs)
     label, summary = mine.classify(TEXTS[0])[0].label, mine.summarize(TEXTS[0])[0].summary
     assert not close(output.logits[0].tolist(), output.logits[1].tolist())
-    for name in ("documents", "predictor", "again"):
+    for name in ("documents", "predictor", "pipeline", "again"):
         logits, scores, *words = found[name]
         assert close(logits, output.logits.tolist()) and words == [label, summary], name
         assert close(scores, output.sentence_scores.tolist()), name

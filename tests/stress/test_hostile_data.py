@@ -8,12 +8,9 @@ error with its place.
 import codecs
 import gzip
 import json
-import os
 
 import pytest
-from commands import read_jsonl, succeed
 from reading import NOTHING_READ, broken, check, line, write
-from small_models import build
 
 A, B, C = line("a"), line("b"), line("c")
 WORD = "x" * 1_000_000
@@ -179,20 +176,3 @@ def test_one_bad_line_costs_one_line_in_every_encoding(tmp_path, encoding) -> No
     data = start.encode(encoding) + good.encode(no_mark) + bad + end.encode(no_mark)
     expected = [("f-1", "a"), broken(f"is not {encoding}: it has the byte", "line 2"), ("f-3", "c")]
     check(write(tmp_path / "f.jsonl", data), expected, encoding=encoding)
-
-
-def test_hostile_documents_are_answered_each_in_its_row(encoders, tmp_path) -> None:
-    texts = ["", " \t\n", "😀👩‍👩‍👧🇩🇪", "\u202eעברית. العربية؟", "a\0b", "half \ud800.", WORD, FINE]
-    rows = [{"id": f"../{number}", "text": text} for number, text in enumerate(texts)]
-    path = write(tmp_path / "in.jsonl", *rows)
-    model, output = tmp_path / "model", tmp_path / "out.jsonl"
-    for part in build(encoders["bert"]):
-        part.save_pretrained(model)
-    succeed("infer.py", "--model", model, "--input", path, "--output", output, here=True)
-    answers = read_jsonl(tmp_path / "out.jsonl")
-    assert [row["id"] for row in answers] == [row["id"] for row in rows]
-    for row, answer in zip(rows, answers, strict=True):
-        for sentence in answer["sentences"]:
-            assert row["text"][sentence["start"] : sentence["end"]] == sentence["text"]
-        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-    assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "model", "out.jsonl"]

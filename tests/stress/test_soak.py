@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks import soak, soak_inference, soak_training
 from benchmarks.common.kills import kill_all, kill_one
-from benchmarks.common.tiny import TOPICS, make_documents, make_encoder
-from benchmarks.soak_training import Kind, Soaked, differences, doing, outcome
+from benchmarks.soak_training import Kind, Soaked, differences, outcome
 
 PARENT = """
 import subprocess, sys, time
@@ -52,17 +51,6 @@ def test_one_of_several_is_killed_and_the_others_end_by_themselves() -> None:
     assert process.returncode == 0 and all(map(is_gone, children))
 
 
-def test_documents_and_encoder_follow_from_the_seed(tmp_path) -> None:
-    one, same, other = (
-        make_documents(tmp_path / f"{n}", 40, seed) for n, seed in ((0, 1), (1, 1), (2, 2))
-    )
-    assert one.read_bytes() == same.read_bytes() != other.read_bytes()
-    rows = [json.loads(line) for line in one.read_text().splitlines()]
-    assert len({row["id"] for row in rows}) == 40 and {row["label"] for row in rows} == set(TOPICS)
-    first, again = (make_encoder(tmp_path / f"encoder{n}", 3) for n in (0, 1))
-    assert (first / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
-
-
 def run_folder(folder: Path) -> Path:
     """What a finished run leaves, as far as it is compared."""
     import torch
@@ -91,18 +79,6 @@ def test_every_part_that_is_not_equal_is_named(tmp_path) -> None:
     assert not soak_training._is_equal([found]) and not soak_training._is_equal([])
     (line,) = soak_training._lines([found])[2:]
     assert line.endswith("| differ | differ | differ |")
-
-
-def test_what_a_killed_run_was_doing(tmp_path) -> None:
-    checkpoints = tmp_path / "checkpoints"
-    checkpoints.mkdir()
-    assert doing(tmp_path) == "before the first checkpoint"
-    (checkpoints / "step_00000001").mkdir()
-    assert doing(tmp_path).startswith("between two checkpoints")
-    (checkpoints / ".best_step_00000002.safetensors.abc").touch()
-    assert doing(tmp_path) == "writing the best weights"
-    (checkpoints / ".step_00000002.123").mkdir()
-    assert doing(tmp_path) == "writing a checkpoint"
 
 
 def test_the_command_refuses_and_reports(monkeypatch, tmp_path, capsys) -> None:
@@ -165,16 +141,3 @@ def test_lost_doubled_and_wrong_rows_of_a_job_are_counted() -> None:
     assert count({**whole, "errors": whole["errors"][:-1]}) == (1, 0, 1)
     swapped = [whole["answers"][1], whole["answers"][0], *whole["answers"][2:]]
     assert count({**whole, "answers": swapped}) == (0, 0, 2)
-
-
-def test_the_corpus_of_the_jobs_has_the_rows_that_are_counted(tmp_path) -> None:
-    soak_inference.write_corpus(tmp_path / "docs.jsonl", 0)
-    lines = (tmp_path / "docs.jsonl").read_text().splitlines()
-    assert len(lines) == soak_inference.ROWS
-    ids = []
-    for number, line in enumerate(lines):
-        try:
-            ids.append(json.loads(line)["id"])
-        except ValueError:
-            assert (number + 1) % 97 == 0
-    assert ids == [f"d{n}" for n in range(len(lines)) if (n + 1) % 97]

@@ -36,7 +36,7 @@ COLUMNS = {
 def test_rows_are_those_of_a_file(make) -> None:
     found = load(make(ROWS), **COLUMNS)
     assert [(e.id, e.text, e.fields["label"], e.fields["summary"]) for e in found] == [
-        ("7", "one", "x", "s\nt"),
+        ("7", "one", "x", ["s", "t"]),
         ("eight", ["a", "b"], None, None),
         ("9", "", "y", "u"),
     ]
@@ -180,7 +180,7 @@ def test_texts_are_given_one_by_one() -> None:
         ({"text": "a"}, "a mapping (dict)"),
         (Path("a.txt"), "a path (a.txt)"),
         ({"a", "b"}, "a set"),
-        (io.StringIO("a\nb"), "a StringIO"),
+        (io.StringIO("a\nb"), "of type StringIO"),
     ],
 )
 def test_what_holds_no_texts_is_refused_at_once(given, what) -> None:

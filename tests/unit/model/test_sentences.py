@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -141,7 +142,121 @@ OTHER_SCRIPTS = [
 ]
 
 
-@pytest.mark.parametrize("marked", [*ONE_LINE_CASES, *LOWER_CASE_CASES, *OTHER_SCRIPTS])
+WEAK_WITHOUT_SPACE = [
+    # between ideographs, kana and syllables
+    "他说很好!|我们走吧.|你呢?|价格3.5元.",
+    "我买了iPhone.|我很高兴!|“真的吗?”|他问.",
+    "雨です!|彼は笑った.|バスは?|来ない.",
+    "「はい!」と彼は言った.|雨だった.",
+    "一.概述和背景.|二.方法.",
+    "他等了...没有人来.|他走了.",
+    "여기서 끝났다.|그는 갔다!|그녀는 남았다.",
+    "ذهب الرجل.|ثم عاد.",
+    # fused sentences
+    "It was late.|The end came.|Nobody knew.",
+    "He asked why?|Nobody knew!|So they left.",
+    "He died in 1962.|During his life he wrote.",
+    'She said "no."|The man left.',
+    "It is known (see above).|However, it is false.|Robinson was there.",
+    "It is known.[12]|The proof is short.",
+    "Es war spät.|Das Ende kam.",
+    "Было поздно.|Никто не пришёл.",
+    "See example.com, Node.js, setup.Py and ASP.NET in the U.S.A or e.g.this one.",
+    "Call torch.nn.Linear or System.out.println(x) on a datetime.Date with v1.2.B as usual.",
+    "Mr.Smith met Dr.Lee at St.Paul and J.Doe at a.Doe@mail.Example.org today.",
+    "Get https://example.org/a.B?Id=3 or x.Y of it.",
+]
+
+QUOTES = [
+    *(
+        pattern.replace("_", space)
+        for space in (" ", "\u00a0", "\u202f")
+        for pattern in (
+            "«_Oui._»| Il sortit.| «_Non_!_»| Elle resta.",
+            "«_Quoi_?_» dit-il.| Il rit.",
+            "«_Il dit : ‹_Oui._›_»| Elle rit.",
+            "‹_Oui._›| Il sortit.",
+            "»_Ja._«| Er ging.| »_Nein._«| Sie blieb.",
+            "„_Ja._“| Er ging.| „_Nein._”| Sie blieb.",
+            "“_Yes._”| He left.| “_No._”| She stayed.",
+            "‚_Ja._‘| Er ging.| ‘_Yes._’| He left.",
+            "『_はい。_』|彼は笑った。|「_いいえ。_」|雨だった。",
+        )
+    ),
+    "»Ja.« |Er ging. |»Nein.« |Sie blieb.",
+    "» Ja. » |Han gick. |» Nej. » |Hon gick.",
+    "«Кто там?» — спросила она. |Никто не ответил.",
+]
+
+BRACKETS = [
+    "It was held (9th Cir. 1995) and (see Foo. The court) affirmed. |The end.",
+    "He left (she wept. Nobody knew. It rained) and slept. |They met.",
+    "It is (a [b. Then c. D] e. F) so. |It ended.",
+    "他走了（她说。没有人）以后。|好。",
+    "I am sad :( today. |He left. |I am glad :) today.",
+    "An open ( bracket. |It never closes. " + "|He walked on and on to the town. " * 8,
+    "He read a) the first. |Then b) the second (and c. The third).",
+]
+
+LAW = [
+    "It was Smith v. Jones, 124 F.3d 7 (9th Cir. 1995). |It was reversed.",
+    "Under Fed. R. Civ. P. 12(b)(6) and Pub. L. No. 111-148, 124 Stat. 119, it holds. |It ended.",
+    "See Cal. Penal Code, 12 Cal. App. 4th 5, 7 Fed. Reg. 12, and Minn. Stat. §80C. |It ended.",
+    "QUANTICO, Va. — The president spoke. |He lived in Va. |The state is old.",
+    "GOP Sens. Brown and Gov. Hill left. |See Zbl. 12, 3 and Ark. 9, 7.",
+    "I saw Bob. |3 people left. |He has the Code. |9.4 Waivers follow. |It is a NP. |Then stop.",
+]
+
+LANGUAGES = [
+    "Im 2. Weltkrieg und am 3. Tag war Krieg. |Sie war 12. |Danach war er 45. |Alle gingen.",
+    "Dr. med. Klein, Dr. rer. nat. Weiß und die Hauptstr. 5, d. h. das Haus. |Er ging.",
+    "Los EE. UU. ganaron. |Vive en EE. UU. |El señor y las FF. AA. también.",
+    "MM. Durand et Petit. |Selon l'art. 5 de l'acte.",
+    "В 1990 г. Москва росла. |Он умер в 1990 г. |Она жила в г. Тула и т. д. |Он ушёл.",
+    "W 1990 r. Polska rosła. |Zmarł w 1990 r. |Polska rosła.",
+    "TS. Nguyễn và PGS. Trần ở TP. Huế. |Họ về.",
+    "Prof. Dr. Yılmaz ve Doç. Kaya geldi, bkz. Şekil 3. |Sonra gittiler.",
+    "ดร. สมชาย เกิด พ.ศ. 2500 ที่นี่",
+    "Dhr. Jansen, bijv. Piet, kocht brood, kaas enz. |Daarna ging hij.",
+    "Bl.a. Olle och t.ex. Nils kom. |De gick hem.",
+    "Viz str. 5, obr. 3 a čl. 7 odst. 2. |Pak skončil.",
+    "Ο κ. Παπάς είδε π.χ. την εικ. 3 στη σελ. 7. |Μετά έφυγε.",
+    "J. Han and J. Van der Berg met K. He and J. Ma et al. in May. |He left.",
+]
+
+
+def read_languages() -> dict[str, list[str]]:
+    """Texts by language, with marked boundaries."""
+    texts: dict[str, list[str]] = {}
+    path = Path(__file__).parent / "data" / "ten_languages.txt"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("== "):
+            texts[line[3:]] = language = []
+        elif line and not line.startswith("#"):
+            language.append(line)
+    return texts
+
+
+@pytest.mark.parametrize("language", read_languages())
+def test_nothing_is_cut_wrongly_or_missed_in_ten_languages(language: str) -> None:
+    for marked in read_languages()[language]:
+        expected = [part.strip() for part in marked.split("|")]
+        assert sentences(marked.replace("|", "")) == expected
+
+
+CASES = [
+    *ONE_LINE_CASES,
+    *LOWER_CASE_CASES,
+    *OTHER_SCRIPTS,
+    *WEAK_WITHOUT_SPACE,
+    *QUOTES,
+    *BRACKETS,
+    *LAW,
+    *LANGUAGES,
+]
+
+
+@pytest.mark.parametrize("marked", CASES)
 def test_sentences_end_where_a_reader_ends_them(marked: str) -> None:
     expected = [part.strip() for part in marked.split("|")]
     assert sentences(marked.replace("|", "")) == expected

@@ -151,29 +151,11 @@ def test_what_no_document_can_be_blamed_for_stops_the_job_as_it_is(error) -> Non
     assert caught.value is error and getattr(error, "place", None) is None
 
 
-def try_again(path: Path, rows: list[InputRow], make_error: Any = None) -> tuple[list[Any], Model]:
-    """The results of a process of its own, and what its model was asked."""
-    model = Model(9, make_error)
-    return list(answerer(model, skip=True).results(rows, Tries(TARGET, path))), model
-
-
-def test_a_document_that_ends_its_process_again_and_again_is_given_up(tmp_path) -> None:
-    rows, path = rows_of("a", None, BAD, "c"), tmp_path / "tries"
-    # Three times together, twice alone.
-    for _ in range(5):
-        with pytest.raises(KeyboardInterrupt):
-            try_again(path, rows, KeyboardInterrupt)
-    results, model = try_again(path, rows, KeyboardInterrupt)
-    assert [BAD] not in model.asked and ["c"] in model.asked
-    assert [r for r in results if r.row.text != BAD] == expected(rows[:2] + rows[3:])
-    assert "2 processes were ended from outside" in results[2].why
-    Tries(TARGET, path).forget()
-    assert not path.exists() and Tries(TARGET, path).together
-
-
 def test_a_process_that_is_lost_by_chance_blames_no_document(tmp_path) -> None:
+    """What documents do that end their process again and again, see test_ray_actor.py."""
     rows, path = rows_of("a", "b", "c"), tmp_path / "tries"
     first, second, _ = (row.fingerprint for row in rows)
     path.write_text("\n".join(["all"] * 3 + [first, first, f"{first} done", second]) + "\n")
-    results, model = try_again(path, rows)
-    assert results == expected(rows) and model.asked == [["a"], ["b"], ["c"]]
+    model = Model(9)
+    assert list(answerer(model).results(rows, Tries(TARGET, path))) == expected(rows)
+    assert model.asked == [["a"], ["b"], ["c"]]

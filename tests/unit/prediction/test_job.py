@@ -41,16 +41,12 @@ def run(
     It dies after so many steps, or at a rename: an even number, halved, counts those that were
     done, an odd one those that were about to be.
     """
-    dead = target.path.with_name("dead")
+    home = target.path.parent
+    dead = home.with_name(f"{home.name}-dead")
     replace, acts, step = Path.replace, 0, 0
 
     def die() -> None:
-        dead.mkdir()
-        for path in {target.folder, target.path, target.errors}:
-            if path.is_dir():
-                shutil.copytree(path, dead / path.name)
-            elif path.exists():
-                shutil.copy(path, dead / path.name)
+        shutil.copytree(home, dead)
         raise Killed
 
     def renaming(self: Path, to: Path) -> Path:
@@ -76,11 +72,8 @@ def run(
         return True
     except Killed:
         # Nothing that a process cleans up after itself is cleaned up.
-        for path in {target.folder, target.path, target.errors}:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for path in dead.iterdir():
-            path.rename(target.path.with_name(path.name))
-        dead.rmdir()
+        shutil.rmtree(home)
+        dead.rename(home)
         return False
 
 

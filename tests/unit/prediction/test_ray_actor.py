@@ -12,7 +12,7 @@ from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import answer, save_model, the_error
-from jobs import assert_equal_rows, manifest_of
+from jobs import assert_equal_rows, manifest_of, shard_rows
 
 import hierbert
 from hierbert.cli.infer import main, parse_options
@@ -24,19 +24,18 @@ from hierbert.prediction.job import Job, unit_path
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.ray_engine import (
-    RayEngine,
+    RayRun,
     UnitAnswerer,
     check_source,
-    find_rows,
     read_units,
-    repeated_hashes,
+    repeated_rows,
+    without_repeated,
 )
 from hierbert.prediction.units import (
     Cuts,
     Inputs,
     Unit,
     all_units,
-    check_inputs,
     cut_units,
     to_row,
 )
@@ -47,27 +46,20 @@ ROWS[4]["text"] = "这部电影很好。 Half \ud83d a pair.\r\nThe\x00 end."
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(st.sampled_from("abcdef"), max_size=6, unique=True).map(sorted), st.data())
-def test_ids_that_occur_in_two_sources_are_found(tmp_path_factory, shared, data) -> None:
+@given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=5, unique=True), min_size=1))
+def test_ids_that_occur_in_two_sources_are_found_as_by_a_local_job(tmp_path_factory, ids) -> None:
     folder = tmp_path_factory.mktemp("ids")
-    files, ids = [], []
-    for n in range(2):
-        ids.append(data.draw(st.permutations([*shared, *(f"{n}{letter}" for letter in "uvw")])))
-        files.append(write_jsonl(folder / f"{n}.jsonl", [{"text": "x", "id": i} for i in ids[n]]))
-        with files[n].open("a") as file:
+    for n, own in enumerate(ids):
+        path = write_jsonl(folder / f"{n:02}.jsonl", [{"text": "x", "id": i} for i in own])
+        with path.open("a") as file:
             file.write("{\n{\n")  # rows without an id are no repeated ones
-    inputs = Inputs.find([*map(str, files)], Columns(), keep_broken=True)
-    checks, hashes = zip(*(check_source(inputs, n) for n in range(2)), strict=True)
-    wanted = repeated_hashes(list(hashes))
-    assert len(wanted) == len(shared)
-    for n in range(2):
-        (alone,) = check_inputs(Inputs.find([str(files[n])], Columns(), keep_broken=True))
-        assert checks[n] == alone and alone.broken == 2
-        assert find_rows(inputs, n, wanted) == [
-            (row, name, f"{files[n]}, line {row + 1}")
-            for row, name in enumerate(ids[n])
-            if name in shared
-        ]
+    inputs = Inputs.find([str(folder)], Columns(), keep_broken=True)
+    checks, hashes = zip(*(check_source(inputs, n) for n in range(len(ids))), strict=True)
+    assert [(check.rows, check.broken) for check in checks] == [(len(i) + 2, 2) for i in ids]
+    assert [
+        list(without_repeated(inputs.rows(n), rows))
+        for n, rows in enumerate(repeated_rows(list(hashes)))
+    ] == [list(rows) for rows in inputs.by_source()]
 
 
 def test_a_source_is_cut_as_by_a_local_job_whatever_was_repeated_or_done(tmp_path) -> None:
@@ -81,8 +73,7 @@ def test_a_source_is_cut_as_by_a_local_job_whatever_was_repeated_or_done(tmp_pat
 
     def read(done: list[Unit], per_call: int) -> list[list[Unit]]:
         digests = {unit.name: unit.digest for unit in done}
-        repeated = {2: "the id '2' occurs twice"}
-        return list(read_units(inputs, 1, check, repeated, cuts, 1, digests, per_call))
+        return list(read_units(inputs, 1, check, {2}, cuts, 1, digests, per_call))
 
     def plain(units: list[Unit]) -> list[Any]:
         return [(unit.name, unit.digest, len(unit.rows), unit.last) for unit in units]
@@ -166,21 +157,28 @@ def test_units_that_keep_ending_their_process_are_taken_document_by_document(
     model, target, monkeypatch
 ) -> None:
     actor, predict = actor_of(model, target, skip=True), HierBertPredictor.predict
+    asked: list[list[str]] = []
 
     def die(self: Any, texts: Any, *rest: Any, **more: Any) -> Any:
-        texts = list(texts)
+        asked.append(texts := list(texts))
         if ROWS[1]["text"] in texts:
             raise KeyboardInterrupt
         return predict(self, texts, *rest, **more)
 
     monkeypatch.setattr(HierBertPredictor, "predict", die)
+    units = units_of(ROWS[:4], 10**9, 2)
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            actor.answer(units_of(ROWS[:3]))
-    assert actor.answer(units_of(ROWS[:3]))[0][0] == 3
+            actor.answer(units)
+    assert actor.answer(units)[0][0] == 4
+    # Three times together, twice alone up to the one that does it, and then the others.
+    d0, d1, _, d3 = (row["text"] for row in ROWS[:4])
+    assert asked == [*[[d0, d1, d3]] * 3, *[[d0], [d1]] * 2, [d0], [d3]]
     Job(target, manifest_of(), 1).finish()
-    (failed,) = read_jsonl(target.errors)
-    assert failed["id"] == "d1" and "2 processes were ended from outside" in failed["reason"]
+    assert [row["id"] for row in shard_rows(target.path)] == ["d0", "d3"]
+    deadly, broken = read_jsonl(target.errors)
+    assert deadly["id"] == "d1" and "2 processes were ended from outside" in deadly["reason"]
+    assert (broken["row"], broken["reason"]) == (3, "broken JSON")
 
 
 def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
@@ -196,11 +194,12 @@ def test_what_is_wrong_on_a_machine_is_told_in_a_line(model, target) -> None:
 
 def test_actors_take_the_commit_of_the_hub_that_was_checked(model, target) -> None:
     pytest.importorskip("ray")
-    command = ["--model", os.path.relpath(model), "--input", "x.jsonl", "--output", "out"]
+    docs = write_jsonl(target.path.with_name("docs.jsonl"), ROWS)
+    command = ["--model", os.path.relpath(model), "--input", str(docs), "--output", "out"]
     options = parse_options([*command, "--engine", "ray", "--on-error", "skip", "--actors", "3"])
-    engine = RayEngine(options, Inputs([], None, False))  # type: ignore[arg-type]
-    actor = engine.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
-    assert actor.options["revision"] == "c0ffee" and actor.skip and engine.actors == 3
+    run = RayRun(options)
+    actor = run.actor({"tasks": ("classify",)}, "c0ffee", Job(target, manifest_of(), 1))
+    assert actor.options["revision"] == "c0ffee" and actor.skip and run.actors == 3
     assert actor.model == str(model.resolve()) and actor.threads == 1
 
 

@@ -91,15 +91,6 @@ def test_units_are_whole_rows_in_order_cut_where_they_are_full(
         before += len(rows)
 
 
-def test_a_digest_follows_from_the_rows_and_from_whether_rows_come_after_them() -> None:
-    short, long, other = (
-        list(units_of([make_rows(sizes)], Cuts(10))) for sizes in ([5, 5], [5, 5, 5], [5, 6])
-    )
-    assert len(short) == len(other) == 1 and len(long) == 2
-    assert len({short[0].digest, long[0].digest, long[1].digest, other[0].digest}) == 4
-    assert long == list(units_of([make_rows([5] * 3)], Cuts(10)))
-
-
 @settings(deadline=None, max_examples=60)
 @given(sizes=SIZES, processes=st.integers(1, 5), limit=st.integers(1, 200), chance=st.randoms())
 def test_shares_are_all_units_once_in_order_and_of_equal_size(

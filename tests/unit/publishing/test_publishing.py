@@ -18,8 +18,9 @@ from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
 from hierbert.model.saving import public_name
 from hierbert.publishing.files import is_replaced
-from hierbert.publishing.publish import encoder_license
+from hierbert.publishing.publish import encoder_license, push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
+from hierbert.publishing.upload import Request
 from hierbert.settings import dump_config, load_config
 
 BASE = ["data.train=t.jsonl", "data.label_column=label"]
@@ -230,3 +231,11 @@ def test_the_licence_of_an_encoder_is_asked_for_on_the_hub_only_online(
     monkeypatch.setattr("hierbert.publishing.publish.hf_hub_download", download)
     assert encoder_license("user/encoder", online=False) is None
     assert encoder_license("user/encoder", online=True) == "mit"
+
+
+def test_the_command_that_pushes_again() -> None:
+    asked = {"private": True, "branch": "v2", "license": "mit"}
+    assert push_command(Request(Path("runs/my run/model"), "alice/demo", **asked)) == (
+        'python -m hierbert push "runs/my run/model" --repo alice/demo --private --revision v2 '
+        "--license mit"
+    )

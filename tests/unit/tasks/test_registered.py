@@ -121,9 +121,6 @@ class Length(Task):
     def keep(self, answered: Any, document: Any, config: Any) -> float:
         return float(answered.scores["wordcount"][0])
 
-    def metrics(self) -> list[str]:
-        return ["count_error"]
-
     def score(self, documents: Any, kept: Any, config: Any) -> dict[str, float]:
         targets = torch.tensor([document.targets["wordcount"] for document in documents])
         return {"count_error": float((torch.tensor(kept) - targets).abs().mean())}

@@ -75,7 +75,7 @@ def test_a_validation_that_is_not_finite_stops_after_its_checkpoint(
         break_answers(patch, {2}, torch.nan)
         error = error_of(capsys, four())
         assert "validation after step 2: its loss (nan)" in error
-        assert "1 of 4 documents have answers that are not: d" in error
+        assert "1 of 4 documents have answers that are not: 'd" in error
         assert "training.on_nonfinite_loss=skip" in error
         newest = find_checkpoints(tmp_path / "run/checkpoints")[-1]
         assert newest.name == "step_00000002" and read_sealed(newest)["state"]["best_step"] == 1
@@ -175,7 +175,7 @@ def test_a_step_that_is_not_finite_stops_and_names_its_documents(
     error = error_of(capsys, arguments("training.documents_per_batch=11"))
     assert f"its {kind} (" in error and "is not finite" in error
     found = error.partition("do it alone: ")[2].partition(";")[0]
-    assert sorted(found.split(", ")) == ["d3", "d7"]
+    assert sorted(found.split(", ")) == ["'d3'", "'d7'"]
     assert "training.on_nonfinite_loss=skip" in error
 
 
@@ -205,7 +205,7 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
         assert main(skip) == 0
     assert sum(left_out) == 2  # once an epoch
     said = capsys.readouterr().err
-    assert said.count("documents that do it alone: d3") == 2
+    assert said.count("documents that do it alone: 'd3'") == 2
     assert results_of(tmp_path / "run")["nonfinite_steps"] == 2
     assert metrics(tmp_path / "run")[-1]["train.nonfinite_steps"] == 2
     newest = find_checkpoints(tmp_path / "run/checkpoints")[-1]

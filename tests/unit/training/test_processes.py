@@ -206,7 +206,7 @@ def test_a_step_left_out_is_left_out_on_both_processes(two) -> None:
     # Six steps, of which the one with the document is left out in each of two epochs.
     assert ends[0] == ends[1] and ends[0][1:] == [2, 4]
     # Whichever process had it, the first one names it, once an epoch.
-    assert two.stderr.count("documents that do it alone: d3") == 2
+    assert two.stderr.count("documents that do it alone: 'd3'") == 2
 
 
 def test_only_the_first_process_speaks_also_of_what_fails_on_the_second(two) -> None:

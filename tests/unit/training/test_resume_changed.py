@@ -85,7 +85,7 @@ def test_a_corpus_that_changed_before_the_first_checkpoint_is_refused_too(
 ) -> None:
     killed_in_step(2, arguments())
     write_jsonl(tmp_path / "train.jsonl", make_rows(10, seed=1))
-    assert "data.train: 1 removed (d10)" in error_of(capsys, [*arguments(), "--resume"])
+    assert "data.train: 1 removed ('d10')" in error_of(capsys, [*arguments(), "--resume"])
     write_jsonl(tmp_path / "train.jsonl", make_rows(11, seed=1))
     assert main([*arguments(), "--resume"]) == 0
 

@@ -15,7 +15,6 @@ from hierbert.training import loop, results
 from hierbert.training.checkpoints import Checkpoints, find_checkpoints
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.resuming import RunIdentity
-from hierbert.training.state import TrainerState
 
 
 def cut(path: Path) -> None:
@@ -144,8 +143,3 @@ def test_a_disk_that_is_full_from_now_on_ends_the_run_in_one_line(
     assert (tmp_path / "run" / "model").exists() == (target == "results.json")
     assert main([*arguments(), "--resume"]) == 0
     assert outcome(tmp_path / "run") == whole
-
-
-def test_a_state_that_lacks_a_value_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"its state lacks .*step_in_epoch"):
-        TrainerState.from_json({"epoch": 1})

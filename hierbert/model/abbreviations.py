@@ -1,0 +1,254 @@
+"""Words that tell where sentences end, language by language: data for the splitter of sentences.
+
+All tables are used at once, whatever the language of a text. So a word stands here only where it
+harms no other language: one that ends sentences elsewhere is in a weaker table, or left out. Words
+are in small letters and without their last period; `lower` of a word finds them.
+
+To add a language, add its words to these tables.
+"""
+
+
+def _words(*languages: str) -> frozenset[str]:
+    return frozenset(word for words in languages for word in words.split())
+
+
+# English titles, and what explains or continues: never the end of a sentence, in capitals either.
+_ENGLISH_NEVER = _words(
+    "mr mrs ms mx dr drs prof profs messrs mmes st rev hon gen col capt lt sgt cpl maj cmdr adm "
+    "gov sen sens rep reps pres supt fr atty ald amb brig pvt pfc e.g i.e eg ie cf viz vs v c.f "
+    "resp incl excl esp i.c q.v"
+)
+
+# The same in any language.
+NEVER = _ENGLISH_NEVER | _words(
+    # German
+    "vgl bzw z.b d.h u.a i.d.r z.t u.u s.o s.u o.g sog inkl exkl ggf ggfs evtl hr hrn frl dipl- "
+    "ing hl kath evang geb gest verh ehem insb insbes zzgl abzgl bspw urspr allg lat griech engl "
+    "frz nördl südl östl westl i.a z.hd",
+    # French
+    "mme mlle mlles mgr p.ex c.-à-d c.à.d c-à-d",
+    # Spanish, Portuguese
+    "sra srta sres sras srs dra dres dras profa p.ej p.e dña excmo excma ilmo ilma exmo exma cel "
+    "sto sta gral tte cnel avda vda pbro mons v.exa v.ex.ª",
+    # Italian
+    "dott dott.ssa prof.ssa sig sigg sig.ra sig.na sig.ri avv cfr p.es egr spett",
+    # Dutch
+    "dhr mevr jhr bijv b.v d.w.z o.a m.b.t t.a.v i.v.m m.a.w n.a.v t.o.v m.n m.u.v zgn",
+    # Polish
+    "np tzw tj tzn t.zn m.in mgr inż hab ks św bp abp kard płk ppłk mjr kpt ppor sierż zob wg śp",
+    # Czech, Slovak
+    "např tzv t.j resp popř příp ing mudr judr phdr rndr pplk plk npor tř nám",
+    # Russian, Ukrainian, Bulgarian
+    "т.е т.к т.н т.зв т.нар в.т.ч т.ч м.б проф акад доц канд инж г-н г-жа св ул вул просп бул наб "
+    "см ср напр тов ген полк адм англ нем лат греч итал устар букв див д-р вж и.о",
+    # Turkish
+    "doç yrd hz bkz örn sn müh alb",
+    # Swedish, Danish, Norwegian
+    "bl.a t.ex t.o.m fr.o.m d.v.s dvs f.d s.k f.eks fx.eks jf jfr jvf",
+    # Finnish, Hungarian, Romanian, Indonesian
+    "esim vrt ns ifj özv ún dl dlui d-na d-l jl jln kec kab hlm yth sdr bpk",
+    # Greek
+    "κ κα κ.κ π.χ δηλ βλ πρβλ δρ καθ λεωφ",
+    # Arabic, Persian, Hebrew
+    "أ.د د.م",
+    # Hindi, Marathi, Bengali: titles, and Latin letters as they are spoken
+    "डॉ प्रो प्रा पं श्री श्रीमती सौ कु स्व मा चि एम के सी बी ए डी ई एस आर जे टी वी एन एल एच एफ "
+    "यू ओ ड ডা ড মো অধ্যা",
+)
+
+# English: not the end before a number, a numeral, a lone letter or a small letter.
+_ENGLISH_NUMBERED = _words(
+    "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
+    "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
+    "tel ext § ed eds rule reg subsec subd amend lib schedule sch"
+)
+
+# The same in any language.
+NUMBERED = _ENGLISH_NUMBERED | _words(
+    # German
+    "nr nrn abs ziff bd bde kap abb rn rz anm aufl jg lit buchst bl sp str u.ä gem § §§",
+    # French, Spanish, Italian, Portuguese
+    "n nn núm núms n.º n.° nº n° pág págs pag pagg artt arts cap caps capp figg voll éd env aprox "
+    "tfno séc secc apdo ap par chap liv parr fasc ss esc",
+    # Dutch, Swedish, Danish, Norwegian, Finnish
+    "blz nrs afb hfdst jrg dl kl sid pkt stk tlf nro klo",
+    # Polish, Czech, Slovak
+    "ust poz rys rozdz ok godz zał pkt č čl odst písm obr roč",
+    # Russian, Ukrainian, Bulgarian
+    "рис табл стр с гл ст п пп ч кн т тт вып изд разд абз прим илл ил тел кв корп оф лит подп "
+    "розд мал чл ал ок сл",
+    # Turkish, Hungarian, Romanian, Indonesian, Vietnamese
+    "md mad sy sf sz bek kb alin pct nr bl sc hal",
+    # Greek
+    "σελ αρ άρθ παρ κεφ εδ τ τόμ εικ πίν αριθ τηλ",
+    # Arabic, Hebrew
+    "رقم ص ج ط مج ع ف עמ מס",
+    # Hindi, Marathi, Bengali
+    "रु क्र पृ सं नं रू নং পৃ",
+)
+
+# English, of companies, schools, places and publications: may end a sentence, if the next word
+# looks like the first of one.
+_ENGLISH_ENDERS = _words(
+    "inc corp ltd co cos llc plc bros jr sr esq al ph.d m.sc b.sc ll.m ll.b dept univ assn assoc "
+    "ave blvd rd mt ft hwy intl natl mfg dist ste proc conf trans int symp acad inst sci supp "
+    "asst bldg pkwy mtn rte cf dba"
+)
+
+# The same in any language.
+ENDERS = _ENGLISH_ENDERS | _words(
+    # German
+    "gmbh mio mrd mill tsd str ing jh jhd rer nat fa",
+    # French, Spanish, Italian, Portuguese
+    "s.a ud uds av bd boul pr sté cie arq lic geom s.p.a s.r.l a.c d.c hnos eng dep cia ltda",
+    # Dutch, Polish, Czech, Slovak
+    "mw ir ds mln mld tys ul pl os ur zm dyr doc tis sp",
+    # Russian, Ukrainian, Bulgarian
+    "тыс тис млн млрд руб долл коп грн хил лв др пр обл им ім гр респ пер пл оз чел экз н.э м",
+    # Turkish, Romanian, Indonesian, Vietnamese, Hungarian, Finnish
+    "cad sok mah bul jud loc mun",
+    # Greek
+    "εκατ δισ χιλ μ.χ π.μ μ.μ αγ",
+)
+
+# Written in capitals, words of these tables are mostly something else (NP, DNA), but for these.
+_VIETNAMESE = _words("tp pgs gs ts ths bs ls nxb")
+IN_CAPITALS = _ENGLISH_NEVER | _ENGLISH_NUMBERED | _ENGLISH_ENDERS | _VIETNAMESE
+
+# May end a sentence, as above, but shorten only where they begin with a capital.
+CAPITALIZED = _VIETNAMESE | _words(
+    # Courts, codes, reporters and states of the law of the United States
+    "cir stat civ crim bankr fed supp cong rec reg pub ct cts jud juris evid proc adm admin ann "
+    "dig cal ill tex fla mass mich minn miss okla ore wash wis ariz ark colo conn del kan ky md "
+    "mo mont neb nev tenn va vt wyo ala ga la pa ind rptr atl cert dkt exec subch const treas rul "
+    "sess res stip app ed prac mag cl gen com comm util trib apt",
+    # Italian
+    "on",
+)
+
+# And so on: a small letter goes on, a capital begins a sentence.
+AND_SO_ON = _words(
+    "etc usw usf u.s.w ecc itd itp enz osv o.s.v m.m m.fl mv atd apod aj т.д т.п т.б т.п проч jne "
+    "ym yms stb ș.a.m.d vb vd κ.λπ κλπ κ.ά κ.τ.λ κτλ dll dsb v.v إلخ الخ"
+)
+
+# Before the number of a day; behind it a sentence may go on with a capital.
+MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec okt dez mär juil déc févr janv")
+
+# What comes behind the period of a domain, a file or a library, not a fused sentence.
+SUFFIXES = _words(
+    "com net org edu gov mil int io ai co uk de js ts py txt pdf html htm php exe dll doc zip xml "
+    "json csv jpg png gif md app dev tv info biz"
+)
+
+# Short words that are no abbreviation before a number.
+ORDINARY = _words(
+    "he she it we me us him her you they this that all one two now then here too so yes no not "
+    "out up off on in at by to go see day year time man men war end way home work life god lord "
+    "bob ann tom joe sam jim tim dan ben max kim lee amy eve sue ray roy guy iran iraq cuba peru "
+    "rome ohio utah iowa mars moon york asia may june july"
+)
+
+# Words that end no line, heading or item; what follows is the same sentence.
+LINKING = _words(
+    "a an the and or of to in on at by for with from as into onto upon between than that which "
+    "who whose is are was were be been has have had will would can could may might must should "
+    "its their his her my your our this these those not but if because while when where",
+    "der die das den dem des und oder ein eine einen einem einer im am zum zur von mit für ist "
+    "sind",
+    "le la les un une des du de et ou à au aux en dans pour sur par avec que qui est sont",
+    "el los las y o del al con por para que se su sus es son lo",
+    "il gli di e che del della nel nella per non si è",
+    "os as do da dos das em no na um uma com não",
+    "het een van op met voor en of te dat",
+    "i w z na do od dla się jest nie",
+    "и в на с по из к о от до для не что как при за или",
+)
+
+# Words that a number behind them belongs to, also over the end of a line.
+REFERRING = _words(
+    "table tables figure figures section sections chapter chapters page pages equation equations "
+    "version number part step article rule volume appendix example theorem lemma proposition "
+    "definition corollary algorithm phase tabelle abbildung abschnitt kapitel seite artikel "
+    "nummer teil band tableau chapitre partie numéro tabla figura sección capítulo página "
+    "artículo número tabella capitolo pagina articolo numero tabela capítulo seção tabel "
+    "hoofdstuk bladzijde таблица таблице рисунок рисунке глава главе раздел разделе часть статья "
+    "странице"
+)
+
+# First words of sentences that are hardly ever names.
+STARTERS = _words(
+    "The This That These Those There It They However Moreover Furthermore Therefore Although "
+    "Additionally Because Since While When Where Which Our Their Thus Hence Finally Similarly Then "
+    "Here If But And What Why How Its Nobody Everybody Everyone Someone Nothing Everything "
+    "Nevertheless Nonetheless Instead Indeed Meanwhile Consequently Accordingly Specifically "
+    "Generally Currently Recently Previously Initially Eventually Unfortunately Overall Despite",
+    # German, where a noun may follow
+    "Der Die Das Am Ein Eine Einen Einem Einer Er Sie Es Wir Ich Dies Diese Dieser Dieses Diesen "
+    "Dann Doch Aber Und Im Bei Mit Nach Auch Dort Hier Heute Gestern Danach Deshalb Daher Jedoch "
+    "Seine Ihre Als Wenn Wer Wie Wo Warum Nur Schon Seit Zum Zur Auf Für Nun Damals Später Niemand "
+    "Alle Viele Einige Trotzdem",
+)
+
+# The same, but also surnames or parts of names: a small letter must follow.
+STARTERS_BEFORE_SMALL = _words(
+    # English
+    "We He She You I In On At As An A For From To By With So Not After Before During His Her My "
+    "Your Also Each Both Some Most Many Such Under Given Let Who Following Using Shares Was Were "
+    "Is Are Do Does Did Has Have Had Can Could Should Would Will Please Let's One Two All Every "
+    "Now Yes No Yet Once Until Unless Through Later Today Yesterday Sometimes Perhaps Maybe",
+    # German
+    "Den Dem Des Was Man Ihr Sein Um Vor",
+    # French
+    "Le La Les Un Une Il Elle Ils Elles Nous Vous Je Ce Cet Cette Ces Mais Et En Dans Pour Puis "
+    "Son Sa Ses Leur Leurs Au Aux Du Depuis Après Avant Ainsi Or Qui Que Quand Aucun Tous Personne",
+    # Spanish, Italian, Portuguese
+    "El Los Las Una Él Ella Ellos Este Esta Estos Esto Ese Pero Y Se Su Sus Lo Por Para Con Cuando "
+    "Después Luego Entonces Hoy Ayer Ya Al Del Nadie Todos Es Fue Era Hay Muchos "
+    "Gli Uno È Egli Lui Lei Essi Questo Questa Quello Ma E Nel Nella Non Si Per Poi Dopo Oggi Ieri "
+    "Nessuno Tutti Anche Dal "
+    "O Os Um Uma Ele Ela Eles Elas Isso Mas Em Na Não Seu Sua Com Depois Hoje Ontem Já Ao Ninguém "
+    "É Foi Há",
+    # Dutch
+    "De Het Een Hij Zij Ze Wij Ik Dit Dat Deze Maar Op Met Voor Toen Daarna Ook Niet Als Wie Wat "
+    "Iedereen Vandaag Gisteren Naar Van",
+    # Polish, Czech
+    "Ona Ono Oni Ten Ta Te Nie W Z Po Od Dla Ale Potem Kiedy Gdy Wtedy Jest Był Była Jego Jej Ich "
+    "Wszyscy Nikt Dziś Wczoraj Już Tam Tu Tak V Pak Když Byl Byla Nikdo Všichni Dnes Včera Za",
+    # Russian, Ukrainian
+    "Он Она Оно Они Это Этот Эта Эти Но И А В На С По Из От До За Для Потом Затем Когда Если Тогда "
+    "Мы Вы Я Его Её Их Там Здесь Так Как Что Кто Никто Все Сегодня Вчера Теперь Уже Не Был Была "
+    "Было Были У После При Под Однако Поэтому О К Через "
+    "Він Вона Вони Це Цей Але І Й Та З Потім Коли Ми Ви Його Її Тут Ніхто Усі Сьогодні Вчора",
+    # Turkish
+    "Bu Şu Onlar Biz Ben Sen Ama Ancak Ve Fakat Sonra Daha Bugün Dün Orada Burada Kimse Herkes Bir "
+    "Çok Yine",
+    # Swedish, Danish, Norwegian, Finnish
+    "Han Hon Hun Vi Jag Jeg Men Och Og På Efter Etter När Når Då Där Här Det Ett Et Som Ingen Idag "
+    "Igår Detta Dette Hän Ne Mutta Ja Kun Sitten Nyt Tämä Kukaan Kaikki Siellä",
+    # Greek
+    "Ο Η Το Οι Τα Ένας Μια Ένα Αυτός Αυτή Αυτό Και Αλλά Όμως Στη Στην Στο Στις Δεν Μετά Όταν "
+    "Κανείς Όλοι Σήμερα Χθες Ήταν Είναι",
+    # Hungarian, Romanian
+    "Az Egy Ez És Ő Ők Majd Aztán Ha Mi Nem Itt Ott Ma Tegnap Senki Mindenki Ezért Amikor "
+    "Ea Ei Dar Și În Nu Apoi Când Nimeni Toți Astăzi Aceasta Acest",
+)
+
+# Behind "Dr.": German faculties.
+OF_DOCTORS = _words("med phil jur iur rer nat oec pol theol vet dent habil agr ing")
+
+# Behind a first word they show a name ("J. Han and", "J. Van der Berg", "J. Ma et al.").
+OF_NAMES = _words("and et und y e og och en der den de la las los le van von du dos da ten ter")
+
+# German: words before an ordinal number ("im 2. Weltkrieg").
+BEFORE_ORDINALS = _words(
+    "am im zum vom beim der die das dem den des ein eine einem einen einer eines seit ab bis "
+    "jeder jede jedes ihr ihre ihrem ihren sein seine seinem seinen mein unser unsere dieser "
+    "diese dieses zur ins und"
+)
+# Words that show a language which writes ordinal numbers with a period.
+ORDINAL_LANGUAGES = _words(
+    "der das und ist im nicht ein eine dem zum zur mit von wurde auf für ve bir bu için ile "
+    "olarak és az egy hogy og er det som på ja on oli se że się jest roku je na se byl nebo které "
+    "i u"
+)

@@ -204,7 +204,7 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def _not_text(encoding: str, reason: str) -> str:
-    others = "latin-1 or utf-16" if _is_utf8(encoding) else "utf-8"
+    others = "cp1252, as Excel writes it, or utf-16" if _is_utf8(encoding) else "utf-8"
     return (
         f"is not {encoding}: {reason}; set {setting_name('encoding')} to the file's own encoding, "
         f"such as {others}"

@@ -8,19 +8,20 @@ To add a language, add its words to these tables.
 """
 
 
-def _words(*languages: str) -> frozenset[str]:
+def words(*languages: str) -> frozenset[str]:
+    """The words of several languages, each written in a row."""
     return frozenset(word for words in languages for word in words.split())
 
 
 # English titles, and what explains or continues: never the end of a sentence, in capitals either.
-_ENGLISH_NEVER = _words(
+_ENGLISH_NEVER = words(
     "mr mrs ms mx dr drs prof profs messrs mmes st rev hon gen col capt lt sgt cpl maj cmdr adm "
     "gov sen sens rep reps pres supt fr atty ald amb brig pvt pfc e.g i.e eg ie cf viz vs v c.f "
     "resp incl excl esp i.c q.v"
 )
 
 # The same in any language.
-NEVER = _ENGLISH_NEVER | _words(
+NEVER = _ENGLISH_NEVER | words(
     # German
     "vgl bzw z.b d.h u.a i.d.r z.t u.u s.o s.u o.g sog inkl exkl ggf ggfs evtl hr hrn frl dipl- "
     "ing hl kath evang geb gest verh ehem insb insbes zzgl abzgl bspw urspr allg lat griech engl "
@@ -57,14 +58,14 @@ NEVER = _ENGLISH_NEVER | _words(
 )
 
 # English: not the end before a number, a numeral, a lone letter or a small letter.
-_ENGLISH_NUMBERED = _words(
+_ENGLISH_NUMBERED = words(
     "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
     "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
-    "tel ext § ed eds rule reg subsec subd amend lib schedule sch"
+    "tel ext § ed eds rule reg subsec subd amend lib sch"
 )
 
 # The same in any language.
-NUMBERED = _ENGLISH_NUMBERED | _words(
+NUMBERED = _ENGLISH_NUMBERED | words(
     # German
     "nr nrn abs ziff bd bde kap abb rn rz anm aufl jg lit buchst bl sp str u.ä gem § §§",
     # French, Spanish, Italian, Portuguese
@@ -89,14 +90,14 @@ NUMBERED = _ENGLISH_NUMBERED | _words(
 
 # English, of companies, schools, places and publications: may end a sentence, if the next word
 # looks like the first of one.
-_ENGLISH_ENDERS = _words(
+_ENGLISH_ENDERS = words(
     "inc corp ltd co cos llc plc bros jr sr esq al ph.d m.sc b.sc ll.m ll.b dept univ assn assoc "
     "ave blvd rd mt ft hwy intl natl mfg dist ste proc conf trans int symp acad inst sci supp "
     "asst bldg pkwy mtn rte cf dba"
 )
 
 # The same in any language.
-ENDERS = _ENGLISH_ENDERS | _words(
+ENDERS = _ENGLISH_ENDERS | words(
     # German
     "gmbh mio mrd mill tsd str ing jh jhd rer nat fa",
     # French, Spanish, Italian, Portuguese
@@ -112,11 +113,11 @@ ENDERS = _ENGLISH_ENDERS | _words(
 )
 
 # Written in capitals, words of these tables are mostly something else (NP, DNA), but for these.
-_VIETNAMESE = _words("tp pgs gs ts ths bs ls nxb")
+_VIETNAMESE = words("tp pgs gs ts ths bs ls nxb")
 IN_CAPITALS = _ENGLISH_NEVER | _ENGLISH_NUMBERED | _ENGLISH_ENDERS | _VIETNAMESE
 
 # May end a sentence, as above, but shorten only where they begin with a capital.
-CAPITALIZED = _VIETNAMESE | _words(
+CAPITALIZED = _VIETNAMESE | words(
     # Courts, codes, reporters and states of the law of the United States
     "cir stat civ crim bankr fed supp cong rec reg pub ct cts jud juris evid proc adm admin ann "
     "dig cal ill tex fla mass mich minn miss okla ore wash wis ariz ark colo conn del kan ky md "
@@ -127,22 +128,22 @@ CAPITALIZED = _VIETNAMESE | _words(
 )
 
 # And so on: a small letter goes on, a capital begins a sentence.
-AND_SO_ON = _words(
+AND_SO_ON = words(
     "etc usw usf u.s.w ecc itd itp enz osv o.s.v m.m m.fl mv atd apod aj т.д т.п т.б т.п проч jne "
     "ym yms stb ș.a.m.d vb vd κ.λπ κλπ κ.ά κ.τ.λ κτλ dll dsb v.v إلخ الخ"
 )
 
 # Before the number of a day; behind it a sentence may go on with a capital.
-MONTHS = _words("jan feb mar apr jun jul aug sep sept oct nov dec okt dez mär juil déc févr janv")
+MONTHS = words("jan feb mar apr jun jul aug sep sept oct nov dec okt dez mär juil déc févr janv")
 
 # What comes behind the period of a domain, a file or a library, not a fused sentence.
-SUFFIXES = _words(
+SUFFIXES = words(
     "com net org edu gov mil int io ai co uk de js ts py txt pdf html htm php exe dll doc zip xml "
     "json csv jpg png gif md app dev tv info biz"
 )
 
 # Short words that are no abbreviation before a number.
-ORDINARY = _words(
+ORDINARY = words(
     "he she it we me us him her you they this that all one two now then here too so yes no not "
     "out up off on in at by to go see day year time man men war end way home work life god lord "
     "bob ann tom joe sam jim tim dan ben max kim lee amy eve sue ray roy guy iran iraq cuba peru "
@@ -150,7 +151,7 @@ ORDINARY = _words(
 )
 
 # Words that end no line, heading or item; what follows is the same sentence.
-LINKING = _words(
+LINKING = words(
     "a an the and or of to in on at by for with from as into onto upon between than that which "
     "who whose is are was were be been has have had will would can could may might must should "
     "its their his her my your our this these those not but if because while when where",
@@ -166,7 +167,7 @@ LINKING = _words(
 )
 
 # Words that a number behind them belongs to, also over the end of a line.
-REFERRING = _words(
+REFERRING = words(
     "table tables figure figures section sections chapter chapters page pages equation equations "
     "version number part step article rule volume appendix example theorem lemma proposition "
     "definition corollary algorithm phase tabelle abbildung abschnitt kapitel seite artikel "
@@ -177,7 +178,7 @@ REFERRING = _words(
 )
 
 # First words of sentences that are hardly ever names.
-STARTERS = _words(
+STARTERS = words(
     "The This That These Those There It They However Moreover Furthermore Therefore Although "
     "Additionally Because Since While When Where Which Our Their Thus Hence Finally Similarly Then "
     "Here If But And What Why How Its Nobody Everybody Everyone Someone Nothing Everything "
@@ -191,7 +192,7 @@ STARTERS = _words(
 )
 
 # The same, but also surnames or parts of names: a small letter must follow.
-STARTERS_BEFORE_SMALL = _words(
+STARTERS_BEFORE_SMALL = words(
     # English
     "We He She You I In On At As An A For From To By With So Not After Before During His Her My "
     "Your Also Each Both Some Most Many Such Under Given Let Who Following Using Shares Was Were "
@@ -235,19 +236,19 @@ STARTERS_BEFORE_SMALL = _words(
 )
 
 # Behind "Dr.": German faculties.
-OF_DOCTORS = _words("med phil jur iur rer nat oec pol theol vet dent habil agr ing")
+OF_DOCTORS = words("med phil jur iur rer nat oec pol theol vet dent habil agr ing")
 
 # Behind a first word they show a name ("J. Han and", "J. Van der Berg", "J. Ma et al.").
-OF_NAMES = _words("and et und y e og och en der den de la las los le van von du dos da ten ter")
+OF_NAMES = words("and et und y e og och en der den de la las los le van von du dos da ten ter")
 
 # German: words before an ordinal number ("im 2. Weltkrieg").
-BEFORE_ORDINALS = _words(
+BEFORE_ORDINALS = words(
     "am im zum vom beim der die das dem den des ein eine einem einen einer eines seit ab bis "
     "jeder jede jedes ihr ihre ihrem ihren sein seine seinem seinen mein unser unsere dieser "
     "diese dieses zur ins und"
 )
 # Words that show a language which writes ordinal numbers with a period.
-ORDINAL_LANGUAGES = _words(
+ORDINAL_LANGUAGES = words(
     "der das und ist im nicht ein eine dem zum zur mit von wurde auf für ve bir bu için ile "
     "olarak és az egy hogy og er det som på ja on oli se że się jest roku je na se byl nebo které "
     "i u"

@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .documents import DocumentText
+from .line_ends import LineEnds
 from .sentences import Span, split_sentences
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -84,8 +86,12 @@ class SegmentedDocument:
 
     @property
     def sentences(self) -> list[str]:
-        """The sentences' texts."""
-        return [self.text[start:end] for start, end in self.sentence_spans]
+        """What the sentences say: their texts without the hyphens and marks of line ends."""
+        return [self._line_ends.read(start, end) for start, end in self.sentence_spans]
+
+    @cached_property
+    def _line_ends(self) -> LineEnds:
+        return LineEnds(self.text, self.sentence_spans)
 
 
 @dataclass(frozen=True)
@@ -163,18 +169,19 @@ class Segmenter:
             of special tokens and no sentence.
         """
         prepared = [self._sentences(document) for document in documents]
-        parts = [
-            (number, start, _SURROGATES.sub("\ufffd", text[start:end]))
-            for number, (text, spans, _) in enumerate(prepared)
-            for start, end in _parts(text, spans)
-        ]
+        parts = []
+        for number, (text, spans, _) in enumerate(prepared):
+            line_ends = LineEnds(text, spans)
+            for start, end in _parts(text, spans):
+                part, places = line_ends.read_with_places(start, end)
+                parts.append((number, places, _SURROGATES.sub("\ufffd", part)))
         tokens: list[tuple[list[int], list[int], list[int]]] = [([], [], []) for _ in prepared]
         encoded = self._encode([part for _, _, part in parts])
-        for (number, shift, _), (ids, offsets) in zip(parts, encoded, strict=True):
+        for (number, places, _), (ids, offsets) in zip(parts, encoded, strict=True):
             all_ids, starts, ends = tokens[number]
             all_ids += ids
-            starts += [start + shift for start, _ in offsets]
-            ends += [end + shift for _, end in offsets]
+            starts += places.firsts([start for start, _ in offsets])
+            ends += places.lasts([end for _, end in offsets])
         return [self._pack(*document, *own) for document, own in zip(prepared, tokens, strict=True)]
 
     def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
@@ -338,7 +345,9 @@ class Segmenter:
             # Byte-level tokenizers make several tokens of one character.
             if start < end or following in _CLAUSE_ENDS:
                 continue
-            at_word = end < start or following.isspace()
+            # Nor is a word whose hyphen came with a line end cut there.
+            between = text[end:start]
+            at_word = (between and between[0] not in "-\u2010\u00ad") or following.isspace()
             last = text[end - 1] if end else ""
             if last in _CLOSED_CLAUSE_ENDS or (at_word and last in _CLAUSE_ENDS):
                 return cut

@@ -91,13 +91,13 @@ _T = f"[{re.escape(_WEAK + _STRONG)}]"
 # 2); the white space. Or a line break and the white space behind it, or a bullet. All is
 # possessive, nothing can fail after the first character, which keeps the scan linear on any input.
 _CANDIDATE_SOURCE = (
-    rf"[{re.escape(_WEAK + _STRONG)}{_BREAKS}{_BULLETS}]"
+    rf"[{re.escape(_WEAK + _STRONG)}{_BREAKS}{_BULLETS}](?:(?<=[{_BULLETS}])|"
     # Between two initials no sentence ends: a run of them is passed over at once.
     r"(?:(?<=[\s(][A-Za-z]\.)(?=[ ][A-Za-z]\.)(?:[ ][A-Za-z]\.(?=[ ][A-Za-z]\.))*+|"
     rf"(?:(?<={_T})(?:{_T}|[ ]{_T}(?=\s|{_T}|\Z))*+"
     rf"(?:[{_CLOSERS}]|[“‘«‹](?=\s|\Z)|\[\d{{1,3}}\]"
     rf"|[{_THIN}](?:(?:''?|[)\]}}])(?=\s|\Z)|[”’](?=[\s,;:.!?)\]]|\Z)|[」』】》〉]))*+"
-    rf"()((?:[{_THIN}][\"“«»‹›‘](?=[\s,;:.!?)\]]|\Z))++)?+)?+\s*+)"
+    rf"()((?:[{_THIN}][\"“«»‹›‘](?=[\s,;:.!?)\]]|\Z))++)?+)?+\s*+))"
 )
 _CANDIDATE = re.compile(_CANDIDATE_SOURCE)
 # Thai and Lao write no terminators: a wide space may end a sentence there.
@@ -125,7 +125,7 @@ _FUSED_AFTER = re.compile(
     r"([^\W\d_]+)(?:['’]\w{1,2})?(?=[\s,;!?'’”\"»)–—]|-[^\W\d_]|\.(?:\s|\Z)|\Z)"
 )
 _FUSED_BEFORE = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
-_CODE = re.compile(r"[{}=_;|<>\\]|\(\)|::|->")
+_CODE = re.compile(r"[{}=_;|<\\]|[^\W\d]\(\w*\)|::|->")
 _BRACKET = re.compile(r"(?<![:;=])(?<![:;=]-)[(\[（［【]|[)\]）］】]|[\n\r]\s*[\n\r]")
 _SMALL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _OPEN_BRACKETS = "([（［【"
@@ -164,12 +164,13 @@ _MONTH_NAME = re.compile(
 )
 _FIRST_WORDS = re.compile(r"([^\W\d_]+)((?:['’]\w{1,2})?,?)(\s?)(.?)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+")
-# The marks of quoted mail before a line: "> ", ">> ", "> > ", "AB> ".
-_QUOTE_MARKS = re.compile(r"(?:[A-Z]{0,3}>[ \t]?)+")
-_QUOTED_LINE = re.compile(r"\n[ \t]*[A-Z]{0,3}>")
+_PLAIN_WORD = re.compile(r"[^\W\d_]+(?![\w.(])")
+# The marks of quoted mail before a line: "> ", ">> ", "> > ".
+QUOTE_MARKS = re.compile(r"(?:>(?!=)[ \t]*+)++")
+_QUOTED_LINE = re.compile(r"[\n\r][ \t]*>(?!=)")
 _ENDED_LINE = re.compile(rf"[^{_BREAKS}]{{0,200}}?{_T}[{_CLOSERS}]*+(?:[{_BREAKS}]|\Z)")
 _ONE_LETTER_WORDS = frozenset("AIOYÀÉÓÈВИКОСУЯ")
-_LINE_OF_MARKS = re.compile(rf"(?:[A-Z]{{0,3}}>[ \t]?)+[ \t]*(?=[{_BREAKS}]|\Z)")
+_LINE_OF_MARKS = re.compile(rf"{QUOTE_MARKS.pattern}(?=[{_BREAKS}]|\Z)")
 
 
 _KNOWN = NEVER | NUMBERED | ENDERS | AND_SO_ON | MONTHS | CAPITALIZED  # shortened words
@@ -193,7 +194,7 @@ class _Layout:
         sample = text[:_SAMPLE_CHARACTERS]
         self.lower_cased = sample[:20_000].islower()
         self.quoted = ">" in text and (
-            _QUOTE_MARKS.match(text) is not None or _QUOTED_LINE.search(text) is not None
+            QUOTE_MARKS.match(text) is not None or _QUOTED_LINE.search(text) is not None
         )
         lines = [line.strip() for line in sample.splitlines()]
         if self.quoted:
@@ -293,7 +294,7 @@ def split_sentences(text: str) -> list[Span]:
             while stop > start and text[stop - 1].isspace():
                 stop -= 1
             if text[begin] in _BULLETS:  # "as follows: • one; • two"
-                ends = start < stop < begin and text[stop - 1] in ":;" and resume > begin + 1
+                ends = start < stop < begin and text[stop - 1] in ":;" and text[resume].isspace()
                 resume = begin
             elif text[begin] in " \u00a0\u3000":
                 ends = True
@@ -358,7 +359,7 @@ def _match_end(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def _after_marks(text: str, position: int) -> int:
     """Where a line's own text starts behind the marks of quoted mail."""
-    return _match_end(_QUOTE_MARKS, text, position)
+    return _match_end(QUOTE_MARKS, text, position)
 
 
 def _has_break(white_space: str) -> bool:
@@ -495,30 +496,46 @@ def _break_ends(
         return _terminator_ends(text, start, begin, stop, resume, layout, small_starts)
     if full:
         return False
+    last = text[stop - 1]
+    hyphen = last in "-\u2010\u00ad" and stop - 1 > line_start and text[stop - 2].isalnum()
+    # A word that goes on: "per-" and "iod", "GOVERN-" and "MENT", "Anglo-" and "American".
+    if hyphen and (
+        small
+        or last == "\u00ad"
+        or first.isdecimal()
+        or _last_word(text, line_start, stop)[:1].isupper()
+    ):
+        return False
     if not small:
         linked = _last_word(text, line_start, stop) in LINKING and not layout.lower_cased
         return not linked or _is_code(text, line_start, resume)
     # A ragged line: the text goes on with a small letter where nothing asked for a new line.
-    last = text[stop - 1]
     if not (last.islower() or last in ",-–"):
         # A number, a name in capitals, a bracket or a quote: but for code, and lists of names.
         if not (last.isalnum() or last in ")]\"'”’»%&") or _is_code(text, line_start, resume):
             return True
         if "@" in text[resume : resume + 40].split(None, 1)[0]:  # a list of addresses
             return True
-        if 2 * line_length < layout.wrap_width and _first_word(text, resume) not in LINKING:
+        short = 2 * line_length < layout.wrap_width
+        if short and not _goes_on(text, start, line_start, resume):
             return True
-    if last in "-\u00ad" and stop - 1 > line_start and text[stop - 2].isalpha():
-        return False
     if layout.wrap_width > 0:
         return False
     if layout.lower_cased:
         return True
-    return line_length < 30 and not (
-        _last_word(text, line_start, stop) in LINKING
-        or _first_word(text, resume) in LINKING
-        or (text[line_start].isupper() and _ENDED_LINE.match(text, resume) is not None)
+    return (
+        line_length < 30
+        and _last_word(text, line_start, stop) not in LINKING
+        and not _goes_on(text, start, line_start, resume)
     )
+
+
+def _goes_on(text: str, start: int, line_start: int, next_line: int) -> bool:
+    """Whether the next line ends the sentence of this one, however short the lines are."""
+    if _first_word(text, next_line) in LINKING:
+        return True
+    prose = line_start > start or text[line_start].isupper()
+    return prose and _ENDED_LINE.match(text, next_line) is not None
 
 
 def _is_code(text: str, line_start: int, next_line: int) -> bool:
@@ -528,7 +545,7 @@ def _is_code(text: str, line_start: int, next_line: int) -> bool:
 
 
 def _first_word(text: str, position: int) -> str:
-    match = _WORD.match(text, position)
+    match = _PLAIN_WORD.match(text, position)
     return match.group() if match else ""
 
 
@@ -617,7 +634,7 @@ def _terminator_ends(
     if first in _OPENERS:
         position = _match_end(_OPENER_RUN, text, resume)
         first = text[position] if position < len(text) else ""
-        if first.isspace():  # "« Oui"
+        if first.isspace() and text[position - 1] in '«‹„“‘»›‚"':  # "« Oui"
             position = _match_end(_WHITE_SPACE, text, position)
             first = text[position] if position < len(text) else ""
     if first in _NO_START and position == resume:

@@ -21,7 +21,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
-from hierbert.scoring.labels import label_details, label_scores
+from hierbert.scoring.labels import label_details
 from hierbert.scoring.metric import shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.labels import LabelMap
@@ -174,10 +174,16 @@ class Classification(Task):
             return {}
         if not np.isfinite(logits).all():
             return dict.fromkeys(self.metrics(), float("nan"))
+        # It brings pandas and datasets, which nothing else needs.
+        from hierbert.scoring.evaluate_metric import LabelMetric
+
         predictions = self._predictions(logits)
         if self.problem_type == "multi_label":
             predictions = _probabilities(logits)
-        return label_scores(self.problem_type, predictions, references, config.decision_threshold)
+        scores: dict[str, float] = LabelMetric(self.problem_type).compute(
+            predictions=predictions, references=references, threshold=config.decision_threshold
+        )
+        return scores
 
     @override
     def calibrate(

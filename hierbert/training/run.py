@@ -21,7 +21,7 @@ from hierbert.tasks.task import Task
 from hierbert.training.building import build_model
 from hierbert.training.memory import bound_memory, choose_tokens_per_forward
 from hierbert.training.run_folder import open_run_folder
-from hierbert.vectors.cache import CacheOptions, VectorCache, check_cache
+from hierbert.vectors.cache import CacheOptions, VectorCache
 
 
 @dataclass
@@ -73,9 +73,11 @@ def prepare_run(
     for task in tasks:
         task.check(corpora, model.config)
     settings, cache = config.training, cache_folder(config.training.cache_dir)
-    kept = CacheOptions(cache, settings.cache_dtype, settings.cache_limit_gib)
+    vectors = None
     if settings.freeze_encoder:
-        check_cache(kept)
+        # A folder that cannot be written is refused before the run has one.
+        kept = CacheOptions(cache, settings.cache_dtype, settings.cache_limit_gib)
+        vectors = VectorCache(kept, model.hierbert)
     folder = open_run_folder(config, accelerator, resume)
     model.to(accelerator.device)
     choose_tokens_per_forward(config, accelerator, model, folder)
@@ -87,14 +89,13 @@ def prepare_run(
                 examples, processor, tasks, cache, f"segmenting {name}"
             )
     _log_lengths(splits, processor)
-    run = Run(config, accelerator, folder, tasks, model, processor, splits)
-    if settings.freeze_encoder:
-        run.vectors = VectorCache(kept, model.hierbert)
+    run = Run(config, accelerator, folder, tasks, model, processor, splits, vectors)
+    if vectors is not None:
         began = time.monotonic()
         everything = [one.segmented for documents in splits.values() for one in documents]
-        tokens = run.vectors.fill(everything, accelerator)
+        tokens = vectors.fill(everything, accelerator)
         run.encoding = tokens, time.monotonic() - began
-        log.info(f"vectors: {run.vectors.report()}")
+        log.info(f"vectors: {vectors.report()}")
     train = splits["train"]
     targets = {task.name: [one.targets[task.name] for one in train] for task in tasks}
     for feature in model.features_of().values():

@@ -77,6 +77,8 @@ class CacheOptions:
 class VectorCache:
     """The vectors of documents under one encoder, which must not change meanwhile.
 
+    Its folder is made.
+
     Args:
         options: Where and how to keep them; a path stands for all defaults.
         model: Makes vectors, on its device, and names them by its weights.
@@ -98,10 +100,15 @@ class VectorCache:
     ) -> None:
         if not isinstance(options, CacheOptions):
             options = CacheOptions(options)
-        check_cache(options)
         self.options = options
         self.model = model
-        self.root = _root(options)
+        self.root = Path(os.path.expanduser(options.folder))
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise self._not_writable(error) from error
         self.limit = default_limit_bytes(self.root)
         if options.limit_gib is not None:
             self.limit = int(options.limit_gib * GIB)
@@ -287,23 +294,14 @@ class VectorCache:
             written = self.store.add(fitting)
             self.store.merge_small_files()
         except (OSError, SafetensorError) as error:
-            raise _not_writable(self.options, error) from error
+            raise self._not_writable(error) from error
         return written
 
-
-def check_cache(options: CacheOptions) -> None:
-    """Refuse a cache that cannot be written, before anything costs time; its folder is made.
-
-    Raises:
-        RunError: Nothing can be written there.
-    """
-    folder = _root(options)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _not_writable(options, error) from error
+    def _not_writable(self, error: Exception) -> RunError:
+        return RunError(
+            f"the vector cache {self.root} cannot be written: {error_text(error)}; free some room "
+            f"there, or name another folder as {setting_name('training.cache_dir')}"
+        )
 
 
 def _batches_with_gaps(
@@ -323,17 +321,6 @@ def _tokens(documents: Iterable[SegmentedDocument]) -> int:
 
 def _size(size_bytes: int) -> str:
     return f"{size_bytes / GIB:,.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:,.1f} MiB"
-
-
-def _root(options: CacheOptions) -> Path:
-    return Path(os.path.expanduser(options.folder))
-
-
-def _not_writable(options: CacheOptions, error: Exception) -> RunError:
-    return RunError(
-        f"the vector cache {_root(options)} cannot be written: {error_text(error)}; free some room "
-        f"there, or name another folder as {setting_name('training.cache_dir')}"
-    )
 
 
 def _rounded(entry: Entry, dtype: torch.dtype) -> Entry:

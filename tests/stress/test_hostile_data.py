@@ -96,6 +96,8 @@ TABLES = [
     ("a quote never closed", b'text\na\n"b\nc\nd\n',
      [("f-1", "a"),
       broken("^row 2: lines 3 to 5: unexp.*the rest of the file after row 1 was not read$")]),
+    ("a quote never closed behind a broken row", b'text,n\na,1\nb\n"c',
+     [("f-1", "a"), broken("1 fields", "row 2"), broken("^row 3: .* after row 2 was not read$")]),
     ("a quote that ends in another row's", b'text,n\n"a,1\nb,2\n"c",3\nd,4\n',
      [broken("^row 1: lines 2 to 4: .*nothing of the file was read$")]),
     ("a header never closed", b'text,"la', [broken("^the header: line 1: .*" + NOTHING_READ)]),

@@ -10,7 +10,7 @@ from commands import ROOT
 
 # Imported under a name that is not the distribution's.
 DISTRIBUTIONS = {
-    "backports": "backports-zstd",
+    "backports": "backports.zstd",
     "markdown_it": "markdown-it-py",
     "sklearn": "scikit-learn",
     "yaml": "PyYAML",

@@ -72,6 +72,9 @@ def test_gzip_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(streams, "MAX_DECOMPRESSED_BYTES", 200_000)
     assert "unpacks to more than is allowed (200,000 bytes" in error_of(path)
     monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(streams, "EXPANSION_FREE_BYTES", 200_000)
+        assert len(load(path)) == 1  # large, but not dense
     monkeypatch.setattr(streams, "MAX_EXPANSION", 100)
     assert len(load(path)) == 1  # dense, but small
     monkeypatch.setattr(streams, "EXPANSION_FREE_BYTES", 200_000)

@@ -313,6 +313,55 @@ def test_items_behind_a_full_wrapped_line_stand_alone() -> None:
     assert sentences(text)[-2:] == ["(a) one thing", "2. another"]
 
 
+WRAPPED = [
+    # quoted mail, each depth by itself
+    "> The old man went home and\n> slept.| \n> He woke late.",
+    "> He left the\n> house in 2019\n> and slept.|\n>\n> She stayed.|\nI do not think so",
+    "He wrote:|\n>> I came home|\n> No, he did not|\nAnd I agree.",
+    ">   It went on for so long and\n>\t nobody came, not even\n>   the EU\n>   itself.",
+    "> > We saw the\n> > house.|\n\nNobody did.",
+    # a number, a name in capitals, a bracket, a quote; then a small letter
+    "The company was founded in the year 2019\nand grew fast.|\nThen it joined the EU\nand left.",
+    'It is the function of the so-called "must"\nthat I like (or rather, that he says)\nso well.',
+    "In 2019\nit ended.|\nThe man in the\nUnited States left.",
+    # a word that goes on
+    "It was a long per-\niod of rain.|\nThe Anglo-\nAmerican GOVERN-\nMENT fell, soft\u00ad\nly.",
+    # a reference
+    "The values are those of the model that we see in Table\n3. |The rest is in the sections of\n"
+    "2. |As Fig.\n4 shows, it is so.",
+    # what stands alone
+    "Shopping list for today|\nflour|\nsugar",
+    "Steps to take for\n|1. Read it|\n2. Cut it",
+    "anna@example.org (Anna Miller of Berlin)|\nbertha@example.org (Bertha Cooper)",
+    "See:|\n```python|\nx = 3|\n```",
+    "assert x == 2 ** 256|\nassert y == 2 ** 256|\nassert z == 2 ** 256",
+]
+
+
+@pytest.mark.parametrize("marked", WRAPPED)
+def test_a_line_break_in_a_sentence_is_no_end_of_it(marked: str) -> None:
+    expected = [part.strip() for part in marked.split("|")]
+    assert sentences(marked.replace("|", "")) == expected
+
+
+def test_quoted_lines_are_wrapped_where_their_own_words_are() -> None:
+    for marks in ("> ", ">> ", "> > ", ">"):
+        wrapped = "".join(f"{marks}{line}\n" for line in textwrap.wrap(PROSE, 60))
+        found = [" ".join(s.replace(">", " ").split()) for s in sentences(f"He wrote:\n{wrapped}")]
+        assert found == ["He wrote:", *PROSE_SENTENCES]
+
+
+def test_a_reference_over_a_line_end_of_wrapped_text_is_no_item() -> None:
+    lines = [
+        "The committee met in the old library on a cold Monday and see Table",
+        "3. The reading took until the evening, and when it was over two of the",
+        "members had left. Nobody had read the long report, which was printed in",
+        "very small letters on grey paper.",
+    ]
+    found = [" ".join(s.split()) for s in sentences("\n".join(lines))]
+    assert found[0] == f"{lines[0]} 3." and len(found) == 3
+
+
 def test_one_sentence_a_line_without_regard_to_case_or_abbreviation() -> None:
     lines = ["we grew 3.5% in the U.S.", "that is good.", "Sales rose.", "and so on, Mr.", "Yes."]
     assert sentences("\n".join(lines)) == lines
@@ -349,7 +398,7 @@ def test_speakers_of_a_transcript_start_sentences() -> None:
     "blank", ["\n\n", "\n \t\n", "\r\n\r\n", "\n\n\n", "\r\r", "\u2029", "\n\u200a\n"]
 )
 def test_a_blank_line_is_always_a_boundary(blank: str) -> None:
-    parts = ["it was Mr.", "smith, e.g.", "the one"]
+    parts = ["it was Mr.", "smith, e.g.", "•", "the one (or", "so)"]
     assert sentences(blank.join(parts)) == parts
 
 
@@ -421,6 +470,16 @@ ADVERSARIAL = {
     "long wrapped lines": "word " * 15 + "\n",
     "one letter a line": "a\n",
     "quotes": '." ',
+    "quoted lines": "> a\n",
+    "marks": ">",
+    "lines of marks": ">\n",
+    "open brackets and ends": "(a. A ",
+    "brackets and ends": "(a. A) ",
+    "fused sentences": "late.The ",
+    "ideographs and weak stops": "他走了.",
+    "guillemets": "« a. » ",
+    "hyphens": "per-\n",
+    "numbers": "no. 5 ",
     "lone quotes": 'a . " ',
     "ideographs": "他走了",
     "ideographic stops and quotes": '。"',

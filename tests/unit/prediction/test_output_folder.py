@@ -23,7 +23,7 @@ def one_file(path: Path) -> OutputFolder:
 
 
 def finished(target: OutputFolder) -> OutputFolder:
-    work(target, [make_rows([1] * 4)])
+    work(target, [make_rows([1] * 4, {2})])
     return target
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hierbert.scoring import METRICS, add_metrics, shown_metrics
@@ -96,6 +96,7 @@ def label_tables(draw):
 
 
 @fast
+@example((np.zeros((2, 3)), np.zeros((2, 3), int), 0.5))
 @given(label_tables())
 def test_scores_of_several_labels_are_those_of_the_definitions(tables):
     scores, truth, threshold = tables

@@ -1,6 +1,7 @@
 """Two processes (gloo, torchrun): the weights and scores of one; what ends one ends both."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from small_runs import outcome, results_of, small_run
 from training import error_of, weights
 
 from hierbert.cli.train import main
+from hierbert.files import FolderLock
 from hierbert.training.checkpoints import find_checkpoints
 
 # Several runs in one start of torchrun, for a start takes longer than a run. Each process notes its
@@ -150,6 +152,7 @@ def variants(folder: Path) -> dict[str, list[str]]:
         "labels_only": of(empty, labels, "model.pooling=attention"),
         "summaries_only": of(empty, summaries),
         "sparse": of(sparse, labels, summaries),
+        "locked": both,
         "full_disk": [*both, frozen, f"training.cache_dir={folder}/other"],
         "poisoned": [*both, "training.on_nonfinite_loss=skip"],
         "dropout": settings("training.accumulation_steps=2"),
@@ -174,7 +177,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("two")
     arguments = variants(folder)
     plan = {name: [*rest, f"run_dir={folder / name}"] for name, rest in arguments.items()}
-    done = start(folder, plan)
+    with FolderLock(folder / "locked", "a run"):
+        done = start(folder, plan)
     assert done.returncode == 0, done.stderr[-3000:]
     notes = [json.loads((folder / f"plan.json{rank}").read_text()) for rank in (0, 1)]
     return Runs(folder, arguments, notes, done.stderr)
@@ -209,12 +213,13 @@ def test_a_step_left_out_is_left_out_on_both_processes(two) -> None:
     assert two.stderr.count("documents that do it alone: 'd3'") == 2
 
 
-def test_only_the_first_process_speaks_also_of_what_fails_on_the_second(two) -> None:
-    codes = {name: 2 if name == "full_disk" else 0 for name in two.arguments}
+def test_what_fails_on_one_process_ends_both_and_the_first_one_says_so(two) -> None:
+    codes = {name: 2 if name in ("locked", "full_disk") else 0 for name in two.arguments}
     assert [notes["codes"] for notes in two.notes] == [codes, codes]
-    (error,) = [line for line in two.stderr.splitlines() if line.startswith("error: ")]
-    assert "cannot be written: No space left on device" in error
-    assert two.stderr.count("run folder: ") == len(codes) - 1
+    locked, full = [line for line in two.stderr.splitlines() if line.startswith("error: ")]
+    assert f"in use by process {os.getpid()}" in locked
+    assert "cannot be written: No space left on device" in full
+    assert two.stderr.count("run folder: ") == len(codes) - 2
     assert "Warning" not in two.stderr and "it/s" not in two.stderr
 
 

@@ -27,7 +27,7 @@ from hierbert.log import log
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
 FORMAT = 2
-COUNTS = ("answers", "errors", "shortened", "omitted_segments")
+COUNTS = ("answers", "errors", "shortened", "omitted_segments", "over_limit")
 """What is counted of a job's rows: fields of `Part`, and of the manifest as a sum."""
 
 UNREADABLE = (OSError, ValueError, RecursionError)
@@ -37,7 +37,7 @@ State = Literal["new", "begun", "complete"]
 
 # What the manifests of all versions have.
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-_PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_PART = re.compile(r"part-\d{5,}\.(parquet|(jsonl|csv)(\.gz)?)")
 # What earlier versions were writing when a process was killed.
 _TORN = (".manifest.json.*", ".part-[0-9]*", ".errors.jsonl.*")
 _ERROR_FIELDS = ["row", "location", "id", "reason"]
@@ -58,6 +58,7 @@ class Part:
         input: Fingerprint of the rows.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many it took from all of them.
+        over_limit: Summaries longer than their limit.
     """
 
     part: int
@@ -69,6 +70,7 @@ class Part:
     input: str
     shortened: int = 0
     omitted_segments: int = 0
+    over_limit: int = 0
 
     def is_there(self, folder: Path) -> bool:
         """Whether its file is what the job wrote."""
@@ -174,7 +176,7 @@ class OutputFolder:
 
     Attributes:
         path: The file, or the folder of shards.
-        kind: "jsonl", "csv" or "parquet".
+        kind: One of `answer_files.FORMATS`.
         rows_per_shard: Rows of a shard; None for one file.
     """
 

@@ -28,9 +28,10 @@ FLAGS: dict[str, Any] = {
     "--model": None, "--input": None, "--output": None, "--rows-per-shard": None,
     "--on-error": "stop", "--task": None, "--max-words": None, "--max-sentences": None,
     "--max-tokens": None, "--max-characters": None, "--ratio": None, "--order": None,
-    "--redundancy": None, "--sentence-kinds": None, "--segment-vectors": False,
-    "--text-column": "text", "--id-column": None, "--encoding": "utf-8",
-    "--input-format": "jsonl", "--output-format": None,
+    "--redundancy": None, "--segment-vectors": False, "--text-column": "text", "--id-column": None,
+    "--sentence-kinds": None, "--keep-columns": [], "--delimiter": None,
+    "--min-words-per-sentence": None, "--encoding": "utf-8", "--input-format": "jsonl",
+    "--output-format": None,
     "--batch-tokens": None, "--tokens-per-forward": None, "--device": "auto", "--dtype": "float32",
     "--compile": None, "--no-compile": None, "--cache-dir": None, "--cache-dtype": None,
     "--cache-limit-gib": None, "--check": True, "--no-check": True, "--engine": "local",
@@ -41,7 +42,7 @@ CHOICES = {
     "--on-error": {"stop", "skip"},
     "--order": {"document", "score"},
     "--input-format": {"jsonl", "csv", "tsv", "json"},
-    "--output-format": {"jsonl", "csv", "parquet"},
+    "--output-format": {"jsonl", "csv", "parquet", "jsonl.gz", "csv.gz"},
     "--dtype": {"float32", "bfloat16", "float16", "int8", "auto"},
     "--cache-dtype": {"float32", "float16"},
     "--engine": {"local", "ray"},
@@ -103,17 +104,19 @@ def test_the_flags_and_their_defaults() -> None:
 
 
 def test_the_kind_of_each_sentence_is_in_the_row_when_asked_for(model, tmp_path) -> None:
-    text = "The Old Town\n\nThe cat is red and good. A dog is bad.\n\n- milk\n- two eggs\n"
+    text = "The Old Town\n\nThe cat is red and go-\nod. A dog is bad.\n\n- milk\n- two eggs\n"
     docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": text}])
     flags = ("--task", "summarize", "--max-sentences", "3")
     (plain,) = answer(model, docs, tmp_path / "a.jsonl", *flags)
     (row,) = answer(model, docs, tmp_path / "b.jsonl", *flags, "--sentence-kinds")
     assert plain["summary"] == row["summary"] == "The cat is red and good.\nA dog is bad."
+    # The summary says the words, and a sentence is the text's own characters.
+    assert row["sentences"][0]["text"] == "The cat is red and go-\nod."
     assert "sentence_kinds" not in plain and "kind" not in plain["sentences"][0]
     assert [sentence["kind"] for sentence in row["sentences"]] == ["prose", "prose"]
     told = [(text[s["start"] : s["end"]], s["kind"]) for s in row["sentence_kinds"]]
     assert told == [
-        ("The Old Town", "heading"), ("The cat is red and good.", "prose"),
+        ("The Old Town", "heading"), ("The cat is red and go-\nod.", "prose"),
         ("A dog is bad.", "prose"), ("- milk", "list"), ("- two eggs", "list"),
     ]  # fmt: skip
 
@@ -204,9 +207,9 @@ def test_every_form_of_input_gives_the_same_answers(model, tmp_path) -> None:
 def test_csv_and_parquet_hold_what_jsonl_holds(models, docs, tmp_path, kind, more) -> None:
     plain = answer(models[kind], docs, tmp_path / "o.jsonl", *more)
     expected = json.loads(json.dumps(plain, ensure_ascii=False).replace("\ud83d", "\ufffd"))
-    # What a limit left out of a document is a column in every format of fixed columns.
+    # What only some rows have is a column in every format of fixed columns.
     for row in expected:
-        row.setdefault("omission", None)
+        row |= {"over_limit": None, "omission": row.pop("omission", None)}
     shortened = [row["omission"] for row in expected if row["omission"]]
     if shortened:
         # How much of all documents, is told in the end.

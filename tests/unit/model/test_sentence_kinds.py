@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hierbert.model.features import SentenceKinds
 from hierbert.model.heads import Structure
-from hierbert.model.segmentation import Segmenter
+from hierbert.model.segmentation import SegmentedDocument, Segmenter
 from hierbert.model.selection import Budget
 from hierbert.model.sentence_kinds import KINDS, sentence_kinds
 from hierbert.model.sentences import split_sentences
@@ -164,6 +164,10 @@ def test_the_heads_of_pages_are_boilerplate_though_their_numbers_differ() -> Non
     assert kinds_of(pages.replace("page 2", "page two")) == ["heading", "prose", "boilerplate"] * 3
 
 
+def sentences_of(rule: SummaryRule, document: SegmentedDocument, scores: list[float]) -> list[int]:
+    return [one.sentence for one in rule.select(document, scores)]
+
+
 def test_a_summary_picks_prose_unless_nothing_else_is_there() -> None:
     segmenter = Segmenter(make_tokenizer("bert"))
     rule = SummaryRule(Budget(max_sentences=3))
@@ -175,15 +179,15 @@ def test_a_summary_picks_prose_unless_nothing_else_is_there() -> None:
         ]
     )
     assert mixed.sentence_kinds == ["heading", "prose", "prose", "list", "list"]
-    assert rule.select(mixed, [9, 1, 2, 8, 7]) == [1, 2]
-    assert rule.select(bare, [9, 8, 7]) == [0, 1, 2]
+    assert sentences_of(rule, mixed, [9, 1, 2, 8, 7]) == [1, 2]
+    assert sentences_of(rule, bare, [9, 8, 7]) == [0, 1, 2]
     # Of the whole document nothing is left out, and a caller's own sentences are no headings.
-    assert SummaryRule(Budget(ratio=1.0)).select(mixed, [9, 1, 2, 8, 7]) == [0, 1, 2, 3, 4]
+    assert sentences_of(SummaryRule(Budget(ratio=1.0)), mixed, [9, 1, 2, 8, 7]) == [0, 1, 2, 3, 4]
     (given,) = segmenter([["The Old Town", "It was late.", "x = foo(3, y) & bar[4];"]])
     assert given.sentence_kinds == ["prose", "prose", "code"]
     # A heading that is long enough comes before prose that is not.
     long = SummaryRule(Budget(max_sentences=3), min_words_per_sentence=3)
-    assert long.select(short, [1, 2]) == [0]
+    assert sentences_of(long, short, [1, 2]) == [0]
 
 
 def test_the_feature_holds_a_one_for_the_kind_of_each_sentence() -> None:

@@ -14,7 +14,7 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
 FLOORS = [
     {"errors"},
     {"files", "hub_names", "log", "model", "settings_text"},
-    {"settings"},
+    {"settings", "state_files"},
     {"data", "scoring"},
     {"config"},
     {"loading"},

@@ -294,9 +294,12 @@ class Job:
                 content = line[_HEAD_BYTES:]
                 part.answers += 1
                 # Most rows are spared the parsing.
-                if b'"omission"' in content and (omission := json.loads(content).get("omission")):
-                    part.shortened += 1
-                    part.omitted_segments += omission["segments"]
+                if b'"omission"' in content or b'"over_limit"' in content:
+                    row = json.loads(content)
+                    part.over_limit += "over_limit" in row
+                    if omission := row.get("omission"):
+                        part.shortened += 1
+                        part.omitted_segments += omission["segments"]
                 yield content
 
         made = answers()

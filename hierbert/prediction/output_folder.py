@@ -35,7 +35,7 @@ from hierbert.state_files import (
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
 FORMAT = 2
-COUNTS = ("answers", "errors", "shortened", "omitted_segments")
+COUNTS = ("answers", "errors", "shortened", "omitted_segments", "over_limit")
 """What is counted of a job's rows: fields of `Part`, and of the manifest as a sum."""
 
 State = Literal["new", "begun", "complete"]
@@ -43,7 +43,7 @@ State = Literal["new", "begun", "complete"]
 # What the manifests of all versions have.
 _FOR_PEOPLE = ("format", "hierbert", "rows_done", *COUNTS)
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-_PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_PART = re.compile(r"part-\d{5,}\.(parquet|(jsonl|csv)(\.gz)?)")
 # What earlier versions were writing when a process was killed.
 _TORN = (".manifest.json.*", ".part-[0-9]*", ".errors.jsonl.*")
 _ERROR_FIELDS = ["row", "location", "id", "reason"]
@@ -65,6 +65,7 @@ class Part:
         sha256: Of the file; None where there is none, or a version before wrote it.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many it took from all of them.
+        over_limit: Summaries longer than their limit.
     """
 
     part: int
@@ -76,6 +77,7 @@ class Part:
     input: str
     shortened: int = 0
     omitted_segments: int = 0
+    over_limit: int = 0
     sha256: str | None = None
 
     def is_there(self, folder: Path) -> bool:
@@ -205,7 +207,7 @@ class OutputFolder:
 
     Attributes:
         path: The file, or the folder of shards.
-        kind: "jsonl", "csv" or "parquet".
+        kind: One of `answer_files.FORMATS`.
         rows_per_shard: Rows of a shard; None for one file.
         csv_safe: Whether no cell of a csv may be a formula to a spreadsheet.
     """

@@ -40,6 +40,7 @@ from hierbert.prediction.units import (
     UnitName,
     all_units,
     check_inputs,
+    refused_files,
     share_units,
     unit_limit,
 )
@@ -132,7 +133,10 @@ class Run:
                 raise
         counts = {name: made.total(name) for name in COUNTS}
         before = f" ({job.rows_before:,} rows of them before)" if job.rows_before else ""
-        return _report(counts, f"{before} -> {self.options.output}", f" (see {job.target.errors})")
+        see = f" (see {job.target.errors})"
+        if refused := refused_files(checks or ()):
+            see = f", among them {refused}{see}"
+        return _report(counts, f"{before} -> {self.options.output}", see)
 
     def _check_target(self) -> State:
         if self.target is None:
@@ -326,6 +330,11 @@ def _report(counts: dict[str, int], to: str, see: str) -> int:
         log.info(
             f"documents cut to the model's max_segments: {counts['shortened']:,} (segments left "
             f"out: {counts['omitted_segments']:,}; see `omission` in their rows)"
+        )
+    if counts["over_limit"]:
+        log.info(
+            f"summaries longer than their limit, for every word of the document is: "
+            f"{counts['over_limit']:,} (see `over_limit` in their rows)"
         )
     errors = counts["errors"]
     failed = f"; {errors:,} rows could not be answered{see}" if errors else ""

@@ -41,6 +41,8 @@ class InputRow(NamedTuple):
         fingerprint: 16 hexadecimal digits that follow from the id and the text; of a broken row,
             from its place without the folder.
         size: Of the text, in UTF-8 bytes: what its tokens are estimated by, in any script.
+        kept: What goes into the answer as it is.
+        unread: As of `BrokenRow`.
     """
 
     location: str
@@ -49,6 +51,8 @@ class InputRow(NamedTuple):
     broken: str | None
     fingerprint: str
     size: int
+    kept: Mapping[str, Any] = {}
+    unread: int = 0
 
 
 class Result(NamedTuple):
@@ -95,12 +99,14 @@ class SourceCheck:
         size: Of its texts, in UTF-8 bytes.
         broken: How many rows cannot be read.
         digest: Follows from the rows.
+        unread: Rows of it where it is a file that was refused as a whole.
     """
 
     rows: int = 0
     size: int = 0
     broken: int = 0
     digest: str = ""
+    unread: int = 0
 
     def count(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
         """Count rows while they go by."""
@@ -108,6 +114,7 @@ class SourceCheck:
             self.rows += 1
             self.size += row.size
             self.broken += row.broken is not None
+            self.unread += row.unread
             self.digest = _digest(self.digest, row.fingerprint)
             yield row
 
@@ -228,14 +235,15 @@ def _has_changed(source: Source, stamp: Any) -> bool:
 def to_row(item: Example | BrokenRow) -> InputRow:
     """A row with its fingerprint."""
     if isinstance(item, BrokenRow):
-        return broken_row(item.location, item.id, item.reason)
+        return broken_row(item.location, item.id, item.reason)._replace(unread=item.unread)
     document = Document(item.text, item.fields) if item.fields else item.text
     # Of a text alone as it was before there were fields, so that jobs under way go on.
-    read = [item.text, item.fields] if item.fields else item.text
+    read: Any = [item.text, item.fields] if item.fields else item.text
+    read = [read, item.kept] if item.kept else read
     text = read if isinstance(read, str) else json.dumps(read, default=str)
     content = text.encode("utf-8", "surrogatepass")
     fingerprint = _fingerprint(item.id, content)
-    return InputRow(item.location, item.id, document, None, fingerprint, len(content))
+    return InputRow(item.location, item.id, document, None, fingerprint, len(content), item.kept)
 
 
 def broken_row(location: str, document_id: str | None, why: str) -> InputRow:
@@ -268,10 +276,19 @@ def check_inputs(inputs: Inputs) -> list[SourceCheck]:
     return checks
 
 
-def say_broken(checks: Iterable[SourceCheck]) -> None:
+def say_broken(checks: Sequence[SourceCheck]) -> None:
     """Say how many rows cannot be read, if any."""
-    if broken := sum(check.broken for check in checks):
+    if broken := sum(check.broken for check in checks if not check.unread):
         log.info(f"the input holds {broken:,} rows that cannot be read")
+    if refused := refused_files(checks):
+        log.warning(refused)
+
+
+def refused_files(checks: Iterable[SourceCheck]) -> str:
+    """How many files are refused as a whole, and how many rows these have; "" for none."""
+    unread = [check.unread for check in checks if check.unread]
+    files = f"{len(unread)} {'file' if len(unread) == 1 else 'files'}"
+    return f"{files} refused, {sum(unread):,} rows unread" if unread else ""
 
 
 def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -> int:

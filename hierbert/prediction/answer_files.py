@@ -41,8 +41,9 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
     In this order: `id`, `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`,
-    `start`, `end`, `score`), the fields of heads of other kinds, `document_vector`,
-    `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left something out.
+    `start`, `end`, `score`), `over_limit` where it is, the fields of heads of other kinds,
+    `document_vector`, `segment_vectors`, `segment_spans`, and `omission` where a limit on segments
+    left something out.
     """
     row: dict[str, Any] = {"id": document_id}
     for name, value in vars(prediction).items():

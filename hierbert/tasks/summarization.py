@@ -41,13 +41,18 @@ class SummaryTarget:
     """The target of a document with a reference summary.
 
     Attributes:
-        references: The reference; several where there are alternatives.
+        summary: The reference, or a list of alternatives.
         sentence_labels: How much each sentence belongs into the summary, N numbers from 0 to 1:
             the mean over the references.
     """
 
-    references: list[str]
+    summary: str | list[str]
     sentence_labels: list[float]
+
+    @property
+    def references(self) -> list[str]:
+        """The reference, or the alternatives."""
+        return _as_list(self.summary)
 
 
 @dataclass(frozen=True)
@@ -145,22 +150,21 @@ class Summarization(Task):
         if not labels:
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
-                    labels.append(_sentence_labels(document, _references(example), kind))
+                    references = _as_list(example.fields["summary"])
+                    labels.append(_sentence_labels(document, references, kind))
                     bar.advance()
             if path is not None:
                 # A cache that cannot be written costs time in the next run, and nothing else.
                 with contextlib.suppress(OSError):
                     write_json(path, labels)
         return [
-            None if own is None else SummaryTarget(_references(example), own)
+            None if own is None else SummaryTarget(example.fields["summary"], own)
             for example, own in zip(examples, labels, strict=True)
         ]
 
     @override
     def plain(self, target: SummaryTarget | None) -> Any:
-        if target is None:
-            return None
-        return target.references if len(target.references) > 1 else target.references[0]
+        return None if target is None else target.summary
 
     @override
     def counts(self, target: SummaryTarget | None, document: SegmentedDocument) -> bool:
@@ -342,8 +346,7 @@ def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> d
     return {name: float(best[name](values)) for name, values in scores.items()}
 
 
-def _references(example: Example) -> list[str]:
-    summary = example.fields["summary"]
+def _as_list(summary: str | list[str] | None) -> list[str]:
     if summary is None:
         return []
     return summary if isinstance(summary, list) else [summary]

@@ -46,7 +46,7 @@ def test_no_limit_is_passed(predictor, limit, size) -> None:
     for text in LONG.values():
         (answer,) = predictor.summarize(text, **limit)
         assert 0 < size(answer.summary) <= most
-        assert "over_limit" not in answer.others
+        assert answer.over_limit is None
         for sentence in answer.sentences:
             assert text[sentence.start : sentence.end] == sentence.text
 

@@ -69,9 +69,14 @@ def test_csv_is_as_written_and_made_safe_for_spreadsheets_on_demand(models, tmp_
         "@SUM(1) is a sentence of five words.",
         "A plain one.",
     ]
-    rows = [{"id": name, "text": texts[n % 3]} for n, name in enumerate([*IDS, *SAFE_IDS]) if name]
+    rows = [
+        {"id": name, "text": texts[n % 3], "@own": f"@{n}", "number": -n}
+        for n, name in enumerate([*IDS, *SAFE_IDS])
+        if name
+    ]
     docs = write_jsonl(tmp_path / "docs.jsonl", rows)
     command = ["infer.py", "--model", models["both"], "--input", docs, "--max-sentences", "1"]
+    command += ["--keep-columns", "number,@own"]
 
     def made(name: str, *more: str) -> str:
         done = succeed(*command, "--output", tmp_path / name, *more, here=True)
@@ -88,9 +93,10 @@ def test_csv_is_as_written_and_made_safe_for_spreadsheets_on_demand(models, tmp_
     assert cells((tmp_path / "shards" / "part-00000.csv").read_bytes().decode()) == safe
     changed = 0
     for row, own in zip(plain, safe, strict=True):
-        for name, cell in row.items():
-            odd = cell in IDS or (name == "summary" and cell[:1] in ("=", "@"))
-            assert own[name] == (f"'{cell}" if odd else cell)
+        for (name, cell), (safe_name, safe_cell) in zip(row.items(), own.items(), strict=True):
+            odd = cell in IDS or name == "@own" or (name == "summary" and cell[:1] in ("=", "@"))
+            assert safe_cell == (f"'{cell}" if odd else cell)
+            assert safe_name == ("'@own" if name == "@own" else name)
             changed += odd
     assert changed > len(IDS)
     # A job of one is not gone on with as one of the other.

@@ -246,6 +246,6 @@ def test_the_licence_of_an_encoder_is_asked_for_on_the_hub_only_online(
 def test_the_command_that_pushes_again() -> None:
     asked = {"private": True, "branch": "v2", "license": "mit"}
     assert push_command(Request(Path("runs/my run/model"), "alice/demo", **asked)) == (
-        'python -m hierbert push "runs/my run/model" --repo alice/demo --private --revision v2 '
+        "python -m hierbert push 'runs/my run/model' --repo alice/demo --private --revision v2 "
         "--license mit"
     )

@@ -87,6 +87,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text = "of standard input (default: jsonl)"
     add("--input-format", default="jsonl", choices=stdin_formats(), help=text)
     add("--output-format", choices=FORMATS, help="default: by the ending; jsonl")
+    text = "of csv for spreadsheets: an apostrophe before cells that begin with = + - @, a tab or "
+    text += "a line end, unless they are numbers or JSON"
+    add("--csv-safe", action="store_true", help=text)
     text = "tokens of a batch of documents (default: 16 times those of a pass)"
     add("--batch-tokens", type=_count, metavar="N", help=text)
     text = "tokens of one pass of the encoder, or auto to measure which is fastest here (default: "

@@ -30,6 +30,7 @@ MAX_JSON_CHARACTERS = 2**30
 
 _PIECE_BYTES = 1 << 16
 _MARKING = "hierbert.mark_bad_bytes"
+_OF_SOURCE_CODE = {"unicode-escape", "raw-unicode-escape"}
 _OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -39,12 +40,16 @@ _OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF
 
 
 def check_encoding(encoding: str) -> None:
-    """Refuse (ConfigError) a name that is not a text encoding of Python's."""
+    """Refuse (ConfigError) a name that is no encoding of text files."""
+    codecs.register_error(_MARKING, _mark)
     try:
-        "a".encode(encoding)
+        # What only turns text into text, or reads whole names alone, fails here.
+        "".join(codecs.iterdecode(["a".encode(encoding)], encoding, _MARKING))
+        if codecs.lookup(encoding).name in _OF_SOURCE_CODE:
+            raise LookupError(f"{encoding} is how characters are written in source code")
     except (LookupError, ValueError) as error:
         raise ConfigError(
-            "is an unknown encoding",
+            "is no known encoding of text files",
             setting="encoding",
             value=encoding,
             allowed="names that Python knows, such as utf-8, latin-1, cp1252, utf-16 or gb18030",

@@ -14,7 +14,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
@@ -30,6 +31,9 @@ FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
 _ROWS_PER_GROUP = 1_000
 _BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
+# What a spreadsheet takes for the start of a formula, and the numbers that begin so and are none.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -97,10 +101,14 @@ class _PlainEnds:
 
 
 class RowWriter:
-    """Writes rows to an open stream as they come, of the kind "jsonl" or "csv"."""
+    """Writes rows to an open stream as they come, of the kind "jsonl" or "csv".
 
-    def __init__(self, stream: TextIO, kind: str) -> None:
+    With `csv_safe`, no cell of a csv is a formula to a spreadsheet.
+    """
+
+    def __init__(self, stream: TextIO, kind: str, csv_safe: bool = False) -> None:
         self._stream = stream
+        self._cell = _safe_cell if csv_safe else _cell
         self._csv: Any = None
         self._kind = kind
 
@@ -116,14 +124,15 @@ class RowWriter:
                 restval="",
                 lineterminator=_CSV_END,
             )
-            self._csv.writeheader()
-        self._csv.writerow({name: _cell(value) for name, value in _encodable(row).items()})
+            self._csv.writerow({name: self._cell(name) for name in self._csv.fieldnames})
+        self._csv.writerow({name: self._cell(value) for name, value in _encodable(row).items()})
 
 
-def write_rows(lines: Iterable[bytes], output: Path, kind: str) -> None:
+def write_rows(lines: Iterable[bytes], output: Path, kind: str, csv_safe: bool = False) -> None:
     """Write rows, JSON lines, into a file of a format that is there whole or not at all."""
     plain = kind.removesuffix(".gz")
-    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[plain]
+    write_csv: Callable[..., None] = partial(_write_csv, csv_safe=csv_safe)
+    write = {"jsonl": _write_jsonl, "csv": write_csv, "parquet": _write_parquet}[plain]
 
     def write_aside(aside: Path) -> None:
         with contextlib.ExitStack() as stack:
@@ -141,9 +150,9 @@ def _write_jsonl(lines: Iterable[bytes], file: BinaryIO) -> None:
     file.writelines(lines)
 
 
-def _write_csv(lines: Iterable[bytes], file: BinaryIO) -> None:
+def _write_csv(lines: Iterable[bytes], file: BinaryIO, csv_safe: bool) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = RowWriter(text, "csv")
+    writer = RowWriter(text, "csv", csv_safe)
     for line in lines:
         writer.write(json.loads(line))
     text.flush()
@@ -278,18 +287,25 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
+def _safe_cell(value: Any) -> Any:
+    """A cell with an apostrophe before what a spreadsheet would compute."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return _cell(value)
+
+
 class StandardOutput:
     """Prints each answer as it comes, and counts as `Part` does; a RunError where it is closed.
 
     Rows that could not be answered are told on standard error.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, csv_safe: bool = False) -> None:
         if sys.stdout is None:
             raise RunError("--output -: standard output is closed")
         # Whatever the locale says: the output is UTF-8 with plain newlines.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-        self._writer = RowWriter(sys.stdout, kind)
+        self._writer = RowWriter(sys.stdout, kind, csv_safe)
         self.answers = self.errors = self.shortened = self.omitted_segments = self.over_limit = 0
 
     def write(self, result: Result) -> None:

@@ -28,19 +28,19 @@ _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
+    *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
     *(
-        "model",
-        "input",
-        "input_format",
-        "encoding",
-        "delimiter",
-        "text_column",
-        "id_column",
-        "column",
         "on_error",
+        "delimiter",
+        "check",
+        "output",
+        "output_format",
+        "csv_safe",
+        "resume",
+        "overwrite",
     ),
-    *("check", "output", "output_format", "resume", "overwrite", "device", "batch_tokens"),
-    *("tokens_per_forward", "compile", "cache_dir", "cache_limit_gib", "engine", *RAY),
+    *("device", "batch_tokens", "tokens_per_forward", "compile", "cache_dir", "cache_limit_gib"),
+    *("engine", *RAY),
 }
 
 
@@ -82,16 +82,25 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
         for name in ("resume", "overwrite", "rows_per_shard"):
             if getattr(options, name):
                 raise ConfigError(f"{flag_setting(name)} needs an output on disk, not --output -")
-        output_format(options.output, options.output_format)
+        _check_csv_safe(options, output_format(options.output, options.output_format))
         return None
     if options.rows_per_shard is None:
-        return OutputFolder(path, output_format(options.output, options.output_format))
+        kind = output_format(options.output, options.output_format)
+        _check_csv_safe(options, kind)
+        return OutputFolder(path, kind, csv_safe=options.csv_safe)
     if format_of(options.output) in FORMATS:
         raise ConfigError(
             f"--output {options.output}: --rows-per-shard makes a folder; name one without an "
             "ending, and the format by --output-format"
         )
-    return OutputFolder(path, options.output_format or "jsonl", options.rows_per_shard)
+    kind = options.output_format or "jsonl"
+    _check_csv_safe(options, kind)
+    return OutputFolder(path, kind, options.rows_per_shard, options.csv_safe)
+
+
+def _check_csv_safe(options: argparse.Namespace, kind: str) -> None:
+    if options.csv_safe and kind.removesuffix(".gz") != "csv":
+        raise ConfigError(f"--csv-safe is for csv, and --output {options.output} is {kind}")
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -186,4 +195,8 @@ def settings_of(
     values = {name: value for name, value in vars(options).items() if name not in _NOT_IN_ROWS}
     # One file may be made in any format: its rows are kept as JSON.
     kind = "jsonl" if target.rows_per_shard is None else target.kind
-    return {**values, "task": list(tasks), "output_format": kind}
+    values |= {"task": list(tasks), "output_format": kind}
+    if target.rows_per_shard is not None and target.csv_safe:
+        # Where it is not asked for it is left out, as by versions that did not know it.
+        values["csv_safe"] = True
+    return values

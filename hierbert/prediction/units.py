@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 from hierbert.data.columns import Columns
 from hierbert.data.corpus import CorpusReader
 from hierbert.data.document import BrokenRow, Example, Source, Text
+from hierbert.data.folders import text_files
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import resolve_sources
-from hierbert.errors import RunError
+from hierbert.errors import DataError, RunError
 from hierbert.log import Progress, log
 from hierbert.model.documents import Document
 
@@ -164,38 +165,71 @@ class Inputs:
         """The files and folders that are read."""
         return [source.path for source in self.sources if source.path is not None]
 
-    def describe(self) -> list[dict[str, Any]]:
-        """The sources by name, with the bytes of files, for people to read."""
+    def describe(self, checks: Sequence[SourceCheck] | None = None) -> list[dict[str, Any]]:
+        """The sources by name, with the bytes of files, and their rows where they were checked."""
         described: list[dict[str, Any]] = [{"name": name} for name in self.names]
         for source, values in zip(self.sources, described, strict=True):
             if source.path is not None and source.path.is_file():
                 values["bytes"] = source.path.stat().st_size
+        for check, values in zip(checks or (), described, strict=False):
+            values |= {"rows": check.rows, "digest": check.digest}
         return described
 
     def rows(
-        self, index: int, seen: SeenIds | None = None, check: SourceCheck | None = None
+        self,
+        index: int,
+        seen: SeenIds | None = None,
+        check: SourceCheck | None = None,
+        stamp: Any = None,
     ) -> Iterator[InputRow]:
         """Stream the rows of a source.
 
         `seen` are ids of the sources before; None finds those alone that occur twice in this one. A
-        RunError where the source holds other rows than at its `check`.
+        RunError where the source holds other rows than at its `check`, or without one, where its
+        files are not what they were at its `_stamp`: whatever it was that reading stopped at.
         """
-        now = SourceCheck()
+        now, source = SourceCheck(), self.sources[index]
         examples = self.reader.one_source(index, SeenIds() if seen is None else seen)
-        yield from now.count(map(to_row, examples))
-        if check is not None and now != check:
-            raise RunError(
-                f"--input {self.names[index]} has changed since it was checked; leave the input "
-                "alone while a job runs"
-            )
+        changed = RunError(
+            f"--input {self.names[index]} has changed since "
+            f"{'the job began' if check is None else 'it was checked'}; leave the input alone "
+            "while a job runs"
+        )
+        try:
+            yield from now.count(map(to_row, examples))
+        except DataError as error:
+            # What was cut while it was read may end in the middle of a row.
+            if source.path is None or (check is None and not _has_changed(source, stamp)):
+                raise
+            raise changed from error
+        if now != check if check is not None else _has_changed(source, stamp):
+            raise changed
 
     def by_source(
         self, checks: Sequence[SourceCheck] | None = None
     ) -> Iterator[Iterator[InputRow]]:
         """The rows of each source, to be read in this order: see `rows`."""
-        seen = SeenIds()
-        for index in range(len(self.sources)):
-            yield self.rows(index, seen, None if checks is None else checks[index])
+        seen, stamps = SeenIds(), [_stamp(source) for source in self.sources]
+        for index, stamp in enumerate(stamps):
+            yield self.rows(index, seen, None if checks is None else checks[index], stamp)
+
+
+def _stamp(source: Source) -> Any:
+    """Size and time of a file, or of those of a folder of texts; None where none can be seen."""
+    path = source.path
+    if path is None:
+        return None
+    try:
+        paths = [path / name for name in text_files(path)] if path.is_dir() else [path]
+        found = [one.stat() for one in paths]
+    except (OSError, DataError):
+        return None
+    return [(str(one), at.st_size, at.st_mtime_ns) for one, at in zip(paths, found, strict=True)]
+
+
+def _has_changed(source: Source, stamp: Any) -> bool:
+    """Whether a source is another than at its stamp; what is gone is an error of its own."""
+    return None not in (stamp, now := _stamp(source)) and now != stamp
 
 
 def to_row(item: Example | BrokenRow) -> InputRow:

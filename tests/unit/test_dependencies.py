@@ -19,7 +19,7 @@ DISTRIBUTIONS = {
 FLOORS = [
     {"errors"},
     {"files", "hub_names", "log", "model", "settings_text"},
-    {"settings"},
+    {"settings", "state_files"},
     {"data", "scoring"},
     {"config"},
     {"loading"},

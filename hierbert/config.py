@@ -4,6 +4,7 @@ Only the schema, with the range of each number and what settings say together: r
 overrides and checking values is `hierbert.settings`.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,10 +32,16 @@ class DataConfig:
     test: str | list[str] | None = setting(
         None, "Test documents, read once at the end; null reports on validation instead."
     )
-    text_column: str = setting("text", "Column of the document's text, or of its sentences.")
+    text_column: str = setting(
+        "text",
+        "Column of the document's text, or of its sentences; alternatives in order as text|body, "
+        "of one file as docs.csv=body|text.",
+    )
     label_column: str | None = setting(None, "Column of the label; gives a classification head.")
     summary_column: str | None = setting(
-        None, "Column of the reference summary, a sentence a line; gives a summarization head."
+        None,
+        "Column of the reference summary, a sentence a line, or a list of alternative references, "
+        "of which the best counts; gives a summarization head.",
     )
     id_column: str | None = setting(
         None, 'Column of the document id; null takes a column "id", else makes ids.'
@@ -54,6 +61,9 @@ class DataConfig:
         0.1, "Part of the training documents to validate on without others.", above=0, below=1
     )
     encoding: str = setting("utf-8", "Encoding of text files; a byte order mark is understood.")
+    delimiter: str | None = setting(
+        None, "Between the fields of csv; null takes a comma, or what the header has."
+    )
 
     def check(self) -> None:
         """Refuse columns that go nowhere, and a corpus of which nothing is to be learnt."""
@@ -339,6 +349,8 @@ class RunConfig:
 
     def check(self) -> None:
         """Refuse names that no system takes, and what has nothing to work on."""
+        # As the shell does, which leaves `run_dir=~/x` alone.
+        self.run_dir = os.path.expanduser(self.run_dir)
         for name, path in (
             ("run_dir", self.run_dir),
             ("model.encoder", self.model.encoder),

@@ -171,11 +171,6 @@ def quote_all(names: Iterable[str]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
-def shell_word(word: object) -> str:
-    """A word of a command that every shell takes as one."""
-    return f'"{word}"' if " " in str(word) else str(word)
-
-
 def type_name(value: object) -> str:
     """A value's type in the words of JSON."""
     name = type(value).__name__

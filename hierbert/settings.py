@@ -140,10 +140,14 @@ class _Values:
             self._add(key, value)
 
     def add_override(self, override: str) -> None:
-        key, equals, text = (part.strip() for part in override.partition("="))
+        key, equals, raw = override.partition("=")
+        key, text = key.strip(), raw.strip()
         if not equals or not key:
             raise ConfigError(f"{_COMMAND_LINE}: {override!r} is not of the form key=value")
-        node: yaml.Node | None = yaml.ScalarNode("", text, _ON_COMMAND_LINE)
+        # The name of a column may begin or end in a space; for all else they are a slip.
+        is_text = text not in _NULLS and str in self._types_of(key)
+        value = raw if is_text else text
+        node: yaml.Node | None = yaml.ScalarNode("", value, _ON_COMMAND_LINE)
         if text[:1] in ("[", "{", '"', "'"):
             hint = f"; if all of it is text, write {key}='{write_value(text)}'"
             node = _compose(text, _COMMAND_LINE, f"{key}: ", hint)
@@ -158,7 +162,22 @@ class _Values:
                 key, node = mapping, yaml.MappingNode("", entries, _ON_COMMAND_LINE)
         if key not in self.known:
             self._refuse_key(key, _COMMAND_LINE)
+        before = self.given.get(key)
+        if before is not None and before.start_mark is _ON_COMMAND_LINE and self._is_list(key):
+            raise ConfigError(
+                f"{_COMMAND_LINE}: {key} is given twice; several are a list: {key}='[ONE, OTHER]'"
+            )
         self._add(key, node)
+
+    def _types_of(self, key: str) -> tuple[Any, ...]:
+        """What a setting or an entry of a mapping may be."""
+        if key in self.known:
+            return union_members(self.known[key].type)
+        inside = key.rpartition(".")[0] in self.known
+        return (str,) if inside else ()
+
+    def _is_list(self, key: str) -> bool:
+        return any(typing.get_origin(member) is list for member in self._types_of(key))
 
     def build(self, schema: type, prefix: str, missing: list[str]) -> Any:
         built: dict[str, Any] = {}
@@ -344,7 +363,7 @@ def parse_command_line(argv: Sequence[str], schema: type, flags: Iterable[str]) 
                 raise ConfigError("--config needs a file: --config FILE")
             if config is not None:
                 raise ConfigError(f"--config is given twice: {config} and {value}; one is read")
-            config = Path(value)
+            config = Path(value).expanduser()
         elif name in flags:
             if equals:
                 raise ConfigError(f"{name} takes no value; write {name}, not {argument}")

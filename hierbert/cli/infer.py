@@ -67,15 +67,26 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     budget.add_argument("--order", choices=("document", "score"))
     text = "avoid repetition: 0 (off) to 1"
     budget.add_argument("--redundancy", type=float, metavar="R", help=text)
+    text = "shorter sentences are left out, unless there is no longer one"
+    budget.add_argument("--min-words-per-sentence", type=_count_or_none, metavar="N", help=text)
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
-    add("--text-column", default="text", help="column of the text (default: text)")
+    text = "column of the text (default: text); alternatives in order as text|body, of one file "
+    text += "as docs.csv=body|text"
+    add("--text-column", default="text", help=text)
     add("--id-column", help='column of the id (default: "id" if there, else made)')
     text = "column of a field that the model's features read beside the text"
     add("--column", action="append", default=[], metavar="FIELD=NAME", help=text)
+    text = "columns of the input that go into the answers, as a,b; a=new renames one"
+    add("--keep-columns", action="append", default=[], metavar="NAMES", help=text)
+    text = "between the fields of csv (default: a comma, or what the header has)"
+    add("--delimiter", metavar="D", help=text)
     add("--encoding", default="utf-8", help="of text files (default: utf-8)")
     text = "of standard input (default: jsonl)"
     add("--input-format", default="jsonl", choices=stdin_formats(), help=text)
     add("--output-format", choices=FORMATS, help="default: by the ending; jsonl")
+    text = "of csv for spreadsheets: an apostrophe before cells that begin with = + - @, a tab or "
+    text += "a line end, unless they are numbers or JSON"
+    add("--csv-safe", action="store_true", help=text)
     text = "tokens of a batch of documents (default: 16 times those of a pass)"
     add("--batch-tokens", type=_count, metavar="N", help=text)
     text = "tokens of one pass of the encoder, or auto to measure which is fastest here (default: "
@@ -121,6 +132,10 @@ def _count(value: str) -> int:
         if int(value) >= 1:
             return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, at least 1")
+
+
+def _count_or_none(value: str) -> int:
+    return 0 if value.strip() == "0" else _count(value)
 
 
 def _count_or_auto(value: str) -> int | str:

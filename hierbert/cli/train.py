@@ -1,6 +1,7 @@
 """The command line of training: `train.py`, `hierbert train` and `hierbert-train`."""
 
 import io
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, flag_setting, shell_word
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
 from hierbert.settings_text import format_help
@@ -101,7 +102,8 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
-            log.info(f"go on with: {_as_typed(typed)} --config {saved} --resume")
+            words = [*_as_typed(typed), "--config", str(saved), "--resume"]
+            log.info(f"go on with: {shlex.join(words)}")
         raise
 
 
@@ -110,21 +112,21 @@ def inference_command(config: RunConfig, typed: str) -> str:
 
     `typed` is what the user called to train, such as ``train.py`` or ``hierbert train``.
     """
-    command = [_as_typed(typed.replace("train", "infer"))]
-    command.append(f"--model {shell_word(Path(config.run_dir) / 'model')}")
+    words = [*_as_typed(typed.replace("train", "infer"))]
+    words += ["--model", str(Path(config.run_dir) / "model")]
     test = config.data.test
     if isinstance(test, list) and len(test) == 1:
         test = test[0]
     if isinstance(test, str) and Path(test).is_file():
-        command.append(f"--input {shell_word(test)}")
+        words += ["--input", test]
         for name, default in (("text_column", "text"), ("id_column", None), ("encoding", "utf-8")):
             value = getattr(config.data, name)
             if value is not None and value != default:
-                command.append(f"{flag_setting(name)} {shell_word(value)}")
+                words += [flag_setting(name), value]
     else:
-        command.append("--input docs.jsonl")
-    return " ".join([*command, "--output answers.jsonl"])
+        words += ["--input", "docs.jsonl"]
+    return shlex.join([*words, "--output", "answers.jsonl"])
 
 
-def _as_typed(name: str) -> str:
-    return f"python {name}" if name.endswith(".py") else name
+def _as_typed(name: str) -> list[str]:
+    return ["python", name] if name.endswith(".py") else name.split()

@@ -3,8 +3,10 @@
 Invariant: a value that comes out has one of the types that its field may have.
 """
 
+import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +33,32 @@ class Columns:
             makes ids always.
         fields: Columns of what else is read, by the field's name: "label", "summary", or any other
             that a task or a feature reads.
+        delimiter: Between the fields of csv files; None where their header tells.
+        kept: Columns that go into the answers as they are, by the name they have there.
+
+    Where files differ the text's column has alternatives in order, ``text|body``, some of one file
+    alone, ``a.csv=body|text``.
     """
 
     text: str = "text"
     id: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    def text_of(self, source: Source, there: Container[str]) -> str:
+        """The column of the text in a source, of those that are there; as named where none is."""
+        names = [self.text]
+        for alternative in self.text.split("|"):
+            file, equals, name = alternative.partition("=")
+            if not equals:
+                names.append(alternative)
+            elif file in (source.name, os.path.basename(source.name)):
+                names.append(name)
+        own = names[1:] or [self.text]
+        return next(
+            (name for name in names if name in there), own[0] if len(own) == 1 else self.text
+        )
 
 
 @dataclass(frozen=True)
@@ -59,17 +82,28 @@ def _label(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _summary(value: Any) -> str | None:
-    if _are_strings(value):
-        value = "\n".join(value)
-    if not isinstance(value, str):
+def _summary(value: Any) -> str | list[str] | None:
+    """A reference, or several: the items of a list, each a text or a list of its sentences."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if not isinstance(value, list):
         raise TypeError
-    return value if value.strip() else None
+    references = [_summary("\n".join(item) if _are_strings(item) else item) for item in value]
+    if not all(reference is None or isinstance(reference, str) for reference in references):
+        raise TypeError
+    there = [reference for reference in references if isinstance(reference, str)]
+    if len(there) > 1:
+        return there
+    return there[0] if there else None
 
 
 FIELDS = {
     "label": Field(_label, "a string, a number, a boolean, a list of those, or null for no label"),
-    "summary": Field(_summary, "a string, a list of strings, or null for no summary"),
+    "summary": Field(
+        _summary,
+        "a string, a list of references (each a string or a list of its sentences), or null for "
+        "no summary",
+    ),
 }
 """Fields whose column has a setting of its own, ``label_column``; others may hold anything."""
 
@@ -132,6 +166,11 @@ class SourceColumns:
         self._name = name
         self._id_prefix = id_prefix
         self._is_table = READERS[source.format].is_table
+        # Beside text and id, with the setting that names them.
+        self._others = [
+            *((column, field_setting(name)) for name, column in columns.fields.items()),
+            *((column, "keep_columns") for column in columns.kept.values()),
+        ]
         # A JSON object may leave out a null, so a field is missed only when no row has it: these
         # are the columns of the first row, and those of the fields seen.
         self._seen: dict[str, None] = {}
@@ -140,23 +179,23 @@ class SourceColumns:
         """Refuse a row that lacks a column: a RowError, or a DataError where every row lacks it."""
         columns, values = self._columns, row.values
         is_first = not self._seen
-        for name in values if is_first else columns.fields.values():
+        for name in values if is_first else dict(self._others):
             if name in values:
                 self._seen[name] = None
-        required = {"text_column": columns.text, "id_column": columns.id or None}
+        text = columns.text_of(self._source, values)
+        required = [(text, "text_column"), *([(columns.id, "id_column")] if columns.id else ())]
         if is_first and self._is_table:
-            required |= {field_setting(name): column for name, column in columns.fields.items()}
-        for setting, column in required.items():
-            if column is not None and column not in values:
+            required += self._others
+        for column, setting in required:
+            if column not in values:
                 kind = DataError if self._is_table else RowError
                 raise kind(_no_column(setting, column, values), place=row.location, setting=setting)
 
     def missing(self) -> RowError | None:
         """What no row has, once all are read."""
-        for name, column in self._columns.fields.items():
+        for column, setting in self._others:
             # Where no row could be read, that has been reported.
             if column not in self._seen and self._seen:
-                setting = field_setting(name)
                 message = _no_column(setting, column, self._seen)
                 return RowError(message, place=self._source.name, setting=setting)
         return None
@@ -167,7 +206,8 @@ class SourceColumns:
             name: _field(row, column, FIELDS.get(name, _ANY))
             for name, column in self._columns.fields.items()
         }
-        return Example(self.row_id(row), self._text(row), fields, row.location)
+        kept = {name: _plain(row.values.get(column)) for name, column in self._columns.kept.items()}
+        return Example(self.row_id(row), self._text(row), fields, row.location, kept)
 
     def row_id(self, row: Row) -> str:
         """The row's id, or one made; a RowError where it has none and must, or one that is none."""
@@ -184,7 +224,8 @@ class SourceColumns:
         return f"{self._name}-{row.number}" if row.number else self._name
 
     def _text(self, row: Row) -> Text:
-        value = row.values[self._columns.text]
+        column = self._columns.text_of(self._source, row.values)
+        value = row.values[column]
         if isinstance(value, str) or _are_strings(value):
             return value
         if isinstance(value, list) and all(map(_are_strings, value)):
@@ -192,7 +233,7 @@ class SourceColumns:
         allowed = "a string, a list of strings or a list of lists of strings"
         if _is_null(value):
             allowed += '; an empty document must be ""'
-        raise _wrong(row, self._columns.text, value, allowed)
+        raise _wrong(row, column, value, allowed)
 
 
 def _field(row: Row, column: str, kind: Field) -> Any:
@@ -203,6 +244,11 @@ def _field(row: Row, column: str, kind: Field) -> Any:
         return kind.value(value)
     except TypeError:
         raise _wrong(row, column, value, kind.allowed) from None
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it; what JSON has no form for, such as a date, as text."""
+    return None if _is_null(value) else json.loads(json.dumps(value, default=str))
 
 
 def _no_column(setting: str, column: str, there: Iterable[str]) -> str:

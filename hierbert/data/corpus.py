@@ -3,16 +3,19 @@
 Invariant: every example has an id of its own, and of those gone by only a hash of it is kept.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 from hierbert.data.columns import Columns, SourceColumns, check_columns
 from hierbert.data.document import BrokenRow, Example, Row, RowError, Source, rest_of_source
+from hierbert.data.packing import unpacked_name
 from hierbert.data.readers import READERS, file_format
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
-from hierbert.data.streams import check_encoding
+from hierbert.data.streams import check_delimiter, check_encoding
 from hierbert.errors import DataError, quote, setting_name
 
 
@@ -36,6 +39,7 @@ def read_documents(
     id_column: str | None = None,
     encoding: str = "utf-8",
     input_format: str = "jsonl",
+    delimiter: str | None = None,
     columns: Mapping[str, str] | None = None,
     keep_broken: bool = False,
 ) -> Iterator[Example | BrokenRow]:
@@ -58,6 +62,8 @@ def read_documents(
         id_column: Of their ids; None takes a column ``id``, else makes ids; "" makes them always.
         encoding: Of text files.
         input_format: Of standard input: csv, tsv, json or jsonl.
+        delimiter: Between the fields of csv; None where the header tells: a comma, else a
+            semicolon, a tab or a bar.
         columns: Of other fields, by the field's name.
         keep_broken: Whether a row that cannot be read becomes a `BrokenRow`, which says why, and
             reading goes on with the next. One whose id occurs twice is broken, the first that has
@@ -78,7 +84,7 @@ def read_documents(
     fields = {name: column for name, column in own.items() if column is not None}
     fields |= check_columns({} if columns is None else columns)
     sources = resolve_sources(corpus, "input", input_format=input_format)
-    read = Columns(text_column, id_column, fields)
+    read = Columns(text_column, id_column, fields, delimiter)
     return CorpusReader(sources, read, encoding, keep_broken).examples()
 
 
@@ -89,7 +95,8 @@ class CorpusReader:
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool = False
     ) -> None:
         check_encoding(encoding)
-        self._sources = sources
+        check_delimiter(columns.delimiter)
+        self._sources = [replace(source, delimiter=columns.delimiter) for source in sources]
         self._columns = columns
         self._encoding = encoding
         self._keep_broken = keep_broken
@@ -121,11 +128,21 @@ class CorpusReader:
                     last = item.place or ""
                     yield item.as_row()
                 else:
-                    yield rest_of_source(item, source, last)
+                    yield rest_of_source(item, source, last, self._rows_of(source))
         except DataError as error:
             if not (self._keep_broken and is_file):
                 raise
             yield rest_of_source(error, source, last)
+
+    def _rows_of(self, source: Source) -> int:
+        """How many rows a table has, as far as it can be read; 0 where it is read only once."""
+        if source.is_stream:
+            return 0
+        count = 0
+        with contextlib.suppress(DataError):
+            for _ in READERS[source.format].read(source, self._encoding):
+                count += 1
+        return count
 
     def _items(self, place: int, seen: SeenIds | None) -> Iterator[Example | DataError]:
         """The examples of a source, and what is wrong with rows among them.
@@ -206,5 +223,4 @@ def _names_for_ids(sources: list[Source]) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    base, ending = os.path.splitext(name)
-    return os.path.splitext(base)[0] if ending.lower() == ".gz" else base
+    return os.path.splitext(unpacked_name(name)[0])[0]

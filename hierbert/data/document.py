@@ -20,23 +20,25 @@ class Source:
             ``hub://user/name#split``, ``package://name/split`` or ``the list handed in``.
         format: The name of its reader in `readers.READERS`.
         path: The file or folder; None for all else.
-        gzipped: Whether the file's bytes are gzip.
+        packing: How the file is packed, by the ending of its name, such as ".gz"; "" for not.
         dataset: The Hub dataset's or the package's name.
         config: The Hub dataset's configuration, when one was named.
         split: The split of a Hub dataset or package.
         given: Rows in memory.
         stem: What made ids begin with, where it is not the name.
+        delimiter: Between the fields of csv; None where the header tells.
     """
 
     name: str
     format: str
     path: Path | None = None
-    gzipped: bool = False
+    packing: str = ""
     dataset: str = ""
     config: str | None = None
     split: str = ""
     given: Any = field(default=None, repr=False, compare=False)
     stem: str = ""
+    delimiter: str | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -73,12 +75,14 @@ class Example:
         fields: What stands in the other columns that were asked for, by the names of `Columns`,
             such as "label" and "summary"; None where the document has none.
         location: Where it came from, for messages: ``docs.jsonl, line 3``.
+        kept: What stands in the columns that go into the answers as they are; plain JSON values.
     """
 
     id: str
     text: Text
     fields: Mapping[str, Any]
     location: str
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,13 @@ class BrokenRow:
         location: Where it lies: ``docs.jsonl, line 3``, or the file alone when its rest is broken.
         reason: What is wrong with it and what is allowed, in one line; settings are named as
             infer.py's flags, for it is infer.py that goes on after broken rows.
+        unread: Where it stands for a whole file, how many rows that has; else 0.
     """
 
     id: str | None
     location: str
     reason: str
+    unread: int = 0
 
 
 class RowError(DataError):
@@ -108,14 +114,17 @@ class RowError(DataError):
         return BrokenRow(self.row_id, place, self.worded(flag_setting).removeprefix(f"{place}: "))
 
 
-def rest_of_source(error: DataError, source: Source, last: str) -> BrokenRow:
-    """The item that stands for the rest of a source, after the last place that was read, if any."""
-    lost = "nothing of the file was read"
+def rest_of_source(error: DataError, source: Source, last: str, unread: int = 0) -> BrokenRow:
+    """The item that stands for the rest of a source, after the last place that was read, if any.
+
+    Where it is known that none of its rows is read, `unread` is how many there are.
+    """
+    lost = f"its {unread:,} rows were not read" if unread else "nothing of the file was read"
     if last:
         place = last.removeprefix(f"{source.name}, ")
         lost = f"the rest of the file after {place} was not read"
     reason = error.worded(flag_setting).removeprefix(source.name).lstrip(" ,:")
-    return BrokenRow(None, source.name, f"{reason}; {lost}")
+    return BrokenRow(None, source.name, f"{reason}; {lost}", unread)
 
 
 def check_header(names: Iterable[str], source: Source) -> None:

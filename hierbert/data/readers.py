@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ from hierbert.data.aclsum import read_aclsum
 from hierbert.data.document import Row, RowError, Source, check_header
 from hierbert.data.folders import folder_labels, near_paths_hint, text_files
 from hierbert.data.in_memory import read_dataset, read_frame, read_given
+from hierbert.data.packing import PACKINGS, unpacked_name
 from hierbert.data.streams import bad_bytes, text_pieces, whole_text
 from hierbert.errors import DataError, error_text, quote, quote_all, type_name
 
 _MAX_COLUMNS_SHOWN = 20
+# Between fields, by which program wrote them; a semicolon is Excel's where a comma is in numbers.
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -35,25 +39,24 @@ class Reader:
             that cannot be read is a `RowError` among them; what ends the reading is raised.
         endings: Of its files, with their dots; none for what is no file.
         is_table: Whether all rows have the same columns.
-        gzip: Whether its files may be gzipped too.
+        packed: Whether its files may be packed too, in any of `packing.PACKINGS`.
         stdin: Whether it can be read from standard input.
     """
 
     read: Callable[[Source, str], Iterator[Row | RowError]]
     endings: tuple[str, ...] = ()
     is_table: bool = True
-    gzip: bool = False
+    packed: bool = False
     stdin: bool = False
 
 
-def file_format(name: str) -> tuple[str, bool] | None:
-    """The format of a file by its ending, and whether it is gzipped; None for no known ending."""
-    lower = name.lower()
-    gzipped = lower.endswith(".gz")
-    ending = os.path.splitext(lower.removesuffix(".gz"))[1]
+def file_format(name: str) -> tuple[str, str] | None:
+    """The format of a file by its ending, and the ending of its packing; None if not known."""
+    plain, packing = unpacked_name(name)
+    ending = os.path.splitext(plain.lower())[1]
     for format_name, reader in READERS.items():
-        if ending in reader.endings and (reader.gzip or not gzipped):
-            return format_name, gzipped
+        if ending in reader.endings and (reader.packed or not packing):
+            return format_name, packing
     return None
 
 
@@ -64,11 +67,11 @@ def stdin_formats() -> tuple[str, ...]:
 
 def allowed_endings() -> str:
     """The endings of files, for messages and help."""
-    zipped, plain = (
-        ", ".join(e for reader in READERS.values() if reader.gzip is gzip for e in reader.endings)
-        for gzip in (True, False)
+    packed, plain = (
+        ", ".join(e for reader in READERS.values() if reader.packed is may for e in reader.endings)
+        for may in (True, False)
     )
-    return f"{zipped} (each also with .gz), {plain}, or a folder of these"
+    return f"{packed} (each also with {', '.join(PACKINGS)}), {plain}, or a folder of these"
 
 
 def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -155,7 +158,15 @@ def _json_rows(document: Any, source: Source) -> Iterable[Any]:
     return (dict(zip(document, row, strict=True)) for row in zip(*document.values(), strict=True))
 
 
-def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[Row | RowError]:
+def _delimiter(header: str) -> str:
+    """What separates the names of a header: a comma, else what other programs write."""
+    names = re.sub('"[^"]*"', "", header)
+    return next((one for one in _DELIMITERS if one in names), ",")
+
+
+def _read_csv(
+    source: Source, encoding: str, delimiter: str | None = None
+) -> Iterator[Row | RowError]:
     # The limit is the module's, not the reader's, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), streams.MAX_ROW_CHARACTERS))
     raw: list[str] = []  # the physical lines of the row
@@ -165,7 +176,13 @@ def _read_csv(source: Source, encoding: str, delimiter: str = ",") -> Iterator[R
             raw.append(line)
             yield line
 
-    table = csv.reader(recorded(), delimiter=delimiter, strict=True)
+    lines = recorded()
+    if (delimiter := delimiter or source.delimiter) is None:
+        start = next((line for line in lines if line.strip()), "")
+        delimiter = _delimiter(start)
+        lines = itertools.chain([*raw], lines)
+        raw.clear()
+    table = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     number = last_line = 0
     while True:
@@ -214,6 +231,18 @@ def _read_text(source: Source, encoding: str) -> Iterator[Row]:
     yield Row({"text": text}, source.name, 0)
 
 
+def _read_markup(source: Source, encoding: str, kind: str) -> Iterator[Row]:
+    from hierbert.data import markup
+
+    text_of = {"html": markup.html_text, "md": markup.markdown_text}[kind]
+    try:
+        for row in _read_text(source, encoding):
+            yield Row({"text": text_of(row.values["text"])}, row.location, row.number)
+    except DataError as error:
+        error.place = error.place or source.name
+        raise
+
+
 def _read_folder(source: Source, encoding: str) -> Iterator[Row | RowError]:
     assert source.path is not None
     paths = text_files(source.path)
@@ -253,12 +282,14 @@ def _read_package(source: Source, encoding: str) -> Iterator[Row | RowError]:
 
 
 READERS: dict[str, Reader] = {
-    "csv": Reader(_read_csv, (".csv",), gzip=True, stdin=True),
-    "tsv": Reader(functools.partial(_read_csv, delimiter="\t"), (".tsv",), gzip=True, stdin=True),
-    "json": Reader(_read_json, (".json",), is_table=False, gzip=True, stdin=True),
-    "jsonl": Reader(_read_jsonl, (".jsonl", ".ndjson"), is_table=False, gzip=True, stdin=True),
+    "csv": Reader(_read_csv, (".csv",), packed=True, stdin=True),
+    "tsv": Reader(functools.partial(_read_csv, delimiter="\t"), (".tsv",), packed=True, stdin=True),
+    "json": Reader(_read_json, (".json",), is_table=False, packed=True, stdin=True),
+    "jsonl": Reader(_read_jsonl, (".jsonl", ".ndjson"), is_table=False, packed=True, stdin=True),
     "parquet": Reader(_read_parquet, (".parquet",)),
     "txt": Reader(_read_text, (".txt",)),
+    "html": Reader(functools.partial(_read_markup, kind="html"), (".html", ".htm")),
+    "md": Reader(functools.partial(_read_markup, kind="md"), (".md", ".markdown")),
     "folder": Reader(_read_folder),
     "hub": Reader(_read_hub),
     "package": Reader(_read_package),

@@ -23,6 +23,7 @@ from hierbert.data.folders import (
 from hierbert.data.in_memory import rows_given
 from hierbert.data.readers import allowed_endings, file_format, stdin_formats
 from hierbert.errors import ConfigError, DataError, error_text, quote_all, setting_name
+from hierbert.log import log
 
 Corpus = str | os.PathLike[str] | list[str] | Iterable[Mapping[str, Any]]
 """A path, glob, folder, Hub dataset or a list of them; or rows in memory: a list of dicts, a
@@ -112,6 +113,12 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
         if not os.path.isdir(entry.split("/", 1)[0]):
             return [_hub(match, split)]
         hint = f"; a Hub dataset of that name would be 'hub://{entry}'"
+    parts = [part.strip() for part in entry.split(",")]
+    if len(parts) > 1 and all(os.path.exists(os.path.expanduser(part)) for part in parts):
+        several = f"--input {' '.join(parts)}"
+        if role != "input":
+            several = f"{setting_name(role)}='[{', '.join(parts)}]'"
+        hint = f"; write several as {several}"
     raise DataError(f"there is no file or folder {entry!r}{near_paths_hint(entry)}{hint}")
 
 
@@ -152,12 +159,14 @@ def _file(path: str) -> Source:
     found = file_format(path)
     if found is None:
         raise DataError("has no known ending", place=path, allowed=allowed_endings())
-    return Source(path, found[0], Path(path), gzipped=found[1])
+    return Source(path, found[0], Path(path), packing=found[1])
 
 
 def _folder(path: str) -> list[Source]:
     texts = text_files(path)
     data_files = _data_files(path)
+    if not texts and not data_files:
+        data_files = _data_files(path, marked_up=True)
     if texts and data_files and folder_labels(texts) is None:
         raise DataError(
             f"the folder holds both .txt files ({texts[0]!r}) and data files ({data_files[0]!r}); "
@@ -179,12 +188,25 @@ def _folder(path: str) -> list[Source]:
             "name the one that is meant",
             place=path,
         )
+    _say_other_files(path, texts or data_files, any_depth=bool(texts))
     if texts:
         return [Source(path, "folder", Path(path))]
     return [_file(os.path.join(path, name)) for name in data_files]
 
 
-def _data_files(path: str) -> list[str]:
+def _say_other_files(path: str, read: list[str], any_depth: bool) -> None:
+    """Say which files of a folder are not read; those whose names start with a dot are hidden."""
+    found = []
+    for base, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if any_depth and not name.startswith(".")]
+        inside = os.path.relpath(base, path)
+        found += [os.path.normpath(os.path.join(inside, n)) for n in files if not n.startswith(".")]
+    if other := sorted(set(found) - set(read)):
+        log.info(f"{path}: {len(other):,} other files are passed over: {quote_all(other)}")
+
+
+def _data_files(path: str, marked_up: bool = False) -> list[str]:
+    """The files directly in a folder that are read: tables and JSON, or else HTML and Markdown."""
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
@@ -193,7 +215,9 @@ def _data_files(path: str) -> list[str]:
         name
         for name in names
         if not name.startswith(".")
-        and file_format(name) not in (None, ("txt", False))
+        and (found := file_format(name)) is not None
+        and (found[0] in ("html", "md")) is marked_up
+        and found[0] != "txt"
         and not os.path.isdir(os.path.join(path, name))
     ]
     for name in kept:

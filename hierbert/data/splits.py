@@ -4,6 +4,7 @@ Invariant: it depends on the labels, their order, the fraction and the seed alon
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 from hierbert.data.document import Example
@@ -11,44 +12,55 @@ from hierbert.errors import DataError
 
 
 def split_validation(
-    examples: Sequence[Example], fraction: float, seed: int, *, stratified: bool = True
+    examples: Sequence[Example],
+    fraction: float,
+    seed: int,
+    *,
+    fields: Sequence[str] = (),
+    stratified: bool = True,
 ) -> tuple[list[Example], list[Example]]:
-    """Hold out a part of the examples, each class in proportion.
+    """Hold out a part of the examples that have a target, each class in proportion.
 
     Args:
         examples: The training corpus.
         fraction: The share to hold out, above 0 and below 1; at least one document.
         seed: Of the draw.
+        fields: Where targets are; empty where any document has one. A document without a target
+            stays in training, for nothing can be measured on it.
         stratified: Whether to hold out the same share of each label, and at least one document of
             each label stays in training, where every label is a string, a boolean or a whole
             number; False is for regression on numbers held as strings.
 
     Returns:
-        The training and the validation examples, each in their old order, neither empty.
+        The training and the validation examples, each in their old order, neither empty. Where
+        two documents or more have a field, one of them is in each, if labels allow it.
 
     Raises:
-        DataError: Fewer than 2 documents, or no class has a document to spare.
+        DataError: Fewer than 2 documents have a target, or no class has a document to spare.
     """
-    if len(examples) < 2:
+    has = [tuple(example.fields.get(name) is not None for name in fields) for example in examples]
+    targeted = [place for place, there in enumerate(has) if any(there) or not fields]
+    if len(targeted) < 2:
         raise DataError(
-            f"too few documents for a validation split: {len(examples)}; "
+            f"too few documents for a validation split: {len(targeted)}; "
             "2 are needed, or a validation corpus of its own"
         )
     labels = [example.fields.get("label") for example in examples]
     stratified = stratified and all(isinstance(label, str | int | None) for label in labels)
     # The name "" groups the unlabelled documents, of which training need not keep any.
     groups: dict[str, list[int]] = {}
-    for place, label in enumerate(labels):
-        groups.setdefault(repr(label) if stratified and label is not None else "", []).append(place)
+    for place in targeted:
+        name = repr(labels[place]) if stratified and labels[place] is not None else ""
+        groups.setdefault(name, []).append(place)
     members = [groups[name] for name in sorted(groups)]
     sizes = [len(places) for places in members]
     spare = [size - (name != "") for name, size in zip(sorted(groups), sizes, strict=True)]
     rng = random.Random(seed)
-    wanted = min(max(1, int(fraction * len(examples) + 0.5)), len(examples) - 1)
+    wanted = min(max(1, int(fraction * len(targeted) + 0.5)), len(targeted) - 1)
     shares = _shares(sizes, spare, wanted, rng)
     if sum(shares) == 0:
         raise DataError(
-            f"too few documents for a validation split: each of the {len(examples)} labels has one "
+            f"too few documents for a validation split: each of the {len(targeted)} labels has one "
             "document, which training needs; give a validation corpus of its own"
         )
     held_out = {
@@ -56,6 +68,15 @@ def split_validation(
         for places, share in zip(members, shares, strict=True)
         for place in rng.sample(places, share)
     }
+    name_of = {place: name for name, places in groups.items() for place in places}
+    for number in range(len(fields)):
+        there = {place for place in targeted if has[place][number]}
+        if len(there) > 1 and not there & held_out:
+            left = Counter(name_of[place] for place in targeted if place not in held_out)
+            can = [p for p in sorted(there) if name_of[p] == "" or left[name_of[p]] > 1]
+            held_out.update(rng.sample(can, min(1, len(can))))
+        elif len(there) > 1 and there <= held_out:
+            held_out.remove(min(there))
     train = [example for place, example in enumerate(examples) if place not in held_out]
     return train, [examples[place] for place in sorted(held_out)]
 

@@ -6,15 +6,14 @@ the text around them can be read: `bad_bytes` finds the marks.
 """
 
 import codecs
-import gzip
 import itertools
 import re
 import sys
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from hierbert.data.document import Source
+from hierbert.data.packing import PACKINGS, is_damage
 from hierbert.errors import ConfigError, DataError, error_text, setting_name
 
 MAX_DECOMPRESSED_BYTES = 64 * 2**30
@@ -31,6 +30,7 @@ MAX_JSON_CHARACTERS = 2**30
 
 _PIECE_BYTES = 1 << 16
 _MARKING = "hierbert.mark_bad_bytes"
+_OF_SOURCE_CODE = {"unicode-escape", "raw-unicode-escape"}
 _OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -40,16 +40,31 @@ _OTHER_MARKS = (  # UTF-32 first: its little-endian mark begins with that of UTF
 
 
 def check_encoding(encoding: str) -> None:
-    """Refuse (ConfigError) a name that is not a text encoding of Python's."""
+    """Refuse (ConfigError) a name that is no encoding of text files."""
+    codecs.register_error(_MARKING, _mark)
     try:
-        "a".encode(encoding)
+        # What only turns text into text, or reads whole names alone, fails here.
+        "".join(codecs.iterdecode(["a".encode(encoding)], encoding, _MARKING))
+        if codecs.lookup(encoding).name in _OF_SOURCE_CODE:
+            raise LookupError(f"{encoding} is how characters are written in source code")
     except (LookupError, ValueError) as error:
         raise ConfigError(
-            "is an unknown encoding",
+            "is no known encoding of text files",
             setting="encoding",
             value=encoding,
             allowed="names that Python knows, such as utf-8, latin-1, cp1252, utf-16 or gb18030",
         ) from error
+
+
+def check_delimiter(delimiter: str | None) -> None:
+    """Refuse (ConfigError) what cannot stand between the fields of csv."""
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ConfigError(
+            "is not allowed",
+            setting="delimiter",
+            value=delimiter,
+            allowed="one character, such as ; or a tab",
+        )
 
 
 def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advice: str) -> None:
@@ -75,37 +90,43 @@ def byte_pieces(source: Source) -> Iterator[bytes]:
     """Read a file or standard input, unzipped, as pieces of at most 64 KiB.
 
     Raises:
-        DataError: It cannot be opened or read, its gzip data is damaged or unpacks to too much.
+        DataError: It cannot be opened or read, its packed data is damaged or unpacks to too much.
     """
     if source.path is None:
         yield from _pieces(sys.stdin.buffer)
         return
     try:
         with open(source.path, "rb") as raw:
-            yield from _unzipped_pieces(source, raw) if source.gzipped else _pieces(raw)
+            yield from _unpacked_pieces(source, raw) if source.packing else _pieces(raw)
     except OSError as error:
         raise DataError(f"cannot be read: {error_text(error)}", place=source.name) from error
 
 
-def _pieces(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+def _pieces(stream: Any) -> Iterator[bytes]:
     # read1, not read: a pipe's first documents are answered before it is full.
-    while piece := stream.read1(_PIECE_BYTES):  # type: ignore[union-attr]
+    while piece := stream.read1(_PIECE_BYTES):
         yield piece
 
 
-def _unzipped_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
-    unzipped_bytes = 0
+def _unpacked_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
+    unpacked_bytes = 0
     try:
-        with gzip.GzipFile(fileobj=raw) as unzipped:
-            for piece in _pieces(unzipped):
-                unzipped_bytes += len(piece)
-                check_expansion(source, unzipped_bytes, raw.tell(), "unpack it yourself")
+        with PACKINGS[source.packing](raw) as unpacked:
+            for piece in _pieces(unpacked):
+                unpacked_bytes += len(piece)
+                check_expansion(source, unpacked_bytes, raw.tell(), "unpack it yourself")
                 yield piece
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except DataError as error:
+        error.place = error.place or source.name
+        raise
+    except Exception as error:
+        if not is_damage(error):
+            raise
         # The checksum is that of the whole file and comes last.
         doubt = "; what was read of it may be wrong too" if "CRC" in str(error) else ""
+        name = {".gz": "gzip"}.get(source.packing, source.packing[1:])
         raise DataError(
-            f"is damaged or not gzip data: {error_text(error)}{doubt}", place=source.name
+            f"is damaged or not {name} data: {error_text(error)}{doubt}", place=source.name
         ) from error
 
 
@@ -188,7 +209,7 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def _not_text(encoding: str, reason: str) -> str:
-    others = "latin-1 or utf-16" if _is_utf8(encoding) else "utf-8"
+    others = "cp1252, as Excel writes it, or utf-16" if _is_utf8(encoding) else "utf-8"
     return (
         f"is not {encoding}: {reason}; set {setting_name('encoding')} to the file's own encoding, "
         f"such as {others}"

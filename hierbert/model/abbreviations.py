@@ -99,7 +99,7 @@ _ENGLISH_ENDERS = words(
 # The same in any language.
 ENDERS = _ENGLISH_ENDERS | words(
     # German
-    "gmbh mio mrd mill tsd str ing jh jhd rer nat fa",
+    "gmbh mio mrd mill tsd str jh jhd rer nat fa",
     # French, Spanish, Italian, Portuguese
     "s.a ud uds av bd boul pr sté cie arq lic geom s.p.a s.r.l a.c d.c hnos eng dep cia ltda",
     # Dutch, Polish, Czech, Slovak
@@ -123,8 +123,8 @@ CAPITALIZED = _VIETNAMESE | words(
     "dig cal ill tex fla mass mich minn miss okla ore wash wis ariz ark colo conn del kan ky md "
     "mo mont neb nev tenn va vt wyo ala ga la pa ind rptr atl cert dkt exec subch const treas rul "
     "sess res stip app ed prac mag cl gen com comm util trib apt",
-    # Italian
-    "on",
+    # Italian, German, Spanish
+    "on ing",
 )
 
 # And so on: a small letter goes on, a capital begins a sentence.
@@ -182,8 +182,7 @@ STARTERS = words(
     "The This That These Those There It They However Moreover Furthermore Therefore Although "
     "Additionally Because Since While When Where Which Our Their Thus Hence Finally Similarly Then "
     "Here If But And What Why How Its Nobody Everybody Everyone Someone Nothing Everything "
-    "Nevertheless Nonetheless Instead Indeed Meanwhile Consequently Accordingly Specifically "
-    "Generally Currently Recently Previously Initially Eventually Unfortunately Overall Despite",
+    "Nevertheless Nonetheless Instead Indeed Meanwhile Consequently Accordingly Unfortunately",
     # German, where a noun may follow
     "Der Die Das Am Ein Eine Einen Einem Einer Er Sie Es Wir Ich Dies Diese Dieser Dieses Diesen "
     "Dann Doch Aber Und Im Bei Mit Nach Auch Dort Hier Heute Gestern Danach Deshalb Daher Jedoch "
@@ -197,7 +196,8 @@ STARTERS_BEFORE_SMALL = words(
     "We He She You I In On At As An A For From To By With So Not After Before During His Her My "
     "Your Also Each Both Some Most Many Such Under Given Let Who Following Using Shares Was Were "
     "Is Are Do Does Did Has Have Had Can Could Should Would Will Please Let's One Two All Every "
-    "Now Yes No Yet Once Until Unless Through Later Today Yesterday Sometimes Perhaps Maybe",
+    "Now Yes No Yet Once Until Unless Through Later Today Yesterday Sometimes Perhaps Maybe "
+    "Specifically Generally Currently Recently Previously Initially Eventually Overall Despite",
     # German
     "Den Dem Des Was Man Ihr Sein Um Vor",
     # French

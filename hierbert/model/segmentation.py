@@ -59,6 +59,7 @@ class SegmentedDocument:
         input_ids: Tokens of all segments, special tokens included, int32 (T,).
         segment_lengths: Tokens of each segment, int64 (S,).
         sentence_index: Sentence of each token, -1 for special tokens, int32 (T,).
+        token_starts: First character of each token, -1 for special tokens, int32 (T,).
         sentence_segments: Segment in which each sentence begins, ascending, int64 (N,).
         sentence_tokens: Tokens of each sentence, each counted once, int64 (N,): of the whole
             sentence, also where `max_segments` leaves a part of it out.
@@ -72,6 +73,7 @@ class SegmentedDocument:
     input_ids: Tensor
     segment_lengths: Tensor
     sentence_index: Tensor
+    token_starts: Tensor
     sentence_segments: Tensor
     sentence_tokens: Tensor
     omission: Omission | None = None
@@ -269,19 +271,23 @@ class Segmenter:
         sentence_segments: list[int] = []
         input_ids: list[int] = []
         sentence_index: list[int] = []
+        token_starts: list[int] = []
         lengths: list[int] = []
         for number, segment in enumerate(segments):
             before = len(input_ids)
             input_ids += self.prefix_ids
             sentence_index += [-1] * len(self.prefix_ids)
+            token_starts += [-1] * len(self.prefix_ids)
             for unit in segment:
                 if unit.sentence >= 0 and unit.sentence not in new_index:
                     new_index[unit.sentence] = len(new_index)
                     sentence_segments.append(number)
                 input_ids += ids[unit.first : unit.last]
                 sentence_index += [new_index.get(unit.sentence, -1)] * (unit.last - unit.first)
+                token_starts += starts[unit.first : unit.last]
             input_ids += self.suffix_ids
             sentence_index += [-1] * len(self.suffix_ids)
+            token_starts += [-1] * len(self.suffix_ids)
             lengths.append(len(input_ids) - before)
         return SegmentedDocument(
             text=text,
@@ -290,6 +296,7 @@ class Segmenter:
             input_ids=torch.tensor(input_ids, dtype=torch.int32),
             segment_lengths=torch.tensor(lengths, dtype=torch.int64),
             sentence_index=torch.tensor(sentence_index, dtype=torch.int32),
+            token_starts=torch.tensor(token_starts, dtype=torch.int32),
             sentence_segments=torch.tensor(sentence_segments, dtype=torch.int64),
             sentence_tokens=torch.tensor(
                 [whole_counts[sentence] for sentence in new_index], dtype=torch.int64

@@ -4,12 +4,13 @@ The model, every baseline and the oracle select through this module, so that the
 equal length. It does not score sentences and does not join them.
 
 Invariant: a selection never costs more than its limit, with one exception that is stated in
-`select_sentences`: a document of which no sentence fits is summarized by its best sentence.
+`select_sentences`: a document of which nothing fits is summarized by its best candidate.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,18 @@ _UNSPACED = re.compile(
     "\U00020000-\U0003ffff"  # Han, extensions B and later
     "]"
 )
+# What a text may be cut between: words and, in scripts without spaces, letters.
+_WORD = re.compile(rf"{_UNSPACED.pattern}[^\w\s]*|(?:(?!{_UNSPACED.pattern})\S)+")
+_CLAUSE_END = re.compile(
+    r"[,;:\u2013\u2014\u060c\u061b\uff0c\uff1b\uff1a\u3001.!?\u2026\u3002]['\")\]\u201d\u2019]*$"
+)
+_ENDS_SENTENCE = re.compile(
+    r"[.!?\u2026\u3002\uff01\uff1f\u061f\u0964]['\")\]\u201d\u2019\u00bb\u300d]*\s*$"
+)
+_NOT_WORDS = re.compile(r"[\W_]+")
+_NUMBER = re.compile(r"\d+(?: \d+)*")
+# Sentences that differ in numbers alone are one when so many of a document are alike.
+_RECURRING = 3
 
 
 def is_unspaced(character: str) -> bool:
@@ -111,7 +124,7 @@ class Budget:
         """The greatest total of `sentence_costs` of a summary of these sentences, at least 1."""
         if self.ratio is not None:
             # The small addition undoes rounding: 0.29 * 100 is 28.999999999999996.
-            return max(1, int(self.ratio * sum(map(count_words, texts)) + 1e-9))
+            return max(1, int(self.ratio * sum(sentence_costs(texts, self, ())) + 1e-9))
         if self.max_characters is not None:
             return self.max_characters + 1  # n sentences have n - 1 characters between them
         return int(getattr(self, f"max_{self.unit}"))
@@ -137,6 +150,59 @@ def sentence_costs(texts: Sequence[str], budget: Budget, token_counts: Sequence[
     return [max(1, count) for count in token_counts]
 
 
+def cut_to_limit(text: str, cost: Callable[[int, int], int], limit: int) -> list[tuple[int, int]]:
+    """Cut a text into pieces that cost no more than a limit, each as long as it can be.
+
+    A piece ends after the last clause in its second half, else between words; in scripts without
+    spaces between letters. A word that costs more than the limit is a piece of its own.
+
+    Args:
+        text: A sentence, or what has no end of one.
+        cost: Of the characters from the first number to the second.
+        limit: Most that a piece should cost.
+
+    Returns:
+        Start and end of each piece, in order.
+    """
+    words = [match.span() for match in _WORD.finditer(text)]
+    costs = [cost(*word) for word in words]
+    pieces: list[tuple[int, int]] = []
+    first = 0
+    while first < len(words):
+        spent, last = costs[first], first + 1
+        while last < len(words) and spent + costs[last] <= limit:
+            spent += costs[last]
+            last += 1
+        if last < len(words):
+            ends = (
+                i for i in range(last, (first + last) // 2, -1) if _ends_clause(text, words[i - 1])
+            )
+            last = next(ends, last)
+        pieces.append((words[first][0], words[last - 1][1]))
+        first = last
+    return pieces
+
+
+def _ends_clause(text: str, word: tuple[int, int]) -> bool:
+    return _CLAUSE_END.search(text, *word) is not None
+
+
+def repeats(texts: Sequence[str]) -> list[str]:
+    """For each sentence what it has in common with those that say the same.
+
+    Sentences of the same words are alike, whatever their case and punctuation. Those that differ
+    in numbers alone are alike too where they are no prose (the headers of pages end without a full
+    stop) or recur: three of them or more.
+    """
+    words = [_NOT_WORDS.sub(" ", text.casefold()).strip() or text.strip() for text in texts]
+    without = [_NUMBER.sub("0", text) for text in words]
+    count = Counter(without)
+    return [
+        general if count[general] >= _RECURRING or not _ENDS_SENTENCE.search(text) else own
+        for text, own, general in zip(texts, words, without, strict=True)
+    ]
+
+
 def select_sentences(
     scores: Sequence[float],
     costs: Sequence[int],
@@ -146,12 +212,14 @@ def select_sentences(
     redundancy: float = 0.0,
     vectors: "Tensor | None" = None,
     selectable: Sequence[bool] | None = None,
+    alike: Sequence[str | int] | None = None,
 ) -> list[int]:
     """Select sentences greedily by score until the budget is spent.
 
     A sentence that does not fit into what is left of the budget is passed over, and a shorter
     one after it may still fit. When no selectable sentence fits the limit, the best one is
-    selected alone, so that a document is never without a summary. Ties go to the earlier sentence.
+    selected alone, so that a document is never without a summary; what is longer than a limit is
+    cut before: see `cut_to_limit`. Ties go to the earlier sentence.
 
     With `redundancy` the next sentence is the one of greatest
     ``(1 - redundancy) * relevance - redundancy * similarity`` (maximal marginal relevance,
@@ -168,6 +236,7 @@ def select_sentences(
         vectors: Of the sentences, float (N, H), on the CPU; without them `redundancy` has no
             effect. One of zeros is similar to none.
         selectable: Which sentences may be selected; all when None.
+        alike: Of sentences for which this is equal one is selected at most: see `repeats`.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.
@@ -180,18 +249,20 @@ def select_sentences(
             raise ValueError(f"score of sentence {index} is {score}: scores must be finite")
     if len(costs) != len(scores):
         raise ValueError(f"{len(scores)} scores, but {len(costs)} costs")
+    alike = range(len(scores)) if alike is None else alike
     pool = [index for index in range(len(scores)) if selectable is None or selectable[index]]
     if not pool:
         return []
     if min(costs[index] for index in pool) > limit:
         return [max(pool, key=scores.__getitem__)]
     if redundancy and vectors is not None:
-        selected = _by_marginal_relevance(scores, costs, limit, redundancy, vectors, pool)
+        selected = _by_marginal_relevance(scores, costs, limit, redundancy, vectors, pool, alike)
     else:
-        selected = []
+        selected, said = [], set()
         for index in sorted(pool, key=lambda index: -scores[index]):
-            if costs[index] <= limit:
+            if costs[index] <= limit and alike[index] not in said:
                 selected.append(index)
+                said.add(alike[index])
                 limit -= costs[index]
     return sorted(selected) if order == "document" else selected
 
@@ -203,6 +274,7 @@ def _by_marginal_relevance(
     redundancy: float,
     vectors: "Tensor",
     pool: list[int],
+    alike: Sequence[str | int],
 ) -> list[int]:
     """Indices of `pool` in the order of their selection, by one product for each."""
     # Here, for settings are read before torch is there.
@@ -212,6 +284,9 @@ def _by_marginal_relevance(
     least, greatest = relevance[pool].min(), relevance[pool].max()
     relevance = (relevance - least) / ((greatest - least) or 1.0)
     prices = torch.tensor(costs)
+    numbers = {key: number for number, key in enumerate(alike)}
+    group = torch.tensor([numbers[key] for key in alike])
+    vectors = vectors.float()
     lengths = torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)
     similarity = torch.zeros_like(relevance)
     waiting = torch.zeros(len(scores), dtype=torch.bool)
@@ -222,7 +297,7 @@ def _by_marginal_relevance(
         best = int(worth.masked_fill(~waiting, -torch.inf).argmax())
         selected.append(best)
         limit -= costs[best]
-        waiting[best] = False
+        waiting &= group != group[best]
         # The vectors of a long document are not copied.
         cosines = vectors @ (vectors[best] / lengths[best]) / lengths
         similarity = torch.maximum(similarity, cosines)

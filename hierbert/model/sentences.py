@@ -125,7 +125,7 @@ _FUSED_AFTER = re.compile(
     r"([^\W\d_]+)(?:['’]\w{1,2})?(?=[\s,;!?'’”\"»)–—]|-[^\W\d_]|\.(?:\s|\Z)|\Z)"
 )
 _FUSED_BEFORE = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
-_CODE = re.compile(r"[{}=_;|<\\]|[^\W\d]\(\w*\)|::|->")
+_CODE = re.compile(r"[{}=_;|<\\]|[^\W\d]\(\w*\)|\w[\w\])]\.[a-z]{2}|\w\[[\w:]|::|->")
 _BRACKET = re.compile(r"(?<![:;=])(?<![:;=]-)[(\[（［【]|[)\]）］】]|[\n\r]\s*[\n\r]")
 _SMALL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _OPEN_BRACKETS = "([（［【"
@@ -145,6 +145,7 @@ _ENUMERATOR = re.compile(
     r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,5}|[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})",
     re.IGNORECASE,
 )
+_FOOTNOTE = re.compile(r"\d{1,2}[^\W\d_]")  # "w. 4Often known as"
 _ELISION = re.compile(r"\A[^\W\d_]{1,5}['’](?=[^\W\d_]{2})")
 _DOCTOR = re.compile(r"\b(?:Dr|[Rr]er|Dipl)\. ?\w+\Z", re.IGNORECASE)
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2}")
@@ -164,7 +165,7 @@ _MONTH_NAME = re.compile(
 )
 _FIRST_WORDS = re.compile(r"([^\W\d_]+)((?:['’]\w{1,2})?,?)(\s?)(.?)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+")
-_PLAIN_WORD = re.compile(r"[^\W\d_]+(?![\w.(])")
+_PLAIN_WORD = re.compile(r"[^\W\d_]+(?![\w.(:=])")
 # The marks of quoted mail before a line: "> ", ">> ", "> > ".
 QUOTE_MARKS = re.compile(r"(?:>(?!=)[ \t]*+)++")
 _QUOTED_LINE = re.compile(r"[\n\r][ \t]*>(?!=)")
@@ -338,11 +339,16 @@ def split_sentences(text: str) -> list[Span]:
             line_start, counted, quotes = after, resume, 0
         if ends:
             if inside >= 0:
-                for mark, _ in brackets:
-                    if text.find(mark, content, stop) >= 0:
+                low = stop - _BRACKET_REACH if stop - content > _BRACKET_REACH else content
+                for mark, other in brackets:
+                    last = text.rfind(mark, low, stop)
+                    if last >= 0 and (
+                        text.find(other, last, stop) < 0
+                        or text.count(mark, low, stop) > text.count(other, low, stop)
+                    ):
                         part = line_break and begin == stop
                         code = part and _is_code(text, content, after)
-                        ends = code or not _in_bracket(text, brackets, content, stop, inside, part)
+                        ends = code or not _in_bracket(text, content, low, stop, inside, part)
                         break
                 if not ends:
                     continue
@@ -403,20 +409,11 @@ def _close_quotes(
     return stop, match.end()
 
 
-def _in_bracket(
-    text: str, pairs: list[tuple[str, str]], start: int, stop: int, resume: int, line: bool
-) -> bool:
-    """Whether a bracket that was opened before `stop` closes soon behind `resume`.
+def _in_bracket(text: str, start: int, low: int, stop: int, resume: int, line: bool) -> bool:
+    """Whether a bracket that was opened between `low` and `stop` closes soon behind `resume`.
 
     `line` says that only the end of a line stands there: brackets of code hold a part a line.
     """
-    low = max(start, stop - _BRACKET_REACH)
-    if all(
-        text.count(mark, low, stop) == text.count(other, low, stop)
-        and text.rfind(mark, low, stop) <= text.rfind(other, low, stop)
-        for mark, other in pairs
-    ):
-        return False
     opened: list[int] = []
     for bracket in _BRACKET.finditer(text, low, stop):
         if bracket.group() in _OPEN_BRACKETS:
@@ -507,7 +504,8 @@ def _break_ends(
     ):
         return False
     if not small:
-        linked = _last_word(text, line_start, stop) in LINKING and not layout.lower_cased
+        linked = last.islower() and _last_word(text, line_start, stop) in LINKING
+        linked = linked and not layout.lower_cased
         return not linked or _is_code(text, line_start, resume)
     # A ragged line: the text goes on with a small letter where nothing asked for a new line.
     if not (last.islower() or last in ",-–"):
@@ -523,15 +521,18 @@ def _break_ends(
         return False
     if layout.lower_cased:
         return True
-    return (
-        line_length < 30
-        and _last_word(text, line_start, stop) not in LINKING
-        and not _goes_on(text, start, line_start, resume)
+    if line_length >= 30:
+        return False
+    linked = _last_word(text, line_start, stop) in LINKING and not _is_code(
+        text, line_start, resume
     )
+    return not (linked or _goes_on(text, start, line_start, resume))
 
 
 def _goes_on(text: str, start: int, line_start: int, next_line: int) -> bool:
     """Whether the next line ends the sentence of this one, however short the lines are."""
+    if _is_code(text, line_start, next_line):
+        return False
     if _first_word(text, next_line) in LINKING:
         return True
     prose = line_start > start or text[line_start].isupper()
@@ -691,8 +692,13 @@ def _is_abbreviation(
         if "'" in word or "’" in word:  # "l'art. 5"
             word = _ELISION.sub("", word)
     lower = word.lower()
-    if len(word) > 5 and lower not in _KNOWN and word.isalpha() and word.isascii():
-        return first.isdecimal() and lower.endswith("str")  # "Hauptstr. 5"
+    number = first.isdecimal()
+    if len(word) > 3 and lower not in _KNOWN and word.isascii() and word.isalpha():
+        # Most words: no abbreviation, if no number follows.
+        if len(word) > 5:
+            return number and lower.endswith("str")  # "Hauptstr. 5"
+        if not number and (word.islower() or len(word) == 5):
+            return False
     dot = begin - len(word) - 2
     if len(word) <= 3 and dot >= start and text[dot] == "." and text[dot + 1].isspace():
         parts = _SPACED_DOTTED.search(text[max(start, begin - 16) : begin])
@@ -708,7 +714,6 @@ def _is_abbreviation(
         return True
     if len(word) == 1 and word.isalpha():
         return _is_letter(text, start, begin, position, first, word, alone)
-    number = first.isdecimal()
     # In capitals most short words are other ones: NP, DNA.
     capitals = word.isupper() and word.isalpha() and lower not in IN_CAPITALS
     if lower in NEVER and not capitals:
@@ -767,9 +772,13 @@ def _is_letter(
     """Whether a period behind a lone letter only shortens it."""
     if word in "Ii":  # an initial, or the pronoun, or a numeral
         return text[begin - 3 : begin - 1] == ". " or (alone and text.startswith("e .", position))
+    if text[begin - 3 : begin - 1] in ("; ", ": "):  # an item
+        return True
     if word.isupper() or alone or first.islower():
         return not _starts(text, position)
-    if first.isdecimal() or word in _SINGLE_LETTERS or word in NEVER:
+    if (first.isdecimal() and not _FOOTNOTE.match(text, position)) or (
+        word in _SINGLE_LETTERS or word in NEVER
+    ):
         return True
     before = text[max(0, begin - 4) : begin - 1].rstrip()[-1:]
     if before.isdecimal() or before in ("X", "V", "I"):

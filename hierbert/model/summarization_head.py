@@ -1,8 +1,10 @@
 """The head that summarizes: a score for each sentence, and from scores to a summary."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +14,20 @@ from .aggregation import POSITION_FEATURES, Aggregator, position_features
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
-from .segmentation import SegmentedDocument
+from .segmentation import SegmentedDocument, Span
 from .selection import (
     SUMMARY_BUDGETS,
     SUMMARY_ORDERS,
     Budget,
     count_words,
+    cut_to_limit,
+    repeats,
     select_sentences,
     sentence_costs,
 )
+
+# Words; what is longer is cut where it does not fit into a summary.
+_LONGEST_SENTENCE = 100
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class SummaryRule:
         redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
         min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
 
+    A budget of the ratio 1 is the whole document: nothing is left out, nor what is there twice.
+
     Raises:
         ValueError: A value is not allowed.
     """
@@ -65,6 +74,9 @@ class SummaryRule:
             raise ValueError(f"order={self.order!r} is not allowed; choose from {allowed}")
         if not 0 <= self.redundancy <= 1:
             raise ValueError(f"redundancy={self.redundancy!r} is not allowed: 0 to 1")
+        least = self.min_words_per_sentence
+        if not isinstance(least, int) or isinstance(least, bool) or least < 0:
+            raise ValueError(f"min_words_per_sentence={least!r} is not allowed: 0 or more")
 
     @classmethod
     def from_config(cls, config: HierBertConfig) -> "SummaryRule":
@@ -78,41 +90,112 @@ class SummaryRule:
             config.summary_min_words_per_sentence,
         )
 
-    def selectable(self, texts: Sequence[str]) -> list[bool]:
-        """Which sentences may be selected: the long enough, or all that are not blank."""
-        not_blank = [bool(text.strip()) for text in texts]
-        long_enough = [
-            there and count_words(text) >= self.min_words_per_sentence
-            for there, text in zip(not_blank, texts, strict=True)
-        ]
-        return long_enough if any(long_enough) else not_blank
-
     def select(
         self, document: SegmentedDocument, scores: Sequence[float], vectors: Tensor | None = None
-    ) -> list[int]:
-        """Indices of the selected sentences, in the summary's order.
+    ) -> list["Candidate"]:
+        """What a summary is made of, in its order.
 
         Args:
             document: Of N sentences.
             scores: N.
             vectors: Sentence vectors, float (N, H); without them redundancy has no effect.
         """
-        texts = document.sentences
-        return select_sentences(
-            scores,
-            sentence_costs(texts, self.budget, document.sentence_tokens.tolist()),
-            self.budget.limit(texts),
+        candidates = self.candidates(document)
+        sentences = [candidate.sentence for candidate in candidates]
+        alike = None
+        if self.budget.ratio != 1:
+            alike = repeats([candidate.text for candidate in candidates])
+        if self.redundancy and vectors is not None and len(sentences) > len(vectors):
+            vectors = vectors[sentences]
+        selected = select_sentences(
+            [scores[sentence] for sentence in sentences],
+            [candidate.cost for candidate in candidates],
+            self.budget.limit(document.sentences),
             order=self.order,
             redundancy=self.redundancy,
             vectors=vectors,
-            selectable=self.selectable(texts),
+            selectable=[candidate.selectable for candidate in candidates],
+            alike=alike,
+        )
+        return [candidates[index] for index in selected]
+
+    def candidates(self, document: SegmentedDocument) -> list["Candidate"]:
+        """The sentences of a document; those that are too long for the limit in pieces.
+
+        That is where they are longer than sentences are, such as a transcript without a full stop,
+        or where no sentence of the document fits.
+        """
+        spans, texts = document.sentence_spans, document.sentences
+        costs = sentence_costs(texts, self.budget, document.sentence_tokens.tolist())
+        limit = self.budget.limit(texts)
+        selectable = self._selectable(texts)
+        none_fits = not any(compress((cost <= limit for cost in costs), selectable))
+        pieces: list[tuple[int, Span, int]] = []
+        for index, ((start, end), text, cost) in enumerate(zip(spans, texts, costs, strict=True)):
+            if (
+                selectable[index]
+                and cost > limit
+                and (none_fits or count_words(text) > _LONGEST_SENTENCE)
+            ):
+                of_piece = self._cost_in(document, index)
+                cuts = cut_to_limit(text, of_piece, limit)
+                pieces += [(index, (start + a, start + b), of_piece(a, b)) for a, b in cuts]
+            else:
+                pieces.append((index, (start, end), cost))
+        if len(pieces) > len(spans):
+            texts = [document.text[start:end] for _, (start, end), _ in pieces]
+            selectable = self._selectable(texts)
+        return [
+            Candidate(sentence, start, end, text, cost, chosen)
+            for (sentence, (start, end), cost), text, chosen in zip(
+                pieces, texts, selectable, strict=True
+            )
+        ]
+
+    def _cost_in(self, document: SegmentedDocument, index: int) -> Callable[[int, int], int]:
+        """What characters of a sentence cost."""
+        start, end = document.sentence_spans[index]
+        text = document.text[start:end]
+        if self.budget.unit != "tokens":
+            return lambda first, last: sentence_costs([text[first:last]], self.budget, ())[0]
+        own = document.token_starts[document.sentence_index == index].unique().tolist()
+        return lambda first, last: max(
+            1, bisect_left(own, start + last) - bisect_left(own, start + first)
         )
 
+    def _selectable(self, texts: Sequence[str]) -> list[bool]:
+        """Which may be selected: the long enough, or all that are not blank."""
+        not_blank = [bool(text.strip()) for text in texts]
+        long_enough = [
+            there and count_words(text) >= self.min_words_per_sentence
+            for there, text in zip(not_blank, texts, strict=True)
+        ]
+        return long_enough if any(long_enough) and self.budget.ratio != 1 else not_blank
 
-def summary_text(document: SegmentedDocument, selected: Sequence[int]) -> str:
-    """The selected sentences, each on one line, also where it was broken over lines."""
-    sentences = document.sentences
-    return "\n".join(" ".join(sentences[index].split()) for index in selected)
+
+class Candidate(NamedTuple):
+    """A sentence that may be selected, or a piece of one that is too long.
+
+    Attributes:
+        sentence: Its index.
+        start: First character.
+        end: One after the last character.
+        text: As it stands in the document.
+        cost: What it takes from the budget.
+        selectable: Whether it may be selected.
+    """
+
+    sentence: int
+    start: int
+    end: int
+    text: str
+    cost: int
+    selectable: bool
+
+
+def summary_text(selected: Sequence[Candidate]) -> str:
+    """What was selected, each on one line, also where it was broken over lines."""
+    return "\n".join(" ".join(candidate.text.split()) for candidate in selected)
 
 
 @register_head
@@ -129,7 +212,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    settings = (*SUMMARY_BUDGETS, "order", "redundancy")
+    settings = (*SUMMARY_BUDGETS, "order", "redundancy", "min_words_per_sentence")
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -209,15 +292,24 @@ class SummarizationHead(Head):
     def answer(
         self, answered: Answered, config: HierBertConfig, options: SummaryRule
     ) -> dict[str, Any]:
-        """`summary`, its sentences a line each, and `sentences`, with their places."""
+        """`summary`, its sentences a line each, and `sentences`, with their places.
+
+        `over_limit` is there, and true, where the summary is longer than its limit: every word of
+        the document is.
+        """
         document, scores = answered.document, answered.scores[self.name]
         selected = options.select(document, scores.tolist(), answered.sentence_vectors)
         shares = scores.sigmoid().tolist()
-        sentences = []
-        for index in selected:
-            start, end = document.sentence_spans[index]
-            sentences.append(SummarySentence(document.text[start:end], start, end, shares[index]))
-        return {"summary": summary_text(document, selected), "sentences": sentences}
+        answer: dict[str, Any] = {
+            "summary": summary_text(selected),
+            "sentences": [
+                SummarySentence(one.text, one.start, one.end, shares[one.sentence])
+                for one in selected
+            ],
+        }
+        if sum(one.cost for one in selected) > options.budget.limit(document.sentences):
+            answer["over_limit"] = True
+        return answer
 
     def losses(
         self, scores: Tensor, sentence_labels: Tensor, structure: Structure

@@ -8,13 +8,16 @@ labels that would otherwise become the same.
 
 import contextlib
 import csv
+import gzip
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_whole
@@ -24,10 +27,13 @@ from hierbert.prediction.units import Result
 if TYPE_CHECKING:
     from hierbert.prediction.predictions import Prediction
 
-FORMATS = ("jsonl", "csv", "parquet")
+FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
 _ROWS_PER_GROUP = 1_000
 _BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
+# What a spreadsheet takes for the start of a formula, and the numbers that begin so and are none.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -35,8 +41,9 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
     In this order: `id`, `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`,
-    `start`, `end`, `score`), the fields of heads of other kinds, `document_vector`,
-    `segment_vectors`, `segment_spans`, and `omission` where a limit on segments left something out.
+    `start`, `end`, `score`), `over_limit` where it is, the fields of heads of other kinds,
+    `document_vector`, `segment_vectors`, `segment_spans`, and `omission` where a limit on segments
+    left something out.
     """
     row: dict[str, Any] = {"id": document_id}
     for name, value in vars(prediction).items():
@@ -52,16 +59,21 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
 def output_format(path: str, given: str | None) -> str:
     """The format of an output: as given, else by its ending; "-" is jsonl."""
     if given is None:
-        ending = "jsonl" if path == "-" else Path(path).suffix.lstrip(".").lower()
-        given = {"ndjson": "jsonl"}.get(ending, ending)
+        given = "jsonl" if path == "-" else format_of(path)
     if given not in FORMATS:
         raise ConfigError(
             f"--output {path}: the format {given!r} is not allowed; choose from "
             f"{', '.join(FORMATS)} by the file's ending or --output-format"
         )
-    if path == "-" and given == "parquet":
-        raise ConfigError("--output - writes jsonl or csv; parquet needs a file")
+    if path == "-" and given not in ("jsonl", "csv"):
+        raise ConfigError(f"--output - writes jsonl or csv; {given} needs a file")
     return given
+
+
+def format_of(path: str) -> str:
+    """The format that a file's ending names, whether or not it is one of `FORMATS`."""
+    name = Path(path).name.lower().replace(".ndjson", ".jsonl")
+    return next((kind for kind in FORMATS if name.endswith(f".{kind}")), Path(name).suffix[1:])
 
 
 def encode_line(row: dict[str, Any]) -> str:
@@ -89,10 +101,14 @@ class _PlainEnds:
 
 
 class RowWriter:
-    """Writes rows to an open stream as they come, of the kind "jsonl" or "csv"."""
+    """Writes rows to an open stream as they come, of the kind "jsonl" or "csv".
 
-    def __init__(self, stream: TextIO, kind: str) -> None:
+    With `csv_safe`, no cell of a csv is a formula to a spreadsheet.
+    """
+
+    def __init__(self, stream: TextIO, kind: str, csv_safe: bool = False) -> None:
         self._stream = stream
+        self._cell = _safe_cell if csv_safe else _cell
         self._csv: Any = None
         self._kind = kind
 
@@ -102,36 +118,48 @@ class RowWriter:
             self._stream.write(encode_line(row))
             return
         if self._csv is None:
-            # Whether a document lost something is known per row; the columns must be fixed.
             self._csv = csv.DictWriter(
                 _PlainEnds(self._stream),
-                list({**row, "omission": None}),
+                list(_with_all_fields(row)),
                 restval="",
                 lineterminator=_CSV_END,
             )
-            self._csv.writeheader()
-        self._csv.writerow({name: _cell(value) for name, value in _encodable(row).items()})
+            self._csv.writerow({name: self._cell(name) for name in self._csv.fieldnames})
+        self._csv.writerow({name: self._cell(value) for name, value in _encodable(row).items()})
 
 
-def write_rows(lines: Iterable[bytes], output: Path, kind: str) -> None:
+def write_rows(lines: Iterable[bytes], output: Path, kind: str, csv_safe: bool = False) -> None:
     """Write rows, JSON lines, into a file of a format that is there whole or not at all."""
-    write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}[kind]
-    write_whole(output, lambda aside: write(lines, aside))
+    plain = kind.removesuffix(".gz")
+    write_csv: Callable[..., None] = partial(_write_csv, csv_safe=csv_safe)
+    write = {"jsonl": _write_jsonl, "csv": write_csv, "parquet": _write_parquet}[plain]
+
+    def write_aside(aside: Path) -> None:
+        with contextlib.ExitStack() as stack:
+            file: Any = stack.enter_context(aside.open("wb"))
+            if plain != kind:
+                # The same rows are the same bytes: neither the time nor the name is in them.
+                zipped = gzip.GzipFile("", "wb", fileobj=file, mtime=0)
+                file = stack.enter_context(zipped)
+            write(lines, file)
+
+    write_whole(output, write_aside)
 
 
-def _write_jsonl(lines: Iterable[bytes], aside: Path) -> None:
-    with aside.open("wb") as file:
-        file.writelines(lines)
+def _write_jsonl(lines: Iterable[bytes], file: BinaryIO) -> None:
+    file.writelines(lines)
 
 
-def _write_csv(lines: Iterable[bytes], aside: Path) -> None:
-    with aside.open("w", encoding="utf-8", newline="") as file:
-        writer = RowWriter(file, "csv")
-        for line in lines:
-            writer.write(json.loads(line))
+def _write_csv(lines: Iterable[bytes], file: BinaryIO, csv_safe: bool) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = RowWriter(text, "csv", csv_safe)
+    for line in lines:
+        writer.write(json.loads(line))
+    text.flush()
+    text.detach()
 
 
-def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
+def _write_parquet(lines: Iterable[bytes], file: BinaryIO) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,7 +168,7 @@ def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
         for group in _groups(lines):
             if schema is None:
                 schema = _schema(group[0], pa)
-                writer = stack.enter_context(pq.ParquetWriter(aside, schema))
+                writer = stack.enter_context(pq.ParquetWriter(file, schema))
             texts = [field.name for field in schema if (field.metadata or {}).get(b"json")]
             for row in group:
                 row.update((name, json.dumps(row[name])) for name in texts)
@@ -148,13 +176,13 @@ def _write_parquet(lines: Iterable[bytes], aside: Path) -> None:
                 table = pa.Table.from_pylist(group, schema=schema)
             except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
                 raise RunError(
-                    f"{aside.name}: a field of a row has another type than in the first row, which "
+                    f"a field of a row has another type than in the first row, which "
                     f"parquet does not allow: {error_text(error)}; jsonl holds it"
                 ) from error
             writer.write_table(table)
         if schema is None:
             # No row at all; a file of no bytes would be no parquet.
-            pq.write_table(pa.table({"id": pa.array([], pa.string())}), aside)
+            pq.write_table(pa.table({"id": pa.array([], pa.string())}), file)
 
 
 def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
@@ -163,7 +191,7 @@ def _groups(lines: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
     size = 0
     for line in lines:
         row = json.loads(line)
-        group.append(_encodable({**row, "omission": row.get("omission")}))
+        group.append(_encodable(_with_all_fields(row)))
         size += len(line)
         if len(group) == _ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
             yield group
@@ -192,6 +220,7 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "document_vector": pa.list_(pa.float32()),
         "segment_vectors": pa.list_(pa.list_(pa.float32())),
         "segment_spans": pa.list_(pa.list_(pa.int64())),
+        "over_limit": pa.bool_(),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
     columns = []
@@ -203,6 +232,12 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         metadata = {"json": "yes"} if as_json else None
         columns.append(pa.field(name, kind or pa.string(), metadata=metadata))
     return pa.schema(columns)
+
+
+def _with_all_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with what only some rows have: the columns of a table are the same for all."""
+    sometimes = ("over_limit", "omission") if "summary" in row else ("omission",)
+    return {**row, **{name: row.get(name) for name in sometimes}}
 
 
 def _encodable(row: dict[str, Any]) -> dict[str, Any]:
@@ -252,19 +287,26 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
+def _safe_cell(value: Any) -> Any:
+    """A cell with an apostrophe before what a spreadsheet would compute."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return _cell(value)
+
+
 class StandardOutput:
     """Prints each answer as it comes, and counts as `Part` does; a RunError where it is closed.
 
     Rows that could not be answered are told on standard error.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, csv_safe: bool = False) -> None:
         if sys.stdout is None:
             raise RunError("--output -: standard output is closed")
         # Whatever the locale says: the output is UTF-8 with plain newlines.
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-        self._writer = RowWriter(sys.stdout, kind)
-        self.answers = self.errors = self.shortened = self.omitted_segments = 0
+        self._writer = RowWriter(sys.stdout, kind, csv_safe)
+        self.answers = self.errors = self.shortened = self.omitted_segments = self.over_limit = 0
 
     def write(self, result: Result) -> None:
         """Print an answer, or say that a row has none.
@@ -292,3 +334,4 @@ class StandardOutput:
         if omission := answer.get("omission"):
             self.shortened += 1
             self.omitted_segments += omission["segments"]
+        self.over_limit += "over_limit" in answer

@@ -14,7 +14,14 @@ from typing import Any
 
 import torch
 
-from hierbert.errors import DataError, HierBertError, ModelError, RunError, flag_setting
+from hierbert.errors import (
+    ConfigError,
+    DataError,
+    HierBertError,
+    ModelError,
+    RunError,
+    flag_setting,
+)
 from hierbert.log import log
 from hierbert.model.documents import Document, DocumentLike
 from hierbert.prediction.answer_files import to_row
@@ -176,7 +183,13 @@ class Answerer:
     def _result(self, row: InputRow, prediction: Prediction) -> Result:
         assert row.id is not None
         self._answered += 1
-        return Result(row, to_row(row.id, prediction), None)
+        answer = to_row(row.id, prediction)
+        for name in row.kept:
+            if name in answer:
+                raise ConfigError(
+                    f"--keep-columns: answers have {name!r} themselves; write {name}=NEW"
+                )
+        return Result(row, {"id": row.id, **row.kept, **answer}, None)
 
     def _failure(self, row: InputRow, error: Exception) -> str:
         """Why a document is passed over that could not be answered alone.

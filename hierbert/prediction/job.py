@@ -36,8 +36,9 @@ from hierbert.errors import RunError
 from hierbert.files import sync_folder
 from hierbert.log import log
 from hierbert.prediction.answer_files import encode_line, write_rows
-from hierbert.prediction.output_folder import UNREADABLE, Manifest, OutputFolder, Part
+from hierbert.prediction.output_folder import Manifest, OutputFolder, Part
 from hierbert.prediction.units import Cuts, InputRow, Result, Unit, UnitName
+from hierbert.state_files import ShapeError, file_checksum, of_shape
 
 _ANSWER, _FAILURE, _FOOTER = b"+", b"-", b"="
 # Of a line, what stands before the JSON: its kind and the row's fingerprint.
@@ -83,9 +84,9 @@ def read_footer(path: Path) -> Footer | None:
             file.seek(max(0, path.stat().st_size - _LONGEST_FOOTER_BYTES))
             end = file.read()
         line = end[end.rfind(b"\n", 0, -1) + 1 :]
-        footer = Footer(**json.loads(line[1:-9]))
+        footer = of_shape(json.loads(line[1:-9]), Footer)
         return footer if line == footer.line() else None
-    except (*UNREADABLE, TypeError):
+    except (OSError, ShapeError, ValueError, RecursionError):
         return None
 
 
@@ -230,6 +231,7 @@ class Job:
             if any(footer.answers < footer.rows for _, footer in self._found):
                 errors = partial(write_rows, self._errors(), kind="jsonl")
                 self.target.put(self.target.errors, errors)
+                self.manifest.errors_sha256 = file_checksum(self.target.errors)
             else:
                 self.target.errors.unlink(missing_ok=True)
             rest = self._found_rows - self._published
@@ -292,17 +294,22 @@ class Job:
                 content = line[_HEAD_BYTES:]
                 part.answers += 1
                 # Most rows are spared the parsing.
-                if b'"omission"' in content and (omission := json.loads(content).get("omission")):
-                    part.shortened += 1
-                    part.omitted_segments += omission["segments"]
+                if b'"omission"' in content or b'"over_limit"' in content:
+                    row = json.loads(content)
+                    part.over_limit += "over_limit" in row
+                    if omission := row.get("omission"):
+                        part.shortened += 1
+                        part.omitted_segments += omission["segments"]
                 yield content
 
         made = answers()
         first = list(islice(made, 1))
         if first or always:
             rows_of_file = chain(first, made)
-            self.target.put(path, partial(write_rows, rows_of_file, kind=self.target.kind))
+            write = partial(write_rows, kind=self.target.kind, csv_safe=self.target.csv_safe)
+            self.target.put(path, partial(write, rows_of_file))
             part.file, part.bytes = path.name, path.stat().st_size
+            part.sha256 = file_checksum(path)
         part.errors = rows - part.answers
         part.input = digest.hexdigest()
         return part

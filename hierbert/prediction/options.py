@@ -11,30 +11,36 @@ from typing import TYPE_CHECKING, Any
 
 from hierbert.data.columns import SETTLED, Columns
 from hierbert.errors import ConfigError, did_you_mean, flag_setting
-from hierbert.prediction.answer_files import FORMATS, output_format
+from hierbert.prediction.answer_files import FORMATS, format_of, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
     from hierbert.prediction.predictor import HierBert
     from hierbert.vectors.cache import CacheOptions
 
+ANSWERED = (
+    *("id", "label", "labels", "probabilities", "summary", "sentences", "document_vector"),
+    *("segment_vectors", "segment_spans", "over_limit", "omission"),
+)
+"""Fields of answers, whose names columns of the input cannot have there."""
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
+    *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
     *(
-        "model",
-        "input",
-        "input_format",
-        "encoding",
-        "text_column",
-        "id_column",
-        "column",
         "on_error",
+        "delimiter",
+        "check",
+        "output",
+        "output_format",
+        "csv_safe",
+        "resume",
+        "overwrite",
     ),
-    *("check", "output", "output_format", "resume", "overwrite", "device", "batch_tokens"),
-    *("tokens_per_forward", "compile", "cache_dir", "cache_limit_gib", "engine", *RAY),
+    *("device", "batch_tokens", "tokens_per_forward", "compile", "cache_dir", "cache_limit_gib"),
+    *("engine", *RAY),
 }
 
 
@@ -64,7 +70,7 @@ def _check_for_ray(options: argparse.Namespace) -> None:
             "--dtype auto is not allowed with --engine ray: machines could choose differently; "
             "name one"
         )
-    is_file = Path(options.output).suffix.lower().lstrip(".") in (*FORMATS, "ndjson")
+    is_file = format_of(options.output) in FORMATS
     if options.rows_per_shard is None and not is_file:
         options.rows_per_shard = _ROWS_PER_SHARD_ON_RAY
 
@@ -76,16 +82,25 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
         for name in ("resume", "overwrite", "rows_per_shard"):
             if getattr(options, name):
                 raise ConfigError(f"{flag_setting(name)} needs an output on disk, not --output -")
-        output_format(options.output, options.output_format)
+        _check_csv_safe(options, output_format(options.output, options.output_format))
         return None
     if options.rows_per_shard is None:
-        return OutputFolder(path, output_format(options.output, options.output_format))
-    if path.suffix.lower().lstrip(".") in (*FORMATS, "ndjson"):
+        kind = output_format(options.output, options.output_format)
+        _check_csv_safe(options, kind)
+        return OutputFolder(path, kind, csv_safe=options.csv_safe)
+    if format_of(options.output) in FORMATS:
         raise ConfigError(
             f"--output {options.output}: --rows-per-shard makes a folder; name one without an "
             "ending, and the format by --output-format"
         )
-    return OutputFolder(path, options.output_format or "jsonl", options.rows_per_shard)
+    kind = options.output_format or "jsonl"
+    _check_csv_safe(options, kind)
+    return OutputFolder(path, kind, options.rows_per_shard, options.csv_safe)
+
+
+def _check_csv_safe(options: argparse.Namespace, kind: str) -> None:
+    if options.csv_safe and kind.removesuffix(".gz") != "csv":
+        raise ConfigError(f"--csv-safe is for csv, and --output {options.output} is {kind}")
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -100,7 +115,16 @@ def columns_of(options: argparse.Namespace) -> Columns:
         if name in fields:
             raise ConfigError(f"--column {name} is given twice")
         fields[name] = column
-    return Columns(options.text_column, options.id_column, fields)
+    kept: dict[str, str] = {}
+    for given in ",".join(options.keep_columns).split(",") if options.keep_columns else ():
+        column, _, name = (part.strip() for part in given.partition("="))
+        name = name or column
+        if not column or name in kept or name in ANSWERED:
+            why = "is given twice" if name in kept else "is not allowed: names of other columns"
+            new = f"; an answer has {name!r} itself: {column}=NEW" if name in ANSWERED else ""
+            raise ConfigError(f"--keep-columns {column} {why}{new}")
+        kept[name] = column
+    return Columns(options.text_column, options.id_column, fields, options.delimiter, kept)
 
 
 def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
@@ -171,4 +195,8 @@ def settings_of(
     values = {name: value for name, value in vars(options).items() if name not in _NOT_IN_ROWS}
     # One file may be made in any format: its rows are kept as JSON.
     kind = "jsonl" if target.rows_per_shard is None else target.kind
-    return {**values, "task": list(tasks), "output_format": kind}
+    values |= {"task": list(tasks), "output_format": kind}
+    if target.rows_per_shard is not None and target.csv_safe:
+        # Where it is not asked for it is left out, as by versions that did not know it.
+        values["csv_safe"] = True
+    return values

@@ -20,24 +20,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 import hierbert
-from hierbert.errors import RunError, error_text, flag_setting
-from hierbert.files import LOCK, FolderLock, sync_folder, write_json
+from hierbert.errors import RunError, error_text, flag_setting, quote
+from hierbert.files import LOCK, FolderLock, read_json, sync_folder, write_json
 from hierbert.log import log
+from hierbert.prediction.units import changed_input
+from hierbert.state_files import (
+    ShapeError,
+    file_checksum,
+    of_shape,
+    with_checksum,
+    without_checksum,
+)
 
 ERRORS = "errors.jsonl"
 MANIFEST = "manifest.json"
 FORMAT = 2
-COUNTS = ("answers", "errors", "shortened", "omitted_segments")
+COUNTS = ("answers", "errors", "shortened", "omitted_segments", "over_limit")
 """What is counted of a job's rows: fields of `Part`, and of the manifest as a sum."""
-
-UNREADABLE = (OSError, ValueError, RecursionError)
-"""What reading JSON raises; it may be nested deeper than its reader goes."""
 
 State = Literal["new", "begun", "complete"]
 
 # What the manifests of all versions have.
+_FOR_PEOPLE = ("format", "hierbert", "rows_done", *COUNTS)
 _OF_ANY = {"format", "complete", "rows_done", "settings", "sources", "parts"}
-_PART = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")
+_PART = re.compile(r"part-\d{5,}\.(parquet|(jsonl|csv)(\.gz)?)")
 # What earlier versions were writing when a process was killed.
 _TORN = (".manifest.json.*", ".part-[0-9]*", ".errors.jsonl.*")
 _ERROR_FIELDS = ["row", "location", "id", "reason"]
@@ -56,8 +62,10 @@ class Part:
         answers: Rows that were answered.
         errors: Rows that could not be.
         input: Fingerprint of the rows.
+        sha256: Of the file; None where there is none, or a version before wrote it.
         shortened: Documents that `max_segments` took something from.
         omitted_segments: How many it took from all of them.
+        over_limit: Summaries longer than their limit.
     """
 
     part: int
@@ -69,13 +77,19 @@ class Part:
     input: str
     shortened: int = 0
     omitted_segments: int = 0
+    over_limit: int = 0
+    sha256: str | None = None
 
     def is_there(self, folder: Path) -> bool:
         """Whether its file is what the job wrote."""
         if self.file is None:
             return True
         path = folder / self.file
-        return path.is_file() and path.stat().st_size == self.bytes
+        return (
+            path.is_file()
+            and path.stat().st_size == self.bytes
+            and (self.sha256 is None or self.sha256 == file_checksum(path))
+        )
 
 
 @dataclass
@@ -91,6 +105,7 @@ class Manifest:
         parts: The shards that are there, from the first on.
         complete: Whether all of the input is done.
         sessions: A name for each time that the job was started or resumed; the first is the job's.
+        errors_sha256: Of the file of the rows without an answer; None while there is none.
     """
 
     settings: dict[str, Any]
@@ -101,6 +116,7 @@ class Manifest:
     parts: list[Part] = field(default_factory=list)
     complete: bool = False
     sessions: list[str] = field(default_factory=list)
+    errors_sha256: str | None = None
 
     def total(self, name: str) -> int:
         """The sum of a number of `Part` over all parts."""
@@ -108,49 +124,46 @@ class Manifest:
 
     def content(self) -> dict[str, Any]:
         """What its file holds."""
-        return {
-            "format": FORMAT,
-            "hierbert": hierbert.__version__,
-            "complete": self.complete,
-            "rows_done": self.total("rows"),
-            **{name: self.total(name) for name in COUNTS},
-            **asdict(self),
-        }
+        counts = {name: self.total(name) for name in COUNTS}
+        return with_checksum(
+            {
+                "format": FORMAT,
+                "hierbert": hierbert.__version__,
+                "complete": self.complete,
+                "rows_done": self.total("rows"),
+                **counts,
+                **asdict(self),
+            }
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read it; a RunError where it cannot be read, or is of another version's job."""
         path = folder / MANIFEST
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
+            content = read_json(path, ShapeError)
+            if content.get("format") != FORMAT and content.keys() >= _OF_ANY:
                 state = "a complete" if content["complete"] else "an interrupted"
                 raise RunError(
                     f"--output: {folder} holds {state} job of an older or newer hierbert (format "
-                    f"{content['format']!r}), which this one cannot go on with; --overwrite starts "
-                    "anew, or name another output"
+                    f"{quote(content['format'])}), which this one cannot go on with; --overwrite "
+                    "starts anew, or name another output"
                 )
-            parts = [Part(**values) for values in content["parts"]]
-            for number, part in enumerate(parts):
+            if content.get("format") != FORMAT:
+                raise ShapeError("is no manifest")
+            content = without_checksum(content)
+            own = {name: one for name, one in content.items() if name not in _FOR_PEOPLE}
+            manifest = of_shape(own, cls, "its object")
+            for number, part in enumerate(manifest.parts):
                 if part.part != number or Path(part.file or "a").name != (part.file or "a"):
-                    raise ValueError(f"part file {part.file!r} is outside the folder")
-            sessions = [str(name) for name in content["sessions"]]
+                    raise ShapeError(f"part file {part.file!r} is outside the folder")
+            sessions = manifest.sessions
             if not sessions or not all(re.fullmatch("[0-9a-f]+", name) for name in sessions):
-                raise ValueError("sessions are missing")
-            return cls(
-                settings=dict(content["settings"]),
-                model=str(content["model"]),
-                sources=list(content["sources"]),
-                unit_size=int(content["unit_size"]),
-                probed=dict(content["probed"]),
-                parts=parts,
-                complete=bool(content["complete"]),
-                sessions=sessions,
-            )
-        except (*UNREADABLE, TypeError, KeyError, AttributeError) as error:
+                raise ShapeError("sessions are missing")
+            return manifest
+        except ShapeError as error:
             raise RunError(
-                f"{path} cannot be read ({type(error).__name__}: {error_text(error)}); --overwrite "
-                "starts anew"
+                f"{path} cannot be read: {error_text(error)}; --overwrite starts anew"
             ) from error
 
     def refuse_other(self, now: "Manifest") -> None:
@@ -167,6 +180,26 @@ class Manifest:
                 f"--resume: the job has changed: {'; '.join(changed)}; --overwrite starts anew"
             )
 
+    def refuse_lost_input(self, now: "Manifest") -> None:
+        """Refuse (RunError) to go on with input that has lost rows which were not done yet.
+
+        Of those that were, the units know more. Rows at the end of a source may be new.
+        """
+        if len(now.sources) < len(self.sources):
+            raise changed_input(f"it had {len(self.sources):,} sources, now {len(now.sources):,}")
+        for before, source in zip(self.sources, now.sources, strict=False):
+            for name in ("rows", "bytes"):
+                was, is_now = before.get(name), source.get(name)
+                if isinstance(was, int) and isinstance(is_now, int):
+                    break
+            else:
+                continue
+            if is_now < was:
+                raise changed_input(f"{source['name']} had {was:,} {name}, now {is_now:,}")
+            digests = {one.get("digest") for one in (before, source)} - {None}
+            if name == "rows" and is_now == was and len(digests) == 2:
+                raise changed_input(f"rows of {source['name']} are not what they were")
+
 
 @dataclass(frozen=True)
 class OutputFolder:
@@ -174,13 +207,15 @@ class OutputFolder:
 
     Attributes:
         path: The file, or the folder of shards.
-        kind: "jsonl", "csv" or "parquet".
+        kind: One of `answer_files.FORMATS`.
         rows_per_shard: Rows of a shard; None for one file.
+        csv_safe: Whether no cell of a csv may be a formula to a spreadsheet.
     """
 
     path: Path
     kind: str
     rows_per_shard: int | None = None
+    csv_safe: bool = False
 
     @property
     def folder(self) -> Path:
@@ -404,10 +439,9 @@ def _is_there(path: Path) -> bool:
 def _is_manifest(path: Path) -> bool:
     """Whether a file is a job's manifest, of this version or another."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except UNREADABLE:
+        return read_json(path, ShapeError).keys() >= _OF_ANY
+    except ShapeError:
         return False
-    return isinstance(content, dict) and content.keys() >= _OF_ANY
 
 
 def _of_errors(path: Path) -> bool:
@@ -417,5 +451,5 @@ def _of_errors(path: Path) -> bool:
     try:
         values = json.loads(first)
         return isinstance(values, dict) and list(values) == _ERROR_FIELDS
-    except UNREADABLE:
+    except (ValueError, RecursionError):
         return not first

@@ -17,7 +17,9 @@ class Prediction:
         labels: Multi-label: those that reach the model's threshold, likeliest first.
         probabilities: Of every label; None for regression.
         summary: The sentences joined by newlines, each on one line.
-        sentences: The summary's sentences, in its order.
+        sentences: The summary's sentences, in its order; the pieces of one that was cut.
+        over_limit: True where the summary is longer than its limit, as every word of the document
+            is; else None.
         others: What heads of other kinds answer, by the name of the row's field; also to be had
             as attributes.
         document_vector: H numbers.
@@ -31,6 +33,7 @@ class Prediction:
     probabilities: dict[str, float] | None = None
     summary: str | None = None
     sentences: list[SummarySentence] | None = None
+    over_limit: bool | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
     document_vector: list[float] | None = None
     segment_vectors: list[list[float]] | None = None

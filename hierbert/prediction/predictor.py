@@ -245,6 +245,7 @@ class HierBert(PushToHubMixin):
         ratio: float | None = None,
         order: str | None = None,
         redundancy: float | None = None,
+        min_words_per_sentence: int | None = None,
     ) -> list[Prediction]:
         """Summaries from the documents' own sentences.
 
@@ -257,6 +258,8 @@ class HierBert(PushToHubMixin):
             ratio: Part of the document's words.
             order: "document" or "score"; None for the model's own.
             redundancy: Maximal marginal relevance, 0 to 1; None for the model's own.
+            min_words_per_sentence: Shorter sentences are left out, unless there is no longer one;
+                None for the model's own.
 
         Returns:
             One prediction each, in order.
@@ -273,6 +276,7 @@ class HierBert(PushToHubMixin):
             "ratio": ratio,
             "order": order,
             "redundancy": redundancy,
+            "min_words_per_sentence": min_words_per_sentence,
         }
         return list(self.predict(texts, ("summarize",), given))
 

@@ -68,6 +68,9 @@ class RayRun(Run):
         self.gpus_per_actor = options.gpus_per_actor or 0.0
         # Ray would report its use to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if options.ray_address is None:
+            # It listens on loopback alone where no other machine can join, as on macOS.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         try:
             import ray
         except ImportError as error:
@@ -148,6 +151,17 @@ class RayRun(Run):
             self._refuse_repeated(hashes)
         say_broken(checks)
         return checks
+
+    def describe_input(self, checks: list[SourceCheck] | None) -> list[dict[str, Any]]:
+        """What the manifest says of the input.
+
+        A digest of rows is only what a local job would have, where no id occurs in two sources.
+        """
+        described = super().describe_input(checks)
+        for values, repeated in zip(described, self._repeated, strict=False):
+            if repeated:
+                values.pop("digest")
+        return described
 
     def _refuse_repeated(self, hashes: list[np.ndarray]) -> None:
         """Refuse the first row whose id occurs in a source before, with both places."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from hierbert.errors import ConfigError, RunError, flag_setting
@@ -39,9 +40,11 @@ from hierbert.prediction.units import (
     UnitName,
     all_units,
     check_inputs,
+    refused_files,
     share_units,
     unit_limit,
 )
+from hierbert.state_files import file_checksum
 
 WITH_ERRORS = 3
 """The exit code of a run that is whole but for rows in errors.jsonl."""
@@ -107,7 +110,7 @@ class Run:
             manifest = Manifest(
                 settings=settings_of(self.options, tasks, self.target),
                 model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
-                sources=self.inputs.describe(),
+                sources=self.describe_input(checks),
                 unit_size=self.unit_size(predictor, checks),
                 probed=probed,
             )
@@ -130,7 +133,10 @@ class Run:
                 raise
         counts = {name: made.total(name) for name in COUNTS}
         before = f" ({job.rows_before:,} rows of them before)" if job.rows_before else ""
-        return _report(counts, f"{before} -> {self.options.output}", f" (see {job.target.errors})")
+        see = f" (see {job.target.errors})"
+        if refused := refused_files(checks or ()):
+            see = f", among them {refused}{see}"
+        return _report(counts, f"{before} -> {self.options.output}", see)
 
     def _check_target(self) -> State:
         if self.target is None:
@@ -151,10 +157,12 @@ class Run:
             )
         for part in before.parts:
             if not part.is_there(folder):
-                raise RunError(
-                    f"--resume: {folder / str(part.file)} is gone or is not what the complete job "
-                    "wrote; --overwrite starts anew"
-                )
+                raise _not_as_written(folder / str(part.file))
+        errors = self.target.errors
+        if before.errors_sha256 is not None and (
+            not errors.is_file() or file_checksum(errors) != before.errors_sha256
+        ):
+            raise _not_as_written(errors)
         log.info(f"--resume: {self.options.output} is complete; there is nothing more to do")
 
     def session(self) -> contextlib.AbstractContextManager[None]:
@@ -167,6 +175,10 @@ class Run:
             return None
         checks = self.processes.first(lambda: [asdict(one) for one in check_inputs(self.inputs)])
         return [SourceCheck(**check) for check in checks]
+
+    def describe_input(self, checks: list[SourceCheck] | None) -> list[dict[str, Any]]:
+        """What the manifest says of the input."""
+        return self.inputs.describe(checks)
 
     def model_options(self) -> dict[str, Any]:
         """How this process loads the model, beside what is measured."""
@@ -257,7 +269,9 @@ class Run:
                 return []
             if state == "complete":
                 raise RunError(f"--resume: {target.path} was completed by another job meanwhile")
-            Manifest.load(target.folder).refuse_other(manifest)
+            before = Manifest.load(target.folder)
+            before.refuse_other(manifest)
+            before.refuse_lost_input(manifest)
             done = done_units(target.units_folder(target.go_on(session)))
         log.info(f"resuming after {sum(footer.rows for footer in done.values()):,} rows")
         return [[name, asdict(footer)] for name, footer in done.items()]
@@ -269,7 +283,8 @@ class Run:
         checks: list[SourceCheck] | None,
     ) -> int:
         """Answer to standard output."""
-        made = StandardOutput(output_format(self.options.output, self.options.output_format))
+        kind = output_format(self.options.output, self.options.output_format)
+        made = StandardOutput(kind, self.options.csv_safe)
         rows = chain.from_iterable(self.inputs.by_source(checks))
         with self._shown(predictor, checks) as passed:
             for result in answerer.results(rows):
@@ -303,12 +318,23 @@ class Run:
             log.info(f"vectors: {vectors.report()}")
 
 
+def _not_as_written(path: Path) -> RunError:
+    return RunError(
+        f"--resume: {path} is gone or is not what the complete job wrote; --overwrite starts anew"
+    )
+
+
 def _report(counts: dict[str, int], to: str, see: str) -> int:
     """Say what was done; the exit code."""
     if counts["shortened"]:
         log.info(
             f"documents cut to the model's max_segments: {counts['shortened']:,} (segments left "
             f"out: {counts['omitted_segments']:,}; see `omission` in their rows)"
+        )
+    if counts["over_limit"]:
+        log.info(
+            f"summaries longer than their limit, for every word of the document is: "
+            f"{counts['over_limit']:,} (see `over_limit` in their rows)"
         )
     errors = counts["errors"]
     failed = f"; {errors:,} rows could not be answered{see}" if errors else ""

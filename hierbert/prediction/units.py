@@ -16,9 +16,10 @@ from typing import Any, Literal, NamedTuple
 from hierbert.data.columns import Columns
 from hierbert.data.corpus import CorpusReader
 from hierbert.data.document import BrokenRow, Example, Source, Text
+from hierbert.data.folders import text_files
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import resolve_sources
-from hierbert.errors import RunError
+from hierbert.errors import DataError, RunError
 from hierbert.log import Progress, log
 from hierbert.model.documents import Document
 
@@ -40,6 +41,8 @@ class InputRow(NamedTuple):
         fingerprint: 16 hexadecimal digits that follow from the id and the text; of a broken row,
             from its place without the folder.
         size: Of the text, in UTF-8 bytes: what its tokens are estimated by, in any script.
+        kept: What goes into the answer as it is.
+        unread: As of `BrokenRow`.
     """
 
     location: str
@@ -48,6 +51,8 @@ class InputRow(NamedTuple):
     broken: str | None
     fingerprint: str
     size: int
+    kept: Mapping[str, Any] = {}
+    unread: int = 0
 
 
 class Result(NamedTuple):
@@ -94,12 +99,14 @@ class SourceCheck:
         size: Of its texts, in UTF-8 bytes.
         broken: How many rows cannot be read.
         digest: Follows from the rows.
+        unread: Rows of it where it is a file that was refused as a whole.
     """
 
     rows: int = 0
     size: int = 0
     broken: int = 0
     digest: str = ""
+    unread: int = 0
 
     def count(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
         """Count rows while they go by."""
@@ -107,6 +114,7 @@ class SourceCheck:
             self.rows += 1
             self.size += row.size
             self.broken += row.broken is not None
+            self.unread += row.unread
             self.digest = _digest(self.digest, row.fingerprint)
             yield row
 
@@ -157,51 +165,85 @@ class Inputs:
         """The files and folders that are read."""
         return [source.path for source in self.sources if source.path is not None]
 
-    def describe(self) -> list[dict[str, Any]]:
-        """The sources by name, with the bytes of files, for people to read."""
+    def describe(self, checks: Sequence[SourceCheck] | None = None) -> list[dict[str, Any]]:
+        """The sources by name, with the bytes of files, and their rows where they were checked."""
         described: list[dict[str, Any]] = [{"name": name} for name in self.names]
         for source, values in zip(self.sources, described, strict=True):
             if source.path is not None and source.path.is_file():
                 values["bytes"] = source.path.stat().st_size
+        for check, values in zip(checks or (), described, strict=False):
+            values |= {"rows": check.rows, "digest": check.digest}
         return described
 
     def rows(
-        self, index: int, seen: SeenIds | None = None, check: SourceCheck | None = None
+        self,
+        index: int,
+        seen: SeenIds | None = None,
+        check: SourceCheck | None = None,
+        stamp: Any = None,
     ) -> Iterator[InputRow]:
         """Stream the rows of a source.
 
         `seen` are ids of the sources before; None finds those alone that occur twice in this one. A
-        RunError where the source holds other rows than at its `check`.
+        RunError where the source holds other rows than at its `check`, or without one, where its
+        files are not what they were at its `_stamp`: whatever it was that reading stopped at.
         """
-        now = SourceCheck()
+        now, source = SourceCheck(), self.sources[index]
         examples = self.reader.one_source(index, SeenIds() if seen is None else seen)
-        yield from now.count(map(to_row, examples))
-        if check is not None and now != check:
-            raise RunError(
-                f"--input {self.names[index]} has changed since it was checked; leave the input "
-                "alone while a job runs"
-            )
+        changed = RunError(
+            f"--input {self.names[index]} has changed since "
+            f"{'the job began' if check is None else 'it was checked'}; leave the input alone "
+            "while a job runs"
+        )
+        try:
+            yield from now.count(map(to_row, examples))
+        except DataError as error:
+            # What was cut while it was read may end in the middle of a row.
+            if source.path is None or (check is None and not _has_changed(source, stamp)):
+                raise
+            raise changed from error
+        if now != check if check is not None else _has_changed(source, stamp):
+            raise changed
 
     def by_source(
         self, checks: Sequence[SourceCheck] | None = None
     ) -> Iterator[Iterator[InputRow]]:
         """The rows of each source, to be read in this order: see `rows`."""
-        seen = SeenIds()
-        for index in range(len(self.sources)):
-            yield self.rows(index, seen, None if checks is None else checks[index])
+        seen, stamps = SeenIds(), [_stamp(source) for source in self.sources]
+        for index, stamp in enumerate(stamps):
+            yield self.rows(index, seen, None if checks is None else checks[index], stamp)
+
+
+def _stamp(source: Source) -> Any:
+    """Size and time of a file, or of those of a folder of texts; None where none can be seen."""
+    path = source.path
+    if path is None:
+        return None
+    try:
+        paths = [path / name for name in text_files(path)] if path.is_dir() else [path]
+        found = [one.stat() for one in paths]
+    except (OSError, DataError):
+        return None
+    return [(str(one), at.st_size, at.st_mtime_ns) for one, at in zip(paths, found, strict=True)]
+
+
+def _has_changed(source: Source, stamp: Any) -> bool:
+    """Whether a source is another than at its stamp; what is gone is an error of its own."""
+    return None not in (stamp, now := _stamp(source)) and now != stamp
 
 
 def to_row(item: Example | BrokenRow) -> InputRow:
     """A row with its fingerprint."""
     if isinstance(item, BrokenRow):
-        return broken_row(item.location, item.id, item.reason)
+        return broken_row(item.location, item.id, item.reason)._replace(unread=item.unread)
     document = Document(item.text, item.fields) if item.fields else item.text
     # Of a text alone as it was before there were fields, so that jobs under way go on.
-    read = [item.text, item.fields] if item.fields else item.text
+    read: Any = [item.text, item.fields] if item.fields else item.text
+    read = [read, item.kept] if item.kept else read
     text = read if isinstance(read, str) else json.dumps(read, default=str)
     content = text.encode("utf-8", "surrogatepass")
     fingerprint = _fingerprint(item.id, content)
-    return InputRow(item.location, item.id, document, None, fingerprint, len(content))
+    return InputRow(item.location, item.id, document, None, fingerprint, len(content), item.kept)
 
 
 def broken_row(location: str, document_id: str | None, why: str) -> InputRow:
@@ -234,10 +276,19 @@ def check_inputs(inputs: Inputs) -> list[SourceCheck]:
     return checks
 
 
-def say_broken(checks: Iterable[SourceCheck]) -> None:
+def say_broken(checks: Sequence[SourceCheck]) -> None:
     """Say how many rows cannot be read, if any."""
-    if broken := sum(check.broken for check in checks):
+    if broken := sum(check.broken for check in checks if not check.unread):
         log.info(f"the input holds {broken:,} rows that cannot be read")
+    if refused := refused_files(checks):
+        log.warning(refused)
+
+
+def refused_files(checks: Iterable[SourceCheck]) -> str:
+    """How many files are refused as a whole, and how many rows these have; "" for none."""
+    unread = [check.unread for check in checks if check.unread]
+    files = f"{len(unread)} {'file' if len(unread) == 1 else 'files'}"
+    return f"{files} refused, {sum(unread):,} rows unread" if unread else ""
 
 
 def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -> int:

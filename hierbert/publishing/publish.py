@@ -1,5 +1,6 @@
 """From a model folder to its page: files, card, what will be sent, and the push."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from huggingface_hub import hf_hub_download, metadata_load
 from jinja2 import TemplateError
 from tqdm import tqdm
 
-from hierbert.errors import ConfigError, ModelError, shell_word
+from hierbert.errors import ConfigError, ModelError
 from hierbert.hub_names import check_hub_name
 from hierbert.loading.encoders import resolve_encoder
 from hierbert.log import log
@@ -37,7 +38,14 @@ def prepare(request: Request, online: bool) -> Upload:
     try:
         card = render_card(request.repo, model.config, model.num_parameters(), run, license)
     # What else a card is made of is checked where it is read.
-    except (TemplateError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (
+        TemplateError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         if run is None or run.results is None:
             raise
         raise ModelError(
@@ -79,11 +87,11 @@ def _shown(size: int) -> str:
 
 def push_command(request: Request) -> str:
     """The one command that pushes a model."""
-    words = ["python -m hierbert push", shell_word(request.model), "--repo", request.repo]
+    words = ["python", "-m", "hierbert", "push", str(request.model), "--repo", request.repo]
     words += ["--private"] if request.private else []
     words += ["--revision", request.branch] if request.branch != "main" else []
     words += ["--license", request.license] if request.license else []
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def encoder_license(model: str, online: bool) -> str | None:

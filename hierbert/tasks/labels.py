@@ -19,6 +19,7 @@ from hierbert.errors import (
     setting_name,
     type_name,
 )
+from hierbert.log import log
 
 # Models calculate in numbers of 32 bits.
 _LARGEST_NUMBER = 3.4028234663852886e38
@@ -119,6 +120,7 @@ class LabelMap:
                 f"{' (' + quote_all(names) + ')' if names else ''}; {problem_type} needs at least "
                 f"{needed} (see {labelled[0].location})"
             )
+        _warn_of_similar(names, field)
         return cls(_sorted(names), problem_type, separator, field=field)
 
     def encode(self, example: Example) -> int | list[int] | float | None:
@@ -223,6 +225,19 @@ def _refuse_fractions(examples: list[Example], field: str) -> None:
                 f"{quote(example.fields['label'])}; set {_LABEL_TYPE} to regression, or to "
                 "single_label if they are names of classes",
                 place=example.location,
+            )
+
+
+def _warn_of_similar(names: Iterable[str], field: str) -> None:
+    """Name labels that differ in case or white space alone: they are classes of their own."""
+    alike: dict[str, list[str]] = {}
+    for name in sorted(names):
+        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            log.warning(
+                f"column {field!r}: the labels {quote_all(group)} differ in case or white space "
+                f"alone, and are {len(group)} classes"
             )
 
 

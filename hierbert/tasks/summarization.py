@@ -21,8 +21,7 @@ from hierbert.log import Progress, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.model.selection import sentence_costs
-from hierbert.model.summarization_head import SummaryRule, summary_text
+from hierbert.model.summarization_head import Candidate, SummaryRule, summary_text
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of
@@ -41,12 +40,18 @@ class SummaryTarget:
     """The target of a document with a reference summary.
 
     Attributes:
-        summary: The reference.
-        sentence_labels: How much each sentence belongs into the summary, N numbers from 0 to 1.
+        summary: The reference, or a list of alternatives.
+        sentence_labels: How much each sentence belongs into the summary, N numbers from 0 to 1:
+            the mean over the references.
     """
 
-    summary: str
+    summary: str | list[str]
     sentence_labels: list[float]
+
+    @property
+    def references(self) -> list[str]:
+        """The reference, or the alternatives."""
+        return _as_list(self.summary)
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,12 @@ class Extract:
     """A model's summary of a document.
 
     Attributes:
-        selected: Sentences, in the summary's order; none where a score is not finite.
+        selected: What it is made of, in its order; nothing where a score is not finite.
         scores: Of the summary by metric, nan where a score is not finite; None without a
             reference.
     """
 
-    selected: list[int]
+    selected: list[Candidate]
     scores: dict[str, float] | None
 
 
@@ -115,6 +120,12 @@ class Summarization(Task):
         SummaryRule.from_config(config)  # refuses a limit that cannot be
 
     @override
+    def note(self, examples: Sequence[Example]) -> str | None:
+        several = sum(isinstance(example.fields["summary"], list) for example in examples)
+        best = f"{several:,} with several references (the best one counts)" if several else None
+        return ", ".join(filter(None, [super().note(examples), best])) or None
+
+    @override
     def prepare(
         self,
         examples: Sequence[Example],
@@ -142,16 +153,15 @@ class Summarization(Task):
         if not labels:
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
-                    labels.append(_sentence_labels(document, example.fields["summary"], kind))
+                    references = _as_list(example.fields["summary"])
+                    labels.append(_sentence_labels(document, references, kind))
                     bar.advance()
             if path is not None:
                 # A cache that cannot be written costs time in the next run, and nothing else.
                 with contextlib.suppress(OSError):
                     write_checked_json(path, labels)
         return [
-            None
-            if example.fields["summary"] is None or own is None
-            else SummaryTarget(example.fields["summary"], own)
+            None if own is None else SummaryTarget(example.fields["summary"], own)
             for example, own in zip(examples, labels, strict=True)
         ]
 
@@ -179,7 +189,7 @@ class Summarization(Task):
         self, answered: Answered, document: PreparedDocument, config: HierBertConfig
     ) -> Extract:
         target = document.targets[self.name]
-        selected: list[int] = []
+        selected: list[Candidate] = []
         finite = answered.finite[self.name]
         if finite:
             selected = SummaryRule.from_config(config).select(
@@ -189,7 +199,7 @@ class Summarization(Task):
             return Extract(selected, None)
         if not finite:
             return Extract([], dict.fromkeys(self.metrics(), math.nan))
-        return Extract(selected, score_extract(document.segmented, selected, target.summary))
+        return Extract(selected, score_extract(selected, target.references))
 
     @override
     def score(
@@ -252,27 +262,41 @@ class Summarization(Task):
         }
         with Progress(len(documents), "baselines") as bar:
             for document in documents:
-                segmented, reference = document.segmented, document.targets[self.name].summary
-                texts = segmented.sentences
-                extracts = {
-                    name: plain.select(segmented, baseline(texts, document.id, seed))
-                    for name, baseline in SUMMARY_BASELINES.items()
-                }
-                costs = sentence_costs(texts, rule.budget, segmented.sentence_tokens.tolist())
-                extracts["Oracle"] = sorted(
-                    oracle_sentences(
-                        texts,
-                        reference,
-                        costs=costs,
-                        limit=rule.budget.limit(texts),
-                        selectable=rule.selectable(texts),
-                    )
-                )
+                references = document.targets[self.name].references
+                extracts = self._extracts(document, references, plain, seed)
                 for name, selected in extracts.items():
-                    for kind, value in score_extract(segmented, selected, reference).items():
+                    for kind, value in score_extract(selected, references).items():
                         rows[name][kind].append(value)
                 bar.advance()
         return rows
+
+    def _extracts(
+        self,
+        document: PreparedDocument,
+        references: Sequence[str],
+        rule: SummaryRule,
+        seed: int,
+    ) -> dict[str, list[Candidate]]:
+        """What each baseline and the oracle select, of the same candidates as the model."""
+        segmented = document.segmented
+        extracts = {
+            name: rule.select(segmented, baseline(segmented.sentences, document.id, seed))
+            for name, baseline in SUMMARY_BASELINES.items()
+        }
+        candidates = rule.candidates(segmented)
+        best: list[list[Candidate]] = []
+        for reference in references:
+            found = oracle_sentences(
+                [candidate.text for candidate in candidates],
+                reference,
+                costs=[candidate.cost for candidate in candidates],
+                limit=rule.budget.limit(segmented.sentences),
+                selectable=[candidate.selectable for candidate in candidates],
+            )
+            best.append([candidates[index] for index in sorted(found)])
+        auto = self.auto_metric
+        extracts["Oracle"] = max(best, key=lambda one: score_extract(one, references)[auto])
+        return extracts
 
     @override
     def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
@@ -309,33 +333,43 @@ class Summarization(Task):
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
-        segmented, selected = document.segmented, kept.selected
-        texts = summary_text(segmented, selected).splitlines()
-        spans = [segmented.sentence_spans[index] for index in selected]
-        lines = [f"  summary ({len(selected)} of {len(segmented.sentence_spans)} sentences):"]
-        for (start, end), text in zip(spans, texts, strict=True):
-            lines.append(f"    [{start}:{end}] {text}")
+        selected, sentences = kept.selected, len(document.segmented.sentence_spans)
+        lines = [f"  summary ({len(selected)} of {sentences} sentences):"]
+        for one, text in zip(selected, summary_text(selected).splitlines(), strict=True):
+            lines.append(f"    [{one.start}:{one.end}] {text}")
         return lines
 
 
-def score_extract(
-    document: SegmentedDocument, selected: Sequence[int], reference: str
-) -> dict[str, float]:
-    """Every metric of summaries, such as ROUGE F1 from 0 to 1, for the selected sentences."""
-    scores = summary_scores([summary_text(document, selected)], [reference])
-    return {name: float(values[0]) for name, values in scores.items()}
+def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> dict[str, float]:
+    """Every metric of summaries, such as ROUGE F1 from 0 to 1: against the best reference."""
+    scores = summary_scores([summary_text(selected)] * len(references), references)
+    best = {
+        metric.name: max if metric.better == "higher" else min for metric in metrics_of("summary")
+    }
+    return {name: float(best[name](values)) for name, values in scores.items()}
+
+
+def _as_list(summary: str | list[str] | None) -> list[str]:
+    if summary is None:
+        return []
+    return summary if isinstance(summary, list) else [summary]
 
 
 def _sentence_labels(
-    document: SegmentedDocument, summary: str | None, kind: str
+    document: SegmentedDocument, references: Sequence[str], kind: str
 ) -> list[float] | None:
-    if summary is None:
+    """The mean over the references, for each sentence; None without any."""
+    if not references:
         return None
     sentences = document.sentences
-    selected = oracle_sentences(sentences, summary)
-    if kind == "oracle":
-        return oracle_labels(len(sentences), selected)
-    return graded_labels(sentences, summary, selected)
+    labels = []
+    for reference in references:
+        selected = oracle_sentences(sentences, reference)
+        if kind == "oracle":
+            labels.append(oracle_labels(len(sentences), selected))
+        else:
+            labels.append(graded_labels(sentences, reference, selected))
+    return [sum(values) / len(references) for values in zip(*labels, strict=True)]
 
 
 def _named(values: Sequence[float]) -> dict[str, float]:

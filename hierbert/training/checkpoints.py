@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch import nn
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_bytes, write_folder_whole, write_whole
 from hierbert.log import log
+from hierbert.state_files import ShapeError, of_shape
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import writing
@@ -38,8 +39,22 @@ _FORMAT = 3
 _NAME = re.compile(r"step_(\d{8,})(?:_(\d+))?")
 
 
+@dataclass
+class _Sealed:
+    """What a checkpoint's state.json holds."""
+
+    format: int
+    state: dict[str, Any]
+    processes: int
+    files: dict[str, dict[str, Any]]
+    scaler: dict[str, Any] | None = None
+
+
 class DamagedError(RunError):
     """A checkpoint that is not whole; the message says what is wrong with it."""
+
+
+_UNUSABLE = (DamagedError, ShapeError, OSError, ValueError, KeyError, SafetensorError)
 
 
 class Checkpoints:
@@ -130,7 +145,7 @@ class Checkpoints:
             if torch.cuda.is_available() and f"random.{rank}.cuda" in tensors:
                 torch.cuda.set_rng_state(tensors[f"random.{rank}.cuda"])
             return state
-        except (DamagedError, OSError, ValueError, KeyError, SafetensorError) as error:
+        except _UNUSABLE as error:
             raise RunError(
                 f"checkpoint {path} cannot be resumed from: {type(error).__name__} "
                 f"{error}; remove its folder to go on from the one before"
@@ -153,7 +168,7 @@ class Checkpoints:
                 if state.best_step >= 0:
                     self._check_or_restore_best(state)
                 return path, state
-            except DamagedError as error:
+            except (DamagedError, ShapeError) as error:
                 log.warning(f"{path} is damaged and passed over: {error}")
                 self._damaged.append(path)
                 why = why or str(error)
@@ -219,7 +234,7 @@ class Checkpoints:
         needed = set()
         for path in kept:
             # What a damaged one needs cannot be said, and nothing can be made of it.
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 content = json.loads((path / _STATE).read_text(encoding="utf-8"))
                 needed.add(self._best(content["state"]["best_step"]))
         for best in {*self.folder.glob("best_step_*.safetensors")} - needed:
@@ -256,9 +271,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{_STATE} is not of this version of hierbert")
     if content.pop("sha256", None) != _hash_of_json(content):
         raise DamagedError(f"{_STATE} is not as it was written (its sha256 differs)")
-    for name, entry in content.pop("files").items():
+    try:
+        sealed = of_shape(content, _Sealed, _STATE)
+    except ShapeError as error:
+        raise DamagedError(error.message) from error
+    for name, entry in sealed.files.items():
         _check_file(path / name, entry)
-    del content["format"]
+    del content["format"], content["files"]
     return content
 
 
@@ -300,10 +319,10 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
         raise DamagedError(f"{path.name} is missing") from error
     except OSError as error:
         raise DamagedError(f"{path.name} cannot be read: {error_text(error)}") from error
-    if found["bytes"] != entry["bytes"]:
-        raise DamagedError(f"{path.name} has {found['bytes']:,} bytes, not {entry['bytes']:,}")
+    if found["bytes"] != entry.get("bytes"):
+        raise DamagedError(f"{path.name} has {found['bytes']:,} bytes, not {entry.get('bytes')}")
     # Version 0.1.0 wrote the name of the file too.
-    if found["sha256"] != entry["sha256"]:
+    if found["sha256"] != entry.get("sha256"):
         raise DamagedError(f"{path.name} is not as it was written (its sha256 differs)")
 
 

@@ -1,6 +1,7 @@
 """The corpora of a run: read, checked, labels learnt, a validation split made if none is given."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hierbert.config import RunConfig
@@ -21,7 +22,7 @@ def load_corpora(
     "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
-    columns = Columns(data.text_column, data.id_column, data.fields)
+    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter)
 
     def load(role: str) -> list[Example] | None:
         spec = (given or {}).get(role, getattr(data, role))
@@ -45,6 +46,7 @@ def load_corpora(
             train,
             data.validation_fraction,
             config.seed,
+            fields=[task.field for task in tasks if task.field is not None],
             stratified=all(task.stratifies for task in tasks),
         )
         log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
@@ -53,7 +55,27 @@ def load_corpora(
         splits["test"] = test
     for name, examples in splits.items():
         _report(name, examples, tasks)
+    _warn_of_repeated(splits)
     return splits, tasks
+
+
+def _warn_of_repeated(splits: Mapping[str, list[Example]]) -> None:
+    """Name documents that are in two splits: what is measured on them is too good."""
+    seen: dict[bytes, tuple[str, str]] = {}
+    for name, examples in splits.items():
+        found: dict[str, list[str]] = {}
+        for example in examples:
+            words = " ".join(_words(example.text)).encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(words, digest_size=16).digest()
+            split, location = seen.setdefault(digest, (name, example.location))
+            if split != name and words:
+                found.setdefault(split, []).append(f"{example.location} is {location}")
+        for split, places in found.items():
+            more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
+            log.warning(
+                f"{name}: {len(places):,} documents stand in {split} too, so that scores on them "
+                f"say little: {'; '.join(places[:3])}{more}"
+            )
 
 
 def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
@@ -63,6 +85,12 @@ def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
     if blank:
         notes.append(f"{blank:,} without text")
     log.info(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def _words(text: Text) -> Iterator[str]:
+    """The words of a text, however it is cut."""
+    for part in [text] if isinstance(text, str) else text:
+        yield from part.split() if isinstance(part, str) else _words(part)
 
 
 def _is_blank(text: Text) -> bool:

@@ -380,7 +380,7 @@ def read_probed(folder: Path) -> dict[str, int]:
     try:
         content = read_json(path, RunError)
         for name, value in content.items():
-            if type(value) is not int or value < 0:
+            if type(value) is not int or not 0 <= value < 1 << 63:
                 raise RunError(f"{path}: {name}={quote(value)} is no whole number from 0 up")
     except RunError as error:
         raise RunError(f"{error}; remove it to probe again") from error

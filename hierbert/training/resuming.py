@@ -17,6 +17,7 @@ from hierbert.files import write_text
 from hierbert.loading.fingerprints import add_settings
 from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.state_files import ShapeError, of_shape
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Task
 from hierbert.training.checkpoints import Checkpoints
@@ -122,9 +123,9 @@ def resume_run(folder: Path, checkpoints: Checkpoints, now: RunIdentity) -> Trai
 def _read_documents(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """What `RunIdentity.save` kept; nothing where it is missing, damaged or of other hashes."""
     splits: dict[str, list[tuple[str, str]]] = {}
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, ValueError, RecursionError, ShapeError):
         for line in (folder / DOCUMENTS).read_text(encoding="utf-8").splitlines():
-            split, identity, known = json.loads(line)
+            split, identity, known = of_shape(json.loads(line), tuple[str, str, str])
             if len(known) != 64:
                 return {}
             splits.setdefault(split, []).append((identity, known))

@@ -7,6 +7,7 @@ are needed probed.json; .lock while a process works in it
 import contextlib
 import fnmatch
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -88,7 +89,7 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
         hint = "go on with --resume, or " if saved.is_file() else ""
         raise RunError(
             f"run_dir={folder} holds something already; {hint}name another folder "
-            f"(run_dir={folder}-2) or remove it"
+            f"(run_dir={shlex.quote(f'{folder}-2')}) or remove it"
         )
     if holds_something and not saved.is_file():
         raise RunError(f"--resume: {folder} holds no run ({RESOLVED} is missing)")
@@ -108,7 +109,7 @@ def check_run_folder(config: RunConfig, resume: bool) -> None:
     if differing:
         raise RunError(
             f"--resume: settings differ from those of {folder}: {'; '.join(differing)}; "
-            f"{other_ways(folder)} (--config {saved} alone has its settings)"
+            f"{other_ways(folder)} (--config {shlex.quote(str(saved))} alone has its settings)"
         )
 
 
@@ -117,7 +118,7 @@ def other_ways(folder: Path) -> str:
     there = "" if (folder / "model").is_dir() else ", once the run has ended"
     return (
         "put that back, or begin a new run in another run_dir, which starts from the weights of "
-        f"this one with model.start_from={folder / 'model'}{there}"
+        f"this one with model.start_from={shlex.quote(str(folder / 'model'))}{there}"
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from hierbert.state_files import of_shape
+
 
 @dataclass
 class TrainerState:
@@ -55,7 +57,9 @@ class TrainerState:
     def from_json(cls, values: dict[str, Any]) -> "TrainerState":
         """The state that a checkpoint holds, which is as it was written.
 
-        Values that an earlier version kept beside these follow from them.
+        Values that an earlier version kept beside these follow from them. A ShapeError where one is
+        of another type.
         """
         names = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names})
+        own = {name: value for name, value in values.items() if name in names}
+        return of_shape(own, cls, "its state")

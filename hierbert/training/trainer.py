@@ -204,13 +204,13 @@ def _is_path(documents: Any) -> bool:
 def _start(name: str) -> dict[str, Any]:
     """The setting that names a model to start from: a hierbert model, or an encoder."""
     folder = Path(name).expanduser()
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         if folder.is_dir():
             values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         elif "/" in name:
             values, _ = HierBertConfig.get_config_dict(name)
         else:
             values = {}
-        if values.get("model_type") == HierBertConfig.model_type:
+        if isinstance(values, dict) and values.get("model_type") == HierBertConfig.model_type:
             return {"model.start_from": name}
     return {"model.encoder": name}

@@ -3,8 +3,8 @@
 A file holds the vectors of some documents as safetensors: `segment_vectors` (P, H),
 `sentence_vectors` (N, H), both float32 or float16, and for each document its `keys` (D, 16),
 `counts` of segments and sentences (D, 2) and `checksums` (D,); a checksum of these three stands in
-its header. It is there whole or not at all, and
-never changed: any number of processes may add, read and remove files at once, without a lock.
+its header. It is there whole or not at all, and never changed: any number of processes may add,
+read and remove files at once, without a lock.
 
 Invariant: what `get` returns is what was added. A file that is cut short or otherwise not whole is
 removed when it is opened; a document whose bytes changed on the disk is found by its checksum

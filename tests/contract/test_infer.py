@@ -29,7 +29,9 @@ FLAGS: dict[str, Any] = {
     "--on-error": "stop", "--task": None, "--max-words": None, "--max-sentences": None,
     "--max-tokens": None, "--max-characters": None, "--ratio": None, "--order": None,
     "--redundancy": None, "--segment-vectors": False, "--text-column": "text", "--id-column": None,
+    "--keep-columns": [], "--delimiter": None, "--min-words-per-sentence": None,
     "--encoding": "utf-8", "--input-format": "jsonl", "--output-format": None,
+    "--csv-safe": False,
     "--batch-tokens": None, "--tokens-per-forward": None, "--device": "auto", "--dtype": "float32",
     "--compile": None, "--no-compile": None, "--cache-dir": None, "--cache-dtype": None,
     "--cache-limit-gib": None, "--check": True, "--no-check": True, "--engine": "local",
@@ -40,7 +42,7 @@ CHOICES = {
     "--on-error": {"stop", "skip"},
     "--order": {"document", "score"},
     "--input-format": {"jsonl", "csv", "tsv", "json"},
-    "--output-format": {"jsonl", "csv", "parquet"},
+    "--output-format": {"jsonl", "csv", "parquet", "jsonl.gz", "csv.gz"},
     "--dtype": {"float32", "bfloat16", "float16", "int8", "auto"},
     "--cache-dtype": {"float32", "float16"},
     "--engine": {"local", "ray"},
@@ -187,9 +189,9 @@ def test_every_form_of_input_gives_the_same_answers(model, tmp_path) -> None:
 def test_csv_and_parquet_hold_what_jsonl_holds(models, docs, tmp_path, kind, more) -> None:
     plain = answer(models[kind], docs, tmp_path / "o.jsonl", *more)
     expected = json.loads(json.dumps(plain, ensure_ascii=False).replace("\ud83d", "\ufffd"))
-    # What a limit left out of a document is a column in every format of fixed columns.
+    # What only some rows have is a column in every format of fixed columns.
     for row in expected:
-        row.setdefault("omission", None)
+        row |= {"over_limit": None, "omission": row.pop("omission", None)}
     shortened = [row["omission"] for row in expected if row["omission"]]
     if shortened:
         # How much of all documents, is told in the end.
@@ -369,6 +371,9 @@ def test_a_broken_input_is_one_line_and_leaves_nothing(model, tmp_path, name, co
         ("--encoding klingon", ["--encoding", "klingon"]),
         ("--segment-vectors", ["--segment-vectors", "embed"]),
         ("--task classify --max-words 5", ["--max-words", "summarize"]),
+        ("--encoding unicode_escape", ["--encoding", "unicode_escape", "cp1252"]),
+        ("--encoding rot13", ["--encoding", "rot13"]),
+        ("--csv-safe", ["--csv-safe", "csv", "jsonl"]),
         ("--output-format xml", ["--output-format", "xml", "parquet"]),
         ("--max-word 5", ["--max-word"]),
         ("--actors 2", ["--actors", "--engine ray"]),

@@ -88,7 +88,9 @@ def test_a_config_of_the_first_form_is_read_to_its_last_setting() -> None:
     ],
 )
 def test_a_setting_on_the_command_line(given, name, value) -> None:
-    found = printed_config(*NEEDED, *given)
+    # A list is given once.
+    needed = [one for one in NEEDED if one.partition("=")[0] != name]
+    found = printed_config(*needed, *given)
     assert found[name] == value and type(found[name]) is type(value)
 
 

@@ -50,7 +50,7 @@ def test_parquet_whose_values_or_ends_are_damaged(tmp_path) -> None:
     parquet.write_table(pyarrow.table({"text": ["a", "b"], "day": far}), path)
     check(path, [broken("cannot read a value", "row 1"), ("f-2", "b")])
     parquet.write_table(pyarrow.table({"txt": ["a"]}), path)
-    check(path, [broken("no column 'text'.*mean 'txt'.*" + NOTHING_READ)])
+    check(path, [broken("no column 'text'.*mean 'txt'.*; its 1 rows were not read")])
     parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), path)
     check(path, [broken("^holds no rows$")])
     parquet.write_table(pyarrow.table({"text": ["a"] * 1000}), path)

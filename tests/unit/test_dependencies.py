@@ -9,12 +9,17 @@ from pathlib import Path
 from commands import ROOT
 
 # Imported under a name that is not the distribution's.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}
+DISTRIBUTIONS = {
+    "backports": "backports.zstd",
+    "markdown_it": "markdown-it-py",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+}
 # From the bottom up: a file imports from lines above its own, and from its own folder.
 FLOORS = [
     {"errors"},
     {"files", "hub_names", "log", "model", "settings_text"},
-    {"settings"},
+    {"settings", "state_files"},
     {"data", "scoring"},
     {"config"},
     {"loading"},

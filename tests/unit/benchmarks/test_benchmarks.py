@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from benchmarks import memory, reading, scaling
+from benchmarks import memory, reading, scaling, sentences
 from benchmarks.common import figures
 from benchmarks.common.cells import Cell, run_cell
 from benchmarks.common.figures import Finding, ratios
@@ -122,6 +122,26 @@ def test_the_forecast_of_memory_goes_on_in_a_line() -> None:
 
     assert memory.forecast([(32, cell(2.0)), (128, cell(5.0))], 512, 0) == pytest.approx(17.0)
     assert memory.forecast([(32, cell(2.0)), (128, Cell(None, "stopped", 1.0))], 512, 0) is None
+
+
+def test_changed_cuts_and_those_of_languages_are_counted_against_another_version(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "other.py"
+    # It cuts behind each space that follows a period.
+    other.write_text(
+        "import re\n\ndef split_sentences(text):\n"
+        "    ends = [match.end() for match in re.finditer(r'[.] ', text)]\n"
+        "    return list(zip([0, *ends], [*ends, len(text)]))\n"
+    )
+    before = sentences.load_version(str(other))
+    text = "See Dr. Lee now. It ends! Then e.g. this."
+    assert sentences.changed_cuts(text, before) == ([8, 36], [26], 3)
+    languages = tmp_path / "languages.txt"
+    languages.write_text("# no text\n\n== en\nSee Dr. Lee. |It ends! |Then this.\n")
+    _, sums = sentences.compare_languages(languages, before)
+    assert sums["hierbert"] == {"wrong": 0, "missed": 0}
+    assert sums["before"] == {"wrong": 1, "missed": 1}
 
 
 def test_only_the_sizes_of_a_full_run_make_one() -> None:

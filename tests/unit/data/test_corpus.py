@@ -12,7 +12,7 @@ from hierbert.data.seen_ids import SeenIds
 
 
 def test_every_column_is_found_under_its_own_name(tmp_path) -> None:
-    row = {"body": "a b", "topic": "x", "abstract": ["one", "two"], "key": 7, "id": "not this"}
+    row = {"body": "a b", "topic": "x", "abstract": [["one", "two"]], "key": 7, "id": "not this"}
     path = write(tmp_path / "docs.jsonl", {**row, "label": {"odd": 1}, "summary": 3})
     names = {"label_column": "topic", "summary_column": "abstract", "id_column": "key"}
     (document,) = load(path, text_column="body", **names)
@@ -28,7 +28,10 @@ READ = {
         *((value, value) for value in ["x", 0, False, 2.5, [], ["a", "b"], [1, 2]]),
         *((value, None) for value in ["", "  ", None, float("nan")]),
     ],
-    "summary": [*((value, None) for value in ["", " ", None, []]), (["a", "b"], "a\nb")],
+    "summary": [
+        *((value, None) for value in ["", " ", None, []]),
+        *(([["a", "b"]], "a\nb"), (["a", " "], "a"), (["a", ["b", "c"]], ["a", "b\nc"])),
+    ],
 }
 REFUSED = {
     "text": [None, {"a": "x" * 10_000}, ["a", ["b"]], [["a", None]], [[["a"]]], ["a", 3]],

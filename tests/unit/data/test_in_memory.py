@@ -36,7 +36,7 @@ COLUMNS = {
 def test_rows_are_those_of_a_file(make) -> None:
     found = load(make(ROWS), **COLUMNS)
     assert [(e.id, e.text, e.fields["label"], e.fields["summary"]) for e in found] == [
-        ("7", "one", "x", "s\nt"),
+        ("7", "one", "x", ["s", "t"]),
         ("eight", ["a", "b"], None, None),
         ("9", "", "y", "u"),
     ]

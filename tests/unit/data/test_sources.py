@@ -105,9 +105,10 @@ def test_folders_that_mix_splits_or_kinds_are_refused(tmp_path) -> None:
 
 def test_formats_are_known_by_their_endings() -> None:
     known = {
-        "a.csv": ("csv", False), "A.TSV.GZ": ("tsv", True), "b.ndjson": ("jsonl", False),
-        "x/y.jsonl.gz": ("jsonl", True), "c.json": ("json", False), "d.txt": ("txt", False),
-        "e.parquet": ("parquet", False),
+        "a.csv": ("csv", ""), "A.TSV.GZ": ("tsv", ".gz"), "b.ndjson": ("jsonl", ""),
+        "x/y.jsonl.gz": ("jsonl", ".gz"), "c.json": ("json", ""), "d.txt": ("txt", ""),
+        "e.parquet": ("parquet", ""), "f.csv.ZST": ("csv", ".zst"), "g.HTM": ("html", ""),
+        "h.md": ("md", ""),
     }  # fmt: skip
     for name, expected in known.items():
         assert file_format(name) == expected
@@ -122,7 +123,7 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch) -> None:
         for number, paragraph in enumerate(text.split("\n\n"), 1):
             yield Row({"text": paragraph}, f"{source.name}, paragraph {number}", number)
 
-    reader = Reader(read_paragraphs, (".par",), gzip=True, stdin=True)
+    reader = Reader(read_paragraphs, (".par",), packed=True, stdin=True)
     monkeypatch.setitem(READERS, "paragraphs", reader)
     write(tmp_path / "a.par", "é\n\nb".encode("latin-1"))
     write(tmp_path / "b.par.gz", gzip.compress(b"c"))

@@ -54,7 +54,7 @@ def test_the_line_of_a_bad_byte_is_counted_over_all_pieces(tmp_path) -> None:
     for name in ("docs.txt", "docs.json"):
         message = error_of(write(tmp_path / name, before.encode(), b"caf\xe9 au lait"))
         assert f"{tmp_path / name}: is not utf-8: line 40001 has the byte 0xe9" in message
-        assert "data.encoding" in message and "latin-1 or utf-16" in message
+        assert "data.encoding" in message and "cp1252, as Excel writes it, or utf-16" in message
 
 
 def test_a_mark_that_an_encoding_needs_is_missed(tmp_path) -> None:

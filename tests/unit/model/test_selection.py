@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert.model.segmentation import Segmenter
-from hierbert.model.selection import Budget, count_words, select_sentences, sentence_costs
+from hierbert.model.selection import (
+    Budget,
+    count_words,
+    cut_to_limit,
+    select_sentences,
+    sentence_costs,
+)
 from hierbert.model.summarization_head import SummaryRule
 
 
@@ -123,6 +130,38 @@ def test_a_selection_is_the_one_of_its_definition(size, redundancy, distinct, se
         )
 
 
+@pytest.mark.parametrize("redundancy", [0.0, 0.4])
+def test_of_sentences_that_are_alike_the_best_is_selected(redundancy) -> None:
+    dice = random.Random(3)
+    scores = [dice.random() for _ in range(40)]
+    alike = [str(dice.randrange(12)) for _ in scores]
+    chosen = select_sentences(
+        scores, [1] * 40, 40, redundancy=redundancy, vectors=torch.eye(40), alike=alike
+    )
+    best = {key: max(range(40), key=lambda i: (alike[i] == key, scores[i])) for key in set(alike)}
+    assert chosen == sorted(best.values())
+
+
+def test_a_piece_ends_after_a_clause_or_between_words_and_loses_nothing() -> None:
+    dice = random.Random(5)
+    for limit in (1, 5, 12, 60):
+        kinds = ["word", "clause,", "中", "文、", "x" * 30]
+        text = " ".join(dice.choice(kinds) for _ in range(300))
+
+        def size(first: int, last: int, text: str = text) -> int:
+            return len("".join(text[first:last].split()))
+
+        pieces = cut_to_limit(text, size, limit)
+        assert "".join("".join(text[a:b].split()) for a, b in pieces) == "".join(text.split())
+        for (a, b), (c, _) in pairwise(pieces):
+            following = text[c:].split()[0]
+            # Letters of scripts without spaces are words of their own here, with their marks.
+            following = following[:2] if following[0] == "文" else following
+            full = size(a, b) + len(following) > limit
+            assert size(a, b) <= limit or len(text[a:b].split()) == 1
+            assert full or text[b - 1] in ",、"
+
+
 def test_scores_and_costs_that_cannot_be_are_refused() -> None:
     for scores, costs, message in (
         ([1, math.nan], [1, 1], "score of sentence 1 is nan"),
@@ -138,5 +177,5 @@ def test_headings_are_left_out_unless_there_is_nothing_else() -> None:
         ["Introduction\n\nThe cat sat on the mat. It ran.", "One.\n\nTwo three."]
     )
     rule = SummaryRule(Budget(max_words=100), min_words_per_sentence=6)
-    assert rule.select(document, [9.0, 1.0, 5.0]) == [1]
-    assert rule.select(headings, [1.0, 2.0]) == [0, 1]
+    assert [one.sentence for one in rule.select(document, [9.0, 1.0, 5.0])] == [1]
+    assert [one.sentence for one in rule.select(headings, [1.0, 2.0])] == [0, 1]

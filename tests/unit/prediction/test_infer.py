@@ -38,7 +38,7 @@ def refused(capsys: pytest.CaptureFixture[str], model: Path, *arguments: str | P
     return the_error(capsys)
 
 
-def no_space(*_: object) -> None:
+def no_space(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
 
 

@@ -67,12 +67,14 @@ def test_tokens_per_forward_is_the_models_own_unless_given(encoders) -> None:
     assert model.hierbert.segment_encoder.tokens_per_forward == 55
 
 
-def test_a_caller_who_uses_the_tokenizer_meanwhile_changes_no_answer(encoders) -> None:
+def test_a_caller_and_the_predictor_do_not_share_the_state_of_a_tokenizer(encoders) -> None:
     predictor = HierBertPredictor(*build(encoders["bert"]))
     expected = predictor.classify(HARD_TEXTS)
     # Truncation stays in a tokenizer's state until the next call.
-    predictor.processor.tokenizer(HARD_TEXTS, truncation=True, max_length=4)
+    tokenizer = predictor.processor.tokenizer.backend_tokenizer
+    tokenizer.enable_truncation(4)
     assert predictor.classify(HARD_TEXTS) == expected
+    assert tokenizer.truncation["max_length"] == 4
 
 
 @pytest.mark.parametrize("device", ["gpu", "meta", "", "cpu:x"])

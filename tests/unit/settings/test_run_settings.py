@@ -130,7 +130,7 @@ def test_the_last_command_fits_how_training_was_started(tmp_path) -> None:
     command = inference_command(load(run), "train.py")
     assert command == f"python infer.py --model {model} --input docs.jsonl --output answers.jsonl"
     asked = load(run, f"data.test={path}", "data.text_column=body")
-    answers = f'--model {model} --input "{path}" --text-column body --output answers.jsonl'
+    answers = f"--model {model} --input '{path}' --text-column body --output answers.jsonl"
     assert inference_command(asked, "hierbert train") == f"hierbert infer {answers}"
     assert inference_command(asked, "hierbert-train") == f"hierbert-infer {answers}"
     several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")

@@ -1,5 +1,6 @@
 """Steps and validations that are not finite, and numbers that no model can learn."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hierbert.cli.train import main
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.checkpoints import find_checkpoints, read_sealed
 from hierbert.training.loop import TrainingLoop
+from hierbert.training.nonfinite import find_nonfinite
 
 KINDS = {
     "regression": ["data.label_column=number", "data.label_type=regression"],
@@ -208,7 +210,8 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
     assert results_of(tmp_path / "run")["nonfinite_steps"] == 2
     assert metrics(tmp_path / "run")[-1]["train.nonfinite_steps"] == 2
     newest = find_checkpoints(tmp_path / "run/checkpoints")[-1]
-    assert read_sealed(newest)["state"]["nonfinite_steps"] == 2
+    state = read_sealed(newest)["state"]
+    assert state["nonfinite_steps"] == 2 and state["nonfinite_in_a_row"] < 2
     # Exact on resume, though the search for the document drew random numbers.
     broken = [*skip, f"run_dir={tmp_path / 'broken'}"]
     for more in ([], ["--resume"]):
@@ -216,6 +219,16 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
             main([*broken, *more])
     assert main([*broken, "--resume"]) == 0
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "run")
+
+
+def test_looking_for_the_documents_draws_no_random_number_of_the_run() -> None:
+    weight, before = torch.nn.Parameter(torch.ones(1)), torch.get_rng_state()
+
+    def loss_of(index: int) -> torch.Tensor:
+        return (weight * torch.rand(1) * (torch.inf if index == 2 else 1)).sum()
+
+    assert find_nonfinite([1, 2, 3], loss_of, [weight], contextlib.nullcontext) == [2]
+    assert torch.get_rng_state().equal(before) and weight.grad is None
 
 
 def test_ten_steps_in_a_row_that_are_not_finite_end_the_run(arguments, capsys, monkeypatch) -> None:

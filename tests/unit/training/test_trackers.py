@@ -34,13 +34,17 @@ def shown(run_dir: Path) -> dict[str, dict[int, float]]:
 
 
 def written(run_dir: Path) -> dict[str, dict[int, Any]]:
-    """The same of metrics.jsonl."""
-    found: dict[str, dict[int, Any]] = {}
-    for line in read_jsonl(run_dir / "metrics.jsonl"):
-        step = line.pop("step")
-        for name, value in line.items():
-            found.setdefault(name, {})[step] = pytest.approx(float(value), rel=1e-6)
-    return found
+    """The same of metrics.jsonl, which has a line for each step."""
+    lines = {line.pop("step"): line for line in read_jsonl(run_dir / "metrics.jsonl")}
+    assert len(lines) == (run_dir / "metrics.jsonl").read_text().count("\n")
+    return {
+        name: {
+            step: pytest.approx(float(line[name]), rel=1e-6)
+            for step, line in lines.items()
+            if name in line
+        }
+        for name in dict.fromkeys(name for line in lines.values() for name in line)
+    }
 
 
 def late(self: Trackers, values: dict[str, Any]) -> None:

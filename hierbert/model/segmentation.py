@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerBase
 
 from .documents import DocumentText
 from .line_ends import LineEnds
-from .sentence_kinds import sentence_kinds
 from .sentences import Span, split_sentences
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -66,7 +65,6 @@ class SegmentedDocument:
             sentence, also where `max_segments` leaves a part of it out.
         omission: What was left out by `max_segments`; None when nothing was.
         fields: What features read beside the text, by name.
-        given_sentences: Whether the caller cut the sentences; the text's lines say nothing then.
     """
 
     text: str
@@ -80,7 +78,6 @@ class SegmentedDocument:
     sentence_tokens: Tensor
     omission: Omission | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
-    given_sentences: bool = False
 
     @property
     def tokens(self) -> int:
@@ -90,16 +87,7 @@ class SegmentedDocument:
     @property
     def sentences(self) -> list[str]:
         """What the sentences say: their texts without the hyphens and marks of line ends."""
-        return [self.read(start, end) for start, end in self.sentence_spans]
-
-    def read(self, start: int, end: int) -> str:
-        """What the text says from one place to another, without those hyphens and marks."""
-        return self._line_ends.read(start, end)
-
-    @cached_property
-    def sentence_kinds(self) -> list[str]:
-        """The kind of each sentence, one of `sentence_kinds.KINDS`: prose, heading, code, ..."""
-        return sentence_kinds(self.text, self.sentence_spans, self.given_sentences)
+        return [self._line_ends.read(start, end) for start, end in self.sentence_spans]
 
     @cached_property
     def _line_ends(self) -> LineEnds:
@@ -157,11 +145,9 @@ class Segmenter:
         self.list_unit = list_unit
         self.prefix_ids, self.suffix_ids = _special_ids(tokenizer)
         self._not_in_text = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        if not self.prefix_ids and not self.suffix_ids:
-            raise ValueError(
-                f"{type(tokenizer).__name__} adds no special tokens; a segment needs at least one, "
-                "or an empty document would have no token at all"
-            )
+        # What stands in a segment without any token, where no special tokens are added.
+        known = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id)
+        self._blank_id = next((token for token in known if token is not None), 0)
         self.room = max_tokens_per_segment - len(self.prefix_ids) - len(self.suffix_ids)
         if self.room < 1:
             raise ValueError(
@@ -194,16 +180,7 @@ class Segmenter:
             all_ids += ids
             starts += places.firsts([start for start, _ in offsets])
             ends += places.lasts([end for _, end in offsets])
-        return [
-            self._pack(self._is_given(document), *own, *its_tokens)
-            for document, own, its_tokens in zip(documents, prepared, tokens, strict=True)
-        ]
-
-    def _is_given(self, document: DocumentText) -> bool:
-        """Whether the caller cut the sentences."""
-        return not isinstance(document, str) and any(
-            self.list_unit == "sentences" or not isinstance(item, str) for item in document
-        )
+        return [self._pack(*document, *own) for document, own in zip(prepared, tokens, strict=True)]
 
     def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         if not texts:
@@ -258,7 +235,6 @@ class Segmenter:
 
     def _pack(
         self,
-        given: bool,
         text: str,
         spans: list[Span],
         forced: list[tuple[int, int]],
@@ -310,6 +286,10 @@ class Segmenter:
             input_ids += self.suffix_ids
             sentence_index += [-1] * len(self.suffix_ids)
             token_starts += [-1] * len(self.suffix_ids)
+            if len(input_ids) == before:
+                input_ids.append(self._blank_id)
+                sentence_index.append(-1)
+                token_starts.append(-1)
             lengths.append(len(input_ids) - before)
         return SegmentedDocument(
             text=text,
@@ -324,7 +304,6 @@ class Segmenter:
                 [whole_counts[sentence] for sentence in new_index], dtype=torch.int64
             ),
             omission=omission,
-            given_sentences=given,
         )
 
     def _units(

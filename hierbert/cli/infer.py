@@ -69,6 +69,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     budget.add_argument("--redundancy", type=float, metavar="R", help=text)
     text = "shorter sentences are left out, unless there is no longer one"
     budget.add_argument("--min-words-per-sentence", type=_count_or_none, metavar="N", help=text)
+    text = "tell the kind of each sentence: prose, heading, list, code, table, reference, "
+    text += "boilerplate"
+    budget.add_argument("--sentence-kinds", action="store_const", const=True, help=text)
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     text = "column of the text (default: text); alternatives in order as text|body, of one file "
     text += "as docs.csv=body|text"

@@ -8,10 +8,12 @@ moved with the model's weights. Checkpoints may hold any feature that is registe
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from .heads import Structure, check_registered
 from .segmentation import SegmentedDocument
+from .sentence_kinds import KINDS
 
 
 class Feature(nn.Module):
@@ -66,6 +68,25 @@ def register_feature(feature: _Kind) -> _Kind:
     """Register a kind of feature, as a class decorator."""
     FEATURES[feature.name] = feature
     return feature
+
+
+@register_feature
+class SentenceKinds(Feature):
+    """The kind of each sentence, such as prose or code: float (N, K), 1 for the one it is of.
+
+    The K kinds are those of `sentence_kinds.KINDS`, in that order.
+    """
+
+    name = "sentence_kinds"
+
+    def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
+        """The numbers of the kinds."""
+        kinds = [KINDS.index(kind) for each in documents for kind in each.sentence_kinds]
+        return {"kinds": torch.tensor(kinds, dtype=torch.int64)}
+
+    def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
+        """One row for each sentence of the batch."""
+        return nn.functional.one_hot(inputs["kinds"], len(KINDS)).float()
 
 
 def make_features(settings: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Feature]:

@@ -59,12 +59,14 @@ class LineEnds:
         self._starts = [start for start, _ in self.left_out]
 
     def read(self, start: int, end: int) -> str:
-        """What a part of the text says; its edges are in no span that is left out."""
+        """What a part of the text says."""
         return self.read_with_places(start, end)[0]
 
     def read_with_places(self, start: int, end: int) -> tuple[str, "Places"]:
         """The same, and where its characters stand in the text."""
         first = bisect_left(self._starts, start)
+        if first and self.left_out[first - 1][1] > start:
+            start = min(self.left_out[first - 1][1], end)
         own = self.left_out[first : bisect_left(self._starts, end)]
         if not own:
             return self.text[start:end], Places(start, [])

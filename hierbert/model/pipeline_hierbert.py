@@ -156,6 +156,7 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     with each call: one of `max_words`, `max_sentences`, `max_tokens`, `max_characters` and `ratio`;
     `order` ("document" or "score"); `redundancy` (0 to 1),
     `min_words_per_sentence`. Without them the model's own hold.
+    With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences.
     """
 
     _head = "summarization"

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .documents import DocumentText
 from .line_ends import LineEnds
+from .sentence_kinds import sentence_kinds
 from .sentences import Span, split_sentences
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -65,6 +66,7 @@ class SegmentedDocument:
             sentence, also where `max_segments` leaves a part of it out.
         omission: What was left out by `max_segments`; None when nothing was.
         fields: What features read beside the text, by name.
+        given_sentences: Whether the caller cut the sentences; the text's lines say nothing then.
     """
 
     text: str
@@ -78,6 +80,7 @@ class SegmentedDocument:
     sentence_tokens: Tensor
     omission: Omission | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    given_sentences: bool = False
 
     @property
     def tokens(self) -> int:
@@ -87,7 +90,16 @@ class SegmentedDocument:
     @property
     def sentences(self) -> list[str]:
         """What the sentences say: their texts without the hyphens and marks of line ends."""
-        return [self._line_ends.read(start, end) for start, end in self.sentence_spans]
+        return [self.read(start, end) for start, end in self.sentence_spans]
+
+    def read(self, start: int, end: int) -> str:
+        """What the text says from one place to another, without those hyphens and marks."""
+        return self._line_ends.read(start, end)
+
+    @cached_property
+    def sentence_kinds(self) -> list[str]:
+        """The kind of each sentence, one of `sentence_kinds.KINDS`: prose, heading, code, ..."""
+        return sentence_kinds(self.text, self.sentence_spans, self.given_sentences)
 
     @cached_property
     def _line_ends(self) -> LineEnds:
@@ -182,7 +194,16 @@ class Segmenter:
             all_ids += ids
             starts += places.firsts([start for start, _ in offsets])
             ends += places.lasts([end for _, end in offsets])
-        return [self._pack(*document, *own) for document, own in zip(prepared, tokens, strict=True)]
+        return [
+            self._pack(self._is_given(document), *own, *its_tokens)
+            for document, own, its_tokens in zip(documents, prepared, tokens, strict=True)
+        ]
+
+    def _is_given(self, document: DocumentText) -> bool:
+        """Whether the caller cut the sentences."""
+        return not isinstance(document, str) and any(
+            self.list_unit == "sentences" or not isinstance(item, str) for item in document
+        )
 
     def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         if not texts:
@@ -237,6 +258,7 @@ class Segmenter:
 
     def _pack(
         self,
+        given: bool,
         text: str,
         spans: list[Span],
         forced: list[tuple[int, int]],
@@ -302,6 +324,7 @@ class Segmenter:
                 [whole_counts[sentence] for sentence in new_index], dtype=torch.int64
             ),
             omission=omission,
+            given_sentences=given,
         )
 
     def _units(

@@ -664,6 +664,8 @@ def _terminator_ends(
         aside = _ASIDE.match(text, position)
         if aside is not None and aside.group(1).islower():
             return False
+    if ellipsis and first.isdecimal() and text[begin + 3 : begin + 4] in (".", " "):
+        return text[begin + 1 : begin + 4] not in ("...", " . ")  # leaders of a table of contents
     if text[begin] != "." or ellipsis or following in ("?", "!"):
         return True
     return not _is_abbreviation(text, start, begin, stop, position, first, alone, layout)

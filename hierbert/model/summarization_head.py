@@ -48,6 +48,13 @@ class SummarySentence:
 
 
 @dataclass(frozen=True)
+class SummarySentenceOfKind(SummarySentence):
+    """The same, with its `kind`, one of `sentence_kinds.KINDS`, where that was asked for."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class SummaryRule:
     """How scored sentences become a summary.
 
@@ -56,8 +63,11 @@ class SummaryRule:
         order: "document" or "score".
         redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
         min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
+        sentence_kinds: Whether an answer tells the kind of each sentence.
 
-    A budget of the ratio 1 is the whole document: nothing is left out, nor what is there twice.
+    Headings, items of lists, code and what else is no prose are selected where there is nothing
+    else. A budget of the ratio 1 is the whole document: nothing is left out, nor what is there
+    twice.
 
     Raises:
         ValueError: A value is not allowed.
@@ -67,6 +77,7 @@ class SummaryRule:
     order: str = "document"
     redundancy: float = 0.0
     min_words_per_sentence: int = 0
+    sentence_kinds: bool = False
 
     def __post_init__(self) -> None:
         if self.order not in SUMMARY_ORDERS:
@@ -128,7 +139,8 @@ class SummaryRule:
         spans, texts = document.sentence_spans, document.sentences
         costs = sentence_costs(texts, self.budget, document.sentence_tokens.tolist())
         limit = self.budget.limit(texts)
-        selectable = self._selectable(texts)
+        kinds = document.sentence_kinds
+        selectable = self._selectable(texts, kinds)
         none_fits = not any(compress((cost <= limit for cost in costs), selectable))
         pieces: list[tuple[int, Span, int]] = []
         for index, ((start, end), text, cost) in enumerate(zip(spans, texts, costs, strict=True)):
@@ -138,13 +150,13 @@ class SummaryRule:
                 and (none_fits or count_words(text) > _LONGEST_SENTENCE)
             ):
                 of_piece = self._cost_in(document, index)
-                cuts = cut_to_limit(text, of_piece, limit)
+                cuts = cut_to_limit(document.text[start:end], of_piece, limit)
                 pieces += [(index, (start + a, start + b), of_piece(a, b)) for a, b in cuts]
             else:
                 pieces.append((index, (start, end), cost))
         if len(pieces) > len(spans):
-            texts = [document.text[start:end] for _, (start, end), _ in pieces]
-            selectable = self._selectable(texts)
+            texts = [document.read(start, end) for _, (start, end), _ in pieces]
+            selectable = self._selectable(texts, [kinds[sentence] for sentence, _, _ in pieces])
         return [
             Candidate(sentence, start, end, text, cost, chosen)
             for (sentence, (start, end), cost), text, chosen in zip(
@@ -163,14 +175,21 @@ class SummaryRule:
             1, bisect_left(own, start + last) - bisect_left(own, start + first)
         )
 
-    def _selectable(self, texts: Sequence[str]) -> list[bool]:
-        """Which may be selected: the long enough, or all that are not blank."""
+    def _selectable(self, texts: Sequence[str], kinds: Sequence[str]) -> list[bool]:
+        """Which may be selected: prose that is long enough, else what is, else all not blank."""
         not_blank = [bool(text.strip()) for text in texts]
+        if self.budget.ratio == 1:
+            return not_blank
         long_enough = [
             there and count_words(text) >= self.min_words_per_sentence
             for there, text in zip(not_blank, texts, strict=True)
         ]
-        return long_enough if any(long_enough) and self.budget.ratio != 1 else not_blank
+        prose = [
+            may_be and kind == "prose" for may_be, kind in zip(long_enough, kinds, strict=True)
+        ]
+        if any(prose):
+            return prose
+        return long_enough if any(long_enough) else not_blank
 
 
 class Candidate(NamedTuple):
@@ -180,7 +199,7 @@ class Candidate(NamedTuple):
         sentence: Its index.
         start: First character.
         end: One after the last character.
-        text: As it stands in the document.
+        text: What it says, without the hyphens and marks of line ends.
         cost: What it takes from the budget.
         selectable: Whether it may be selected.
     """
@@ -212,7 +231,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    settings = (*SUMMARY_BUDGETS, "order", "redundancy", "min_words_per_sentence")
+    settings = (*SUMMARY_BUDGETS, "order", "redundancy", "min_words_per_sentence", "sentence_kinds")
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -295,18 +314,27 @@ class SummarizationHead(Head):
         """`summary`, its sentences a line each, and `sentences`, with their places.
 
         `over_limit` is there, and true, where the summary is longer than its limit: every word of
-        the document is.
+        the document is. Where the kinds of sentences are asked for, `sentence_kinds` holds those
+        of all.
         """
         document, scores = answered.document, answered.scores[self.name]
         selected = options.select(document, scores.tolist(), answered.sentence_vectors)
         shares = scores.sigmoid().tolist()
-        answer: dict[str, Any] = {
-            "summary": summary_text(selected),
-            "sentences": [
-                SummarySentence(one.text, one.start, one.end, shares[one.sentence])
-                for one in selected
-            ],
-        }
+        sentences: list[SummarySentence] = []
+        for one in selected:
+            text = document.text[one.start : one.end]
+            own = (text, one.start, one.end, shares[one.sentence])
+            if options.sentence_kinds:
+                kind = document.sentence_kinds[one.sentence]
+                sentences.append(SummarySentenceOfKind(*own, kind))
+            else:
+                sentences.append(SummarySentence(*own))
+        answer: dict[str, Any] = {"summary": summary_text(selected), "sentences": sentences}
+        if options.sentence_kinds:
+            spans = zip(document.sentence_spans, document.sentence_kinds, strict=True)
+            answer["sentence_kinds"] = [
+                {"start": start, "end": end, "kind": kind} for (start, end), kind in spans
+            ]
         if sum(one.cost for one in selected) > options.budget.limit(document.sentences):
             answer["over_limit"] = True
         return answer

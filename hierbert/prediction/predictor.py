@@ -246,6 +246,7 @@ class HierBert(PushToHubMixin):
         order: str | None = None,
         redundancy: float | None = None,
         min_words_per_sentence: int | None = None,
+        sentence_kinds: bool | None = None,
     ) -> list[Prediction]:
         """Summaries from the documents' own sentences.
 
@@ -260,6 +261,9 @@ class HierBert(PushToHubMixin):
             redundancy: Maximal marginal relevance, 0 to 1; None for the model's own.
             min_words_per_sentence: Shorter sentences are left out, unless there is no longer one;
                 None for the model's own.
+            sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
+                table, reference, boilerplate): `kind` of those of the summary, and of all in
+                `sentence_kinds`.
 
         Returns:
             One prediction each, in order.
@@ -277,6 +281,7 @@ class HierBert(PushToHubMixin):
             "order": order,
             "redundancy": redundancy,
             "min_words_per_sentence": min_words_per_sentence,
+            "sentence_kinds": sentence_kinds,
         }
         return list(self.predict(texts, ("summarize",), given))
 

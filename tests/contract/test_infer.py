@@ -31,7 +31,7 @@ FLAGS: dict[str, Any] = {
     "--redundancy": None, "--segment-vectors": False, "--text-column": "text", "--id-column": None,
     "--keep-columns": [], "--delimiter": None, "--min-words-per-sentence": None,
     "--encoding": "utf-8", "--input-format": "jsonl", "--output-format": None,
-    "--csv-safe": False,
+    "--csv-safe": False, "--sentence-kinds": None,
     "--batch-tokens": None, "--tokens-per-forward": None, "--device": "auto", "--dtype": "float32",
     "--compile": None, "--no-compile": None, "--cache-dir": None, "--cache-dtype": None,
     "--cache-limit-gib": None, "--check": True, "--no-check": True, "--engine": "local",
@@ -101,6 +101,24 @@ def test_the_flags_and_their_defaults() -> None:
     shown = succeed("infer.py", "--help", here=True)
     assert all(flag in shown.stdout for flag in FLAGS) and shown.stderr == ""
     assert succeed("hierbert-infer", "--help", here=True).stdout == shown.stdout
+
+
+def test_the_kind_of_each_sentence_is_in_the_row_when_asked_for(model, tmp_path) -> None:
+    text = "The Old Town\n\nThe cat is red and go-\nod. A dog is bad.\n\n- milk\n- two eggs\n"
+    docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": text}])
+    flags = ("--task", "summarize", "--max-sentences", "3")
+    (plain,) = answer(model, docs, tmp_path / "a.jsonl", *flags)
+    (row,) = answer(model, docs, tmp_path / "b.jsonl", *flags, "--sentence-kinds")
+    assert plain["summary"] == row["summary"] == "The cat is red and good.\nA dog is bad."
+    # The summary says the words, and a sentence is the text's own characters.
+    assert row["sentences"][0]["text"] == "The cat is red and go-\nod."
+    assert "sentence_kinds" not in plain and "kind" not in plain["sentences"][0]
+    assert [sentence["kind"] for sentence in row["sentences"]] == ["prose", "prose"]
+    told = [(text[s["start"] : s["end"]], s["kind"]) for s in row["sentence_kinds"]]
+    assert told == [
+        ("The Old Town", "heading"), ("The cat is red and go-\nod.", "prose"),
+        ("A dog is bad.", "prose"), ("- milk", "list"), ("- two eggs", "list"),
+    ]  # fmt: skip
 
 
 def test_rows_hold_their_keys_in_order_and_point_into_the_text(model, docs) -> None:

@@ -292,6 +292,13 @@ def test_what_cannot_be_scored_has_no_score(trained, rows) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_documents_without_a_label_change_no_score(trained) -> None:
+    alone = trained.model.evaluate(ROWS)
+    others = [{**row, "label": None} for row in ROWS[:5]]
+    assert alone["loss"] > 0
+    assert trained.model.evaluate([*others, *ROWS]) == pytest.approx(alone, abs=1e-6)
+
+
 def test_a_model_without_heads_embeds_and_is_not_scored(encoders) -> None:
     model = HierBert.from_encoder(encoders["bert"])
     assert model.tasks == ("embed",)

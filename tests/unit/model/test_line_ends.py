@@ -121,7 +121,18 @@ def test_a_summary_says_its_words_without_what_line_ends_did() -> None:
     text = "> It was a long per-\n> iod of rain.\n\nNo.\n\n>"
     (document,) = Segmenter(make_tokenizer("bert"))([text])
     assert document.sentence_spans == [(0, 35), (37, 40), (42, 43)]
-    assert summary_text(document, [0, 1]) == "It was a long period of rain.\nNo."
     # A lone mark says nothing, and is not selected.
     assert document.sentences[2] == "" and document.sentence_tokens.tolist()[2] == 0
-    assert SummaryRule(Budget(max_sentences=3)).select(document, [0.1, 0.2, 0.9]) == [0, 1]
+    selected = SummaryRule(Budget(max_sentences=3)).select(document, [0.1, 0.2, 0.9])
+    assert [one.sentence for one in selected] == [0, 1]
+    assert summary_text(selected) == "It was a long period of rain.\nNo."
+    # Pieces of what is too long say their words too.
+    (long,) = Segmenter(make_tokenizer("bert"))([text[:35]])
+    pieces = SummaryRule(Budget(max_characters=16)).candidates(long)
+    assert [(one.text, text[one.start : one.end]) for one in pieces] == [
+        ("It was a long", "> It was a long"),
+        ("period of", "per-\n> iod of"),
+        ("rain.", "rain."),
+    ]
+    # Also where one begins among what is left out.
+    assert LineEnds(text, [(0, 35)]).read(21, 35) == "iod of rain."

@@ -5,6 +5,7 @@ and before or after any file gets its name.
 """
 
 import json
+import os
 import resource
 import shutil
 from collections.abc import Iterable, Iterator
@@ -229,6 +230,35 @@ def test_a_short_last_shard_does_not_stay_in_the_middle_when_sources_are_added(
     assert len(list(target.path.glob("part-*"))) == 2
     assert run(target, [*sources, make_rows([2] * 5)], resume=True)
     check_output(target, [*sources, make_rows([2] * 5)])
+
+
+@pytest.mark.parametrize("rows_per_shard", [None, 4])
+def test_what_gets_its_name_is_on_the_disk_before_and_its_name_after(
+    tmp_path, monkeypatch, rows_per_shard
+) -> None:
+    sync, replace = os.fsync, Path.replace
+    synced: set[tuple[int, int]] = set()
+    renamed_in: set[int] = set()
+
+    def note(handle: int) -> None:
+        sync(handle)
+        found = os.fstat(handle)
+        synced.add((found.st_ino, found.st_mtime_ns))
+        renamed_in.discard(found.st_ino)
+
+    def renaming(self: Path, to: Path) -> Path:
+        found = self.stat()
+        assert (found.st_ino, found.st_mtime_ns) in synced, to
+        renamed_in.add(to.parent.stat().st_ino)
+        return replace(self, to)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "replace", renaming)
+    target = OutputFolder(tmp_path / "out", "jsonl", rows_per_shard)
+    work(target, [make_rows([9] * 6, broken={2})])
+    assert len(synced) > 6 and not renamed_in
+    monkeypatch.undo()
+    check_output(target, [make_rows([9] * 6, broken={2})])
 
 
 def test_units_that_are_missing_or_were_read_differently_make_no_output(tmp_path) -> None:

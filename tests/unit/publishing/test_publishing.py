@@ -16,7 +16,7 @@ from hierbert.cli.train import main as train_main
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
-from hierbert.model.saving import public_name
+from hierbert.model.saving import completed_files, public_name
 from hierbert.publishing.files import is_replaced
 from hierbert.publishing.publish import encoder_license, push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
@@ -52,6 +52,7 @@ def dry_run(model: Path) -> int:
     ("name", "content"),
     [
         ("optimizer.pt", b"x"),
+        ("OPTIMIZER.PT", b"x"),
         ("harmless.txt", pickle.dumps({"a": 1})),
         ("inner/state.dat", b"PK\x03\x04rest"),
         # The name alone makes no weights of a pickle.
@@ -170,6 +171,15 @@ def test_damaged_results_are_one_line(damage, copy, tmp_path, capsys) -> None:
 )
 def test_the_encoders_folder_is_never_published(given, shown) -> None:
     assert public_name(given) == shown
+
+
+def test_where_a_tokenizer_was_loaded_from_is_never_published(copy) -> None:
+    path = copy / "tokenizer_config.json"
+    kept = json.loads(path.read_bytes())
+    # As the versions of transformers write it; which of these differs from one to the next.
+    local = {"name_or_path": "/home/me/secret", "is_local": True, "local_files_only": True}
+    path.write_text(json.dumps(kept | local), encoding="utf-8")
+    assert json.loads(completed_files(copy)["tokenizer_config.json"]) == kept
 
 
 def test_a_folder_with_a_name_like_the_hubs_stays_a_folder(

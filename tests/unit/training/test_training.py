@@ -15,10 +15,13 @@ from safetensors.torch import load_file
 from small_runs import Settings, results_of
 from training import error_of, weights
 
+from hierbert import HierBert
 from hierbert.cli.train import main
+from hierbert.config import TrainingConfig
 from hierbert.data.epoch_plan import plan_epoch, share_by_tokens
 from hierbert.training import loop
 from hierbert.training.loop import TrainingLoop
+from hierbert.training.optimization import build_optimizer
 from hierbert.training.results import peak_memory_mib, resources
 
 FROZEN = "training.freeze_encoder=true"
@@ -101,6 +104,26 @@ def test_the_learning_rate_rises_from_zero_to_its_peak_and_falls_to_zero(quick, 
     # Of the step that comes next: the second of ten is the second of four that rise.
     rates = [0.004, 0.006, 0.008, 0.01, *(0.01 * left / 6 for left in (5, 4, 3, 2, 1, 0))]
     assert [line["train.learning_rate"] for line in lines] == pytest.approx(rates)
+
+
+def test_only_matrices_decay_and_the_encoder_has_a_rate_of_its_own(encoders) -> None:
+    model = HierBert.from_encoder(encoders["bert"], aggregator_layers=1).model
+    settings = TrainingConfig(
+        encoder_learning_rate=0.25, head_learning_rate=0.5, weight_decay=0.125
+    )
+    found = {
+        weight: (group["peak"], group["weight_decay"])
+        for group in build_optimizer(model, settings).param_groups
+        for weight in group["params"]
+    }
+    assert found == {
+        weight: (
+            0.25 if ".segment_encoder.encoder." in name else 0.5,
+            0.125 if weight.dim() == 2 else 0.0,
+        )
+        for name, weight in model.named_parameters()
+    }
+    assert len(set(found.values())) == 4
 
 
 def test_what_is_trained_further_is_not_calibrated_any_more(quick, tmp_path) -> None:

@@ -3,15 +3,14 @@
 import argparse
 import contextlib
 import math
-import signal
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from hierbert.cli.common import CommandLineParser, run_command
 from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import flag_setting
 from hierbert.prediction.answer_files import FORMATS
 from hierbert.prediction.options import check_options, find_target
+from hierbert.prediction.stopping import stop_if_asked, stopped_by_signals
 
 EXAMPLES = f"""examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -33,8 +32,6 @@ output: one row for each document, in the order of the input: id, label (or labe
 exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a mistake, 130 or
         143 when interrupted
 """
-
-_TERMINATED = 143
 
 
 def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
@@ -160,7 +157,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "infer.py") -> int:
     The exit code: 0 when every row is answered, 3 when some could not be, 2 for a mistake in the
     input, 130 when interrupted. When terminated a SystemExit with 143.
     """
-    with _termination():
+    with stopped_by_signals():
         return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
 
 
@@ -179,22 +176,8 @@ def _main(argv: list[str], prog: str) -> int:
         from hierbert.prediction.ray_engine import RayRun
 
         kind = RayRun
-    return kind(options).execute()
-
-
-@contextlib.contextmanager
-def _termination() -> Iterator[None]:
-    """Let SIGTERM end the command like an interruption, so that it says how to go on."""
-
-    def end(number: int, frame: object) -> None:
-        sys.exit(_TERMINATED)
-
     try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # signals are the main thread's
-        yield
-        return
-    try:
-        yield
+        return kind(options).execute()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        # Too late to be seen between two rows, or turned into another error on its way.
+        stop_if_asked()

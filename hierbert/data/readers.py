@@ -24,6 +24,7 @@ from hierbert.data.in_memory import read_dataset, read_frame, read_given
 from hierbert.data.packing import PACKINGS, unpacked_name
 from hierbert.data.streams import bad_bytes, text_pieces, whole_text
 from hierbert.errors import DataError, error_text, quote, quote_all, type_name
+from hierbert.hub import hub_problem
 
 _MAX_COLUMNS_SHOWN = 20
 # Between fields, by which program wrote them; a semicolon is Excel's where a comma is in numbers.
@@ -263,16 +264,22 @@ def _read_folder(source: Source, encoding: str) -> Iterator[Row | RowError]:
 def _read_hub(source: Source, encoding: str) -> Iterator[Row | RowError]:
     import datasets
 
+    problem = hub_problem()
+    offline = datasets.config.HF_HUB_OFFLINE
+    # Its own way to take what is in its cache alone.
+    datasets.config.HF_HUB_OFFLINE = offline or problem is not None
     try:
         dataset = datasets.load_dataset(source.dataset, source.config, split=source.split)
     # Besides its own errors, datasets passes on those of the network and of every file format.
     except Exception as error:
         raise DataError(
             f"{source.dataset!r} is no file or folder here and cannot be loaded from the Hugging "
-            f"Face Hub (split {source.split!r}): {error_text(error)}"
+            f"Face Hub (split {source.split!r}): {problem or error_text(error)}"
             f"{near_paths_hint(source.dataset)}",
             place=source.name,
         ) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
     yield from read_dataset(dataclasses.replace(source, given=dataset), encoding)
 
 

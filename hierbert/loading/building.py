@@ -1,12 +1,15 @@
 """A model around a pretrained encoder, built after all that can be checked without it."""
 
+import os
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
-from hierbert.loading.checks import bounded_building, check_files, refuse_not_finite
+from hierbert.hub import cached_alone
+from hierbert.loading.checks import CONFIG, bounded_building, check_files, refuse_not_finite
 from hierbert.loading.encoders import encoder_hint, resolve_encoder
+from hierbert.loading.forking import on_one_thread
 from hierbert.loading.tokenizer import load_tokenizer
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -23,14 +26,15 @@ def build_from_encoder(
     where there is no such encoder, or it is not whole.
     """
     source = resolve_encoder(name, asked)
+    hub: dict[str, Any] = {"revision": asked}
     try:
-        sizes, commit = check_files(source, place, is_model=False, revision=asked)
-        revision = commit or asked
-        with bounded_building(sizes, place):
-            model = HierBertForDocuments.from_encoder_pretrained(
-                source, revision=revision, **settings
-            )
-        refuse_not_finite(model, place)
+        if not os.path.isdir(source):
+            hub["local_files_only"] = cached_alone(source, CONFIG, **hub)
+        sizes, commit = check_files(source, place, is_model=False, **hub)
+        hub["revision"] = commit or asked
+        with on_one_thread(), bounded_building(sizes, place):
+            model = HierBertForDocuments.from_encoder_pretrained(source, **hub, **settings)
+            refuse_not_finite(model, place)
     except HierBertError:
         raise
     except OSError as error:
@@ -45,13 +49,16 @@ def build_from_encoder(
             f"{place} cannot be loaded: its files are damaged or do not go together "
             f"({type(error).__name__}: {error_text(error)})"
         ) from error
-    tokenizer = load_tokenizer(source, place, revision=revision)
+    tokenizer = load_tokenizer(source, place, **hub)
     # The names of a stranger's code are not saved with this model.
     tokenizer.init_kwargs.pop("auto_map", None)
     vars(model.config.encoder_config).pop("auto_map", None)
     # Where these weights came from is a path of this machine; the name is what others know.
     model.config.encoder_config._name_or_path = public_name(name)
-    return model, HierBertProcessor.from_config(tokenizer, model.config)
+    try:
+        return model, HierBertProcessor.from_config(tokenizer, model.config)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def inner_message(error: BaseException) -> str:

@@ -9,12 +9,14 @@ from transformers import PreTrainedTokenizerBase
 
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.hub import cached_alone
 from hierbert.loading.checks import (
     CONFIG,
     bounded_building,
     check_files,
     refuse_not_finite,
 )
+from hierbert.loading.forking import on_one_thread, threads_are_used
 from hierbert.loading.int8 import quantize
 from hierbert.loading.probing import FLOAT_DTYPES, probe_dtype
 from hierbert.loading.tokenizer import load_tokenizer
@@ -48,6 +50,19 @@ def load_model(
         ModelError: There is no such model, or it is incomplete or of another kind.
     """
     place = find_device(device)
+    with on_one_thread():
+        model, processor, commit = _load(source, place, dtype, hub)
+    encoder = model.hierbert.segment_encoder
+    if dtype == "auto":
+        threads_are_used()
+        model = model.to(FLOAT_DTYPES[probe_dtype(encoder.encoder, model.config.segment_tokens)])
+    return model, processor, commit
+
+
+def _load(
+    source: str | os.PathLike[str], place: torch.device, dtype: str, hub: dict[str, Any]
+) -> tuple[HierBertForDocuments, HierBertProcessor, str | None]:
+    """A model on its device, in its precision but for "auto", tried out."""
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
     if dtype == "int8" and place.type != "cpu":
@@ -58,6 +73,8 @@ def load_model(
     try:
         if not _is_hub_id(name):
             check_folder(Path(name))
+        if not os.path.isdir(name):
+            hub["local_files_only"] = cached_alone(name, CONFIG, **hub)
         sizes, commit = check_files(name, f"model {name}", is_model=True, **hub)
         if commit is not None:
             hub["revision"] = commit
@@ -90,13 +107,9 @@ def load_model(
     _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
     _try_out(model, processor, name)
-    encoder = model.hierbert.segment_encoder
-    if dtype == "auto":
-        dtype = probe_dtype(encoder.encoder, model.config.segment_tokens)
-        model = model.to(FLOAT_DTYPES[dtype])
     if dtype == "int8":
         try:
-            quantize(encoder, model.config.segment_tokens)
+            quantize(model.hierbert.segment_encoder, model.config.segment_tokens)
         except ValueError as error:
             raise ConfigError(f"dtype int8: {error}") from error
     return model, processor, commit
@@ -108,6 +121,7 @@ def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:
     Where that is not possible: a ConfigError if it is `needed`, else a line in the log.
     """
     layers: Any = []
+    threads_are_used(compiled=True)
     try:
         layers = encoder_layers(encoder.encoder)
         for layer in layers:

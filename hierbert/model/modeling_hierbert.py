@@ -170,6 +170,7 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
         encoder: str,
         *,
         revision: str | None = None,
+        local_files_only: bool = False,
         **settings: Any,
     ) -> "HierBertPreTrainedModel":
         """Build a model around a pretrained encoder; the aggregator and the heads are new.
@@ -177,6 +178,7 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
         Args:
             encoder: Folder or Hub id of any `AutoModel` text encoder with safetensors weights.
             revision: Branch, tag or commit on the Hub.
+            local_files_only: Whether to take it from the cache alone.
             **settings: Fields of `HierBertConfig`, `num_labels`, `id2label` and the like.
 
         Returns:
@@ -188,7 +190,8 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
                 code of its own repository.
         """
         # Without this, transformers asks at the terminal; such a model could not be rebuilt.
-        hub = {"revision": revision, "trust_remote_code": False}
+        hub: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+        hub["local_files_only"] = local_files_only
         text_config = AutoConfig.from_pretrained(encoder, **hub)
         if getattr(text_config, "is_encoder_decoder", False):
             raise ValueError(

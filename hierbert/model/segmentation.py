@@ -157,11 +157,9 @@ class Segmenter:
         self.list_unit = list_unit
         self.prefix_ids, self.suffix_ids = _special_ids(tokenizer)
         self._not_in_text = frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        if not self.prefix_ids and not self.suffix_ids:
-            raise ValueError(
-                f"{type(tokenizer).__name__} adds no special tokens; a segment needs at least one, "
-                "or an empty document would have no token at all"
-            )
+        # What stands in a segment without any token, where no special tokens are added.
+        known = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id)
+        self._blank_id = next((token for token in known if token is not None), 0)
         self.room = max_tokens_per_segment - len(self.prefix_ids) - len(self.suffix_ids)
         if self.room < 1:
             raise ValueError(
@@ -310,6 +308,10 @@ class Segmenter:
             input_ids += self.suffix_ids
             sentence_index += [-1] * len(self.suffix_ids)
             token_starts += [-1] * len(self.suffix_ids)
+            if len(input_ids) == before:
+                input_ids.append(self._blank_id)
+                sentence_index.append(-1)
+                token_starts.append(-1)
             lengths.append(len(input_ids) - before)
         return SegmentedDocument(
             text=text,

@@ -21,6 +21,7 @@ from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_you_mean, type_name
 from hierbert.loading.building import build_from_encoder
+from hierbert.loading.forking import threads_are_used
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.model.answering import answer_batch, answer_fields, not_finite
@@ -105,6 +106,7 @@ class HierBert(PushToHubMixin):
         if compile or (compile is None and encoder.precision == "int8"):
             compile_encoder(encoder, needed=compile is not None)
         if tokens_per_forward == "auto":
+            threads_are_used()
             tokens_per_forward = probe_tokens_per_forward(encoder, model.config.segment_tokens)
         if tokens_per_forward is not None:
             encoder.tokens_per_forward = tokens_per_forward
@@ -486,6 +488,7 @@ class HierBert(PushToHubMixin):
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         """Vectors that are kept are found at its start, and kept at its end."""
+        threads_are_used()
         try:
             if self.vectors is not None:
                 self.vectors.refresh()

@@ -18,6 +18,7 @@ import torch
 
 from hierbert.errors import ConfigError, HierBertError, RunError, flag_setting
 from hierbert.log import log
+from hierbert.prediction.stopping import stop_if_asked
 
 T = TypeVar("T")
 _RENDEZVOUS = timedelta(minutes=10)
@@ -107,6 +108,7 @@ class Processes:
         try:
             while not self._store.check([key]):
                 time.sleep(_POLL_SECONDS)
+                stop_if_asked()
             return bytes(self._store.get(key))
         except RuntimeError as error:
             raise RunError(f"the first process of the job is gone: {error}") from error
@@ -125,6 +127,7 @@ class Processes:
             # In short steps, so that signals are heard.
             while self.index == 0 and (keys := [k for k in keys if not self._store.check([k])]):
                 time.sleep(_POLL_SECONDS)
+                stop_if_asked()
                 if time.monotonic() - said > _SAY_SECONDS:
                     said = time.monotonic()
                     log.info(f"waiting for {len(keys)} of {self.count} processes")

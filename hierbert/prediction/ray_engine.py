@@ -35,6 +35,7 @@ from hierbert.prediction.job import Job, read_footer, unit_path, write_units
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.run import Run
+from hierbert.prediction.stopping import stop_if_asked
 from hierbert.prediction.units import (
     Cuts,
     InputRow,
@@ -142,6 +143,7 @@ class RayRun(Run):
                     checks.append(check)
                     hashes.append(of_ids)
                     bar.advance(check.rows)
+                    stop_if_asked()
         except BaseException:
             for one in tasks:
                 self._ray.cancel(one)
@@ -230,6 +232,7 @@ class RayRun(Run):
         try:
             with Progress(size, "predicting", unit="bytes", initial=job.size_before) as bar:
                 for ended in self._answers(actors, self._calls(start, len(checks), readers)):
+                    stop_if_asked()
                     for rows, unit_size in ended:
                         bar.advance(unit_size)
                         job.rows += rows

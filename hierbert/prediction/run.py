@@ -31,6 +31,7 @@ from hierbert.prediction.options import (
 from hierbert.prediction.output_folder import COUNTS, Manifest, State
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.processes import Processes
+from hierbert.prediction.stopping import stop_if_asked
 from hierbert.prediction.units import (
     InputRow,
     Inputs,
@@ -303,6 +304,7 @@ class Run:
 
             def passed(rows: int, size: int, done_before: bool = False) -> None:
                 nonlocal count
+                stop_if_asked()
                 count += rows
                 # Units are shared by size: where this process is, the others are too.
                 rate = bar.per_second(predictor.tokens_read * self.processes.count)

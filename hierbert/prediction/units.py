@@ -22,6 +22,7 @@ from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError, RunError
 from hierbert.log import Progress, log
 from hierbert.model.documents import Document
+from hierbert.prediction.stopping import stop_if_asked
 
 # UTF-8 bytes of texts.
 _LARGEST, _LARGEST_ON_CPU, _SMALLEST = 1_000_000, 100_000, 50_000
@@ -272,6 +273,7 @@ def check_inputs(inputs: Inputs) -> list[SourceCheck]:
             checks.append(SourceCheck())
             for _ in checks[-1].count(rows):
                 bar.advance()
+                stop_if_asked()
     say_broken(checks)
     return checks
 

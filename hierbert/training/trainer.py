@@ -17,6 +17,8 @@ from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 from hierbert.config import RunConfig
 from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, quote, type_name
+from hierbert.hub import cached_alone
+from hierbert.loading.forking import threads_are_used
 from hierbert.log import is_first_process
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -120,6 +122,7 @@ class HierBertTrainer:
         with run_lock(self.config, accelerator):
             started = time.monotonic()
             allow_large_pages()
+            threads_are_used()
             corpora, tasks = load_corpora(self.config, self.given)
             run = prepare_run(self.config, accelerator, corpora, tasks, self._given_model(), resume)
             loop = TrainingLoop(run, stop or StopSignals(), self.callbacks)
@@ -208,7 +211,8 @@ def _start(name: str) -> dict[str, Any]:
         if folder.is_dir():
             values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         elif "/" in name:
-            values, _ = HierBertConfig.get_config_dict(name)
+            cached = cached_alone(name, "config.json")
+            values, _ = HierBertConfig.get_config_dict(name, local_files_only=cached)
         else:
             values = {}
         if isinstance(values, dict) and values.get("model_type") == HierBertConfig.model_type:

@@ -18,7 +18,7 @@ DISTRIBUTIONS = {
 # From the bottom up: a file imports from lines above its own, and from its own folder.
 FLOORS = [
     {"errors"},
-    {"files", "hub_names", "log", "model", "settings_text"},
+    {"files", "hub", "hub_names", "log", "model", "settings_text"},
     {"settings", "state_files"},
     {"data", "scoring"},
     {"config"},

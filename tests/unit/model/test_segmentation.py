@@ -305,13 +305,26 @@ def test_clauses_without_white_space_are_cut_after_their_marks(tokenizers, kind,
     assert all(piece[-1] == mark for piece in pieces[:-1])
 
 
-def test_a_segmenter_without_room_or_special_tokens_is_refused(tokenizers) -> None:
+def test_a_segmenter_without_room_is_refused(tokenizers) -> None:
     with pytest.raises(ValueError, match="leaves no room"):
         Segmenter(tokenizers["bert"], max_tokens_per_segment=2)
+
+
+def test_a_tokenizer_without_special_tokens_adds_none(tokenizers) -> None:
     bare = make_tokenizer("bert")
     bare.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A")
-    with pytest.raises(ValueError, match="adds no special tokens"):
-        Segmenter(bare)
+    texts = [RED * 9, "", ["", RED], RED]
+    with_them = Segmenter(tokenizers["bert"], max_tokens_per_segment=12)(texts)
+    without = Segmenter(bare, max_tokens_per_segment=10)(texts)
+    for usual, found in zip(with_them, without, strict=True):
+        assert found.segment_spans == usual.segment_spans
+        assert found.sentence_spans == usual.sentence_spans
+        of_text = [len(ids) - 2 for ids in usual.input_ids.split(usual.segment_lengths.tolist())]
+        # The model needs a token of every segment.
+        assert found.segment_lengths.tolist() == [max(1, size) for size in of_text]
+        inner = usual.input_ids[usual.sentence_index >= 0].tolist()
+        assert found.input_ids[found.sentence_index >= 0].tolist() == inner
+    assert without[1].input_ids.tolist() == [bare.pad_token_id]
 
 
 def test_batches_are_filled_with_documents_in_order(tokenizers) -> None:

@@ -174,6 +174,13 @@ def test_the_encoders_folder_is_never_published(given, shown) -> None:
     assert public_name(given) == shown
 
 
+def test_no_folder_of_a_machine_is_in_the_settings_of_a_page() -> None:
+    names = ("run_dir", "data.test", "model.encoder", "model.start_from", "training.cache_dir")
+    config = settings_of(*(f"{name}=/home/me/{number}" for number, name in enumerate(names)))
+    assert dump_config(config).count("/home/me") == len(names)
+    assert "/home/me" not in dump_config(public_settings(config))
+
+
 def test_where_a_tokenizer_was_loaded_from_is_never_published(copy) -> None:
     path = copy / "tokenizer_config.json"
     kept = json.loads(path.read_bytes())

@@ -163,7 +163,13 @@ class _Values:
         if key not in self.known:
             self._refuse_key(key, _COMMAND_LINE)
         before = self.given.get(key)
-        if before is not None and before.start_mark is _ON_COMMAND_LINE and self._is_list(key):
+        if (
+            before is not None
+            and before.start_mark is _ON_COMMAND_LINE
+            and self._is_list(key)
+            # What takes a value back, or comes after that, is no other value.
+            and not (_is_null(before) or _is_null(node))
+        ):
             raise ConfigError(
                 f"{_COMMAND_LINE}: {key} is given twice; several are a list: {key}='[ONE, OTHER]'"
             )

@@ -140,13 +140,15 @@ def variants(folder: Path) -> dict[str, list[str]]:
     one_document = write_jsonl(folder / "one.jsonl", make_rows(1, seed=4))
     return {
         "full": both,
-        "recomputed": [
-            *both,
+        "recomputed": of(
+            plain,
+            labels,
+            summaries,
             "training.memory=recompute",
             "training.tokens_per_forward=64",
             "training.accumulation_steps=2",
             f"data.test={one_document}",
-        ],
+        ),
         "frozen": [*both, frozen],
         "last_layer": [*both, "training.trained_encoder_layers=1"],
         "labels_only": of(empty, labels, "model.pooling=attention"),

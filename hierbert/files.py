@@ -7,11 +7,13 @@ there is at most one. Nothing depends on the cache's folder but time: it may be 
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
-import tempfile
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,18 +40,19 @@ def cache_folder(configured: str | None = None) -> Path:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file aside, sync it and rename it; its folder is made.
 
-    `write` is given a path for the content. Where it fails nothing is left behind.
+    `write` is given a path for the content, which only its owner can read as long as it is not
+    whole; then that is for the umask to say. Where it fails nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    aside = Path(name)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
+        mode = stat.S_IMODE(aside.stat().st_mode)
+        aside.chmod(0o600)
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files for the owner alone; others may read what a run leaves.
-        aside.chmod(0o666 & ~_umask())
+        aside.chmod(mode)
         aside.replace(path)
         sync_folder(path.parent)
     except BaseException:
@@ -72,12 +75,63 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def write_checked_json(path: Path, value: Any) -> None:
+    """Write a JSON file that tells whether it is as it was written; see `write_whole`."""
+    write_json(path, {"sha256": _sha256(path, value), "value": value})
+
+
+def read_checked_json(path: Path) -> Any:
+    """What `write_checked_json` wrote.
+
+    A ValueError where it is not as it was written; an OSError where it cannot be read.
+    """
+    with os.fdopen(open_plain(path), "rb") as file:
+        try:
+            content = json.loads(file.read())
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+    if (
+        not isinstance(content, dict)
+        or content.keys() != {"sha256", "value"}
+        or content["sha256"] != _sha256(path, content["value"])
+    ):
+        raise ValueError("its sha256 differs")
+    return content["value"]
+
+
+def open_plain(path: Path) -> int:
+    """Open a file that others may put something else in the place of: its descriptor, to read.
+
+    An OSError where it is a link, a pipe or another thing that is no plain file; none is waited
+    for.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    # Where it becomes another thing just now.
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    handle = os.open(path, sum(flags, os.O_RDONLY))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return handle
+
+
+def is_in_the_way(path: Path, folder: bool = False) -> bool:
+    """Whether there is something that is no plain file, or no folder, such as a link to one."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode))
+
+
 def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:
     """Write a folder aside, sync all that is in it and rename it; its parents are made.
 
     Where the folder is there already it stays until the new one is whole. `write` is given an empty
-    folder, which only its owner can read as long as it is not whole. A process that is killed
-    leaves what it was writing under the folder's name with a dot before it.
+    folder, which only its owner can read as long as it is not whole; then who may read it, and all
+    that is in it, is for the umask to say. A process that is killed leaves what it was writing
+    under the folder's name with a dot before it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".{target.name}.{os.getpid()}"
@@ -85,14 +139,17 @@ def write_folder_whole(target: Path, write: Callable[[Path], None]) -> None:
     for remains in (aside, old):
         shutil.rmtree(remains, ignore_errors=True)
     try:
-        aside.mkdir(mode=0o700)
+        aside.mkdir()
+        mode = stat.S_IMODE(aside.stat().st_mode)
+        aside.chmod(0o700)
         write(aside)
-        for root, _, files in os.walk(aside):
-            for name in files:
-                with (Path(root) / name).open("rb") as file:
+        for root, _, files in os.walk(aside, topdown=False):
+            for path in (Path(root) / name for name in files):
+                path.chmod(mode & 0o666)
+                with path.open("rb") as file:
                     os.fsync(file.fileno())
+            Path(root).chmod(mode)
             sync_folder(Path(root))
-        aside.chmod(0o777 & ~_umask())
         if target.exists():
             target.replace(old)
         aside.replace(target)
@@ -210,7 +267,6 @@ class FolderLock:
         return f"process {words[0]}{here}"
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _sha256(path: Path, value: Any) -> str:
+    # With its name: what was moved to another one is not what belongs there.
+    return hashlib.sha256(f"{path.name} {json.dumps(value, sort_keys=True)}".encode()).hexdigest()

@@ -44,11 +44,18 @@ class SavedWithCode:
         hub = {name: kwargs.pop(name) for name in _HUB if name in kwargs}
         saved = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
         if kwargs.get("is_main_process", True):
+            self._let_umask_decide(Path(save_directory))
             self._save_beside(Path(save_directory))
             complete_folder(Path(save_directory))
         if push_to_hub:
             self.push_to_hub(repo, **hub)  # type: ignore[attr-defined]
         return saved
+
+    def _let_umask_decide(self, folder: Path) -> None:
+        """Who may read the weights, which safetensors writes for their owner alone."""
+        if (config := folder / _CONFIG).is_file():
+            for path in folder.glob("*.safetensors"):
+                path.chmod(config.stat().st_mode & 0o666)
 
     def _save_beside(self, folder: Path) -> None:
         """Save what transformers leaves out."""

@@ -34,6 +34,7 @@ TRANSFORMERS = "5.10"
 NOT_KNOWN = "Not known here"
 _MOST_LABELS = 100
 _LONGEST_CELL = 60
+_MARKER = re.compile(r"<!--(\s*/?hierbert:)")
 
 
 def render_card(
@@ -143,11 +144,14 @@ def cell(text: str) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A lone surrogate cannot be written as UTF-8.
     line = line.encode("utf-8", "backslashreplace").decode("utf-8")
-    return re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", line)
+    line = re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", line)
+    # The Hub makes links and mentions of bare addresses.
+    return re.sub(r"(?i)(:(?=/)|(?<=www)\.|@)", r"\\\1", line)
 
 
 def fenced(text: str, language: str) -> str:
-    """A fenced block that no line of the text can end."""
+    """A fenced block that no line of the text can end, nor the part of the card that it is in."""
+    text = _MARKER.sub(r"<! --\1", text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.strip()}\n{fence}"

@@ -5,7 +5,10 @@ page is the author's. Invariant: no character of the text outside the markers is
 metadata no value but ``model-index``, and ``license`` where a licence is asked for.
 """
 
+import bisect
 import re
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import yaml
@@ -14,11 +17,10 @@ from huggingface_hub.utils import yaml_dump
 
 from hierbert.publishing.card import NOT_KNOWN
 
-_REGION = re.compile(
-    r"<!-- hierbert:(?P<name>\w+) -->\n(?P<content>.*?)\n<!-- /hierbert:(?P=name) -->", re.DOTALL
-)
+_OPENS = re.compile(r"<!-- hierbert:(\w+) -->\n")
+_CLOSES = re.compile(r"\n<!-- /hierbert:(\w+) -->")
 # A byte order mark, blank lines and spaces behind the dashes are what editors leave.
-_OPENING = re.compile(r"\ufeff?\s*---[ \t]*(?:\n|\Z)")
+_OPENING = re.compile(r"\A\ufeff?\s*---[ \t]*(?:\n|\Z)")
 _INDEX = "model-index"
 
 
@@ -27,6 +29,27 @@ class Merged(NamedTuple):
 
     text: str
     note: str
+
+
+class _Region(NamedTuple):
+    """What stands between two markers, and where it does."""
+
+    name: str
+    start: int
+    end: int
+
+
+def _regions(text: str) -> Iterator[_Region]:
+    """The marked parts, each up to the first marker of its name that closes it."""
+    closing = defaultdict(list)
+    for match in _CLOSES.finditer(text):
+        closing[match[1]].append(match.start())
+    after = 0
+    for match in _OPENS.finditer(text):
+        ends = closing[match[1]]
+        if match.start() >= after and (at := bisect.bisect_left(ends, match.end())) < len(ends):
+            after = ends[at]
+            yield _Region(match[1], match.end(), after)
 
 
 def merge_cards(new: str, old: str | None, license: str | None = None) -> Merged:
@@ -50,7 +73,7 @@ def merge_cards(new: str, old: str | None, license: str | None = None) -> Merged
     if not body.strip():
         body, note = fresh_body, "the card there had no text; its metadata stay"
         wanted = fresh | {key: had[key] for key in had.keys() - {_INDEX}} | wanted
-    elif _REGION.search(body):
+    elif any(_regions(body)):
         body, note = _renewed(fresh_body, body)
         wanted |= {key: fresh[key] for key in fresh.keys() & {_INDEX}}
     else:
@@ -63,25 +86,24 @@ def merge_cards(new: str, old: str | None, license: str | None = None) -> Merged
         edited, note = front, f"{note}; {', '.join(changed)} in its metadata could not be renewed"
     text = f"---\n{edited}---\n{body}" if edited else body
     if text == plain:
-        return Merged(old, note if changed or not _REGION.search(body) else "")
+        return Merged(old, note if changed or not any(_regions(body)) else "")
     crlf = 2 * old.count("\r\n") > old.count("\n")
     return Merged(text.replace("\n", "\r\n") if crlf else text, note)
 
 
 def _renewed(new: str, old: str) -> tuple[str, str]:
-    fresh = {match["name"]: match["content"] for match in _REGION.finditer(new)}
-    kept = []
-
-    def renew(match: "re.Match[str]") -> str:
-        name = match["name"]
-        content = fresh.get(name, match["content"])
+    fresh = {region.name: new[region.start : region.end] for region in _regions(new)}
+    kept, parts, after = [], [], 0
+    for name, start, end in _regions(old):
+        there = old[start:end]
+        content = fresh.get(name, there)
         # A copy of the model without its run knows less than the page does.
-        if content.startswith(NOT_KNOWN) and match["content"] != content:
+        if content.startswith(NOT_KNOWN) and there != content:
             kept.append(name)
-            content = match["content"]
-        return f"<!-- hierbert:{name} -->\n{content}\n<!-- /hierbert:{name} -->"
-
-    body = _REGION.sub(renew, old)
+            content = there
+        parts += [old[after:start], content]
+        after = end
+    body = "".join([*parts, old[after:]])
     note = "the figures of the card there are renewed, its author's words are kept"
     if kept:
         note += f"; without the run nothing new is known of {', '.join(kept)}, which stay as before"

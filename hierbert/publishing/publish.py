@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 from tqdm import tqdm
 
 from hierbert.errors import ConfigError, ModelError
+from hierbert.hub_names import check_hub_name
 from hierbert.loading.encoders import resolve_encoder
 from hierbert.log import log
 from hierbert.publishing.card import render_card
@@ -107,5 +108,7 @@ def encoder_license(model: str, online: bool) -> str | None:
         with suppress(Exception):
             license = (metadata_load(find()) or {}).get("license")
             if isinstance(license, str):
+                # A stranger's page may say anything.
+                check_hub_name("license", license)
                 return license
     return None

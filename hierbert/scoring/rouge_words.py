@@ -3,8 +3,9 @@
 Invariant: for ASCII text the words are those of ``rouge_score`` with the same stemming.
 """
 
+import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from rouge_score.tokenizers import DefaultTokenizer
 
@@ -26,10 +27,27 @@ class RougeWords:
         if text.isascii():
             folded = text.lower()
         else:
-            folded = unicodedata.normalize("NFKC", text).casefold()
+            folded = unicodedata.normalize("NFKC", _in_short_runs(text)).casefold()
             folded = unicodedata.normalize("NFKC", folded)
         words = folded.translate(_SEPARATED).split()
         return [_stem(word) if word.isascii() else word for word in words]
+
+
+def _in_short_runs(text: str) -> str:
+    """A text with a joiner, itself a mark, behind every 30 marks of a run that goes on.
+
+    Marks are put in order pair by pair, in time with the square of a run's length. No language has
+    such runs (Unicode's stream-safe text format, UAX 15, is the same rule).
+    """
+    return _thirty_marks().sub("\\g<0>\N{COMBINING GRAPHEME JOINER}", text)
+
+
+@cache
+def _thirty_marks() -> re.Pattern[str]:
+    marks = [chr(code) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code))]
+    # These become marks: two Tibetan ones in one, and half-width Japanese ones.
+    single = "".join(marks) + "\u0f73\u0f75\u0f81\uff9e\uff9f"
+    return re.compile(f"[{single}]{{30}}(?=[{single}])")
 
 
 class _Separated(dict[int, str]):

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,8 @@ from typing_extensions import override
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import DataError
-from hierbert.files import write_json
-from hierbert.log import Progress
+from hierbert.files import is_in_the_way, read_checked_json, write_checked_json
+from hierbert.log import Progress, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.segmentation import SegmentedDocument
@@ -33,7 +32,7 @@ from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
 
 # Changes when the rules do, so that older cached labels are not used.
-_LABELS_VERSION = 1
+_LABELS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -142,11 +141,15 @@ class Summarization(Task):
             digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
         path = cache / f"sentence-labels-{digest.hexdigest()[:32]}.json" if cache else None
         labels: list[list[float] | None] = []
+        # What others have put there is passed over.
+        if path is not None and is_in_the_way(path):
+            path = None
         if path is not None:
-            with contextlib.suppress(OSError, ValueError):
-                kept = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(kept, list) and len(kept) == len(segmented):
-                    labels = kept
+            with contextlib.suppress(OSError):
+                try:
+                    labels = read_checked_json(path)
+                except ValueError as error:
+                    log.warning(f"{path} is damaged ({error}): sentences are labelled anew")
         if not labels:
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
@@ -156,7 +159,7 @@ class Summarization(Task):
             if path is not None:
                 # A cache that cannot be written costs time in the next run, and nothing else.
                 with contextlib.suppress(OSError):
-                    write_json(path, labels)
+                    write_checked_json(path, labels)
         return [
             None if own is None else SummaryTarget(example.fields["summary"], own)
             for example, own in zip(examples, labels, strict=True)

@@ -118,7 +118,12 @@ class VectorCache:
         self.store = VectorStore(self.folder)
         self.found = self.encoded = 0
         self._started = time.time() - _TICK_SECONDS
-        self._keeps = True
+        self._keeps = not self.store.is_in_the_way
+        if not self._keeps:
+            log.warning(
+                f"vectors: {self.folder} is no folder, but a link or a file, and is passed over; "
+                "nothing is kept"
+            )
         self._waiting: dict[bytes, Entry] = {}
         self._waiting_tokens = 0
 
@@ -164,13 +169,15 @@ class VectorCache:
     def fill(self, documents: Sequence[SegmentedDocument], accelerator: Accelerator) -> int:
         """Encode what is not in the cache; each process takes a share and waits for the others.
 
-        By rounding, vectors depend on what is encoded beside them: batches follow from `documents`
+        What is there is read once, so that damage is found before the first step. By rounding,
+        vectors depend on what is encoded beside them: batches follow from `documents`
         alone, which are the same on every process, so that after a kill the same are encoded
         together, to the same bits. Gives the tokens that all processes encoded; a RunError where
         the cache is not shared by all of them.
         """
         self.store.refresh()
         wanted = {document_key(document): document for document in documents}
+        self.store.check(sorted(wanted)[accelerator.process_index :: accelerator.num_processes])
         # Another run may fill the cache just now: the processes agree on what is missing.
         gaps = set(gather_object(sorted(wanted.keys() - self.store.find(wanted))))
         if len(gaps) < len(wanted):

@@ -1,13 +1,14 @@
 """How much room cached vectors may take on a disk, and what goes when it is used up.
 
 A cache folder holds a folder for each encoder. Files that were not used for the longest go first,
-whichever encoder they are of. Invariant: nothing that the running job has used or written goes.
-Another job that still reads a removed file goes on reading it: it is mapped into its memory.
+whichever encoder they are of. Invariants: nothing that the running job has used or written goes,
+and nothing that no cache has written: only plain files of its names in folders of its names, which
+no link leads to. Another job that still reads a removed file goes on reading it, or encodes anew.
 """
 
 import contextlib
-import glob
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from pathlib import Path
 
 GIB = 2**30
 ENDING = ".safetensors"
+FILE_NAME = re.compile(r"[0-9a-f]{24}" + re.escape(ENDING))
+_FOLDER_NAME = re.compile(r"vectors-[0-9a-f]{24}-\w+")
+# `write_whole` gives a file a dot before its name, and an ending, until it is whole.
+_UNFINISHED = re.compile(rf"\.{FILE_NAME.pattern}\.\w+")
 # What was not written to its end for so long was left by a process that was killed.
 _ABANDONED_SECONDS = 3600.0
 
@@ -24,7 +29,7 @@ def default_limit_bytes(root: Path) -> int:
     return (shutil.disk_usage(root).free + used_bytes(root)) // 2
 
 
-def used_bytes(root: Path, encoder: str = "vectors-*") -> int:
+def used_bytes(root: Path, encoder: str | None = None) -> int:
     """Bytes of all encoders' vectors in a cache, or of those in one encoder's folder."""
     return sum(stat.st_size for _, stat in _files(root, encoder))
 
@@ -39,7 +44,6 @@ def make_room(root: Path, wanted_bytes: int, limit: int, used_since: float) -> i
     removable = []
     for path, stat in _files(root):
         used += stat.st_size
-        # `write_whole` gives a file a dot before its name until it is whole.
         if not path.name.startswith("."):
             if stat.st_mtime < used_since:
                 removable.append((stat.st_mtime, path, stat.st_size))
@@ -53,11 +57,18 @@ def make_room(root: Path, wanted_bytes: int, limit: int, used_since: float) -> i
     return limit - used
 
 
-def _files(root: Path, encoder: str = "vectors-*") -> Iterator[tuple[Path, os.stat_result]]:
+def _files(root: Path, encoder: str | None = None) -> Iterator[tuple[Path, os.stat_result]]:
     """Files of vectors, whole or being written; others may remove them meanwhile."""
-    for name in glob.glob(f"{encoder}/*{ENDING}*", root_dir=root, include_hidden=True):
-        with contextlib.suppress(OSError):
-            yield root / name, (root / name).stat()
+    names = [encoder] if encoder else os.listdir(root) if root.is_dir() else []
+    for folder in (root / name for name in names if _FOLDER_NAME.fullmatch(name)):
+        if folder.is_symlink():
+            continue
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                is_own = FILE_NAME.fullmatch(entry.name) or _UNFINISHED.fullmatch(entry.name)
+                if is_own and entry.is_file(follow_symlinks=False):
+                    with contextlib.suppress(OSError):
+                        yield Path(entry.path), entry.stat(follow_symlinks=False)
 
 
 def _remove(path: Path) -> bool:

@@ -176,7 +176,10 @@ def test_the_threshold_and_the_length_of_summaries_travel_with_the_model(steady,
     succeed("infer.py", *asked, "--output", tmp_path / "answers.jsonl", here=True)
     for row in read_jsonl(tmp_path / "answers.jsonl"):
         assert sorted(row["labels"]) == ["film", "law"] and len(row["sentences"]) == 1
-    assert results_of(tmp_path / "run")["budget"] == {"name": "max_sentences", "limit": 1}
+    results = results_of(tmp_path / "run")
+    assert results["budget"] == {"name": "max_sentences", "limit": 1}
+    for row in results["per_label"]["labels"]:
+        assert row["predicted"] == results["documents"]
 
 
 def test_calibration_changes_probabilities_and_no_label(steady, tmp_path) -> None:

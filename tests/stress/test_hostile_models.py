@@ -71,6 +71,7 @@ def vocabulary(change: Callable[[dict[str, int]], dict[str, int]]) -> Damage:
 
 NO_WORDS = vocabulary(lambda words: {name: n for name, n in words.items() if n < 5})
 OTHER_WORDS = vocabulary(lambda words: words | {f"more{n}": 10_000 + n for n in range(9)})
+ONE_MORE_WORD = vocabulary(lambda words: words | {"more": max(words.values()) + 1})
 OWN_TOKENIZER = {
     "tokenizer_class": "OwnTokenizer",
     "auto_map": {"AutoTokenizer": ["own.Own", None]},
@@ -130,6 +131,7 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
     "a tokenizer of zeros": (write("tokenizer.json", b"\x00" * 99), "the tokenizer of .* cannot"),
     "a tokenizer without words": (NO_WORDS, "has no vocabulary"),
     "a tokenizer of another model": (OTHER_WORDS, r"has a token 10,008, the model knows"),
+    "a tokenizer with a word too many": (ONE_MORE_WORD, r"has a token (\d+), the model knows \1$"),
     "a tokenizer of lists in lists": (write("tokenizer.json", "[" * 50_000), "tokenizer"),
     "settings of a tokenizer in lists": (write("tokenizer_config.json", "[" * 50_000), "tokenizer"),
 }  # fmt: skip

@@ -52,7 +52,7 @@ def vector_files(root: Path) -> list[Path]:
 
 
 def old_file(root: Path, name: str, size_bytes: int, used_at: float) -> Path:
-    path = root / "vectors-of-another-encoder" / name
+    path = root / f"vectors-{24 * 'a'}-float32" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x" * size_bytes)
     os.utime(path, (used_at, used_at))

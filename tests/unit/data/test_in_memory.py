@@ -42,6 +42,13 @@ def test_rows_are_those_of_a_file(make) -> None:
     ]
 
 
+def test_whole_numbers_beside_a_missing_id_are_ids() -> None:
+    # pandas and parquet hold them as 7.0, NaN and 9.0.
+    frame = pandas.DataFrame({"id": [7, None, 9], "text": ["a", "b", "c"]})
+    assert [document.id for document in load(frame)] == ["7", "input-2", "9"]
+    assert "holds 7.5 (a number)" in error_of(pandas.DataFrame({"id": [7.5], "text": ["a"]}))
+
+
 def test_datasets_have_the_names_of_their_labels() -> None:
     names = datasets.ClassLabel(names=["neg", "pos"])
     kinds = {"text": datasets.Value("string"), "label": names, "tags": datasets.List(names)}

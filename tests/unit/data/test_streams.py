@@ -57,6 +57,14 @@ def test_the_line_of_a_bad_byte_is_counted_over_all_pieces(tmp_path) -> None:
         assert "data.encoding" in message and "cp1252, as Excel writes it, or utf-16" in message
 
 
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_the_mark_of_another_encoding_names_it(tmp_path, encoding, order) -> None:
+    path = write(tmp_path / "docs.csv", "\ufefftext\né\n".encode(f"{encoding}-{order}"))
+    assert f"begins with the byte order mark of {encoding}; set" in error_of(path)
+    assert [item.text for item in load(path, encoding=encoding)] == ["é"]
+
+
 def test_a_mark_that_an_encoding_needs_is_missed(tmp_path) -> None:
     path = write(tmp_path / "docs.csv", "text\né\n".encode("utf-16-le"))
     assert "does not start with BOM" in error_of(path, encoding="utf-16")

@@ -1,5 +1,7 @@
 """ROUGE and its words: those of rouge-score for ASCII, and words of all other scripts."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,3 +70,25 @@ def test_every_word_has_a_letter_digit_or_mark_and_no_space():
     alphabet = [chr(code) for code in range(0, 0x2FFFF, 7) if not 0xD800 <= code < 0xE000]
     for word in RougeWords().tokenize(" ".join(alphabet)):
         assert word and not any(character.isspace() or character == "_" for character in word)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    ["\u0301\u0327", "\u0345\u0301", "\u0f71\u0f72\u0f71", "\u0344\u0327"],
+    ids=ascii,
+)
+def test_a_letter_with_a_million_marks_is_a_word(marks):
+    # In time with its square this would take an hour.
+    text = "a" + marks * (1_000_000 // len(marks)) + " b"
+    *first, last = RougeWords().tokenize(text)
+    assert last == "b" and len(first) <= 2
+    scores = summary_scores([text], [text])
+    assert all(values == [1.0] for values in scores.values())
+
+
+def test_marks_are_put_in_order_as_ever_where_a_language_has_them():
+    for count in (1, 2, 15, 29):
+        marks = "\u0301\u0327" * (count // 2) + "\u0323" * (count % 2)
+        text = f"x{marks} y{marks}"
+        composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        assert RougeWords().tokenize(text) == composed.split()

@@ -12,7 +12,10 @@ from small_models import build
 from torch.nn import functional as F
 
 from hierbert import HierBertConfig, HierBertPredictor
+from hierbert.config import RunConfig
+from hierbert.extend import Example
 from hierbert.scoring.calibration import fit_temperature
+from hierbert.settings import load_config
 from hierbert.tasks.classification import Classification
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
@@ -89,3 +92,23 @@ def test_a_temperature_travels_with_its_model_and_changes_no_loss(encoders, tmp_
     for value in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(Exception, match="temperature="):
             build(encoders["bert"], temperature=value)
+
+
+def test_balanced_weights_let_rare_labels_count_as_much() -> None:
+    given = ["data.train=t.jsonl", "data.label_column=label", "training.class_weights=balanced"]
+    config = load_config(RunConfig, None, given)
+    train = [
+        Example(str(number), "text", {"label": label}, f"row {number}")
+        for number, label in enumerate(["a", "b", "a", None, "a"])
+    ]
+
+    def weights_of(task: Classification) -> Any:
+        return task.model_settings(config, train)["class_weights"]
+
+    single = Classification(LabelMap(["a", "b"], "single_label"))
+    assert weights_of(single) == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
+    # Documents without the label over those with it; of 50 of these no less than 1/10.
+    several = Classification(LabelMap(["a", "b"], "multi_label"))
+    assert weights_of(several) == pytest.approx([1 / 3, 3])
+    train += train[:1] * 50
+    assert weights_of(several) == pytest.approx([0.1, 10])

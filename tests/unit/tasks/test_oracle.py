@@ -72,6 +72,13 @@ def test_oracle_equals_a_greedy_search_from_scratch(sentences, reference, data):
     ) == brute_force(sentences, reference, costs, limit, selectable)
 
 
+def test_where_only_what_may_not_be_selected_fits_the_best_sentence_is_alone():
+    sentences, costs = ["a", "b c d", "b c"], [1, 3, 2]
+    allowed = {"costs": costs, "limit": 1, "selectable": [False, True, True]}
+    assert oracle_sentences(sentences, "b c d", **allowed) == [1]
+    assert brute_force(sentences, "b c d", **allowed) == [1]
+
+
 def test_oracle_of_a_longer_document_equals_a_greedy_search_from_scratch():
     dice = random.Random(0)
     # A few frequent words, which the reference runs out of bit by bit, and many rare ones.

@@ -1,5 +1,6 @@
 """The store of vectors on disk: files, their index, merging, and room in the folder."""
 
+import os
 import time
 from pathlib import Path
 
@@ -101,14 +102,59 @@ def test_what_is_no_file_of_vectors_is_removed_and_the_others_read(
     entry = make_entry(0, 2, 2)
     (other,) = VectorStore(tmp_path).add([entry])
     # It comes first when the folder is read, and a folder is in the way of the rest.
-    other = other.rename(tmp_path / "0000.safetensors")
-    (tmp_path / "folder.safetensors").mkdir()
+    other = other.rename(tmp_path / f"{24 * '0'}.safetensors")
+    (tmp_path / f"{24 * 'f'}.safetensors").mkdir()
     store = reopened(tmp_path)
     assert holds(store, [entry])
     assert store.find([entry.key for entry in ENTRIES]) == {entry.key}
     said = capsys.readouterr().err
-    assert f"{path} is damaged" in said and "folder.safetensors cannot be read" in said
+    assert f"{path} is damaged" in said and "ffff.safetensors cannot be read" in said
     assert not path.exists() and other.exists()
+
+
+def test_what_changes_after_a_file_was_read_is_seen(tmp_path) -> None:
+    for damage in ("cut", "changed"):
+        (path,) = VectorStore(tmp_path).add(ENTRIES)
+        store = reopened(tmp_path)
+        assert holds(store, ENTRIES)
+        if damage == "cut":
+            os.truncate(path, path.stat().st_size * 3 // 4)
+        else:
+            content = bytearray(path.read_bytes())
+            content[len(content) * 3 // 4] ^= 1
+            path.write_bytes(content)
+        lost = 0
+        for entry in ENTRIES:
+            try:
+                assert equal(store.get(entry.key), entry)
+            except KeyError:
+                lost += 1
+        assert lost and not path.exists(), damage
+
+
+def test_of_many_files_few_are_open_and_removed_ones_are_found_again_or_missing(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("hierbert.vectors.store._MOST_OPEN_FILES", 3)
+    entries = [make_entry(number, 2, 3) for number in range(20)]
+    before = len(os.listdir("/proc/self/fd"))
+    store = VectorStore(tmp_path)
+    paths = [path for entry in entries for path in store.add([entry])]
+    for _ in range(2):
+        assert holds(store, entries)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    merged = VectorStore(tmp_path / "merged").add(entries[:10])[0]
+    merged.rename(tmp_path / merged.name)
+    for path in paths:
+        path.unlink()
+    # The newest are open still; the first are in another file now; those between are gone.
+    assert holds(store, entries[17:])
+    assert holds(store, entries[:10])
+    for entry in entries[10:17]:
+        with pytest.raises(KeyError):
+            store.get(entry.key)
+    del store
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_file_that_vanishes_while_the_folder_is_read(tmp_path, monkeypatch) -> None:
@@ -148,7 +194,7 @@ def test_many_small_files_become_one_and_readers_go_on(tmp_path) -> None:
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path) -> None:
-    files = [old_file(tmp_path, f"{n}.safetensors", 100, LONG_AGO + n) for n in (2, 0, 1)]
+    files = [old_file(tmp_path, f"{n:024}.safetensors", 100, LONG_AGO + n) for n in (2, 0, 1)]
     (tmp_path / "sentence-labels-0.json").write_text("[]" * 1000)
     assert used_bytes(tmp_path) == 300
     assert make_room(tmp_path, 100, 400, LONG_AGO + 9) == 100
@@ -163,8 +209,8 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path) -> None:
 
 def test_what_a_killed_run_was_writing_goes_after_an_hour(tmp_path) -> None:
     now = time.time()
-    abandoned = old_file(tmp_path, ".a.safetensors.x1", 100, now - 4000)
-    at_work = old_file(tmp_path, ".b.safetensors.x2", 100, now - 60)
+    abandoned = old_file(tmp_path, f".{24 * 'a'}.safetensors.x1", 100, now - 4000)
+    at_work = old_file(tmp_path, f".{24 * 'b'}.safetensors.x2", 100, now - 60)
     assert make_room(tmp_path, 1, 1000, now + 10) == 900
     assert at_work.exists() and not abandoned.exists()
 

@@ -57,7 +57,7 @@ def test_a_reached_limit_costs_time_and_nothing_else(
     tmp_path, model, documents, capsys, kept_documents
 ) -> None:
     sizes = [4 * HIDDEN * (len(d.segment_lengths) + len(d.sentence_spans)) + 40 for d in documents]
-    old = old_file(tmp_path, "old.safetensors", 10_000, LONG_AGO)
+    old = old_file(tmp_path, f"{24 * '0'}.safetensors", 10_000, LONG_AGO)
     options = CacheOptions(tmp_path, limit_gib=(sum(sizes[:kept_documents]) + 8) / 2**30)
     cache = VectorCache(options, model.hierbert)
     cache.fill(documents, Accelerator())
@@ -84,7 +84,7 @@ def test_a_limit_never_takes_what_the_running_job_uses(tmp_path, model, document
     VectorCache(tmp_path, model.hierbert).fill(documents[:6], Accelerator())
     (used,) = vector_files(tmp_path)
     os.utime(used, (LONG_AGO, LONG_AGO))
-    old = old_file(tmp_path, "old.safetensors", 100, LONG_AGO)
+    old = old_file(tmp_path, f"{24 * '0'}.safetensors", 100, LONG_AGO)
     options = CacheOptions(tmp_path, limit_gib=used.stat().st_size / 2**30)
     job = VectorCache(options, model.hierbert)
     job.fill(documents, Accelerator())
@@ -97,7 +97,7 @@ def test_a_limit_never_takes_what_the_running_job_uses(tmp_path, model, document
 
 
 def test_the_default_limit_is_half_of_the_free_room(tmp_path, model, monkeypatch) -> None:
-    old_file(tmp_path, "old.safetensors", 1000, LONG_AGO)
+    old_file(tmp_path, f"{24 * '0'}.safetensors", 1000, LONG_AGO)
 
     class Usage:
         free = 5000
@@ -223,10 +223,9 @@ def test_damage_below_a_running_job_is_encoded_again(tmp_path, model, documents,
     whole = bytearray(path.read_bytes())
     place = whole.index(first.batch(documents[3:4])[1][0].numpy().tobytes())
     whole[place : place + 4 * HIDDEN] = bytes(4 * HIDDEN)  # a lost page of the disk reads as zeros
-    path.unlink()
-    path.write_bytes(whole)
     job = VectorCache(tmp_path, model.hierbert)
     assert job.fill(documents, Accelerator()) == 0
+    path.write_bytes(whole)
     assert same(job.batch(documents), direct(model, documents))
     assert job.encoded == 1 and not path.exists()
     job.flush()
@@ -237,6 +236,16 @@ def test_damage_below_a_running_job_is_encoded_again(tmp_path, model, documents,
         assert (following.fill(documents, Accelerator()) > 0) == tokens_are_encoded
         assert same(following.batch(documents), direct(model, documents))
         assert following.encoded == 0
+
+
+def test_damage_before_a_run_is_found_and_encoded_to_the_same_bits(tmp_path, model, documents):
+    VectorCache(tmp_path, model.hierbert).fill(documents, Accelerator())
+    (path,) = vector_files(tmp_path)
+    whole = path.read_bytes()
+    for place in range(len(whole) // 7, len(whole), len(whole) // 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
+        VectorCache(tmp_path, model.hierbert).fill(documents, Accelerator())
+        assert path.read_bytes() == whole, place
 
 
 def test_numbers_that_are_not_finite_are_not_kept(tmp_path, model, documents, monkeypatch) -> None:

@@ -5,6 +5,7 @@ import io
 import re
 import signal
 import subprocess
+import sys
 from typing import Any
 
 import psutil
@@ -112,7 +113,7 @@ def test_csv_is_as_written_and_made_safe_for_spreadsheets_on_demand(models, tmp_
 def test_ray_of_this_machine_listens_on_loopback_alone(models, tmp_path) -> None:
     pytest.importorskip("ray")
     docs = write_jsonl(tmp_path / "docs.jsonl", make_rows(20))
-    command = ["python", ROOT / "infer.py", "--model", models["both"], "--input", docs]
+    command = [sys.executable, ROOT / "infer.py", "--model", models["both"], "--input", docs]
     command += ["--output", tmp_path / "o.jsonl", "--engine", "ray"]
     seen: set[tuple[str, str]] = set()
     with psutil.Popen([str(word) for word in command], stderr=subprocess.DEVNULL) as process:

@@ -27,6 +27,7 @@ _MAX_VALUE_CHARS = 60
 _MAX_NAMES = 20
 _MAX_NAMES_COMPARED = 1000
 _MAX_ERROR_CHARS = 300
+_LINE_ENDS = re.compile(r"\s*[\t\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
 _MENTION = re.compile("\0([^\0]*)\0")
 _TYPE_NAMES = {"NoneType": "null", "bool": "a boolean", "int": "a number", "float": "a number"}
 _TYPE_NAMES |= {"str": "a string", "list": "a list", "dict": "an object", "bytes": "bytes"}
@@ -98,7 +99,8 @@ class HierBertError(Exception):
         if self.allowed is not None and self.allowed not in self.message:
             text = f"{text}; allowed: {self.allowed}"
         # One line, whatever stands in the keys and names that it quotes.
-        return " ".join(_MENTION.sub(lambda mention: name_of(mention[1]), text).split())
+        # But the spaces of a path in a command that it prints.
+        return _LINE_ENDS.sub(" ", _MENTION.sub(lambda mention: name_of(mention[1]), text)).strip()
 
     def __str__(self) -> str:
         return self.worded()

@@ -102,7 +102,7 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     except KeyboardInterrupt:
         saved = Path(config.run_dir) / RESOLVED
         if saved.is_file():
-            words = [*_as_typed(typed), "--config", str(saved), "--resume"]
+            words = [*_as_typed(typed), *_option("--config", str(saved)), "--resume"]
             log.info(f"go on with: {shlex.join(words)}")
         raise
 
@@ -113,19 +113,25 @@ def inference_command(config: RunConfig, typed: str) -> str:
     `typed` is what the user called to train, such as ``train.py`` or ``hierbert train``.
     """
     words = [*_as_typed(typed.replace("train", "infer"))]
-    words += ["--model", str(Path(config.run_dir) / "model")]
+    words += _option("--model", str(Path(config.run_dir) / "model"))
     test = config.data.test
     if isinstance(test, list) and len(test) == 1:
         test = test[0]
     if isinstance(test, str) and Path(test).is_file():
-        words += ["--input", test]
-        for name, default in (("text_column", "text"), ("id_column", None), ("encoding", "utf-8")):
+        words += _option("--input", test)
+        defaults = {"text_column": "text", "id_column": None, "encoding": "utf-8"}
+        for name, default in {**defaults, "delimiter": None}.items():
             value = getattr(config.data, name)
             if value is not None and value != default:
-                words += [flag_setting(name), value]
+                words += _option(flag_setting(name), value)
     else:
         words += ["--input", "docs.jsonl"]
     return shlex.join([*words, "--output", "answers.jsonl"])
+
+
+def _option(flag: str, value: str) -> list[str]:
+    """A flag and its value, as one word where the value would be taken for a flag."""
+    return [f"{flag}={value}"] if value.startswith("-") else [flag, value]
 
 
 def _as_typed(name: str) -> list[str]:

@@ -87,7 +87,10 @@ def _shown(size: int) -> str:
 
 def push_command(request: Request) -> str:
     """The one command that pushes a model."""
-    words = ["python", "-m", "hierbert", "push", str(request.model), "--repo", request.repo]
+    model = str(request.model)
+    # What begins like a flag would be taken for one.
+    model = f"./{model}" if model.startswith("-") else model
+    words = ["python", "-m", "hierbert", "push", model, "--repo", request.repo]
     words += ["--private"] if request.private else []
     words += ["--revision", request.branch] if request.branch != "main" else []
     words += ["--license", request.license] if request.license else []

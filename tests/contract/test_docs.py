@@ -262,9 +262,9 @@ def test_every_flag_that_is_named_exists() -> None:
     known = set(re.findall(FLAG, succeed("train.py", "--help", here=True).stdout))
     for command in ("infer.py", "hierbert-push", *_benchmarks()):
         known |= flags(command).keys()
-    # Of torchrun, accelerate, pip, pytest and TensorBoard.
+    # Of torchrun, accelerate, pip, pytest, TensorBoard and gunicorn.
     others = {"--nproc_per_node", "--shutdown-timeout", "--multi_gpu", "--num_processes", "--cpu"}
-    others |= {"--index-url", "--hypothesis-profile", "--logdir"}
+    others |= {"--index-url", "--hypothesis-profile", "--logdir", "--preload"}
     named = set(re.findall(FLAG, ALL))
     assert len(named) > 30
     assert named - known - others == set()

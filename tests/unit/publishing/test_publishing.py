@@ -27,7 +27,8 @@ BASE = ["data.train=t.jsonl", "data.label_column=label"]
 
 
 def settings_of(*overrides: str) -> RunConfig:
-    return load_config(RunConfig, None, [*BASE, *overrides])
+    base = BASE[1:] if any(one.startswith("data.train=") for one in overrides) else BASE
+    return load_config(RunConfig, None, [*base, *overrides])
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ LABELS = Classification(LabelMap(["a", "b", "c"], "multi_label"))
 
 
 def load(*overrides: str) -> RunConfig:
-    return load_config(RunConfig, None, ["data.train=t", "data.label_column=label", *overrides])
+    train = [] if any(one.startswith("data.train=") for one in overrides) else ["data.train=t"]
+    return load_config(RunConfig, None, [*train, "data.label_column=label", *overrides])
 
 
 @pytest.fixture

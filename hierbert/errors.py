@@ -122,6 +122,10 @@ class RunError(HierBertError):
     """A run folder or an output that exists already, cannot be written, or does not match."""
 
 
+class ProcessLost(RunError):
+    """Another process of a run is gone, which each that is left says for itself."""
+
+
 class HubError(HierBertError):
     """What the Hugging Face Hub refused, or that it cannot be reached."""
 

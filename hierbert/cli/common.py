@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hierbert
-from hierbert.errors import ConfigError, HierBertError, Setting, config_setting
+from hierbert.errors import ConfigError, HierBertError, ProcessLost, Setting, config_setting
 from hierbert.log import LEVELS, command_log, is_first_process, log
 
 LOG_FLAGS = {
@@ -53,7 +53,7 @@ def run_command(
                 code = body(arguments) or 0
             sys.stdout.flush()
         except HierBertError as error:
-            if not is_first_process():
+            if not is_first_process() and not isinstance(error, ProcessLost):
                 # What all meet the first says, and the launcher then ends the others in this time.
                 # What one meets alone it says itself.
                 time.sleep(_FIRST_SPEAKS_SECONDS)

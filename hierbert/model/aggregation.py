@@ -6,6 +6,7 @@ and memory are linear in the units of a group; nothing of the size units times u
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,24 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
     return torch.cat(parts, dim=1)
 
 
+def in_parts(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """A function of rows, of some thousand at a time where no gradients are kept.
+
+    What it makes on the way is then as large as a part of them, however long a document is.
+    """
+    count = len(rows[0])
+    if torch.is_grad_enabled() or count <= _ROWS_AT_ONCE:
+        return function(*rows)
+    made: Tensor | None = None
+    for start in range(0, count, _ROWS_AT_ONCE):
+        part = function(*(each[start : start + _ROWS_AT_ONCE] for each in rows))
+        if made is None:
+            made = part.new_empty(count, *part.shape[1:])
+        made[start : start + len(part)] = part
+    assert made is not None
+    return made
+
+
 class AggregatorLayer(GradientCheckpointingLayer):
     """One pre-LN transformer layer (Xiong et al. 2020) with bidirectional attention."""
 
@@ -126,6 +145,18 @@ class AggregatorLayer(GradientCheckpointingLayer):
             key_mask: bool (G, 1, 1, L), True where a unit is real; None when all are.
             reach: Units further apart do not see each other; for one group alone. None: all do.
         """
+        length = states.shape[1]
+        if reach is None or torch.is_grad_enabled() or length <= _ROWS_AT_ONCE:
+            return self._together(states, key_mask, reach)
+        made = torch.empty_like(states)
+        for start in range(0, length, _ROWS_AT_ONCE):
+            end = min(length, start + _ROWS_AT_ONCE)
+            first, last = max(0, start - reach), min(length, end + reach)
+            part = self._together(states[:, first:last], None, reach)
+            made[:, start:end] = part[:, start - first : end - first]
+        return made
+
+    def _together(self, states: Tensor, key_mask: Tensor | None, reach: int | None) -> Tensor:
         groups, length, hidden = states.shape
         packed = self.query_key_value(self.attention_norm(states))
         packed = packed.view(groups, length, 3, self.heads, hidden // self.heads)
@@ -208,6 +239,11 @@ class Aggregator(nn.Module):
         starts = group_starts(lengths)
         extra = 0 if self.token is None else 1
         sizes = [length + extra for length in lengths.tolist()]
+        if len(sizes) == 1:
+            # As it is: the states of a long document are not copied.
+            mask = torch.ones(1, len(vectors), dtype=torch.bool, device=vectors.device)
+            state = self._run(vectors[None], lengths, mask)[0]
+            return (state, None) if self.token is None else (state[1:], state[:1])
         states, tokens, places, order = [], [], [], []
         for batch in self._plan(sizes):
             groups = torch.tensor(batch, device=vectors.device)
@@ -250,7 +286,9 @@ class Aggregator(nn.Module):
             torch.minimum(index, lengths[:, None] - 1).reshape(-1),
             lengths[:, None].expand(groups, length).reshape(-1),
         )
-        states = vectors + self.positions(features.to(vectors.dtype)).view(groups, length, hidden)
+        places = in_parts(self.positions, features.to(vectors.dtype))
+        states = vectors + places.view(groups, length, hidden)
+        del places
         if self.token is not None:
             states = torch.cat([self.token.expand(groups, 1, hidden).to(states.dtype), states], 1)
             mask = F.pad(mask, (1, 0), value=True)
@@ -258,4 +296,4 @@ class Aggregator(nn.Module):
         reach = self.reach if self._is_cut(length) else None
         for layer in self.layers:
             states = layer(states, key_mask, reach)
-        return self.norm(states)
+        return in_parts(self.norm, states.flatten(0, 1)).view_as(states)

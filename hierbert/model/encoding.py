@@ -137,7 +137,10 @@ class SegmentEncoder(nn.Module):
         if sentence_index is None:
             return vectors, None
         counts = torch.bincount(sentence_index + 1, minlength=1 + sentences)
-        return vectors, sums[1:] / counts[1:].clamp(min=1)[:, None]
+        counts = counts[1:].clamp(min=1)[:, None]
+        # Without a copy, where no gradients are kept.
+        means = sums[1:] / counts if torch.is_grad_enabled() else sums[1:].div_(counts)
+        return vectors, means
 
     def plan(self, lengths: list[int], device: torch.device) -> list[list[int]]:
         """The micro-batches of segments of these lengths: indices into them, each once."""

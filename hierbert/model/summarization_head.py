@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .aggregation import POSITION_FEATURES, Aggregator, position_features
+from .aggregation import POSITION_FEATURES, Aggregator, in_parts, position_features
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
@@ -280,24 +280,43 @@ class SummarizationHead(Head):
         in_document = index - group_starts(sentences_per_document)[documents]
         per_segment = torch.bincount(sentence_segments, minlength=len(segment_states))
         in_segment = index - group_starts(per_segment)[sentence_segments]
-        place = torch.cat(
-            [
-                position_features(in_document, sentences_per_document[documents]),
-                position_features(in_segment, per_segment[sentence_segments]),
-                torch.log1p(sentence_tokens.float())[:, None] / 4.0,
-            ],
-            dim=1,
-        )
         # Once a segment and a document, not once a sentence.
-        around = self.from_segment(self.segment_norm(segment_states))[sentence_segments]
-        around = around + self.from_document(self.document_norm(document_vectors))[documents]
-        sentences = sentence_vectors.to(self.hidden.weight.dtype)
-        states = self.sentence_norm(sentences) + around + self.from_place(place.to(sentences.dtype))
-        del around, place  # each as large as the sentence vectors of a long document
-        states, _ = self.context(
-            self.dropout(states), sentences_per_document[sentences_per_document > 0]
+        of_segment = self.from_segment(self.segment_norm(segment_states))
+        of_document = self.from_document(self.document_norm(document_vectors))
+
+        def begin(
+            vectors: Tensor,
+            documents: Tensor,
+            in_document: Tensor,
+            segments: Tensor,
+            in_segment: Tensor,
+            tokens: Tensor,
+        ) -> Tensor:
+            place = torch.cat(
+                [
+                    position_features(in_document, sentences_per_document[documents]),
+                    position_features(in_segment, per_segment[segments]),
+                    torch.log1p(tokens.float())[:, None] / 4.0,
+                ],
+                dim=1,
+            )
+            around = of_segment[segments] + of_document[documents]
+            sentences = self.sentence_norm(vectors.to(self.hidden.weight.dtype))
+            return self.dropout(sentences + around + self.from_place(place.to(sentences.dtype)))
+
+        states = in_parts(
+            begin,
+            sentence_vectors,
+            documents,
+            in_document,
+            sentence_segments,
+            in_segment,
+            sentence_tokens,
         )
-        return self.output(self.dropout(F.gelu(self.hidden(states)))).squeeze(-1)
+        states, _ = self.context(states, sentences_per_document[sentences_per_document > 0])
+        return in_parts(
+            lambda rows: self.output(self.dropout(F.gelu(self.hidden(rows)))).squeeze(-1), states
+        )
 
     @classmethod
     def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> SummaryRule:

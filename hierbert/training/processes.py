@@ -1,14 +1,40 @@
-"""What the first of several processes does alone, and the others then know."""
+"""What the processes of a run owe each other: what the first does alone, and that all are there."""
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from hierbert.errors import RunError
+from hierbert.errors import ProcessLost, RunError, error_text
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 T = TypeVar("T")
+
+# How gloo, NCCL and the store of keys say it, whose errors have no class of their own.
+_LOST = re.compile(
+    r"gloo|nccl|TCPStore|recvValue|closed by peer|connection (reset|closed|refused)|broken pipe",
+    re.IGNORECASE,
+)
+
+
+@contextlib.contextmanager
+def partners_needed(accelerator: "Accelerator") -> Iterator[None]:
+    """Say in one line (ProcessLost) that another process is gone, or its machine."""
+    try:
+        yield
+    except RuntimeError as error:
+        import torch
+
+        if accelerator.num_processes == 1:
+            raise
+        if not isinstance(error, torch.distributed.DistError) and not _LOST.search(str(error)):
+            raise
+        raise ProcessLost(
+            f"another process of this run is gone ({error_text(error)[:100]}); the same command "
+            "with --resume goes on from the newest checkpoint"
+        ) from error
 
 
 def on_first_process(accelerator: "Accelerator", work: Callable[[], T]) -> T:

@@ -80,17 +80,14 @@ REGRESSION = HierBertConfig(
 def card_of(config: HierBertConfig = CONFIG, *settings: str, **results: Any) -> str:
     """The card of a run whose settings and results differ in these."""
     folder = Path("/home/alice/secret")
-    run_config = load_config(
-        RunConfig,
-        None,
-        [
-            f"data.train={folder / 'train.jsonl'}",
-            f"data.test={folder / 'test.jsonl'}",
-            "data.label_column=label",
-            f"run_dir={folder / 'x'}",
-            *settings,
-        ],
-    )
+    given = {
+        "data.train": folder / "train.jsonl",
+        "data.test": folder / "test.jsonl",
+        "data.label_column": "label",
+        "run_dir": folder / "x",
+        **dict(setting.split("=", 1) for setting in settings),
+    }
+    run_config = load_config(RunConfig, None, [f"{name}={value}" for name, value in given.items()])
     run = Run(folder / "x", run_config, {**RESULTS, **results})
     return render_card("alice/demo", config, 28_600_000, run, "apache-2.0")
 

@@ -102,7 +102,9 @@ def test_what_is_no_mistake_of_a_file_still_ends_the_reading(tmp_path, monkeypat
         load_all("-")
     path = write(tmp_path / "f.jsonl", A)
     for encoding in ("klingon", "hex", "a\0b"):
-        with pytest.raises(ConfigError, match=r"encoding=.* is an unknown encoding; .*utf-8"):
+        with pytest.raises(
+            ConfigError, match=r"encoding=.* is no known encoding of text files; .*utf-8"
+        ):
             load_all(path, encoding=encoding)
 
     def no_network(*args, **kwargs):

@@ -58,7 +58,9 @@ def load(text: str, folder: Path, *overrides: str) -> Any:
 
 
 def given(*overrides: str) -> Any:
-    return load_config(Config, None, ["data.train=x", *overrides])
+    # A list is given once.
+    needed = [] if any(one.startswith("data.train=") for one in overrides) else ["data.train=x"]
+    return load_config(Config, None, [*needed, *overrides])
 
 
 def refused(*overrides: str) -> str:

@@ -1,0 +1,50 @@
+"""Figures of a run that are means or places in an order, against the same by hand."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from commands import read_jsonl, write_jsonl
+from conftest import make_rows, make_tokenizer
+
+from hierbert.cli.train import main
+from hierbert.data.document import Example
+from hierbert.model.segmentation import Segmenter
+from hierbert.tasks.summarization import Summarization
+from hierbert.training.run import lengths_of
+
+
+def test_lengths_are_those_of_documents() -> None:
+    for count, ninth in ((10, 9), (11, 10), (1, 1), (20, 18)):
+        sizes = random.Random(count).sample(range(1, count + 1), count)
+        lengths = lengths_of([SimpleNamespace(tokens=size) for size in sizes])
+        assert lengths["p90_tokens"] == ninth and lengths["longest_tokens"] == count
+        assert lengths["tokens"] == count * (count + 1) / 2
+
+
+def test_train_losses_are_means_since_the_line_before(arguments, tmp_path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", make_rows(12, seed=1))
+    still = [
+        *("training.epochs=1", "training.documents_per_batch=4", "training.freeze_encoder=true"),
+        *("training.head_learning_rate=1e-12", "model.dropout=0", "data.test="),
+    ]
+    losses = {}
+    for every in (1, 3):
+        more = [f"training.eval_every_steps={every}", f"run_dir={tmp_path / str(every)}"]
+        assert main(arguments(*still, *more)) == 0
+        lines = read_jsonl(tmp_path / str(every) / "metrics.jsonl")
+        losses[every] = [line["train.loss"] for line in lines if "train.loss" in line]
+    assert len(losses[1]) == 3 and len(losses[3]) == 1
+    assert len({round(loss, 4) for loss in losses[1]}) > 1
+    assert sum(losses[1]) / 3 == pytest.approx(losses[3][0], abs=1e-6)
+
+
+def test_cached_sentence_labels_are_those_of_the_sentences_at_hand(tmp_path) -> None:
+    text = "The cat sat.\nA dog ran."
+    example = Example("a", text, {"summary": "A dog ran."}, "here")
+    task = Summarization()
+    for document, count in ((text, 2), ([text], 1), (text, 2)):
+        segmented = Segmenter(make_tokenizer("bert"))([document])
+        assert segmented[0].text == text
+        (target,) = task.prepare([example], segmented, tmp_path, "test")
+        assert target is not None and len(target.sentence_labels) == count

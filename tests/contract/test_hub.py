@@ -357,6 +357,7 @@ def test_a_run_reads_its_corpus_there_and_publishes_what_it_found(hub, encoders,
     files = {path.name: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
     hub.add("datasets/alice/reviews", files)
     # Each role has its own split.
+    arguments = [one for one in arguments if not one.startswith(("data.train=", "data.test="))]
     arguments += ["data.train=hub://alice/reviews", "data.test=alice/reviews"]
     env = {**hub.environment(TOKEN, tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
     done = succeed("train.py", *arguments, **env)

@@ -48,17 +48,18 @@ class Columns:
 
     def text_of(self, source: Source, there: Container[str]) -> str:
         """The column of the text in a source, of those that are there; as named where none is."""
-        names = [self.text]
+        # So it is in nearly every row.
+        if self.text in there:
+            return self.text
+        names = []
         for alternative in self.text.split("|"):
             file, equals, name = alternative.partition("=")
             if not equals:
                 names.append(alternative)
             elif file in (source.name, os.path.basename(source.name)):
                 names.append(name)
-        own = names[1:] or [self.text]
-        return next(
-            (name for name in names if name in there), own[0] if len(own) == 1 else self.text
-        )
+        missing = names[0] if len(names) == 1 else self.text
+        return next((name for name in names if name in there), missing)
 
 
 @dataclass(frozen=True)

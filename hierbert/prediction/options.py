@@ -82,25 +82,20 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
         for name in ("resume", "overwrite", "rows_per_shard"):
             if getattr(options, name):
                 raise ConfigError(f"{flag_setting(name)} needs an output on disk, not --output -")
-        _check_csv_safe(options, output_format(options.output, options.output_format))
-        return None
-    if options.rows_per_shard is None:
-        kind = output_format(options.output, options.output_format)
-        _check_csv_safe(options, kind)
-        return OutputFolder(path, kind, csv_safe=options.csv_safe)
-    if format_of(options.output) in FORMATS:
+    elif options.rows_per_shard is not None and format_of(options.output) in FORMATS:
         raise ConfigError(
             f"--output {options.output}: --rows-per-shard makes a folder; name one without an "
             "ending, and the format by --output-format"
         )
-    kind = options.output_format or "jsonl"
-    _check_csv_safe(options, kind)
-    return OutputFolder(path, kind, options.rows_per_shard, options.csv_safe)
-
-
-def _check_csv_safe(options: argparse.Namespace, kind: str) -> None:
+    if options.rows_per_shard is None:
+        kind = output_format(options.output, options.output_format)
+    else:
+        kind = options.output_format or "jsonl"
     if options.csv_safe and kind.removesuffix(".gz") != "csv":
         raise ConfigError(f"--csv-safe is for csv, and --output {options.output} is {kind}")
+    if options.output == "-":
+        return None
+    return OutputFolder(path, kind, options.rows_per_shard, options.csv_safe)
 
 
 def columns_of(options: argparse.Namespace) -> Columns:

@@ -111,6 +111,12 @@ class ModelConfig:
     dropout: float = setting(
         0.1, "Dropout probability of the aggregator and the heads.", at_least=0, below=1
     )
+    words: bool = setting(
+        True,
+        "Labels: beside the vectors a linear model reads the document's words, hashed; what each "
+        "weighs is fitted on documents that were held out. Whoever has the model can try out which "
+        "words it knows.",
+    )
     decision_threshold: float = setting(
         0.5, "Multi-label: probability from which a label applies.", at_least=0, at_most=1
     )

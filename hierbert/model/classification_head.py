@@ -8,8 +8,43 @@ from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
+from .ragged import group_max, group_mean
 
 MISSING_LABEL = -100
+
+
+class LinearOfVectors(nn.Module):
+    """Logits from the means and the maxima of a document's segment vectors, each standardised.
+
+    Args:
+        hidden_size: H, of the segment vectors.
+        labels: C.
+    """
+
+    center: Tensor
+    scale: Tensor
+    weights: Tensor
+    bias: Tensor
+
+    def __init__(self, hidden_size: int, labels: int) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(2 * hidden_size))
+        self.register_buffer("scale", torch.ones(2 * hidden_size))
+        self.register_buffer("weights", torch.zeros(2 * hidden_size, labels))
+        self.register_buffer("bias", torch.zeros(labels))
+
+    @staticmethod
+    def pooled(segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
+        """Means and maxima, float32 (D, 2 H), of vectors float (P, H)."""
+        vectors = segment_vectors.float()
+        means = group_mean(vectors, segments_per_document)
+        return torch.cat([means, group_max(vectors, segments_per_document)], 1)
+
+    def forward(self, segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
+        """Logits, float (D, C)."""
+        pooled = self.pooled(segment_vectors, segments_per_document)
+        standardised = (pooled - self.center.float()) / self.scale.float()
+        return standardised @ self.weights.float() + self.bias.float()
 
 
 @register_head
@@ -18,13 +53,14 @@ class ClassificationHead(Head):
 
     Args:
         config: `problem_type` (single-label when None), `num_labels`, `class_weights`,
-            `label_smoothing`, `label_mean`, `label_scale` and `dropout` are read.
+            `label_smoothing`, `label_mean`, `label_scale`, `dropout` and `logit_weights` are read.
     """
 
     name = "classification"
     verb = "classify"
     attribute = "classifier"
-    reads = frozenset(["document"])
+    reads: frozenset[str] = frozenset(["document"])  # type: ignore[misc]  # words: where it has any
+    bias: Tensor
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -36,9 +72,30 @@ class ClassificationHead(Head):
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
+        self.logit_weights = config.logit_weights
+        if self.logit_weights is not None:
+            self.register_buffer("bias", torch.zeros(config.num_labels))
+            if "words" in self.logit_weights:
+                self.reads = self.reads | {"words"}
+            if "vectors" in self.logit_weights:
+                self.linear = LinearOfVectors(config.hidden_size, config.num_labels)
 
     def forward(self, vectors: Vectors) -> Tensor:
-        """Logits, float (D, C)."""
+        """Logits, float (D, C): of the layers alone, or the weighted sum of its members."""
+        if self.logit_weights is None:
+            return self._deep(vectors)
+        logits = self.bias.float()
+        for member, weight in self.logit_weights.items():
+            if member == "words":
+                own = vectors.features["words"]
+            elif member == "vectors":
+                own = self.linear(vectors.segment, vectors.structure.segments_per_document)
+            else:
+                own = self._deep(vectors).float()
+            logits = logits + weight * own
+        return logits
+
+    def _deep(self, vectors: Vectors) -> Tensor:
         return self.output(self.dropout(self.norm(vectors.document)))
 
     def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:

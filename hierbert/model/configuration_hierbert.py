@@ -25,6 +25,9 @@ _HEAD_FLAGS = ("classification", "summarization")
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
+# Whose logits `logit_weights` sums.
+_MEMBERS = ("deep", "words", "vectors")
+
 _CHOICES = {
     "max_segments_policy": MAX_SEGMENTS_POLICIES,
     "list_unit": LIST_UNITS,
@@ -114,6 +117,9 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         temperature: Logits of labels are divided by it, so that probabilities are what they say:
             above 0; 1 leaves them as they were learnt. Not of regressions.
         decision_threshold: Probability from which a label applies; multi-label only.
+        logit_weights: Logits of labels are this weighted sum of those of the members named:
+            "deep" (the layers that training steps learn), "words" and "vectors" (linear models
+            fitted beside them), at least one; None for "deep" alone. Not of regressions.
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
         summary_order: "document" or "score".
@@ -165,6 +171,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     tokens_per_forward: int | None = None
     temperature: float = 1.0
     decision_threshold: float = 0.5
+    logit_weights: dict[str, float] | None = None
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
     summary_order: str = "document"
@@ -256,10 +263,25 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if self.temperature != 1 and self.problem_type == "regression":
             raise ValueError(f"temperature={self.temperature} is for labels, not for regressions")
+        self._validate_members()
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} numbers for {self.num_labels} labels"
             )
+
+    def _validate_members(self) -> None:
+        members = self.logit_weights
+        if members is None:
+            return
+        if not members or not set(members) <= set(_MEMBERS) or self.problem_type == "regression":
+            raise ValueError(
+                f"logit_weights={members!r} is not allowed: numbers by one or more of "
+                f"{', '.join(_MEMBERS)}, of a model that is no regression"
+            )
+        if not all(math.isfinite(weight) for weight in members.values()):
+            raise ValueError(f"logit_weights={members!r} is not allowed: finite numbers")
+        if "words" in members and "words" not in (self.features or {}):
+            raise ValueError('logit_weights has "words", but features has no such entry')
 
 
 def _heads_for(hidden_size: int) -> int:

@@ -18,6 +18,7 @@ from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import SegmentedDocument, Segmenter
 from .summarization_head import SummarizationHead  # noqa: F401
+from .words import Words  # noqa: F401
 
 # Of a batch of documents, where nothing else is asked for.
 TOKENS_PER_BATCH = 16_384
@@ -69,7 +70,9 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         super().__init__(tokenizer, **kwargs)
         own = {name: getattr(self, name) for name in SEGMENTATION_SETTINGS}
         self._segmenter = Segmenter(tokenizer, **own)
-        self._features = make_features(features)
+        # Without memory for what they have learnt, which only the model reads.
+        with torch.device("meta"):
+            self._features = make_features(features)
 
     @classmethod
     def from_config(

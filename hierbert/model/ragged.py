@@ -107,6 +107,13 @@ def group_mean(values: Tensor, lengths: Tensor) -> Tensor:
     return (totals / counts).to(values.dtype)
 
 
+def group_max(values: Tensor, lengths: Tensor) -> Tensor:
+    """Largest row of each group, float (G, H), of values (U, H); 0 where a group has none."""
+    owners = group_of_unit(lengths)[:, None].expand_as(values)
+    largest = values.new_zeros(len(lengths), values.shape[1])
+    return largest.scatter_reduce(0, owners, values, "amax", include_self=False)
+
+
 def group_log_softmax(scores: Tensor, lengths: Tensor) -> Tensor:
     """Log-softmax inside each group, float32 (M,).
 

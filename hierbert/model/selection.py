@@ -21,7 +21,7 @@ SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters",
 SUMMARY_ORDERS = ("document", "score")
 
 # Scripts written without spaces between words; Korean is written with spaces.
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "["
     "\u0e00-\u0eff"  # Thai, Lao
     "\u1000-\u109f"  # Burmese
@@ -43,7 +43,7 @@ _UNSPACED = re.compile(
     "]"
 )
 # What a text may be cut between: words and, in scripts without spaces, letters.
-_WORD = re.compile(rf"{_UNSPACED.pattern}[^\w\s]*|(?:(?!{_UNSPACED.pattern})\S)+")
+_WORD = re.compile(rf"{UNSPACED.pattern}[^\w\s]*|(?:(?!{UNSPACED.pattern})\S)+")
 _CLAUSE_END = re.compile(
     r"[,;:\u2013\u2014\u060c\u061b\uff0c\uff1b\uff1a\u3001.!?\u2026\u3002]['\")\]\u201d\u2019]*$"
 )
@@ -58,7 +58,7 @@ _RECURRING = 3
 
 def is_unspaced(character: str) -> bool:
     """Whether a character is of a script without spaces: Chinese, Japanese, Thai, Lao, ..."""
-    return _UNSPACED.match(character) is not None
+    return UNSPACED.match(character) is not None
 
 
 def count_words(text: str) -> int:
@@ -69,10 +69,10 @@ def count_words(text: str) -> int:
     punctuation do not; what stands between such letters counts as one word where it has a letter
     or a digit, such as a Latin name in a Chinese sentence.
     """
-    if text.isascii() or not _UNSPACED.search(text):
+    if text.isascii() or not UNSPACED.search(text):
         return len(text.split())
-    letters = sum(1 for letter in _UNSPACED.findall(text) if letter.isalnum())
-    rest = _UNSPACED.sub(" ", text).split()
+    letters = sum(1 for letter in UNSPACED.findall(text) if letter.isalnum())
+    rest = UNSPACED.sub(" ", text).split()
     return letters + sum(1 for piece in rest if any(map(str.isalnum, piece)))
 
 

@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from hierbert.errors import DataError
 from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
@@ -26,7 +27,11 @@ from hierbert.scoring.metric import shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.stacking import Labelled, Stack, fit_stack
 from hierbert.tasks.task import Scored, Task, register_task
+
+if TYPE_CHECKING:
+    from hierbert.tasks.evaluation import VectorSource
 
 _SUFFIX = "_classification"
 _LARGEST_CLASS_WEIGHT = 10.0
@@ -41,6 +46,7 @@ class Classification(Task):
 
     Args:
         label_map: What the labels are.
+        words: Whether a linear model of words is fitted beside the layers.
 
     Attributes:
         problem_type: "single_label", "multi_label" or "regression".
@@ -49,8 +55,8 @@ class Classification(Task):
     name = "classification"
     field = "label"
 
-    def __init__(self, label_map: LabelMap) -> None:
-        self.label_map = label_map
+    def __init__(self, label_map: LabelMap, words: bool = False) -> None:
+        self.label_map, self.words = label_map, words
         self.problem_type = label_map.problem_type
         self.auto_metric = _AUTO_METRICS[self.problem_type]
 
@@ -71,7 +77,8 @@ class Classification(Task):
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification":
         data = config.data
         column = data.fields["label"]
-        return cls(LabelMap.learn(train, data.label_type, data.label_separator, field=column))
+        labels = LabelMap.learn(train, data.label_type, data.label_separator, field=column)
+        return cls(labels, config.model.words)
 
     @classmethod
     @override
@@ -89,6 +96,7 @@ class Classification(Task):
             "classification_loss_weight": config.training.classification_loss_weight,
             "decision_threshold": config.model.decision_threshold,
             "class_weights": None,
+            "logit_weights": None,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
@@ -184,6 +192,27 @@ class Classification(Task):
             predictions=predictions, references=references, threshold=config.decision_threshold
         )
         return scores
+
+    @override
+    def complete(
+        self,
+        model: HierBertForDocuments,
+        splits: Mapping[str, Sequence[PreparedDocument]],
+        kept: Sequence[Any],
+        vectors: "VectorSource | None",
+    ) -> Stack | None:
+        """Words and vectors beside the layers; a regression has neither."""
+        if self.problem_type == "regression":
+            return None
+        deep, _ = self._labelled(splits["validation"], kept)
+        return fit_stack(
+            self._with_labels(splits["train"]),
+            self._with_labels(splits["validation"]),
+            deep,
+            several=self.problem_type == "multi_label",
+            words=self.words,
+            vectors=vectors,
+        )
 
     @override
     def calibrate(
@@ -339,6 +368,14 @@ class Classification(Task):
         for row, numbers in enumerate(labels):
             table[row, numbers] = 1
         return table
+
+    def _with_labels(self, documents: Sequence[PreparedDocument]) -> Labelled:
+        """Those that have labels, with them."""
+        labelled = [one for one in documents if one.targets[self.name] is not None]
+        references = self._references(labelled)
+        if self.problem_type == "single_label":
+            references = np.eye(len(self.label_map.names))[references.astype(int)]
+        return Labelled(labelled, references.astype(np.float64))
 
     def _predictions(self, logits: _Floats, threshold: float = 0.5) -> npt.NDArray[Any]:
         if self.problem_type == "single_label":

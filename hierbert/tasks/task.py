@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -21,11 +21,56 @@ from hierbert.errors import ConfigError, ModelError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.features import FEATURES
 from hierbert.model.heads import HEADS, Answered
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.metric import metrics_of, shown_metrics
 
 if TYPE_CHECKING:
+    from hierbert.tasks.evaluation import VectorSource
     from hierbert.tasks.prepared import PreparedDocument
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Answers to documents that nothing behind them was fitted to; see `Task.keep`."""
+
+    documents: Sequence["PreparedDocument"]
+    kept: Sequence[Any]
+
+
+class Completed(Protocol):
+    """What `Task.complete` has fitted; it travels to the other processes.
+
+    Attributes:
+        held_out: Answers of the completed model, to be calibrated on.
+        results: Entries of the results.
+        line: For the log.
+    """
+
+    held_out: HeldOut
+    results: dict[str, Any]
+    line: str
+
+    def put_into(self, model: HierBertForDocuments) -> None:
+        """Change a model, on any process."""
+        ...
+
+    def members(
+        self,
+        documents: Sequence["PreparedDocument"],
+        kept: Sequence[Any],
+        config: HierBertConfig,
+        vectors: "VectorSource | None",
+    ) -> dict[str, tuple[HeldOut, Sequence[Any]]]:
+        """What the parts of the model would keep alone, by name: held-out answers, and these.
+
+        Args:
+            documents: Any.
+            kept: What the whole model, of this `config`, keeps of each.
+            config: As it answers now.
+            vectors: See `Task.complete`.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -182,6 +227,23 @@ class Task:
             config: The model's.
         """
         raise NotImplementedError
+
+    def complete(
+        self,
+        model: HierBertForDocuments,
+        splits: Mapping[str, Sequence["PreparedDocument"]],
+        kept: Sequence[Any],
+        vectors: "VectorSource | None",
+    ) -> "Completed | None":
+        """Fit what is not learnt by steps, once these are over; by default nothing.
+
+        Args:
+            model: As it was trained.
+            splits: Documents of "train" and "validation".
+            kept: The result of `keep` for each of validation.
+            vectors: Of a frozen encoder, for any of these documents; None for one that was trained.
+        """
+        return None
 
     def calibrate(
         self, documents: Sequence["PreparedDocument"], kept: Sequence[Any]

@@ -118,7 +118,9 @@ def _continue(
     made.config.encoder_config._name_or_path = before.encoder_config._name_or_path
     for name, head in made.heads.items():
         if kept.get(name) is not None:
-            head.load_state_dict(model.heads[name].state_dict())
+            # What was fitted to other documents once the steps were over is fitted anew.
+            own, trained_before = head.state_dict(), model.heads[name].state_dict()
+            head.load_state_dict({key: trained_before[key] for key in own})
         else:
             has = "answers another question" if name in model.heads else "has none"
             log.info(f"the {name} head is new: {place} {has}")

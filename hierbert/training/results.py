@@ -1,7 +1,8 @@
 """What a run finds and leaves at its end: results.json, tables and the model."""
 
+import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from hierbert.errors import RunError, printable
 from hierbert.files import write_folder_whole, write_json
 from hierbert.log import format_seconds, log
 from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.tasks.evaluation import Answer, not_finite, score_answers
 from hierbert.tasks.prepared import PreparedDocument, lengths_of
 from hierbert.tasks.results import environment, report_answers, resources, result_tables
-from hierbert.tasks.task import Task
+from hierbert.tasks.task import Completed, HeldOut, Task
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.nonfinite import HELP
 from hierbert.training.processes import on_first_process
@@ -26,7 +28,7 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     Gives what results.json is to hold, and the answers that were scored; a RunError where a score
     is not finite. The run `started` then, by the monotonic clock.
     """
-    calibration = _calibrate(run) if run.config.training.calibrate else {}
+    completed, fitted = _complete(run)
     split = "test" if "test" in run.splits else "validation"
     documents, state = run.splits[split], loop.state
     began = time.monotonic()
@@ -68,7 +70,8 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
             baselines=run.config.baselines,
         )
         return entries | {
-            **calibration,
+            **fitted,
+            **_members(run, completed, documents, answers),
             "lengths": {name: lengths_of(own) for name, own in run.splits.items()},
             "resources": took,
             "seconds": round(time.monotonic() - started, 1),
@@ -78,17 +81,55 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     return results | on_first_process(run.accelerator, complete), answers
 
 
-def _calibrate(run: Run) -> dict[str, Any]:
-    """Fit answers to the validation documents, in the model's config."""
-    validation, answers = run.splits["validation"], run.answer("validation", "calibrating")
+def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
+    """Fit in the model what is not learnt by steps; what was fitted, by task, and its results."""
+    validation, vectors = run.splits["validation"], run.vectors
+    answers = run.answer("validation", "calibrating")
+    completed: dict[str, Completed] = {}
     entries: dict[str, Any] = {}
     for task in run.tasks:
-        fitted = task.calibrate(validation, [answer.kept[task.name] for answer in answers])
-        if fitted:
-            run.model.config.update(fitted["config"])
-            entries |= fitted["results"]
-            log.info(fitted["line"])
-    return entries
+        held_out = HeldOut(validation, [answer.kept[task.name] for answer in answers])
+
+        def complete(task: Task = task, held_out: HeldOut = held_out) -> Completed | None:
+            return task.complete(run.model, run.splits, held_out.kept, vectors)
+
+        if (found := on_first_process(run.accelerator, complete)) is not None:
+            found.put_into(run.model)
+            completed[task.name], held_out = found, found.held_out
+            entries |= found.results
+            log.info(found.line)
+        if run.config.training.calibrate:
+            fitted = task.calibrate(held_out.documents, held_out.kept)
+            if fitted:
+                run.model.config.update(fitted["config"])
+                entries |= fitted["results"]
+                log.info(fitted["line"])
+    if completed:
+        run.processor = HierBertProcessor.from_config(run.processor.tokenizer, run.model.config)
+    return completed, entries
+
+
+def _members(
+    run: Run,
+    completed: Mapping[str, Completed],
+    documents: Sequence[PreparedDocument],
+    answers: Sequence[Answer],
+) -> dict[str, Any]:
+    """Scores of the parts of a model alone, as they would answer without the others."""
+    scores: dict[str, dict[str, float]] = {}
+    for task in run.tasks:
+        if task.name not in completed:
+            continue
+        kept = [answer.kept[task.name] for answer in answers]
+        config = run.model.config
+        parts = completed[task.name].members(documents, kept, config, run.vectors)
+        for name, (held_out, own) in parts.items():
+            alone = copy.deepcopy(config)
+            if run.config.training.calibrate:
+                fitted = task.calibrate(held_out.documents, held_out.kept)
+                alone.update(fitted.get("config", {}))
+            scores[name] = task.score(documents, own, alone)
+    return {"members": scores} if scores else {}
 
 
 def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> str:

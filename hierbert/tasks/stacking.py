@@ -1,0 +1,325 @@
+"""Linear models of words and of vectors beside a head, and what each weighs in their sum.
+
+Added up in one optimizer, words and vectors spoil each other; stacked by their scores of documents
+that they were not fitted to, neither is lost (Wolpert 1992). The linear models score each training
+document by a fit without it; what gradient steps have trained scores the validation documents.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from hierbert.model.classification_head import ClassificationHead, LinearOfVectors
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.heads import Structure
+from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import collate_structure
+from hierbert.model.words import Words, buckets_for
+from hierbert.tasks.logistic import (
+    Fitted,
+    Floats,
+    fit_logistic,
+    folds_of,
+    log_losses,
+    loss_and_errors,
+    minimize,
+)
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import HeldOut
+
+if TYPE_CHECKING:
+    from hierbert.tasks.evaluation import VectorSource
+
+_DOCUMENTS_AT_ONCE = 64
+# Documents of which nothing can be held out teach no weights.
+_FEWEST_DOCUMENTS = 4
+_FEWEST_FOLDS = 2
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled documents of a split; labels are 0 and 1, float64 (D, C)."""
+
+    documents: Sequence[PreparedDocument]
+    labels: Floats
+
+
+@dataclass
+class Stack:
+    """A head's logits as a sum of members: fitted linear models, and the layers it has.
+
+    Attributes:
+        weights: Of each member in the sum, by name.
+        bias: float32 (C,).
+        words: The member of that name; None where there is none.
+        linear: The member "vectors"; None where there is none.
+        held_out: The sum's logits, as lists, of documents that it was not fitted to.
+        apart: The same of each member alone.
+        results: What was chosen.
+        line: The same in words.
+    """
+
+    weights: dict[str, float]
+    bias: Tensor
+    words: Words | None
+    linear: LinearOfVectors | None
+    held_out: HeldOut
+    apart: dict[str, HeldOut]
+    results: dict[str, Any]
+    line: str
+
+    def put_into(self, model: HierBertForDocuments) -> None:
+        """Let a model's classification head be this sum; its layers stay as they are."""
+        features = dict(model.config.features or {})
+        if self.words is not None:
+            features[Words.name] = self.words.settings
+            model.features[Words.name] = self.words
+        model.config.update({"logit_weights": self.weights, "features": features or None})
+        head, before = ClassificationHead(model.config), model.heads[ClassificationHead.name]
+        head.load_state_dict(before.state_dict(), strict=False)
+        head.bias.copy_(self.bias)
+        if self.linear is not None:
+            head.linear = self.linear
+        setattr(model, head.attribute, head)
+        model.to(model.device).train(model.training)
+
+    def members(
+        self,
+        documents: Sequence[PreparedDocument],
+        kept: Sequence[Any],
+        config: HierBertConfig,
+        vectors: "VectorSource | None",
+    ) -> dict[str, tuple[HeldOut, Sequence[Any]]]:
+        """The logits of each member alone: held-out ones, and those of these documents.
+
+        What the linear members leave of the whole is the layers'.
+        """
+        rest = np.array(kept, dtype=np.float64) * config.temperature - self.bias.double().numpy()
+        found: dict[str, Floats] = {}
+        if self.words is not None:
+            found["words"] = _words_of(self.words, documents)
+        if self.linear is not None and vectors is not None:
+            found["vectors"] = _logits_of_vectors(self.linear, documents, vectors)
+        if "deep" in self.weights:
+            for name, own in found.items():
+                rest = rest - self.weights[name] * own
+            found["deep"] = rest / self.weights["deep"]
+        return {name: (self.apart[name], own.tolist()) for name, own in found.items()}
+
+
+def fit_stack(
+    train: Labelled,
+    validation: Labelled,
+    deep: Floats,
+    *,
+    several: bool,
+    words: bool,
+    vectors: "VectorSource | None",
+) -> Stack | None:
+    """Fit linear models to training documents, and what they and a head's layers weigh.
+
+    Args:
+        train: Training documents.
+        validation: Documents that were not trained on.
+        deep: What the head's layers say of those, float64 (V, C).
+        several: Whether a document may have several labels.
+        words: Whether to fit the member that reads words.
+        vectors: Of a frozen encoder; None leaves the member out that reads them.
+
+    Returns:
+        The sum; None where there are too few documents, or too many labels, to fit a member.
+    """
+    contents = [one.segmented.text.encode("utf-8", "surrogatepass") for one in train.documents]
+    folds = folds_of([hashlib.blake2b(content).digest() for content in contents], train.labels)
+    if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
+        return None
+    fitted: dict[str, Fitted] = {}
+    asked: dict[str, Floats] = {}
+    of_words = of_vectors = None
+    if words and (found := _fit_words(train, folds, several)) is not None:
+        of_words, fitted["words"] = found
+        asked["words"] = _words_of(of_words, validation.documents)
+    if vectors is not None:
+        of_vectors, fitted["vectors"] = _fit_vectors(train, folds, several, vectors)
+        asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
+    if not fitted:
+        return None
+    held_out = [one.held_out for one in fitted.values()]
+    shares, bias = _weigh(held_out, train.labels, several)
+    weights = dict(zip(fitted, shares.tolist(), strict=True))
+    train_sum = _sum(held_out, shares, bias)
+    validation_sum = _sum(list(asked.values()), shares, bias)
+    documents = [*train.documents, *validation.documents]
+    apart = {
+        name: HeldOut(documents, [*one.held_out.tolist(), *asked[name].tolist()])
+        for name, one in fitted.items()
+    }
+    losses = {name: one.log_loss for name, one in fitted.items()}
+    losses["sum"] = float(log_losses(train_sum, train.labels, several).mean())
+    whole = HeldOut(documents, [*train_sum.tolist(), *validation_sum.tolist()])
+    if (share := _share_of_deep(validation_sum, deep, validation.labels, several)) is not None:
+        weights = {name: share[0] * weight for name, weight in weights.items()} | {"deep": share[1]}
+        bias = share[0] * bias
+        validation_sum = share[0] * validation_sum + share[1] * deep
+        # Nothing says what the layers would say of training documents without having seen them.
+        whole = HeldOut(validation.documents, validation_sum.tolist())
+        apart["deep"] = HeldOut(validation.documents, deep.tolist())
+    parts = " + ".join(f"{weight:.2f} x {name}" for name, weight in weights.items())
+    shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+    return Stack(
+        weights,
+        torch.from_numpy(bias).float(),
+        of_words,
+        of_vectors,
+        whole,
+        apart,
+        {"logit_weights": weights, "members_log_loss": losses},
+        f"labels: {parts} (log loss of held-out training documents: {shown})",
+    )
+
+
+def _fit_words(
+    train: Labelled, folds: npt.NDArray[np.int64], several: bool
+) -> tuple[Words, Fitted] | None:
+    """A linear model of words, or of words and pairs: whichever says more of held-out documents."""
+    count = train.labels.shape[1]
+    if (buckets := buckets_for(count)) is None:
+        return None
+    best: tuple[Words, Fitted] | None = None
+    for pairs in (False, True):
+        words = Words(count, buckets, pairs)
+        parts = [words.collate([d.segmented for d in batch]) for batch in _batches(train.documents)]
+        read = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        words.learn_idf(read["buckets"], len(train.documents))
+        starts = np.concatenate([[0], read["sizes"].sum(1).cumsum(0).numpy()])
+        inputs = sparse.csr_array(
+            (words.weigh(**read).double().numpy(), read["buckets"].numpy(), starts),
+            shape=(len(train.documents), buckets),
+        )
+        fitted = fit_logistic(inputs, train.labels, folds, several)
+        if best is None or fitted.log_loss < best[1].log_loss:
+            words.weights.copy_(torch.from_numpy(fitted.weights))
+            words.bias.copy_(torch.from_numpy(fitted.bias))
+            best = words, fitted
+    return best
+
+
+def _words_of(words: Words, documents: Sequence[PreparedDocument]) -> Floats:
+    """What the words of documents say, float64 (D, C)."""
+    found = [np.zeros((0, len(words.bias)))]
+    for batch in _batches(documents):
+        inputs = words.collate([document.segmented for document in batch])
+        found.append(words(inputs, _structure(batch)).double().numpy())
+    return np.concatenate(found)
+
+
+def _fit_vectors(
+    train: Labelled, folds: npt.NDArray[np.int64], several: bool, vectors: "VectorSource"
+) -> tuple[LinearOfVectors, Fitted]:
+    pooled = _pooled(train.documents, vectors)
+    linear = LinearOfVectors(pooled.shape[1] // 2, train.labels.shape[1])
+    linear.center.copy_(torch.from_numpy(pooled.mean(0)))
+    # What is the same in all documents says nothing, whatever it is divided by.
+    linear.scale.copy_(torch.from_numpy(pooled.std(0)).clamp(min=1e-6) * pooled.shape[1] ** 0.5)
+    inputs = (pooled - linear.center.numpy()) / linear.scale.numpy()
+    fitted = fit_logistic(inputs.astype(np.float64), train.labels, folds, several)
+    linear.weights.copy_(torch.from_numpy(fitted.weights))
+    linear.bias.copy_(torch.from_numpy(fitted.bias))
+    return linear, fitted
+
+
+def _logits_of_vectors(
+    linear: LinearOfVectors, documents: Sequence[PreparedDocument], vectors: "VectorSource"
+) -> Floats:
+    """What the segment vectors of documents say, float64 (D, C)."""
+    found = [np.zeros((0, len(linear.bias)))]
+    for batch in _batches(documents):
+        own, _ = vectors.batch([document.segmented for document in batch])
+        found.append(linear(own, _structure(batch).segments_per_document).double().numpy())
+    return np.concatenate(found)
+
+
+def _pooled(
+    documents: Sequence[PreparedDocument], vectors: "VectorSource"
+) -> npt.NDArray[np.float32]:
+    """Means and maxima of segment vectors, float32 (D, 2 H)."""
+    found = []
+    for batch in _batches(documents):
+        own, _ = vectors.batch([document.segmented for document in batch])
+        found.append(LinearOfVectors.pooled(own, _structure(batch).segments_per_document))
+    return torch.cat(found).numpy()
+
+
+def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[PreparedDocument]]:
+    for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+        yield documents[start : start + _DOCUMENTS_AT_ONCE]
+
+
+def _structure(documents: Sequence[PreparedDocument]) -> Structure:
+    return Structure.of(collate_structure([document.segmented for document in documents]))
+
+
+def _sum(scores: Sequence[Floats], weights: Floats, bias: Floats | float = 0.0) -> Floats:
+    total: Floats = np.tensordot(weights, np.stack(scores), 1) + bias
+    return total
+
+
+def _weigh(scores: Sequence[Floats], labels: Floats, several: bool) -> tuple[Floats, Floats]:
+    """Weights of members, none below 0, and a bias for each label: the likeliest.
+
+    Both are held near an even share and 0 by a squared distance, which counts as one document.
+    """
+    stacked, count = np.stack(scores), len(scores)
+    even = np.full(count, 1.0 / count)
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        weights, bias = values[:count], values[count:]
+        logits = np.tensordot(weights, stacked, 1) + bias
+        total, errors = loss_and_errors(logits, labels, several)
+        slopes = np.concatenate([np.tensordot(stacked, errors, 2), errors.sum(0)])
+        apart = np.concatenate([weights - even, bias])
+        return total + 0.5 * float(apart @ apart), slopes + apart
+
+    bounds = [(0.0, None)] * count + [(None, None)] * labels.shape[1]
+    found = minimize(loss, np.concatenate([even, np.zeros(labels.shape[1])]), bounds)
+    return found[:count], found[count:]
+
+
+def _share_of_deep(
+    linear: Floats, deep: Floats, labels: Floats, several: bool
+) -> tuple[float, float] | None:
+    """Weights of the linear members' sum and of the layers; None where layers add nothing.
+
+    Judged by documents that the weights were not fitted to, in folds.
+    """
+    if not len(labels):
+        return None
+
+    def fit(rows: npt.NDArray[np.bool_]) -> Floats:
+        def loss(weights: Floats) -> tuple[float, Floats]:
+            logits = weights[0] * linear[rows] + weights[1] * deep[rows]
+            total, errors = loss_and_errors(logits, labels[rows], several)
+            slopes = np.array([(errors * linear[rows]).sum(), (errors * deep[rows]).sum()])
+            apart = weights - np.array([1.0, 0.0])
+            return total + 0.5 * float(apart @ apart), slopes + apart
+
+        return minimize(loss, np.array([1.0, 0.0]), [(0.0, None)] * 2)
+
+    without, with_deep = log_losses(linear, labels, several), np.zeros(len(labels))
+    folds = np.arange(len(labels)) % _FOLDS
+    for fold in np.unique(folds):
+        out = folds == fold
+        weights = fit(~out)
+        logits = weights[0] * linear[out] + weights[1] * deep[out]
+        with_deep[out] = log_losses(logits, labels[out], several)
+    share, own = fit(np.ones(len(labels), dtype=bool))
+    gains = own > 0 and with_deep.sum() < without.sum()
+    return (float(share), float(own)) if gains else None

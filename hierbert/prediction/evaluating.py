@@ -111,10 +111,7 @@ def evaluate_model(
             learnt, predictor.processor, learning, description="segmenting train"
         )
     elif titles := [title for task in learning for title in task.learning_baselines()]:
-        log.info(
-            f"left out, for they learn from training documents, which {setting_name('train')} may "
-            f"name: {', '.join(titles)}"
-        )
+        log.info(f"left out without training documents (train): {', '.join(titles)}")
     prepared = prepare_documents(
         examples, predictor.processor, tasks, description=f"segmenting {_NAME}"
     )

@@ -51,7 +51,13 @@ def evaluated(model: Path, path: Path, *more: str | Path) -> tuple[dict[str, Any
     done = succeed(COMMAND, *arguments, here=True)
     assert [one.name for one in output.iterdir()] == ["results.json"]
     assert max(map(len, done.stdout.splitlines())) <= 79
-    return json.loads((output / "results.json").read_text(encoding="utf-8")), done.stdout
+    assert "\\x" not in done.stderr
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    # A baseline that is not there is named.
+    needs_training = results.get("majority") is None and "per_label" in results
+    if needs_training and "confusion" in results["per_label"] and "--no-baselines" not in more:
+        assert "without training documents (train): Majority class" in done.stderr
+    return results, done.stdout
 
 
 def answers_of(model: Path, path: Path) -> list[dict[str, Any]]:

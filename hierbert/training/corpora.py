@@ -22,7 +22,8 @@ def load_corpora(
     "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
-    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter)
+    blanks: dict[str, Any] = {"label": []} if data.empty_label == "none" else {}
+    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter, blanks=blanks)
 
     def load(role: str) -> list[Example] | None:
         spec = (given or {}).get(role, getattr(data, role))
@@ -35,6 +36,12 @@ def load_corpora(
         raise DataError(
             f"data.train: column {data.text_column!r} holds no text in any of {len(train):,} "
             f"documents, from {train[0].location} on; data.text_column may name another"
+        )
+    if len(train) > 1 and len({_digest(example.text) for example in train}) == 1:
+        raise DataError(
+            f"data.train: column {data.text_column!r} holds the same text in all {len(train):,} "
+            f"documents, from {train[0].location} on, so that nothing tells them apart; "
+            "data.text_column may name another"
         )
     tasks = learn_tasks(config, train)
     for task in tasks:
@@ -65,10 +72,8 @@ def _warn_of_repeated(splits: Mapping[str, list[Example]]) -> None:
     for name, examples in splits.items():
         found: dict[str, list[str]] = {}
         for example in examples:
-            words = " ".join(_words(example.text)).encode("utf-8", "surrogatepass")
-            digest = hashlib.blake2b(words, digest_size=16).digest()
-            split, location = seen.setdefault(digest, (name, example.location))
-            if split != name and words:
+            split, location = seen.setdefault(_digest(example.text), (name, example.location))
+            if split != name and not _is_blank(example.text):
                 found.setdefault(split, []).append(f"{example.location} is {location}")
         for split, places in found.items():
             more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
@@ -85,6 +90,12 @@ def _report(name: str, examples: list[Example], tasks: list[Task]) -> None:
     if blank:
         notes.append(f"{blank:,} without text")
     log.info(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def _digest(text: Text) -> bytes:
+    """Of the words of a text alone."""
+    words = " ".join(_words(text)).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(words, digest_size=16).digest()
 
 
 def _words(text: Text) -> Iterator[str]:

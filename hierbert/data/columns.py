@@ -140,7 +140,7 @@ def check_columns(
             raise ConfigError(
                 f"{name!r} is a field that no task and no feature that is known here reads"
                 f"{did_you_mean(str(name), read)}",
-                place=f"data.columns.{name}",
+                place=setting_name(f"data.columns.{name}"),
             )
         if not isinstance(name, str) or not (
             isinstance(column, str) or (column is None and name in may_lack)

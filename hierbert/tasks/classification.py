@@ -88,6 +88,12 @@ class Classification(Task):
         return cls(LabelMap([] if kind == "regression" else names, kind))
 
     @override
+    def reading(self, data: Mapping[str, Any]) -> "Classification":
+        known, separator = self.label_map, data.get("label_separator")
+        field = data.get("label_column") or known.field
+        return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
+
+    @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         regression = self.problem_type == "regression"
         names = self.label_map.names or ["value"]
@@ -226,24 +232,30 @@ class Classification(Task):
         }
 
     @override
+    def learning_baselines(self) -> list[str]:
+        return [one.title for one in LABEL_BASELINES if self.problem_type in one.problem_types]
+
+    @override
     def report(self, scored: Scored) -> dict[str, Any]:
         """Baselines, figures of each label, intervals, and how many documents have each label."""
         counts = Counter[Any]()
         for document in scored.train:
             target = document.targets[self.name]
             counts.update(target if isinstance(target, list) else [target])
-        entries: dict[str, Any] = {
-            "label_counts": {
+        entries: dict[str, Any] = {}
+        if scored.train:
+            entries["label_counts"] = {
                 name: counts[number] for number, name in enumerate(self.label_map.names)
             }
-        }
         logits, references = self._labelled(scored.documents, scored.kept)
         if not len(references):
             return entries
-        if scored.baselines:
+        texts, labels = self._texts_and_labels(scored.train)
+        if scored.baselines and texts:
             entries |= label_baselines(
                 self.problem_type,
-                *self._texts_and_labels(scored.train),
+                texts,
+                labels,
                 *self._texts_and_labels(scored.documents),
             )
         predictions = self._predictions(logits, scored.config.decision_threshold)
@@ -286,6 +298,13 @@ class Classification(Task):
         rows = [["", *(metric.title for metric in shown)]]
         for title, figures in {**self._baselines(results), "hierbert": scores}.items():
             rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
+        if intervals := results.get("intervals"):
+            ends = [(metric, intervals.get(metric.name)) for metric in shown]
+            cells = (
+                f"[{metric.shown(end['low'])}, {metric.shown(end['high'])}]" if end else "-"
+                for metric, end in ends
+            )
+            rows.append(["95 % interval", *cells])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
         yield (

@@ -28,6 +28,10 @@ _LARGEST_NUMBER = 3.4028234663852886e38
 _LABEL_TYPE = setting_name("label_type")
 
 
+class UnknownLabel(DataError):
+    """A label that the model does not have."""
+
+
 class LabelMap:
     """Label names and what they are numbered as.
 
@@ -150,7 +154,8 @@ class LabelMap:
             an empty list says that none applies. regression: the value. None: no label is known.
 
         Raises:
-            DataError: A label that is not among `names`, a list where one label is allowed, a
+            UnknownLabel: A label that is not among `names`.
+            DataError: A list where one label is allowed, a
                 value that is no finite 32-bit number for regression.
         """
         if example.fields["label"] is None:
@@ -160,7 +165,7 @@ class LabelMap:
         names = self._names_of(example)
         for name in names:
             if name not in self._number_of:
-                raise DataError(
+                raise UnknownLabel(
                     f"column {self.field!r} has the label {quote(name)}, which the training "
                     f"documents do not have; allowed are {quote_all(self.names)}"
                     f"{did_you_mean(name, self.names)}",

@@ -381,7 +381,7 @@ class HierBert(PushToHubMixin):
         documents: Corpus,
         *,
         text_column: str = "text",
-        label_column: str | None = "label",
+        label_column: str | Sequence[str] | None = "label",
         summary_column: str | None = "summary",
         id_column: str | None = None,
         encoding: str = "utf-8",
@@ -400,7 +400,8 @@ class HierBert(PushToHubMixin):
             documents: A path, a glob, a Hub dataset (its test split unless another is named), or
                 rows in memory, with their labels or reference summaries.
             text_column: Of the documents.
-            label_column: Of the labels, where the model classifies; None leaves them out.
+            label_column: Of the labels, where the model classifies, or several such columns; None
+                leaves them out.
             summary_column: Of the reference summaries, where it summarizes; None leaves them out.
             id_column: Of the ids; None takes a column ``id``, else makes ids.
             encoding: Of text files.

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import DataError, quote_all
+from hierbert.errors import ConfigError, DataError, quote_all
 from hierbert.log import log
 from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
@@ -76,8 +76,7 @@ class Classification(Task):
         column, kind = data.fields["label"], data.label_type
         if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
             kind = "multi_label"
-        field = column if isinstance(column, str) else _listed(column)
-        return cls(LabelMap.learn(train, kind, data.label_separator, field=field))
+        return cls(LabelMap.learn(train, kind, data.label_separator, field=_listed(column)))
 
     @classmethod
     @override
@@ -90,7 +89,14 @@ class Classification(Task):
     @override
     def reading(self, data: Mapping[str, Any]) -> "Classification":
         known, separator = self.label_map, data.get("label_separator")
-        field = data.get("label_column") or known.field
+        if data.get("empty_label") == "none" and known.problem_type != "multi_label":
+            raise ConfigError(
+                f"is for labels of which several may apply, and the model's are "
+                f"{known.problem_type}",
+                setting="empty_label",
+                value="none",
+            )
+        field = _listed(data.get("label_column") or known.field)
         return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override
@@ -410,7 +416,9 @@ def _probabilities(logits: _Floats) -> _Floats:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The first of some names."""
+def _listed(names: str | Sequence[str]) -> str:
+    """A name, or the first of some."""
+    if isinstance(names, str):
+        return names
     more = len(names) - _MOST_SHOWN
     return ", ".join(names[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

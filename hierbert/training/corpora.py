@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Columns, load_examples
+from hierbert.data.columns import Columns, blanks_of
+from hierbert.data.corpus import load_examples
 from hierbert.data.document import Example, is_blank, words_of
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.data.splits import split_validation
@@ -23,8 +24,13 @@ def load_corpora(
     "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
-    blanks: dict[str, Any] = {"label": []} if data.empty_label == "none" else {}
-    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter, blanks=blanks)
+    columns = Columns(
+        data.text_column,
+        data.id_column,
+        data.fields,
+        data.delimiter,
+        blanks=blanks_of(data.empty_label),
+    )
 
     def load(role: str) -> list[Example] | None:
         spec = (given or {}).get(role, getattr(data, role))

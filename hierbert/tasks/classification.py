@@ -31,8 +31,6 @@ from hierbert.tasks.task import Scored, Task, register_task
 
 _SUFFIX = "_classification"
 _LARGEST_CLASS_WEIGHT = 10.0
-# Of columns in a message, and of one document's labels.
-_MOST_SHOWN = 20
 _AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 _Floats = npt.NDArray[np.float64]
@@ -334,7 +332,7 @@ class Classification(Task):
             for name, share in zip(names, values.sigmoid().tolist(), strict=True)
             if share >= config.decision_threshold
         ]
-        return [f"  labels: {_listed(named) or 'none'}"]
+        return [f"  labels: {_listed(named, 20) or 'none'}"]
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
@@ -416,9 +414,9 @@ def _probabilities(logits: _Floats) -> _Floats:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
-def _listed(names: str | Sequence[str]) -> str:
+def _listed(names: str | Sequence[str], most: int = 3) -> str:
     """A name, or the first of some."""
     if isinstance(names, str):
         return names
-    more = len(names) - _MOST_SHOWN
-    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -153,8 +153,8 @@ def check_columns(
     return given
 
 
-def blanks_of(empty_label: str) -> dict[str, Any]:
-    """What `Columns.blanks` are where a document without a label has an unknown one, or "none"."""
+def label_blanks(empty_label: str) -> dict[str, Any]:
+    """`Columns.blanks` where a blank label says "unknown", or that "none" applies."""
     return {"label": []} if empty_label == "none" else {}
 
 

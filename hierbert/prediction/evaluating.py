@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from accelerate import Accelerator
 
-from hierbert.data.columns import Columns, blanks_of, check_columns, field_setting
+from hierbert.data.columns import Columns, check_columns, field_setting, label_blanks
 from hierbert.data.corpus import load_examples
 from hierbert.data.document import Example
 from hierbert.data.repeated import warn_of_repeated
@@ -80,13 +80,17 @@ def evaluate_model(
     model = predictor.model
     own: dict[str, Any] = {"label": label_column, "summary": summary_column}
     tasks, fields = _asked(predictor, own, {} if columns is None else columns)
-    of_labels = {
-        "label_separator": label_separator is not None,
-        "empty_label": empty_label == "none",
-    }
-    for setting in (name for name, given in of_labels.items() if given and "label" not in fields):
-        raise ConfigError("is for labels, and none are read", setting=setting)
-    written: dict[str, Any] = {field_setting(name): column for name, column in fields.items()}
+    if empty_label not in ("unknown", "none"):
+        raise ConfigError(
+            "is not allowed", setting="empty_label", value=empty_label, allowed="unknown, none"
+        )
+    for name, given in (
+        ("label_separator", label_separator is not None),
+        ("empty_label", empty_label != "unknown"),
+    ):
+        if given and "label" not in fields:
+            raise ConfigError("is for labels, and none are read", setting=name)
+    written = {field_setting(name): column for name, column in fields.items()}
     written |= {"label_separator": label_separator, "empty_label": empty_label}
     tasks = [task.reading(written) for task in tasks]
     learning = [task for task in tasks if baselines and task.learning_baselines()]
@@ -95,15 +99,8 @@ def evaluate_model(
             "is given, and no baseline learns from training documents", setting="train"
         )
     by = [by] if isinstance(by, str) else list(by)
-    kept = dict.fromkeys(by)
-    read = Columns(
-        text_column,
-        id_column,
-        fields,
-        delimiter,
-        {name: name for name in kept},
-        blanks_of(empty_label),
-    )
+    kept = {name: name for name in by}
+    read = Columns(text_column, id_column, fields, delimiter, kept, label_blanks(empty_label))
     examples = load_examples(documents, read, role="documents", encoding=encoding)
     examples, left_out = _known(examples, tasks, unknown_labels)
     if not any(task.encode(example) is not None for task in tasks for example in examples):
@@ -116,8 +113,7 @@ def evaluate_model(
     log_documents(_NAME, examples, tasks)
     train_prepared: list[PreparedDocument] = []
     if train is not None:
-        read = replace(read, kept={})
-        learnt = load_examples(train, read, role="train", encoding=encoding)
+        learnt = load_examples(train, replace(read, kept={}), role="train", encoding=encoding)
         learnt, _ = _known(learnt, tasks, unknown_labels)
         log_documents("train", learnt, learning)
         warn_of_repeated({"train": learnt, _NAME: examples})
@@ -125,10 +121,7 @@ def evaluate_model(
             learnt, predictor.processor, learning, description="segmenting train"
         )
     elif titles := [title for task in learning for title in task.learning_baselines()]:
-        log.info(
-            f"left out, for they learn from training documents, which {setting_name('train')} may "
-            f"name: {', '.join(titles)}"
-        )
+        log.info(f"left out without training documents (train): {', '.join(titles)}")
     prepared = prepare_documents(
         examples, predictor.processor, tasks, description=f"segmenting {_NAME}"
     )

@@ -410,8 +410,8 @@ class HierBert(PushToHubMixin):
             columns: Of other fields that the model's tasks and features read, by the field's name,
                 which is also the default; of a task's field None leaves the task out.
             label_separator: What splits a string into several labels, such as ``;``.
-            empty_label: "none" takes a document without a label, where several may apply, for one
-                to which none applies.
+            empty_label: What a blank label says of several: that they are unknown, or that none
+                applies.
             unknown_labels: "leave_out" leaves documents out whose label the model does not know.
             by: Columns whose values are scored each for itself, in ``results["slices"]``.
             train: Training documents, in the same columns, for baselines that learn from some.

@@ -86,15 +86,15 @@ class Classification(Task):
 
     @override
     def reading(self, data: Mapping[str, Any]) -> "Classification":
-        known, separator = self.label_map, data.get("label_separator")
-        if data.get("empty_label") == "none" and known.problem_type != "multi_label":
+        known, column = self.label_map, data.get("label_column") or self.label_map.field
+        if data.get("empty_label") == "none" and self.problem_type != "multi_label":
             raise ConfigError(
-                f"is for labels of which several may apply, and the model's are "
-                f"{known.problem_type}",
+                f"needs multi_label, and the model's labels are {self.problem_type}",
                 setting="empty_label",
                 value="none",
             )
-        field = _listed(data.get("label_column") or known.field)
+        field = column if isinstance(column, str) else _listed(column)
+        separator = data.get("label_separator")
         return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override

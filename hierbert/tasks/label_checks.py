@@ -17,6 +17,7 @@ from hierbert.tasks.label_cells import list_in, looks_like_a_list
 # Names of classes hold a bar or a comma now and then, and hardly ever one of the others.
 _SURE_SEPARATORS = (";", "\n", "\t")
 SEPARATORS = (*_SURE_SEPARATORS, "|", ",")
+"""What may separate labels in a cell, the surest first."""
 # Where more of the documents have a label of their own, they are ids or texts; of fewer documents
 # that says nothing.
 _MOST_DIFFERENT, _FEWEST_DOCUMENTS = 0.8, 20

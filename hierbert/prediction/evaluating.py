@@ -78,7 +78,7 @@ def evaluate_model(
     started = time.monotonic()
     predictor.check_tasks(None)
     model = predictor.model
-    own: dict[str, Any] = {"label": label_column, "summary": summary_column}
+    own = {"label": label_column, "summary": summary_column}
     tasks, fields = _asked(predictor, own, {} if columns is None else columns)
     if empty_label not in ("unknown", "none"):
         raise ConfigError(

@@ -93,8 +93,7 @@ class Classification(Task):
                 setting="empty_label",
                 value="none",
             )
-        field = column if isinstance(column, str) else _listed(column)
-        separator = data.get("label_separator")
+        separator, field = data.get("label_separator"), _listed(column)
         return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override

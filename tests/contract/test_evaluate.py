@@ -275,8 +275,6 @@ WRONG: list[tuple[str, list[dict[str, Any]], list[str], list[str]]] = [
     ("summaries", [{"text": "x", "summary": "x"}], ["--train", "docs.jsonl"], ["--train"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--label-separator=;"], ["--label-separator"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--empty-label=none"], ["--empty-label"]),
-    ("both", [{"text": "x", "label": "law"}], ["--summary-column=", "--empty-label=none"],
-     ["--empty-label='none'", "single_label"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--overwrite"], ["--output"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--seed", "-1"], ["--seed", "'-1'"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--column", "a"], ["--column a", "FIELD=NAME"]),

@@ -274,6 +274,7 @@ WRONG: list[tuple[str, list[dict[str, Any]], list[str], list[str]]] = [
     ("number", [{"text": "x", "label": "law"}], [], ["'law'", "finite numbers"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--train", "docs.jsonl"], ["--train"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--label-separator=;"], ["--label-separator"]),
+    ("summaries", [{"text": "x", "summary": "x"}], ["--empty-label=none"], ["--empty-label"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--overwrite"], ["--output"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--seed", "-1"], ["--seed", "'-1'"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--column", "a"], ["--column a", "FIELD=NAME"]),

@@ -47,13 +47,16 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     text = "folder for results.json, made where it is missing (default: tables on the screen alone)"
     add("--output", type=Path, metavar="DIR", help=text)
     add("--overwrite", action="store_true", help="replace the results.json of DIR")
-    text = "column of the label, where the model classifies (default: label; '' leaves labels out)"
-    add("--label-column", default="label", help=text)
+    text = "column of the label, where the model classifies, or several such columns (default: "
+    text += "label; '' leaves labels out)"
+    add("--label-column", nargs="+", default=["label"], metavar="COLUMN", help=text)
     text = "column of the reference summary, where it summarizes (default: summary; '' leaves "
     text += "summaries out)"
-    add("--summary-column", default="summary", help=text)
+    add("--summary-column", default="summary", metavar="COLUMN", help=text)
     text = "separates the labels of a document in one csv cell, for example ';'"
     add("--label-separator", metavar="S", help=text)
+    text = "what a blank label says of several: they are unknown (default), or none applies"
+    add("--empty-label", default="unknown", choices=("unknown", "none"), help=text)
     text = "with a label that the model does not know: stop, or leave the document out (default: "
     text += "refuse)"
     add("--unknown-labels", default="refuse", choices=("refuse", "leave-out"), help=text)
@@ -92,7 +95,7 @@ def _flag(name: str) -> str:
 
 def _main(argv: list[str], prog: str) -> None:
     options = parse_options(argv, prog)
-    columns = fields_of(options)
+    columns, labels = fields_of(options), options.label_column
     with _output(options):
         escape_unprintable()
         from accelerate import Accelerator
@@ -122,13 +125,14 @@ def _main(argv: list[str], prog: str) -> None:
                 model,
                 options.input,
                 text_column=options.text_column,
-                label_column=options.label_column or None,
+                label_column=labels[0] or None if len(labels) == 1 else labels,
                 summary_column=options.summary_column or None,
                 id_column=options.id_column,
                 encoding=options.encoding,
                 delimiter=options.delimiter,
                 columns=columns,
                 label_separator=options.label_separator,
+                empty_label=options.empty_label,
                 unknown_labels=options.unknown_labels.replace("-", "_"),
                 by=options.by,
                 train=options.train,

@@ -153,6 +153,11 @@ def check_columns(
     return given
 
 
+def label_blanks(empty_label: str) -> dict[str, Any]:
+    """`Columns.blanks` where a blank label says "unknown", or that "none" applies."""
+    return {"label": []} if empty_label == "none" else {}
+
+
 def field_setting(name: str) -> str:
     """The plain name of the setting that says which column holds a field."""
     return f"{name}_column" if name in FIELDS else f"data.columns.{name}"

@@ -3,11 +3,12 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from accelerate import Accelerator
 
-from hierbert.data.columns import Columns, check_columns, field_setting
+from hierbert.data.columns import Columns, check_columns, field_setting, label_blanks
 from hierbert.data.corpus import load_examples
 from hierbert.data.document import Example
 from hierbert.data.repeated import warn_of_repeated
@@ -54,13 +55,14 @@ def evaluate_model(
     documents: Corpus,
     *,
     text_column: str = "text",
-    label_column: str | None = "label",
+    label_column: str | Sequence[str] | None = "label",
     summary_column: str | None = "summary",
     id_column: str | None = None,
     encoding: str = "utf-8",
     delimiter: str | None = None,
     columns: Mapping[str, str | None] | None = None,
     label_separator: str | None = None,
+    empty_label: Literal["unknown", "none"] = "unknown",
     unknown_labels: Literal["refuse", "leave_out"] = "refuse",
     by: str | Sequence[str] = (),
     train: Corpus | None = None,
@@ -78,18 +80,27 @@ def evaluate_model(
     model = predictor.model
     own = {"label": label_column, "summary": summary_column}
     tasks, fields = _asked(predictor, own, {} if columns is None else columns)
-    if label_separator is not None and "label" not in {task.field for task in tasks}:
-        raise ConfigError("is for labels, and none are read", setting="label_separator")
+    if empty_label not in ("unknown", "none"):
+        raise ConfigError(
+            "is not allowed", setting="empty_label", value=empty_label, allowed="unknown, none"
+        )
+    for name, given in (
+        ("label_separator", label_separator is not None),
+        ("empty_label", empty_label != "unknown"),
+    ):
+        if given and "label" not in fields:
+            raise ConfigError("is for labels, and none are read", setting=name)
     written = {field_setting(name): column for name, column in fields.items()}
-    tasks = [task.reading({**written, "label_separator": label_separator}) for task in tasks]
+    written |= {"label_separator": label_separator, "empty_label": empty_label}
+    tasks = [task.reading(written) for task in tasks]
     learning = [task for task in tasks if baselines and task.learning_baselines()]
     if train is not None and not learning:
         raise ConfigError(
             "is given, and no baseline learns from training documents", setting="train"
         )
     by = [by] if isinstance(by, str) else list(by)
-    kept = dict.fromkeys(by)
-    read = Columns(text_column, id_column, fields, delimiter, {name: name for name in kept})
+    kept = {name: name for name in by}
+    read = Columns(text_column, id_column, fields, delimiter, kept, label_blanks(empty_label))
     examples = load_examples(documents, read, role="documents", encoding=encoding)
     examples, left_out = _known(examples, tasks, unknown_labels)
     if not any(task.encode(example) is not None for task in tasks for example in examples):
@@ -102,8 +113,7 @@ def evaluate_model(
     log_documents(_NAME, examples, tasks)
     train_prepared: list[PreparedDocument] = []
     if train is not None:
-        read = Columns(text_column, id_column, fields, delimiter)
-        learnt = load_examples(train, read, role="train", encoding=encoding)
+        learnt = load_examples(train, replace(read, kept={}), role="train", encoding=encoding)
         learnt, _ = _known(learnt, tasks, unknown_labels)
         log_documents("train", learnt, learning)
         warn_of_repeated({"train": learnt, _NAME: examples})
@@ -111,10 +121,7 @@ def evaluate_model(
             learnt, predictor.processor, learning, description="segmenting train"
         )
     elif titles := [title for task in learning for title in task.learning_baselines()]:
-        log.info(
-            f"left out, for they learn from training documents, which {setting_name('train')} may "
-            f"name: {', '.join(titles)}"
-        )
+        log.info(f"left out without training documents (train): {', '.join(titles)}")
     prepared = prepare_documents(
         examples, predictor.processor, tasks, description=f"segmenting {_NAME}"
     )
@@ -171,8 +178,8 @@ def evaluate_model(
 
 
 def _asked(
-    predictor: "HierBert", own: Mapping[str, str | None], columns: Mapping[str, str | None]
-) -> tuple[list[Task], dict[str, str]]:
+    predictor: "HierBert", own: Mapping[str, Any], columns: Mapping[str, str | None]
+) -> tuple[list[Task], dict[str, Any]]:
     """The model's tasks whose column is not None, and the columns that are read, by field."""
     tasks = tasks_of_model(predictor.model.config)
     of_tasks = {task.field for task in tasks if task.field}

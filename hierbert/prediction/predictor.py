@@ -388,6 +388,7 @@ class HierBert(PushToHubMixin):
         delimiter: str | None = None,
         columns: Mapping[str, str | None] | None = None,
         label_separator: str | None = None,
+        empty_label: Literal["unknown", "none"] = "unknown",
         unknown_labels: Literal["refuse", "leave_out"] = "refuse",
         by: str | Sequence[str] = (),
         train: Corpus | None = None,
@@ -409,6 +410,8 @@ class HierBert(PushToHubMixin):
             columns: Of other fields that the model's tasks and features read, by the field's name,
                 which is also the default; of a task's field None leaves the task out.
             label_separator: What splits a string into several labels, such as ``;``.
+            empty_label: What a blank label says of several: that they are unknown, or that none
+                applies.
             unknown_labels: "leave_out" leaves documents out whose label the model does not know.
             by: Columns whose values are scored each for itself, in ``results["slices"]``.
             train: Training documents, in the same columns, for baselines that learn from some.
@@ -437,6 +440,7 @@ class HierBert(PushToHubMixin):
             delimiter=delimiter,
             columns=columns,
             label_separator=label_separator,
+            empty_label=empty_label,
             unknown_labels=unknown_labels,
             by=by,
             train=train,

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import DataError, quote_all
+from hierbert.errors import ConfigError, DataError, quote_all
 from hierbert.log import log
 from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
@@ -97,8 +97,15 @@ class Classification(Task):
 
     @override
     def reading(self, data: Mapping[str, Any]) -> "Classification":
-        known, separator = self.label_map, data.get("label_separator")
-        field = data.get("label_column") or known.field
+        known, column = self.label_map, data.get("label_column") or self.label_map.field
+        if data.get("empty_label") == "none" and self.problem_type != "multi_label":
+            raise ConfigError(
+                f"needs multi_label, and the model's labels are {self.problem_type}",
+                setting="empty_label",
+                value="none",
+            )
+        field = column if isinstance(column, str) else _listed(column)
+        separator = data.get("label_separator")
         return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Columns, load_examples
+from hierbert.data.columns import Columns, label_blanks
+from hierbert.data.corpus import load_examples
 from hierbert.data.document import Example, is_blank, words_of
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.data.splits import split_validation
@@ -23,7 +24,7 @@ def load_corpora(
     "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
-    blanks: dict[str, Any] = {"label": []} if data.empty_label == "none" else {}
+    blanks = label_blanks(data.empty_label)
     columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter, blanks=blanks)
 
     def load(role: str) -> list[Example] | None:

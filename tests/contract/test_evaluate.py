@@ -51,7 +51,13 @@ def evaluated(model: Path, path: Path, *more: str | Path) -> tuple[dict[str, Any
     done = succeed(COMMAND, *arguments, here=True)
     assert [one.name for one in output.iterdir()] == ["results.json"]
     assert max(map(len, done.stdout.splitlines())) <= 79
-    return json.loads((output / "results.json").read_text(encoding="utf-8")), done.stdout
+    assert "\\x" not in done.stderr
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    # A baseline that is not there is named.
+    needs_training = results.get("majority") is None and "per_label" in results
+    if needs_training and "confusion" in results["per_label"] and "--no-baselines" not in more:
+        assert "without training documents (train): Majority class" in done.stderr
+    return results, done.stdout
 
 
 def answers_of(model: Path, path: Path) -> list[dict[str, Any]]:
@@ -160,6 +166,35 @@ def test_several_labels_of_a_csv_are_split(models, tmp_path) -> None:
             exact, count = exact + (a == b), count + 1
     assert results["scores"]["micro_f1"] == pytest.approx(2 * hits / (given + true))
     assert results["scores"]["subset_accuracy"] == pytest.approx(exact / count)
+
+    none = sum(not row["label"] for row in rows)
+    right = sum(
+        not answer["labels"] for row, answer in zip(rows, answers, strict=True) if not row["label"]
+    )
+    results, _ = evaluated(
+        models["many"],
+        docs,
+        *columns,
+        "--label-separator",
+        ";",
+        "--empty-label",
+        "none",
+        "--overwrite",
+    )
+    assert results["scores"]["subset_accuracy"] == pytest.approx((exact + right) / (count + none))
+
+    flags = write_jsonl(
+        tmp_path / "flags.jsonl",
+        [
+            {"id": row["id"], "text": row["text"]}
+            | {name: int(name in row["label"]) for name in NAMES}
+            for row in rows
+            if row["label"]
+        ],
+    )
+    results, _ = evaluated(models["many"], flags, "--label-column", *NAMES)
+    assert results["scores"]["subset_accuracy"] == pytest.approx(exact / count)
+
     arguments = ["--model", models["many"], "--input", docs, *columns]
     error = refuse(COMMAND, *arguments, here=True)
     assert "docs.csv, row " in error and "'topics'" in error and "'law'" in error
@@ -232,6 +267,7 @@ WRONG: list[tuple[str, list[dict[str, Any]], list[str], list[str]]] = [
     ("both", [{"text": "x", "label": "law"}], ["--summary-column=", "--by", "z"], ["'z'", "--by"]),
     ("both", [{"text": "x", "label": "law"}], ["--label-separator", ";"], ["multi_label", "';'"]),
     ("both", [{"text": "x", "label": "law"}], ["--label-column", "", "--summary-column", ""], [""]),
+    ("both", [{"text": "x", "label": "law"}], ["--empty-label=none"], ["--empty-label", "single"]),
     ("both", [], [], ["docs.jsonl", "no rows"]),
     ("number", [{"text": "x", "label": "law"}], [], ["'law'", "finite numbers"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--train", "docs.jsonl"], ["--train"]),

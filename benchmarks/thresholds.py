@@ -79,7 +79,8 @@ def main() -> None:
     parser.add_argument("--strength", type=float, default=100.0, help="C of the regressions")
     parser.add_argument("--splits", type=int, default=12)
     options = parser.parse_args()
-    documents = list(read_documents(options.data, label_column=options.label_column))
+    columns = {"label_column": options.label_column, "id_column": ""}
+    documents = list(read_documents(options.data, **columns))
     points = coordinates([str(document.text) for document in documents])
     true = MultiLabelBinarizer().fit_transform([one.fields["label"] for one in documents])
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}

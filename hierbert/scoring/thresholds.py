@@ -1,7 +1,7 @@
 """From which probability a label applies: one threshold for all labels together, one for each.
 
 What is best for a label on few documents is chance. So the counts of each label are joined with
-those of all labels together, as if these had 5 documents of it: a label that hardly occurs gets
+those of all labels together, as if these had 10 documents of it: a label that hardly occurs gets
 about the threshold of all, a frequent one its own. `benchmarks/thresholds.py` compares it with
 other ways.
 """
@@ -16,7 +16,7 @@ _Floats = npt.NDArray[np.float64]
 
 ThresholdMetric = Literal["micro_f1", "macro_f1"]
 # True documents of all labels together that count beside a label's own.
-_SHARED = 5.0
+_SHARED = 10.0
 # Logits; beyond the outermost scores, where a label applies to all or to none.
 _BEYOND = 0.1
 _ROUNDS = 20

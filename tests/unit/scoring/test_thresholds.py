@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hierbert.scoring.thresholds import fit_thresholds
 
-SHARED = 5
+SHARED = 10
 
 
 def tables(documents: int, labels: int):
@@ -22,7 +22,7 @@ def tables(documents: int, labels: int):
 
 
 class Joined:
-    """The counts of labels, each with those of all as if they had 5 documents of it."""
+    """The counts of labels, each with those of all as if they had 10 documents of it."""
 
     def __init__(self, table: np.ndarray) -> None:
         self.columns = [[(s, t == 1) for s, t in column] for column in table.transpose(1, 0, 2)]

@@ -32,8 +32,6 @@ from hierbert.tasks.task import Scored, Task, register_task
 
 _SUFFIX = "_classification"
 _LARGEST_CLASS_WEIGHT = 10.0
-# Of columns in a message, and of one document's labels.
-_MOST_SHOWN = 20
 _AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 _Floats = npt.NDArray[np.float64]
@@ -81,8 +79,7 @@ class Classification(Task):
         column, kind = data.fields["label"], data.label_type
         if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
             kind = "multi_label"
-        field = column if isinstance(column, str) else _listed(column)
-        labels = LabelMap.learn(train, kind, data.label_separator, field=field)
+        labels = LabelMap.learn(train, kind, data.label_separator, field=_listed(column))
         # A threshold that is given stays.
         tuned = config.model.decision_threshold is None
         return cls(labels, config.training.threshold_metric if tuned else None)
@@ -104,8 +101,7 @@ class Classification(Task):
                 setting="empty_label",
                 value="none",
             )
-        field = column if isinstance(column, str) else _listed(column)
-        separator = data.get("label_separator")
+        separator, field = data.get("label_separator"), _listed(column)
         return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override
@@ -379,7 +375,7 @@ class Classification(Task):
             )
             if share >= least
         ]
-        return [f"  labels: {_listed(named) or 'none'}"]
+        return [f"  labels: {_listed(named, 20) or 'none'}"]
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
@@ -465,7 +461,9 @@ def _probabilities(logits: _Floats) -> _Floats:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The first of some names."""
-    more = len(names) - _MOST_SHOWN
-    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+def _listed(names: str | Sequence[str], most: int = 3) -> str:
+    """A name, or the first of some."""
+    if isinstance(names, str):
+        return names
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -16,7 +16,8 @@ from hierbert.tasks.label_cells import list_in, looks_like_a_list
 
 # Names of classes hold a bar or a comma now and then, and hardly ever one of the others.
 _SURE_SEPARATORS = (";", "\n", "\t")
-_SEPARATORS = (*_SURE_SEPARATORS, "|", ",")
+SEPARATORS = (*_SURE_SEPARATORS, "|", ",")
+"""What may separate labels in a cell, the surest first."""
 # Where more of the documents have a label of their own, they are ids or texts; of fewer documents
 # that says nothing.
 _MOST_DIFFERENT, _FEWEST_DOCUMENTS = 0.8, 20
@@ -113,7 +114,7 @@ def _check_separators(labels: LearntLabels, cells: list[str]) -> None:
     """Of names that still hold what separates labels elsewhere, and share parts with others."""
     own = labels.separator
     used = own is not None and any(own in cell for cell in cells)
-    for separator in _SURE_SEPARATORS if used else _SEPARATORS:
+    for separator in _SURE_SEPARATORS if used else SEPARATORS:
         if separator == own:
             continue
         parts = {

@@ -6,7 +6,7 @@ overrides and checking values is `hierbert.settings`.
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hierbert.data.columns import FIELDS, check_columns
 from hierbert.data.readers import allowed_endings
@@ -37,7 +37,12 @@ class DataConfig:
         "Column of the document's text, or of its sentences; alternatives in order as text|body, "
         "of one file as docs.csv=body|text.",
     )
-    label_column: str | None = setting(None, "Column of the label; gives a classification head.")
+    label_column: str | list[str] | None = setting(
+        None,
+        "Column of the label; gives a classification head. Several columns are joined to labels of "
+        "which several may apply: each column is a label, where it holds 1 and 0 (true and false, "
+        "yes and no), or holds labels.",
+    )
     summary_column: str | None = setting(
         None,
         "Column of the reference summary, a sentence a line, or a list of alternative references, "
@@ -47,10 +52,17 @@ class DataConfig:
         None, 'Column of the document id; null takes a column "id", else makes ids.'
     )
     label_type: Literal["auto", "single_label", "multi_label", "regression"] = setting(
-        "auto", "What the labels are; auto takes lists for multi_label, all else for single_label."
+        "auto",
+        "What the labels are; auto takes lists (in a cell of csv [\"a\", \"b\"] or ['a', 'b']) and "
+        "several columns for multi_label, all else for single_label.",
     )
     label_separator: str | None = setting(
         None, 'Separates the labels of a document in one csv cell, for example ";".'
+    )
+    empty_label: Literal["unknown", "none"] = setting(
+        "unknown",
+        "What a document without a label, a blank cell or null, says where several may apply: that "
+        "they are unknown, so that nothing is learnt of it, or that none applies.",
     )
     columns: dict[str, str] = setting(
         factory=dict,
@@ -70,14 +82,27 @@ class DataConfig:
         check_columns(self.columns)
         if self.label_separator is not None and self.label_column is None:
             raise ConfigError("data.label_separator is set, but data.label_column is not")
+        columns = self.label_column
+        if isinstance(columns, list) and not 0 < len(set(columns)) == len(columns):
+            raise ConfigError("must name columns, each once", setting="label_column", value=columns)
+        if (self.empty_label == "none" or isinstance(columns, list)) and self.label_type not in (
+            "auto",
+            "multi_label",
+        ):
+            raise ConfigError(
+                "does not go with several label columns or data.empty_label=none",
+                setting="label_type",
+                value=self.label_type,
+                allowed="auto, multi_label",
+            )
         if not self.fields:
             raise ConfigError(
                 "nothing to learn: set data.label_column, data.summary_column or both"
             )
 
     @property
-    def fields(self) -> dict[str, str]:
-        """The column of each field that is read beside text and id, by the field's name."""
+    def fields(self) -> dict[str, Any]:
+        """The column of each field that is read beside text and id, or several, by its name."""
         own = {name: getattr(self, f"{name}_column") for name in FIELDS}
         return {name: column for name, column in own.items() if column is not None} | self.columns
 
@@ -117,8 +142,12 @@ class ModelConfig:
         "weighs is fitted on documents that were held out. Whoever has the model can try out which "
         "words it knows.",
     )
-    decision_threshold: float = setting(
-        0.5, "Multi-label: probability from which a label applies.", at_least=0, at_most=1
+    decision_threshold: float | None = setting(
+        None,
+        "Multi-label: probability from which any label applies; null: one for each label, tuned by "
+        "training.calibrate, or 0.5 without that.",
+        at_least=0,
+        at_most=1,
     )
 
 
@@ -229,9 +258,15 @@ class TrainingConfig:
         "goes on; its weights are never the best.",
     )
     calibrate: bool = setting(
-        False,
-        "Fit a temperature on the validation documents at the end, so that probabilities are what "
-        "they say; labels do not change. The test documents show the gain as a lower loss.",
+        True,
+        "Fit at the end, on documents that were not trained on: a temperature, so that "
+        "probabilities are what they say, and of several labels the probability from which each "
+        "applies. false leaves probabilities as they were learnt, and 0.5.",
+    )
+    threshold_metric: Literal["micro_f1", "macro_f1"] = setting(
+        "micro_f1",
+        "What those thresholds are to raise; macro_f1 finds more of rare labels, and is wrong more "
+        "often.",
     )
     trackers: list[Literal["tensorboard", "wandb"]] = setting(
         factory=list, help="Where metrics go beside metrics.jsonl."
@@ -365,8 +400,3 @@ class RunConfig:
             # What no system takes for a name would stop the run in the middle of it.
             if path is not None and "\x00" in path:
                 raise ConfigError(f"{name}={path!r} is not allowed: no NUL can be in a name")
-        if self.training.calibrate:
-            if self.data.label_column is None:
-                raise ConfigError("training.calibrate=true needs labels: set data.label_column")
-            if self.data.label_type == "regression":
-                raise ConfigError("training.calibrate=true is not for data.label_type=regression")

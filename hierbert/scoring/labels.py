@@ -16,13 +16,15 @@ from hierbert.scoring.metric import Metric, add_metrics, metrics_of
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
+# A table of more pairs would be most of results.json, and say nothing to a reader.
+_MOST_CONFUSED = 1000
 
 
 def label_scores(
     problem_type: str,
     predictions: npt.ArrayLike,
     references: npt.ArrayLike,
-    threshold: float = 0.5,
+    threshold: float | Sequence[float] = 0.5,
 ) -> dict[str, float]:
     """Every metric of a problem type, over D documents.
 
@@ -31,7 +33,8 @@ def label_scores(
         predictions: Label numbers from 0 on, integers (D); or the probability of each label,
             float (D, C); or numbers (D).
         references: Label numbers (D); or 0 and 1 for each label (D, C); or numbers (D).
-        threshold: Of several labels, the probability from which a label is predicted.
+        threshold: Of several labels, the probability from which a label is predicted: one, or one
+            for each label.
 
     Returns:
         The score of each metric by its name, in the order of tables. A mean with nothing to
@@ -50,7 +53,8 @@ def label_scores(
         raise ValueError(f"document {bad[0][0]} has {predicted[tuple(bad[0])]}: not finite")
     given = {"predictions": predicted}
     if problem_type == "multi_label":
-        given = {"probabilities": predicted, "predictions": (predicted >= threshold).astype(int)}
+        reached = (predicted >= np.asarray(threshold)).astype(int)
+        given = {"probabilities": predicted, "predictions": reached}
     metrics = metrics_of(problem_type)
     return {metric.name: float(metric.score(given[metric.reads], true)) for metric in metrics}
 
@@ -69,7 +73,7 @@ def label_details(
         "labels": One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0
         where there is nothing to divide by), ``support`` (documents that truly have the label) and
         ``predicted`` (documents that are given it). Of one label per document also "confusion": the
-        documents of each pair of true (row) and predicted (column) label.
+        documents of each pair of true (row) and predicted (column) label, of up to 1,000 labels.
     """
     from sklearn import metrics
 
@@ -81,7 +85,7 @@ def label_details(
     names = ("label", "precision", "recall", "f1", "support", "predicted")
     values = zip(label_names, *(column.tolist() for column in (*columns, given)), strict=True)
     details = {"labels": [dict(zip(names, row, strict=True)) for row in values]}
-    if predictions.ndim == 1:
+    if predictions.ndim == 1 and count <= _MOST_CONFUSED:
         table = metrics.confusion_matrix(references, predictions, labels=range(count))
         details["confusion"] = table.tolist()
     return details

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import DataError
+from hierbert.errors import ConfigError, DataError, quote_all
+from hierbert.log import log
 from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
@@ -23,8 +24,9 @@ from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import label_details
-from hierbert.scoring.metric import shown_metrics
+from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.tables import grid
+from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, Stack, fit_stack
@@ -46,6 +48,7 @@ class Classification(Task):
 
     Args:
         label_map: What the labels are.
+        threshold_metric: What `calibrate` tunes thresholds of several labels for; None: they stay.
         words: Whether a linear model of words is fitted beside the layers.
 
     Attributes:
@@ -55,8 +58,14 @@ class Classification(Task):
     name = "classification"
     field = "label"
 
-    def __init__(self, label_map: LabelMap, words: bool = False) -> None:
+    def __init__(
+        self,
+        label_map: LabelMap,
+        threshold_metric: ThresholdMetric | None = None,
+        words: bool = False,
+    ) -> None:
         self.label_map, self.words = label_map, words
+        self.threshold_metric = threshold_metric
         self.problem_type = label_map.problem_type
         self.auto_metric = _AUTO_METRICS[self.problem_type]
 
@@ -76,9 +85,14 @@ class Classification(Task):
     @override
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification":
         data = config.data
-        column = data.fields["label"]
-        labels = LabelMap.learn(train, data.label_type, data.label_separator, field=column)
-        return cls(labels, config.model.words)
+        column, kind = data.fields["label"], data.label_type
+        if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
+            kind = "multi_label"
+        labels = LabelMap.learn(train, kind, data.label_separator, field=_listed(column))
+        # A threshold that is given stays.
+        tuned = config.model.decision_threshold is None
+        metric = config.training.threshold_metric if tuned else None
+        return cls(labels, metric, config.model.words)
 
     @classmethod
     @override
@@ -89,12 +103,25 @@ class Classification(Task):
         return cls(LabelMap([] if kind == "regression" else names, kind))
 
     @override
+    def reading(self, data: Mapping[str, Any]) -> "Classification":
+        known, column = self.label_map, data.get("label_column") or self.label_map.field
+        if data.get("empty_label") == "none" and self.problem_type != "multi_label":
+            raise ConfigError(
+                f"needs multi_label, and the model's labels are {self.problem_type}",
+                setting="empty_label",
+                value="none",
+            )
+        separator, field = data.get("label_separator"), _listed(column)
+        return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
+
+    @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         regression = self.problem_type == "regression"
         names = self.label_map.names or ["value"]
         values: dict[str, Any] = {
             "classification_loss_weight": config.training.classification_loss_weight,
-            "decision_threshold": config.model.decision_threshold,
+            "decision_threshold": _or_half(config.model.decision_threshold),
+            "decision_thresholds": None,
             "class_weights": None,
             "logit_weights": None,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
@@ -126,7 +153,25 @@ class Classification(Task):
         return self.label_map.encode(example)
 
     @override
+    def note(self, examples: Sequence[Example]) -> str | None:
+        missing = self._missing_in(examples)
+        notes = [super().note(examples)]
+        if missing:
+            notes.append(
+                f"{len(missing):,} of {len(self.label_map.names):,} labels in none of them"
+            )
+        return ", ".join(filter(None, notes)) or None
+
+    @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
+        missing = {name: self._missing_in(examples) for name, examples in splits.items()}
+        learnt = missing.pop("train")
+        if lost := [one for one in sorted(learnt) if any(one not in m for m in missing.values())]:
+            log.warning(
+                f"labels of no training document, of which nothing is learnt: "
+                f"{quote_all(lost)}; a validation corpus of its own, or another seed, leaves them "
+                "in training"
+            )
         mean, scale = config.label_mean, config.label_scale
         for name, examples in splits.items():
             values = self._numbers(examples)
@@ -185,13 +230,17 @@ class Classification(Task):
         # It brings pandas and datasets, which nothing else needs.
         from hierbert.scoring.evaluate_metric import LabelMetric
 
-        predictions = self._predictions(logits)
-        if self.problem_type == "multi_label":
-            predictions = _probabilities(logits)
+        several = self.problem_type == "multi_label"
+        predictions = _probabilities(logits) if several else self._predictions(logits, config)
         scores: dict[str, float] = LabelMetric(self.problem_type).compute(
-            predictions=predictions, references=references, threshold=config.decision_threshold
+            predictions=predictions, references=references, threshold=config.label_thresholds
         )
         return scores
+
+    @property
+    @override
+    def calibrates(self) -> bool:
+        return self.problem_type != "regression"
 
     @override
     def complete(
@@ -218,17 +267,50 @@ class Classification(Task):
     def calibrate(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
     ) -> dict[str, Any]:
-        """Fit the temperature of probabilities; a regression has none."""
+        """Fit the temperature of probabilities, and of several labels from which each applies.
+
+        A regression has neither.
+        """
         logits, references = self._labelled(documents, kept)
-        if self.problem_type == "regression" or not len(references):
+        if not self.calibrates or not len(references) or not np.isfinite(logits).all():
             return {}
-        fitted = fit_temperature(logits, references)
-        return {
-            "config": {"temperature": fitted["temperature"]},
-            "results": {"calibration": fitted},
-            "line": "temperature: {temperature:.3f} (negative log-likelihood of validation "
-            "{before:.4f} -> {after:.4f})".format(**fitted),
+        fitted: dict[str, Any] = fit_temperature(logits, references)
+        values = {"temperature": fitted["temperature"]}
+        line = "temperature: {temperature:.3f} (negative log-likelihood of {documents:,} documents "
+        line = (line + "{before:.4f} -> {after:.4f})").format(**fitted)
+        if self.problem_type == "multi_label" and self.threshold_metric is not None:
+            own, thresholds = self._fit_thresholds(logits / fitted["temperature"], references)
+            values |= own
+            fitted["thresholds"] = thresholds
+            line += "; thresholds: {overall:.3f} for all labels, {low:.3f} to {high:.3f} for each "
+            line += "({metric} {before:.4f} -> {after:.4f})"
+            each = own["decision_thresholds"]
+            line = line.format(low=min(each), high=max(each), **thresholds)
+        return {"config": values, "results": {"calibration": fitted}, "line": line}
+
+    def _fit_thresholds(
+        self, logits: _Floats, references: npt.NDArray[Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Fields of the model's config, and what results say of them."""
+        assert self.threshold_metric is not None
+        found = fit_thresholds(logits, references, self.threshold_metric)
+
+        def reached(thresholds: float | list[float]) -> float:
+            given = (_probabilities(logits) >= np.asarray(thresholds)).astype(int)
+            return float(METRICS[str(self.threshold_metric)].score(given, references))
+
+        own = {"decision_threshold": found.overall, "decision_thresholds": found.by_label}
+        return own, {
+            "metric": self.threshold_metric,
+            "overall": found.overall,
+            "labels": dict(zip(self.label_map.names, found.by_label, strict=True)),
+            "before": reached(0.5),
+            "after": reached(found.by_label),
         }
+
+    @override
+    def learning_baselines(self) -> list[str]:
+        return [one.title for one in LABEL_BASELINES if self.problem_type in one.problem_types]
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:
@@ -237,21 +319,23 @@ class Classification(Task):
         for document in scored.train:
             target = document.targets[self.name]
             counts.update(target if isinstance(target, list) else [target])
-        entries: dict[str, Any] = {
-            "label_counts": {
+        entries: dict[str, Any] = {}
+        if scored.train:
+            entries["label_counts"] = {
                 name: counts[number] for number, name in enumerate(self.label_map.names)
             }
-        }
         logits, references = self._labelled(scored.documents, scored.kept)
         if not len(references):
             return entries
-        if scored.baselines:
+        texts, labels = self._texts_and_labels(scored.train)
+        if scored.baselines and texts:
             entries |= label_baselines(
                 self.problem_type,
-                *self._texts_and_labels(scored.train),
+                texts,
+                labels,
                 *self._texts_and_labels(scored.documents),
             )
-        predictions = self._predictions(logits, scored.config.decision_threshold)
+        predictions = self._predictions(logits, scored.config)
         if self.problem_type != "regression":
             names = self.label_map.names
             entries["per_label"] = label_details(predictions, references, names)
@@ -291,6 +375,13 @@ class Classification(Task):
         rows = [["", *(metric.title for metric in shown)]]
         for title, figures in {**self._baselines(results), "hierbert": scores}.items():
             rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
+        if intervals := results.get("intervals"):
+            ends = [(metric, intervals.get(metric.name)) for metric in shown]
+            cells = (
+                f"[{metric.shown(end['low'])}, {metric.shown(end['high'])}]" if end else "-"
+                for metric, end in ends
+            )
+            rows.append(["95 % interval", *cells])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
         yield (
@@ -311,10 +402,12 @@ class Classification(Task):
             return [f"  label: {names[best]} ({float(shares[best]):.2f}); true: {known}"]
         named = [
             f"{name} ({share:.2f})"
-            for name, share in zip(names, values.sigmoid().tolist(), strict=True)
-            if share >= config.decision_threshold
+            for name, share, least in zip(
+                names, values.sigmoid().tolist(), config.label_thresholds, strict=True
+            )
+            if share >= least
         ]
-        return [f"  labels: {', '.join(named) or 'none'}"]
+        return [f"  labels: {_listed(named, 20) or 'none'}"]
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
@@ -323,6 +416,14 @@ class Classification(Task):
             for baseline in LABEL_BASELINES
             if self.problem_type in baseline.problem_types and results.get(baseline.name)
         }
+
+    def _missing_in(self, examples: Sequence[Example]) -> set[str]:
+        """The labels that a split has no document of."""
+        labels = (self.label_map.encode(example) for example in examples)
+        found: set[Any] = set()
+        for label in labels if self.label_map.names else ():
+            found.update(label if isinstance(label, list) else [label])
+        return {name for number, name in enumerate(self.label_map.names) if number not in found}
 
     def _numbers(self, examples: Sequence[Example]) -> list[tuple[float, Example]]:
         """The labels of a regression, each with its example."""
@@ -377,12 +478,12 @@ class Classification(Task):
             references = np.eye(len(self.label_map.names))[references.astype(int)]
         return Labelled(labelled, references.astype(np.float64))
 
-    def _predictions(self, logits: _Floats, threshold: float = 0.5) -> npt.NDArray[Any]:
+    def _predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
         if self.problem_type == "single_label":
             return logits.argmax(1)
         if self.problem_type == "regression":
             return logits[:, 0]
-        return (_probabilities(logits) >= threshold).astype(int)
+        return (_probabilities(logits) >= np.array(config.label_thresholds)).astype(int)
 
     def _texts_and_labels(
         self, documents: Sequence[PreparedDocument]
@@ -392,5 +493,17 @@ class Classification(Task):
         return [one.segmented.text for one in labelled], self._references(labelled)
 
 
+def _or_half(threshold: float | None) -> float:
+    return 0.5 if threshold is None else threshold
+
+
 def _probabilities(logits: _Floats) -> _Floats:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
+
+
+def _listed(names: str | Sequence[str], most: int = 3) -> str:
+    """A name, or the first of some."""
+    if isinstance(names, str):
+        return names
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

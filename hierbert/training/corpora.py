@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hierbert.config import RunConfig
-from hierbert.data.corpus import Columns, load_examples
-from hierbert.data.document import Example, is_blank
+from hierbert.data.columns import Columns, label_blanks
+from hierbert.data.corpus import load_examples
+from hierbert.data.document import Example, is_blank, words_of
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.data.splits import split_validation
 from hierbert.errors import DataError
@@ -23,7 +24,8 @@ def load_corpora(
     "validation", of at least one example each, and "test" where there is one.
     """
     data = config.data
-    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter)
+    blanks = label_blanks(data.empty_label)
+    columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter, blanks=blanks)
 
     def load(role: str) -> list[Example] | None:
         spec = (given or {}).get(role, getattr(data, role))
@@ -36,6 +38,13 @@ def load_corpora(
         raise DataError(
             f"data.train: column {data.text_column!r} holds no text in any of {len(train):,} "
             f"documents, from {train[0].location} on; data.text_column may name another"
+        )
+    words = list(words_of(train[0].text))
+    if len(train) > 1 and all(list(words_of(example.text)) == words for example in train):
+        raise DataError(
+            f"data.train: column {data.text_column!r} holds the same text in all {len(train):,} "
+            f"documents, from {train[0].location} on, so that nothing tells them apart; "
+            "data.text_column may name another"
         )
     tasks = learn_tasks(config, train)
     for task in tasks:

@@ -83,6 +83,8 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
 
 def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
     """Fit in the model what is not learnt by steps; what was fitted, by task, and its results."""
+    if not any(task.calibrates for task in run.tasks):
+        return {}, {}
     validation, vectors = run.splits["validation"], run.vectors
     answers = run.answer("validation", "calibrating")
     completed: dict[str, Completed] = {}
@@ -98,7 +100,7 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
             completed[task.name], held_out = found, found.held_out
             entries |= found.results
             log.info(found.line)
-        if run.config.training.calibrate:
+        if run.config.training.calibrate and task.calibrates:
             fitted = task.calibrate(held_out.documents, held_out.kept)
             if fitted:
                 run.model.config.update(fitted["config"])

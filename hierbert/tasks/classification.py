@@ -373,7 +373,8 @@ class Classification(Task):
         if not shown:
             return
         rows = [["", *(metric.title for metric in shown)]]
-        for title, figures in {**self._baselines(results), "hierbert": scores}.items():
+        members = {f"{name} alone": own for name, own in (results.get("members") or {}).items()}
+        for title, figures in {**self._baselines(results), **members, "hierbert": scores}.items():
             rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
         if intervals := results.get("intervals"):
             ends = [(metric, intervals.get(metric.name)) for metric in shown]

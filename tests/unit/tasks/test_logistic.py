@@ -1,0 +1,95 @@
+"""Logistic regression in folds, against scikit-learn's and against its own definition."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from hierbert.tasks.logistic import _PENALTY_OF_BIAS, fit_logistic, folds_of
+
+
+def problem(width: int, several: bool, labels: int = 3):
+    generator = np.random.default_rng(width)
+    inputs = generator.normal(size=(60, width))
+    truth = inputs[:, :labels] * 2 + generator.normal(size=(60, labels))
+    inputs /= width**0.5
+    if several:
+        return inputs, (truth > 0.5).astype(float)
+    return inputs, np.eye(labels)[truth.argmax(1)]
+
+
+def with_bias(inputs: np.ndarray) -> np.ndarray:
+    """Inputs for a library that has no penalty of its own for the bias."""
+    return np.column_stack([inputs, np.full(len(inputs), _PENALTY_OF_BIAS**-0.5)])
+
+
+def of_library(inputs: np.ndarray, labels: np.ndarray, strength: float, several: bool):
+    scaled = with_bias(inputs * strength**0.5)
+
+    def fit(numbers: np.ndarray) -> np.ndarray:
+        model = LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10, max_iter=10_000)
+        return model.fit(scaled, numbers).coef_
+
+    if several:
+        coefficients = np.vstack([fit(labels[:, place]) for place in range(labels.shape[1])])
+    else:
+        coefficients = fit(labels.argmax(1))
+    return coefficients[:, :-1].T * strength**0.5, coefficients[:, -1]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("width", [5, 200])  # fewer and more inputs than documents
+def test_weights_are_those_of_the_library_with_the_best_penalty(width, several) -> None:
+    inputs, labels = problem(width, several)
+    folds = np.arange(60) % 5
+    given = sparse.csr_array(inputs) if width == 200 else inputs
+    found = fit_logistic(given, labels, folds, several)
+
+    def scores(strength: float) -> np.ndarray:
+        held_out = np.zeros_like(labels)
+        for fold in range(5):
+            out = folds == fold
+            weights, bias = of_library(inputs[~out], labels[~out], strength, several)
+            held_out[out] = inputs[out] @ weights + bias
+        return held_out
+
+    def loss(held_out: np.ndarray) -> float:
+        if several:
+            likely = np.where(labels == 1, held_out, -held_out)
+            return float(np.log1p(np.exp(-likely)).mean())
+        shares = np.exp(held_out) / np.exp(held_out).sum(1, keepdims=True)
+        return float(-np.log(shares[labels == 1]).mean())
+
+    weights, _ = of_library(inputs, labels, found.strength, several)
+    expected = scores(found.strength)
+    if not several:  # of a softmax only differences count
+        expected -= expected.mean(1, keepdims=True)
+    held_out = found.held_out - (0 if several else found.held_out.mean(1, keepdims=True))
+    assert held_out == pytest.approx(expected, abs=2e-3)
+    assert found.weights == pytest.approx(weights, abs=2e-3)
+    assert found.log_loss == pytest.approx(loss(expected), abs=1e-4)
+    near = [loss(scores(found.strength * factor)) for factor in (0.3, 3.0)]
+    assert found.log_loss <= min(near) + 1e-3
+
+
+def test_folds_keep_equal_documents_together_and_share_labels_out() -> None:
+    keys = [b"%d" % (place // 2) for place in range(100)]  # each document twice
+    labels = np.zeros((100, 2))
+    labels[:20, 0] = labels[20:, 1] = 1
+    folds = folds_of(keys, labels)
+    assert set(folds) == set(range(5))
+    assert (folds[::2] == folds[1::2]).all()
+    assert [int((folds[:20] == fold).sum()) for fold in range(5)] == [4] * 5
+    order = np.random.default_rng(0).permutation(100)
+    again = folds_of([keys[place] for place in order], labels[order])
+    assert (again == folds[order]).all()
+
+
+def test_a_label_that_a_fold_lacks_and_one_document_give_finite_scores() -> None:
+    inputs, labels = problem(5, False)
+    labels = np.column_stack([labels, np.zeros(60)])
+    labels[0] = [0, 0, 0, 1]
+    found = fit_logistic(inputs, labels, np.arange(60) % 5, False)
+    assert np.isfinite(found.held_out).all() and np.isfinite(found.weights).all()
+    same = fit_logistic(np.ones((4, 9)), np.eye(2)[[0, 1, 0, 1]], np.arange(4) % 2, False)
+    assert np.isfinite(same.held_out).all()

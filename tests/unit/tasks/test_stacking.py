@@ -1,0 +1,139 @@
+"""Words, vectors and layers in one sum: what is fitted, and that the model says the same."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_models import build
+
+from hierbert.model.answering import answer_batch
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.tasks.logistic import log_losses
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.stacking import Labelled, fit_stack
+
+LABELS = {0: "art", 1: "law", 2: "sea"}
+# One word of each text decides; what the encoder of these tests makes of it is noise.
+TEXTS = [f"{'art law sea'.split()[place % 3]} of the day {place % 7}" for place in range(60)]
+
+
+class Vectors:
+    """The vectors of a frozen encoder, made anew each time."""
+
+    def __init__(self, model) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def batch(self, documents):
+        answered = answer_batch(self.model, documents, [])
+        return torch.cat([one.segment_vectors for one in answered]), torch.zeros(0)
+
+
+@pytest.fixture
+def parts(encoders: dict[str, Path]):
+    torch.manual_seed(0)
+    model, processor = build(encoders["bert"], id2label=LABELS, summarization=False)
+    documents = [
+        PreparedDocument(str(place), one, {"classification": place % 3})
+        for place, one in enumerate(processor.segment_each(TEXTS))
+    ]
+    return model.eval(), processor, documents
+
+
+def labelled(documents) -> Labelled:
+    numbers = [one.targets["classification"] for one in documents]
+    return Labelled(documents, np.eye(3)[numbers])
+
+
+def fit(parts, deep, *, words=True, vectors=True):
+    model, _, documents = parts
+    train, validation = labelled(documents[:45]), labelled(documents[45:])
+    source = Vectors(model) if vectors else None
+    return fit_stack(train, validation, deep, several=False, words=words, vectors=source)
+
+
+@torch.no_grad()
+def answers(model, documents) -> np.ndarray:
+    answered = answer_batch(model, [one.segmented for one in documents])
+    return np.array([one.scores["classification"].tolist() for one in answered])
+
+
+def test_the_model_says_what_the_sum_says_and_so_does_its_copy(parts, tmp_path) -> None:
+    model, processor, documents = parts
+    validation = documents[45:]
+    generator = np.random.default_rng(0)
+    # Layers that know something, so that all three have a part.
+    deep = answers(model, validation)
+    stack = fit(parts, deep + labelled(validation).labels + generator.normal(size=(15, 3)) * 0.1)
+    assert set(stack.weights) == {"words", "vectors", "deep"}
+    assert stack.held_out.documents == validation
+    before = answers(model, documents)
+    stack.put_into(model)
+    after = answers(model, documents)
+    members = stack.members(documents, after.tolist(), model.config, Vectors(model))
+    assert np.array(members["deep"][1]) == pytest.approx(before, abs=1e-3)
+    total = stack.bias.numpy() + sum(
+        stack.weights[name] * np.array(members[name][1]) for name in ("words", "vectors")
+    )
+    assert total + stack.weights["deep"] * before == pytest.approx(after, abs=1e-4)
+    alone = np.concatenate([answers(model, [one]) for one in documents[:5]])
+    assert alone == pytest.approx(after[:5], abs=1e-5)
+    model.save_pretrained(tmp_path)
+    HierBertProcessor.from_config(processor.tokenizer, model.config).save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert answers(again, documents) == pytest.approx(after, abs=1e-5)
+
+
+def test_words_decide_where_the_layers_know_nothing(parts) -> None:
+    model, _, documents = parts
+    validation = documents[45:]
+    stack = fit(parts, np.random.default_rng(0).normal(size=(15, 3)))
+    assert "deep" not in stack.weights
+    stack.put_into(model)
+    logits = answers(model, validation)
+    assert logits.argmax(1).tolist() == [one.targets["classification"] for one in validation]
+    # Without the layers, training documents are held out too: each by a fit that had not seen it.
+    assert len(stack.held_out.documents) == len(stack.held_out.kept) == 60
+    assert np.array(stack.held_out.kept)[45:] == pytest.approx(logits, abs=1e-4)
+    held_out = np.array(stack.held_out.kept)[:45]
+    seen = answers(model, documents[:45])
+    truth = labelled(documents[:45]).labels
+    assert log_losses(held_out, truth, False).mean() > log_losses(seen, truth, False).mean()
+    loss = stack.results["members_log_loss"]
+    assert loss["sum"] == pytest.approx(log_losses(held_out, truth, False).mean())
+    assert loss["sum"] < loss["vectors"] < math.log(3) + 0.3
+
+
+def test_layers_that_know_all_take_over_from_words_that_mislead(parts) -> None:
+    train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
+    shuffled = Labelled(train.documents, np.random.default_rng(0).permutation(train.labels))
+    deep = validation.labels * 8
+    stack = fit_stack(shuffled, validation, deep, several=False, words=True, vectors=None)
+    assert stack.weights["deep"] > 0.3
+    found = np.array(stack.held_out.kept)
+    assert log_losses(found, validation.labels, False).mean() < 0.1
+
+
+@pytest.mark.parametrize(("words", "vectors"), [(True, False), (False, True)])
+def test_members_may_be_left_out(parts, words, vectors) -> None:
+    stack = fit(parts, np.zeros((15, 3)), words=words, vectors=vectors)
+    assert set(stack.weights) == ({"words"} if words else {"vectors"})
+
+
+def test_too_little_to_fit_anything_leaves_the_layers_alone(parts) -> None:
+    assert fit(parts, np.zeros((15, 3)), words=False, vectors=False) is None
+    model, _, documents = parts
+    few = labelled(documents[:3])
+    assert fit_stack(few, few, np.zeros((3, 3)), several=False, words=True, vectors=None) is None
+    same = labelled([documents[0]] * 8)
+    none = Labelled([], np.zeros((0, 3)))
+    assert fit_stack(same, none, np.zeros((0, 3)), several=False, words=True, vectors=None) is None
+
+
+def test_no_labelled_validation_document_gives_the_layers_no_part(parts) -> None:
+    none = Labelled([], np.zeros((0, 3)))
+    train = labelled(parts[2][:45])
+    stack = fit_stack(train, none, np.zeros((0, 3)), several=False, words=True, vectors=None)
+    assert stack.weights.keys() == {"words"}

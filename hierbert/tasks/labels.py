@@ -169,7 +169,7 @@ class LabelMap:
                 raise UnknownLabel(
                     f"column {self.field!r} has the label {quote(name)}, which the training "
                     f"documents do not have; allowed are {quote_all(self.names)}"
-                    f"{self._separator_hint(name) or did_you_mean(name, self.names)}",
+                    f"{did_you_mean(name, self.names)}",
                     place=example.location,
                 )
         numbers = sorted({self._number_of[name] for name in names})
@@ -214,14 +214,6 @@ class LabelMap:
             elif self.separator is not None:
                 labels = [part.strip() for part in label.split(self.separator)]
         return [name for name in map(_label_name, labels) if name]
-
-    def _separator_hint(self, name: str) -> str:
-        """What to write where a name is several known ones."""
-        for separator in SEPARATORS if self.problem_type == "multi_label" else ():
-            parts = {part.strip() for part in name.split(separator)} - {""}
-            if len(parts) > 1 and parts <= self._number_of.keys():
-                return f"; set {setting_name('label_separator')} to {separator!r}"
-        return ""
 
     def _value(self, example: Example) -> float:
         label = example.fields["label"]

@@ -6,7 +6,7 @@ overrides and checking values is `hierbert.settings`.
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hierbert.data.columns import FIELDS, check_columns
 from hierbert.data.readers import allowed_endings
@@ -37,7 +37,12 @@ class DataConfig:
         "Column of the document's text, or of its sentences; alternatives in order as text|body, "
         "of one file as docs.csv=body|text.",
     )
-    label_column: str | None = setting(None, "Column of the label; gives a classification head.")
+    label_column: str | list[str] | None = setting(
+        None,
+        "Column of the label; gives a classification head. Several columns are joined to labels of "
+        "which several may apply: each column is a label, where it holds 1 and 0 (true and false, "
+        "yes and no), or holds labels.",
+    )
     summary_column: str | None = setting(
         None,
         "Column of the reference summary, a sentence a line, or a list of alternative references, "
@@ -47,10 +52,17 @@ class DataConfig:
         None, 'Column of the document id; null takes a column "id", else makes ids.'
     )
     label_type: Literal["auto", "single_label", "multi_label", "regression"] = setting(
-        "auto", "What the labels are; auto takes lists for multi_label, all else for single_label."
+        "auto",
+        "What the labels are; auto takes lists (in a cell of csv [\"a\", \"b\"] or ['a', 'b']) and "
+        "several columns for multi_label, all else for single_label.",
     )
     label_separator: str | None = setting(
         None, 'Separates the labels of a document in one csv cell, for example ";".'
+    )
+    empty_label: Literal["unknown", "none"] = setting(
+        "unknown",
+        "What a document without a label, a blank cell or null, says where several may apply: that "
+        "they are unknown, so that nothing is learnt of it, or that none applies.",
     )
     columns: dict[str, str] = setting(
         factory=dict,
@@ -70,14 +82,27 @@ class DataConfig:
         check_columns(self.columns)
         if self.label_separator is not None and self.label_column is None:
             raise ConfigError("data.label_separator is set, but data.label_column is not")
+        columns = self.label_column
+        if isinstance(columns, list) and not 0 < len(set(columns)) == len(columns):
+            raise ConfigError("must name columns, each once", setting="label_column", value=columns)
+        if (self.empty_label == "none" or isinstance(columns, list)) and self.label_type not in (
+            "auto",
+            "multi_label",
+        ):
+            raise ConfigError(
+                "does not go with several label columns or data.empty_label=none",
+                setting="label_type",
+                value=self.label_type,
+                allowed="auto, multi_label",
+            )
         if not self.fields:
             raise ConfigError(
                 "nothing to learn: set data.label_column, data.summary_column or both"
             )
 
     @property
-    def fields(self) -> dict[str, str]:
-        """The column of each field that is read beside text and id, by the field's name."""
+    def fields(self) -> dict[str, Any]:
+        """The column of each field that is read beside text and id, or several, by its name."""
         own = {name: getattr(self, f"{name}_column") for name in FIELDS}
         return {name: column for name, column in own.items() if column is not None} | self.columns
 

@@ -1,1 +1,1 @@
-"""The command lines: `hierbert train`, `hierbert infer`, `hierbert push`."""
+"""The command lines: `hierbert train`, `hierbert infer`, `hierbert evaluate`, `hierbert push`."""

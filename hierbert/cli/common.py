@@ -1,6 +1,7 @@
 """What the command lines share: mistakes in one line, exit codes, the log on standard error."""
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -95,6 +96,12 @@ def _split_log_flags(argv: Sequence[str]) -> tuple[list[str], str, bool]:
         else:
             rest.append(argument)
     return rest, level, as_json
+
+
+def escape_unprintable() -> None:
+    """Show characters of documents that the terminal's encoding lacks as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class CommandLineParser(argparse.ArgumentParser):

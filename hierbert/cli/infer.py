@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from hierbert.cli.common import CommandLineParser, run_command
+from hierbert.cli.flags import add_document_flags, add_encoder_flags, count
 from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import flag_setting
 from hierbert.prediction.answer_files import FORMATS
@@ -48,7 +49,7 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     add("--output", required=True, help=text)
     text = "write a folder of files, each of the answers to N rows and there as soon as they are "
     text += "done, with a manifest.json"
-    add("--rows-per-shard", type=_count, metavar="N", help=text)
+    add("--rows-per-shard", type=count, metavar="N", help=text)
     text = "with a row that cannot be read or answered: stop, or skip it and write row, id and "
     text += "reason to errors.jsonl (default: stop)"
     add("--on-error", default="stop", choices=("stop", "skip"), help=text)
@@ -58,7 +59,7 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     budget = parser.add_argument_group("summary (default: as the model was trained)")
     limit = budget.add_mutually_exclusive_group()
     for unit in ("words", "sentences", "tokens", "characters"):
-        limit.add_argument(f"--max-{unit}", type=_count, metavar="N")
+        limit.add_argument(f"--max-{unit}", type=count, metavar="N")
     text = "part of the document's words, 0 to 1"
     limit.add_argument("--ratio", type=float, metavar="R", help=text)
     budget.add_argument("--order", choices=("document", "score"))
@@ -70,17 +71,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text += "boilerplate"
     budget.add_argument("--sentence-kinds", action="store_const", const=True, help=text)
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
-    text = "column of the text (default: text); alternatives in order as text|body, of one file "
-    text += "as docs.csv=body|text"
-    add("--text-column", default="text", help=text)
-    add("--id-column", help='column of the id (default: "id" if there, else made)')
-    text = "column of a field that the model's features read beside the text"
-    add("--column", action="append", default=[], metavar="FIELD=NAME", help=text)
+    add_document_flags(parser)
     text = "columns of the input that go into the answers, as a,b; a=new renames one"
     add("--keep-columns", action="append", default=[], metavar="NAMES", help=text)
-    text = "between the fields of csv (default: a comma, or what the header has)"
-    add("--delimiter", metavar="D", help=text)
-    add("--encoding", default="utf-8", help="of text files (default: utf-8)")
     text = "of standard input (default: jsonl)"
     add("--input-format", default="jsonl", choices=stdin_formats(), help=text)
     add("--output-format", choices=FORMATS, help="default: by the ending; jsonl")
@@ -88,27 +81,8 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text += "a line end, unless they are numbers or JSON"
     add("--csv-safe", action="store_true", help=text)
     text = "tokens of a batch of documents (default: 16 times those of a pass)"
-    add("--batch-tokens", type=_count, metavar="N", help=text)
-    text = "tokens of one pass of the encoder, or auto to measure which is fastest here (default: "
-    text += "2048 on a CPU, 32768 elsewhere)"
-    add("--tokens-per-forward", type=_count_or_auto, metavar="N", help=text)
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    dtypes = ("float32", "bfloat16", "float16", "int8", "auto")
-    text = "default: float32; the others answer slightly differently; int8 is for CPUs; auto "
-    text += "measures whether bfloat16 or float16 is faster here"
-    add("--dtype", default="float32", choices=dtypes, help=text)
-    text = "compile the encoder first, which takes some seconds; halves the time of int8 (default: "
-    text += "with int8)"
-    add("--compile", action=argparse.BooleanOptionalAction, help=text)
-    kept = parser.add_argument_group(
-        "cached vectors (a document that was read before, in training or by another job with the "
-        "same encoder, is not encoded again)"
-    ).add_argument
-    kept("--cache-dir", metavar="DIR", help="keep vectors in DIR (default: keep none)")
-    text = "default: float32; float16 takes half the room and answers slightly differently"
-    kept("--cache-dtype", choices=("float32", "float16"), help=text)
-    text = "most GiB of DIR (default: half of the disk's free room)"
-    kept("--cache-limit-gib", type=float, metavar="G", help=text)
+    add("--batch-tokens", type=count, metavar="N", help=text)
+    add_encoder_flags(parser)
     text = "read all input once before the first document, so that broken rows are told at once "
     text += "and the time left is known (default: yes)"
     add("--check", action=argparse.BooleanOptionalAction, default=True, help=text)
@@ -116,7 +90,7 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
         "Ray (many machines; see docs/ray.md): the same job, on all of them"
     ).add_argument
     ray("--engine", choices=("local", "ray"), default="local", help="default: local")
-    ray("--actors", type=_count, metavar="N", help="processes that hold the model (default: 1)")
+    ray("--actors", type=count, metavar="N", help="processes that hold the model (default: 1)")
     ray("--cpus-per-actor", type=_amount, metavar="C", help="default: 1")
     ray("--gpus-per-actor", type=_amount, metavar="G", help="0.25 lets four share one; default 0")
     ray("--ray-address", metavar="A", help="of a running Ray, or auto; default: start one")
@@ -127,21 +101,8 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     return options
 
 
-def _count(value: str) -> int:
-    with contextlib.suppress(ValueError):
-        if int(value) >= 1:
-            return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, at least 1")
-
-
 def _count_or_none(value: str) -> int:
-    return 0 if value.strip() == "0" else _count(value)
-
-
-def _count_or_auto(value: str) -> int | str:
-    with contextlib.suppress(argparse.ArgumentTypeError):
-        return value if value == "auto" else _count(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: auto, or at least 1")
+    return 0 if value.strip() == "0" else count(value)
 
 
 def _amount(value: str) -> float:

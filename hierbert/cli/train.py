@@ -1,13 +1,12 @@
 """The command line of training: `train.py`, `hierbert train` and `hierbert-train`."""
 
-import io
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hierbert.cli.common import LOG_FLAGS, run_command
+from hierbert.cli.common import LOG_FLAGS, escape_unprintable, run_command
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.log import is_first_process, log
@@ -76,9 +75,7 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
     from hierbert.training.run_folder import RESOLVED, check_run_folder
 
     check_run_folder(config, resume)
-    # A document may hold characters that the terminal's encoding lacks; they are shown escaped.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    escape_unprintable()
     from transformers.utils import logging
 
     from hierbert.training.callbacks import Callback

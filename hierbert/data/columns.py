@@ -6,7 +6,7 @@ Invariant: a value that comes out has one of the types that its field may have.
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,9 +32,11 @@ class Columns:
         id: Its id; None takes the column ``id`` where there is one and makes ids where not; empty
             makes ids always.
         fields: Columns of what else is read, by the field's name: "label", "summary", or any other
-            that a task or a feature reads.
+            that a task or a feature reads. Of several columns, a list, the field is a mapping of
+            them to what they hold.
         delimiter: Between the fields of csv files; None where their header tells.
         kept: Columns that go into the answers as they are, by the name they have there.
+        blanks: What fields are where a row has nothing in their column, by name, else None.
 
     Where files differ the text's column has alternatives in order, ``text|body``, some of one file
     alone, ``a.csv=body|text``.
@@ -42,9 +44,10 @@ class Columns:
 
     text: str = "text"
     id: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     delimiter: str | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
+    blanks: Mapping[str, Any] = field(default_factory=dict)
 
     def text_of(self, source: Source, there: Container[str]) -> str:
         """The column of the text in a source, of those that are there; as named where none is."""
@@ -137,7 +140,7 @@ def check_columns(
             raise ConfigError(
                 f"{name!r} is a field that no task and no feature that is known here reads"
                 f"{did_you_mean(str(name), read)}",
-                place=f"data.columns.{name}",
+                place=setting_name(f"data.columns.{name}"),
             )
         if not isinstance(name, str) or not (
             isinstance(column, str) or (column is None and name in may_lack)
@@ -148,6 +151,11 @@ def check_columns(
                 allowed="the name of a column",
             )
     return given
+
+
+def label_blanks(empty_label: str) -> dict[str, Any]:
+    """`Columns.blanks` where a blank label says "unknown", or that "none" applies."""
+    return {"label": []} if empty_label == "none" else {}
 
 
 def field_setting(name: str) -> str:
@@ -169,7 +177,11 @@ class SourceColumns:
         self._is_table = READERS[source.format].is_table
         # Beside text and id, with the setting that names them.
         self._others = [
-            *((column, field_setting(name)) for name, column in columns.fields.items()),
+            *(
+                (column, field_setting(name))
+                for name, given in columns.fields.items()
+                for column in ([given] if isinstance(given, str) else given)
+            ),
             *((column, "keep_columns") for column in columns.kept.values()),
         ]
         # A JSON object may leave out a null, so a field is missed only when no row has it: these
@@ -203,10 +215,7 @@ class SourceColumns:
 
     def example(self, row: Row) -> Example:
         """Turn a row that has the columns into an example; a RowError names a value's type."""
-        fields = {
-            name: _field(row, column, FIELDS.get(name, _ANY))
-            for name, column in self._columns.fields.items()
-        }
+        fields = {name: self._field(row, name, of) for name, of in self._columns.fields.items()}
         kept = {name: _plain(row.values.get(column)) for name, column in self._columns.kept.items()}
         return Example(self.row_id(row), self._text(row), fields, row.location, kept)
 
@@ -224,6 +233,18 @@ class SourceColumns:
             raise _wrong(row, column, value, "a string that is not empty or a whole number")
         return f"{self._name}-{row.number}" if row.number else self._name
 
+    def _field(self, row: Row, name: str, column: str | Sequence[str]) -> Any:
+        """What a row has of a field; None or the field's blank where it has nothing."""
+        if not isinstance(column, str):
+            values = {one: self._field(row, name, one) for one in column}
+            return None if all(value is None for value in values.values()) else values
+        kind, value = FIELDS.get(name, _ANY), row.values.get(column)
+        try:
+            found = None if _is_null(value) else kind.value(value)
+        except TypeError:
+            raise _wrong(row, column, value, kind.allowed) from None
+        return self._columns.blanks.get(name) if found is None else found
+
     def _text(self, row: Row) -> Text:
         column = self._columns.text_of(self._source, row.values)
         value = row.values[column]
@@ -235,16 +256,6 @@ class SourceColumns:
         if _is_null(value):
             allowed += '; an empty document must be ""'
         raise _wrong(row, column, value, allowed)
-
-
-def _field(row: Row, column: str, kind: Field) -> Any:
-    value = row.values.get(column)
-    if _is_null(value):
-        return None
-    try:
-        return kind.value(value)
-    except TypeError:
-        raise _wrong(row, column, value, kind.allowed) from None
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ Invariant: every example has an id of its own, and of those gone by only a hash 
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -34,7 +34,7 @@ def read_documents(
     corpus: Corpus,
     *,
     text_column: str = "text",
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     summary_column: str | None = None,
     id_column: str | None = None,
     encoding: str = "utf-8",
@@ -57,7 +57,7 @@ def read_documents(
         corpus: A path, a glob, a folder, a Hub dataset, a list of them, ``-`` for standard input,
             or rows in memory.
         text_column: Of the documents.
-        label_column: Of their labels; None reads none.
+        label_column: Of their labels, or several, which make a mapping; None reads none.
         summary_column: Of their reference summaries; None reads none.
         id_column: Of their ids; None takes a column ``id``, else makes ids; "" makes them always.
         encoding: Of text files.

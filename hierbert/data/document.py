@@ -1,7 +1,7 @@
 """What the readers share: a source, a row as its file holds it, an example, and a row in error."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,3 +139,16 @@ def check_header(names: Iterable[str], source: Source) -> None:
     for name, count in Counter(header).items():
         if count > 1:
             raise DataError(f"the header names the column {quote(name)} twice", place=source.name)
+
+
+def words_of(text: Text) -> Iterator[str]:
+    """The words of a text, however it is cut."""
+    for part in [text] if isinstance(text, str) else text:
+        yield from part.split() if isinstance(part, str) else words_of(part)
+
+
+def is_blank(text: Text) -> bool:
+    """Whether there is nothing to read: no text, or nothing but white space."""
+    if isinstance(text, str):
+        return not text or text.isspace()
+    return all(is_blank(part) for part in text)

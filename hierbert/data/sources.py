@@ -115,8 +115,8 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
         hint = f"; a Hub dataset of that name would be 'hub://{entry}'"
     parts = [part.strip() for part in entry.split(",")]
     if len(parts) > 1 and all(os.path.exists(os.path.expanduser(part)) for part in parts):
-        several = f"--input {' '.join(parts)}"
-        if role != "input":
+        several = f"{setting_name('input')} {' '.join(parts)}"
+        if role not in ("input", "documents"):
             several = f"{setting_name(role)}='[{', '.join(parts)}]'"
         hint = f"; write several as {several}"
     raise DataError(f"there is no file or folder {entry!r}{near_paths_hint(entry)}{hint}")

@@ -99,7 +99,22 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
-    """Which column of the input holds what; refuses a --column that makes no sense."""
+    """Which column of the input holds what; refuses --keep-columns that make no sense."""
+    kept: dict[str, str] = {}
+    for given in ",".join(options.keep_columns).split(",") if options.keep_columns else ():
+        column, _, name = (part.strip() for part in given.partition("="))
+        name = name or column
+        if not column or name in kept or name in ANSWERED:
+            why = "is given twice" if name in kept else "is not allowed: names of other columns"
+            new = f"; an answer has {name!r} itself: {column}=NEW" if name in ANSWERED else ""
+            raise ConfigError(f"--keep-columns {column} {why}{new}")
+        kept[name] = column
+    fields = fields_of(options)
+    return Columns(options.text_column, options.id_column, fields, options.delimiter, kept)
+
+
+def fields_of(options: argparse.Namespace) -> dict[str, str]:
+    """Columns of further fields, by the field's name; refuses a --column that makes no sense."""
     fields = {}
     for given in options.column:
         name, equals, column = given.partition("=")
@@ -110,16 +125,7 @@ def columns_of(options: argparse.Namespace) -> Columns:
         if name in fields:
             raise ConfigError(f"--column {name} is given twice")
         fields[name] = column
-    kept: dict[str, str] = {}
-    for given in ",".join(options.keep_columns).split(",") if options.keep_columns else ():
-        column, _, name = (part.strip() for part in given.partition("="))
-        name = name or column
-        if not column or name in kept or name in ANSWERED:
-            why = "is given twice" if name in kept else "is not allowed: names of other columns"
-            new = f"; an answer has {name!r} itself: {column}=NEW" if name in ANSWERED else ""
-            raise ConfigError(f"--keep-columns {column} {why}{new}")
-        kept[name] = column
-    return Columns(options.text_column, options.id_column, fields, options.delimiter, kept)
+    return fields
 
 
 def cache_options(options: argparse.Namespace) -> "CacheOptions | None":

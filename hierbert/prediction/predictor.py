@@ -15,11 +15,9 @@ import torch
 from transformers.utils import PushToHubMixin
 
 from hierbert.config import ModelConfig, SegmentationConfig
-from hierbert.data.columns import Columns, check_columns
-from hierbert.data.corpus import load_examples
 from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
-from hierbert.errors import ConfigError, DataError, ModelError, RunError, did_you_mean, type_name
+from hierbert.errors import ConfigError, ModelError, RunError, did_you_mean, type_name
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.forking import threads_are_used
 from hierbert.loading.model import compile_encoder, find_device, load_model
@@ -33,10 +31,8 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.summarization_head import SummaryRule
 from hierbert.prediction.batches import segmented_batches
+from hierbert.prediction.evaluating import Evaluation, evaluate_model
 from hierbert.prediction.predictions import Prediction
-from hierbert.tasks.evaluation import answer_documents, score_answers
-from hierbert.tasks.prepared import prepare_documents
-from hierbert.tasks.task import tasks_of_model
 from hierbert.vectors.cache import CacheOptions, VectorCache
 
 _EMBED = "embed"
@@ -385,62 +381,72 @@ class HierBert(PushToHubMixin):
         documents: Corpus,
         *,
         text_column: str = "text",
-        label_column: str | None = "label",
+        label_column: str | Sequence[str] | None = "label",
         summary_column: str | None = "summary",
         id_column: str | None = None,
         encoding: str = "utf-8",
+        delimiter: str | None = None,
         columns: Mapping[str, str | None] | None = None,
-    ) -> dict[str, float]:
-        """Score the model's answers.
+        label_separator: str | None = None,
+        empty_label: Literal["unknown", "none"] = "unknown",
+        unknown_labels: Literal["refuse", "leave_out"] = "refuse",
+        by: str | Sequence[str] = (),
+        train: Corpus | None = None,
+        baselines: bool = True,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Score the model's answers, as `hierbert evaluate` does.
 
         Args:
             documents: A path, a glob, a Hub dataset (its test split unless another is named), or
                 rows in memory, with their labels or reference summaries.
             text_column: Of the documents.
-            label_column: Of the labels, where the model classifies; None leaves them out.
+            label_column: Of the labels, where the model classifies, or several such columns; None
+                leaves them out.
             summary_column: Of the reference summaries, where it summarizes; None leaves them out.
             id_column: Of the ids; None takes a column ``id``, else makes ids.
             encoding: Of text files.
+            delimiter: Between the fields of csv; None where the header tells.
             columns: Of other fields that the model's tasks and features read, by the field's name,
                 which is also the default; of a task's field None leaves the task out.
+            label_separator: What splits a string into several labels, such as ``;``.
+            empty_label: What a blank label says of several: that they are unknown, or that none
+                applies.
+            unknown_labels: "leave_out" leaves documents out whose label the model does not know.
+            by: Columns whose values are scored each for itself, in ``results["slices"]``.
+            train: Training documents, in the same columns, for baselines that learn from some.
+            baselines: Whether to score those that the model has to beat too.
+            seed: Of intervals and of random baselines.
 
         Returns:
-            Each metric by its name, 0 to 1; losses and errors are 0 and above.
+            Each metric by its name, 0 to 1; losses and errors are 0 and above. It is a dict, with
+            all that was found in its `results`, and tables of it in its `report`.
 
         Raises:
-            ConfigError: `columns` names a field that the model does not read, or is no mapping.
+            ConfigError: `columns` names a field that the model does not read, or is no mapping; or
+                a setting changes nothing with this model.
             DataError: A column is missing, a label is unknown, or nothing can be scored.
+            ModelError: The model gives no finite numbers.
             RunError: The device has too little memory.
         """
-        self.check_tasks(None)
-        tasks = tasks_of_model(self.model.config)
-        of_tasks = [task.field for task in tasks if task.field]
-        of_features = self.processor.fields
-        others = check_columns(
-            {} if columns is None else columns,
-            [*of_features, *of_tasks],
-            may_lack=set(of_tasks).difference(of_features),
+        return evaluate_model(
+            self,
+            documents,
+            text_column=text_column,
+            label_column=label_column,
+            summary_column=summary_column,
+            id_column=id_column,
+            encoding=encoding,
+            delimiter=delimiter,
+            columns=columns,
+            label_separator=label_separator,
+            empty_label=empty_label,
+            unknown_labels=unknown_labels,
+            by=by,
+            train=train,
+            baselines=baselines,
+            seed=seed,
         )
-        own = {"label": label_column, "summary": summary_column, **others}
-        tasks = [
-            task
-            for task in tasks
-            if task.field is None or own.get(task.field, task.field) is not None
-        ]
-        read = [*(task.field for task in tasks if task.field), *of_features]
-        fields = {name: own.get(name) or name for name in read}
-        examples = load_examples(
-            documents, Columns(text_column, id_column, fields), role="documents", encoding=encoding
-        )
-        if not any(task.encode(example) is not None for task in tasks for example in examples):
-            raise DataError(
-                "no document has a label or a summary to score by; name their column with "
-                "label_column or summary_column, and those of other fields with columns"
-            )
-        prepared = prepare_documents(examples, self.processor, tasks)
-        with self._reading():
-            answers = answer_documents(self.model, prepared, None, tasks, self.vectors)
-        return score_answers(answers, prepared, tasks, self.model)
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.
@@ -474,7 +480,7 @@ class HierBert(PushToHubMixin):
         embed: bool,
         segment_vectors: bool,
     ) -> Iterator[Prediction]:
-        with self._reading():
+        with self.reading():
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
                 for one in self._answer(batch, heads):
                     fields = answer_fields(self.model, one, options)
@@ -486,8 +492,8 @@ class HierBert(PushToHubMixin):
                     yield Prediction.of(fields, one.document.omission)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Vectors that are kept are found at its start, and kept at its end."""
+    def reading(self) -> Iterator[None]:
+        """Around answers: kept vectors are found at its start, and kept at its end."""
         threads_are_used()
         try:
             if self.vectors is not None:

@@ -16,6 +16,8 @@ from hierbert.scoring.metric import Metric, add_metrics, metrics_of
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
+# A table of more pairs would be most of results.json, and say nothing to a reader.
+_MOST_CONFUSED = 1000
 
 
 def label_scores(
@@ -69,7 +71,7 @@ def label_details(
         "labels": One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0
         where there is nothing to divide by), ``support`` (documents that truly have the label) and
         ``predicted`` (documents that are given it). Of one label per document also "confusion": the
-        documents of each pair of true (row) and predicted (column) label.
+        documents of each pair of true (row) and predicted (column) label, of up to 1,000 labels.
     """
     from sklearn import metrics
 
@@ -81,7 +83,7 @@ def label_details(
     names = ("label", "precision", "recall", "f1", "support", "predicted")
     values = zip(label_names, *(column.tolist() for column in (*columns, given)), strict=True)
     details = {"labels": [dict(zip(names, row, strict=True)) for row in values]}
-    if predictions.ndim == 1:
+    if predictions.ndim == 1 and count <= _MOST_CONFUSED:
         table = metrics.confusion_matrix(references, predictions, labels=range(count))
         details["confusion"] = table.tolist()
     return details

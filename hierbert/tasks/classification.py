@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import DataError
+from hierbert.errors import ConfigError, DataError, quote_all
+from hierbert.log import log
 from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
@@ -30,6 +31,8 @@ from hierbert.tasks.task import Scored, Task, register_task
 
 _SUFFIX = "_classification"
 _LARGEST_CLASS_WEIGHT = 10.0
+# Of columns in a message, and of one document's labels.
+_MOST_SHOWN = 20
 _AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 _Floats = npt.NDArray[np.float64]
@@ -70,8 +73,11 @@ class Classification(Task):
     @override
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification":
         data = config.data
-        column = data.fields["label"]
-        return cls(LabelMap.learn(train, data.label_type, data.label_separator, field=column))
+        column, kind = data.fields["label"], data.label_type
+        if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
+            kind = "multi_label"
+        field = column if isinstance(column, str) else _listed(column)
+        return cls(LabelMap.learn(train, kind, data.label_separator, field=field))
 
     @classmethod
     @override
@@ -80,6 +86,19 @@ class Classification(Task):
         kind = kind.removesuffix(_SUFFIX)
         names = [config.id2label[number] for number in range(config.num_labels)]
         return cls(LabelMap([] if kind == "regression" else names, kind))
+
+    @override
+    def reading(self, data: Mapping[str, Any]) -> "Classification":
+        known, column = self.label_map, data.get("label_column") or self.label_map.field
+        if data.get("empty_label") == "none" and self.problem_type != "multi_label":
+            raise ConfigError(
+                f"needs multi_label, and the model's labels are {self.problem_type}",
+                setting="empty_label",
+                value="none",
+            )
+        field = column if isinstance(column, str) else _listed(column)
+        separator = data.get("label_separator")
+        return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
@@ -118,7 +137,25 @@ class Classification(Task):
         return self.label_map.encode(example)
 
     @override
+    def note(self, examples: Sequence[Example]) -> str | None:
+        missing = self._missing_in(examples)
+        notes = [super().note(examples)]
+        if missing:
+            notes.append(
+                f"{len(missing):,} of {len(self.label_map.names):,} labels in none of them"
+            )
+        return ", ".join(filter(None, notes)) or None
+
+    @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
+        missing = {name: self._missing_in(examples) for name, examples in splits.items()}
+        learnt = missing.pop("train")
+        if lost := [one for one in sorted(learnt) if any(one not in m for m in missing.values())]:
+            log.warning(
+                f"labels of no training document, of which nothing is learnt: "
+                f"{quote_all(lost)}; a validation corpus of its own, or another seed, leaves them "
+                "in training"
+            )
         mean, scale = config.label_mean, config.label_scale
         for name, examples in splits.items():
             values = self._numbers(examples)
@@ -202,24 +239,30 @@ class Classification(Task):
         }
 
     @override
+    def learning_baselines(self) -> list[str]:
+        return [one.title for one in LABEL_BASELINES if self.problem_type in one.problem_types]
+
+    @override
     def report(self, scored: Scored) -> dict[str, Any]:
         """Baselines, figures of each label, intervals, and how many documents have each label."""
         counts = Counter[Any]()
         for document in scored.train:
             target = document.targets[self.name]
             counts.update(target if isinstance(target, list) else [target])
-        entries: dict[str, Any] = {
-            "label_counts": {
+        entries: dict[str, Any] = {}
+        if scored.train:
+            entries["label_counts"] = {
                 name: counts[number] for number, name in enumerate(self.label_map.names)
             }
-        }
         logits, references = self._labelled(scored.documents, scored.kept)
         if not len(references):
             return entries
-        if scored.baselines:
+        texts, labels = self._texts_and_labels(scored.train)
+        if scored.baselines and texts:
             entries |= label_baselines(
                 self.problem_type,
-                *self._texts_and_labels(scored.train),
+                texts,
+                labels,
                 *self._texts_and_labels(scored.documents),
             )
         predictions = self._predictions(logits, scored.config.decision_threshold)
@@ -262,6 +305,13 @@ class Classification(Task):
         rows = [["", *(metric.title for metric in shown)]]
         for title, figures in {**self._baselines(results), "hierbert": scores}.items():
             rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
+        if intervals := results.get("intervals"):
+            ends = [(metric, intervals.get(metric.name)) for metric in shown]
+            cells = (
+                f"[{metric.shown(end['low'])}, {metric.shown(end['high'])}]" if end else "-"
+                for metric, end in ends
+            )
+            rows.append(["95 % interval", *cells])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
         yield (
@@ -285,7 +335,7 @@ class Classification(Task):
             for name, share in zip(names, values.sigmoid().tolist(), strict=True)
             if share >= config.decision_threshold
         ]
-        return [f"  labels: {', '.join(named) or 'none'}"]
+        return [f"  labels: {_listed(named) or 'none'}"]
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
@@ -294,6 +344,14 @@ class Classification(Task):
             for baseline in LABEL_BASELINES
             if self.problem_type in baseline.problem_types and results.get(baseline.name)
         }
+
+    def _missing_in(self, examples: Sequence[Example]) -> set[str]:
+        """The labels that a split has no document of."""
+        labels = (self.label_map.encode(example) for example in examples)
+        found: set[Any] = set()
+        for label in labels if self.label_map.names else ():
+            found.update(label if isinstance(label, list) else [label])
+        return {name for number, name in enumerate(self.label_map.names) if number not in found}
 
     def _numbers(self, examples: Sequence[Example]) -> list[tuple[float, Example]]:
         """The labels of a regression, each with its example."""
@@ -357,3 +415,9 @@ class Classification(Task):
 
 def _probabilities(logits: _Floats) -> _Floats:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names."""
+    more = len(names) - _MOST_SHOWN
+    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

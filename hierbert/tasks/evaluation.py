@@ -4,7 +4,8 @@ Documents are assigned to the processes by tokens and come back by their index, 
 of processes, batch or padding can lose or double one.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from hierbert.data.document import Example
 from hierbert.data.epoch_plan import share_by_tokens
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, quote_all
 from hierbert.log import Progress
 from hierbert.model.answering import answer_batch
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -150,6 +151,25 @@ def score_answers(
             loss += model.heads[task.name].loss_weight(model.config) * float(np.mean(losses))
     scores["loss"] = loss
     return scores
+
+
+def not_finite(
+    what: str,
+    figures: Mapping[str, float],
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+) -> str | None:
+    """Which figures of `what` are not finite, in one line with the documents; None if all are."""
+    wrong = [f"{name} ({v:g})" for name, v in figures.items() if not math.isfinite(v)]
+    if not wrong:
+        return None
+    ids = [documents[answer.index].id for answer in answers if not answer.finite]
+    who = "every document alone has finite answers"
+    if ids:
+        count = f"{len(ids):,} of {len(documents):,} documents"
+        who = f"{count} have answers that are not: {quote_all(ids)}"
+    verb = "is" if len(wrong) == 1 else "are"
+    return f"{what}: its {' and '.join(wrong)} {verb} not finite; {who}"
 
 
 def check_metric(name: str, tasks: Sequence[Task], validation: Sequence[Example]) -> None:

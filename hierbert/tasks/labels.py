@@ -6,7 +6,8 @@ labels gives the same numbers whatever the order of the documents or the format 
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hierbert.data.document import Example
@@ -19,18 +20,25 @@ from hierbert.errors import (
     setting_name,
     type_name,
 )
-from hierbert.log import log
+from hierbert.tasks.label_cells import flag_in, list_in, looks_like_a_list
+from hierbert.tasks.label_checks import LearntLabels, check_labels
 
 # Models calculate in numbers of 32 bits.
 _LARGEST_NUMBER = 3.4028234663852886e38
 _LABEL_TYPE = setting_name("label_type")
 
 
+class UnknownLabel(DataError):
+    """A label that the model does not have."""
+
+
 class LabelMap:
     """Label names and what they are numbered as.
 
-    Labels become strings: ``1`` is ``"1"``, ``true`` is ``"true"``, ``2.0`` is ``"2"``, so that a
-    model trained on csv reads jsonl and the other way round.
+    Labels become strings: ``1`` is ``"1"``, ``true`` is ``"true"``, ``2.0`` is ``"2"``, and several
+    labels may be a list or a cell of text that spells one, ``["a", "b"]``, so that a model trained
+    on csv reads jsonl and the other way round. Of several columns, each is a label that applies or
+    does not (1 or 0, true or false, yes or no), or holds labels.
 
     Args:
         names: The labels; their places are their numbers. Empty for regression.
@@ -74,10 +82,12 @@ class LabelMap:
     ) -> "LabelMap":
         """Learn the labels of a training corpus; examples without a label are passed over.
 
+        How many there are is logged, and what is likely a mistake is a warning.
+
         Args:
             examples: The corpus, not empty.
-            problem_type: Of the map; or ``auto``: multi_label when labels are lists or a separator
-                is given, else single_label; never regression.
+            problem_type: Of the map; or ``auto``: multi_label when labels are lists, all cells
+                spell lists, or a separator is given, else single_label; never regression.
             separator: What splits a string into several labels, such as ``;``.
             field: The column that holds the labels, for messages.
 
@@ -87,7 +97,8 @@ class LabelMap:
         Raises:
             ConfigError: A separator without multi_label.
             DataError: No labels; fewer than 2 for single_label; labels of mixed types; fractions
-                where the type is ``auto``; lists where it is single_label or regression.
+                where the type is ``auto``; lists where it is single_label or regression; cells
+                that hold several labels but were read as one.
         """
         labelled = [example for example in examples if example.fields["label"] is not None]
         if not labelled:
@@ -95,33 +106,45 @@ class LabelMap:
                 f"no document has a label in column {field!r}, from {examples[0].location} on"
             )
         are_lists = _are_lists(labelled, field)
+        asked = problem_type
         if problem_type == "auto":
+            are_lists = are_lists or (separator is None and _spell_lists(labelled, field))
             several = are_lists or separator is not None
             problem_type = "multi_label" if several else "single_label"
             if not several:
                 _refuse_fractions(labelled, field)
         if are_lists and problem_type != "multi_label":
+            first = next(one for one in labelled if isinstance(one.fields["label"], list | Mapping))
             raise DataError(
-                f"column {field!r} holds the list {quote(labelled[0].fields['label'])}, which "
+                f"column {field!r} holds the list {quote(first.fields['label'])}, which "
                 f"{problem_type} does not allow; set {_LABEL_TYPE} to multi_label",
-                place=labelled[0].location,
+                place=first.location,
             )
-        learned = cls([], problem_type, separator, field=field)
+        learned = cls(_flags(labelled), problem_type, separator, field=field)
         if problem_type == "regression":
             for example in labelled:
                 learned.encode(example)
             return learned
-        names = {name for example in labelled for name in learned._names_of(example)}
+        names = [learned._names_of(example) for example in labelled]
+        counts = Counter(dict.fromkeys(learned.names, 0))
+        counts.update(name for several in names for name in dict.fromkeys(several))
         needed = 2 if problem_type == "single_label" else 1
-        if len(names) < needed:
+        if len(counts) < needed:
+            blank = len(labelled) < len(examples) and len(counts) == 1
             raise DataError(
-                f"column {field!r} of the training documents has {len(names)} "
-                f"label{'' if len(names) == 1 else 's'}"
-                f"{' (' + quote_all(names) + ')' if names else ''}; {problem_type} needs at least "
-                f"{needed} (see {labelled[0].location})"
+                f"column {field!r} of the training documents has {len(counts)} "
+                f"label{'' if len(counts) == 1 else 's'}"
+                f"{' (' + quote_all(counts) + ')' if counts else ''}; {problem_type} needs at "
+                f"least {needed} (see {labelled[0].location})"
+                + f"; {setting_name('empty_label')}=none takes blanks for no label"
+                * blank
             )
-        _warn_of_similar(names, field)
-        return cls(_sorted(names), problem_type, separator, field=field)
+        check_labels(
+            LearntLabels(
+                len(examples), labelled, names, counts, problem_type, asked, separator, field
+            )
+        )
+        return cls(_sorted(counts), problem_type, separator, field=field)
 
     def encode(self, example: Example) -> int | list[int] | float | None:
         """Turn the label of an example, of the training corpus or another, into numbers.
@@ -131,7 +154,8 @@ class LabelMap:
             an empty list says that none applies. regression: the value. None: no label is known.
 
         Raises:
-            DataError: A label that is not among `names`, a list where one label is allowed, a
+            UnknownLabel: A label that is not among `names`.
+            DataError: A list where one label is allowed, a
                 value that is no finite 32-bit number for regression.
         """
         if example.fields["label"] is None:
@@ -141,7 +165,7 @@ class LabelMap:
         names = self._names_of(example)
         for name in names:
             if name not in self._number_of:
-                raise DataError(
+                raise UnknownLabel(
                     f"column {self.field!r} has the label {quote(name)}, which the training "
                     f"documents do not have; allowed are {quote_all(self.names)}"
                     f"{did_you_mean(name, self.names)}",
@@ -152,15 +176,31 @@ class LabelMap:
 
     def _names_of(self, example: Example) -> list[str]:
         label = example.fields["label"]
-        labels = label if isinstance(label, list) else [label]
         if isinstance(label, list) and self.problem_type != "multi_label":
             raise DataError(
                 f"column {self.field!r} holds the list {quote(label)}, but the model's labels are "
                 f"{self.problem_type}: allowed is one label",
                 place=example.location,
             )
-        if self.separator is not None and isinstance(label, str):
-            labels = [part.strip() for part in label.split(self.separator)]
+        if not isinstance(label, Mapping):
+            return self._names_in(label)
+        names = []
+        for column, value in label.items():
+            if column not in self._number_of:
+                names += [] if value is None else self._names_in(value)
+            elif value != [] and _applies(column, value, example):
+                names.append(column)
+        return names
+
+    def _names_in(self, label: Any) -> list[str]:
+        """The labels of a value: a list, a cell that spells one or is split, or a label."""
+        labels = label if isinstance(label, list) else [label]
+        if isinstance(label, str) and self.problem_type == "multi_label":
+            spelled = list_in(label)
+            if spelled is not None:
+                labels = spelled
+            elif self.separator is not None:
+                labels = [part.strip() for part in label.split(self.separator)]
         return [name for name in map(_label_name, labels) if name]
 
     def _value(self, example: Example) -> float:
@@ -198,6 +238,8 @@ def _are_lists(examples: list[Example], field: str) -> bool:
     inner_kinds: dict[str, Example] = {}
     for example in examples:
         label = example.fields["label"]
+        if label == []:  # none applies, whatever the others are
+            continue
         kinds.setdefault(type_name(label), example)
         for item in label if isinstance(label, list) else []:
             inner_kinds.setdefault(type_name(item), example)
@@ -210,7 +252,62 @@ def _are_lists(examples: list[Example], field: str) -> bool:
             raise DataError(
                 f"column {field!r} mixes types: {a}, {b}; all labels must be of one type"
             )
-    return "a list" in kinds
+    return any(isinstance(example.fields["label"], list | Mapping) for example in examples)
+
+
+def _spell_lists(examples: list[Example], field: str) -> bool:
+    """Whether all cells of text spell lists; where only some do, no one can tell what they are."""
+    cells = [(example.fields["label"], example) for example in examples]
+    lists = [isinstance(cell, str) and list_in(cell) is not None for cell, _ in cells]
+    if any(lists) and not all(lists):
+        (a, one), (b, other) = cells[lists.index(True)], cells[lists.index(False)]
+        if not looks_like_a_list(b):
+            raise DataError(
+                f"column {field!r} holds the list {quote(a)} and, in {other.location}, {quote(b)}; "
+                f"set {_LABEL_TYPE} to multi_label, or to single_label if both name classes",
+                place=one.location,
+            )
+    return all(lists)
+
+
+def _flags(examples: list[Example]) -> list[str]:
+    """Of several columns those that say, row by row, whether one label applies."""
+    values: dict[str, list[tuple[Any, Example]]] = {}
+    for example in examples:
+        label = example.fields["label"]
+        for column, value in label.items() if isinstance(label, Mapping) else ():
+            if value is not None and value != []:
+                values.setdefault(column, []).append((value, example))
+    flags = []
+    for column, found in values.items():
+        # A number is a flag or a mistake: as a name it would be that of another column too.
+        if any(flag_in(_label_name(value)) is not None or _is_number(value) for value, _ in found):
+            for value, example in found:
+                _applies(column, value, example)
+            flags.append(column)
+    return flags
+
+
+def _is_number(value: Any) -> bool:
+    return not math.isnan(_number(value))
+
+
+def _applies(column: str, value: Any, example: Example) -> bool:
+    """Whether the label that a column is applies to a document."""
+    if value is None:
+        raise DataError(
+            f"column {column!r} is blank, and other columns of labels are not; set "
+            f"{setting_name('empty_label')} to none where a blank says that it does not apply",
+            place=example.location,
+        )
+    flag = flag_in(_label_name(value))
+    if flag is None:
+        raise DataError(
+            f"column {column!r} holds {quote(value)} ({type_name(value)}); each of several columns "
+            "of labels holds 1 and 0 (or true and false, yes and no) alone, or names alone",
+            place=example.location,
+        )
+    return flag
 
 
 def _refuse_fractions(examples: list[Example], field: str) -> None:
@@ -225,19 +322,6 @@ def _refuse_fractions(examples: list[Example], field: str) -> None:
                 f"{quote(example.fields['label'])}; set {_LABEL_TYPE} to regression, or to "
                 "single_label if they are names of classes",
                 place=example.location,
-            )
-
-
-def _warn_of_similar(names: Iterable[str], field: str) -> None:
-    """Name labels that differ in case or white space alone: they are classes of their own."""
-    alike: dict[str, list[str]] = {}
-    for name in sorted(names):
-        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
-    for group in alike.values():
-        if len(group) > 1:
-            log.warning(
-                f"column {field!r}: the labels {quote_all(group)} differ in case or white space "
-                f"alone, and are {len(group)} classes"
             )
 
 

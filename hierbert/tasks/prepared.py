@@ -3,15 +3,16 @@
 The last step before batches. Everything here is computed once a run, before the first step.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from hierbert.data.document import Example
-from hierbert.log import Progress
+from hierbert.data.document import Example, is_blank
+from hierbert.log import Progress, log
 from hierbert.model.documents import Document
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
@@ -87,3 +88,45 @@ def collate_targets(
         )
         for task in tasks
     }
+
+
+def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
+    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
+    sizes = sorted(document.tokens for document in documents)
+    return {
+        "documents": len(sizes),
+        "median_tokens": sizes[len(sizes) // 2],
+        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
+        "longest_tokens": sizes[-1],
+        "tokens": sum(sizes),
+    }
+
+
+def log_documents(name: str, examples: Sequence[Example], tasks: Sequence["Task"]) -> None:
+    """Log a split's size, and what is missing in it."""
+    notes = [note for task in tasks if (note := task.note(examples))]
+    blank = sum(is_blank(example.text) for example in examples)
+    if blank:
+        notes.append(f"{blank:,} without text")
+    log.info(f"{name}: {len(examples):,} documents" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def log_lengths(
+    splits: Mapping[str, Sequence[PreparedDocument]], processor: HierBertProcessor
+) -> None:
+    """Say how long the documents are, and what was left out of them."""
+    for name, documents in splits.items():
+        numbers = lengths_of(documents)
+        log.info(
+            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
+            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
+            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
+        )
+        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
+        if omissions:
+            tokens = sum(omission.tokens for omission in omissions)
+            share = 100 * tokens / (tokens + numbers["tokens"])
+            log.info(
+                f"{name}: segmentation.max_segments={processor.max_segments} left out "
+                f"{tokens:,} tokens ({share:.1f} %) of {len(omissions):,} documents"
+            )

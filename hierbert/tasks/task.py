@@ -93,6 +93,17 @@ class Task:
         """The task of a trained model, from the model's config."""
         raise NotImplementedError
 
+    def reading(self, data: Mapping[str, Any]) -> "Task":
+        """The task of a trained model, for documents that are written in a way of their own.
+
+        Args:
+            data: How, by the names that `data.*` has for it, such as "label_separator".
+
+        Raises:
+            ConfigError: It does not go with the model.
+        """
+        return self
+
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         """Fields of `HierBertConfig` that its head and its answers need.
 
@@ -195,6 +206,10 @@ class Task:
         return {}
 
     # --- What users read.
+
+    def learning_baselines(self) -> list[str]:
+        """Titles of baselines of its report that learn from `Scored.train`."""
+        return []
 
     def report(self, scored: Scored) -> dict[str, Any]:
         """Entries of results.json: baselines, intervals, details."""

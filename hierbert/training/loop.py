@@ -16,12 +16,12 @@ from hierbert.errors import RunError
 from hierbert.log import Progress, log
 from hierbert.model.answering import collate_inputs
 from hierbert.model.heads import HEADS
-from hierbert.tasks.evaluation import StoppedError, choose_metric, score_answers
+from hierbert.tasks.evaluation import StoppedError, choose_metric, not_finite, score_answers
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
 from hierbert.tasks.task import Task
 from hierbert.training.callbacks import Callback
 from hierbert.training.checkpoints import Checkpoints
-from hierbert.training.nonfinite import HELP, find_nonfinite, leave_out_or_stop, not_finite
+from hierbert.training.nonfinite import HELP, find_nonfinite, leave_out_or_stop
 from hierbert.training.optimization import (
     build_optimizer,
     set_learning_rates,
@@ -286,6 +286,7 @@ class TrainingLoop:
         metric = choose_metric(name, scores, run.tasks)
         figures = {"loss": scores["loss"], **({} if name == "loss" else {"metric": metric})}
         problem = not_finite(f"validation after step {state.step}", figures, answers, validation)
+        problem = problem and f"{problem}; {HELP}"
         better = problem is None and state.note_scores(metric, scores)
         if better:
             self.checkpoints.save_best(state)

@@ -1,19 +1,16 @@
-"""Losses, gradients and figures that are not finite: which documents make them, and what to say.
+"""Losses and gradients that are not finite: which documents make them, and what to say.
 
 Documents of a step are tried one by one, after it has happened and without any effect on the run:
 weights, gradients and random states stay as they were. What to do about it is the loop's decision.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from hierbert.errors import RunError, quote_all
-from hierbert.tasks.evaluation import Answer
-from hierbert.tasks.prepared import PreparedDocument
 
 MOST_IN_A_ROW = 10
 """So many steps in a row that are not finite end a run that skips them: it is not the documents."""
@@ -59,22 +56,3 @@ def leave_out_or_stop(
     if in_a_row >= MOST_IN_A_ROW:
         raise RunError(f"{line}; it is the last of {in_a_row} such steps in a row; {HELP}")
     return f"left out: {line}"
-
-
-def not_finite(
-    what: str,
-    figures: Mapping[str, float],
-    answers: Sequence[Answer],
-    documents: Sequence[PreparedDocument],
-) -> str | None:
-    """Which figures of `what` are not finite, in one line with the documents; None if all are."""
-    wrong = [f"{name} ({v:g})" for name, v in figures.items() if not math.isfinite(v)]
-    if not wrong:
-        return None
-    ids = [documents[answer.index].id for answer in answers if not answer.finite]
-    who = "every document alone has finite answers"
-    if ids:
-        count = f"{len(ids):,} of {len(documents):,} documents"
-        who = f"{count} have answers that are not: {quote_all(ids)}"
-    verb = "is" if len(wrong) == 1 else "are"
-    return f"{what}: its {' and '.join(wrong)} {verb} not finite; {who}; {HELP}"

@@ -1,32 +1,23 @@
-"""What a run finds and leaves at its end: results.json, tables, the model, and what it took."""
+"""What a run finds and leaves at its end: results.json, tables and the model."""
 
-import contextlib
-import platform
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from hierbert.errors import RunError, printable
 from hierbert.files import write_folder_whole, write_json
 from hierbert.log import format_seconds, log
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.tasks.evaluation import Answer, score_answers
-from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.task import Scored, Task
+from hierbert.tasks.evaluation import Answer, not_finite, score_answers
+from hierbert.tasks.prepared import PreparedDocument, lengths_of
+from hierbert.tasks.results import environment, report_answers, resources, result_tables
+from hierbert.tasks.task import Task
 from hierbert.training.loop import TrainingLoop
-from hierbert.training.nonfinite import not_finite
+from hierbert.training.nonfinite import HELP
 from hierbert.training.processes import on_first_process
-from hierbert.training.run import Run, lengths_of
+from hierbert.training.run import Run
 from hierbert.training.run_folder import writing
-
-_BYTES_PER_MIB = 2**20
 
 
 def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, Any], list[Answer]]:
@@ -45,7 +36,7 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     problem = not_finite(f"scoring {split}", scores, answers, documents)
     if problem is not None:
         where = run.folder / "metrics.jsonl"
-        raise RunError(f"{problem} (training itself is done, see {where})")
+        raise RunError(f"{problem}; {HELP} (training itself is done, see {where})")
     work = {"encoding": run.encoding}
     # Of a frozen encoder, these read vectors: tokens a second would mislead.
     if run.vectors is None:
@@ -63,20 +54,19 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
         # Of the weights that are in the model now.
         "validation": state.best_scores,
     }
-    took = resources(run.accelerator, work, loop.seconds)
+    took = resources(work, run.accelerator.device, run.accelerator)
+    took["training_seconds"] = round(loop.seconds, 1)
 
     def complete() -> dict[str, Any]:
-        entries: dict[str, Any] = {}
-        for task in run.tasks:
-            scored = Scored(
-                documents=documents,
-                kept=[answer.kept[task.name] for answer in answers],
-                train=run.splits["train"],
-                config=run.model.config,
-                seed=run.config.seed,
-                baselines=run.config.baselines,
-            )
-            entries |= task.report(scored)
+        entries = report_answers(
+            answers,
+            documents,
+            run.tasks,
+            run.model.config,
+            train=run.splits["train"],
+            seed=run.config.seed,
+            baselines=run.config.baselines,
+        )
         return entries | {
             **calibration,
             "lengths": {name: lengths_of(own) for name, own in run.splits.items()},
@@ -117,8 +107,7 @@ def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> st
             write_folder_whole(run.folder / "model", write)
         with writing(run.folder / "results.json"):
             write_json(run.folder / "results.json", results)
-        tables = [table for task in reversed(run.tasks) for table in task.tables(results)]
-        report = "\n{}\n".format("\n\n".join(tables))
+        report = f"\n{result_tables(run.tasks, results)}\n"
         if run.config.show_sample:
             split = results["split"]
             first = run.splits[split][0], answers[0]
@@ -141,70 +130,3 @@ def sample_answer(
         lines += task.sample(document, answer.kept[task.name], config)
     # They quote what stands in a stranger's document.
     return "\n".join(printable(line) for line in lines)
-
-
-def environment() -> dict[str, str]:
-    """Versions that figures depend on."""
-    from hierbert import __version__
-
-    return {
-        "hierbert": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def resources(
-    accelerator: Accelerator, work: Mapping[str, tuple[int, float]], training_seconds: float
-) -> dict[str, Any]:
-    """The "resources" of results.json; all processes call it together.
-
-    From the tokens and seconds of each kind of work, others' work on the machine included: None for
-    a rate where nothing was encoded, and for the peak (of the process that took most) where the
-    system does not tell.
-    """
-    gpu = accelerator.device.type == "cuda"
-    device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else 0.0
-    gathered = gather_object([(peak_memory_mib(), device_mib)])
-    peaks = [peak for peak, _ in gathered if peak is not None]
-    found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if gpu else _device_name(accelerator.device),
-        "processes": accelerator.num_processes,
-        "threads": torch.get_num_threads(),
-    }
-    for kind, (tokens, seconds) in work.items():
-        rate = round(tokens / seconds, 1) if tokens and seconds else None
-        found[f"{kind}_tokens_per_second"] = rate
-    found["training_seconds"] = round(training_seconds, 1)
-    found["peak_memory_mib"] = round(max(peaks), 1) if peaks else None
-    if gpu:
-        found["peak_device_memory_mib"] = round(max(peak for _, peak in gathered), 1)
-    return found
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type != "cpu":
-        return device.type.upper()
-    # Only Linux tells the model, and only there `platform.processor` does not.
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
-    return platform.processor() or "CPU"
-
-
-def peak_memory_mib() -> float | None:
-    """The most memory this process has held so far, in MiB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    # Where there is /proc: of this process alone, while ru_maxrss begins at what its parent held.
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return peak / _BYTES_PER_MIB if sys.platform == "darwin" else peak / 1024

@@ -1,6 +1,5 @@
 """What a run works with, checked and made ready in the order of what it costs."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from hierbert.log import log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.tasks.evaluation import Answer, answer_documents, check_metric
-from hierbert.tasks.prepared import PreparedDocument, prepare_documents
+from hierbert.tasks.prepared import PreparedDocument, log_lengths, prepare_documents
 from hierbert.tasks.task import Task
 from hierbert.training.building import build_model
 from hierbert.training.memory import bound_memory, choose_tokens_per_forward
@@ -88,7 +87,7 @@ def prepare_run(
             splits[name] = prepare_documents(
                 examples, processor, tasks, cache, f"segmenting {name}"
             )
-    _log_lengths(splits, processor)
+    log_lengths(splits, processor)
     run = Run(config, accelerator, folder, tasks, model, processor, splits, vectors)
     if vectors is not None:
         began = time.monotonic()
@@ -103,36 +102,3 @@ def prepare_run(
             feature.fit([one.segmented for one in train], targets)
     bound_memory(config, accelerator, model, train, folder)
     return run
-
-
-def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
-    """Median, 90th percentile (the nearest document above), longest and sum of tokens."""
-    sizes = sorted(document.tokens for document in documents)
-    return {
-        "documents": len(sizes),
-        "median_tokens": sizes[len(sizes) // 2],
-        "p90_tokens": sizes[math.ceil(0.9 * len(sizes)) - 1],
-        "longest_tokens": sizes[-1],
-        "tokens": sum(sizes),
-    }
-
-
-def _log_lengths(
-    splits: Mapping[str, Sequence[PreparedDocument]], processor: HierBertProcessor
-) -> None:
-    """Say how long the documents are, and what was left out of them."""
-    for name, documents in splits.items():
-        numbers = lengths_of(documents)
-        log.info(
-            f"{name}: {numbers['tokens']:,} tokens in segments of up to "
-            f"{processor.max_tokens_per_segment}; a document has {numbers['median_tokens']:,} "
-            f"(median), {numbers['p90_tokens']:,} (90 %), {numbers['longest_tokens']:,} (longest)"
-        )
-        omissions = [d.segmented.omission for d in documents if d.segmented.omission]
-        if omissions:
-            tokens = sum(omission.tokens for omission in omissions)
-            share = 100 * tokens / (tokens + numbers["tokens"])
-            log.info(
-                f"{name}: segmentation.max_segments={processor.max_segments} left out "
-                f"{tokens:,} tokens ({share:.1f} %) of {len(omissions):,} documents"
-            )

@@ -33,7 +33,9 @@ FLAG = r"(?<![\w-])--[a-z][a-z_-]*"
 # What is only shown, and what Sphinx reads.
 SHOWN = {"json", "yaml", "text", "{toctree}", "{include}", "{eval-rst}"}
 COMMANDS = {"train.py": "train.py", "infer.py": "infer.py", "hierbert.publishing": "hierbert-push"}
-COMMANDS |= {f"hierbert-{name}": f"hierbert-{name}" for name in ("train", "infer", "push")}
+COMMANDS |= {
+    f"hierbert-{name}": f"hierbert-{name}" for name in ("train", "infer", "evaluate", "push")
+}
 # Whose own manuals say what they take.
 OTHERS = {"accelerate", "bash", "cat", "git", "head", "hf", "mypy", "pip", "pytest", "ruff"}
 OTHERS |= {"sphinx-build", "tensorboard", "torchrun"}
@@ -76,7 +78,9 @@ class Command:
         if words[0] == "python":
             words = words[2:] if words[1] == "-m" else words[1:]
         elif words[0] in ("torchrun", "accelerate"):
-            words = words[next(i for i, word in enumerate(words) if word.endswith(".py")) :]
+            ends = (i for i, word in enumerate(words) if word.endswith(".py") or word == "-m")
+            words = words[next(ends) :]
+            words = words[1:] if words[0] == "-m" else words
         elif words[0] in OTHERS:
             return None
         name, arguments = words[0], words[1:]
@@ -260,7 +264,7 @@ def test_every_setting_has_a_line_on_its_page() -> None:
 
 def test_every_flag_that_is_named_exists() -> None:
     known = set(re.findall(FLAG, succeed("train.py", "--help", here=True).stdout))
-    for command in ("infer.py", "hierbert-push", *_benchmarks()):
+    for command in ("infer.py", "hierbert-evaluate", "hierbert-push", *_benchmarks()):
         known |= flags(command).keys()
     # Of torchrun, accelerate, pip, pytest, TensorBoard and gunicorn.
     others = {"--nproc_per_node", "--shutdown-timeout", "--multi_gpu", "--num_processes", "--cpu"}

@@ -32,6 +32,7 @@ print(json.dumps(answers))
 CASES = [
     (["train", "--help"], 0, "data.text_column"),
     (["infer", "--help"], 0, "--text-column"),
+    (["evaluate", "--help"], 0, "--by"),
     (["push", "--help"], 0, "--repo"),
     (["train", "--version"], 0, "hierbert "),
     (["train", "--config", "configs/quickstart.yaml", "--print-config"], 0, "data:"),
@@ -40,6 +41,8 @@ CASES = [
     (["train", "--config", "configs/quickstart.yaml", "training.epochs=-1"], 2, "epochs"),
     (["infer", "--model", "m", "--input", "i"], 2, "--output"),
     (["infer", "--model", "m", "--input", "i", "--output", "o.txt"], 2, "o.txt"),
+    (["evaluate", "--model", "m"], 2, "--input"),
+    (["evaluate", "--model", "m", "--input", "i", "--output", "hierbert"], 2, "hierbert"),
     (["push", "m", "--repo", "a//b"], 2, "a//b"),
 ]
 

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,51 @@ def test_lists_and_separated_strings_are_several_labels(labels, separator, names
     assert encoded(learned, *labels) == numbers
 
 
+def test_cells_that_spell_lists_are_lists() -> None:
+    cells = ['["b", "a"]', "['c']", "[]", None, "[1, True]"]
+    learned = learn(*cells)
+    assert (learned.names, learned.problem_type) == (["1", "a", "b", "c", "true"], "multi_label")
+    assert encoded(learned, *cells) == [[1, 2], [3], [], None, [0, 4]]
+    # Where the type is said, others are labels, or are split.
+    learned = learn("['a; b']", "a; b", "c", problem_type="multi_label", separator=";")
+    assert encoded(learned, "['a; b']", "a; b", "c", ["a"]) == [[1], [0, 2], [3], [0]]
+    assert learn("['a']", "['b']", problem_type="single_label").names == ["['a']", "['b']"]
+
+
+def test_several_columns_are_flags_or_labels() -> None:
+    rows: list[Any] = [
+        {"toxic": "Yes", "kind": "a", "rude": 1.0},
+        {"toxic": "no", "kind": None, "rude": 0.0},
+        {"toxic": "0", "kind": ["b", "c"], "rude": []},
+        None,
+    ]
+    learned = learn(*rows)
+    assert learned.names == ["a", "b", "c", "rude", "toxic"]
+    assert encoded(learned, *rows) == [[0, 3, 4], [], [1, 2], None]
+    # So does a model, which knows the labels alone.
+    model = LabelMap(learned.names, "multi_label")
+    assert encoded(model, *rows) == encoded(learned, *rows)
+    message = error_of(model.encode, *examples_of({"toxic": "5", "rude": 1}))
+    assert message.startswith("my.csv, row 1: column 'toxic' holds '5' (a string)")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["Smith, John", "Smith, Anna", "Doe, John", "Roe, Jane", "Poe, Edgar", "Poe, Al"],
+        ["arts|music", "arts|film", "news", "sports|ski", "law", "tax"],
+        ["(other)", "[UNK]", "R&D; Sales", "a/b", "{x}"],
+        ["talk.politics", "talk.religion", "rec.autos"],
+        ["1", "2", "3", "4.0"],
+        [["a;b", "c"], ["c;b"], ["b"]],
+    ],
+)
+def test_names_that_hold_separators_and_brackets_are_labels(labels) -> None:
+    assert set(learn(*labels).names) == {
+        n for m in labels for n in ([m] if isinstance(m, str) else m)
+    }
+
+
 def test_regression_takes_finite_numbers_of_32_bits() -> None:
     learned = learn("3.5", "1e2", None, problem_type="regression")
     assert (learned.names, learned.problem_type) == ([], "regression")
@@ -174,3 +220,27 @@ def test_splits_and_labels_do_not_depend_on_hashing():
         done = subprocess.run(command, env=environment, capture_output=True, check=True)
         printed.add(done.stdout)
     assert len(printed) == 1
+
+
+def learn_logged(caplog, *labels, **kwargs) -> list[str]:
+    """What is warned of."""
+    caplog.clear()
+    learn(*labels, **kwargs)
+    return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_what_may_be_a_mistake_is_a_warning(caplog) -> None:
+    cities = ["Paris, Texas", "Houston, Texas", "Dallas, Texas"]
+    (warning,) = learn_logged(caplog, *cities)
+    assert warning.startswith("my.csv, row 1: column 'label' holds 'Paris, Texas', which looks")
+    assert "data.label_separator=','" in warning and "\0" not in warning
+    (warning,) = learn_logged(caplog, "a", "b", "c", separator=";")
+    assert warning == "column 'label': no cell holds the separator ';'"
+    rare = [f"rare {n}" for n in range(11)]
+    (warning,) = learn_logged(caplog, *rare, *["a", "b", "c"] * 5)
+    assert "11 of 14 labels are those of one document alone, such as 'rare 0'" in warning
+    (warning,) = learn_logged(
+        caplog, *(f"title {n}" for n in range(20)), problem_type="single_label"
+    )
+    assert "20 of 20 labels" in warning
+    assert learn_logged(caplog, *[f"label {n % 30}" for n in range(90)]) == []

@@ -226,7 +226,7 @@ allow_large_pages()
 import torch
 from test_memory import make_batch, make_model
 # Of this process alone: ru_maxrss begins at what its parent held.
-from hierbert.training.results import peak_memory_mib
+from hierbert.tasks.results import peak_memory_mib
 
 torch.set_num_threads(1)
 model = make_model(layers=6, tokens_per_forward=2048, summarization=False)

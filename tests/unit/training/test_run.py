@@ -10,8 +10,8 @@ from conftest import make_rows, make_tokenizer
 from hierbert.cli.train import main
 from hierbert.data.document import Example
 from hierbert.model.segmentation import Segmenter
+from hierbert.tasks.prepared import lengths_of
 from hierbert.tasks.summarization import Summarization
-from hierbert.training.run import lengths_of
 
 
 def test_lengths_are_those_of_documents() -> None:

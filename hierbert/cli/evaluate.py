@@ -1,0 +1,197 @@
+"""The command line that scores a model: `hierbert evaluate` and `hierbert-evaluate`."""
+
+import argparse
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
+from hierbert.cli.flags import add_document_flags, add_encoder_flags
+from hierbert.data.readers import allowed_endings
+from hierbert.errors import ConfigError, DataError, RunError, error_text, flag_setting, quote
+from hierbert.files import write_json
+from hierbert.log import format_seconds, is_first_process, log
+from hierbert.prediction.options import cache_options, fields_of
+from hierbert.prediction.stopping import stop_if_asked, stopped_by_signals
+
+EXAMPLES = f"""examples:
+  hierbert evaluate --model runs/NAME/model --input labelled.csv
+  hierbert evaluate --model user/name --input 'labelled/*.csv' --text-column body \\
+      --label-column topic --train train.csv --by source --output evaluations/topics
+  torchrun --nproc_per_node 2 -m hierbert evaluate --model runs/NAME/model --input labelled.csv
+
+input:  {allowed_endings()},
+        or a Hub dataset id (its test split unless #split names another)
+output: tables, and with --output the folder's results.json: scores, intervals, figures of each
+        label, baselines, slices
+exit:   0 when all is scored, 2 for a mistake, 130 or 143 when interrupted
+"""
+
+_RESULTS = "results.json"
+# What Python calls otherwise than this command.
+_FLAGS = {"documents": "input", "keep_columns": "by"}
+
+
+def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
+    """Read a command line; a ConfigError where it makes no sense."""
+    parser = CommandLineParser(
+        prog=prog,
+        description="Score a trained model on labelled or summarized documents.",
+        epilog=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="folder of a trained model (runs/NAME/model), or a Hub id")
+    add("--input", required=True, nargs="+", help="files, globs, folders, or a Hub id")
+    text = "folder for results.json, made where it is missing (default: tables on the screen alone)"
+    add("--output", type=Path, metavar="DIR", help=text)
+    add("--overwrite", action="store_true", help="replace the results.json of DIR")
+    text = "column of the label, where the model classifies, or several such columns (default: "
+    text += "label; '' leaves labels out)"
+    add("--label-column", nargs="+", default=["label"], metavar="COLUMN", help=text)
+    text = "column of the reference summary, where it summarizes (default: summary; '' leaves "
+    text += "summaries out)"
+    add("--summary-column", default="summary", metavar="COLUMN", help=text)
+    text = "separates the labels of a document in one csv cell, for example ';'"
+    add("--label-separator", metavar="S", help=text)
+    text = "what a blank label says of several: they are unknown (default), or none applies"
+    add("--empty-label", default="unknown", choices=("unknown", "none"), help=text)
+    text = "with a label that the model does not know: stop, or leave the document out (default: "
+    text += "refuse)"
+    add("--unknown-labels", default="refuse", choices=("refuse", "leave-out"), help=text)
+    add_document_flags(parser)
+    text = "columns of the input: scores for each of their values too, as for each length"
+    add("--by", nargs="+", default=[], metavar="COLUMN", help=text)
+    text = "training documents, in the same columns, for baselines that learn from some"
+    add("--train", nargs="+", metavar="FILE", help=text)
+    text = "score what the model has to beat too (default: yes)"
+    add("--baselines", action=argparse.BooleanOptionalAction, default=True, help=text)
+    add("--seed", type=_seed, default=0, help="of intervals and random baselines (default: 0)")
+    add_encoder_flags(parser)
+    return parser.parse_args(argv)
+
+
+def _seed(value: str) -> int:
+    with contextlib.suppress(ValueError):
+        if int(value) >= 0:
+            return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, 0 or more")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "hierbert-evaluate") -> int:
+    """Run the evaluation command, which the help calls `prog`; argv of None is the process's.
+
+    The exit code: 0, 2 for a mistake in the input, 130 when interrupted. When terminated a
+    SystemExit with 143.
+    """
+    with stopped_by_signals():
+        return run_command(lambda arguments: _main(arguments, prog), argv, _flag)
+
+
+def _flag(name: str) -> str:
+    return flag_setting(_FLAGS.get(name, name))
+
+
+def _main(argv: list[str], prog: str) -> None:
+    options = parse_options(argv, prog)
+    columns, labels = fields_of(options), options.label_column
+    with _output(options):
+        escape_unprintable()
+        from accelerate import Accelerator
+        from transformers.utils import logging
+
+        from hierbert.prediction.evaluating import evaluate_model
+        from hierbert.prediction.predictor import HierBert
+        from hierbert.prediction.processes import Processes
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        processes = Processes.from_environment()
+        for name in ("dtype", "tokens_per_forward"):
+            if processes.count > 1 and getattr(options, name) == "auto":
+                raise ConfigError(f"{flag_setting(name)} auto is for one process; name one")
+        model = HierBert.from_pretrained(
+            options.model,
+            device=processes.device(options.device),
+            dtype=options.dtype,
+            tokens_per_forward=options.tokens_per_forward,
+            compile=options.compile,
+            vector_cache=cache_options(options),
+        )
+        accelerator = Accelerator(cpu=model.model.device.type == "cpu", mixed_precision="no")
+        try:
+            made = evaluate_model(
+                model,
+                options.input,
+                text_column=options.text_column,
+                label_column=labels[0] or None if len(labels) == 1 else labels,
+                summary_column=options.summary_column or None,
+                id_column=options.id_column,
+                encoding=options.encoding,
+                delimiter=options.delimiter,
+                columns=columns,
+                label_separator=options.label_separator,
+                empty_label=options.empty_label,
+                unknown_labels=options.unknown_labels.replace("-", "_"),
+                by=options.by,
+                train=options.train,
+                baselines=options.baselines,
+                seed=options.seed,
+                accelerator=accelerator,
+            )
+        except DataError as error:
+            if error.setting in ("label_column", "summary_column"):
+                error.message += f"; {flag_setting(error.setting)} '' leaves these out"
+            raise
+        accelerator.end_training()
+        # A signal that Python has dropped ends this before anything is written.
+        stop_if_asked()
+        if not is_first_process():
+            return
+        print(f"\n{made.report}\n")
+        made.results["model"] = {"source": options.model, **made.results["model"]}
+        took = format_seconds(made.results["seconds"])
+        if options.output is not None:
+            path = options.output / _RESULTS
+            try:
+                write_json(path, made.results)
+            except OSError as error:
+                raise RunError(f"{path} cannot be written: {error_text(error)}") from error
+            log.info(f"results: {path} ({took})")
+
+
+@contextlib.contextmanager
+def _output(options: argparse.Namespace) -> Iterator[None]:
+    """Refuse an output that is not this command's to write, before anything costs time."""
+    if options.output is None:
+        if options.overwrite:
+            raise ConfigError("--overwrite needs --output, the folder whose results.json it means")
+        yield
+        return
+    folder = options.output = Path(os.path.expanduser(options.output))
+    there = folder.exists()
+    try:
+        if is_first_process():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise ConfigError(f"--output {folder} cannot be written: {error_text(error)}") from error
+    others = [name for name in held if name != _RESULTS]
+    if others:
+        raise ConfigError(
+            f"--output {folder} holds other things, such as {quote(others[0])}; name a folder of "
+            "its own"
+        )
+    if held and not options.overwrite:
+        raise ConfigError(f"--output {folder} holds results already; --overwrite replaces them")
+    try:
+        yield
+    except BaseException:
+        # Nothing is left of what was refused or interrupted.
+        if not there and is_first_process():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise

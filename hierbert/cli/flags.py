@@ -1,0 +1,61 @@
+"""Flags that the commands which use a trained model share: what they read, how it computes."""
+
+import argparse
+import contextlib
+
+from hierbert.cli.common import CommandLineParser
+
+DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
+
+
+def add_document_flags(parser: CommandLineParser) -> None:
+    """How documents are read; `options.fields_of` reads what --column says."""
+    add = parser.add_argument
+    text = "column of the text (default: text); alternatives in order as text|body, of one file "
+    text += "as docs.csv=body|text"
+    add("--text-column", default="text", help=text)
+    add("--id-column", help='column of the id (default: "id" if there, else made)')
+    text = "column of a field that the model's features read beside the text"
+    add("--column", action="append", default=[], metavar="FIELD=NAME", help=text)
+    text = "between the fields of csv (default: a comma, or what the header has)"
+    add("--delimiter", metavar="D", help=text)
+    add("--encoding", default="utf-8", help="of text files (default: utf-8)")
+
+
+def add_encoder_flags(parser: CommandLineParser) -> None:
+    """Where and how the model computes; `options.cache_options` reads those of the cache."""
+    add = parser.add_argument
+    text = "tokens of one pass of the encoder, or auto to measure which is fastest here (default: "
+    text += "2048 on a CPU, 32768 elsewhere)"
+    add("--tokens-per-forward", type=count_or_auto, metavar="N", help=text)
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    text = "default: float32; the others answer slightly differently; int8 is for CPUs; auto "
+    text += "measures whether bfloat16 or float16 is faster here"
+    add("--dtype", default="float32", choices=DTYPES, help=text)
+    text = "compile the encoder first, which takes some seconds; halves the time of int8 (default: "
+    text += "with int8)"
+    add("--compile", action=argparse.BooleanOptionalAction, help=text)
+    kept = parser.add_argument_group(
+        "cached vectors (a document that was read before, in training or by another job with the "
+        "same encoder, is not encoded again)"
+    ).add_argument
+    kept("--cache-dir", metavar="DIR", help="keep vectors in DIR (default: keep none)")
+    text = "default: float32; float16 takes half the room and answers slightly differently"
+    kept("--cache-dtype", choices=("float32", "float16"), help=text)
+    text = "most GiB of DIR (default: half of the disk's free room)"
+    kept("--cache-limit-gib", type=float, metavar="G", help=text)
+
+
+def count(value: str) -> int:
+    """A whole number, at least 1, as argparse reads it."""
+    with contextlib.suppress(ValueError):
+        if int(value) >= 1:
+            return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, at least 1")
+
+
+def count_or_auto(value: str) -> int | str:
+    """The same, or "auto"."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        return value if value == "auto" else count(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: auto, or at least 1")

@@ -1,0 +1,26 @@
+"""Documents that stand in two splits, where they make figures too good."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from hierbert.data.document import Example, words_of
+from hierbert.log import log
+
+
+def warn_of_repeated(splits: Mapping[str, Sequence[Example]]) -> None:
+    """Name documents that are in two splits: what is measured on them is too good."""
+    seen: dict[bytes, tuple[str, str]] = {}
+    for name, examples in splits.items():
+        found: dict[str, list[str]] = {}
+        for example in examples:
+            words = " ".join(words_of(example.text)).encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(words, digest_size=16).digest()
+            split, location = seen.setdefault(digest, (name, example.location))
+            if split != name and words:
+                found.setdefault(split, []).append(f"{example.location} is {location}")
+        for split, places in found.items():
+            more = f" and {len(places) - 3:,} more" if len(places) > 3 else ""
+            log.warning(
+                f"{name}: {len(places):,} documents stand in {split} too, so that scores on them "
+                f"say little: {'; '.join(places[:3])}{more}"
+            )

@@ -1,0 +1,112 @@
+"""What results say of documents that were scored, whoever scored them: a run, or `evaluate`."""
+
+import contextlib
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored, Task
+
+_BYTES_PER_MIB = 2**20
+
+
+def report_answers(
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+    tasks: Sequence[Task],
+    config: HierBertConfig,
+    *,
+    train: Sequence[PreparedDocument] = (),
+    seed: int = 0,
+    baselines: bool = True,
+) -> dict[str, Any]:
+    """Entries of results.json that every task makes of answers; see `Scored`."""
+    entries: dict[str, Any] = {}
+    for task in tasks:
+        kept = [answer.kept[task.name] for answer in answers]
+        scored = Scored(documents, kept, train, config, seed, baselines)
+        entries |= task.report(scored)
+    return entries
+
+
+def result_tables(tasks: Sequence[Task], results: dict[str, Any]) -> str:
+    """What there is to read of results.json, for a terminal."""
+    return "\n\n".join(table for task in reversed(tasks) for table in task.tables(results))
+
+
+def environment() -> dict[str, str]:
+    """Versions that figures depend on."""
+    from hierbert import __version__
+
+    return {
+        "hierbert": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def resources(
+    work: Mapping[str, tuple[int, float]], device: torch.device, accelerator: Accelerator | None
+) -> dict[str, Any]:
+    """The "resources" of results.json; all processes of an accelerator call it together.
+
+    From the tokens and seconds of each kind of work, others' work on the machine included: None for
+    a rate where nothing was encoded, and for the peak (of the process that took most) where the
+    system does not tell.
+    """
+    gpu = device.type == "cuda"
+    device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else 0.0
+    gathered = [(peak_memory_mib(), device_mib)]
+    if accelerator is not None:
+        gathered = gather_object(gathered)
+    peaks = [peak for peak, _ in gathered if peak is not None]
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if gpu else _device_name(device),
+        "processes": 1 if accelerator is None else accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+    }
+    for kind, (tokens, seconds) in work.items():
+        rate = round(tokens / seconds, 1) if tokens and seconds else None
+        found[f"{kind}_tokens_per_second"] = rate
+    found["peak_memory_mib"] = round(max(peaks), 1) if peaks else None
+    if gpu:
+        found["peak_device_memory_mib"] = round(max(peak for _, peak in gathered), 1)
+    return found
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cpu":
+        return device.type.upper()
+    # Only Linux tells the model, and only there `platform.processor` does not.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
+            if line.startswith("model name"):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or "CPU"
+
+
+def peak_memory_mib() -> float | None:
+    """The most memory this process has held so far, in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    # Where there is /proc: of this process alone, while ru_maxrss begins at what its parent held.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak / _BYTES_PER_MIB if sys.platform == "darwin" else peak / 1024

@@ -149,16 +149,17 @@ def _main(argv: list[str], prog: str) -> None:
         stop_if_asked()
         if not is_first_process():
             return
-        print(f"\n{made.report}\n")
         made.results["model"] = {"source": options.model, **made.results["model"]}
-        took = format_seconds(made.results["seconds"])
-        if options.output is not None:
-            path = options.output / _RESULTS
+        path = None if options.output is None else options.output / _RESULTS
+        # Before the tables, whose reader may be gone (`| head`).
+        if path is not None:
             try:
                 write_json(path, made.results)
             except OSError as error:
                 raise RunError(f"{path} cannot be written: {error_text(error)}") from error
-            log.info(f"results: {path} ({took})")
+        print(f"\n{made.report}\n")
+        if path is not None:
+            log.info(f"results: {path} ({format_seconds(made.results['seconds'])})")
 
 
 @contextlib.contextmanager

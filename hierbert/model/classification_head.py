@@ -63,7 +63,9 @@ class ClassificationHead(Head):
         probabilities = dict(zip(names, shares.tolist(), strict=True))
         if not several:
             return {"label": names[int(shares.argmax())], "probabilities": probabilities}
-        reached = [name for name in names if probabilities[name] >= config.decision_threshold]
+        thresholds = config.label_thresholds
+        pairs = zip(names, thresholds, strict=True)
+        reached = [name for name, least in pairs if probabilities[name] >= least]
         reached.sort(key=lambda name: -probabilities[name])
         return {"labels": reached, "probabilities": probabilities}
 

@@ -114,6 +114,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         temperature: Logits of labels are divided by it, so that probabilities are what they say:
             above 0; 1 leaves them as they were learnt. Not of regressions.
         decision_threshold: Probability from which a label applies; multi-label only.
+        decision_thresholds: The same for each label, in label order; None takes
+            `decision_threshold` for all.
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
         summary_order: "document" or "score".
@@ -165,6 +167,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     tokens_per_forward: int | None = None
     temperature: float = 1.0
     decision_threshold: float = 0.5
+    decision_thresholds: list[float] | None = None
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
     summary_order: str = "document"
@@ -213,6 +216,11 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         return self.attention_heads or _heads_for(self.hidden_size)
 
     @property
+    def label_thresholds(self) -> list[float]:
+        """Of each label, in label order: the probability from which it applies."""
+        return self.decision_thresholds or [self.decision_threshold] * self.num_labels
+
+    @property
     def segment_tokens(self) -> int:
         """Most tokens of a segment, special tokens included."""
         return self.max_tokens_per_segment or self.longest_segment
@@ -256,6 +264,14 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if self.temperature != 1 and self.problem_type == "regression":
             raise ValueError(f"temperature={self.temperature} is for labels, not for regressions")
+        thresholds = self.decision_thresholds
+        if thresholds is not None:
+            if len(thresholds) != self.num_labels:
+                count = f"{len(thresholds)} numbers for {self.num_labels} labels"
+                raise ValueError(f"decision_thresholds has {count}")
+            for value in thresholds:
+                if not 0 <= value <= 1:
+                    raise ValueError(f"decision_thresholds: {value} is not allowed: 0 to 1")
         if self.class_weights is not None and len(self.class_weights) != self.num_labels:
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} numbers for {self.num_labels} labels"

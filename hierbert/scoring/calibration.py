@@ -1,19 +1,22 @@
 """One number that makes a classifier's probabilities fit what happens: its temperature.
 
 Temperature scaling of Guo et al. 2017, section 4.2: logits over the temperature, which minimizes
-the negative log-likelihood of documents that were not trained on.
+the negative log-likelihood of documents that were not trained on. Where these are few and all are
+answered rightly, no sharpness would be enough: a penalty keeps the temperature near 1 until they
+say otherwise.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-# Where every answer is right the likelihood knows no best sharpness, and where all are at random
-# none is blunt enough.
+# Where all answers are at random, none is blunt enough.
 _LOWEST, _HIGHEST = 0.05, 20.0
+# Nats in all for a sharpness s: this times (s + 1/s - 2), which is 0 at 1 and convex.
+_PENALTY = 2.0
 
 
 def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> dict[str, float]:
-    """Find the temperature under which true labels are likeliest.
+    """Find the temperature under which true labels are likeliest, less a penalty.
 
     Args:
         logits: At temperature 1, float (D, C); at least one document.
@@ -36,9 +39,12 @@ def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> dict[st
     def loss(sharpness: float) -> float:
         return float(np.logaddexp.reduce(sharpness * margins, axis=-1).mean())
 
+    def penalized(sharpness: float) -> float:
+        return loss(sharpness) + _PENALTY / true.size * (sharpness + 1 / sharpness - 2)
+
     # It is convex in the inverse of the temperature.
     found = minimize_scalar(
-        loss, bounds=(1 / _HIGHEST, 1 / _LOWEST), method="bounded", options={"xatol": 1e-9}
+        penalized, bounds=(1 / _HIGHEST, 1 / _LOWEST), method="bounded", options={"xatol": 1e-9}
     )
     return {
         "temperature": 1 / float(found.x),

@@ -4,6 +4,7 @@
 them in memory. Rows of several processes are gathered before, by row index.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -45,6 +46,6 @@ class LabelMetric(evaluate.Metric):
         return ""
 
     def _compute(
-        self, predictions: Any, references: Any, threshold: float = 0.5
+        self, predictions: Any, references: Any, threshold: float | Sequence[float] = 0.5
     ) -> dict[str, float]:
         return label_scores(self.config_name, predictions, references, threshold)

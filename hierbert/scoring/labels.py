@@ -24,7 +24,7 @@ def label_scores(
     problem_type: str,
     predictions: npt.ArrayLike,
     references: npt.ArrayLike,
-    threshold: float = 0.5,
+    threshold: float | Sequence[float] = 0.5,
 ) -> dict[str, float]:
     """Every metric of a problem type, over D documents.
 
@@ -33,7 +33,8 @@ def label_scores(
         predictions: Label numbers from 0 on, integers (D); or the probability of each label,
             float (D, C); or numbers (D).
         references: Label numbers (D); or 0 and 1 for each label (D, C); or numbers (D).
-        threshold: Of several labels, the probability from which a label is predicted.
+        threshold: Of several labels, the probability from which a label is predicted: one, or one
+            for each label.
 
     Returns:
         The score of each metric by its name, in the order of tables. A mean with nothing to
@@ -52,7 +53,8 @@ def label_scores(
         raise ValueError(f"document {bad[0][0]} has {predicted[tuple(bad[0])]}: not finite")
     given = {"predictions": predicted}
     if problem_type == "multi_label":
-        given = {"probabilities": predicted, "predictions": (predicted >= threshold).astype(int)}
+        reached = (predicted >= np.asarray(threshold)).astype(int)
+        given = {"probabilities": predicted, "predictions": reached}
     metrics = metrics_of(problem_type)
     return {metric.name: float(metric.score(given[metric.reads], true)) for metric in metrics}
 

@@ -23,16 +23,15 @@ from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import label_details
-from hierbert.scoring.metric import shown_metrics
+from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.tables import grid
+from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
 
 _SUFFIX = "_classification"
 _LARGEST_CLASS_WEIGHT = 10.0
-# Of columns in a message, and of one document's labels.
-_MOST_SHOWN = 20
 _AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 _Floats = npt.NDArray[np.float64]
@@ -44,6 +43,7 @@ class Classification(Task):
 
     Args:
         label_map: What the labels are.
+        threshold_metric: What `calibrate` tunes thresholds of several labels for; None: they stay.
 
     Attributes:
         problem_type: "single_label", "multi_label" or "regression".
@@ -52,8 +52,11 @@ class Classification(Task):
     name = "classification"
     field = "label"
 
-    def __init__(self, label_map: LabelMap) -> None:
+    def __init__(
+        self, label_map: LabelMap, threshold_metric: ThresholdMetric | None = None
+    ) -> None:
         self.label_map = label_map
+        self.threshold_metric = threshold_metric
         self.problem_type = label_map.problem_type
         self.auto_metric = _AUTO_METRICS[self.problem_type]
 
@@ -76,8 +79,10 @@ class Classification(Task):
         column, kind = data.fields["label"], data.label_type
         if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
             kind = "multi_label"
-        field = column if isinstance(column, str) else _listed(column)
-        return cls(LabelMap.learn(train, kind, data.label_separator, field=field))
+        labels = LabelMap.learn(train, kind, data.label_separator, field=_listed(column))
+        # A threshold that is given stays.
+        tuned = config.model.decision_threshold is None
+        return cls(labels, config.training.threshold_metric if tuned else None)
 
     @classmethod
     @override
@@ -96,8 +101,7 @@ class Classification(Task):
                 setting="empty_label",
                 value="none",
             )
-        field = column if isinstance(column, str) else _listed(column)
-        separator = data.get("label_separator")
+        separator, field = data.get("label_separator"), _listed(column)
         return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override
@@ -106,7 +110,8 @@ class Classification(Task):
         names = self.label_map.names or ["value"]
         values: dict[str, Any] = {
             "classification_loss_weight": config.training.classification_loss_weight,
-            "decision_threshold": config.model.decision_threshold,
+            "decision_threshold": _or_half(config.model.decision_threshold),
+            "decision_thresholds": None,
             "class_weights": None,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
             "id2label": dict(enumerate(names)),
@@ -214,28 +219,61 @@ class Classification(Task):
         # It brings pandas and datasets, which nothing else needs.
         from hierbert.scoring.evaluate_metric import LabelMetric
 
-        predictions = self._predictions(logits)
-        if self.problem_type == "multi_label":
-            predictions = _probabilities(logits)
+        several = self.problem_type == "multi_label"
+        predictions = _probabilities(logits) if several else self._predictions(logits, config)
         scores: dict[str, float] = LabelMetric(self.problem_type).compute(
-            predictions=predictions, references=references, threshold=config.decision_threshold
+            predictions=predictions, references=references, threshold=config.label_thresholds
         )
         return scores
+
+    @property
+    @override
+    def calibrates(self) -> bool:
+        return self.problem_type != "regression"
 
     @override
     def calibrate(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
     ) -> dict[str, Any]:
-        """Fit the temperature of probabilities; a regression has none."""
+        """Fit the temperature of probabilities, and of several labels from which each applies.
+
+        A regression has neither.
+        """
         logits, references = self._labelled(documents, kept)
-        if self.problem_type == "regression" or not len(references):
+        if not self.calibrates or not len(references) or not np.isfinite(logits).all():
             return {}
-        fitted = fit_temperature(logits, references)
-        return {
-            "config": {"temperature": fitted["temperature"]},
-            "results": {"calibration": fitted},
-            "line": "temperature: {temperature:.3f} (negative log-likelihood of validation "
-            "{before:.4f} -> {after:.4f})".format(**fitted),
+        fitted: dict[str, Any] = fit_temperature(logits, references)
+        values = {"temperature": fitted["temperature"]}
+        line = "temperature: {temperature:.3f} (negative log-likelihood of {documents:,} documents "
+        line = (line + "{before:.4f} -> {after:.4f})").format(**fitted)
+        if self.problem_type == "multi_label" and self.threshold_metric is not None:
+            own, thresholds = self._fit_thresholds(logits / fitted["temperature"], references)
+            values |= own
+            fitted["thresholds"] = thresholds
+            line += "; thresholds: {overall:.3f} for all labels, {low:.3f} to {high:.3f} for each "
+            line += "({metric} {before:.4f} -> {after:.4f})"
+            each = own["decision_thresholds"]
+            line = line.format(low=min(each), high=max(each), **thresholds)
+        return {"config": values, "results": {"calibration": fitted}, "line": line}
+
+    def _fit_thresholds(
+        self, logits: _Floats, references: npt.NDArray[Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Fields of the model's config, and what results say of them."""
+        assert self.threshold_metric is not None
+        found = fit_thresholds(logits, references, self.threshold_metric)
+
+        def reached(thresholds: float | list[float]) -> float:
+            given = (_probabilities(logits) >= np.asarray(thresholds)).astype(int)
+            return float(METRICS[str(self.threshold_metric)].score(given, references))
+
+        own = {"decision_threshold": found.overall, "decision_thresholds": found.by_label}
+        return own, {
+            "metric": self.threshold_metric,
+            "overall": found.overall,
+            "labels": dict(zip(self.label_map.names, found.by_label, strict=True)),
+            "before": reached(0.5),
+            "after": reached(found.by_label),
         }
 
     @override
@@ -265,7 +303,7 @@ class Classification(Task):
                 labels,
                 *self._texts_and_labels(scored.documents),
             )
-        predictions = self._predictions(logits, scored.config.decision_threshold)
+        predictions = self._predictions(logits, scored.config)
         if self.problem_type != "regression":
             names = self.label_map.names
             entries["per_label"] = label_details(predictions, references, names)
@@ -332,10 +370,12 @@ class Classification(Task):
             return [f"  label: {names[best]} ({float(shares[best]):.2f}); true: {known}"]
         named = [
             f"{name} ({share:.2f})"
-            for name, share in zip(names, values.sigmoid().tolist(), strict=True)
-            if share >= config.decision_threshold
+            for name, share, least in zip(
+                names, values.sigmoid().tolist(), config.label_thresholds, strict=True
+            )
+            if share >= least
         ]
-        return [f"  labels: {_listed(named) or 'none'}"]
+        return [f"  labels: {_listed(named, 20) or 'none'}"]
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
@@ -398,12 +438,12 @@ class Classification(Task):
             table[row, numbers] = 1
         return table
 
-    def _predictions(self, logits: _Floats, threshold: float = 0.5) -> npt.NDArray[Any]:
+    def _predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
         if self.problem_type == "single_label":
             return logits.argmax(1)
         if self.problem_type == "regression":
             return logits[:, 0]
-        return (_probabilities(logits) >= threshold).astype(int)
+        return (_probabilities(logits) >= np.array(config.label_thresholds)).astype(int)
 
     def _texts_and_labels(
         self, documents: Sequence[PreparedDocument]
@@ -413,11 +453,17 @@ class Classification(Task):
         return [one.segmented.text for one in labelled], self._references(labelled)
 
 
+def _or_half(threshold: float | None) -> float:
+    return 0.5 if threshold is None else threshold
+
+
 def _probabilities(logits: _Floats) -> _Floats:
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The first of some names."""
-    more = len(names) - _MOST_SHOWN
-    return ", ".join(names[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+def _listed(names: str | Sequence[str], most: int = 3) -> str:
+    """A name, or the first of some."""
+    if isinstance(names, str):
+        return names
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

@@ -16,10 +16,13 @@ from hierbert.tasks.label_cells import list_in, looks_like_a_list
 
 # Names of classes hold a bar or a comma now and then, and hardly ever one of the others.
 _SURE_SEPARATORS = (";", "\n", "\t")
-_SEPARATORS = (*_SURE_SEPARATORS, "|", ",")
+SEPARATORS = (*_SURE_SEPARATORS, "|", ",")
+"""What may separate labels in a cell, the surest first."""
 # Where more of the documents have a label of their own, they are ids or texts; of fewer documents
 # that says nothing.
 _MOST_DIFFERENT, _FEWEST_DOCUMENTS = 0.8, 20
+# A longer cell is a text.
+_LONGEST_CELL = 1000
 _TYPE, _SEPARATOR = setting_name("label_type"), setting_name("label_separator")
 
 
@@ -113,11 +116,13 @@ def _check_separators(labels: LearntLabels, cells: list[str]) -> None:
     """Of names that still hold what separates labels elsewhere, and share parts with others."""
     own = labels.separator
     used = own is not None and any(own in cell for cell in cells)
-    for separator in _SURE_SEPARATORS if used else _SEPARATORS:
+    for separator in _SURE_SEPARATORS if used else SEPARATORS:
         if separator == own:
             continue
         parts = {
-            name: {part.strip() for part in name.split(separator)} - {""} for name in labels.counts
+            name: {part.strip() for part in name.split(separator)} - {""}
+            for name in labels.counts
+            if len(name) <= _LONGEST_CELL
         }
         occurring = Counter(part for each in parts.values() for part in each)
         shared = {
@@ -164,16 +169,17 @@ def _check_rare(labels: LearntLabels) -> None:
         return
     message = (
         f"column {labels.field!r}: {len(once):,} of {len(labels.counts):,} labels are those of one "
-        f"document alone, such as {quote(once[0])}, of which little is learnt"
+        f"document alone, such as {quote(once[0])}, of which little is learnt; several labels in a "
+        f"cell need {_SEPARATOR}"
     )
     ids_or_texts = not labels.several and len(labels.counts) > _MOST_DIFFERENT * documents
     if ids_or_texts and labels.asked == "auto":
         raise DataError(
-            f"{message}; {setting_name('label_column')} may name another column, numbers to "
-            f"predict need {_TYPE}=regression, and names of classes {_TYPE}=single_label",
+            f"{message}, ids and texts another {setting_name('label_column')}, numbers to predict "
+            f"{_TYPE}=regression, names of classes {_TYPE}=single_label",
             place=labels.first({once[0]}).location,
         )
-    log.warning(message)
+    log.warning(_worded(message))
 
 
 def _warn_of_similar(labels: LearntLabels) -> None:

@@ -21,7 +21,7 @@ from hierbert.errors import (
     type_name,
 )
 from hierbert.tasks.label_cells import flag_in, list_in, looks_like_a_list
-from hierbert.tasks.label_checks import LearntLabels, check_labels
+from hierbert.tasks.label_checks import SEPARATORS, LearntLabels, check_labels
 
 # Models calculate in numbers of 32 bits.
 _LARGEST_NUMBER = 3.4028234663852886e38
@@ -155,7 +155,7 @@ class LabelMap:
 
         Raises:
             UnknownLabel: A label that is not among `names`.
-            DataError: A list where one label is allowed, a
+            DataError: Several in a cell that nothing splits, a list where one label is allowed, a
                 value that is no finite 32-bit number for regression.
         """
         if example.fields["label"] is None:
@@ -165,6 +165,7 @@ class LabelMap:
         names = self._names_of(example)
         for name in names:
             if name not in self._number_of:
+                self._refuse_several(name, example)
                 raise UnknownLabel(
                     f"column {self.field!r} has the label {quote(name)}, which the training "
                     f"documents do not have; allowed are {quote_all(self.names)}"
@@ -173,6 +174,17 @@ class LabelMap:
                 )
         numbers = sorted({self._number_of[name] for name in names})
         return numbers if self.problem_type == "multi_label" else numbers[0]
+
+    def _refuse_several(self, name: str, example: Example) -> None:
+        """Refuse a cell of labels that are all known, and that were read as one."""
+        for separator in SEPARATORS if self.problem_type == "multi_label" else ():
+            parts = [part.strip() for part in name.split(separator)]
+            if len(parts) > 1 and all(part in self._number_of for part in parts if part):
+                raise DataError(
+                    f"column {self.field!r} holds {quote(name)}, labels of the model that are read "
+                    f"as one; set {setting_name('label_separator')} to {separator!r}",
+                    place=example.location,
+                )
 
     def _names_of(self, example: Example) -> list[str]:
         label = example.fields["label"]

@@ -13,7 +13,7 @@ from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Task
 
 # Upper ends in tokens: a segment, and twice as much each time.
-_LENGTHS = (512, 1024, 2048, 4096, 8192)
+_LENGTHS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 # Scores of fewer documents say nothing: such values are one slice.
 _FEWEST = 5
 _MOST_VALUES = 20

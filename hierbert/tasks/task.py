@@ -194,6 +194,11 @@ class Task:
         """
         raise NotImplementedError
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether `calibrate` may have something to fit."""
+        return type(self).calibrate is not Task.calibrate
+
     def calibrate(
         self, documents: Sequence["PreparedDocument"], kept: Sequence[Any]
     ) -> dict[str, Any]:

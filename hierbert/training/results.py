@@ -26,7 +26,9 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     Gives what results.json is to hold, and the answers that were scored; a RunError where a score
     is not finite. The run `started` then, by the monotonic clock.
     """
-    calibration = _calibrate(run) if run.config.training.calibrate else {}
+    calibration: dict[str, Any] = {}
+    if run.config.training.calibrate and any(task.calibrates for task in run.tasks):
+        calibration = _calibrate(run)
     split = "test" if "test" in run.splits else "validation"
     documents, state = run.splits[split], loop.state
     began = time.monotonic()

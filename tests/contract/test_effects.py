@@ -177,6 +177,7 @@ def test_the_threshold_and_the_length_of_summaries_travel_with_the_model(steady,
     for row in read_jsonl(tmp_path / "answers.jsonl"):
         assert sorted(row["labels"]) == ["film", "law"] and len(row["sentences"]) == 1
     results = results_of(tmp_path / "run")
+    assert "thresholds" not in results["calibration"]  # what is given is not tuned
     assert results["budget"] == {"name": "max_sentences", "limit": 1}
     for row in results["per_label"]["labels"]:
         assert row["predicted"] == results["documents"]

@@ -197,7 +197,9 @@ def test_several_labels_of_a_csv_are_split(models, tmp_path) -> None:
 
     arguments = ["--model", models["many"], "--input", docs, *columns]
     error = refuse(COMMAND, *arguments, here=True)
-    assert "docs.csv, row " in error and "'topics'" in error and "'law'" in error
+    assert "docs.csv, row " in error and "'topics'" in error and "--label-separator to ';'" in error
+    # That is no label which documents could be left out for.
+    assert refuse(COMMAND, *arguments, "--unknown-labels", "leave-out", here=True) == error
 
 
 def test_numbers_are_scored_as_infer_answers_them(models, tmp_path) -> None:
@@ -272,6 +274,7 @@ WRONG: list[tuple[str, list[dict[str, Any]], list[str], list[str]]] = [
     ("number", [{"text": "x", "label": "law"}], [], ["'law'", "finite numbers"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--train", "docs.jsonl"], ["--train"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--label-separator=;"], ["--label-separator"]),
+    ("summaries", [{"text": "x", "summary": "x"}], ["--empty-label=none"], ["--empty-label"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--overwrite"], ["--output"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--seed", "-1"], ["--seed", "'-1'"]),
     ("summaries", [{"text": "x", "summary": "x"}], ["--column", "a"], ["--column a", "FIELD=NAME"]),

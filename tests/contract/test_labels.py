@@ -10,7 +10,7 @@ from commands import refuse, succeed, write_jsonl
 from conftest import make_rows
 from small_runs import Settings, bits_of, results_of, small_run
 
-from hierbert import HierBert
+from hierbert import DataError, HierBert
 
 SETS = [["x", "y"], ["z"], ["x", "z"], [], ["y"]]
 TEXTS = [str(row["text"]) for row in make_rows(10, seed=1)]
@@ -83,10 +83,21 @@ def test_lists_in_cells_and_columns_are_the_labels_of_lists(settings, tmp_path) 
         train(settings, source, f"run_dir={run}", *more)
         assert bits_of(run) == expected, name
         assert list(results_of(run)["label_counts"].items()) == [("x", 4), ("y", 4), ("z", 4)]
-        if name in ("json", "python"):
-            assert model.evaluate(str(source)) == scores
+        # A model reads what it was trained on, however it is written.
+        how = {
+            "separated": {"label_separator": ";", "empty_label": "none"},
+            "flags": {"label_column": columns},
+            "columns of labels": {"label_column": columns, "empty_label": "none"},
+        }
+        assert model.evaluate(str(source), **how.get(name, {})) == scores, name
         if name == "flags":
-            assert model.evaluate(str(source), label_column=columns) == scores
+            asked = ["--model", run / "model", "--input", source, "--label-column", *columns]
+            succeed("hierbert-evaluate", *asked, "--output", tmp_path / "scores", here=True)
+            assert results_of(tmp_path / "scores")["scores"] == scores
+        if name == "separated":
+            with pytest.raises(DataError) as caught:
+                model.evaluate(str(source), empty_label="none")
+            assert "'x; y'" in str(caught.value) and "label_separator to ';'" in str(caught.value)
 
 
 def test_a_blank_says_that_labels_are_unknown_or_that_none_applies(settings, tmp_path) -> None:

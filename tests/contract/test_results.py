@@ -65,7 +65,6 @@ KINDS = {
         "summary.max_words=20",
         "training.classification_loss_weight=0.25",
         "training.summarization_loss_weight=3",
-        "training.calibrate=true",
         "training.eval_every_steps=1",
     ],
 }
@@ -97,8 +96,8 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize(
     ("kind", "keys", "scores"),
     [
-        ("single", OF_LABELS, SINGLE),
-        ("multi_label", OF_LABELS | {"majority"}, MULTI),
+        ("single", OF_LABELS | {"calibration"}, SINGLE),
+        ("multi_label", OF_LABELS | {"majority", "calibration"}, MULTI),
         ("regression", {"intervals", "label_counts", "majority"}, REGRESSION),
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
@@ -190,6 +189,15 @@ def test_scores_of_sets_and_numbers_are_those_of_the_rows_that_infer_writes(runs
     ]
     assert made.results["scores"]["subset_accuracy"] == pytest.approx(sum(same) / len(same))
     assert made.answers[0]["probabilities"].keys() == {"x", "y", "z"}
+    # By the thresholds that were tuned.
+    config = json.loads((made.folder / "model/config.json").read_text())
+    told = made.results["calibration"]["thresholds"]
+    assert list(told["labels"].values()) == config["decision_thresholds"]
+    assert told["overall"] == config["decision_threshold"] and told["metric"] == "micro_f1"
+    for answer in made.answers:
+        shares = answer["probabilities"]
+        reached = {name for name, least in told["labels"].items() if shares[name] >= least}
+        assert set(answer["labels"]) == reached
     made = runs["regression"]
     errors = [
         answer["label"] - row["label"] for row, answer in zip(made.rows, made.answers, strict=True)

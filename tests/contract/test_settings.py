@@ -136,11 +136,7 @@ def test_a_choice_takes_what_it_took_and_names_it_to_whoever_writes_another(name
         (["summary.ratio=1.5"], ["summary.ratio", "1.5"]),
         (["summary.max_words=9", "summary.ratio=0.1"], ["summary.max_words", "summary.ratio"]),
         (["summary.redundancy=2"], ["summary.redundancy", "2", "1"]),
-        (["training.calibrate=true", "data.label_type=regression"], ["training.calibrate"]),
-        (
-            ["training.calibrate=true", "data.label_column=null", "data.summary_column=s"],
-            ["training.calibrate", "data.label_column"],
-        ),
+        (["training.threshold_metric=map"], ["training.threshold_metric", "map", "macro_f1"]),
         (["data.label_column=null"], ["data.label_column", "data.summary_column"]),
         (["publish.private=true"], ["publish.private", "publish.repo"]),
         (["publish.repo=a/b/c"], ["publish.repo", "a/b/c"]),

@@ -106,7 +106,7 @@ def test_the_sample_shows_labels_from_the_threshold_on_and_commands_no_terminal(
     # Of probabilities 0.3, 0.5 and 0.7.
     answer = Answer(0, {"classification": [-0.8473, 0.0, 0.8473]}, {})
     for threshold, labels in ((0.5, "b (0.50), c (0.70)"), (0.6, "c (0.70)")):
-        config = HierBertConfig(decision_threshold=threshold)
+        config = HierBertConfig(decision_threshold=threshold, num_labels=3)
         shown = sample_answer(document, answer, [LABELS], "test", config)
         assert shown.startswith("One test document: a\\x1b[2Jb\\nc")
         assert shown.endswith(f"labels: {labels}")

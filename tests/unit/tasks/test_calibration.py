@@ -41,7 +41,19 @@ def test_no_temperature_of_a_plain_search_is_better(seed, count, several) -> Non
     assert 0.05 <= found["temperature"] <= 20 and found["documents"] == count
     assert found["before"] == pytest.approx(loss_at(1.0), rel=1e-6)
     assert found["after"] == pytest.approx(loss_at(found["temperature"]), rel=1e-6)
-    assert found["after"] <= min(map(loss_at, [1.0, *np.geomspace(0.05, 20, 200)])) + 1e-6
+
+    def penalized(temperature: float) -> float:
+        # Two nats times what a sharpness and a temperature of 1 differ from, in all.
+        return loss_at(temperature) + 2 / labels.size * (temperature + 1 / temperature - 2)
+
+    least = min(map(penalized, [1.0, *np.geomspace(0.05, 20, 200)]))
+    assert penalized(found["temperature"]) <= least + 1e-6 and found["after"] <= found["before"]
+
+
+def test_few_right_answers_do_not_make_a_model_certain() -> None:
+    right, labels = np.array([[1.0, 0.0]] * 20), np.zeros(20, int)
+    temperatures = [fit_temperature(right[:n], labels[:n])["temperature"] for n in (1, 5, 20)]
+    assert 1 > temperatures[0] > temperatures[1] > 0.5 > temperatures[2] > 0.3
 
 
 def documents_of(labels: list[Any]) -> Any:
@@ -61,6 +73,9 @@ def test_documents_without_a_label_say_nothing() -> None:
     assert found([None, None, None]) == ({}, {})
     fitted, _ = found([0, 1, None])
     assert fitted["results"] == {"calibration": fit_temperature(kept[:2], [0, 1])}
+    kept[1] = [float("nan"), 0.0]
+    assert found([0, 1, None])[0] == {}
+    kept[1] = [4.0, 0.0]
     _, report = found([0, None, 1])
     assert report["intervals"]["accuracy"] == {"low": 1.0, "high": 1.0}
 
@@ -68,9 +83,40 @@ def test_documents_without_a_label_say_nothing() -> None:
 def test_a_label_applies_from_the_threshold_on() -> None:
     task = Classification(LabelMap(["a", "b"], "multi_label"))
     kept = [[0.0, -0.1]]  # of the probabilities a half, and a little less
-    config = HierBertConfig(decision_threshold=0.5)
-    report = task.report(Scored(documents_of([[0]]), kept, config=config, baselines=False))
-    assert [row["f1"] for row in report["per_label"]["labels"]] == [1.0, 0.0]
+    for values, f1s in (
+        ({"decision_threshold": 0.5}, [1.0, 0.0]),
+        ({"decision_threshold": 0.5, "decision_thresholds": [0.51, 0.2]}, [0.0, 1.0]),
+    ):
+        config = HierBertConfig(**values)
+        documents = documents_of([[f1s.index(1.0)]])
+        report = task.report(Scored(documents, kept, config=config, baselines=False))
+        assert [row["f1"] for row in report["per_label"]["labels"]] == f1s
+        assert task.score(documents, kept, config)["subset_accuracy"] == 1.0
+        [line] = task.sample(documents[0], kept[0], config)
+        assert line.split()[1] == "ab"[f1s.index(1.0)]
+
+
+@pytest.mark.parametrize("thresholds", [[0.5], [0.5, 1.5], [0.5, float("nan")]])
+def test_thresholds_are_one_probability_a_label(thresholds) -> None:
+    with pytest.raises(Exception, match="decision_thresholds"):
+        HierBertConfig(decision_thresholds=thresholds)
+
+
+def test_tuned_thresholds_are_of_the_probabilities_that_are_answered() -> None:
+    # What has label a has a logit of 3 times -2, else of 3 times -4; of b +4 and +2.
+    task = Classification(LabelMap(["a", "b"], "multi_label"), "micro_f1")
+    labels = [[0, 1], [], [0], [1]] * 20
+    kept = [[-6.0 if 0 in own else -12.0, 12.0 if 1 in own else 6.0] for own in labels]
+    fitted = task.calibrate(documents_of(labels), kept)
+    config = HierBertConfig(**fitted["config"])
+    logits = torch.tensor(kept) / config.temperature
+    reached = logits.sigmoid() >= torch.tensor(config.label_thresholds)
+    assert [row.nonzero().flatten().tolist() for row in reached] == labels
+    told = fitted["results"]["calibration"]["thresholds"]
+    assert told["labels"] == dict(zip("ab", config.label_thresholds, strict=True))
+    assert (told["before"], told["after"]) == (pytest.approx(80 / 160 * 2 * 0.5, abs=1), 1.0)
+    untuned = Classification(LabelMap(["a", "b"], "multi_label"))
+    assert untuned.calibrate(documents_of(labels), kept)["config"].keys() == {"temperature"}
 
 
 def test_a_temperature_travels_with_its_model_and_changes_no_loss(encoders, tmp_path) -> None:

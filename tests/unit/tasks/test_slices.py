@@ -39,8 +39,8 @@ def test_rare_values_are_one_slice_and_blanks_another() -> None:
         (0, (0, 512)),
         (512, (0, 512)),
         (513, (513, 1024)),
-        (8192, (4097, 8192)),
-        (8193, (8193, None)),
+        (32768, (16385, 32768)),
+        (32769, (32769, None)),
     ],
 )
 def test_every_length_is_in_one_slice(tokens, ends) -> None:

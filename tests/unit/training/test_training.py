@@ -129,7 +129,8 @@ def test_only_matrices_decay_and_the_encoder_has_a_rate_of_its_own(encoders) -> 
 def test_what_is_trained_further_is_not_calibrated_any_more(quick, tmp_path) -> None:
     assert main(quick("training.calibrate=true")) == 0
     start, further = tmp_path / "run/model", tmp_path / "further"
-    assert main(quick(f"model.start_from={start}", f"run_dir={further}")) == 0
+    more = [f"model.start_from={start}", f"run_dir={further}", "training.calibrate=false"]
+    assert main(quick(*more)) == 0
     configs = [json.loads((at / "config.json").read_text()) for at in (start, further / "model")]
     assert configs[0]["temperature"] != 1.0 == configs[1].get("temperature", 1.0)
 

@@ -1,7 +1,8 @@
 """Memory of training steps and of inference, and what recomputing costs in time.
 
-    python benchmarks/memory.py          about ten minutes
-    python benchmarks/memory.py --quick  two or three minutes, without verdicts
+    python benchmarks/memory.py                   about twenty minutes
+    python benchmarks/memory.py --only inference  one half alone
+    python benchmarks/memory.py --quick           two or three minutes, without verdicts
 
 Every figure comes from a process of its own. See benchmarks/README.md.
 """
@@ -9,7 +10,7 @@ Every figure comes from a process of its own. See benchmarks/README.md.
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from benchmarks.common.report import bench_parser, choose_sizes, finish, probed,
 from benchmarks.common.rounds import say
 
 MODES = ("keep", "recompute", "auto")
+# What is asked of the long document: its label, or all that a model can, with a summary.
+ASKED = {"inference_memory": "ours", "inference_memory_all": "all"}
 # Segments of the training steps, of the timed ones and rounds of those, keep against recompute;
-# tokens of the document that is classified; seconds of each process.
+# tokens of the document that is read; seconds of each process.
 FULL: dict[str, Any] = {
     "segments": (32, 128, 512),
     "timed_segments": 64,
@@ -38,28 +41,39 @@ QUICK: dict[str, Any] = {
     "timeout_seconds": 300,
 }
 _TIMED_STEPS = 2
+Measured = tuple[list[str], dict[str, Any], list[Finding]]
+"""Lines of Markdown, raw figures, and what was found."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    return bench_parser(__doc__, "memory", FULL, QUICK)
+    parser = bench_parser(__doc__, "memory_HALF", FULL, QUICK)
+    parser.add_argument("--only", choices=tuple(HALVES), help="one half alone")
+    return parser
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run the benchmark."""
+    """Run the benchmark, or a half of it; each half has a result of its own."""
     sizes, full = choose_sizes(options, FULL, QUICK)
-    cells = Cells(sizes["timeout_seconds"], encoder=options.encoder, seed=options.seed)
+    run = {"seed": options.seed, "encoder": Path(options.encoder).name, "sizes": sizes}
+    for name in [options.only] if options.only else HALVES:
+        cells = Cells(sizes["timeout_seconds"], encoder=options.encoder, seed=options.seed)
+        lines, more, findings = HALVES[name](cells, sizes)
+        values = {**run, "cells": cells.done, **more}
+        output = options.output and Path(options.output).with_stem(
+            f"{Path(options.output).stem}_{name}"
+        )
+        finish(f"memory_{name}", f"Memory, {name}", full, lines, values, findings, output)
+
+
+def training(cells: Cells, sizes: dict[str, Any]) -> Measured:
+    """What a step takes, by its segments, and what computing graphs again costs."""
     before = step(cells, "keep", 1, steps=0)
     if before.result is None:
         raise SystemExit(f"the baseline process {before.stopped}")
     baseline = before.result["rss_before_bytes"]
     grid = _grid(cells, sizes["segments"], baseline)
     keep, recompute, probes = _times(cells, sizes["timed_segments"], sizes["rounds"])
-    with tempfile.TemporaryDirectory() as folder:
-        cells.run("reading", kind="prepare", folder=folder)
-        inference = cells.run(
-            "reading", kind="ours", folder=folder, tokens=sizes["tokens"], budget_seconds=0.0
-        )
     findings = [
         _memory_finding(grid, sizes["segments"], baseline),
         Finding(
@@ -68,7 +82,6 @@ def measure(options: argparse.Namespace) -> None:
             probes,
             f"{sizes['timed_segments']} segments, {len(keep)} rounds of processes",
         ),
-        _inference_finding(inference, sizes["tokens"]),
     ]
     lines = [
         f"Resident memory before the first training step: {baseline / MIB:,.0f} MiB (a process of "
@@ -76,18 +89,26 @@ def measure(options: argparse.Namespace) -> None:
         f"{probed(probes)}",
         "",
         *_grid_table(grid, baseline),
-        "",
-        *_inference_table(inference, sizes["tokens"]),
     ]
-    values = {
-        "seed": options.seed,
-        "encoder": Path(options.encoder).name,
-        "sizes": sizes,
-        "baseline_bytes": baseline,
-        "cells": cells.done,
-        "step_seconds": {"keep": keep, "recompute": recompute, "probes": probes},
-    }
-    finish("memory", "Memory", full, lines, values, findings, options.output)
+    times = {"keep": keep, "recompute": recompute, "probes": probes}
+    return lines, {"baseline_bytes": baseline, "step_seconds": times}, findings
+
+
+def inference(cells: Cells, sizes: dict[str, Any]) -> Measured:
+    """What one long document takes, by what is asked of it."""
+    tokens = sizes["tokens"]
+    with tempfile.TemporaryDirectory() as folder:
+        cells.run("reading", kind="prepare", folder=folder)
+        asked = {"folder": folder, "tokens": tokens, "budget_seconds": 0.0}
+        read = {key: cells.run("reading", kind=kind, **asked) for key, kind in ASKED.items()}
+    findings = [_inference_finding(key, cell, tokens) for key, cell in read.items()]
+    return _inference_table(read, tokens), {}, findings
+
+
+HALVES: dict[str, Callable[[Cells, dict[str, Any]], Measured]] = {
+    "training": training,
+    "inference": inference,
+}
 
 
 def step(cells: Cells, mode: str, segments: int, steps: int = 1) -> Cell:
@@ -168,12 +189,12 @@ def _memory_finding(
     return Finding("training_memory", [many / few] if asked else [], note=note)
 
 
-def _inference_finding(cell: Cell, tokens: int) -> Finding:
+def _inference_finding(key: str, cell: Cell, tokens: int) -> Finding:
     if cell.result is None:
-        return Finding("inference_memory", [], note=cell.stopped)
+        return Finding(key, [], note=cell.stopped)
     if tokens != FULL["tokens"]:
-        return Finding("inference_memory", [], note=f"only {tokens:,} tokens were read")
-    return Finding("inference_memory", [cell.result["peak_rss_bytes"] / GIB])
+        return Finding(key, [], note=f"only {tokens:,} tokens were read")
+    return Finding(key, [cell.result["peak_rss_bytes"] / GIB])
 
 
 def _grid_table(grid: dict[tuple[str, int], Cell], baseline: int) -> list[str]:
@@ -197,20 +218,20 @@ def _grid_table(grid: dict[tuple[str, int], Cell], baseline: int) -> list[str]:
     return table(header, rows)
 
 
-def _inference_table(cell: Cell, tokens: int) -> list[str]:
+def _inference_table(cells: dict[str, Cell], tokens: int) -> list[str]:
     header = ["inference", "before, MiB", "peak RSS, MiB", "seconds", "tokens/s"]
-    name = f"one document of {tokens:,} tokens"
-    if cell.result is None:
-        return table(header, [[name, "-", "-", "-", cell.stopped]])
-    seconds = Spread.of(cell.result["seconds"]).median
-    row = [
-        name,
-        f"{cell.result['rss_before_bytes'] / MIB:,.0f}",
-        f"{cell.result['peak_rss_bytes'] / MIB:,.0f}",
-        f"{seconds:.1f}",
-        f"{tokens / seconds:,.0f}",
-    ]
-    return table(header, [row])
+    rows = []
+    for key, cell in cells.items():
+        what = "label" if ASKED[key] == "ours" else "label, summary of 200 words and vector"
+        name = f"one document of {tokens:,} tokens: {what}"
+        if cell.result is None:
+            rows.append([name, "-", "-", "-", cell.stopped])
+            continue
+        seconds = Spread.of(cell.result["seconds"]).median
+        before, peak = (cell.result[of] for of in ("rss_before_bytes", "peak_rss_bytes"))
+        sizes = [f"{size / MIB:,.0f}" for size in (before, peak)]
+        rows.append([name, *sizes, f"{seconds:.1f}", f"{tokens / seconds:,.0f}"])
+    return table(header, rows)
 
 
 def main(argv: list[str] | None = None) -> int:

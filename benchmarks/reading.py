@@ -2,7 +2,7 @@
 
     python -m benchmarks.reading --cell REQUEST --cell-output FILE
 
-The request is JSON with a "kind": prepare, ours, longformer, modernbert, bert, aggregator,
+The request is JSON with a "kind": prepare, ours, all, longformer, modernbert, bert, aggregator,
 sentence attention, selection, selection with redundancy, oracle. Everything is measured in this
 process alone.
 """
@@ -27,12 +27,15 @@ def prepare(request: dict[str, Any]) -> dict[str, Any]:
     """Save our model where the other cells load it from."""
     from benchmarks.common.models import save_model
 
-    save_model(request["encoder"], Path(request["folder"]), request["seed"])
+    save_model(request["encoder"], Path(request["folder"]), request["seed"], summarization=True)
     return {"folder": request["folder"]}
 
 
 def read_document(request: dict[str, Any]) -> dict[str, Any]:
-    """Classify one document of so many tokens, as often as the time allows, at least once."""
+    """Classify one document of so many tokens, as often as the time allows, at least once.
+
+    With the kind "all", do all that the model can, with a summary of 200 words.
+    """
     from benchmarks.common.models import Shape, load_tokenizer
 
     shape = Shape.of(request["encoder"])
@@ -41,21 +44,25 @@ def read_document(request: dict[str, Any]) -> dict[str, Any]:
     tokens, seed = request["tokens"], request["seed"]
     text = make_text(words, tokens - 2, seed)
     shorter = make_text(words, min(tokens, _WARM_UP_TOKENS) - 2, seed)
-    classify: Callable[[list[str]], object]
-    if request["kind"] == "ours":
+    is_ours = request["kind"] in ("ours", "all")
+    if is_ours:
         from hierbert import HierBertPredictor
 
         predictor = HierBertPredictor.from_pretrained(request["folder"], device="cpu")
-        classify = predictor.classify
+        asked = predictor.tasks if request["kind"] == "all" else ("classify",)
+        rule = {"max_words": _SUMMARY_WORDS} if "summarize" in asked else None
+
+        def read(texts: list[str]) -> object:
+            return list(predictor.predict(texts, asked, rule))
     else:
         from benchmarks.systems.long_transformer import LongTransformer
 
-        classify = LongTransformer(request["kind"], tokenizer, shape, tokens, seed).classify
+        read = LongTransformer(request["kind"], tokenizer, shape, tokens, seed).classify
     probe = GemmProbe(shape.hidden_size, shape.intermediate_size)
     before = rss_bytes()
-    if tokens <= _WARM_UP_TOKENS or request["kind"] == "ours":
-        classify([shorter])
-    result = _repeat(lambda: classify([text]), probe, request["budget_seconds"])
+    if tokens <= _WARM_UP_TOKENS or is_ours:
+        read([shorter])
+    result = _repeat(lambda: read([text]), probe, request["budget_seconds"])
     return {**result, "tokens": tokens, "rss_before_bytes": before}
 
 

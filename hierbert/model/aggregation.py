@@ -48,7 +48,7 @@ def position_features(index: Tensor, length: Tensor) -> Tensor:
     return torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
 
 
-def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tensor:
+def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int, first: int = 0) -> Tensor:
     """Attention in which each unit of one group sees the units at most `reach` places away.
 
     Equal to `scaled_dot_product_attention` with a mask that is True where
@@ -57,13 +57,14 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
     under one mask of ``reach / 2`` times ``2.5 * reach`` numbers.
 
     Args:
-        query: float (heads, L, d), as the next two and the result.
-        key: Of the same units.
-        value: Of the same units.
+        query: float (heads, Q, d), as the result.
+        key: float (heads, L, d), as the next, of the same units and those around them.
+        value: Of the same units as `key`.
         reach: At least 1.
+        first: Which of the L units is the first of the Q.
     """
-    length = query.shape[1]
-    if length <= reach + 1:
+    length, total = query.shape[1], key.shape[1]
+    if total <= reach + 1:
         return F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
     # A band twice as wide costs a fifth more time; one half as wide has, for a moment of the
     # backward pass, almost twice as many gradients of keys.
@@ -72,30 +73,32 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
     # One mask serves all bands, those at the ends by a part of it: row i stands for the query
     # at `start + i`, column j for the key at `start - reach + j`. Made of numbers, since each
     # call would make its own numbers of truth values and keep them for the backward pass.
-    steps = torch.arange(keys, device=query.device)
-    far = (steps[:width, None] + reach - steps).abs() > reach
-    mask = query.new_zeros(width, keys).masked_fill_(far, -torch.inf)
+    near = torch.ones(width, keys, dtype=torch.bool, device=query.device)
+    near = near.triu_().tril_(2 * reach)
+    mask = query.new_zeros(width, keys).masked_fill_(near.logical_not_(), -torch.inf)
 
     def band(start: int, end: int) -> Tensor:
-        first, last = max(0, start - reach), min(length, end + reach)
-        skipped = first - (start - reach)
+        before = first + start - reach
+        low, high = max(0, before), min(total, first + end + reach)
         return F.scaled_dot_product_attention(
             query[None, :, start:end],
-            key[None, :, first:last],
-            value[None, :, first:last],
-            attn_mask=mask[: end - start, skipped : skipped + last - first],
+            key[None, :, low:high],
+            value[None, :, low:high],
+            attn_mask=mask[: end - start, low - before : high - before],
         )[0]
 
-    parts = [band(start, min(start + width, reach)) for start in range(0, reach, width)]
     # From here on no key is missing on the left, and up to `inner_end` none on the right.
-    inner = max(0, (length - 2 * reach) // width)
-    inner_end = reach + inner * width
+    left = min(length, max(0, reach - first))
+    parts = [band(start, min(start + width, left)) for start in range(0, left, width)]
+    inner = max(0, (min(length, total - reach - first) - left) // width)
+    inner_end = left + inner * width
     if inner:
         # Heads stand where SDPA has its batch, and bands where it has its heads.
+        seen = slice(first + left - reach, first + inner_end + reach)
         context = F.scaled_dot_product_attention(
-            query[:, reach:inner_end].unflatten(1, (inner, width)),
-            key[:, : inner_end + reach].unfold(1, keys, width).transpose(2, 3),
-            value[:, : inner_end + reach].unfold(1, keys, width).transpose(2, 3),
+            query[:, left:inner_end].unflatten(1, (inner, width)),
+            key[:, seen].unfold(1, keys, width).transpose(2, 3),
+            value[:, seen].unfold(1, keys, width).transpose(2, 3),
             attn_mask=mask,
         )
         parts.append(context.flatten(1, 2))
@@ -103,15 +106,16 @@ def attend_within(query: Tensor, key: Tensor, value: Tensor, reach: int) -> Tens
     return torch.cat(parts, dim=1)
 
 
-def in_parts(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+def in_parts(function: Callable[..., Tensor], *rows: Tensor, into: Tensor | None = None) -> Tensor:
     """A function of rows, of some thousand at a time where no gradients are kept.
 
-    What it makes on the way is then as large as a part of them, however long a document is.
+    What it makes on the way is then as large as a part of them, however long a document is. With
+    `into`, which may be one of the `rows`, what it makes is written there.
     """
     count = len(rows[0])
     if torch.is_grad_enabled() or count <= _ROWS_AT_ONCE:
         return function(*rows)
-    made: Tensor | None = None
+    made = into
     for start in range(0, count, _ROWS_AT_ONCE):
         part = function(*(each[start : start + _ROWS_AT_ONCE] for each in rows))
         if made is None:
@@ -144,34 +148,45 @@ class AggregatorLayer(GradientCheckpointingLayer):
             states: float (G, L, H), as the result.
             key_mask: bool (G, 1, 1, L), True where a unit is real; None when all are.
             reach: Units further apart do not see each other; for one group alone. None: all do.
+                Where no gradients are kept, a long group's `states` are written over.
         """
         length = states.shape[1]
         if reach is None or torch.is_grad_enabled() or length <= _ROWS_AT_ONCE:
             return self._together(states, key_mask, reach)
-        made = torch.empty_like(states)
+        before = states[:, :0]  # those in reach before a part, as they were
         for start in range(0, length, _ROWS_AT_ONCE):
             end = min(length, start + _ROWS_AT_ONCE)
-            first, last = max(0, start - reach), min(length, end + reach)
-            part = self._together(states[:, first:last], None, reach)
-            made[:, start:end] = part[:, start - first : end - first]
-        return made
+            around = torch.cat([before, states[:, start : end + reach]], dim=1)
+            first = start - before.shape[1]
+            own = slice(start - first, end - first)
+            before = around[:, max(0, end - reach - first) : end - first]
+            states[:, start:end] = self._together(around, None, reach, own)
+        return states
 
-    def _together(self, states: Tensor, key_mask: Tensor | None, reach: int | None) -> Tensor:
+    def _together(
+        self,
+        states: Tensor,
+        key_mask: Tensor | None,
+        reach: int | None,
+        own: slice = slice(0, None),
+    ) -> Tensor:
+        """The new states of some of these units, those of `own`."""
         groups, length, hidden = states.shape
         packed = self.query_key_value(self.attention_norm(states))
         packed = packed.view(groups, length, 3, self.heads, hidden // self.heads)
         query, key, value = packed.permute(2, 0, 3, 1, 4)
+        query = query[:, :, own]
         # No dropout of attention weights: with it there is no kernel on a CPU whose memory is
         # linear in the length, and a document may have tens of thousands of sentences.
         if reach is None:
             context = F.scaled_dot_product_attention(query, key, value, attn_mask=key_mask)
         else:
-            context = attend_within(query[0], key[0], value[0], reach)[None]
-        context = context.transpose(1, 2).reshape(groups, length, hidden)
-        states = states + F.dropout(self.attention_output(context), self.dropout, self.training)
-        if length <= _ROWS_AT_ONCE:
-            return states + self._feed_forward(states)
+            context = attend_within(query[0], key[0], value[0], reach, own.start)[None]
+        context = self.attention_output(context.transpose(1, 2).flatten(2))
+        states = states[:, own] + F.dropout(context, self.dropout, self.training)
         del packed, query, key, value, context
+        if states.shape[1] <= _ROWS_AT_ONCE:
+            return states + self._feed_forward(states)
         parts = states.split(_ROWS_AT_ONCE, dim=1)
         if torch.is_grad_enabled():
             added = [checkpoint(self._feed_forward, part, use_reentrant=False) for part in parts]
@@ -223,12 +238,16 @@ class Aggregator(nn.Module):
         )
         self.norm = nn.LayerNorm(hidden_size) if layers else None
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, vectors: Tensor, lengths: Tensor, in_place: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """Contextualize the vectors of each group.
 
         Args:
             vectors: All groups' vectors one after the other, float (M, H).
             lengths: Vectors of each group, at least 1, int64 (G,), with the sum M.
+            in_place: Whether the vectors may be written over, where no gradients are kept, so
+                that those of a long group are not there twice.
 
         Returns:
             The states of the vectors, float (M, H), and of the group tokens, float (G, H), or
@@ -242,7 +261,7 @@ class Aggregator(nn.Module):
         if len(sizes) == 1:
             # As it is: the states of a long document are not copied.
             mask = torch.ones(1, len(vectors), dtype=torch.bool, device=vectors.device)
-            state = self._run(vectors[None], lengths, mask)[0]
+            state = self._run(vectors[None], lengths, mask, in_place)[0]
             return (state, None) if self.token is None else (state[1:], state[:1])
         states, tokens, places, order = [], [], [], []
         for batch in self._plan(sizes):
@@ -255,7 +274,7 @@ class Aggregator(nn.Module):
                 rectangle = vectors[None, start : start + mask.shape[1]]
             else:
                 rectangle = vectors[positions]
-            state = self._run(rectangle, lengths[groups], mask)
+            state = self._run(rectangle, lengths[groups], mask, in_place)
             if self.token is not None:
                 tokens.append(state[:, 0])
                 state = state[:, 1:]
@@ -277,18 +296,21 @@ class Aggregator(nn.Module):
         """Whether a group has units that do not see each other."""
         return self.reach is not None and size > self.reach + 1
 
-    def _run(self, vectors: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+    def _run(self, vectors: Tensor, lengths: Tensor, mask: Tensor, in_place: bool) -> Tensor:
         """One rectangle of groups, float (G, L, H), through all layers."""
-        assert self.positions is not None and self.norm is not None
+        positions, norm = self.positions, self.norm
+        assert positions is not None and norm is not None
         groups, length, hidden = vectors.shape
+
+        def place(rows: Tensor, index: Tensor, size: Tensor) -> Tensor:
+            return rows + positions(position_features(index, size).to(rows.dtype))
+
+        rows = vectors.flatten(0, 1)
+        sizes = lengths[:, None].expand(groups, length)
         index = torch.arange(length, device=vectors.device).expand(groups, length)
-        features = position_features(
-            torch.minimum(index, lengths[:, None] - 1).reshape(-1),
-            lengths[:, None].expand(groups, length).reshape(-1),
-        )
-        places = in_parts(self.positions, features.to(vectors.dtype))
-        states = vectors + places.view(groups, length, hidden)
-        del places
+        index = torch.minimum(index, sizes - 1).flatten()
+        states = in_parts(place, rows, index, sizes.flatten(), into=rows if in_place else None)
+        states = states.view_as(vectors)
         if self.token is not None:
             states = torch.cat([self.token.expand(groups, 1, hidden).to(states.dtype), states], 1)
             mask = F.pad(mask, (1, 0), value=True)
@@ -296,4 +318,5 @@ class Aggregator(nn.Module):
         reach = self.reach if self._is_cut(length) else None
         for layer in self.layers:
             states = layer(states, key_mask, reach)
-        return in_parts(self.norm, states.flatten(0, 1)).view_as(states)
+        rows = states.flatten(0, 1)
+        return in_parts(norm, rows, into=rows).view_as(states)

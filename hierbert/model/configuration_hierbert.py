@@ -22,6 +22,7 @@ LONGEST_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
 # Fields that say which of the first two heads a model has; those of further heads, `head_settings`.
 _HEAD_FLAGS = ("classification", "summarization")
+_OF_ONE_LABEL = (None, "single_label_classification")
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
@@ -42,7 +43,7 @@ _RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
     ("at least 1", lambda n: n >= 1, "max_segments tokens_per_forward"),
     ("at least 1", lambda n: n >= 1, "sentence_reach attention_heads"),
     ("at least 0 and below 1", lambda n: 0 <= n < 1, "dropout label_smoothing"),
-    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold summary_redundancy"),
+    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold abstain_below summary_redundancy"),
     ("a finite number", math.isfinite, "label_mean"),
     ("finite and above 0", lambda n: 0 < n < math.inf, "label_scale temperature summary_limit"),
 ]
@@ -119,6 +120,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         decision_threshold: Probability from which a label applies; multi-label only.
         decision_thresholds: The same for each label, in label order; None takes
             `decision_threshold` for all.
+        abstain_below: Probability of the likeliest label below which an answer names none;
+            single-label only. None: every answer names one.
         logit_weights: Logits of labels are this weighted sum of those of the members named:
             "deep" (the layers that training steps learn), "words" and "vectors" (linear models
             fitted beside them), at least one; None for "deep" alone. Not of regressions.
@@ -174,6 +177,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     temperature: float = 1.0
     decision_threshold: float = 0.5
     decision_thresholds: list[float] | None = None
+    abstain_below: float | None = None
     logit_weights: dict[str, float] | None = None
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
@@ -271,6 +275,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if self.temperature != 1 and self.problem_type == "regression":
             raise ValueError(f"temperature={self.temperature} is for labels, not for regressions")
+        if self.abstain_below is not None and self.problem_type not in _OF_ONE_LABEL:
+            raise ValueError(f"abstain_below={self.abstain_below} is for one label a document")
         self._validate_members()
         thresholds = self.decision_thresholds
         if thresholds is not None:

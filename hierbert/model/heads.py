@@ -91,7 +91,8 @@ class Head(nn.Module):
         verb: What users ask a model for: "classify".
         attribute: The name of the head's module in a model, and so the prefix of its weights.
         reads: Of "document", "segment", "segment_states", "sentence" and the names of features;
-            sentence vectors and features are only made for a head that reads them.
+            sentence vectors and features are only made for a head that reads them. An instance
+            may read more, as its config says.
         level: Whether there is one row of scores for each document, or one for each sentence.
         settings: Names of what a question may set, such as "max_words": in the rule of
             `HierBert.predict`, and in the head's pipeline.
@@ -100,7 +101,7 @@ class Head(nn.Module):
     name: ClassVar[str]
     verb: ClassVar[str]
     attribute: ClassVar[str]
-    reads: ClassVar[frozenset[str]]
+    reads: frozenset[str]
     level: ClassVar[Literal["document", "sentence"]] = "document"
     settings: ClassVar[tuple[str, ...]] = ()
 

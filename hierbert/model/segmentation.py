@@ -5,19 +5,21 @@ sentence lies in a segment, and where a limit on segments leaves any out, `Omiss
 """
 
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .documents import DocumentText
-from .line_ends import LineEnds
+from .line_ends import LineEnds, Places
+from .ragged import batches_by_tokens
 from .sentence_kinds import sentence_kinds
 from .sentences import Span, split_sentences
 
@@ -26,8 +28,9 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _CLOSED_CLAUSE_ENDS = frozenset("،؛，；：、")
 _CLAUSE_ENDS = frozenset(",;:)]}—–") | _CLOSED_CLAUSE_ENDS
 # Long texts are tokenized in parts of about this many characters, cut between sentences, so that
-# the tokenizer's own memory stays small.
-_CHARACTERS_PER_CALL = 50_000
+# the tokenizer's own memory stays small: it works on some at a time, on each by another thread.
+_CHARACTERS_PER_PART = 50_000
+_CHARACTERS_PER_CALL = 400_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,15 @@ class SegmentedDocument:
         return LineEnds(self.text, self.sentence_spans)
 
 
-@dataclass(frozen=True)
+class _Tokens(NamedTuple):
+    """Tokens of a document: their ids, and where they start and end in its text."""
+
+    ids: "array[int]"
+    starts: "array[int]"
+    ends: "array[int]"
+
+
+@dataclass(frozen=True, slots=True)
 class _Unit:
     """A sentence, or a piece of one that is longer than a segment: tokens [first, last).
 
@@ -117,6 +128,11 @@ class _Unit:
     first: int
     last: int
     span: Span
+
+    @property
+    def size(self) -> int:
+        """How many tokens it has."""
+        return self.last - self.first
 
 
 class Segmenter:
@@ -179,23 +195,29 @@ class Segmenter:
             of special tokens and no sentence.
         """
         prepared = [self._sentences(document) for document in documents]
-        parts = []
-        for number, (text, spans, _) in enumerate(prepared):
+        # Numbers, not Python's integers, of which a long document would have millions.
+        tokens = [_Tokens(array("i"), array("i"), array("i")) for _ in prepared]
+        parts = self._parts((text, spans) for text, spans, _ in prepared)
+        for some in batches_by_tokens(parts, lambda part: len(part[2]), _CHARACTERS_PER_CALL):
+            encoded = self._encode([part for _, _, part in some])
+            for (number, places, _), (ids, offsets) in zip(some, encoded, strict=True):
+                tokens[number].ids.extend(ids)
+                tokens[number].starts.extend(places.firsts([start for start, _ in offsets]))
+                tokens[number].ends.extend(places.lasts([end for _, end in offsets]))
+        return [
+            self._pack(self._is_given(document), *own, its_tokens)
+            for document, own, its_tokens in zip(documents, prepared, tokens, strict=True)
+        ]
+
+    def _parts(
+        self, documents: Iterable[tuple[str, list[Span]]]
+    ) -> Iterator[tuple[int, Places, str]]:
+        """What the tokenizer reads: the number of the document, the places, and the text."""
+        for number, (text, spans) in enumerate(documents):
             line_ends = LineEnds(text, spans)
             for start, end in _parts(text, spans):
                 part, places = line_ends.read_with_places(start, end)
-                parts.append((number, places, _SURROGATES.sub("\ufffd", part)))
-        tokens: list[tuple[list[int], list[int], list[int]]] = [([], [], []) for _ in prepared]
-        encoded = self._encode([part for _, _, part in parts])
-        for (number, places, _), (ids, offsets) in zip(parts, encoded, strict=True):
-            all_ids, starts, ends = tokens[number]
-            all_ids += ids
-            starts += places.firsts([start for start, _ in offsets])
-            ends += places.lasts([end for _, end in offsets])
-        return [
-            self._pack(self._is_given(document), *own, *its_tokens)
-            for document, own, its_tokens in zip(documents, prepared, tokens, strict=True)
-        ]
+                yield number, places, _SURROGATES.sub("\ufffd", part)
 
     def _is_given(self, document: DocumentText) -> bool:
         """Whether the caller cut the sentences."""
@@ -204,8 +226,6 @@ class Segmenter:
         )
 
     def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
-        if not texts:
-            return []
         # Neither truncated nor padded, whatever the tokenizer's file says (all-MiniLM-L6-v2's
         # asks for both at 128 tokens).
         encoded = self.tokenizer(
@@ -260,15 +280,13 @@ class Segmenter:
         text: str,
         spans: list[Span],
         forced: list[tuple[int, int]],
-        ids: list[int],
-        starts: list[int],
-        ends: list[int],
+        tokens: _Tokens,
     ) -> SegmentedDocument:
         """Put units into segments, choose the segments that stay, and write them out flat."""
-        units = self._units(text, spans, starts, ends)
+        units = self._units(text, spans, tokens)
         whole_counts = [0] * len(spans)
         for unit in units:
-            whole_counts[unit.sentence] += unit.last - unit.first
+            whole_counts[unit.sentence] += unit.size
         # What stands before the caller's first segment, such as a whole text, is filled by itself.
         groups = forced if forced and forced[0][0] == 0 else [(0, 0), *forced]
         segments: list[list[_Unit]] = []
@@ -289,38 +307,38 @@ class Segmenter:
         # Sentences are counted anew where some were left out.
         new_index: dict[int, int] = {}
         sentence_segments: list[int] = []
-        input_ids: list[int] = []
-        sentence_index: list[int] = []
-        token_starts: list[int] = []
+        input_ids, sentence_index, token_starts = array("i"), array("i"), array("i")
         lengths: list[int] = []
+        no_text = array("i", [-1])
         for number, segment in enumerate(segments):
             before = len(input_ids)
-            input_ids += self.prefix_ids
-            sentence_index += [-1] * len(self.prefix_ids)
-            token_starts += [-1] * len(self.prefix_ids)
+            input_ids.extend(self.prefix_ids)
+            sentence_index += no_text * len(self.prefix_ids)
+            token_starts += no_text * len(self.prefix_ids)
             for unit in segment:
                 if unit.sentence >= 0 and unit.sentence not in new_index:
                     new_index[unit.sentence] = len(new_index)
                     sentence_segments.append(number)
-                input_ids += ids[unit.first : unit.last]
-                sentence_index += [new_index.get(unit.sentence, -1)] * (unit.last - unit.first)
-                token_starts += starts[unit.first : unit.last]
-            input_ids += self.suffix_ids
-            sentence_index += [-1] * len(self.suffix_ids)
-            token_starts += [-1] * len(self.suffix_ids)
+                own = slice(unit.first, unit.last)
+                input_ids += tokens.ids[own]
+                sentence_index += array("i", [new_index.get(unit.sentence, -1)]) * unit.size
+                token_starts += tokens.starts[own]
+            input_ids.extend(self.suffix_ids)
+            sentence_index += no_text * len(self.suffix_ids)
+            token_starts += no_text * len(self.suffix_ids)
             if len(input_ids) == before:
                 input_ids.append(self._blank_id)
-                sentence_index.append(-1)
-                token_starts.append(-1)
+                sentence_index += no_text
+                token_starts += no_text
             lengths.append(len(input_ids) - before)
         return SegmentedDocument(
             text=text,
             sentence_spans=[spans[sentence] for sentence in new_index],
             segment_spans=[(s[0].span[0], s[-1].span[1]) for s in segments],
-            input_ids=torch.tensor(input_ids, dtype=torch.int32),
+            input_ids=torch.frombuffer(input_ids, dtype=torch.int32),
             segment_lengths=torch.tensor(lengths, dtype=torch.int64),
-            sentence_index=torch.tensor(sentence_index, dtype=torch.int32),
-            token_starts=torch.tensor(token_starts, dtype=torch.int32),
+            sentence_index=torch.frombuffer(sentence_index, dtype=torch.int32),
+            token_starts=torch.frombuffer(token_starts, dtype=torch.int32),
             sentence_segments=torch.tensor(sentence_segments, dtype=torch.int64),
             sentence_tokens=torch.tensor(
                 [whole_counts[sentence] for sentence in new_index], dtype=torch.int64
@@ -329,12 +347,10 @@ class Segmenter:
             given_sentences=given,
         )
 
-    def _units(
-        self, text: str, spans: list[Span], starts: list[int], ends: list[int]
-    ) -> list[_Unit]:
+    def _units(self, text: str, spans: list[Span], tokens: _Tokens) -> list[_Unit]:
         """Sentences as units; those longer than a segment in pieces."""
         units: list[_Unit] = []
-        first = 0
+        starts, first = tokens.starts, 0
         for sentence, (start, end) in enumerate(spans):
             # A token belongs to the first sentence that ends after the token starts: tokens of
             # the white space between two sentences go with the second. Blank sentences of the
@@ -344,7 +360,7 @@ class Segmenter:
                 last = len(starts)
             cuts = [first]
             while last - cuts[-1] > self.room:
-                cuts.append(self._cut(text, cuts[-1], starts, ends))
+                cuts.append(self._cut(text, cuts[-1], tokens))
             cuts.append(last)
             # White space around a sentence may be tokens too, and fill a piece of their own.
             edges = [start, *(min(max(starts[cut], start), end) for cut in cuts[1:-1]), end]
@@ -355,7 +371,7 @@ class Segmenter:
             first = last
         return units
 
-    def _cut(self, text: str, first: int, starts: list[int], ends: list[int]) -> int:
+    def _cut(self, text: str, first: int, tokens: _Tokens) -> int:
         """Where to cut a sentence whose tokens from `first` on fill more than a segment.
 
         After the last clause in the second half of the room; else between words; else between
@@ -365,7 +381,7 @@ class Segmenter:
         lowest = first + max(1, self.room // 2)
         between_words = between_characters = 0
         for cut in range(full, lowest - 1, -1):
-            end, start = ends[cut - 1], starts[cut]
+            end, start = tokens.ends[cut - 1], tokens.starts[cut]
             following = text[start : start + 1]
             # Byte-level tokenizers make several tokens of one character.
             if start < end or following in _CLAUSE_ENDS:
@@ -387,18 +403,17 @@ class Segmenter:
         segments: list[list[_Unit]] = []
         used = 0
         for unit in units:
-            size = unit.last - unit.first
-            if not segments or used + size > self.room:
+            if not segments or used + unit.size > self.room:
                 repeated = self._repeat(segments[-1], unit) if segments and overlap else []
                 segments.append(repeated)
-                used = sum(other.last - other.first for other in repeated)
+                used = sum(other.size for other in repeated)
             segments[-1].append(unit)
-            used += size
+            used += unit.size
         return segments
 
     def _repeat(self, segment: list[_Unit], following: _Unit) -> list[_Unit]:
         """The last sentences of a segment that fit into the next one before `following`."""
-        room = self.room - (following.last - following.first)
+        room = self.room - following.size
         repeated: list[_Unit] = []
         sentences: set[int] = set()
         for unit in reversed(segment):
@@ -406,7 +421,7 @@ class Segmenter:
             if unit.sentence == following.sentence:
                 break
             sentences.add(unit.sentence)
-            room -= unit.last - unit.first
+            room -= unit.size
             if len(sentences) > self.overlap_sentences or room < 0:
                 break
             repeated.insert(0, unit)
@@ -431,7 +446,7 @@ def _parts(text: str, spans: list[Span]) -> list[Span]:
     start = 0
     for index in range(1, len(spans)):
         end, next_start = spans[index - 1][1], spans[index][0]
-        if end - start >= _CHARACTERS_PER_CALL and end < next_start:
+        if end - start >= _CHARACTERS_PER_PART and end < next_start:
             parts.append((start, end))
             start = end
     if spans and start < len(text):
@@ -460,6 +475,6 @@ def _measure_omission(total: int, chosen: list[list[_Unit]], units: list[_Unit])
     return Omission(
         segments=total - len(chosen),
         sentences=len({unit.sentence for unit in lost}),
-        tokens=sum(unit.last - unit.first for unit in lost),
+        tokens=sum(unit.size for unit in lost),
         characters=sum(unit.span[1] - unit.span[0] for unit in lost),
     )

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -111,26 +112,28 @@ class SummaryRule:
             scores: N.
             vectors: Sentence vectors, float (N, H); without them redundancy has no effect.
         """
-        candidates = self.candidates(document)
-        sentences = [candidate.sentence for candidate in candidates]
-        alike = None
-        if self.budget.ratio != 1:
-            alike = repeats([candidate.text for candidate in candidates])
+        return self.select_from(self.candidates(document), scores, vectors)
+
+    def select_from(
+        self, candidates: "Candidates", scores: Sequence[float], vectors: Tensor | None = None
+    ) -> list["Candidate"]:
+        """The same, of a document's candidates."""
+        sentences = candidates.sentences
         if self.redundancy and vectors is not None and len(sentences) > len(vectors):
             vectors = vectors[sentences]
         selected = select_sentences(
             [scores[sentence] for sentence in sentences],
-            [candidate.cost for candidate in candidates],
-            self.budget.limit(document.sentences),
+            candidates.costs,
+            candidates.limit,
             order=self.order,
             redundancy=self.redundancy,
             vectors=vectors,
-            selectable=[candidate.selectable for candidate in candidates],
-            alike=alike,
+            selectable=candidates.selectable,
+            alike=None if self.budget.ratio == 1 else candidates.alike,
         )
         return [candidates[index] for index in selected]
 
-    def candidates(self, document: SegmentedDocument) -> list["Candidate"]:
+    def candidates(self, document: SegmentedDocument) -> "Candidates":
         """The sentences of a document; those that are too long for the limit in pieces.
 
         That is where they are longer than sentences are, such as a transcript without a full stop,
@@ -142,8 +145,12 @@ class SummaryRule:
         kinds = document.sentence_kinds
         selectable = self._selectable(texts, kinds)
         none_fits = not any(compress((cost <= limit for cost in costs), selectable))
-        pieces: list[tuple[int, Span, int]] = []
+        sentences: list[int] = []
+        pieces: list[Span] = []
+        prices: list[int] = []
         for index, ((start, end), text, cost) in enumerate(zip(spans, texts, costs, strict=True)):
+            cuts = [(0, end - start)]
+            own = [cost]
             if (
                 selectable[index]
                 and cost > limit
@@ -151,18 +158,14 @@ class SummaryRule:
             ):
                 of_piece = self._cost_in(document, index)
                 cuts = cut_to_limit(document.text[start:end], of_piece, limit)
-                pieces += [(index, (start + a, start + b), of_piece(a, b)) for a, b in cuts]
-            else:
-                pieces.append((index, (start, end), cost))
+                own = [of_piece(*cut) for cut in cuts]
+            sentences += [index] * len(cuts)
+            pieces += [(start + first, start + last) for first, last in cuts]
+            prices += own
         if len(pieces) > len(spans):
-            texts = [document.read(start, end) for _, (start, end), _ in pieces]
-            selectable = self._selectable(texts, [kinds[sentence] for sentence, _, _ in pieces])
-        return [
-            Candidate(sentence, start, end, text, cost, chosen)
-            for (sentence, (start, end), cost), text, chosen in zip(
-                pieces, texts, selectable, strict=True
-            )
-        ]
+            texts = [document.read(start, end) for start, end in pieces]
+            selectable = self._selectable(texts, [kinds[sentence] for sentence in sentences])
+        return Candidates(limit, sentences, pieces, texts, prices, selectable)
 
     def _cost_in(self, document: SegmentedDocument, index: int) -> Callable[[int, int], int]:
         """What characters of a sentence cost."""
@@ -201,7 +204,6 @@ class Candidate(NamedTuple):
         end: One after the last character.
         text: What it says, without the hyphens and marks of line ends.
         cost: What it takes from the budget.
-        selectable: Whether it may be selected.
     """
 
     sentence: int
@@ -209,7 +211,36 @@ class Candidate(NamedTuple):
     end: int
     text: str
     cost: int
-    selectable: bool
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What the summary of a document may be made of, in its order; M of them.
+
+    Attributes:
+        limit: The greatest sum of costs of a summary.
+        sentences: Of each the sentence that it is, or is a piece of, M as all below.
+        spans: Start and end in characters.
+        texts: What they say.
+        costs: What they take from the budget.
+        selectable: Whether they may be selected.
+    """
+
+    limit: int
+    sentences: list[int]
+    spans: list[Span]
+    texts: list[str]
+    costs: list[int]
+    selectable: list[bool]
+
+    @cached_property
+    def alike(self) -> list[str]:
+        """Equal for those that say the same; see `repeats`."""
+        return repeats(self.texts)
+
+    def __getitem__(self, index: int) -> Candidate:
+        sentence, (start, end) = self.sentences[index], self.spans[index]
+        return Candidate(sentence, start, end, self.texts[index], self.costs[index])
 
 
 def summary_text(selected: Sequence[Candidate]) -> str:
@@ -313,7 +344,8 @@ class SummarizationHead(Head):
             in_segment,
             sentence_tokens,
         )
-        states, _ = self.context(states, sentences_per_document[sentences_per_document > 0])
+        filled = sentences_per_document[sentences_per_document > 0]
+        states, _ = self.context(states, filled, in_place=True)
         return in_parts(
             lambda rows: self.output(self.dropout(F.gelu(self.hidden(rows)))).squeeze(-1), states
         )
@@ -337,7 +369,8 @@ class SummarizationHead(Head):
         of all.
         """
         document, scores = answered.document, answered.scores[self.name]
-        selected = options.select(document, scores.tolist(), answered.sentence_vectors)
+        candidates = options.candidates(document)
+        selected = options.select_from(candidates, scores.tolist(), answered.sentence_vectors)
         shares = scores.sigmoid().tolist()
         sentences: list[SummarySentence] = []
         for one in selected:
@@ -354,7 +387,7 @@ class SummarizationHead(Head):
             answer["sentence_kinds"] = [
                 {"start": start, "end": end, "kind": kind} for (start, end), kind in spans
             ]
-        if sum(one.cost for one in selected) > options.budget.limit(document.sentences):
+        if sum(one.cost for one in selected) > candidates.limit:
             answer["over_limit"] = True
         return answer
 

@@ -89,6 +89,13 @@ class Classification(Task):
         if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
             kind = "multi_label"
         labels = LabelMap.learn(train, kind, data.label_separator, field=_listed(column))
+        if config.model.abstain_below is not None and labels.problem_type != "single_label":
+            raise ConfigError(
+                f"is for one label a document, and those of column {labels.field!r} are "
+                f"{labels.problem_type}",
+                setting="model.abstain_below",
+                value=config.model.abstain_below,
+            )
         # A threshold that is given stays.
         tuned = config.model.decision_threshold is None
         metric = config.training.threshold_metric if tuned else None
@@ -122,6 +129,7 @@ class Classification(Task):
             "classification_loss_weight": config.training.classification_loss_weight,
             "decision_threshold": _or_half(config.model.decision_threshold),
             "decision_thresholds": None,
+            "abstain_below": config.model.abstain_below,
             "class_weights": None,
             "logit_weights": None,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
@@ -400,7 +408,9 @@ class Classification(Task):
             shares = values.softmax(0)
             best = int(shares.argmax())
             known = "unknown" if true is None else names[true]
-            return [f"  label: {names[best]} ({float(shares[best]):.2f}); true: {known}"]
+            share = float(shares[best])
+            abstained = ", abstained" if share < (config.abstain_below or 0) else ""
+            return [f"  label: {names[best]} ({share:.2f}{abstained}); true: {known}"]
         named = [
             f"{name} ({share:.2f})"
             for name, share, least in zip(

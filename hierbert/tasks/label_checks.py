@@ -21,6 +21,8 @@ SEPARATORS = (*_SURE_SEPARATORS, "|", ",")
 # Where more of the documents have a label of their own, they are ids or texts; of fewer documents
 # that says nothing.
 _MOST_DIFFERENT, _FEWEST_DOCUMENTS = 0.8, 20
+# A longer cell is a text.
+_LONGEST_CELL = 1000
 _TYPE, _SEPARATOR = setting_name("label_type"), setting_name("label_separator")
 
 
@@ -118,7 +120,9 @@ def _check_separators(labels: LearntLabels, cells: list[str]) -> None:
         if separator == own:
             continue
         parts = {
-            name: {part.strip() for part in name.split(separator)} - {""} for name in labels.counts
+            name: {part.strip() for part in name.split(separator)} - {""}
+            for name in labels.counts
+            if len(name) <= _LONGEST_CELL
         }
         occurring = Counter(part for each in parts.values() for part in each)
         shared = {
@@ -165,16 +169,17 @@ def _check_rare(labels: LearntLabels) -> None:
         return
     message = (
         f"column {labels.field!r}: {len(once):,} of {len(labels.counts):,} labels are those of one "
-        f"document alone, such as {quote(once[0])}, of which little is learnt"
+        f"document alone, such as {quote(once[0])}, of which little is learnt; several labels in a "
+        f"cell need {_SEPARATOR}"
     )
     ids_or_texts = not labels.several and len(labels.counts) > _MOST_DIFFERENT * documents
     if ids_or_texts and labels.asked == "auto":
         raise DataError(
-            f"{message}; {setting_name('label_column')} may name another column, numbers to "
-            f"predict need {_TYPE}=regression, and names of classes {_TYPE}=single_label",
+            f"{message}, ids and texts another {setting_name('label_column')}, numbers to predict "
+            f"{_TYPE}=regression, names of classes {_TYPE}=single_label",
             place=labels.first({once[0]}).location,
         )
-    log.warning(message)
+    log.warning(_worded(message))
 
 
 def _warn_of_similar(labels: LearntLabels) -> None:

@@ -279,19 +279,19 @@ class Summarization(Task):
     ) -> dict[str, list[Candidate]]:
         """What each baseline and the oracle select, of the same candidates as the model."""
         segmented = document.segmented
+        candidates, sentences = rule.candidates(segmented), segmented.sentences
         extracts = {
-            name: rule.select(segmented, baseline(segmented.sentences, document.id, seed))
+            name: rule.select_from(candidates, baseline(sentences, document.id, seed))
             for name, baseline in SUMMARY_BASELINES.items()
         }
-        candidates = rule.candidates(segmented)
         best: list[list[Candidate]] = []
         for reference in references:
             found = oracle_sentences(
-                [candidate.text for candidate in candidates],
+                candidates.texts,
                 reference,
-                costs=[candidate.cost for candidate in candidates],
-                limit=rule.budget.limit(segmented.sentences),
-                selectable=[candidate.selectable for candidate in candidates],
+                costs=candidates.costs,
+                limit=candidates.limit,
+                selectable=candidates.selectable,
             )
             best.append([candidates[index] for index in sorted(found)])
         auto = self.auto_metric

@@ -266,7 +266,7 @@ def test_a_reading_cell_reads_the_tokens_asked_for(
         return right(words, tokens, seed)
 
     monkeypatch.setattr(reading, "make_text", noted)
-    for kind in scaling.SYSTEMS:
+    for kind in (*scaling.SYSTEMS, "all"):
         result = reading.read_document({"kind": kind, "tokens": 700, **shared})
         assert len(result["seconds"]) == 1 and len(result["probes"]) == 2
         assert 0 < result["rss_before_bytes"] <= result["peak_rss_bytes"]

@@ -47,6 +47,17 @@ def test_attention_with_a_reach_and_its_gradients_equal_a_mask(length, reach, se
         torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 60), st.integers(1, 24), st.data())
+def test_some_units_are_attended_to_as_among_all(length, reach, data) -> None:
+    first = data.draw(st.integers(0, length - 1))
+    last = data.draw(st.integers(first + 1, length))
+    query, key, value = torch.randn(3, 2, length, 4, dtype=torch.float64)
+    got = attend_within(query[:, first:last], key, value, reach, first)
+    expected = masked_attention(query, key, value, reach)[:, first:last]
+    torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("length", [4, 5, 20])
 def test_units_see_exactly_those_within_reach(length) -> None:
     aggregator = build(reach=3, layers=1)

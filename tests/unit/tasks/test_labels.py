@@ -239,6 +239,7 @@ def test_what_may_be_a_mistake_is_a_warning(caplog) -> None:
     rare = [f"rare {n}" for n in range(11)]
     (warning,) = learn_logged(caplog, *rare, *["a", "b", "c"] * 5)
     assert "11 of 14 labels are those of one document alone, such as 'rare 0'" in warning
+    assert "data.label_separator" in warning and "\0" not in warning
     (warning,) = learn_logged(
         caplog, *(f"title {n}" for n in range(20)), problem_type="single_label"
     )

@@ -16,7 +16,7 @@ from hierbert.tasks.stacking import Labelled, fit_stack
 
 LABELS = {0: "art", 1: "law", 2: "sea"}
 # One word of each text decides; what the encoder of these tests makes of it is noise.
-TEXTS = [f"{'art law sea'.split()[place % 3]} of the day {place % 7}" for place in range(60)]
+TEXTS = [f"{('art', 'law', 'sea')[place % 3]} of the day {place % 7}" for place in range(60)]
 
 
 class Vectors:
@@ -124,7 +124,7 @@ def test_members_may_be_left_out(parts, words, vectors) -> None:
 
 def test_too_little_to_fit_anything_leaves_the_layers_alone(parts) -> None:
     assert fit(parts, np.zeros((15, 3)), words=False, vectors=False) is None
-    model, _, documents = parts
+    documents = parts[2]
     few = labelled(documents[:3])
     assert fit_stack(few, few, np.zeros((3, 3)), several=False, words=True, vectors=None) is None
     same = labelled([documents[0]] * 8)

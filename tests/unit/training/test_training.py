@@ -73,8 +73,10 @@ def test_frozen_and_cached_equals_frozen_in_the_loop(arguments, tmp_path, monkey
     run = TrainingLoop.run
 
     def without_vectors(self: TrainingLoop, resume: bool) -> Any:
-        self._run.vectors = None
-        return run(self, resume)
+        vectors, self._run.vectors = self._run.vectors, None
+        state = run(self, resume)
+        self._run.vectors = vectors
+        return state
 
     more = [FROZEN, "data.summary_column=summary", "training.epochs=1"]
     assert main(arguments(*more)) == 0

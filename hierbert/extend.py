@@ -8,7 +8,8 @@ from hierbert.data.readers import READERS, Reader
 from hierbert.model.features import Feature, register_feature
 from hierbert.model.heads import Answered, Head, Structure, Vectors, register_head
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.scoring.baselines import LABEL_BASELINES, SUMMARY_BASELINES, LabelBaseline
+from hierbert.scoring.baselines import SUMMARY_BASELINES
+from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline
 from hierbert.scoring.metric import METRICS, Metric, add_metrics
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task

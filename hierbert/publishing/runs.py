@@ -14,7 +14,7 @@ from hierbert.hub_names import is_hub_id
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.saving import last_part
-from hierbert.scoring.baselines import LABEL_BASELINES
+from hierbert.scoring.label_baselines import LABEL_BASELINES
 from hierbert.settings import load_config
 
 _OPTIONAL = (

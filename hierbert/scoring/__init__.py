@@ -2,7 +2,7 @@
 
 Everything takes plain lists and arrays. A metric is one entry of `METRICS`, which the import of
 this package fills; a baseline is one of `baselines.SUMMARY_BASELINES` or
-`baselines.LABEL_BASELINES`.
+`label_baselines.LABEL_BASELINES`.
 """
 
 from hierbert.scoring import labels, rouge

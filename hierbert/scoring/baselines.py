@@ -1,4 +1,4 @@
-"""What a trained model has to beat: sentence scores without training, and the majority class.
+"""What a trained model's summaries have to beat: sentence scores without training.
 
 The scores of summary baselines are held to the same budget as the model's. The graph methods never
 build the matrix of all pairs of sentences: TextRank grows with the number of words, LexRank keeps
@@ -10,15 +10,12 @@ Invariant: scores depend on the document (Random: on its id and the seed) only.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from hierbert.model.configuration_hierbert import SENTENCE_REACH
-from hierbert.scoring.labels import label_scores
 from hierbert.scoring.rouge_words import RougeWords
 
 _Floats = npt.NDArray[np.float64]
@@ -116,64 +113,6 @@ SUMMARY_BASELINES: dict[str, Callable[[Sequence[str], str, int], list[float]]] =
     "LexRank": lambda sentences, document_id, seed: lexrank(sentences),
 }
 """Called with a document's sentences, its id and the run's seed: one score per sentence."""
-
-
-@dataclass(frozen=True)
-class LabelBaseline:
-    """Labels without a network.
-
-    Attributes:
-        name: Its key in results.
-        title: What tables and model cards call it.
-        problem_types: What it applies to; see `hierbert.scoring.Metric`.
-        predict: Called with the texts of the labelled training documents, their labels and the
-            texts to answer; labels and answers are as in `label_scores`.
-    """
-
-    name: str
-    title: str
-    problem_types: tuple[str, ...]
-    predict: Callable[[Sequence[str], npt.NDArray[Any], Sequence[str]], npt.ArrayLike]
-
-
-def _majority(texts: Sequence[str], labels: npt.NDArray[Any], asked: Sequence[str]) -> list[int]:
-    # Of equally frequent labels the first seen.
-    return [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
-
-
-LABEL_BASELINES: list[LabelBaseline] = [
-    LabelBaseline("majority", "Majority class", ("single_label",), _majority),
-    LabelBaseline(
-        "majority",
-        "Mean",
-        ("regression",),
-        lambda texts, labels, asked: [labels.mean()] * len(asked),
-    ),
-]
-
-
-def label_baselines(
-    problem_type: str,
-    texts: Sequence[str],
-    labels: npt.ArrayLike,
-    asked: Sequence[str],
-    references: npt.ArrayLike,
-) -> dict[str, dict[str, float]]:
-    """The scores of every label baseline, empty where it does not apply to the problem type.
-
-    Args:
-        problem_type: See `label_scores`.
-        texts: Of the labelled training documents, at least one.
-        labels: Theirs, as references of that function.
-        asked: Texts of the labelled documents to score.
-        references: Their labels, in the same form.
-    """
-    scores: dict[str, dict[str, float]] = {baseline.name: {} for baseline in LABEL_BASELINES}
-    for baseline in LABEL_BASELINES:
-        if problem_type in baseline.problem_types:
-            predictions = baseline.predict(texts, np.asarray(labels), asked)
-            scores[baseline.name] = label_scores(problem_type, predictions, references)
-    return scores
 
 
 def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:

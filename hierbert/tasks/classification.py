@@ -20,9 +20,9 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.scoring.baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
+from hierbert.scoring.label_baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.labels import label_details
 from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.reliability import risk_coverage
@@ -389,7 +389,8 @@ class Classification(Task):
         if not shown:
             return
         rows = [["", *(metric.title for metric in shown)]]
-        members = {f"{name} alone": own for name, own in (results.get("members") or {}).items()}
+        alone = (results.get("members") or {}).get("scores", {})
+        members = {f"{name} alone": own for name, own in alone.items()}
         for title, figures in {**self._baselines(results), **members, "hierbert": scores}.items():
             rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
         if intervals := results.get("intervals"):

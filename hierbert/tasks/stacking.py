@@ -22,7 +22,7 @@ from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import collate_structure
 from hierbert.model.words import Words, buckets_for
-from hierbert.tasks.logistic import (
+from hierbert.scoring.logistic import (
     Fitted,
     Floats,
     fit_logistic,
@@ -181,7 +181,7 @@ def fit_stack(
         of_vectors,
         whole,
         apart,
-        {"logit_weights": weights, "members_log_loss": losses},
+        {"members": {"weights": weights, "log_loss": losses}},
         f"labels: {parts} (log loss of held-out training documents: {shown})",
     )
 

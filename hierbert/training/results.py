@@ -66,7 +66,7 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
         )
         return entries | {
             **fitted,
-            **_members(run, completed, documents, answers),
+            **_members(run, completed, documents, answers, fitted),
             "lengths": {name: lengths_of(own) for name, own in run.splits.items()},
             "resources": took,
             "seconds": round(time.monotonic() - started, 1),
@@ -122,8 +122,9 @@ def _members(
     completed: Mapping[str, Completed],
     documents: Sequence[PreparedDocument],
     answers: Sequence[Answer],
+    fitted: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Scores of the parts of a model alone, as they would answer without the others."""
+    """What was fitted, with scores of the parts of a model as they would answer alone."""
     scores: dict[str, dict[str, float]] = {}
     for task in run.tasks:
         if task.name not in completed:
@@ -137,7 +138,7 @@ def _members(
                 fitted = task.calibrate(held_out.documents, held_out.kept)
                 alone.update(fitted.get("config", {}))
             scores[name] = task.score(documents, own, alone)
-    return {"members": scores} if scores else {}
+    return {"members": {**fitted.get("members", {}), "scores": scores}} if scores else {}
 
 
 def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> str:

@@ -57,6 +57,8 @@ def relabelled(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return rows
 
 
+# What is fitted to words, and what knows the labels alone.
+LEARNT = {"members", "majority", "tfidf_svm", "tfidf_logistic"}
 KINDS = {
     "single": ["training.freeze_encoder=true"],
     "multi_label": ["data.label_type=multi_label", "baselines=true"],
@@ -99,13 +101,13 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize(
     ("kind", "keys", "scores"),
     [
-        ("single", OF_LABELS | OF_ONE, SINGLE),
-        ("multi_label", OF_LABELS | {"majority", "calibration"}, MULTI),
+        ("single", OF_LABELS | OF_ONE | {"members"}, SINGLE),
+        ("multi_label", OF_LABELS | LEARNT | {"calibration"}, MULTI),
         ("regression", {"intervals", "label_counts", "majority"}, REGRESSION),
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
             "both",
-            OF_LABELS | OF_SUMMARIES | OF_ONE | {"majority"},
+            OF_LABELS | OF_SUMMARIES | OF_ONE | LEARNT,
             SINGLE | SUMMARIES,
         ),
     ],

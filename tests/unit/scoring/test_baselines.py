@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hierbert.model.selection import select_sentences
 from hierbert.scoring import baselines
-from hierbert.scoring.baselines import SUMMARY_BASELINES, label_baselines, lexrank, textrank
+from hierbert.scoring.baselines import SUMMARY_BASELINES, lexrank, textrank
+from hierbert.scoring.label_baselines import label_baselines
 
 fast = settings(deadline=None, max_examples=100)
 documents = st.lists(
@@ -88,10 +89,42 @@ def test_baselines_of_summaries_that_read_no_words():
 
 def test_baselines_of_labels_are_scored_like_a_model():
     texts, asked = ["t"] * 4, ["u"] * 2
-    single = label_baselines("single_label", texts, [2, 1, 1, 2], asked, [2, 0])["majority"]
-    assert single["accuracy"] == 0.5 and single["macro_f1"] == pytest.approx(1 / 3)
+    single = label_baselines("single_label", texts, [2, 1, 1, 2], asked, [2, 0])
+    assert single["majority"]["accuracy"] == 0.5
+    assert single["majority"]["macro_f1"] == pytest.approx(1 / 3)
+    # Nothing to read: no more than the commonest label.
+    assert single["tfidf_svm"] == single["tfidf_logistic"] == single["majority"]
     numbers = [1.0, 2.0, 6.0, 3.0]
-    number = label_baselines("regression", texts, numbers, asked, [3.0, 5.0])["majority"]
-    assert number["mse"] == 2.0 and number["mae"] == 1.0
-    tables = [[1, 0]] * 4, asked, [[1, 0], [0, 1]]
-    assert label_baselines("multi_label", texts, *tables) == {"majority": {}}
+    number = label_baselines("regression", texts, numbers, asked, [3.0, 5.0])
+    assert number["majority"]["mse"] == 2.0 and number["majority"]["mae"] == 1.0
+    assert number.keys() == {"majority"}
+
+
+def test_the_commonest_labels_are_as_many_as_score_best():
+    labels = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [1, 0, 1]])
+
+    def micro_f1(many: int) -> float:
+        given = np.tile([1, 1, 0] if many == 2 else [1, 1, 1] if many == 3 else [1, 0, 0], (4, 1))
+        return 2 * (given & labels).sum() / (given.sum() + labels.sum())
+
+    best = max(range(1, 4), key=micro_f1)
+    found = label_baselines("multi_label", ["t"] * 4, labels, ["u"] * 4, labels)["majority"]
+    assert found["micro_f1"] == pytest.approx(micro_f1(best))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_words_tell_what_words_say(several):
+    """One word of a text decides, or each says of a label whether it applies."""
+    names = ["law", "sea", "art"]
+    texts = [f"{names[n % 3]} {names[(n * n) % 3]} day{n % 5} the" for n in range(60)]
+    has = np.array([[name in text.split() for name in names] for text in texts]).astype(int)
+    labels = has if several else np.array([n % 3 for n in range(60)])
+    kind = "multi_label" if several else "single_label"
+    found = label_baselines(kind, texts[:45], labels[:45], texts[45:], labels[45:])
+    for name in ("tfidf_svm", "tfidf_logistic"):
+        if several:
+            assert found[name]["micro_f1"] == 1.0 and found[name]["map"] == 1.0
+        else:
+            counted = [name.split()[0] for name in texts[45:]]
+            right = [names.index(word) == n for word, n in zip(counted, labels[45:], strict=True)]
+            assert found[name]["accuracy"] > found["majority"]["accuracy"] and all(right)

@@ -10,7 +10,7 @@ from small_models import build
 
 from hierbert.model.answering import answer_batch
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.tasks.logistic import log_losses
+from hierbert.scoring.logistic import log_losses
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, fit_stack
 
@@ -101,7 +101,7 @@ def test_words_decide_where_the_layers_know_nothing(parts) -> None:
     seen = answers(model, documents[:45])
     truth = labelled(documents[:45]).labels
     assert log_losses(held_out, truth, False).mean() > log_losses(seen, truth, False).mean()
-    loss = stack.results["members_log_loss"]
+    loss = stack.results["members"]["log_loss"]
     assert loss["sum"] == pytest.approx(log_losses(held_out, truth, False).mean())
     assert loss["sum"] < loss["vectors"] < math.log(3) + 0.3
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from hierbert.tasks.logistic import _PENALTY_OF_BIAS, fit_logistic, folds_of
+from hierbert.scoring.logistic import _PENALTY_OF_BIAS, fit_logistic, folds_of
 
 
 def problem(width: int, several: bool, labels: int = 3):

@@ -1,0 +1,184 @@
+"""What labels of a trained model have to beat: the commonest labels, and a bag of words."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hierbert.scoring.labels import label_scores
+from hierbert.scoring.logistic import Floats, fit_logistic, folds_of
+from hierbert.scoring.thresholds import fit_thresholds
+
+_Labels = npt.NDArray[Any]
+_STRENGTHS = (0.3, 3.0)
+_FOLDS = 3
+# Of more training documents, so many are drawn for a bag of words.
+_MOST_DOCUMENTS = 20_000
+
+
+@dataclass(frozen=True)
+class LabelBaseline:
+    """Labels without a network.
+
+    Attributes:
+        name: Its key in results.
+        title: What tables and model cards call it.
+        problem_types: What it applies to; see `hierbert.scoring.Metric`.
+        predict: Called with the texts of the labelled training documents, their labels and the
+            texts to answer; labels and answers are as in `label_scores`. Of several labels, an
+            answer from 0.5 on says that the label applies.
+    """
+
+    name: str
+    title: str
+    problem_types: tuple[str, ...]
+    predict: Callable[[Sequence[str], _Labels, Sequence[str]], npt.ArrayLike]
+
+
+def _majority(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> list[int]:
+    # Of equally frequent labels the first seen.
+    return [Counter(labels.tolist()).most_common(1)[0][0]] * len(asked)
+
+
+def _commonest(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> Floats:
+    """As many of the commonest labels as give the highest micro-F1 on the training documents."""
+    counts = np.sort(labels.sum(0))[::-1]
+    given = np.arange(1, len(counts) + 1)
+    micro_f1 = 2 * counts.cumsum() / (given * len(labels) + counts.sum())
+    many = int(micro_f1.argmax()) + 1
+    shares = labels.mean(0)
+    ranks = (-shares).argsort(kind="stable").argsort(kind="stable")
+    # In the order of their shares, those that apply above 0.5.
+    return np.tile(np.where(ranks < many, 0.5 + shares / 2, shares / 2.1), (len(asked), 1))
+
+
+def _logistic(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> npt.ArrayLike:
+    """TF-IDF of words and pairs, logistic regression, its penalty by held-out documents."""
+
+    def fit(rows: Any, table: Floats, more: Any) -> tuple[Floats, Floats]:
+        fitted = fit_logistic(rows, table, _folds(texts, table), labels.ndim == 2)
+        return fitted.held_out, more @ fitted.weights + fitted.bias
+
+    return _by_words(texts, labels, asked, fit)
+
+
+def _svm(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> npt.ArrayLike:
+    """TF-IDF of words and pairs, a linear SVM for each label, C by held-out documents."""
+    from sklearn.svm import LinearSVC
+
+    def scores(rows: Any, table: Floats, more: Any, strength: float) -> Floats:
+        columns = []
+        for column in table.T:
+            if len(np.unique(column)) == 1:
+                columns.append(np.full(more.shape[0], 2 * column[0] - 1))
+                continue
+            columns.append(LinearSVC(C=strength).fit(rows, column).decision_function(more))
+        return np.stack(columns, 1)
+
+    def fit(rows: Any, table: Floats, more: Any) -> tuple[Floats, Floats]:
+        folds = _folds(texts, table) % _FOLDS
+        best: tuple[float, float, Floats] | None = None
+        for strength in _STRENGTHS:
+            held_out = np.zeros_like(table)
+            for fold in np.unique(folds):
+                out = folds == fold
+                held_out[out] = scores(rows[~out], table[~out], rows[out], strength)
+            right = (held_out > 0) == table
+            if labels.ndim == 1:
+                right = held_out.argmax(1) == table.argmax(1)
+            if best is None or right.mean() > best[0]:
+                best = right.mean(), strength, held_out
+        assert best is not None
+        return best[2], scores(rows, table, more, best[1])
+
+    return _by_words(texts, labels, asked, fit)
+
+
+def _by_words(
+    texts: Sequence[str],
+    labels: _Labels,
+    asked: Sequence[str],
+    fit: Callable[[Any, Floats, Any], tuple[Floats, Floats]],
+) -> npt.ArrayLike:
+    """Answers by held-out scores of training documents and scores of those asked.
+
+    The thresholds of several labels are tuned on the former, as a model's are.
+    """
+    several = labels.ndim == 2
+    if len(texts) > _MOST_DOCUMENTS:
+        drawn = np.random.default_rng(0).permutation(len(texts))[:_MOST_DOCUMENTS]
+        texts, labels = [texts[place] for place in drawn], labels[drawn]
+    known = np.unique(labels)
+    read = _tfidf(texts, asked)
+    if read is None or len(known) < 2 or len(set(texts)) < _FOLDS:
+        return (_commonest if several else _majority)(texts, labels, asked)
+    table = labels if several else labels[:, None] == known
+    held_out, scores = fit(read[0], table.astype(np.float64), read[1])
+    if not several:
+        return known[scores.argmax(1)]
+    from scipy.special import expit, logit
+
+    thresholds = np.array(fit_thresholds(held_out, labels).by_label)
+    return expit(scores - logit(thresholds.clip(1e-6, 1 - 1e-6)))
+
+
+def _tfidf(texts: Sequence[str], asked: Sequence[str]) -> tuple[Any, Any] | None:
+    """Words and pairs of words by the usual weights; None where there are no words."""
+    from scipy.sparse import csr_array
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    for fewest in (2, 1):
+        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=fewest)
+        try:
+            rows = vectorizer.fit_transform(texts)
+        except ValueError:  # no word occurs in so many documents
+            continue
+        return csr_array(rows), csr_array(vectorizer.transform(asked))
+    return None
+
+
+def _folds(texts: Sequence[str], table: Floats) -> npt.NDArray[np.int64]:
+    contents = (text.encode("utf-8", "surrogatepass") for text in texts)
+    return folds_of([hashlib.blake2b(content).digest() for content in contents], table)
+
+
+LABEL_BASELINES: list[LabelBaseline] = [
+    LabelBaseline("majority", "Majority class", ("single_label",), _majority),
+    LabelBaseline("majority", "Commonest labels", ("multi_label",), _commonest),
+    LabelBaseline(
+        "majority",
+        "Mean",
+        ("regression",),
+        lambda texts, labels, asked: [labels.mean()] * len(asked),
+    ),
+    LabelBaseline("tfidf_svm", "TF-IDF, SVM", ("single_label", "multi_label"), _svm),
+    LabelBaseline("tfidf_logistic", "TF-IDF, logistic", ("single_label", "multi_label"), _logistic),
+]
+
+
+def label_baselines(
+    problem_type: str,
+    texts: Sequence[str],
+    labels: npt.ArrayLike,
+    asked: Sequence[str],
+    references: npt.ArrayLike,
+) -> dict[str, dict[str, float]]:
+    """The scores of every label baseline that applies to the problem type.
+
+    Args:
+        problem_type: See `label_scores`.
+        texts: Of the labelled training documents, at least one.
+        labels: Theirs, as references of that function.
+        asked: Texts of the labelled documents to score.
+        references: Their labels, in the same form.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for baseline in LABEL_BASELINES:
+        if problem_type in baseline.problem_types:
+            predictions = baseline.predict(texts, np.asarray(labels), asked)
+            scores[baseline.name] = label_scores(problem_type, predictions, references)
+    return scores

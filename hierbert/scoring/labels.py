@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hierbert.scoring.metric import Metric, add_metrics, metrics_of
-from hierbert.scoring.reliability import calibration_error, risk_area
+from hierbert.scoring.reliability import calibration_error, log_loss, risk_area
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -197,6 +197,7 @@ add_metrics(
     _headline(
         "map", "Mean average precision", _SEVERAL, _mean_precision, "map", reads="probabilities"
     ),
+    _unsure("log_loss", "Log loss", _BOTH, log_loss),
     _unsure("ece", "Expected calibration error", _BOTH, calibration_error),
     _unsure("aurc", "Area under risk and coverage", _ONE, risk_area),
     _error("mse", "Mean squared error", np.square),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 _Floats = npt.NDArray[np.float64]
 
 _BINS = 15
+_SMALLEST = 1e-12
 _POINTS = 20
 
 
@@ -32,6 +33,22 @@ def calibration_error(probabilities: npt.ArrayLike, references: npt.ArrayLike) -
     bins = np.digitize(claimed, np.linspace(0, 1, _BINS + 1)[1:-1], right=True)
     gaps = np.bincount(bins, claimed - true, _BINS)
     return float(np.abs(gaps).sum() / len(claimed))
+
+
+def log_loss(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:
+    """Mean negative log-likelihood in nats: of a document's label, or of several, of each of them.
+
+    Args:
+        probabilities: Of each label, float (D, C); at least one document.
+        references: Label numbers, integers (D); or of several labels 0 and 1 for each (D, C).
+    """
+    shares, true = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    if true.ndim == 1:
+        likely = shares[np.arange(len(true)), true]
+    else:
+        likely = np.where(true == 1, shares, 1 - shares)
+    # What is rounded to 0 is not impossible.
+    return float(-np.log(likely.clip(_SMALLEST, None)).mean())
 
 
 def risks(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> tuple[_Floats, _Floats]:

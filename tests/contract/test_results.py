@@ -20,11 +20,11 @@ ALWAYS = {
 OF_LABELS = {"per_label", "intervals", "label_counts"}
 OF_ONE = {"calibration", "risk_coverage"}
 OF_SUMMARIES = {"budget", "summaries"}
-UNSURE = {"ece", "aurc"}
+UNSURE = {"log_loss", "ece", "aurc"}
 SINGLE = UNSURE | {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "classification_loss", "loss"}
 MULTI = {
     "subset_accuracy", "macro_f1", "micro_f1", "weighted_f1", "samples_f1", "map",
-    "ece", "classification_loss", "loss",
+    "log_loss", "ece", "classification_loss", "loss",
 }  # fmt: skip
 REGRESSION = {"mse", "mae", "r2", "pearson", "spearman", "classification_loss", "loss"}
 SUMMARIES = {"rouge1", "rouge2", "rougeL", "rougeLsum", "summarization_loss", "loss"}
@@ -203,6 +203,11 @@ def test_what_is_said_of_trust_is_of_the_rows_that_infer_writes(runs) -> None:
     assert [point["confidence"] for point in curve["points"]] == pytest.approx(
         [-share for share, _ in surest], abs=1e-5
     )
+    likely = [
+        answer["probabilities"][row["label"]]
+        for row, answer in zip(made.rows, made.answers, strict=True)
+    ]
+    assert scores["log_loss"] == pytest.approx(-sum(map(math.log, likely)) / count, abs=1e-5)
     bins: dict[int, list[float]] = {}
     for share, wrong in surest:
         bins.setdefault(math.ceil(-share * 15), []).append(-share - (not wrong))

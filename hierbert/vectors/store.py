@@ -20,7 +20,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +77,10 @@ class _Reader:
         self._handle = open_plain(path)
         self.size = os.fstat(self._handle).st_size
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            os.close(self._handle)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # When Python ends, the modules' names are gone; a file that could not be opened has none.
+        if (handle := getattr(self, "_handle", None)) is not None:
+            close(handle)
 
     def read(self, at: int, size: int) -> bytearray:
         """Bytes from a place on, all of them; a ValueError where the file ends before."""

@@ -143,6 +143,13 @@ class ModelConfig:
         at_least=0,
         at_most=1,
     )
+    abstain_below: float | None = setting(
+        None,
+        "Single-label: an answer whose label has a lower probability names none; null: all name "
+        "one.",
+        at_least=0,
+        at_most=1,
+    )
 
 
 @dataclass

@@ -27,9 +27,10 @@ input:  {allowed_endings()},
         a Hub dataset id, or - for standard input
 output: one row for each document, in the order of the input: id, label (or labels),
         probabilities, summary, sentences (text, start, end, score), and omission where the
-        model's max_segments left something out. What is done is kept in OUTPUT.partial until
-        the file is whole, or in the folder itself with --rows-per-shard; --resume goes on with
-        it, after kill -9 too, also with another number of processes or on the other engine
+        model's max_segments left something out; top_labels and abstained where asked for.
+        What is done is kept in OUTPUT.partial until the file is whole, or in the folder itself
+        with --rows-per-shard; --resume goes on with it, after kill -9 too, also with another
+        number of processes or on the other engine
 exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a mistake, 130 or
         143 when interrupted
 """
@@ -56,6 +57,13 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text = "classify, summarize, embed or what else the model has a head for; all adds vectors; "
     text += "default: what the model has heads for"
     add("--task", help=text)
+    labels = parser.add_argument_group("labels (default: as the model was trained)").add_argument
+    text = "of several labels: the probability from which each applies, 0 to 1"
+    labels("--threshold", type=_share, metavar="X", help=text)
+    text = "name the K likeliest labels too, with their probabilities"
+    labels("--top-labels", type=count, metavar="K", help=text)
+    text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
+    labels("--abstain-below", type=_share, metavar="X", help=text)
     budget = parser.add_argument_group("summary (default: as the model was trained)")
     limit = budget.add_mutually_exclusive_group()
     for unit in ("words", "sentences", "tokens", "characters"):
@@ -103,6 +111,13 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
 
 def _count_or_none(value: str) -> int:
     return 0 if value.strip() == "0" else count(value)
+
+
+def _share(value: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(value) <= 1:
+            return float(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number from 0 to 1")
 
 
 def _amount(value: str) -> float:

@@ -1,5 +1,7 @@
 """The head that classifies: documents to labels, to several labels, or to a number."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +12,26 @@ from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
 
 MISSING_LABEL = -100
+# What only models of this kind can be asked.
+_ONLY_OF = {
+    "threshold": "multi_label_classification",
+    "abstain_below": "single_label_classification",
+}
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How probabilities become labels.
+
+    Attributes:
+        thresholds: Of several labels, the probability from which each applies (C).
+        top_labels: How many of the likeliest labels an answer names too; None: none.
+        abstain_below: Of one label, the probability below which an answer names none.
+    """
+
+    thresholds: list[float]
+    top_labels: int | None = None
+    abstain_below: float | None = None
 
 
 @register_head
@@ -25,6 +47,7 @@ class ClassificationHead(Head):
     verb = "classify"
     attribute = "classifier"
     reads = frozenset(["document"])
+    settings = ("threshold", "top_labels", "abstain_below")
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -45,14 +68,40 @@ class ClassificationHead(Head):
         """Logits over the config's temperature."""
         return scores / config.temperature
 
+    @classmethod
+    def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> LabelRule:
+        """The model's own rule, but for what is given."""
+        kind = config.problem_type or "single_label_classification"
+        values = {name: value for name, value in given.items() if value is not None}
+        for name, value in values.items():
+            only = _ONLY_OF.get(name)
+            if kind == "regression" or only not in (None, kind):
+                own, other = (
+                    each.removesuffix("_classification") for each in (kind, only or "labels")
+                )
+                raise ValueError(f"{name} is for a model of {other}, and this one is of {own}")
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name != "top_labels" and not (is_number and 0 <= value <= 1):
+                raise ValueError(f"{name}={value!r} is not allowed: 0 to 1")
+            if name == "top_labels" and not (is_number and isinstance(value, int) and value >= 1):
+                raise ValueError(f"{name}={value!r} is not allowed: a whole number, at least 1")
+        thresholds = config.label_thresholds
+        if "threshold" in values:
+            thresholds = [values["threshold"]] * len(thresholds)
+        # Below 0 there is nothing.
+        least = values.get("abstain_below", config.abstain_below) or None
+        return LabelRule(thresholds, values.get("top_labels"), least)
+
     def answer(
-        self, answered: Answered, config: HierBertConfig, options: None = None
+        self, answered: Answered, config: HierBertConfig, options: LabelRule
     ) -> dict[str, Any]:
         """What the document's logits, float (C,), say.
 
         Returns:
-            `label` and `probabilities`; multi-label: `labels`, those that reach the threshold,
-            likeliest first, and `probabilities`; regression: `label`, a number.
+            `label` and `probabilities`; multi-label: `labels`, those that reach their thresholds,
+            likeliest first, and `probabilities`; regression: `label`, a number. Where asked for,
+            `top_labels`, the likeliest first, each with `label` and `probability`, and
+            `abstained`, with which `label` is None.
         """
         logits = answered.scores[self.name]
         if self.problem_type == "regression":
@@ -61,13 +110,24 @@ class ClassificationHead(Head):
         several = self.problem_type == "multi_label_classification"
         shares = logits.sigmoid() if several else logits.softmax(0)
         probabilities = dict(zip(names, shares.tolist(), strict=True))
-        if not several:
-            return {"label": names[int(shares.argmax())], "probabilities": probabilities}
-        thresholds = config.label_thresholds
-        pairs = zip(names, thresholds, strict=True)
-        reached = [name for name, least in pairs if probabilities[name] >= least]
-        reached.sort(key=lambda name: -probabilities[name])
-        return {"labels": reached, "probabilities": probabilities}
+        answer: dict[str, Any] = {}
+        if several:
+            pairs = zip(names, options.thresholds, strict=True)
+            reached = [name for name, least in pairs if probabilities[name] >= least]
+            answer["labels"] = sorted(reached, key=lambda name: -probabilities[name])
+        else:
+            answer["label"] = names[int(shares.argmax())]
+        if options.abstain_below is not None:
+            answer["abstained"] = probabilities[answer["label"]] < options.abstain_below
+            if answer["abstained"]:
+                answer["label"] = None
+        answer["probabilities"] = probabilities
+        if options.top_labels is not None:
+            likeliest = sorted(names, key=lambda name: -probabilities[name])[: options.top_labels]
+            answer["top_labels"] = [
+                {"label": name, "probability": probabilities[name]} for name in likeliest
+            ]
+        return answer
 
     def losses(
         self, logits: Tensor, labels: Tensor, structure: Structure | None = None

@@ -22,6 +22,7 @@ LONGEST_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
 # Fields that say which of the first two heads a model has; those of further heads, `head_settings`.
 _HEAD_FLAGS = ("classification", "summarization")
+_OF_ONE_LABEL = (None, "single_label_classification")
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
@@ -39,7 +40,7 @@ _RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
     ("at least 1", lambda n: n >= 1, "max_segments tokens_per_forward"),
     ("at least 1", lambda n: n >= 1, "sentence_reach attention_heads"),
     ("at least 0 and below 1", lambda n: 0 <= n < 1, "dropout label_smoothing"),
-    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold summary_redundancy"),
+    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold abstain_below summary_redundancy"),
     ("a finite number", math.isfinite, "label_mean"),
     ("finite and above 0", lambda n: 0 < n < math.inf, "label_scale temperature summary_limit"),
 ]
@@ -116,6 +117,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         decision_threshold: Probability from which a label applies; multi-label only.
         decision_thresholds: The same for each label, in label order; None takes
             `decision_threshold` for all.
+        abstain_below: Probability of the likeliest label below which an answer names none;
+            single-label only. None: every answer names one.
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
         summary_order: "document" or "score".
@@ -168,6 +171,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     temperature: float = 1.0
     decision_threshold: float = 0.5
     decision_thresholds: list[float] | None = None
+    abstain_below: float | None = None
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
     summary_order: str = "document"
@@ -264,6 +268,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if self.temperature != 1 and self.problem_type == "regression":
             raise ValueError(f"temperature={self.temperature} is for labels, not for regressions")
+        if self.abstain_below is not None and self.problem_type not in _OF_ONE_LABEL:
+            raise ValueError(f"abstain_below={self.abstain_below} is for one label a document")
         thresholds = self.decision_thresholds
         if thresholds is not None:
             if len(thresholds) != self.num_labels:

@@ -137,14 +137,17 @@ class DocumentClassificationPipeline(DocumentPipeline):
 
     An answer holds `label`, `score` and the `probabilities` of all labels; of a multi-label model
     `labels` and `probabilities`; of a regression `label`, a number. Where the model's
-    `max_segments` left something out of a document, `omission` says how much.
+    `max_segments` left something out of a document, `omission` says how much. Settings, when
+    building it or with each call: `threshold`, of several labels the probability from which each
+    applies; `top_labels`, how many of the likeliest to name; `abstain_below`, of one label the
+    probability below which `label` is None and `abstained` true.
     """
 
     _head = "classification"
 
     def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         if "probabilities" in fields and "label" in fields:
-            fields["score"] = fields["probabilities"][fields["label"]]
+            fields["score"] = max(fields["probabilities"].values())
         return fields
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hierbert.prediction.predictions import Prediction
 
 FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
+# Columns of names of labels.
+_LABELS = ("label", "labels", "top_labels")
 _ROWS_PER_GROUP = 1_000
 _BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
@@ -40,10 +42,10 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
-    In this order: `id`, `label` or `labels`, `probabilities`, `summary`, `sentences` (`text`,
-    `start`, `end`, `score`), `over_limit` where it is, the fields of heads of other kinds,
-    `document_vector`, `segment_vectors`, `segment_spans`, and `omission` where a limit on segments
-    left something out.
+    In this order: `id`, `label` or `labels`, `abstained`, `probabilities`, `top_labels`, `summary`,
+    `sentences` (`text`, `start`, `end`, `score`), `over_limit` where it is, the fields of heads of
+    other kinds, `document_vector`, `segment_vectors`, `segment_spans`, and `omission` where a limit
+    on segments left something out. A `label` that was withheld is None.
     """
     row: dict[str, Any] = {"id": document_id}
     for name, value in vars(prediction).items():
@@ -51,7 +53,7 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
             row |= value
         elif name == "sentences" and value is not None:
             row[name] = [vars(sentence) for sentence in value]
-        elif value is not None:
+        elif value is not None or (name == "label" and prediction.abstained):
             row[name] = vars(value) if name == "omission" else value
     return row
 
@@ -214,6 +216,8 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "id": pa.string(),
         "label": pa.float64() if isinstance(row.get("label"), float) else pa.string(),
         "labels": pa.list_(pa.string()),
+        "abstained": pa.bool_(),
+        "top_labels": pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])),
         "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
         "summary": pa.string(),
         "sentences": pa.list_(sentence),
@@ -248,7 +252,7 @@ def _encodable(row: dict[str, Any]) -> dict[str, Any]:
     labels = row.get("probabilities") or {}
     names = _distinct_names(labels)
     clean = {
-        column: _replace_surrogates(value, names if column in ("label", "labels") else {})
+        column: _replace_surrogates(value, names if column in _LABELS else {})
         for column, value in row.items()
     }
     if labels:

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from hierbert.vectors.cache import CacheOptions
 
 ANSWERED = (
-    *("id", "label", "labels", "probabilities", "summary", "sentences", "document_vector"),
+    *("id", "label", "labels", "abstained", "probabilities", "top_labels"),
+    *("summary", "sentences", "document_vector"),
     *("segment_vectors", "segment_spans", "over_limit", "omission"),
 )
 """Fields of answers, whose names columns of the input cannot have there."""
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
+_OF_LABELS = ("threshold", "top_labels", "abstain_below")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
@@ -197,6 +199,10 @@ def settings_of(
     # One file may be made in any format: its rows are kept as JSON.
     kind = "jsonl" if target.rows_per_shard is None else target.kind
     values |= {"task": list(tasks), "output_format": kind}
+    for name in _OF_LABELS:
+        # What is not asked for is left out, as by versions that did not know it.
+        if values[name] is None:
+            del values[name]
     if target.rows_per_shard is not None and target.csv_safe:
         # Where it is not asked for it is left out, as by versions that did not know it.
         values["csv_safe"] = True

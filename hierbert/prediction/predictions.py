@@ -14,8 +14,11 @@ class Prediction:
 
     Attributes:
         label: The likeliest label; for regression the number.
-        labels: Multi-label: those that reach the model's threshold, likeliest first.
+        labels: Multi-label: those that reach their thresholds, likeliest first.
+        abstained: Whether the likeliest label is too unlikely to be named: then `label` is None;
+            None where every answer names one.
         probabilities: Of every label; None for regression.
+        top_labels: The likeliest first, each with `label` and `probability`.
         summary: The sentences joined by newlines, each on one line.
         sentences: The summary's sentences, in its order; the pieces of one that was cut.
         over_limit: True where the summary is longer than its limit, as every word of the document
@@ -30,7 +33,9 @@ class Prediction:
 
     label: str | float | None = None
     labels: list[str] | None = None
+    abstained: bool | None = None
     probabilities: dict[str, float] | None = None
+    top_labels: list[dict[str, Any]] | None = None
     summary: str | None = None
     sentences: list[SummarySentence] | None = None
     over_limit: bool | None = None

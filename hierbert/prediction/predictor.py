@@ -218,19 +218,33 @@ class HierBert(PushToHubMixin):
         """What this model can be asked: of "classify", "summarize", "embed", and other heads'."""
         return (*(head.verb for head in self.model.heads.values()), _EMBED)
 
-    def classify(self, texts: Texts) -> list[Prediction]:
+    def classify(
+        self,
+        texts: Texts,
+        *,
+        threshold: float | None = None,
+        top_labels: int | None = None,
+        abstain_below: float | None = None,
+    ) -> list[Prediction]:
         """Labels and probabilities.
 
         Args:
             texts: Documents, each a text or a list of its sentences or segments; or one text.
+            threshold: Of several labels: the probability from which each applies, 0 to 1; None for
+                the model's own.
+            top_labels: How many of the likeliest labels to name in `top_labels` too.
+            abstain_below: Of one label: the probability below which `label` is None, 0 (never) to
+                1; None for the model's own.
 
         Returns:
             One prediction each, in order.
 
         Raises:
+            ConfigError: A value is not allowed, or not of a model of this kind.
             ModelError: The model has no classification head.
         """
-        return list(self.predict(texts, ("classify",)))
+        given = {"threshold": threshold, "top_labels": top_labels, "abstain_below": abstain_below}
+        return list(self.predict(texts, ("classify",), given))
 
     def summarize(
         self,
@@ -526,7 +540,7 @@ def known_tasks() -> list[str]:
 
 def model_settings() -> dict[str, str]:
     """Settings of a model that follow from no document: a short name, and as `train.py` has it."""
-    of_run = ("encoder", "encoder_revision", "start_from", "decision_threshold")
+    of_run = ("encoder", "encoder_revision", "start_from", "decision_threshold", "abstain_below")
     parts = {"model": ModelConfig, "segmentation": SegmentationConfig}
     return {
         field.name: f"{part}.{field.name}"

@@ -17,7 +17,7 @@ class LabelMetric(evaluate.Metric):
     """`label_scores` of one problem type as an `evaluate.Metric`.
 
     ``compute(predictions=..., references=...)`` gives the dict of scores; of several labels it
-    takes ``threshold`` as well.
+    takes ``threshold`` as well, of one ``probabilities``.
 
     Args:
         problem_type: ``single_label``, ``multi_label`` or ``regression``.
@@ -46,6 +46,10 @@ class LabelMetric(evaluate.Metric):
         return ""
 
     def _compute(
-        self, predictions: Any, references: Any, threshold: float | Sequence[float] = 0.5
+        self,
+        predictions: Any,
+        references: Any,
+        threshold: float | Sequence[float] = 0.5,
+        probabilities: Any = None,
     ) -> dict[str, float]:
-        return label_scores(self.config_name, predictions, references, threshold)
+        return label_scores(self.config_name, predictions, references, threshold, probabilities)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hierbert.scoring.metric import Metric, add_metrics, metrics_of
+from hierbert.scoring.reliability import calibration_error, risk_area
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -25,6 +26,7 @@ def label_scores(
     predictions: npt.ArrayLike,
     references: npt.ArrayLike,
     threshold: float | Sequence[float] = 0.5,
+    probabilities: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
     """Every metric of a problem type, over D documents.
 
@@ -35,6 +37,8 @@ def label_scores(
         references: Label numbers (D); or 0 and 1 for each label (D, C); or numbers (D).
         threshold: Of several labels, the probability from which a label is predicted: one, or one
             for each label.
+        probabilities: Of one label, the probability of each, float (D, C); None leaves out what
+            reads them.
 
     Returns:
         The score of each metric by its name, in the order of tables. A mean with nothing to
@@ -52,10 +56,12 @@ def label_scores(
     if len(bad):
         raise ValueError(f"document {bad[0][0]} has {predicted[tuple(bad[0])]}: not finite")
     given = {"predictions": predicted}
+    if probabilities is not None:
+        given["probabilities"] = np.asarray(probabilities)
     if problem_type == "multi_label":
         reached = (predicted >= np.asarray(threshold)).astype(int)
         given = {"probabilities": predicted, "predictions": reached}
-    metrics = metrics_of(problem_type)
+    metrics = [metric for metric in metrics_of(problem_type) if metric.reads in given]
     return {metric.name: float(metric.score(given[metric.reads], true)) for metric in metrics}
 
 
@@ -160,6 +166,7 @@ _ONE, _SEVERAL, _NUMBER = ("single_label",), ("multi_label",), ("regression",)
 _BOTH = _ONE + _SEVERAL
 
 _headline = partial(Metric, headline=True)
+_unsure = partial(Metric, better="lower", reads="probabilities", percent=False)
 
 
 def _error(name: str, title: str, size: Callable[[Any], Any]) -> Metric:
@@ -190,6 +197,8 @@ add_metrics(
     _headline(
         "map", "Mean average precision", _SEVERAL, _mean_precision, "map", reads="probabilities"
     ),
+    _unsure("ece", "Expected calibration error", _BOTH, calibration_error),
+    _unsure("aurc", "Area under risk and coverage", _ONE, risk_area),
     _error("mse", "Mean squared error", np.square),
     _error("mae", "Mean absolute error", np.abs),
     _headline("r2", "R²", _NUMBER, _r2, "r_squared", percent=False),

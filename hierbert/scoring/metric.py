@@ -22,8 +22,8 @@ class Metric:
             document, float64 (D).
         hub_type: Its name among the metrics of the Hub; None leaves it out of model cards.
         better: Whether higher or lower is better.
-        reads: Of ``multi_label``: whether `score` reads 0 and 1 for each label, or the
-            probabilities behind them.
+        reads: Of labels: whether `score` reads what is predicted, or the probabilities behind it,
+            without which it is left out.
         resampled: Computes the metric on S bootstrap samples at once, for its interval: called
             with how often each document is in each sample, float64 (S, D), with predictions and
             with references, both float64 (D, C): 0 and 1 for each label, or one number. Gives

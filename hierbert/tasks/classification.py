@@ -24,6 +24,7 @@ from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import label_details
 from hierbert.scoring.metric import METRICS, shown_metrics
+from hierbert.scoring.reliability import risk_coverage
 from hierbert.scoring.tables import grid
 from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
 from hierbert.tasks.labels import LabelMap
@@ -80,6 +81,13 @@ class Classification(Task):
         if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
             kind = "multi_label"
         labels = LabelMap.learn(train, kind, data.label_separator, field=_listed(column))
+        if config.model.abstain_below is not None and labels.problem_type != "single_label":
+            raise ConfigError(
+                f"is for one label a document, and those of column {labels.field!r} are "
+                f"{labels.problem_type}",
+                setting="model.abstain_below",
+                value=config.model.abstain_below,
+            )
         # A threshold that is given stays.
         tuned = config.model.decision_threshold is None
         return cls(labels, config.training.threshold_metric if tuned else None)
@@ -112,6 +120,7 @@ class Classification(Task):
             "classification_loss_weight": config.training.classification_loss_weight,
             "decision_threshold": _or_half(config.model.decision_threshold),
             "decision_thresholds": None,
+            "abstain_below": config.model.abstain_below,
             "class_weights": None,
             "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
             "id2label": dict(enumerate(names)),
@@ -220,9 +229,12 @@ class Classification(Task):
         from hierbert.scoring.evaluate_metric import LabelMetric
 
         several = self.problem_type == "multi_label"
-        predictions = _probabilities(logits) if several else self._predictions(logits, config)
+        shares = None if self.problem_type == "regression" else self._probabilities(logits)
         scores: dict[str, float] = LabelMetric(self.problem_type).compute(
-            predictions=predictions, references=references, threshold=config.label_thresholds
+            predictions=shares if several else self._predictions(logits, config),
+            references=references,
+            threshold=config.label_thresholds,
+            probabilities=None if several else shares,
         )
         return scores
 
@@ -264,7 +276,7 @@ class Classification(Task):
         found = fit_thresholds(logits, references, self.threshold_metric)
 
         def reached(thresholds: float | list[float]) -> float:
-            given = (_probabilities(logits) >= np.asarray(thresholds)).astype(int)
+            given = (self._probabilities(logits) >= np.asarray(thresholds)).astype(int)
             return float(METRICS[str(self.threshold_metric)].score(given, references))
 
         own = {"decision_threshold": found.overall, "decision_thresholds": found.by_label}
@@ -307,6 +319,10 @@ class Classification(Task):
         if self.problem_type != "regression":
             names = self.label_map.names
             entries["per_label"] = label_details(predictions, references, names)
+        if self.problem_type == "single_label":
+            entries["risk_coverage"] = risk_coverage(
+                self._probabilities(logits), references, scored.config.abstain_below
+            )
         entries["intervals"] = label_intervals(
             self.problem_type, predictions, references, scored.seed
         )
@@ -355,6 +371,7 @@ class Classification(Task):
         yield (
             f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n"
             + grid(rows)
+            + "".join(f"\n  {line}" for line in self._trust(results))
         )
 
     @override
@@ -367,7 +384,9 @@ class Classification(Task):
             shares = values.softmax(0)
             best = int(shares.argmax())
             known = "unknown" if true is None else names[true]
-            return [f"  label: {names[best]} ({float(shares[best]):.2f}); true: {known}"]
+            share = float(shares[best])
+            abstained = ", abstained" if share < (config.abstain_below or 0) else ""
+            return [f"  label: {names[best]} ({share:.2f}{abstained}); true: {known}"]
         named = [
             f"{name} ({share:.2f})"
             for name, share, least in zip(
@@ -376,6 +395,16 @@ class Classification(Task):
             if share >= least
         ]
         return [f"  labels: {_listed(named, 20) or 'none'}"]
+
+    def _trust(self, results: dict[str, Any]) -> Iterable[str]:
+        """How far probabilities can be trusted, in lines for a terminal."""
+        if "ece" in results["scores"]:
+            yield f"expected calibration error (0 to 1): {results['scores']['ece']:.3f}"
+        if answered := results.get("risk_coverage", {}).get("answered"):
+            yield (
+                "answered, with a probability of at least {confidence:g}: {0:.1f} % of the "
+                "documents, {1:.1f} % of these answers wrong"
+            ).format(100 * answered["coverage"], 100 * answered["risk"], **answered)
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
@@ -443,7 +472,13 @@ class Classification(Task):
             return logits.argmax(1)
         if self.problem_type == "regression":
             return logits[:, 0]
-        return (_probabilities(logits) >= np.array(config.label_thresholds)).astype(int)
+        return (self._probabilities(logits) >= np.array(config.label_thresholds)).astype(int)
+
+    def _probabilities(self, logits: _Floats) -> _Floats:
+        values = torch.from_numpy(logits)
+        return (
+            values.sigmoid() if self.problem_type == "multi_label" else values.softmax(1)
+        ).numpy()
 
     def _texts_and_labels(
         self, documents: Sequence[PreparedDocument]
@@ -455,10 +490,6 @@ class Classification(Task):
 
 def _or_half(threshold: float | None) -> float:
     return 0.5 if threshold is None else threshold
-
-
-def _probabilities(logits: _Floats) -> _Floats:
-    return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
 def _listed(names: str | Sequence[str], most: int = 3) -> str:

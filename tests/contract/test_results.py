@@ -1,6 +1,7 @@
 """Figures of a run: keys of results.json and metrics.jsonl, and what the figures are."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ ALWAYS = {
     "validation", "lengths", "resources", "seconds", "environment",
 }  # fmt: skip
 OF_LABELS = {"per_label", "intervals", "label_counts"}
+OF_ONE = {"calibration", "risk_coverage"}
 OF_SUMMARIES = {"budget", "summaries"}
-SINGLE = {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "classification_loss", "loss"}
+UNSURE = {"ece", "aurc"}
+SINGLE = UNSURE | {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "classification_loss", "loss"}
 MULTI = {
     "subset_accuracy", "macro_f1", "micro_f1", "weighted_f1", "samples_f1", "map",
-    "classification_loss", "loss",
+    "ece", "classification_loss", "loss",
 }  # fmt: skip
 REGRESSION = {"mse", "mae", "r2", "pearson", "spearman", "classification_loss", "loss"}
 SUMMARIES = {"rouge1", "rouge2", "rougeL", "rougeLsum", "summarization_loss", "loss"}
@@ -96,13 +99,13 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize(
     ("kind", "keys", "scores"),
     [
-        ("single", OF_LABELS | {"calibration"}, SINGLE),
+        ("single", OF_LABELS | OF_ONE, SINGLE),
         ("multi_label", OF_LABELS | {"majority", "calibration"}, MULTI),
         ("regression", {"intervals", "label_counts", "majority"}, REGRESSION),
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
             "both",
-            OF_LABELS | OF_SUMMARIES | {"majority", "calibration"},
+            OF_LABELS | OF_SUMMARIES | OF_ONE | {"majority"},
             SINGLE | SUMMARIES,
         ),
     ],
@@ -137,7 +140,7 @@ def test_what_lies_inside_the_results(runs) -> None:
     assert results["calibration"]["documents"] == 4
     assert results["calibration"]["after"] <= results["calibration"]["before"]
     assert results["intervals"].keys() == {"accuracy", "macro_f1"}
-    assert results["majority"].keys() == SINGLE - {"classification_loss", "loss"}
+    assert results["majority"].keys() == SINGLE - UNSURE - {"classification_loss", "loss"}
     assert list(results["lengths"]) == ["train", "validation", "test"]
     for lengths in results["lengths"].values():
         assert lengths.keys() == LENGTHS
@@ -179,6 +182,29 @@ def test_scores_of_labels_are_those_of_the_rows_that_infer_writes(runs) -> None:
         pairs = list(zip(true, given, strict=True))
         confusion = [[pairs.count((a, b)) for b in table] for a in table]
         assert made.results["per_label"]["confusion"] == confusion
+
+
+def test_what_is_said_of_trust_is_of_the_rows_that_infer_writes(runs) -> None:
+    made = runs["single"]
+    scores, curve = made.results["scores"], made.results["risk_coverage"]
+    surest = sorted(
+        (-max(answer["probabilities"].values()), answer["label"] != row["label"])
+        for row, answer in zip(made.rows, made.answers, strict=True)
+    )
+    count = len(surest)
+    risks = [sum(wrong for _, wrong in surest[:n]) / n for n in range(1, count + 1)]
+    assert scores["aurc"] == pytest.approx(sum(risks) / count) == curve["area"]
+    assert [point["risk"] for point in curve["points"]] == pytest.approx(risks)
+    assert [point["coverage"] for point in curve["points"]] == pytest.approx(
+        [n / count for n in range(1, count + 1)]
+    )
+    assert [point["confidence"] for point in curve["points"]] == pytest.approx(
+        [-share for share, _ in surest], abs=1e-5
+    )
+    bins: dict[int, list[float]] = {}
+    for share, wrong in surest:
+        bins.setdefault(math.ceil(-share * 15), []).append(-share - (not wrong))
+    assert scores["ece"] == pytest.approx(sum(abs(sum(b)) for b in bins.values()) / count, abs=1e-5)
 
 
 def test_scores_of_sets_and_numbers_are_those_of_the_rows_that_infer_writes(runs) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hierbert.scoring import METRICS, add_metrics, shown_metrics
 from hierbert.scoring.intervals import label_intervals
 from hierbert.scoring.labels import label_details, label_scores
+from hierbert.scoring.reliability import calibration_error
 
 fast = settings(deadline=None, max_examples=60)
 
@@ -112,10 +113,11 @@ def test_scores_of_several_labels_are_those_of_the_definitions(tables):
         "samples_f1": np.mean([f1(len(s & t), len(s), len(t), empty=1.0) for s, t in documents]),
         "subset_accuracy": np.mean([s == t for s, t in documents]),
         "map": np.mean(precisions) if precisions else 0.0,
+        "ece": calibration_error(scores, truth),
     }
     found = label_scores("multi_label", scores, truth, threshold)
     assert found == pytest.approx(expected)
-    assert list(found)[-3:] == ["samples_f1", "subset_accuracy", "map"]
+    assert list(found)[-4:] == ["samples_f1", "subset_accuracy", "map", "ece"]
 
 
 numbers = st.sampled_from([-2.0, -0.5, 0.0, 0.1, 1.0, 3.5])

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from hierbert.files import is_in_the_way, open_plain, write_whole
 from hierbert.log import log
+from hierbert.model.ragged import joined
 from hierbert.vectors.keys import KEY_BYTES
 from hierbert.vectors.limit import ENDING, FILE_NAME
 
@@ -295,8 +296,8 @@ class VectorStore:
         keys = b"".join(entry.key for entry in entries)
         counts = [(len(entry.segment_vectors), len(entry.sentence_vectors)) for entry in entries]
         tensors = {
-            "segment_vectors": torch.cat([entry.segment_vectors for entry in entries]),
-            "sentence_vectors": torch.cat([entry.sentence_vectors for entry in entries]),
+            "segment_vectors": joined([entry.segment_vectors for entry in entries]),
+            "sentence_vectors": joined([entry.sentence_vectors for entry in entries]),
             "keys": torch.frombuffer(bytearray(keys), dtype=torch.uint8).view(-1, KEY_BYTES),
             "counts": torch.tensor(counts, dtype=torch.int64),
             "checksums": torch.tensor([_checksum(entry) for entry in entries], dtype=torch.int64),

@@ -3,6 +3,7 @@
 The code asks scikit-learn, so that scikit-learn is no independent answer here.
 """
 
+import math
 import statistics
 from collections import Counter
 from dataclasses import replace
@@ -113,11 +114,17 @@ def test_scores_of_several_labels_are_those_of_the_definitions(tables):
         "samples_f1": np.mean([f1(len(s & t), len(s), len(t), empty=1.0) for s, t in documents]),
         "subset_accuracy": np.mean([s == t for s, t in documents]),
         "map": np.mean(precisions) if precisions else 0.0,
+        "log_loss": np.mean(
+            [
+                -math.log(max(p if t else 1 - p, 1e-12))
+                for p, t in zip(scores.flat, truth.flat, strict=True)
+            ]
+        ),
         "ece": calibration_error(scores, truth),
     }
     found = label_scores("multi_label", scores, truth, threshold)
     assert found == pytest.approx(expected)
-    assert list(found)[-4:] == ["samples_f1", "subset_accuracy", "map", "ece"]
+    assert list(found)[-5:] == ["samples_f1", "subset_accuracy", "map", "log_loss", "ece"]
 
 
 numbers = st.sampled_from([-2.0, -0.5, 0.0, 0.1, 1.0, 3.5])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hierbert.data.document import Example, Row, RowError, Source, Text
-from hierbert.data.readers import READERS
+from hierbert.data.readers import READERS, file_format
 from hierbert.errors import (
     ConfigError,
     DataError,
@@ -39,7 +39,7 @@ class Columns:
         blanks: What fields are where a row has nothing in their column, by name, else None.
 
     Where files differ the text's column has alternatives in order, ``text|body``, some of one file
-    alone, ``a.csv=body|text``.
+    alone, ``a.csv=body|text``. A file that none of them is of has it in ``text``.
     """
 
     text: str = "text"
@@ -61,8 +61,22 @@ class Columns:
                 names.append(alternative)
             elif file in (source.name, os.path.basename(source.name)):
                 names.append(name)
+        names = names or [Columns.text]
         missing = names[0] if len(names) == 1 else self.text
         return next((name for name in names if name in there), missing)
+
+    def refuse_other_files(self, sources: Iterable[Source]) -> None:
+        """Refuse (ConfigError) an alternative of the text's column that is of none of the files."""
+        there = {name for one in sources for name in (one.name, os.path.basename(one.name))}
+        for alternative in self.text.split("|"):
+            file, equals, _ = alternative.partition("=")
+            if equals and file_format(file) is not None and file not in there:
+                raise ConfigError(
+                    f"is of {file!r}, which is none of the files that are read"
+                    f"{did_you_mean(file, there)}",
+                    setting="text_column",
+                    value=self.text,
+                )
 
 
 @dataclass(frozen=True)
@@ -202,7 +216,10 @@ class SourceColumns:
         for column, setting in required:
             if column not in values:
                 kind = DataError if self._is_table else RowError
-                raise kind(_no_column(setting, column, values), place=row.location, setting=setting)
+                message = _no_column(setting, column, values)
+                if len(values) == 1 and self._source.format == "csv":
+                    message += f"; {setting_name('delimiter')} names what is between its fields"
+                raise kind(message, place=row.location, setting=setting)
 
     def missing(self) -> RowError | None:
         """What no row has, once all are read."""

@@ -15,7 +15,7 @@ from hierbert.data.packing import unpacked_name
 from hierbert.data.readers import READERS, file_format
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
-from hierbert.data.streams import check_delimiter, check_encoding
+from hierbert.data.streams import check_encoding, plain_delimiter
 from hierbert.errors import DataError, quote, setting_name
 
 
@@ -95,8 +95,8 @@ class CorpusReader:
         self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool = False
     ) -> None:
         check_encoding(encoding)
-        check_delimiter(columns.delimiter)
-        self._sources = [replace(source, delimiter=columns.delimiter) for source in sources]
+        delimiter = plain_delimiter(columns.delimiter)
+        self._sources = [replace(source, delimiter=delimiter) for source in sources]
         self._columns = columns
         self._encoding = encoding
         self._keep_broken = keep_broken

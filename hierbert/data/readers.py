@@ -29,6 +29,8 @@ from hierbert.hub import hub_problem
 _MAX_COLUMNS_SHOWN = 20
 # Between fields, by which program wrote them; a semicolon is Excel's where a comma is in numbers.
 _DELIMITERS = (",", ";", "\t", "|")
+# A line before the header, by which Excel is told.
+_NAMED_DELIMITER = re.compile(r"\"?sep=([^\"\w\r\n])\"?(?:\r\n?|\n)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,15 @@ def _read_csv(
             yield line
 
     lines = recorded()
-    if (delimiter := delimiter or source.delimiter) is None:
-        start = next((line for line in lines if line.strip()), "")
+    delimiter = delimiter or source.delimiter
+    start = next((line for line in lines if line.strip()), "")
+    if named := _NAMED_DELIMITER.fullmatch(start):
+        delimiter = delimiter or named[1]
+        raw[-1] = "\n"
+    elif delimiter is None:
         delimiter = _delimiter(start)
-        lines = itertools.chain([*raw], lines)
-        raw.clear()
+    lines = itertools.chain([*raw], lines)
+    raw.clear()
     table = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     number = last_line = 0

@@ -104,7 +104,10 @@ def _resolve_entry(entry: str, role: str, input_format: str) -> list[Source]:
         matches = sorted(glob.glob(path, recursive=True))
         found = [match for match in matches if not os.path.isdir(match)]
         if not found:
-            raise DataError(f"no file matches {entry!r}")
+            folders = f", but folders do: {quote_all(matches)}; name them" if matches else ""
+            raise DataError(f"no file matches {entry!r}{folders}")
+        if left := sorted(set(matches) - set(found)):
+            log.info(f"{entry}: {len(left):,} folders are passed over: {quote_all(left)}")
         return [_file(match) for match in found]
     match = _HUB_ID.fullmatch(entry)
     hint = ""
@@ -188,17 +191,17 @@ def _folder(path: str) -> list[Source]:
             "name the one that is meant",
             place=path,
         )
-    _say_other_files(path, texts or data_files, any_depth=bool(texts))
+    _say_other_files(path, texts or data_files)
     if texts:
         return [Source(path, "folder", Path(path))]
     return [_file(os.path.join(path, name)) for name in data_files]
 
 
-def _say_other_files(path: str, read: list[str], any_depth: bool) -> None:
+def _say_other_files(path: str, read: list[str]) -> None:
     """Say which files of a folder are not read; those whose names start with a dot are hidden."""
     found = []
     for base, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if any_depth and not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(base, path)
         found += [os.path.normpath(os.path.join(inside, n)) for n in files if not n.startswith(".")]
     if other := sorted(set(found) - set(read)):

@@ -56,15 +56,18 @@ def check_encoding(encoding: str) -> None:
         ) from error
 
 
-def check_delimiter(delimiter: str | None) -> None:
-    """Refuse (ConfigError) what cannot stand between the fields of csv."""
+def plain_delimiter(delimiter: str | None) -> str | None:
+    """What stands between the fields of csv, a tab also as shells have it; a ConfigError else."""
+    if delimiter == "\\t":
+        return "\t"
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ConfigError(
             "is not allowed",
             setting="delimiter",
             value=delimiter,
-            allowed="one character, such as ; or a tab",
+            allowed="one character, such as ; or \\t, a tab",
         )
+    return delimiter
 
 
 def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advice: str) -> None:

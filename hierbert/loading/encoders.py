@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def resolve_encoder(name: str, revision: str | None = None) -> str:
     alone has revisions: a ConfigError for that of a folder. A ModelError where there is no such
     folder, or a package's weights are not the expected ones.
     """
-    folder = Path(name)
+    folder = Path(os.path.expanduser(name))
     if folder.is_dir():
         if revision is not None:
             raise ConfigError(

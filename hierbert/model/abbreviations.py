@@ -61,7 +61,7 @@ NEVER = _ENGLISH_NEVER | words(
 _ENGLISH_NUMBERED = words(
     "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
     "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
-    "tel ext § ed eds rule reg subsec subd amend lib sch"
+    "tel ext § ed eds rule reg subsec subd amend lib sch tit"
 )
 
 # The same in any language.
@@ -79,7 +79,7 @@ NUMBERED = _ENGLISH_NUMBERED | words(
     "рис табл стр с гл ст п пп ч кн т тт вып изд разд абз прим илл ил тел кв корп оф лит подп "
     "розд мал чл ал ок сл",
     # Turkish, Hungarian, Romanian, Indonesian, Vietnamese
-    "md mad sy sf sz bek kb alin pct nr bl sc hal",
+    "md mad şek sy sf sz bek kb alin pct nr bl sc hal",
     # Greek
     "σελ αρ άρθ παρ κεφ εδ τ τόμ εικ πίν αριθ τηλ",
     # Arabic, Hebrew
@@ -119,10 +119,10 @@ IN_CAPITALS = _ENGLISH_NEVER | _ENGLISH_NUMBERED | _ENGLISH_ENDERS | _VIETNAMESE
 # May end a sentence, as above, but shorten only where they begin with a capital.
 CAPITALIZED = _VIETNAMESE | words(
     # Courts, codes, reporters and states of the law of the United States
-    "cir stat civ crim bankr fed supp cong rec reg pub ct cts jud juris evid proc adm admin ann "
-    "dig cal ill tex fla mass mich minn miss okla ore wash wis ariz ark colo conn del kan ky md "
-    "mo mont neb nev tenn va vt wyo ala ga la pa ind rptr atl cert dkt exec subch const treas rul "
-    "sess res stip app ed prac mag cl gen com comm util trib apt",
+    "cir stat civ crim am jur bankr fed supp cong rec reg pub ct cts jud juris evid proc adm "
+    "admin ann dig cal ill tex fla mass mich minn miss okla ore wash wis ariz ark colo conn del "
+    "kan ky md mo mont neb nev tenn va vt wyo ala ga la pa ind rptr atl cert dkt exec subch const "
+    "treas rul sess res stip app ed prac mag cl gen com comm util trib apt",
     # Italian, German, Spanish
     "on ing",
 )

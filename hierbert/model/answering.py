@@ -14,6 +14,7 @@ from .features import collate_features
 from .heads import Answered, Structure
 from .modeling_hierbert import HierBertForDocuments
 from .processing_hierbert import collate, collate_structure
+from .ragged import all_finite
 from .segmentation import SegmentedDocument
 
 
@@ -91,13 +92,8 @@ def answer_batch(
                 read.append(one.sentence_vectors)
             one.scores[name] = row
             one.losses[name] = loss if counts else None
-            one.finite[name] = math.isfinite(loss) and all(map(_all_finite, read))
+            one.finite[name] = math.isfinite(loss) and all(map(all_finite, read))
     return answered
-
-
-def _all_finite(values: Tensor) -> bool:
-    """Whether all of some numbers are finite, without others as large as they."""
-    return not values.numel() or all(bool(end.isfinite()) for end in values.aminmax())
 
 
 def not_finite(model: HierBertForDocuments, answered: Sequence[Answered]) -> str | None:

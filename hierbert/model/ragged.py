@@ -4,7 +4,7 @@ All of hierbert's batches are flat: vectors of all groups one after the other, w
 each group beside them. Padding exists only inside one micro-batch and nowhere else.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -76,6 +76,16 @@ def batches_by_tokens(
         tokens += size
     if batch:
         yield batch
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """At least one tensor, one after the other; a single one as it is, not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether all numbers are finite, by their least and greatest: a mask would be as many."""
+    return not values.numel() or all(bool(end.isfinite()) for end in values.aminmax())
 
 
 def padded_positions(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -179,7 +179,7 @@ class SummaryRule:
         )
 
     def _selectable(self, texts: Sequence[str], kinds: Sequence[str]) -> list[bool]:
-        """Which may be selected: prose that is long enough, else what is, else all not blank."""
+        """Which may be selected: prose that is long enough, else what is, else prose, else all."""
         not_blank = [bool(text.strip()) for text in texts]
         if self.budget.ratio == 1:
             return not_blank
@@ -187,12 +187,10 @@ class SummaryRule:
             there and count_words(text) >= self.min_words_per_sentence
             for there, text in zip(not_blank, texts, strict=True)
         ]
-        prose = [
-            may_be and kind == "prose" for may_be, kind in zip(long_enough, kinds, strict=True)
-        ]
-        if any(prose):
-            return prose
-        return long_enough if any(long_enough) else not_blank
+        prose = [there and kind == "prose" for there, kind in zip(not_blank, kinds, strict=True)]
+        long_prose = [one and other for one, other in zip(long_enough, prose, strict=True)]
+        choices = (long_prose, long_enough, prose, not_blank)
+        return next((choice for choice in choices if any(choice)), not_blank)
 
 
 class Candidate(NamedTuple):

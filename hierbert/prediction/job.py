@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import BinaryIO
 
 from hierbert.errors import RunError
 from hierbert.files import sync_folder
@@ -97,6 +98,25 @@ def done_units(folder: Path) -> dict[UnitName, Footer]:
         if (footer := read_footer(path)) is not None:
             _, source, number = path.name.split("-")
             done[UnitName(int(source), int(number))] = footer
+    return done
+
+
+def whole_units(folder: Path) -> dict[UnitName, Footer]:
+    """The units that are done and as they were written; others are removed, to be answered again.
+
+    All of them are read.
+    """
+    done = done_units(folder)
+    names = {unit_path(folder, name): name for name in done}
+    for path in sorted(folder.glob("unit-*")):
+        name = names.get(path)
+        if name is not None:
+            with path.open("rb") as file:
+                if _is_whole(file, done[name]):
+                    continue
+            del done[name]
+        log.info(f"{path} is not what the job wrote: its rows are answered again")
+        path.unlink()
     return done
 
 
@@ -330,13 +350,18 @@ class Job:
 def _unit_lines(path: Path, footer: Footer) -> Iterator[bytes]:
     """The lines of a unit without its footer, after all of them were seen to be whole."""
     with path.open("rb") as file:
-        checksum = 0
-        for line in islice(file, footer.rows):
-            checksum = zlib.crc32(line, checksum)
-        if checksum != footer.checksum or next(file, b"") != footer.line():
+        if not _is_whole(file, footer):
             path.unlink()
             raise RunError(
                 f"{path} is damaged; the same command with --resume answers its rows again"
             )
         file.seek(0)
         yield from islice(file, footer.rows)
+
+
+def _is_whole(file: BinaryIO, footer: Footer) -> bool:
+    """Whether the lines of a unit's file are those that its footer knows."""
+    checksum = 0
+    for line in islice(file, footer.rows):
+        checksum = zlib.crc32(line, checksum)
+    return checksum == footer.checksum and next(file, b"") == footer.line()

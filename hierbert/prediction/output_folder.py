@@ -201,6 +201,11 @@ class Manifest:
             least = was if name == "rows" else _LEAST_LEFT * was
             if is_now < least:
                 raise changed_input(f"{source['name']} had {was:,} {name}, now {is_now:,}")
+            if is_now < was:
+                log.warning(
+                    f"{source['name']} had {was:,} {name}, now {is_now:,}: what was taken out of "
+                    "it is not answered"
+                )
             digests = {one.get("digest") for one in (before, source)} - {None}
             if name == "rows" and is_now == was and len(digests) == 2:
                 raise changed_input(f"rows of {source['name']} are not what they were")
@@ -324,6 +329,11 @@ class OutputFolder:
         if not self.folder.is_dir():
             return
         other = sorted(set(self.folder.iterdir()) - set(self._own()) - {self.folder / LOCK})
+        if self.folder / MANIFEST in other and any(_PART.fullmatch(path.name) for path in other):
+            raise RunError(
+                f"--output: {self.folder / MANIFEST} is damaged, or of no job: what lies beside it "
+                "is left alone; move it away, or name another folder"
+            )
         if other:
             raise RunError(
                 f"--output: {self.folder} holds {other[0].name!r}, which is no output of a job; "

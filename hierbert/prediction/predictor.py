@@ -17,7 +17,14 @@ from transformers.utils import PushToHubMixin
 from hierbert.config import ModelConfig, SegmentationConfig
 from hierbert.data.in_memory import document_texts
 from hierbert.data.sources import Corpus
-from hierbert.errors import ConfigError, ModelError, RunError, did_you_mean, type_name
+from hierbert.errors import (
+    ConfigError,
+    ModelError,
+    RunError,
+    did_you_mean,
+    setting_name,
+    type_name,
+)
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.forking import threads_are_used
 from hierbert.loading.model import compile_encoder, find_device, load_model
@@ -387,7 +394,9 @@ class HierBert(PushToHubMixin):
             try:
                 options[head] = HEADS[head].options(self.model.config, own)
             except ValueError as error:
-                raise ConfigError(str(error)) from error
+                name, _, rest = str(error).partition("=")
+                message = f"{setting_name('.' + name)}={rest}" if name in own else str(error)
+                raise ConfigError(message) from error
         return options
 
     def evaluate(

@@ -16,7 +16,7 @@ from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answer_files import StandardOutput, output_format
 from hierbert.prediction.answerer import Answerer
-from hierbert.prediction.job import Footer, Job, done_units, write_units
+from hierbert.prediction.job import Footer, Job, whole_units, write_units
 from hierbert.prediction.options import (
     PROBED,
     asked_tasks,
@@ -273,7 +273,7 @@ class Run:
             before = Manifest.load(target.folder)
             before.refuse_other(manifest)
             before.refuse_lost_input(manifest)
-            done = done_units(target.units_folder(target.go_on(session)))
+            done = whole_units(target.units_folder(target.go_on(session)))
         log.info(f"resuming after {sum(footer.rows for footer in done.values()):,} rows")
         return [[name, asdict(footer)] for name, footer in done.items()]
 

@@ -149,6 +149,7 @@ class Inputs:
             source if source.path is None else replace(source, path=source.path.absolute())
             for source in resolve_sources(spec, "input", input_format=input_format)
         ]
+        columns.refuse_other_files(sources)
         return cls(sources, CorpusReader(sources, columns, encoding, keep_broken), keep_broken)
 
     @property

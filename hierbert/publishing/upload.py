@@ -20,6 +20,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError
 
 from hierbert.errors import HierBertError, HubError, error_text
+from hierbert.hub import hub_problem
 from hierbert.log import log
 from hierbert.publishing.card_merge import merge_cards
 from hierbert.publishing.files import CARD, card_bytes, is_replaced
@@ -92,9 +93,16 @@ def require_token() -> str:
     return token
 
 
+def _require_hub() -> None:
+    """Refuse (Unreachable) within seconds what the clients would try for half a minute."""
+    if problem := hub_problem():
+        raise Unreachable(f"{problem}; nothing was uploaded: the same command goes on")
+
+
 def check_token() -> str:
     """The name of the token's user, by the Hub; a HubError where it is refused or not reached."""
     token = require_token()
+    _require_hub()
     try:
         return str(HfApi(token=token).whoami()["name"])
     except Exception as error:
@@ -108,6 +116,7 @@ def push(upload: Upload, request: Request) -> None:
     public though private was asked for, or someone else committed meanwhile.
     """
     token, repo = require_token(), request.repo
+    _require_hub()
     api = HfApi(token=token)
     try:
         before = _open_repository(api, request)

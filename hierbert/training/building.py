@@ -1,7 +1,8 @@
 """The model of a run: around a pretrained encoder, or one that was trained before."""
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -56,9 +57,12 @@ def build_model(
             log.info(f"model.encoder={settings.encoder} is not read: {place} has its own")
     if trained is None:
         where = settings.encoder, settings.encoder_revision, f"model.encoder={settings.encoder}"
-        model, processor = build_from_encoder(*where, {**_document_settings(config), **own})
+        settings_of_model = {**_document_settings(config), **own}
+        with _naming_sections():
+            model, processor = build_from_encoder(*where, settings_of_model)
     else:
-        model, processor = _continue(config, tasks, own, place, *trained)
+        with _naming_sections():
+            model, processor = _continue(config, tasks, own, place, *trained)
     for name in processor.fields:
         if name not in config.data.fields:
             raise ConfigError(
@@ -84,6 +88,19 @@ def _document_settings(config: RunConfig) -> dict[str, Any]:
     """Fields of a model's configuration that no task sets."""
     chosen = {name: getattr(config.model, name) for name in (*_ARCHITECTURE, *_CHANGEABLE)}
     return chosen | vars(config.segmentation)
+
+
+@contextlib.contextmanager
+def _naming_sections() -> Iterator[None]:
+    """Let a model's settings be named as a run does, which has them in sections."""
+    try:
+        yield
+    except ConfigError as error:
+        name = error.message.partition("=")[0]
+        for section, part in (("model", ModelConfig), ("segmentation", SegmentationConfig)):
+            if name in {setting.name for setting in fields(part)}:
+                error.message = f"{section}.{error.message}"
+        raise
 
 
 def _continue(

@@ -26,7 +26,7 @@ from hierbert.errors import ConfigError, RunError, error_text, setting_name
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
-from hierbert.model.ragged import batches_by_tokens
+from hierbert.model.ragged import all_finite, batches_by_tokens, joined
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.vectors.keys import document_key, encoder_fingerprint
 from hierbert.vectors.limit import GIB, default_limit_bytes, make_room, used_bytes
@@ -154,8 +154,8 @@ class VectorCache:
                 self.flush()
         parts = [entries[key] for key in keys]
         return (
-            torch.cat([part.segment_vectors.float() for part in parts]),
-            torch.cat([part.sentence_vectors.float() for part in parts]),
+            joined([part.segment_vectors.float() for part in parts]),
+            joined([part.sentence_vectors.float() for part in parts]),
         )
 
     def flush(self) -> None:
@@ -340,4 +340,4 @@ def _rounded(entry: Entry, dtype: torch.dtype) -> Entry:
 
 
 def _is_finite(entry: Entry) -> bool:
-    return bool(entry.segment_vectors.isfinite().all() and entry.sentence_vectors.isfinite().all())
+    return all_finite(entry.segment_vectors) and all_finite(entry.sentence_vectors)

@@ -20,7 +20,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from torch import Tensor
 
 from hierbert.files import is_in_the_way, open_plain, write_whole
 from hierbert.log import log
+from hierbert.model.ragged import joined
 from hierbert.vectors.keys import KEY_BYTES
 from hierbert.vectors.limit import ENDING, FILE_NAME
 
@@ -77,9 +78,10 @@ class _Reader:
         self._handle = open_plain(path)
         self.size = os.fstat(self._handle).st_size
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            os.close(self._handle)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # When Python ends, the modules' names are gone; a file that could not be opened has none.
+        if (handle := getattr(self, "_handle", None)) is not None:
+            close(handle)
 
     def read(self, at: int, size: int) -> bytearray:
         """Bytes from a place on, all of them; a ValueError where the file ends before."""
@@ -294,8 +296,8 @@ class VectorStore:
         keys = b"".join(entry.key for entry in entries)
         counts = [(len(entry.segment_vectors), len(entry.sentence_vectors)) for entry in entries]
         tensors = {
-            "segment_vectors": torch.cat([entry.segment_vectors for entry in entries]),
-            "sentence_vectors": torch.cat([entry.sentence_vectors for entry in entries]),
+            "segment_vectors": joined([entry.segment_vectors for entry in entries]),
+            "sentence_vectors": joined([entry.sentence_vectors for entry in entries]),
             "keys": torch.frombuffer(bytearray(keys), dtype=torch.uint8).view(-1, KEY_BYTES),
             "counts": torch.tensor(counts, dtype=torch.int64),
             "checksums": torch.tensor([_checksum(entry) for entry in entries], dtype=torch.int64),

@@ -3,12 +3,14 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import succeed
+from commands import ROOT, succeed
 from small_runs import Settings, at_step, content_of, outcome, results_of, small_run
 
 FROZEN = ["training.freeze_encoder=true", "data.summary_column=summary"]
@@ -97,6 +99,22 @@ def test_a_file_that_is_cut_while_a_run_reads_it_costs_time_alone(settings, tmp_
     succeed("train.py", *settings(f"run_dir={tmp_path / 'other'}"), here=True)
     ends = [results_of(tmp_path / name)["scores"] for name in ("run", "other")]
     assert ends[0] == pytest.approx(ends[1], rel=1e-2)
+
+
+SCRIPT = """
+import sys
+from hierbert import HierBert
+model = HierBert.from_pretrained(sys.argv[1], vector_cache=sys.argv[2], device="cpu")
+for _ in range(2):
+    answers = model.classify(["The plot.", "A word."])
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_reads_the_cache_ends_quietly(models, tmp_path) -> None:
+    command = [sys.executable, "-c", SCRIPT, models["both"], tmp_path / "cache"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "Exception" not in done.stderr
 
 
 def put_pipe(place: Path, other: Path) -> None:

@@ -71,6 +71,39 @@ def test_the_text_may_stand_in_one_of_several_columns(infer, tmp_path) -> None:
     assert read_jsonl(tmp_path / "c.out.jsonl")[0]["summary"] == "this"
 
 
+def test_files_whose_column_is_not_named_have_the_usual_one(infer, tmp_path) -> None:
+    for name, header in (("a", "body,text"), ("b", "text,body")):
+        (tmp_path / f"{name}.csv").write_text(f"{header}\nthis,not this\n")
+    files = ("--input", tmp_path / "a.csv", tmp_path / "b.csv", "--task", "summarize")
+    infer(*files, "--text-column", "a.csv=body")
+    assert [row["summary"] for row in read_jsonl(tmp_path / "out.jsonl")] == ["this"] * 2
+    for named in ("A.csv=body", "c.csv=body|text", "text|c.jsonl.gz=body"):
+        done = infer(*files, "--text-column", named, output="other.jsonl", succeeds=False)
+        error = done.stderr.splitlines()[-1]
+        assert done.returncode == 2 and f"--text-column='{named}' is of " in error, error
+        assert "none of the files that are read" in error
+
+
+def test_a_delimiter_that_excel_is_told_or_that_a_shell_writes(tmp_path) -> None:
+    path = tmp_path / "docs.csv"
+    for line, between in (
+        ("sep=;\n", ";"),
+        ('"sep=|"\r\n', "|"),
+        ("SEP=\t\n", "\t"),
+        ("sep=#\n", "#"),
+    ):
+        path.write_text(f"{line}id{between}text\n1{between}a, b\n", newline="")
+        (found,) = hierbert.read_documents(path)
+        assert (found.id, found.text) == ("1", "a, b")
+    path.write_text("text\tid\na; b\t1\n")
+    (found,) = hierbert.read_documents(path, delimiter="\\t")
+    assert (found.id, found.text) == ("1", "a; b")
+    # What is not known is named.
+    path.write_text("text^id\na^1\n")
+    with pytest.raises(hierbert.DataError, match=r"data\.delimiter names what is between"):
+        list(hierbert.read_documents(path))
+
+
 def test_columns_are_kept_in_the_answers(infer, tmp_path) -> None:
     rows = [
         {"id": "1", "text": "The cat.", "label": "x", "year": 2020, "tags": ["a"], "note": None},

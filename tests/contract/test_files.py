@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+from pathlib import Path
 
 import pytest
 from backports import zstd
@@ -102,6 +103,27 @@ def test_what_a_folder_holds_beside_is_said(tmp_path, read, count) -> None:
     done = run("infer.py", "--model", "none", "--input", folder, "--output", "-", here=True)
     assert f"{folder}: 2 other files are passed over: 'a.pdf', 'notes.md'" in done.stderr
     assert len(texts(folder)) == count
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "md"])
+def test_files_in_folders_of_a_folder_are_read_or_named(tmp_path, ending) -> None:
+    docs = tmp_path / "docs"
+    for name in ("a", "2019/b", "2019/may/c", ".git/d"):
+        path = docs / f"{name}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"text": "x"}\n')
+
+    def told(what: Path) -> str:
+        return run(
+            "infer.py", "--model", "none", "--input", what, "--output", "-", here=True
+        ).stderr
+
+    names = f"'2019/b.{ending}', '2019/may/c.{ending}'"
+    assert f"{docs}: 2 other files are passed over: {names}\n" in told(docs)
+    pattern = docs / "*"
+    assert f"{pattern}: 1 folders are passed over: '/" in told(pattern)
+    (docs / f"a.{ending}").unlink()
+    assert f"no file matches '{pattern}', but folders do: '/" in told(pattern)
 
 
 def test_without_its_package_a_format_is_refused_by_name(tmp_path, monkeypatch) -> None:

@@ -97,6 +97,15 @@ def test_what_is_in_the_cache_is_taken_from_there(silent, encoders, tmp_path) ->
     assert len(silent.connections) == 2
 
 
+def test_a_push_is_refused_after_one_request(silent, trained, tmp_path) -> None:
+    environment = {**os.environ, **silent.environment(tmp_path / "home"), "HF_TOKEN": TOKEN}
+    command = [sys.executable, "-m", "hierbert", "push", str(trained), "--repo", "alice/new"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    error = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and silent.url in error and "the same command goes on" in error
+    assert len(silent.connections) == 1
+
+
 SCRIPT = """
 import os, sys
 from huggingface_hub import constants

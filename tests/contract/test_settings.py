@@ -32,6 +32,20 @@ def test_help_names_every_setting_and_flag() -> None:
     assert {choice for choices in CHOICES.values() for choice in choices} - words == set()
 
 
+@pytest.mark.parametrize(
+    "wrong", ["segmentation.max_tokens_per_segment=1000", "model.attention_heads=7"]
+)
+@pytest.mark.parametrize("anew", [True, False])
+def test_what_does_not_go_with_an_encoder_is_named_with_its_section(
+    encoders, models, tmp_path, wrong, anew
+) -> None:
+    start = []
+    if not anew:
+        start = [f"model.start_from={models['both']}", "model.encoder=", "model.aggregator_layers="]
+    error = refuse("train.py", *small_run(tmp_path, encoders["bert"])(*start, wrong), here=True)
+    assert f"error: {wrong} " in error
+
+
 def test_print_config_prints_settings_that_can_be_read_again_and_does_nothing(
     encoders, tmp_path
 ) -> None:

@@ -115,6 +115,9 @@ def test_headers_of_pages_are_one_and_figures_are_several(predictor) -> None:
     # They are no prose, and so no part of a summary where there is some.
     assert sum("Annual Report" in sentence.text for sentence in answer.sentences) == 0
     assert sum("its own kind" in sentence.text for sentence in answer.sentences) == 4
+    # Nor where no sentence is as long as it should be.
+    (answer,) = predictor.summarize(pages, max_sentences=1, min_words_per_sentence=50)
+    assert "Annual Report" not in answer.summary
     headers = "\n\n".join(f"Annual Report of the Company, page {n}" for n in range(1, 5))
     (answer,) = predictor.summarize(headers, max_sentences=50, min_words_per_sentence=0)
     assert len(answer.sentences) == 1
@@ -193,3 +196,11 @@ def test_training_says_that_there_are_several_references(encoders, tmp_path) -> 
     results = json.loads((tmp_path / "run/results.json").read_text())
     # The oracle finds the reference that is a sentence of the text.
     assert results["summaries"]["systems"]["Oracle"]["rouge1"]["mean"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("wrong", [("--ratio", "1.5"), ("--redundancy", "2")])
+def test_what_a_summary_cannot_be_is_named_as_it_was_written(models, tmp_path, wrong) -> None:
+    docs = write_jsonl(tmp_path / "docs.jsonl", [{"text": "It is so."}])
+    refused = run("infer.py", "--model", models["both"], "--input", docs, "--output", "-",
+                  *wrong, here=True)  # fmt: skip
+    assert refused.returncode == 2 and f"error: {wrong[0]}={wrong[1]}" in refused.stderr

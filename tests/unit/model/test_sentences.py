@@ -199,6 +199,8 @@ BRACKETS = [
 ]
 
 LAW = [
+    "The claim rests on Del. Code Ann. tit. 8, § 102. |It says so.",
+    "See 12 Am. Jur. 2d Contracts § 5. |It is settled. |At 5 am. |Here I am. |He is late.",
     "It was Smith v. Jones, 124 F.3d 7 (9th Cir. 1995). |It was reversed.",
     "Under Fed. R. Civ. P. 12(b)(6) and Pub. L. No. 111-148, 124 Stat. 119, it holds. |It ended.",
     "See Cal. Penal Code, 12 Cal. App. 4th 5, 7 Fed. Reg. 12, and Minn. Stat. §80C. |It ended.",
@@ -208,6 +210,7 @@ LAW = [
 ]
 
 LANGUAGES = [
+    "Bkz. s. 5 ve şek. 3. |Bu doğru.",
     "Im 2. Weltkrieg und am 3. Tag war Krieg. |Sie war 12. |Danach war er 45. |Alle gingen.",
     "Dr. med. Klein, Dr. rer. nat. Weiß und die Hauptstr. 5, d. h. das Haus. |Er ging.",
     "Los EE. UU. ganaron. |Vive en EE. UU. |El señor y las FF. AA. también.",

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hierbert.errors import RunError
-from hierbert.prediction.answer_files import encode_line, write_rows
+from hierbert.prediction.answer_files import StandardOutput, encode_line, write_rows
+from hierbert.prediction.units import InputRow, Result
 
 AWKWARD = st.text(
     st.one_of(st.sampled_from("\r\n\",\0\ufeff\x85\u2028' ;\\"), st.characters(codec="utf-8"))
@@ -87,3 +90,17 @@ def test_parquet_keeps_what_heads_of_other_kinds_answer(tmp_path) -> None:
     with pytest.raises(RunError, match="another type") as caught:
         write(tmp_path / "m.parquet", mixed)
     assert "\n" not in str(caught.value) and not (tmp_path / "m.parquet").exists()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_each_answer_is_out_at_once(monkeypatch, kind) -> None:
+    reads, writes = os.pipe()
+    os.set_blocking(reads, False)
+    with open(writes, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        made = StandardOutput(kind)
+        for name in ("first", "second"):
+            row = InputRow("docs.jsonl, line 1", name, "A text.", None, "0" * 16, 7)
+            made.write(Result(row, {"id": name, "label": "x"}, None))
+            assert name in os.read(reads, 1000).decode()
+    os.close(reads)

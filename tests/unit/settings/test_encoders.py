@@ -22,6 +22,14 @@ def test_a_revision_is_one_of_the_hub(tmp_path, monkeypatch) -> None:
     assert "without model.encoder_revision" in encoder_hint(name, "v1")
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert resolve_encoder("~/mine") == str(tmp_path / "mine")
+    with pytest.raises(ModelError, match="there is no folder ~/other"):
+        resolve_encoder("~/other")
+
+
 def test_a_package_brings_the_weights_that_are_expected_of_it(tmp_path, monkeypatch) -> None:
     package = tmp_path / "weights_of_ours"
     (package / "model").mkdir(parents=True)

@@ -4,8 +4,9 @@
         --label-column labels
 
 A bag of words (TF-IDF of words and pairs, a logistic regression for each label) is trained on two
-thirds of the documents, in some random splits; thresholds are chosen on a twelfth (validation), or
-on that and on the training documents out of fold, and scored on the quarter that is left.
+thirds of the documents, in some random splits; thresholds are chosen on 8 documents, on a twelfth
+(validation), or on that and on the training documents out of fold, and scored on the quarter that
+is left.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from hierbert import read_documents
 from hierbert.scoring.thresholds import fit_thresholds
+
+_FEW = 8
 
 
 def coordinates(texts: list[str]) -> Any:
@@ -48,11 +51,11 @@ def best_alone(scores: Any, true: Any) -> float:
     return float(cuts[f1[:-1].argmax()])
 
 
-def moved(scores: Any, true: Any, by: float) -> Any:
-    """Each label's own best cut, moved towards that of all by few documents."""
-    overall, found = best_alone(scores.ravel(), true.ravel()), true.sum(0)
-    own = [best_alone(s, t) if t.any() else overall for s, t in zip(scores.T, true.T, strict=True)]
-    return overall + (np.array(own) - overall) * found / np.maximum(found + by, 1)
+def each_alone(scores: Any, true: Any) -> Any:
+    """Each label's own best cut, and of a label without documents that of all."""
+    overall = best_alone(scores.ravel(), true.ravel())
+    pairs = zip(scores.T, true.T, strict=True)
+    return np.array([best_alone(*own) if own[1].any() else overall for own in pairs])
 
 
 def cut(thresholds: Any) -> Any:
@@ -64,8 +67,7 @@ def cut(thresholds: Any) -> Any:
 WAYS: dict[str, Callable[[Any, Any], Any]] = {
     "0.5": lambda scores, true: 0.0,
     "one for all": lambda scores, true: best_alone(scores.ravel(), true.ravel()),
-    "each its own": lambda scores, true: moved(scores, true, 0),
-    "each moved by n / (n + 5)": lambda scores, true: moved(scores, true, 5),
+    "each its own": each_alone,
     "hierbert, micro_f1": lambda s, t: cut(fit_thresholds(s, t, "micro_f1").by_label),
     "hierbert, macro_f1": lambda s, t: cut(fit_thresholds(s, t, "macro_f1").by_label),
 }
@@ -96,6 +98,7 @@ def main() -> None:
             out_of_fold[other] = made
         both = np.concatenate([out_of_fold, of_validation])
         for name, scores, places in (
+            (f"{_FEW} documents", of_validation[:_FEW], validation[:_FEW]),
             (f"validation ({len(validation)})", of_validation, validation),
             (f"out of fold too ({len(rest)})", both, np.concatenate([train, validation])),
         ):

@@ -1,9 +1,8 @@
 """From which probability a label applies: one threshold for all labels together, one for each.
 
-What is best for a label on few documents is chance. So the counts of each label are joined with
-those of all labels together, as if these had 10 documents of it: a label that hardly occurs gets
-about the threshold of all, a frequent one its own. `benchmarks/thresholds.py` compares it with
-other ways.
+What is best for a label on few documents is chance. So the threshold of each label is moved from
+the one for all towards its own best by n / (n + 5), as many documents as have the label being n:
+one that hardly occurs has about the threshold of all. `benchmarks/thresholds.py` compares ways.
 """
 
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ import numpy.typing as npt
 _Floats = npt.NDArray[np.float64]
 
 ThresholdMetric = Literal["micro_f1", "macro_f1"]
-# True documents of all labels together that count beside a label's own.
-_SHARED = 10.0
+# Documents of a label that move it half the way.
+_HALF_WAY = 5.0
 # Logits; beyond the outermost scores, where a label applies to all or to none.
 _BEYOND = 0.1
 _ROUNDS = 20
@@ -80,38 +79,40 @@ def fit_thresholds(
     cuts = together.cuts()
     hits, given = together.above(cuts)
     overall = _best(cuts, 2 * hits / (given + together.true))
-    share = _SHARED / together.true
     labels = []
     for own_scores, own_true in zip(scores.T, true.T, strict=True):
         own = _Counts(own_scores, own_true)
-        # Of a label without documents, its own scores would say that it is rarer than the highest.
         cuts = own.cuts() if own.true else np.array([overall])
-        labels.append((cuts, *(own.above(cuts) + share * together.above(cuts)), own.true + _SHARED))
+        labels.append((cuts, *own.above(cuts), own.true))
     if metric == "macro_f1":
-        chosen = [_best(cuts, 2 * hits / (given + true)) for cuts, hits, given, true in labels]
+        best = [_best(cuts, hits / np.maximum(given + n, 1)) for cuts, hits, given, n in labels]
     else:
-        chosen = _for_micro_f1(labels)
-    return Thresholds(_probability(overall), [_probability(cut) for cut in chosen])
+        best = _for_micro_f1(labels)
+    moved = [
+        overall + (cut - overall) * n / (n + _HALF_WAY)
+        for cut, (*_, n) in zip(best, labels, strict=True)
+    ]
+    return Thresholds(_probability(overall), [_probability(cut) for cut in moved])
 
 
-def _for_micro_f1(labels: list[tuple[_Floats, _Floats, _Floats, float]]) -> list[float]:
+def _for_micro_f1(labels: list[tuple[_Floats, _Floats, _Floats, int]]) -> list[float]:
     """The cuts of labels that give the highest micro-F1 together.
 
     A ratio of sums over labels is as high as can be where no label can raise the difference of its
     parts at that ratio (Dinkelbach 1967), which each label is asked alone.
     """
-    f1, chosen = 0.0, []
+    f1, best = 0.0, []
     for _ in range(_ROUNDS):
         places = [_best_place(2 * hits - f1 * given) for _, hits, given, _ in labels]
-        chosen = [float(cuts[place]) for place, (cuts, *_) in zip(places, labels, strict=True)]
+        best = [float(cuts[place]) for place, (cuts, *_) in zip(places, labels, strict=True)]
         above = [
-            (hits[p], given[p] + true)
-            for p, (_, hits, given, true) in zip(places, labels, strict=True)
+            (hits[place], given[place] + true)
+            for place, (_, hits, given, true) in zip(places, labels, strict=True)
         ]
         before, f1 = f1, 2 * sum(hits for hits, _ in above) / sum(size for _, size in above)
         if f1 <= before:
             break
-    return chosen
+    return best
 
 
 def _best(cuts: _Floats, values: _Floats) -> float:

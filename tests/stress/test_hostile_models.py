@@ -116,6 +116,16 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         edit(id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),
         r"2 weights of another shape .*classifier.output.bias: \(3,\), where \(2,\) is needed",
     ),
+    "thresholds of other labels": (
+        edit(decision_thresholds=[0.5]), "decision_thresholds has 1 numbers for 3 labels",
+    ),
+    "thresholds that are text": (edit(decision_thresholds="low"), "decision_thresholds"),
+    "a threshold that is no probability": (
+        edit(decision_thresholds=[0.5, 2.0, 0.5]), r"decision_thresholds: 2\.0 is not allowed",
+    ),
+    "an abstention of several labels": (
+        edit(abstain_below=0.5, problem_type="multi_label_classification"), "one label a document",
+    ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
     "a size that is text": (edit(text_config__hidden_size="32"), "hidden_size"),
     "a size below nothing": (edit(text_config__vocab_size=-5), "cannot be loaded"),

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from hierbert.scoring.thresholds import fit_thresholds
 
-SHARED = 10
-
 
 def tables(documents: int, labels: int):
     levels = st.sampled_from([-3.0, -1.0, -0.5, 0.0, 2.0])
@@ -21,26 +19,15 @@ def tables(documents: int, labels: int):
     )
 
 
-class Joined:
-    """The counts of labels, each with those of all as if they had 10 documents of it."""
-
-    def __init__(self, table: np.ndarray) -> None:
-        self.columns = [[(s, t == 1) for s, t in column] for column in table.transpose(1, 0, 2)]
-        self.everything = [pair for column in self.columns for pair in column]
-        self.share = SHARED / sum(t for _, t in self.everything)
-
-    def counts(self, label: int, cut: float) -> tuple[float, float, float]:
-        """What is rightly given the label from there on, what is given it, and what has it."""
-        hits = given = 0.0
-        for pairs, weight in ((self.columns[label], 1.0), (self.everything, self.share)):
-            hits += weight * sum(t for s, t in pairs if s >= cut)
-            given += weight * sum(s >= cut for s, _ in pairs)
-        return hits, given, sum(t for _, t in self.columns[label]) + SHARED
+def counts(column: list[tuple[float, bool]], cut: float) -> tuple[float, float, float]:
+    """What is rightly given a label from a score on, what is given it, and what has it."""
+    claimed = [t for s, t in column if s >= cut]
+    return sum(claimed), len(claimed), sum(t for _, t in column)
 
 
 def f1(parts: list[tuple[float, float, float]]) -> float:
     hits, given, true = (sum(column) for column in zip(*parts, strict=True))
-    return 2 * hits / (given + true)
+    return 2 * hits / (given + true) if given + true else 0.0
 
 
 def logit(probability: float) -> float:
@@ -61,28 +48,31 @@ def test_no_other_thresholds_score_better(table):
     if not true.any():
         assert all(one.overall == 0.5 and one.by_label == [0.5] * 3 for one in found.values())
         return
-    joined = Joined(table)
-    overall = found["micro_f1"].overall
-    assert overall == found["macro_f1"].overall
+    columns = [[(s, t == 1) for s, t in column] for column in table.transpose(1, 0, 2)]
+    everything = [pair for column in columns for pair in column]
+    overall = logit(found["micro_f1"].overall)
+    assert overall == logit(found["macro_f1"].overall)
+    best = max(f1([counts(everything, cut)]) for cut in cuts_of(everything))
+    assert f1([counts(everything, overall)]) == pytest.approx(best)
 
-    def of_all(cut: float) -> float:
-        claimed = [t for s, t in joined.everything if s >= cut]
-        return 2 * sum(claimed) / (len(claimed) + true.sum())
-
-    assert of_all(logit(overall)) == pytest.approx(max(map(of_all, cuts_of(joined.everything))))
-    # A label without documents has the threshold of all; the others can have any.
-    allowed = [
-        cuts_of(column) if any(t for _, t in column) else [logit(overall)]
-        for column in joined.columns
-    ]
-    for label, own in enumerate(found["macro_f1"].by_label):
-        best = max(f1([joined.counts(label, cut)]) for cut in allowed[label])
-        assert f1([joined.counts(label, logit(own))]) == pytest.approx(best)
+    # Each label's own best, from where it was moved towards that of all: by a label without
+    # documents altogether.
+    own: dict[str, list[float]] = {}
+    for name, one in found.items():
+        cuts = [logit(share) for share in one.by_label]
+        sizes = [sum(t for _, t in column) for column in columns]
+        pairs = list(zip(cuts, sizes, strict=True))
+        assert all(n or cut == pytest.approx(overall) for cut, n in pairs)
+        own[name] = [overall + (cut - overall) * (n + 5) / n if n else overall for cut, n in pairs]
+    allowed = [cuts_of(column) if any(t for _, t in column) else [overall] for column in columns]
+    for column, cut, cuts in zip(columns, own["macro_f1"], allowed, strict=True):
+        best = max(f1([counts(column, one)]) for one in cuts)
+        assert f1([counts(column, cut)]) == pytest.approx(best)
     best = max(
-        f1([joined.counts(label, cut) for label, cut in enumerate(cuts)])
+        f1([counts(column, cut) for column, cut in zip(columns, cuts, strict=True)])
         for cuts in itertools.product(*allowed)
     )
-    chosen = [joined.counts(i, logit(own)) for i, own in enumerate(found["micro_f1"].by_label)]
+    chosen = [counts(column, cut) for column, cut in zip(columns, own["micro_f1"], strict=True)]
     assert f1(chosen) == pytest.approx(best)
 
 
@@ -94,9 +84,10 @@ def test_a_label_of_few_documents_gets_about_the_threshold_of_all(metric) -> Non
     rare = np.array([-1.0, -1.2, *[-3.0] * 8])
     scores = np.stack([usual] * 9 + [rare], axis=1)
     true = np.stack([usual > -2] * 9 + [rare > -1.1], axis=1).astype(int)
-    for copies, cut in ((1, -2.1), (40, -1.1)):
+    for copies in (1, 45):
         found = fit_thresholds(np.tile(scores, (copies, 1)), np.tile(true, (copies, 1)), metric)
-        assert [logit(one) for one in found.by_label] == pytest.approx([*[-2.0] * 9, cut])
+        moved = -2.0 + 0.9 * copies / (copies + 5)
+        assert [logit(one) for one in found.by_label] == pytest.approx([*[-2.0] * 9, moved])
 
 
 def test_one_document_and_equal_scores_are_enough() -> None:

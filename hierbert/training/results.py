@@ -135,8 +135,8 @@ def _members(
         for name, (held_out, own) in parts.items():
             alone = copy.deepcopy(config)
             if run.config.training.calibrate:
-                fitted = task.calibrate(held_out.documents, held_out.kept)
-                alone.update(fitted.get("config", {}))
+                own_fit = task.calibrate(held_out.documents, held_out.kept)
+                alone.update(own_fit.get("config", {}))
             scores[name] = task.score(documents, own, alone)
     return {"members": {**fitted.get("members", {}), "scores": scores}} if scores else {}
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import read_jsonl, results_of, succeed, write_jsonl
+from commands import read_jsonl, succeed, write_jsonl
+from small_runs import results_of
 
-FILLER = "the of a day when it was said that they all went there again and stayed".split()
+FILLER = ["the", "of", "a", "day", "when", "it", "was", "said", "that", "they", "all", "stayed"]
 DECIDES = {"north": "polar bears", "south": "camel caravans"}
 
 

@@ -60,7 +60,7 @@ def test_words_decide_where_vectors_know_nothing(corpus, encoders, frozen) -> No
     config = json.loads((corpus / name / "model/config.json").read_text(encoding="utf-8"))
     assert config["logit_weights"] == pytest.approx(members["weights"])
     # The commonest label and bags of words stand beside it.
-    assert results["tfidf_svm"]["accuracy"] == results["tfidf_logistic"]["accuracy"] == 1.0
+    assert min(results[name]["accuracy"] for name in ("tfidf_svm", "tfidf_logistic")) >= 0.9
     assert results["majority"]["accuracy"] < 0.8
     answers = corpus / f"{name}.jsonl"
     asked = ["--model", corpus / name / "model", "--input", corpus / "test.jsonl"]

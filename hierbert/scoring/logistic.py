@@ -18,8 +18,11 @@ Floats = npt.NDArray[np.float64]
 _STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 _FIRST = 5
 _FOLDS = 5
-# The inner products of so few documents fit in memory (128 MiB), and are the faster way.
-_MOST_PRODUCTS = 4_096
+# The inner products of so few documents fit in memory (128 MiB), and are the faster way; of more
+# documents, so many choose.
+FEW_DOCUMENTS = 4_096
+# What L-BFGS remembers takes room for so many weights, a few times.
+_MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
 _JITTER = 1e-8
 _PENALTY_OF_BIAS = 1.0
@@ -73,31 +76,58 @@ def fit_logistic(
         several: Whether a document may have several labels, each with a probability of its own.
     """
     rows = _rows(inputs)
-    starts: dict[int, Floats] = {}
-
-    def held_out(strength: float) -> tuple[float, float, Floats]:
-        scores = np.zeros_like(labels)
-        for fold in np.unique(folds):
-            out = folds == fold
-            own = _Problem(rows[~out], labels[~out], strength, several)
-            # From the fit of the strength before, which is near.
-            starts[fold] = own.solve(starts.get(fold))
-            scores[out] = own.scores(rows[out], starts[fold])
-        return float(log_losses(scores, labels, several).mean()), strength, scores
-
-    best = held_out(_STRENGTHS[_FIRST])
-    for tried in (_STRENGTHS[_FIRST + 1 :], _STRENGTHS[_FIRST - 1 :: -1]):
-        for strength in tried:
-            found = held_out(strength)
-            if found[0] >= best[0]:
-                break
-            best = found
-    loss, strength, scores = best
+    if len(labels) > FEW_DOCUMENTS:
+        some = draw_few(len(labels))
+        strength = _choose(_rows(inputs[some]), labels[some], folds[some], several)[1]
+        loss, strength, scores = _held_out(rows, labels, folds, several, strength, {})
+    else:
+        loss, strength, scores = _choose(rows, labels, folds, several)
     whole = _Problem(rows, labels, strength, several)
     solution = whole.solve(None)
     # By the representer theorem; exact where the gradient is zero.
     weights = np.asarray(inputs.T @ (strength * (labels - whole.probabilities(solution))))
     return Fitted(weights, solution[-1], scores, strength, loss)
+
+
+def draw_few(documents: int) -> npt.NDArray[np.int64]:
+    """Places of `FEW_DOCUMENTS` out of more, the same each time, ascending."""
+    return np.sort(np.random.default_rng(0).permutation(documents)[:FEW_DOCUMENTS])
+
+
+def _choose(
+    rows: Any, labels: Floats, folds: npt.NDArray[np.int64], several: bool
+) -> tuple[float, float, Floats]:
+    """The result of `_held_out` with the strength that has the lowest loss."""
+    starts: dict[int, Floats] = {}
+    best = _held_out(rows, labels, folds, several, _STRENGTHS[_FIRST], starts)
+    for tried in (_STRENGTHS[_FIRST + 1 :], _STRENGTHS[_FIRST - 1 :: -1]):
+        for strength in tried:
+            found = _held_out(rows, labels, folds, several, strength, starts)
+            if found[0] >= best[0]:
+                break
+            best = found
+    return best
+
+
+def _held_out(
+    rows: Any,
+    labels: Floats,
+    folds: npt.NDArray[np.int64],
+    several: bool,
+    strength: float,
+    starts: dict[int, Floats],
+) -> tuple[float, float, Floats]:
+    """Mean loss of all documents by fits without their folds; the strength; their scores.
+
+    `starts` are solutions of a strength before, which are near, and become those of this one.
+    """
+    scores = np.zeros_like(labels)
+    for fold in np.unique(folds):
+        out = folds == fold
+        own = _Problem(rows[~out], labels[~out], strength, several)
+        starts[fold] = own.solve(starts.get(fold))
+        scores[out] = own.scores(rows[out], starts[fold])
+    return float(log_losses(scores, labels, several).mean()), strength, scores
 
 
 def log_losses(scores: Floats, labels: Floats, several: bool) -> Floats:
@@ -141,7 +171,7 @@ def minimize(
         value, gradient = function(values.reshape(start.shape))
         return value, gradient.ravel()
 
-    options = {"maxiter": _MOST_ITERATIONS}
+    options = {"maxiter": _MOST_ITERATIONS, "maxcor": 5 if start.size > _MANY_WEIGHTS else 10}
     found = scipy_minimize(
         flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
@@ -189,7 +219,7 @@ def _rows(inputs: Any) -> Any:
     A logistic regression sees its inputs through these alone. Of many documents, the inputs.
     """
     documents, width = inputs.shape
-    if documents > _MOST_PRODUCTS or width <= documents:
+    if documents > FEW_DOCUMENTS or width <= documents:
         return inputs
     products = inputs @ inputs.T
     products = np.asarray(products.todense() if hasattr(products, "todense") else products)

@@ -16,6 +16,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from hierbert.log import log
 from hierbert.model.classification_head import ClassificationHead, LinearOfVectors
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
@@ -23,8 +24,10 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import collate_structure
 from hierbert.model.words import Words, buckets_for
 from hierbert.scoring.logistic import (
+    FEW_DOCUMENTS,
     Fitted,
     Floats,
+    draw_few,
     fit_logistic,
     folds_of,
     log_losses,
@@ -141,6 +144,9 @@ def fit_stack(
     folds = folds_of([hashlib.blake2b(content).digest() for content in contents], train.labels)
     if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
         return None
+    if not words and vectors is None:
+        return None
+    log.info(f"labels: fitting linear models to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
     asked: dict[str, Floats] = {}
     of_words = of_vectors = None
@@ -193,8 +199,15 @@ def _fit_words(
     count = train.labels.shape[1]
     if (buckets := buckets_for(count)) is None:
         return None
+    kinds = [False, True]
+    if len(train.documents) > FEW_DOCUMENTS:
+        some = draw_few(len(train.documents))
+        few = Labelled([train.documents[place] for place in some], train.labels[some])
+        chosen = _fit_words(few, folds[some], several)
+        assert chosen is not None  # labels are as many
+        kinds = [chosen[0].pairs]
     best: tuple[Words, Fitted] | None = None
-    for pairs in (False, True):
+    for pairs in kinds:
         words = Words(count, buckets, pairs)
         parts = [words.collate([d.segmented for d in batch]) for batch in _batches(train.documents)]
         read = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

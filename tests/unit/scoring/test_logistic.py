@@ -72,6 +72,19 @@ def test_weights_are_those_of_the_library_with_the_best_penalty(width, several) 
     assert found.log_loss <= min(near) + 1e-3
 
 
+def test_many_documents_are_fitted_as_few_are(monkeypatch) -> None:
+    inputs, labels = problem(200, False)
+    folds = np.arange(60) % 5
+    monkeypatch.setattr("hierbert.scoring.logistic.FEW_DOCUMENTS", 50)
+    many = fit_logistic(sparse.csr_array(inputs), labels, folds, False)
+    monkeypatch.setattr("hierbert.scoring.logistic._STRENGTHS", (many.strength,))
+    monkeypatch.setattr("hierbert.scoring.logistic._FIRST", 0)
+    monkeypatch.setattr("hierbert.scoring.logistic.FEW_DOCUMENTS", 4096)
+    same = fit_logistic(inputs, labels, folds, False)
+    assert many.weights == pytest.approx(same.weights, abs=2e-3)
+    assert many.held_out == pytest.approx(same.held_out, abs=2e-3)
+
+
 def test_folds_keep_equal_documents_together_and_share_labels_out() -> None:
     keys = [b"%d" % (place // 2) for place in range(100)]  # each document twice
     labels = np.zeros((100, 2))

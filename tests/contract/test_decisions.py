@@ -13,8 +13,7 @@ from conftest import make_rows
 from small_runs import small_run
 from transformers import pipeline
 
-from hierbert import HierBertPredictor
-from hierbert.errors import ConfigError
+from hierbert import ConfigError, HierBertPredictor
 
 TEXTS = [row["text"] for row in make_rows(8)]
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 # Where all answers are at random, none is blunt enough.
 _LOWEST, _HIGHEST = 0.05, 20.0
-# Nats in all for a sharpness s: this times (s + 1/s - 2), which is 0 at 1 and convex.
+# Nats in all for a sharpness s: this times (s + 1/s - 2), which is 0 at 1 and convex. Labels of one
+# document go together: it counts once, however many there are.
 _PENALTY = 2.0
 
 
@@ -40,7 +41,7 @@ def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> dict[st
         return float(np.logaddexp.reduce(sharpness * margins, axis=-1).mean())
 
     def penalized(sharpness: float) -> float:
-        return loss(sharpness) + _PENALTY / true.size * (sharpness + 1 / sharpness - 2)
+        return loss(sharpness) + _PENALTY / len(true) * (sharpness + 1 / sharpness - 2)
 
     # It is convex in the inverse of the temperature.
     found = minimize_scalar(

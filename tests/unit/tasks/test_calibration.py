@@ -44,7 +44,7 @@ def test_no_temperature_of_a_plain_search_is_better(seed, count, several) -> Non
 
     def penalized(temperature: float) -> float:
         # Two nats times what a sharpness and a temperature of 1 differ from, in all.
-        return loss_at(temperature) + 2 / labels.size * (temperature + 1 / temperature - 2)
+        return loss_at(temperature) + 2 / count * (temperature + 1 / temperature - 2)
 
     least = min(map(penalized, [1.0, *np.geomspace(0.05, 20, 200)]))
     assert penalized(found["temperature"]) <= least + 1e-6 and found["after"] <= found["before"]

@@ -66,7 +66,9 @@ class LinearOfVectors(nn.Module):
         """Logits, float (D, C)."""
         pooled = self.pooled(segment_vectors, segments_per_document)
         standardised = (pooled - self.center.float()) / self.scale.float()
-        return standardised @ self.weights.float() + self.bias.float()
+        # Weights that add up to little differences lose them in half precision.
+        with torch.autocast(pooled.device.type, enabled=False):
+            return standardised @ self.weights.float() + self.bias.float()
 
 
 @register_head

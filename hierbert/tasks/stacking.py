@@ -5,6 +5,7 @@ that they were not fitted to, neither is lost (Wolpert 1992). The linear models 
 document by a fit without it; what gradient steps have trained scores the validation documents.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,17 +81,20 @@ class Stack:
     line: str
 
     def put_into(self, model: HierBertForDocuments) -> None:
-        """Let a model's classification head be this sum; its layers stay as they are."""
+        """Let a model's classification head be this sum; its layers stay as they are.
+
+        What was fitted stays on the CPU, where its members are asked.
+        """
         features = dict(model.config.features or {})
         if self.words is not None:
             features[Words.name] = self.words.settings
-            model.features[Words.name] = self.words
+            model.features[Words.name] = copy.deepcopy(self.words)
         model.config.update({"logit_weights": self.weights, "features": features or None})
         head, before = ClassificationHead(model.config), model.heads[ClassificationHead.name]
         head.load_state_dict(before.state_dict(), strict=False)
         head.bias.copy_(self.bias)
         if self.linear is not None:
-            head.linear = self.linear
+            head.linear = copy.deepcopy(self.linear)
         setattr(model, head.attribute, head)
         model.to(model.device).train(model.training)
 

@@ -150,7 +150,7 @@ def fit_stack(
         return None
     if not words and vectors is None:
         return None
-    log.info(f"labels: fitting linear models to {len(folds):,} documents")
+    log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
     asked: dict[str, Floats] = {}
     of_words = of_vectors = None
@@ -192,7 +192,7 @@ def fit_stack(
         whole,
         apart,
         {"members": {"weights": weights, "log_loss": losses}},
-        f"labels: {parts} (log loss of held-out training documents: {shown})",
+        f"logits of labels: {parts} (log loss of held-out training documents: {shown})",
     )
 
 

@@ -124,7 +124,7 @@ def test_a_cache_at_its_limit_or_in_float16_trains_too(steady, tmp_path) -> None
         succeed("train.py", *steady(*more), here=True)
         sizes[name] = sum(path.stat().st_size for path in cache.rglob("*.safetensors"))
     assert distance(tmp_path / "plain", tmp_path / "full") < 1e-5
-    assert 0 < distance(tmp_path / "plain", tmp_path / "half") < 1e-3
+    assert 0 < distance(tmp_path / "plain", tmp_path / "half") < 1e-2
     assert sizes["full"] <= 0.00001 * 2**30 < sizes["plain"]
     assert 0.4 < sizes["half"] / sizes["plain"] < 0.7
 

@@ -18,12 +18,14 @@ Floats = npt.NDArray[np.float64]
 _STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 _FIRST = 5
 _FOLDS = 5
-# The inner products of so few documents fit in memory (128 MiB), and are the faster way; of more
+# The inner products of so few documents fit in memory (32 MiB), and are the faster way; of more
 # documents, so many choose.
-FEW_DOCUMENTS = 4_096
+FEW_DOCUMENTS = 2_048
 # What L-BFGS remembers takes room for so many weights, a few times.
 _MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
+# Of the loss, from one iteration to the next; less changes no figure.
+_TOLERANCE = 1e-6
 _JITTER = 1e-8
 _PENALTY_OF_BIAS = 1.0
 
@@ -75,6 +77,8 @@ def fit_logistic(
         folds: As `folds_of` gives them; documents of one fold alone leave nothing to choose by.
         several: Whether a document may have several labels, each with a probability of its own.
     """
+    from scipy.linalg import solve_triangular
+
     rows = _rows(inputs)
     if len(labels) > FEW_DOCUMENTS:
         some = draw_few(len(labels))
@@ -84,8 +88,10 @@ def fit_logistic(
         loss, strength, scores = _choose(rows, labels, folds, several)
     whole = _Problem(rows, labels, strength, several)
     solution = whole.solve(None)
-    # By the representer theorem; exact where the gradient is zero.
-    weights = np.asarray(inputs.T @ (strength * (labels - whole.probabilities(solution))))
+    weights = solution[:-1]
+    if rows is not inputs:
+        # Those of the inputs that give the same scores (the representer theorem).
+        weights = np.asarray(inputs.T @ solve_triangular(rows, weights, trans="T", lower=True))
     return Fitted(weights, solution[-1], scores, strength, loss)
 
 
@@ -171,7 +177,11 @@ def minimize(
         value, gradient = function(values.reshape(start.shape))
         return value, gradient.ravel()
 
-    options = {"maxiter": _MOST_ITERATIONS, "maxcor": 5 if start.size > _MANY_WEIGHTS else 10}
+    options = {
+        "maxiter": _MOST_ITERATIONS,
+        "ftol": _TOLERANCE,
+        "maxcor": 5 if start.size > _MANY_WEIGHTS else 10,
+    }
     found = scipy_minimize(
         flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
@@ -209,14 +219,12 @@ class _Problem:
         found: Floats = rows @ weights[:-1] + weights[-1]
         return found
 
-    def probabilities(self, weights: Floats) -> Floats:
-        return probabilities(self.scores(self._rows, weights), self._several)
-
 
 def _rows(inputs: Any) -> Any:
-    """Rows with the inner products of the inputs, in as many columns as there are documents.
+    """Rows with the inner products of the inputs, lower triangular (D, D).
 
-    A logistic regression sees its inputs through these alone. Of many documents, the inputs.
+    A logistic regression sees its inputs through these alone. Of many documents, or few inputs,
+    the inputs themselves.
     """
     documents, width = inputs.shape
     if documents > FEW_DOCUMENTS or width <= documents:

@@ -25,7 +25,7 @@ FEW_DOCUMENTS = 2_048
 _MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
 # Of the loss, from one iteration to the next; less changes no figure.
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-7
 _JITTER = 1e-8
 _PENALTY_OF_BIAS = 1.0
 

@@ -106,8 +106,11 @@ class ClassificationHead(Head):
                 self.linear = LinearOfVectors(config.hidden_size, config.num_labels)
 
     def forward(self, vectors: Vectors) -> Tensor:
-        """Logits, float (D, C): of the layers alone, or the weighted sum of its members."""
-        if self.logit_weights is None:
+        """Logits, float (D, C): the weighted sum of its members, or the layers' alone.
+
+        Training steps learn the layers alone, whatever their part in the sum is.
+        """
+        if self.logit_weights is None or self.training:
             return self._deep(vectors)
         logits = self.bias.float()
         for member, weight in self.logit_weights.items():

@@ -302,8 +302,12 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if not all(math.isfinite(weight) for weight in members.values()):
             raise ValueError(f"logit_weights={members!r} is not allowed: finite numbers")
-        if "words" in members and "words" not in (self.features or {}):
-            raise ValueError('logit_weights has "words", but features has no such entry')
+        words = (self.features or {}).get("words")
+        if "words" in members and (words is None or words.get("labels") != self.num_labels):
+            raise ValueError(
+                f'logit_weights has "words", but features has no such entry for {self.num_labels} '
+                f"labels: {words}"
+            )
 
 
 def _heads_for(hidden_size: int) -> int:

@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, logging
 
 from .aggregation import Aggregator
+from .classification_head import ClassificationHead, LinearOfVectors
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
 from .features import FEATURES, Feature, make_features
@@ -27,6 +28,7 @@ from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
 from .saving import SavedWithCode
 from .text_encoders import encoder_arguments
+from .words import Words
 
 _LOG = logging.get_logger(__name__)
 
@@ -122,6 +124,10 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
             init.zeros_(module.bias)
             return
         super()._init_weights(module)
+        # Buffers, where a checkpoint lacks them.
+        if isinstance(module, (ClassificationHead, LinearOfVectors, Words)):
+            for name, buffer in module.named_buffers(recurse=False):
+                (init.ones_ if name == "scale" else init.zeros_)(buffer)
         # Parameters that no nn.Linear holds come back as garbage unless they are set here.
         if isinstance(module, Aggregator) and module.token is not None:
             init.normal_(module.token, std=self.config.initializer_range)

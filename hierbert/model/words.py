@@ -1,8 +1,8 @@
 """The words of a document, hashed, and what a linear model says of them.
 
 Vectors and words know different things. No vocabulary is kept, which would publish the words of a
-private corpus: a word is known by its bucket alone, and words of a single training document leave
-no trace. (Whoever has the weights can still try out the words they think of.)
+private corpus: a word is known by its bucket alone, which many words share. (Whoever has the
+weights can still try out the words they think of.)
 """
 
 import math
@@ -98,6 +98,8 @@ class Words(Feature):
 
     def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
         """One row for each document; of a document without known words, the bias."""
+        if not inputs:
+            raise ValueError("features.words.* are missing: HierBertProcessor makes them")
         values, sizes = self.weigh(**inputs), inputs["sizes"].sum(1)
         starts = sizes.cumsum(0) - sizes
         summed = nn.functional.embedding_bag(
@@ -121,14 +123,18 @@ class Words(Feature):
         norms = squares.index_add(0, owners, values * values).sqrt()
         return values / norms.clamp(min=torch.finfo(torch.float32).tiny)[owners]
 
-    def learn_idf(self, buckets: Tensor, documents: int) -> None:
-        """Set the inverse document frequencies, smoothed; 0 for what one document alone has.
+    def learn_idf(self, buckets: Tensor, sizes: Tensor) -> None:
+        """Set the inverse document frequencies, smoothed; 0 for buckets of one document alone.
 
         Args:
             buckets: Of all documents, as `collate` gives them, int64 (W,).
-            documents: How many there are.
+            sizes: The same, (D, 1) or (D, 2).
         """
-        having = buckets.bincount(minlength=self.buckets).float()
+        documents = len(sizes)
+        owners = torch.arange(documents).repeat_interleave(sizes.sum(1))
+        # A word and a pair of one document may share a bucket.
+        different = (owners * self.buckets + buckets).unique() % self.buckets
+        having = different.bincount(minlength=self.buckets).float()
         idf = math.log(1 + documents) - (1 + having).log() + 1
         self.idf.copy_(idf.masked_fill(having < 2, 0.0))
 

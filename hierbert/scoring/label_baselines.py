@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hierbert.log import log
 from hierbert.scoring.labels import label_scores
 from hierbert.scoring.logistic import Floats, fit_logistic, folds_of
 from hierbert.scoring.thresholds import fit_thresholds
@@ -16,8 +17,13 @@ from hierbert.scoring.thresholds import fit_thresholds
 _Labels = npt.NDArray[Any]
 _STRENGTHS = (0.3, 3.0)
 _FOLDS = 3
-# Of more training documents, so many are drawn for a bag of words.
+# Of more training documents, so many are drawn for a bag of words; more labels take too long.
 _MOST_DOCUMENTS = 20_000
+_MOST_LABELS = 256
+# Of the words, the commonest, so that their weights fit in memory: 128 MiB.
+_MOST_WEIGHTS = 1 << 24
+_OF_LABELS = ("single_label", "multi_label")
+_Fit = Callable[[Any, Floats, npt.NDArray[np.int64], Any], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,14 @@ class LabelBaseline:
         predict: Called with the texts of the labelled training documents, their labels and the
             texts to answer; labels and answers are as in `label_scores`. Of several labels, an
             answer from 0.5 on says that the label applies.
+        most_labels: With more labels it is left out; None: never.
     """
 
     name: str
     title: str
     problem_types: tuple[str, ...]
     predict: Callable[[Sequence[str], _Labels, Sequence[str]], npt.ArrayLike]
+    most_labels: int | None = None
 
 
 def _majority(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> list[int]:
@@ -59,8 +67,10 @@ def _commonest(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> F
 def _logistic(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> npt.ArrayLike:
     """TF-IDF of words and pairs, logistic regression, its penalty by held-out documents."""
 
-    def fit(rows: Any, table: Floats, more: Any) -> tuple[Floats, Floats]:
-        fitted = fit_logistic(rows, table, _folds(texts, table), labels.ndim == 2)
+    def fit(
+        rows: Any, table: Floats, folds: npt.NDArray[np.int64], more: Any
+    ) -> tuple[Floats, Floats]:
+        fitted = fit_logistic(rows, table, folds, labels.ndim == 2)
         return fitted.held_out, more @ fitted.weights + fitted.bias
 
     return _by_words(texts, labels, asked, fit)
@@ -79,8 +89,10 @@ def _svm(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> npt.Arr
             columns.append(LinearSVC(C=strength).fit(rows, column).decision_function(more))
         return np.stack(columns, 1)
 
-    def fit(rows: Any, table: Floats, more: Any) -> tuple[Floats, Floats]:
-        folds = _folds(texts, table) % _FOLDS
+    def fit(
+        rows: Any, table: Floats, folds: npt.NDArray[np.int64], more: Any
+    ) -> tuple[Floats, Floats]:
+        folds = folds % _FOLDS
         best: tuple[float, float, Floats] | None = None
         for strength in _STRENGTHS:
             held_out = np.zeros_like(table)
@@ -99,10 +111,7 @@ def _svm(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> npt.Arr
 
 
 def _by_words(
-    texts: Sequence[str],
-    labels: _Labels,
-    asked: Sequence[str],
-    fit: Callable[[Any, Floats, Any], tuple[Floats, Floats]],
+    texts: Sequence[str], labels: _Labels, asked: Sequence[str], fit: _Fit
 ) -> npt.ArrayLike:
     """Answers by held-out scores of training documents and scores of those asked.
 
@@ -113,11 +122,14 @@ def _by_words(
         drawn = np.random.default_rng(0).permutation(len(texts))[:_MOST_DOCUMENTS]
         texts, labels = [texts[place] for place in drawn], labels[drawn]
     known = np.unique(labels)
-    read = _tfidf(texts, asked)
+    count = labels.shape[1] if several else len(known)
+    read = _tfidf(texts, asked, _MOST_WEIGHTS // max(1, count))
     if read is None or len(known) < 2 or len(set(texts)) < _FOLDS:
         return (_commonest if several else _majority)(texts, labels, asked)
-    table = labels if several else labels[:, None] == known
-    held_out, scores = fit(read[0], table.astype(np.float64), read[1])
+    table = (labels if several else labels[:, None] == known).astype(np.float64)
+    contents = (text.encode("utf-8", "surrogatepass") for text in texts)
+    folds = folds_of([hashlib.blake2b(content).digest() for content in contents], table)
+    held_out, scores = fit(read[0], table, folds, read[1])
     if not several:
         return known[scores.argmax(1)]
     from scipy.special import expit, logit
@@ -126,24 +138,21 @@ def _by_words(
     return expit(scores - logit(thresholds.clip(1e-6, 1 - 1e-6)))
 
 
-def _tfidf(texts: Sequence[str], asked: Sequence[str]) -> tuple[Any, Any] | None:
+def _tfidf(texts: Sequence[str], asked: Sequence[str], most_words: int) -> tuple[Any, Any] | None:
     """Words and pairs of words by the usual weights; None where there are no words."""
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     for fewest in (2, 1):
-        vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=fewest)
+        vectorizer = TfidfVectorizer(
+            sublinear_tf=True, ngram_range=(1, 2), min_df=fewest, max_features=most_words
+        )
         try:
             rows = vectorizer.fit_transform(texts)
         except ValueError:  # no word occurs in so many documents
             continue
         return csr_array(rows), csr_array(vectorizer.transform(asked))
     return None
-
-
-def _folds(texts: Sequence[str], table: Floats) -> npt.NDArray[np.int64]:
-    contents = (text.encode("utf-8", "surrogatepass") for text in texts)
-    return folds_of([hashlib.blake2b(content).digest() for content in contents], table)
 
 
 LABEL_BASELINES: list[LabelBaseline] = [
@@ -155,8 +164,8 @@ LABEL_BASELINES: list[LabelBaseline] = [
         ("regression",),
         lambda texts, labels, asked: [labels.mean()] * len(asked),
     ),
-    LabelBaseline("tfidf_svm", "TF-IDF, SVM", ("single_label", "multi_label"), _svm),
-    LabelBaseline("tfidf_logistic", "TF-IDF, logistic", ("single_label", "multi_label"), _logistic),
+    LabelBaseline("tfidf_svm", "TF-IDF, SVM", _OF_LABELS, _svm, _MOST_LABELS),
+    LabelBaseline("tfidf_logistic", "TF-IDF, logistic", _OF_LABELS, _logistic, _MOST_LABELS),
 ]
 
 
@@ -176,9 +185,15 @@ def label_baselines(
         asked: Texts of the labelled documents to score.
         references: Their labels, in the same form.
     """
+    known = np.asarray(labels)
+    count = known.shape[1] if known.ndim == 2 else len(np.unique(known))
     scores: dict[str, dict[str, float]] = {}
     for baseline in LABEL_BASELINES:
-        if problem_type in baseline.problem_types:
-            predictions = baseline.predict(texts, np.asarray(labels), asked)
-            scores[baseline.name] = label_scores(problem_type, predictions, references)
+        if problem_type not in baseline.problem_types:
+            continue
+        if baseline.most_labels is not None and count > baseline.most_labels:
+            log.info(f"{baseline.title} is left out: {count:,} labels would take too long")
+            continue
+        predictions = baseline.predict(texts, known, asked)
+        scores[baseline.name] = label_scores(problem_type, predictions, references)
     return scores

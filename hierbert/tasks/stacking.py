@@ -45,7 +45,11 @@ _DOCUMENTS_AT_ONCE = 64
 # Documents of which nothing can be held out teach no weights.
 _FEWEST_DOCUMENTS = 4
 _FEWEST_FOLDS = 2
-_FOLDS = 5
+# Documents times labels: of more, the scores alone would take gigabytes.
+_MOST_SCORES = 10_000_000
+_MOST_WEIGHTS = 1 << 24
+# A dimension that hardly differs between documents says nothing; divided by this, it is silent.
+_SILENT = 1e30
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class Stack:
     apart: dict[str, HeldOut]
     results: dict[str, Any]
     line: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Other processes need what they put into the model, not whole corpora.
+        return vars(self) | {"held_out": HeldOut([], []), "apart": {}}
 
     def put_into(self, model: HierBertForDocuments) -> None:
         """Let a model's classification head be this sum; its layers stay as they are.
@@ -144,11 +152,16 @@ def fit_stack(
     Returns:
         The sum; None where there are too few documents, or too many labels, to fit a member.
     """
-    contents = [one.segmented.text.encode("utf-8", "surrogatepass") for one in train.documents]
-    folds = folds_of([hashlib.blake2b(content).digest() for content in contents], train.labels)
+    folds = _folds(train)
     if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
         return None
     if not words and vectors is None:
+        return None
+    if train.labels.size > _MOST_SCORES:
+        log.info(
+            f"{len(folds):,} documents with {train.labels.shape[1]:,} labels are too many for "
+            "linear models beside the layers"
+        )
         return None
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
@@ -157,8 +170,8 @@ def fit_stack(
     if words and (found := _fit_words(train, folds, several)) is not None:
         of_words, fitted["words"] = found
         asked["words"] = _words_of(of_words, validation.documents)
-    if vectors is not None:
-        of_vectors, fitted["vectors"] = _fit_vectors(train, folds, several, vectors)
+    if vectors is not None and (linear := _fit_vectors(train, folds, several, vectors)) is not None:
+        of_vectors, fitted["vectors"] = linear
         asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
     if not fitted:
         return None
@@ -175,13 +188,22 @@ def fit_stack(
     losses = {name: one.log_loss for name, one in fitted.items()}
     losses["sum"] = float(log_losses(train_sum, train.labels, several).mean())
     whole = HeldOut(documents, [*train_sum.tolist(), *validation_sum.tolist()])
-    if (share := _share_of_deep(validation_sum, deep, validation.labels, several)) is not None:
+    # With a frozen encoder the layers have to earn their place: without them, training documents
+    # are held out too.
+    margin = 1.0 if vectors is not None else 0.0
+    if (share := _share_of_deep(validation, validation_sum, deep, several, margin)) is not None:
         weights = {name: share[0] * weight for name, weight in weights.items()} | {"deep": share[1]}
         bias = share[0] * bias
         validation_sum = share[0] * validation_sum + share[1] * deep
         # Nothing says what the layers would say of training documents without having seen them.
         whole = HeldOut(validation.documents, validation_sum.tolist())
         apart["deep"] = HeldOut(validation.documents, deep.tolist())
+    # What weighs nothing does not travel.
+    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    of_words = of_words if "words" in weights else None
+    of_vectors = of_vectors if "vectors" in weights else None
+    if not weights:
+        return None
     parts = " + ".join(f"{weight:.2f} x {name}" for name, weight in weights.items())
     shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
     return Stack(
@@ -215,7 +237,7 @@ def _fit_words(
         words = Words(count, buckets, pairs)
         parts = [words.collate([d.segmented for d in batch]) for batch in _batches(train.documents)]
         read = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        words.learn_idf(read["buckets"], len(train.documents))
+        words.learn_idf(read["buckets"], read["sizes"])
         starts = np.concatenate([[0], read["sizes"].sum(1).cumsum(0).numpy()])
         inputs = sparse.csr_array(
             (words.weigh(**read).double().numpy(), read["buckets"].numpy(), starts),
@@ -240,12 +262,23 @@ def _words_of(words: Words, documents: Sequence[PreparedDocument]) -> Floats:
 
 def _fit_vectors(
     train: Labelled, folds: npt.NDArray[np.int64], several: bool, vectors: "VectorSource"
-) -> tuple[LinearOfVectors, Fitted]:
+) -> tuple[LinearOfVectors, Fitted] | None:
+    """A linear model of segment vectors; None where they are not finite, or labels too many."""
     pooled = _pooled(train.documents, vectors)
+    if pooled.shape[1] * train.labels.shape[1] > _MOST_WEIGHTS:
+        return None
+    broken = int((~np.isfinite(pooled).all(1)).sum())
+    if broken:
+        log.warning(
+            f"the vectors of {broken:,} training documents are not finite: labels get no linear "
+            "model of vectors"
+        )
+        return None
     linear = LinearOfVectors(pooled.shape[1] // 2, train.labels.shape[1])
+    spread, sizes = pooled.std(0), np.abs(pooled).mean(0)
+    scale = np.where(spread > 1e-4 * sizes + 1e-6, spread * pooled.shape[1] ** 0.5, _SILENT)
     linear.center.copy_(torch.from_numpy(pooled.mean(0)))
-    # What is the same in all documents says nothing, whatever it is divided by.
-    linear.scale.copy_(torch.from_numpy(pooled.std(0)).clamp(min=1e-6) * pooled.shape[1] ** 0.5)
+    linear.scale.copy_(torch.from_numpy(scale))
     inputs = (pooled - linear.center.numpy()) / linear.scale.numpy()
     fitted = fit_logistic(inputs.astype(np.float64), train.labels, folds, several)
     linear.weights.copy_(torch.from_numpy(fitted.weights))
@@ -273,6 +306,12 @@ def _pooled(
         own, _ = vectors.batch([document.segmented for document in batch])
         found.append(LinearOfVectors.pooled(own, _structure(batch).segments_per_document))
     return torch.cat(found).numpy()
+
+
+def _folds(labelled: Labelled) -> npt.NDArray[np.int64]:
+    """The fold of each document."""
+    contents = [one.segmented.text.encode("utf-8", "surrogatepass") for one in labelled.documents]
+    return folds_of([hashlib.blake2b(content).digest() for content in contents], labelled.labels)
 
 
 def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[PreparedDocument]]:
@@ -311,12 +350,14 @@ def _weigh(scores: Sequence[Floats], labels: Floats, several: bool) -> tuple[Flo
 
 
 def _share_of_deep(
-    linear: Floats, deep: Floats, labels: Floats, several: bool
+    validation: Labelled, linear: Floats, deep: Floats, several: bool, margin: float
 ) -> tuple[float, float] | None:
-    """Weights of the linear members' sum and of the layers; None where layers add nothing.
+    """Weights of the linear members' sum and of the layers; None where layers add too little.
 
-    Judged by documents that the weights were not fitted to, in folds.
+    Judged by documents that the weights were not fitted to, in folds: the gain has to be above so
+    many of its standard errors.
     """
+    labels = validation.labels
     if not len(labels):
         return None
 
@@ -331,12 +372,13 @@ def _share_of_deep(
         return minimize(loss, np.array([1.0, 0.0]), [(0.0, None)] * 2)
 
     without, with_deep = log_losses(linear, labels, several), np.zeros(len(labels))
-    folds = np.arange(len(labels)) % _FOLDS
+    folds = _folds(validation)
     for fold in np.unique(folds):
         out = folds == fold
         weights = fit(~out)
         logits = weights[0] * linear[out] + weights[1] * deep[out]
         with_deep[out] = log_losses(logits, labels[out], several)
     share, own = fit(np.ones(len(labels), dtype=bool))
-    gains = own > 0 and with_deep.sum() < without.sum()
+    gained = without - with_deep
+    gains = own > 0 and gained.mean() > margin * gained.std() / len(gained) ** 0.5
     return (float(share), float(own)) if gains else None

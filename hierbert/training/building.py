@@ -124,7 +124,7 @@ def _continue(
                 f"{getattr(before, name)}: its weights are made for that"
             )
     kept = {task.name: task.continued(before) for task in tasks if task.name in model.heads}
-    values = before.to_dict() | asked | own | {"temperature": 1.0}
+    values = before.to_dict() | asked | {"logit_weights": None} | own | {"temperature": 1.0}
     for fields_kept in kept.values():
         values |= fields_kept or {}
     try:

@@ -44,18 +44,24 @@ def on_first_process(accelerator: "Accelerator", work: Callable[[], T]) -> T:
     the way.
 
     Raises:
-        RunError: `work` raised it, on every process.
+        RunError: `work` raised it, on every process; anything else that it raised is raised here
+            as it is on the first process, and as this on the others.
     """
     # Brings torch, which a mistake on the command line need not wait for.
     from accelerate.utils import gather_object
 
     outcome: tuple[T | None, str | None] = None, None
+    raised: Exception | None = None
     if accelerator.is_main_process:
         try:
             outcome = work(), None
-        except RunError as error:
-            outcome = None, str(error)
+        except Exception as error:
+            raised = error
+            said = str(error) if isinstance(error, RunError) else error_text(error)
+            outcome = None, said or type(error).__name__
     result, problem = gather_object([outcome])[0]
+    if raised is not None and not isinstance(raised, RunError):
+        raise raised
     if problem is not None:
         raise RunError(problem)
     return result

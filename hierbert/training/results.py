@@ -48,7 +48,7 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
         "best_step": state.best_step,
         "nonfinite_steps": state.nonfinite_steps,
         "scores": scores,
-        # Of the weights that are in the model now.
+        # Of the weights that steps have left in the model, without what was fitted beside them.
         "validation": state.best_scores,
     }
     took = resources(work, run.accelerator.device, run.accelerator)
@@ -91,27 +91,38 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
     """Fit in the model what is not learnt by steps; what was fitted, by task, and its results."""
     if not any(task.calibrates for task in run.tasks):
         return {}, {}
-    validation, vectors = run.splits["validation"], run.vectors
+    validation = run.splits["validation"]
+    # What was trained before has perhaps seen the labels of these documents, which then nothing
+    # holds out from its vectors.
+    vectors = None if run.is_continued else run.vectors
     answers, _ = _scored(run, "validation", "calibrating")
     completed: dict[str, Completed] = {}
     entries: dict[str, Any] = {}
     for task in run.tasks:
-        held_out = HeldOut(validation, [answer.kept[task.name] for answer in answers])
+        kept = [answer.kept[task.name] for answer in answers]
+        own: list[Completed | None] = []
 
-        def complete(task: Task = task, held_out: HeldOut = held_out) -> Completed | None:
-            return task.complete(run.model, run.splits, held_out.kept, vectors)
+        def fit(
+            task: Task = task, kept: Sequence[Any] = kept, own: list[Completed | None] = own
+        ) -> tuple[Completed | None, dict[str, Any]]:
+            found = task.complete(run.model, run.splits, kept, vectors)
+            own.append(found)
+            held_out = HeldOut(validation, kept) if found is None else found.held_out
+            if not (run.config.training.calibrate and task.calibrates):
+                return found, {}
+            return found, task.calibrate(held_out.documents, held_out.kept)
 
-        if (found := on_first_process(run.accelerator, complete)) is not None:
+        found, fitted = on_first_process(run.accelerator, fit)
+        if found is not None:
             found.put_into(run.model)
-            completed[task.name], held_out = found, found.held_out
+            # What travelled to the other processes is without its documents.
+            completed[task.name] = (own[0] if own else None) or found
             entries |= found.results
             log.info(found.line)
-        if run.config.training.calibrate and task.calibrates:
-            fitted = task.calibrate(held_out.documents, held_out.kept)
-            if fitted:
-                run.model.config.update(fitted["config"])
-                entries |= fitted["results"]
-                log.info(fitted["line"])
+        if fitted:
+            run.model.config.update(fitted["config"])
+            entries |= fitted["results"]
+            log.info(fitted["line"])
     if completed:
         run.processor = HierBertProcessor.from_config(run.processor.tokenizer, run.model.config)
     return completed, entries

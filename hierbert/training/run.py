@@ -31,6 +31,7 @@ class Run:
         model: On its device and frozen as configured.
         splits: Documents of "train", "validation" and, where it is given, "test".
         vectors: Of a frozen encoder; None encodes tokens in every step.
+        is_continued: Whether it started from a hierbert model.
         encoding: Tokens that were encoded for those vectors, and the seconds it took.
     """
 
@@ -42,6 +43,7 @@ class Run:
     processor: HierBertProcessor
     splits: dict[str, list[PreparedDocument]]
     vectors: VectorCache | None = None
+    is_continued: bool = False
     encoding: tuple[int, float] = (0, 0.0)
 
     def answer(
@@ -88,7 +90,8 @@ def prepare_run(
                 examples, processor, tasks, cache, f"segmenting {name}"
             )
     log_lengths(splits, processor)
-    run = Run(config, accelerator, folder, tasks, model, processor, splits, vectors)
+    is_continued = given is not None or config.model.start_from is not None
+    run = Run(config, accelerator, folder, tasks, model, processor, splits, vectors, is_continued)
     if vectors is not None:
         began = time.monotonic()
         everything = [one.segmented for documents in splits.values() for one in documents]

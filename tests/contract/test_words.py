@@ -83,3 +83,21 @@ def test_words_can_be_left_out(corpus, encoders) -> None:
     assert "members" not in results and results["scores"]["accuracy"] < 1.0
     config = json.loads((corpus / "without" / "model/config.json").read_text(encoding="utf-8"))
     assert config["logit_weights"] is None and config["features"] is None
+
+
+def test_a_model_with_words_goes_on_to_another_question(corpus, encoders) -> None:
+    train(corpus, encoders["bert"], "first")
+    summaries = [{**row, "summary": row["text"][:40], "label": None} for row in rows(12, 7)]
+    path = write_jsonl(corpus / "summaries.jsonl", summaries)
+    succeed(
+        "train.py",
+        f"data.train={path}",
+        "data.summary_column=summary",
+        f"model.start_from={corpus / 'first' / 'model'}",
+        "training.epochs=1",
+        "baselines=false",
+        f"run_dir={corpus / 'second'}",
+        here=True,
+    )
+    config = json.loads((corpus / "second" / "model/config.json").read_text(encoding="utf-8"))
+    assert config["logit_weights"] is None and not config["classification"]

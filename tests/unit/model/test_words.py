@@ -53,7 +53,7 @@ def test_logits_are_the_linear_model_of_weighed_words() -> None:
     texts = ["a a b", "b c", "c c c a", "d"]
     words = Words(labels=2, buckets=BUCKETS, pairs=True)
     collated = words.collate(documents(*texts))
-    words.learn_idf(collated["buckets"], len(texts))
+    words.learn_idf(collated["buckets"], collated["sizes"])
     generator = torch.Generator().manual_seed(0)
     words.weights.copy_(torch.randn(BUCKETS, 2, generator=generator))
     words.bias.copy_(torch.tensor([0.5, -1.0]))

@@ -128,3 +128,14 @@ def test_words_tell_what_words_say(several):
             counted = [name.split()[0] for name in texts[45:]]
             right = [names.index(word) == n for word, n in zip(counted, labels[45:], strict=True)]
             assert found[name]["accuracy"] > found["majority"]["accuracy"] and all(right)
+
+
+def test_of_many_documents_some_are_drawn_and_many_labels_are_left_out(monkeypatch):
+    texts = [f"{'law sea'.split()[n % 2]} day{n % 5} the" for n in range(50)]  # noqa: SIM905
+    labels = [n % 2 for n in range(50)]
+    monkeypatch.setattr("hierbert.scoring.label_baselines._MOST_DOCUMENTS", 30)
+    found = label_baselines("single_label", texts, labels, texts, labels)
+    assert found["tfidf_svm"]["accuracy"] == found["tfidf_logistic"]["accuracy"] == 1.0
+    many = list(range(300))
+    found = label_baselines("single_label", ["t"] * 300, many, ["u"], [0])
+    assert found.keys() == {"majority"}

@@ -1,6 +1,7 @@
 """Words, vectors and layers in one sum: what is fitted, and that the model says the same."""
 
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,73 @@ def test_no_labelled_validation_document_gives_the_layers_no_part(parts) -> None
     train = labelled(parts[2][:45])
     stack = fit_stack(train, none, np.zeros((0, 3)), several=False, words=True, vectors=None)
     assert stack.weights.keys() == {"words"}
+
+
+def test_a_member_that_weighs_nothing_does_not_travel(parts) -> None:
+    # Texts say nothing of these labels, vectors neither: the layers know all.
+    train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
+    shuffled = Labelled(train.documents, np.random.default_rng(1).permutation(train.labels))
+    stack = fit_stack(
+        shuffled,
+        validation,
+        validation.labels * 8,
+        several=False,
+        words=True,
+        vectors=Vectors(parts[0]),
+    )
+    assert all(weight > 0 for weight in stack.weights.values())
+    assert (stack.words is not None) == ("words" in stack.weights)
+    assert (stack.linear is not None) == ("vectors" in stack.weights)
+
+
+def test_vectors_that_are_not_finite_leave_their_member_out(parts, caplog) -> None:
+    class Broken(Vectors):
+        def batch(self, documents):
+            found, sentences = super().batch(documents)
+            found[0, 0] = torch.nan
+            return found, sentences
+
+    train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
+    deep = np.zeros((15, 3))
+    given = {"several": False, "words": True, "vectors": Broken(parts[0])}
+    stack = fit_stack(train, validation, deep, **given)
+    assert stack.weights.keys() == {"words"} and "not finite" in caplog.text
+
+
+def test_what_travels_between_processes_is_without_documents(parts) -> None:
+    stack = fit(parts, np.zeros((15, 3)))
+    copied = pickle.loads(pickle.dumps(stack))
+    assert not copied.held_out.documents and not copied.apart
+    assert copied.weights == stack.weights and torch.equal(
+        copied.words.weights, stack.words.weights
+    )
+    assert stack.held_out.documents
+
+
+def test_what_a_checkpoint_lacks_begins_empty_and_other_labels_are_refused(parts, tmp_path) -> None:
+    model = parts[0]
+    model.save_pretrained(tmp_path)
+    kind = type(model)
+    loaded = kind.from_pretrained(tmp_path, logit_weights={"vectors": 1.0, "deep": 1.0})
+    linear = loaded.classifier.linear
+    assert not linear.weights.any() and not linear.bias.any() and (linear.scale == 1).all()
+    assert not loaded.classifier.bias.any()
+    fit(parts, np.zeros((15, 3))).put_into(model)
+    model.save_pretrained(tmp_path / "stacked")
+    with pytest.raises(ValueError, match="for 5 labels"):
+        kind.from_pretrained(tmp_path / "stacked", num_labels=5, ignore_mismatched_sizes=True)
+    with pytest.raises(ValueError, match=r"features\.words.*HierBertProcessor"):
+        model(
+            segment_vectors=torch.zeros(1, model.config.hidden_size),
+            segments_per_document=torch.tensor([1]),
+            sentences_per_document=torch.tensor([1]),
+        )
+
+
+def test_steps_learn_the_layers_of_a_model_whose_sum_has_no_layers(parts) -> None:
+    model, processor, _ = parts
+    fit(parts, np.random.default_rng(0).normal(size=(15, 3))).put_into(model)
+    model.train()
+    loss = model(**processor(TEXTS[:4]), labels=torch.tensor([0, 1, 2, 0])).loss
+    loss.backward()
+    assert model.classifier.output.weight.grad.abs().sum() > 0

@@ -153,11 +153,14 @@ def interrupt(arguments: list[Any], number: int = signal.SIGINT) -> CompletedPro
     def uncaught(*_: object) -> None:
         raise AssertionError("the command does not catch this signal")
 
-    before = signal.signal(signal.SIGTERM, uncaught)
+    # In the background of a shell SIGINT is ignored, and a job lets it be.
+    needed = {signal.SIGTERM: uncaught, signal.SIGINT: signal.default_int_handler}
+    before = {each: signal.signal(each, handler) for each, handler in needed.items()}
     try:
         done = run(*arguments, here=True, stdin=Interrupted(MANY, number))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     assert "Traceback" not in done.stderr
     assert "--resume" in done.stderr
     return done

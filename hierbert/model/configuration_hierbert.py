@@ -302,12 +302,15 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if not all(math.isfinite(weight) for weight in members.values()):
             raise ValueError(f"logit_weights={members!r} is not allowed: finite numbers")
-        words = (self.features or {}).get("words")
-        if "words" in members and (words is None or words.get("labels") != self.num_labels):
-            raise ValueError(
-                f'logit_weights has "words", but features has no such entry for {self.num_labels} '
-                f"labels: {words}"
-            )
+        if "words" in members:
+            words = (self.features or {}).get("words")
+            if words is None:
+                raise ValueError('logit_weights has "words", but features has none')
+            if words.get("labels") != self.num_labels:
+                raise ValueError(
+                    f"features.words is of {words.get('labels')} labels, but the model has "
+                    f"{self.num_labels} labels"
+                )
 
 
 def _heads_for(hidden_size: int) -> int:

@@ -213,7 +213,7 @@ def test_nothing_of_a_folder_runs_that_was_not_asked_for(copy, tmp_path, monkeyp
         (edit(sentence_layers=2), ["weights"]),
         (
             edit(id2label={n: n for n in "012"}, label2id={n: int(n) for n in "012"}),
-            ["classifier", "weights"],
+            ["words is of 2 labels", "3 labels"],
         ),
         (lambda folder: (folder / "tokenizer.json").unlink(), ["tokenizer"]),
     ],

@@ -192,7 +192,7 @@ def test_what_a_checkpoint_lacks_begins_empty_and_other_labels_are_refused(parts
     assert not loaded.classifier.bias.any()
     fit(parts, np.zeros((15, 3))).put_into(model)
     model.save_pretrained(tmp_path / "stacked")
-    with pytest.raises(StrictDataclassClassValidationError, match="for 5 labels"):
+    with pytest.raises(StrictDataclassClassValidationError, match="has 5 labels"):
         kind.from_pretrained(tmp_path / "stacked", num_labels=5, ignore_mismatched_sizes=True)
     with pytest.raises(ValueError, match=r"features\.words.*HierBertProcessor"):
         model(

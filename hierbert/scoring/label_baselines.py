@@ -1,6 +1,5 @@
 """What labels of a trained model have to beat: the commonest labels, and a bag of words."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -127,9 +126,7 @@ def _by_words(
     if read is None or len(known) < 2 or len(set(texts)) < _FOLDS:
         return (_commonest if several else _majority)(texts, labels, asked)
     table = (labels if several else labels[:, None] == known).astype(np.float64)
-    contents = (text.encode("utf-8", "surrogatepass") for text in texts)
-    folds = folds_of([hashlib.blake2b(content).digest() for content in contents], table)
-    held_out, scores = fit(read[0], table, folds, read[1])
+    held_out, scores = fit(read[0], table, folds_of(texts, table), read[1])
     if not several:
         return known[scores.argmax(1)]
     from scipy.special import expit, logit

@@ -5,6 +5,7 @@ in. The penalty is chosen by the log loss of documents that were held out, which
 training document a score that it had no part in: what a stack is fitted on.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,13 +50,14 @@ class Fitted:
     log_loss: float
 
 
-def folds_of(keys: Sequence[bytes], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """The fold of each document; equal documents are in one, and each has its share of a label.
+def folds_of(texts: Sequence[str], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """The fold of each document; equal texts are in one, and each has its share of a label.
 
     Args:
-        keys: Of each document's content, such as its hash.
+        texts: Of the documents.
         labels: 0 and 1 for each label, (D, C).
     """
+    keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     folds = min(_FOLDS, len(set(keys)))
     rarest = labels[:, np.argsort(labels.sum(0), kind="stable")].argmax(1)
     order = sorted(range(len(keys)), key=lambda place: (rarest[place], keys[place]))

@@ -6,7 +6,6 @@ document by a fit without it; what gradient steps have trained scores the valida
 """
 
 import copy
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -176,7 +175,8 @@ def fit_stack(
     if not fitted:
         return None
     held_out = [one.held_out for one in fitted.values()]
-    shares, bias = _weigh(held_out, train.labels, several)
+    even = np.full(len(held_out), 1 / len(held_out))
+    shares, bias = _weigh(held_out, even, train.labels, several)
     weights = dict(zip(fitted, shares.tolist(), strict=True))
     train_sum = _sum(held_out, shares, bias)
     validation_sum = _sum(list(asked.values()), shares, bias)
@@ -291,9 +291,7 @@ def _logits_of_vectors(
 ) -> Floats:
     """What the segment vectors of documents say, float64 (D, C)."""
     found = [np.zeros((0, len(linear.bias)))]
-    for batch in _batches(documents):
-        own, _ = vectors.batch([document.segmented for document in batch])
-        found.append(linear(own, _structure(batch).segments_per_document).double().numpy())
+    found += [linear(*own).double().numpy() for own in _segment_vectors(documents, vectors)]
     return np.concatenate(found)
 
 
@@ -301,17 +299,22 @@ def _pooled(
     documents: Sequence[PreparedDocument], vectors: "VectorSource"
 ) -> npt.NDArray[np.float32]:
     """Means and maxima of segment vectors, float32 (D, 2 H)."""
-    found = []
+    pooled = [LinearOfVectors.pooled(*own) for own in _segment_vectors(documents, vectors)]
+    return torch.cat(pooled).numpy()
+
+
+def _segment_vectors(
+    documents: Sequence[PreparedDocument], vectors: "VectorSource"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Segment vectors of some documents at a time, and how many each document has."""
     for batch in _batches(documents):
         own, _ = vectors.batch([document.segmented for document in batch])
-        found.append(LinearOfVectors.pooled(own, _structure(batch).segments_per_document))
-    return torch.cat(found).numpy()
+        yield own, _structure(batch).segments_per_document
 
 
 def _folds(labelled: Labelled) -> npt.NDArray[np.int64]:
     """The fold of each document."""
-    contents = [one.segmented.text.encode("utf-8", "surrogatepass") for one in labelled.documents]
-    return folds_of([hashlib.blake2b(content).digest() for content in contents], labelled.labels)
+    return folds_of([one.segmented.text for one in labelled.documents], labelled.labels)
 
 
 def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[PreparedDocument]]:
@@ -323,29 +326,33 @@ def _structure(documents: Sequence[PreparedDocument]) -> Structure:
     return Structure.of(collate_structure([document.segmented for document in documents]))
 
 
-def _sum(scores: Sequence[Floats], weights: Floats, bias: Floats | float = 0.0) -> Floats:
+def _sum(scores: Sequence[Floats], weights: Floats, bias: Floats | float) -> Floats:
     total: Floats = np.tensordot(weights, np.stack(scores), 1) + bias
     return total
 
 
-def _weigh(scores: Sequence[Floats], labels: Floats, several: bool) -> tuple[Floats, Floats]:
+def _weigh(
+    scores: Sequence[Floats], near: Floats, labels: Floats, several: bool, biased: bool = True
+) -> tuple[Floats, Floats]:
     """Weights of members, none below 0, and a bias for each label: the likeliest.
 
-    Both are held near an even share and 0 by a squared distance, which counts as one document.
+    They are held near some weights, and biases near 0, by a squared distance, which counts as one
+    document. Without being `biased` they are 0.
     """
     stacked, count = np.stack(scores), len(scores)
-    even = np.full(count, 1.0 / count)
+    start = np.concatenate([near, np.zeros(labels.shape[1] if biased else 0)])
 
     def loss(values: Floats) -> tuple[float, Floats]:
-        weights, bias = values[:count], values[count:]
-        logits = np.tensordot(weights, stacked, 1) + bias
-        total, errors = loss_and_errors(logits, labels, several)
-        slopes = np.concatenate([np.tensordot(stacked, errors, 2), errors.sum(0)])
-        apart = np.concatenate([weights - even, bias])
+        weights, bias = values[:count], values[count:] if biased else 0.0
+        total, errors = loss_and_errors(_sum(scores, weights, bias), labels, several)
+        slopes = np.tensordot(stacked, errors, 2)
+        if biased:
+            slopes = np.concatenate([slopes, errors.sum(0)])
+        apart = values - start
         return total + 0.5 * float(apart @ apart), slopes + apart
 
-    bounds = [(0.0, None)] * count + [(None, None)] * labels.shape[1]
-    found = minimize(loss, np.concatenate([even, np.zeros(labels.shape[1])]), bounds)
+    bounds = [(0.0, None)] * count + [(None, None)] * (len(start) - count)
+    found = minimize(loss, start, bounds)
     return found[:count], found[count:]
 
 
@@ -362,21 +369,14 @@ def _share_of_deep(
         return None
 
     def fit(rows: npt.NDArray[np.bool_]) -> Floats:
-        def loss(weights: Floats) -> tuple[float, Floats]:
-            logits = weights[0] * linear[rows] + weights[1] * deep[rows]
-            total, errors = loss_and_errors(logits, labels[rows], several)
-            slopes = np.array([(errors * linear[rows]).sum(), (errors * deep[rows]).sum()])
-            apart = weights - np.array([1.0, 0.0])
-            return total + 0.5 * float(apart @ apart), slopes + apart
-
-        return minimize(loss, np.array([1.0, 0.0]), [(0.0, None)] * 2)
+        both, near = [linear[rows], deep[rows]], np.array([1.0, 0.0])
+        return _weigh(both, near, labels[rows], several, biased=False)[0]
 
     without, with_deep = log_losses(linear, labels, several), np.zeros(len(labels))
     folds = _folds(validation)
     for fold in np.unique(folds):
         out = folds == fold
-        weights = fit(~out)
-        logits = weights[0] * linear[out] + weights[1] * deep[out]
+        logits = _sum([linear[out], deep[out]], fit(~out), 0.0)
         with_deep[out] = log_losses(logits, labels[out], several)
     share, own = fit(np.ones(len(labels), dtype=bool))
     gained = without - with_deep

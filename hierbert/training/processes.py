@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from hierbert.errors import ProcessLost, RunError, error_text
 
@@ -41,7 +41,7 @@ def on_first_process(accelerator: "Accelerator", work: Callable[[], T]) -> T:
     """Do something on the first process, and let every process have its result or its error.
 
     Every process takes part, so that none waits for one that has failed. The result is pickled on
-    the way.
+    the way to the others; the first has its own.
 
     Raises:
         RunError: `work` raised it, on every process; anything else that it raised is raised here
@@ -64,4 +64,4 @@ def on_first_process(accelerator: "Accelerator", work: Callable[[], T]) -> T:
         raise raised
     if problem is not None:
         raise RunError(problem)
-    return result
+    return cast(T, outcome[0] if accelerator.is_main_process else result)

@@ -100,13 +100,11 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
     entries: dict[str, Any] = {}
     for task in run.tasks:
         kept = [answer.kept[task.name] for answer in answers]
-        own: list[Completed | None] = []
 
         def fit(
-            task: Task = task, kept: Sequence[Any] = kept, own: list[Completed | None] = own
+            task: Task = task, kept: Sequence[Any] = kept
         ) -> tuple[Completed | None, dict[str, Any]]:
             found = task.complete(run.model, run.splits, kept, vectors)
-            own.append(found)
             held_out = HeldOut(validation, kept) if found is None else found.held_out
             if not (run.config.training.calibrate and task.calibrates):
                 return found, {}
@@ -115,8 +113,7 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
         found, fitted = on_first_process(run.accelerator, fit)
         if found is not None:
             found.put_into(run.model)
-            # What travelled to the other processes is without its documents.
-            completed[task.name] = (own[0] if own else None) or found
+            completed[task.name] = found
             entries |= found.results
             log.info(found.line)
         if fitted:

@@ -86,7 +86,7 @@ def test_many_documents_are_fitted_as_few_are(monkeypatch) -> None:
 
 
 def test_folds_keep_equal_documents_together_and_share_labels_out() -> None:
-    keys = [b"%d" % (place // 2) for place in range(100)]  # each document twice
+    keys = [str(place // 2) for place in range(100)]  # each document twice
     labels = np.zeros((100, 2))
     labels[:20, 0] = labels[20:, 1] = 1
     folds = folds_of(keys, labels)

@@ -17,7 +17,7 @@ def words(*languages: str) -> frozenset[str]:
 _ENGLISH_NEVER = words(
     "mr mrs ms mx dr drs prof profs messrs mmes st rev hon gen col capt lt sgt cpl maj cmdr adm "
     "gov sen sens rep reps pres supt fr atty ald amb brig pvt pfc e.g i.e eg ie cf viz vs v c.f "
-    "resp incl excl esp i.c q.v"
+    "resp incl excl esp i.c q.v a.k.a w.r.t"
 )
 
 # The same in any language.
@@ -61,7 +61,7 @@ NEVER = _ENGLISH_NEVER | words(
 _ENGLISH_NUMBERED = words(
     "fig figs eq eqs eqn eqns no nos sec secs sect art arts p pp vol vols ch chap tab tbl para "
     "paras cl app appx ex exh ref refs def defn prop thm lem cor alg obs approx ca c est ver op "
-    "tel ext § ed eds rule reg subsec subd amend lib sch tit"
+    "tel ext § rule reg subsec subd amend lib sch tit"
 )
 
 # The same in any language.
@@ -69,14 +69,14 @@ NUMBERED = _ENGLISH_NUMBERED | words(
     # German
     "nr nrn abs ziff bd bde kap abb rn rz anm aufl jg lit buchst bl sp str u.ä gem § §§",
     # French, Spanish, Italian, Portuguese
-    "n nn núm núms n.º n.° nº n° pág págs pag pagg artt arts cap caps capp figg voll éd env aprox "
+    "n nn núm núms n.º n.° nº n° pág págs pag pagg artt arts cap caps capp figg voll env aprox "
     "tfno séc secc apdo ap par chap liv parr fasc ss esc",
     # Dutch, Swedish, Danish, Norwegian, Finnish
     "blz nrs afb hfdst jrg dl kl sid pkt stk tlf nro klo",
     # Polish, Czech, Slovak
     "ust poz rys rozdz ok godz zał pkt č čl odst písm obr roč",
     # Russian, Ukrainian, Bulgarian
-    "рис табл стр с гл ст п пп ч кн т тт вып изд разд абз прим илл ил тел кв корп оф лит подп "
+    "рис табл стр с гл ст п пп ч кн т тт вып разд абз прим илл ил тел кв корп оф лит подп "
     "розд мал чл ал ок сл",
     # Turkish, Hungarian, Romanian, Indonesian, Vietnamese
     "md mad şek sy sf sz bek kb alin pct nr bl sc hal",
@@ -93,19 +93,21 @@ NUMBERED = _ENGLISH_NUMBERED | words(
 _ENGLISH_ENDERS = words(
     "inc corp ltd co cos llc plc bros jr sr esq al ph.d m.sc b.sc ll.m ll.b dept univ assn assoc "
     "ave blvd rd mt ft hwy intl natl mfg dist ste proc conf trans int symp acad inst sci supp "
-    "asst bldg pkwy mtn rte cf dba"
+    "asst bldg pkwy mtn rte cf dba ed eds"
 )
 
 # The same in any language.
 ENDERS = _ENGLISH_ENDERS | words(
     # German
-    "gmbh mio mrd mill tsd str jh jhd rer nat fa",
+    "gmbh mio mrd mill tsd str jh jhd rer nat fa hrsg verl übers bearb",
     # French, Spanish, Italian, Portuguese
-    "s.a ud uds av bd boul pr sté cie arq lic geom s.p.a s.r.l a.c d.c hnos eng dep cia ltda",
+    "s.a ud uds av bd boul pr sté cie arq lic geom s.p.a s.r.l a.c d.c hnos eng dep cia ltda "
+    "éd rééd coll trad préf",
     # Dutch, Polish, Czech, Slovak
-    "mw ir ds mln mld tys ul pl os ur zm dyr doc tis sp",
+    "mw ir ds mln mld tys ul pl os ur zm dyr doc tis sp wyd tłum oprac vyd překl",
     # Russian, Ukrainian, Bulgarian
-    "тыс тис млн млрд руб долл коп грн хил лв др пр обл им ім гр респ пер пл оз чел экз н.э м",
+    "тыс тис млн млрд руб долл коп грн хил лв др пр обл им ім гр респ пер пл оз чел экз н.э м "
+    "изд ред сост",
     # Turkish, Romanian, Indonesian, Vietnamese, Hungarian, Finnish
     "cad sok mah bul jud loc mun",
     # Greek

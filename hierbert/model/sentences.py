@@ -69,6 +69,8 @@ _IDEOGRAPHS = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U00020000-\U0003ffff"
 )
+# Words that also end sentences before a reference: "He said no. Fig. 5 shows it."
+_ORDINARY_BEFORE_REFERENCES = frozenset(("no", "No", "art", "app", "ex", "ok"))
 # Page, circa, versus, clause: a capital or a number may follow them.
 _SINGLE_LETTERS = frozenset("pcvl")
 
@@ -125,6 +127,8 @@ _FUSED_AFTER = re.compile(
     r"([^\W\d_]+)(?:['’]\w{1,2})?(?=[\s,;!?'’”\"»)–—]|-[^\W\d_]|\.(?:\s|\Z)|\Z)"
 )
 _FUSED_BEFORE = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+# The same before what starts a sentence for sure: "$7.5", "12,000", "5km", "COVID-19", "U.S".
+_FUSED_BEFORE_STARTER = re.compile(r"[^\W_]+(?:[-'’.,][^\W_]+)*")
 _CODE = re.compile(r"[{}=_;|<\\]|[^\W\d]\(\w*\)|\w[\w\])]\.[a-z]{2}|\w\[[\w:]|::|->")
 _BRACKET = re.compile(r"(?<![:;=])(?<![:;=]-)[(\[（［【]|[)\]）］】]|[\n\r]\s*[\n\r]")
 _SMALL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -160,6 +164,14 @@ _PLURAL = re.compile(r"([A-Z])\1\.\s([A-Z])\2\b")
 _NUMERAL = re.compile(r"(?:[IVXLC]{1,6}|[A-Z])(?=[\d.,;:)\]])|[IVXLC]{2,6}\b|[B-HJ-Z]\b")
 # A number that is no count of what follows: "Stat. 119, 121" unlike "Bob. 3 people".
 _BARE_NUMBER = re.compile(r"\d+(?:[,;)\](§]|[-–]\d)")
+# "5. 3. 1990" and "5. III. 1990", or, where numbers with a period are ordinals, "5. 3." (group 1).
+_DATE = re.compile(
+    r"(?<![\w.,])(?:0?[1-9]|[12]\d|3[01])\.\s"
+    r"(?:0?[1-9]|1[0-2]|I{1,3}|IV|VI{0,3}|IX|XI{0,2})(?:\.\s?\d{4}(?!\w)|(\.))"
+)
+# A reference behind a shortened word: "gem. Art. 5"; the word "number" and its signs: "r. Nr 88".
+_REFERENCE = re.compile(r"([^\W\d_]{1,8})\.\s?\d")
+_NUMBER_WORD = re.compile(r"(?:[Nn]rn?\.?|[Nn]\.?[°º]|№|[Čč]\.)\s?\d")
 _MONTH_NAME = re.compile(
     "(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])[a-zé]{0,7}(?![a-zé])"
 )
@@ -477,7 +489,9 @@ def _break_ends(
     full = layout.wrap_width > 0 and _is_full(line_length, text, resume, layout.wrap_width)
     if text.startswith("```", resume) or text.startswith("```", line_start):
         return True
-    if (_ITEM_STRICT if full else _ITEM).match(text, resume):
+    if (_ITEM_STRICT if full else _ITEM).match(text, resume) and not (
+        begin < stop and _in_date(text, begin, layout)
+    ):
         if first not in "(0123456789" or text[start].isdecimal():
             return True
         # "see Table" and "3. The" on the next line.
@@ -594,19 +608,22 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
         return False
     before = _last_word(text, start, begin)
     whole = _FUSED_BEFORE.fullmatch(before) is not None
-    starts = _starts(text, position)
+    starts = _starts(text, position) or (
+        word in STARTERS_BEFORE_SMALL and text[behind.end() : behind.end() + 1] in ("?", "!")
+    )
+    if starts and before and not whole:
+        unit = len(word) > 1 and _FUSED_BEFORE_STARTER.fullmatch(before) is not None
+        whole = unit or before[-1] in ')]"”’»%'
+    if not whole:
+        return False
     if text[begin] != ".":
-        return (whole and before.islower()) or (
-            starts and (whole or before[-1:] in (")", "”", '"', "’", "»"))
-        )
-    if not whole or not before[-2:].islower() or len(before) < 2:
-        if not starts or not (whole or before.isdecimal() or before[-1:] in ')]"”’%'):
+        return starts or before.islower()
+    if not before[-2:].islower() or len(before) < 2:
+        if not starts or (len(before) < 2 and before not in "I0123456789"):
             return False
     elif word.lower() in SUFFIXES and not starts:
         return False
-    if len(before) < 2 or _is_abbreviation(
-        text, start, begin, stop, position, word[0], False, layout
-    ):
+    if _is_abbreviation(text, start, begin, stop, position, word[0], False, layout):
         return False
     if starts:
         return True
@@ -694,7 +711,7 @@ def _is_abbreviation(
         if "'" in word or "’" in word:  # "l'art. 5"
             word = _ELISION.sub("", word)
     lower = word.lower()
-    number = first.isdecimal()
+    number = first.isdecimal() or _NUMBER_WORD.match(text, position) is not None
     if len(word) > 3 and lower not in _KNOWN and word.isascii() and word.isalpha():
         # Most words: no abbreviation, if no number follows.
         if len(word) > 5:
@@ -713,6 +730,8 @@ def _is_abbreviation(
             if together in ENDERS:
                 return not _starts(text, position)
     if lower in OF_DOCTORS and _DOCTOR.search(text, max(start, begin - 16), begin) is not None:
+        return True
+    if _in_date(text, begin, layout):
         return True
     if len(word) == 1 and word.isalpha():
         return _is_letter(text, start, begin, position, first, word, alone)
@@ -734,6 +753,9 @@ def _is_abbreviation(
             return True
         if closed or (lower != "no" and _NUMERAL.match(text, position) is not None):
             return True
+        reference = _REFERENCE.match(text, position)
+        if reference is not None and reference.group(1).lower() in NUMBERED:
+            return word not in _ORDINARY_BEFORE_REFERENCES
     if lower in AND_SO_ON and first.isupper():
         return closed
     if (
@@ -758,8 +780,20 @@ def _is_abbreviation(
         and word[1:].islower()
         and begin - len(word) > start
         and lower not in ORDINARY
-        and _BARE_NUMBER.match(text, position) is not None
+        and (not first.isdecimal() or _BARE_NUMBER.match(text, position) is not None)
     )
+
+
+def _in_date(text: str, begin: int, layout: _Layout) -> bool:
+    """Whether the period at `begin` stands behind the day or the month of a date in numbers."""
+    if not (text[begin - 1].isdecimal() or text[begin - 1] in "IVX"):
+        return False
+    date = _DATE.search(text, max(0, begin - 8), begin + 12)
+    if date is None or date.start() > begin:
+        return False
+    if date.group(1):
+        return begin < date.start(1) and layout.ordinals
+    return begin < date.end()
 
 
 def _is_plural(text: str, begin: int) -> bool:
@@ -784,8 +818,9 @@ def _is_letter(
         return True
     before = text[max(0, begin - 4) : begin - 1].rstrip()[-1:]
     if before.isdecimal() or before in ("X", "V", "I"):
-        # "He came in 1990 г.", but "In 1990 г. Moscow grew"
-        return begin - start < 20 and len(text[start:begin].split()) <= 3
+        # "He came in 1990 г.", but "In 1990 г. Moscow grew", "1990 г. № 5"
+        short = begin - start < 20 and len(text[start:begin].split()) <= 3
+        return short or _NUMBER_WORD.match(text, position) is not None
     # "г. Москва"
     return ("а" <= word <= "ї" and word != "я") or _CASELESS.match(word) is not None
 
@@ -794,7 +829,8 @@ def _is_ordinal(
     text: str, start: int, begin: int, position: int, first: str, word: str, layout: _Layout
 ) -> bool:
     """Whether a period behind a number makes it an ordinal, or the number of an item."""
-    if len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in (":", ";"):
+    number = begin - len(word)
+    if len(word) <= 3 and text[max(start, number - 4) : number].rstrip()[-1:] in (":", ";"):
         return True
     if len(word) > 2:
         return False
@@ -802,7 +838,7 @@ def _is_ordinal(
         return True
     if not first.isupper():
         return False
-    before = _last_word(text, start, begin - len(word)).lower()
+    before = _last_word(text, start, number).lower()
     if before.endswith("."):  # "p. 15. The"
         return False
     return (before in BEFORE_ORDINALS or not _starts(text, position)) and layout.ordinals

@@ -160,6 +160,11 @@ WEAK_WITHOUT_SPACE = [
     "It is known (see above).|However, it is false.|Robinson was there.",
     "It is known.[12]|The proof is short.",
     "Es war spät.|Das Ende kam.",
+    # behind a number, with or without a unit, a date of a law, a capital; before one word alone
+    "It is 5.|The end came.|It cost $7.5.|However, it rose by 12,000km.|They left.",
+    "He left at 5 p.m.|Then he saw the U.S.|The end was COVID-19.|This we know.",
+    "Was it 5?|The end came.|It took a lot.|You?|It was the end.|Yes!|So did I.|We all went.",
+    "Both shall do: 3.The first;   4.The second, e.g.The third.",
     "Было поздно.|Никто не пришёл.",
     "See example.com, Node.js, setup.Py and ASP.NET in the U.S.A or e.g.this one.",
     "Call torch.nn.Linear or System.out.println(x) on a datetime.Date with v1.2.B as usual.",
@@ -224,6 +229,21 @@ LANGUAGES = [
     "Bl.a. Olle och t.ex. Nils kom. |De gick hem.",
     "Viz str. 5, obr. 3 a čl. 7 odst. 2. |Pak skončil.",
     "Ο κ. Παπάς είδε π.χ. την εικ. 3 στη σελ. 7. |Μετά έφυγε.",
+    # one abbreviation before another, and before the word "number"
+    "Das gilt gem. Art. 5 und lt. Nr. 3. |Bitte Tel. Nr. 5, Art. Nr. 7, Best. Nr. 9. |Er las.",
+    "Vgl. Rn. 5 und Kap. Abs. 2. |Siehe Anm. Nr. 3. |Danach ging er.",
+    "Ustawa z 1997 r. Nr 88, poz. 553. |Zmarł w 1990 r. |Potem rosła.",
+    "Закон от 5 мая 1990 г. № 5 действует. |Он умер в 1990 г. |Потом росла.",
+    "He said no. |Fig. 5 shows it. |She loves art. |Sec. 5 says so. |They were ok. |Fig. 3 is not.",
+    # publishers and editors
+    "Lu aux éd. Gallimard, coll. Folio, trad. Dupont. |Voir la nouv. éd. |Le texte est bon.",
+    "Smith, 3rd ed. Oxford, 1950. |Wyd. Znak, oprac. Kowalski. |В изд. Наука под ред. Иванова.",
+    "He saw Dwayne, a.k.a. The Rock. |It ended.",
+    # dates in numbers
+    "Narodil se 5. 3. 1990 v Praze. |Dne 12. III. 1990 odešel, od 1. 1. 2014. |Pak nic.",
+    "Er kam am 31. 12. |Dann blieb er vom 5. 3. bis zum 7. 3. in Berlin. |Dann ging er.",
+    "5. 3. 1990 se narodil. |Pak nic.",
+    "It rose from 4 to 5. |3. The third. |He is 12. |3 came.",
     "J. Han and J. Van der Berg met K. He and J. Ma et al. in May. |He left.",
 ]
 
@@ -322,6 +342,7 @@ WRAPPED = [
     "> He left the\n> house in 2019\n> and slept.|\n>\n> She stayed.|\nI do not think so",
     "He wrote:|\n>> I came home|\n> No, he did not|\nAnd I agree.",
     ">   It went on for so long and\n>\t nobody came, not even\n>   the EU\n>   itself.",
+    "Er kam in das Dorf und blieb bis zum 5.\n3. 1991 bei ihr. |Dann ging er fort\nund kam nie.",
     "> > We saw the\n> > house.|\n\nNobody did.",
     # a number, a name in capitals, a bracket, a quote; then a small letter
     "The company was founded in the year 2019\nand grew fast.|\nThen it joined the EU\nand left.",
@@ -483,6 +504,8 @@ ADVERSARIAL = {
     "guillemets": "« a. » ",
     "hyphens": "per-\n",
     "numbers": "no. 5 ",
+    "dates": "5. 3. 1990 ",
+    "references": "gem. Art. 5 ",
     "lone quotes": 'a . " ',
     "ideographs": "他走了",
     "ideographic stops and quotes": '。"',

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from hierbert.data.corpus import Columns, load_examples
+from hierbert.data.sources import resolve_sources
 
 _SIZE = 8
 
@@ -30,7 +31,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--max-share", type=float, default=0.3)
     options = parser.parse_args()
-    examples = load_examples(options.input, Columns(fields={"summary": "summary"}), role="train")
+    examples = load_examples(
+        resolve_sources(options.input, "train"), Columns(fields={"summary": "summary"})
+    )
     kept = 0
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with options.output.open("w", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from hierbert import HierBertPredictor
 from hierbert.data.corpus import Columns, load_examples
 from hierbert.data.document import Example
+from hierbert.data.sources import resolve_sources
 from hierbert.log import Progress
 from hierbert.prediction.predictions import Prediction
 from hierbert.scoring import METRICS
@@ -108,7 +109,7 @@ def main() -> None:
     given = {"label": options.label_column, "summary": options.summary_column}
     fields = {name: column for name, column in given.items() if column is not None}
     columns = Columns(options.text_column, fields=fields)
-    examples = load_examples(options.input, columns, role="input")[: options.documents]
+    examples = load_examples(resolve_sources(options.input, "input"), columns)[: options.documents]
     exact = predict(options.model, "float32", examples)
     report = {}
     for dtype in options.dtypes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hierbert.data.aclsum import read_aclsum
 from hierbert.data.corpus import Columns, load_examples
+from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError
 
 CORPORA = ("movie-reviews", "cuad")
@@ -81,7 +82,7 @@ def read_corpora(folder: str | None) -> tuple[dict[str, list[Document]], str]:
         path = Path(named) / name / "train.jsonl.gz"
         if not path.is_file():
             raise DataError(f"--data: {path} is missing; the folder must hold {', '.join(CORPORA)}")
-        examples = load_examples(str(path), Columns(), role="input")
+        examples = load_examples(resolve_sources(str(path), "input"), Columns())
         corpora[name] = [Document(e.id, name, e.text) for e in examples if isinstance(e.text, str)]
     return corpora, f"training documents of {' and '.join(CORPORA)}, half of the characters each"
 

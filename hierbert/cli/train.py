@@ -3,11 +3,13 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, escape_unprintable, run_command
 from hierbert.config import RunConfig
+from hierbert.data.columns import columns_of_text
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.log import is_first_process, log
 from hierbert.settings import dump_config, load_config, parse_command_line
@@ -116,9 +118,11 @@ def inference_command(config: RunConfig, typed: str) -> str:
         test = test[0]
     if isinstance(test, str) and Path(test).is_file():
         words += _option("--input", test)
+        text_columns = columns_of_text(config.data.text_column, test)
+        data = replace(config.data, text_column="|".join(text_columns))
         defaults = {"text_column": "text", "id_column": None, "encoding": "utf-8"}
         for name, default in {**defaults, "delimiter": None}.items():
-            value = getattr(config.data, name)
+            value = getattr(data, name)
             if value is not None and value != default:
                 words += _option(flag_setting(name), value)
     else:

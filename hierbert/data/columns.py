@@ -54,14 +54,7 @@ class Columns:
         # So it is in nearly every row.
         if self.text in there:
             return self.text
-        names = []
-        for alternative in self.text.split("|"):
-            file, equals, name = alternative.partition("=")
-            if not equals:
-                names.append(alternative)
-            elif file in (source.name, os.path.basename(source.name)):
-                names.append(name)
-        names = names or [Columns.text]
+        names = columns_of_text(self.text, source.name)
         missing = names[0] if len(names) == 1 else self.text
         return next((name for name in names if name in there), missing)
 
@@ -69,8 +62,8 @@ class Columns:
         """Refuse (ConfigError) an alternative of the text's column that is of none of the files."""
         there = {name for one in sources for name in (one.name, os.path.basename(one.name))}
         for alternative in self.text.split("|"):
-            file, equals, _ = alternative.partition("=")
-            if equals and file_format(file) is not None and file not in there:
+            file, _ = _file_and_column(alternative)
+            if file is not None and file not in there:
                 raise ConfigError(
                     f"is of {file!r}, which is none of the files that are read"
                     f"{did_you_mean(file, there)}",
@@ -170,6 +163,22 @@ def check_columns(
 def label_blanks(empty_label: str) -> dict[str, Any]:
     """`Columns.blanks` where a blank label says "unknown", or that "none" applies."""
     return {"label": []} if empty_label == "none" else {}
+
+
+def columns_of_text(text: str, source: str) -> list[str]:
+    """The columns that may hold the text of a source, in order: of `Columns.text`, what is its."""
+    pairs = map(_file_and_column, text.split("|"))
+    own = [name for file, name in pairs if file in (None, source, os.path.basename(source))]
+    return own or [Columns.text]
+
+
+def _file_and_column(alternative: str) -> tuple[str | None, str]:
+    """The file that an alternative of the text's column is of, None where of all, and the column.
+
+    What stands before "=" is a file where it has the ending of one that can be read.
+    """
+    file, equals, name = alternative.partition("=")
+    return (file, name) if equals and file_format(file) is not None else (None, alternative)
 
 
 def field_setting(name: str) -> str:

@@ -19,14 +19,25 @@ from hierbert.data.streams import check_encoding, plain_delimiter
 from hierbert.errors import DataError, quote, setting_name
 
 
-def load_examples(
-    spec: Corpus, columns: Columns, *, role: str, encoding: str = "utf-8"
-) -> list[Example]:
-    """The examples of a corpus, at least one; `role` and errors are those of `resolve_sources`.
+def find_corpora(
+    corpora: Mapping[str, Corpus], columns: Columns, *, input_format: str = "jsonl"
+) -> dict[str, list[Source]]:
+    """The sources of all that is read in the same columns, by its role: see `resolve_sources`.
 
-    Those of the rows are those of `read_documents`.
+    A ConfigError too where a column is that of a file which is in none of them.
     """
-    sources = resolve_sources(spec, role)
+    found = {
+        role: resolve_sources(corpus, role, input_format=input_format)
+        for role, corpus in corpora.items()
+    }
+    columns.refuse_other_files(source for sources in found.values() for source in sources)
+    return found
+
+
+def load_examples(
+    sources: list[Source], columns: Columns, encoding: str = "utf-8"
+) -> list[Example]:
+    """The examples of a corpus, at least one; errors are those of `read_documents`."""
     return cast(list[Example], list(CorpusReader(sources, columns, encoding).examples()))
 
 
@@ -75,16 +86,16 @@ def read_documents(
         One `Example` for each document, in order.
 
     Raises:
-        ConfigError: The encoding or the format is unknown, there is neither a name nor rows, or
-            `columns` are none.
+        ConfigError: The encoding or the format is unknown, there is neither a name nor rows,
+            `columns` are none, or `text_column` is that of a file which is not read.
         DataError: At once for what cannot be found. While iterating, for the first row that cannot
             be read; with `keep_broken` only where the Hub or an iterable fails.
     """
     own = {"label": label_column, "summary": summary_column}
     fields = {name: column for name, column in own.items() if column is not None}
     fields |= check_columns({} if columns is None else columns)
-    sources = resolve_sources(corpus, "input", input_format=input_format)
     read = Columns(text_column, id_column, fields, delimiter)
+    sources = find_corpora({"input": corpus}, read, input_format=input_format)["input"]
     return CorpusReader(sources, read, encoding, keep_broken).examples()
 
 

@@ -129,6 +129,7 @@ _FUSED_AFTER = re.compile(
 _FUSED_BEFORE = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 # The same before what starts a sentence for sure: "$7.5", "12,000", "5km", "COVID-19", "U.S".
 _FUSED_BEFORE_STARTER = re.compile(r"[^\W_]+(?:[-'’.,][^\W_]+)*")
+_ITEM_BEFORE = re.compile(r"[:;]\s{1,4}(?:(?:and|or)\s{1,4})?\d+\Z")  # "do so; and 3.The next"
 _CODE = re.compile(r"[{}=_;|<\\]|[^\W\d]\(\w*\)|\w[\w\])]\.[a-z]{2}|\w\[[\w:]|::|->")
 _BRACKET = re.compile(r"(?<![:;=])(?<![:;=]-)[(\[（［【]|[)\]）］】]|[\n\r]\s*[\n\r]")
 _SMALL_ASCII = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -618,6 +619,8 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
         return False
     if text[begin] != ".":
         return starts or before.islower()
+    if before.isdecimal() and _ITEM_BEFORE.search(text, max(start, begin - 16), begin):
+        return False
     if not before[-2:].islower() or len(before) < 2:
         if not starts or (len(before) < 2 and before not in "I0123456789"):
             return False
@@ -829,8 +832,7 @@ def _is_ordinal(
     text: str, start: int, begin: int, position: int, first: str, word: str, layout: _Layout
 ) -> bool:
     """Whether a period behind a number makes it an ordinal, or the number of an item."""
-    number = begin - len(word)
-    if len(word) <= 3 and text[max(start, number - 4) : number].rstrip()[-1:] in (":", ";"):
+    if len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in (":", ";"):
         return True
     if len(word) > 2:
         return False
@@ -838,7 +840,7 @@ def _is_ordinal(
         return True
     if not first.isupper():
         return False
-    before = _last_word(text, start, number).lower()
+    before = _last_word(text, start, begin - len(word)).lower()
     if before.endswith("."):  # "p. 15. The"
         return False
     return (before in BEFORE_ORDINALS or not _starts(text, position)) and layout.ordinals

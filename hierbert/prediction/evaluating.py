@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from accelerate import Accelerator
 
 from hierbert.data.columns import Columns, check_columns, field_setting, label_blanks
-from hierbert.data.corpus import load_examples
+from hierbert.data.corpus import find_corpora, load_examples
 from hierbert.data.document import Example
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.data.sources import Corpus
@@ -101,7 +101,9 @@ def evaluate_model(
     by = [by] if isinstance(by, str) else list(by)
     kept = {name: name for name in by}
     read = Columns(text_column, id_column, fields, delimiter, kept, label_blanks(empty_label))
-    examples = load_examples(documents, read, role="documents", encoding=encoding)
+    specs = {"documents": documents} | ({} if train is None else {"train": train})
+    sources = find_corpora(specs, read)
+    examples = load_examples(sources["documents"], read, encoding)
     examples, left_out = _known(examples, tasks, unknown_labels)
     if not any(task.encode(example) is not None for task in tasks for example in examples):
         reason = f" ({left_out:,} are left out, for the model does not know their labels)"
@@ -113,7 +115,7 @@ def evaluate_model(
     log_documents(_NAME, examples, tasks)
     train_prepared: list[PreparedDocument] = []
     if train is not None:
-        learnt = load_examples(train, replace(read, kept={}), role="train", encoding=encoding)
+        learnt = load_examples(sources["train"], replace(read, kept={}), encoding)
         learnt, _ = _known(learnt, tasks, unknown_labels)
         log_documents("train", learnt, learning)
         warn_of_repeated({"train": learnt, _NAME: examples})

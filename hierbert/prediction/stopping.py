@@ -6,7 +6,9 @@ the signal with it. So the signal is noted too, and `stop_if_asked` raises it ag
 rows. Invariant: a command that was sent one of these signals never ends as if it was not.
 """
 
+import atexit
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,8 +24,9 @@ _received: list[int] = []
 def stopped_by_signals() -> Iterator[None]:
     """Let SIGTERM end the work as SIGINT does; both are noted for `stop_if_asked`.
 
-    A SIGINT that is ignored, as in the background of a shell, stays so. Only Python's main thread
-    receives signals: in others this does nothing.
+    Afterwards they do what they did before, and have the same codes while Python ends. A SIGINT
+    that is ignored, as in the background of a shell, stays so. Only Python's main thread receives
+    signals: in others this does nothing.
     """
     before: dict[int, Any] = {}
     hook = sys.unraisablehook
@@ -48,6 +51,9 @@ def stopped_by_signals() -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+        # Once, and the first of what is done at the end.
+        atexit.unregister(_keep_codes)
+        atexit.register(_keep_codes)
         _received.clear()
 
 
@@ -60,6 +66,13 @@ def stop_if_asked() -> None:
 def _note(number: int, frame: object) -> None:
     _received.append(number)
     _stop(number)
+
+
+def _keep_codes() -> None:
+    """Let signals that would end the process by themselves end it with the codes they have here."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, lambda number, frame: os._exit(128 + number))
 
 
 def _stop(number: int) -> NoReturn:

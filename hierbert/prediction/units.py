@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hierbert.data.columns import Columns
-from hierbert.data.corpus import CorpusReader
+from hierbert.data.corpus import CorpusReader, find_corpora
 from hierbert.data.document import BrokenRow, Example, Source, Text
 from hierbert.data.folders import text_files
 from hierbert.data.seen_ids import SeenIds
-from hierbert.data.sources import resolve_sources
 from hierbert.errors import DataError, RunError
 from hierbert.log import Progress, log
 from hierbert.model.documents import Document
@@ -125,7 +124,7 @@ class Inputs:
     """What a job reads, by `hierbert.data`, whose ids and messages are the same everywhere.
 
     Attributes:
-        sources: What `resolve_sources` gives; paths are absolute, so that every process of a
+        sources: What `find_corpora` gives; paths are absolute, so that every process of a
             machine reads the same files.
         reader: Reads them.
         keep_broken: Whether a row that cannot be read is a row all the same, rather than an error.
@@ -147,9 +146,8 @@ class Inputs:
         """Find the sources; arguments and errors are those of `corpus.read_documents`."""
         sources = [
             source if source.path is None else replace(source, path=source.path.absolute())
-            for source in resolve_sources(spec, "input", input_format=input_format)
+            for source in find_corpora({"input": spec}, columns, input_format=input_format)["input"]
         ]
-        columns.refuse_other_files(sources)
         return cls(sources, CorpusReader(sources, columns, encoding, keep_broken), keep_broken)
 
     @property

@@ -5,7 +5,7 @@ from typing import Any
 
 from hierbert.config import RunConfig
 from hierbert.data.columns import Columns, label_blanks
-from hierbert.data.corpus import load_examples
+from hierbert.data.corpus import find_corpora, load_examples
 from hierbert.data.document import Example, is_blank, words_of
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.data.splits import split_validation
@@ -27,13 +27,11 @@ def load_corpora(
     blanks = label_blanks(data.empty_label)
     columns = Columns(data.text_column, data.id_column, data.fields, data.delimiter, blanks=blanks)
 
-    def load(role: str) -> list[Example] | None:
-        spec = (given or {}).get(role, getattr(data, role))
-        if spec is None:
-            return None
-        return load_examples(spec, columns, role=role, encoding=data.encoding)
-
-    train, validation, test = load("train") or [], load("validation"), load("test")
+    specs = {role: getattr(data, role) for role in ("train", "validation", "test")}
+    specs |= given or {}
+    sources = find_corpora({r: spec for r, spec in specs.items() if spec is not None}, columns)
+    read = {role: load_examples(found, columns, data.encoding) for role, found in sources.items()}
+    train, validation, test = read["train"], read.get("validation"), read.get("test")
     if all(is_blank(example.text) for example in train):
         raise DataError(
             f"data.train: column {data.text_column!r} holds no text in any of {len(train):,} "

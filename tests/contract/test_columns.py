@@ -84,6 +84,26 @@ def test_files_whose_column_is_not_named_have_the_usual_one(infer, tmp_path) -> 
         assert "none of the files that are read" in error
 
 
+def test_a_column_of_a_file_that_is_not_read_is_refused_by_every_reader(models, tmp_path) -> None:
+    train, test = (tmp_path / f"{name}.csv" for name in ("train", "test"))
+    for path in (train, test):
+        path.write_text("text,body,label\n" + "".join(f"a {n},b,{'xy'[n % 2]}\n" for n in range(4)))
+    settings = (f"data.train={train}", f"data.test={test}", "data.label_column=label")
+    line = refuse("train.py", *settings, "data.text_column=text|tset.csv=body", here=True)
+    assert "data.text_column='text|tset.csv=body' is of 'tset.csv'" in line
+    assert "did you mean 'test.csv'?" in line
+    # One of the test file alone is of a file that is read; what is no file's is a column's name.
+    for column in ("test.csv=bdy", "bdy|test.cvs=body"):
+        line = refuse("train.py", *settings, f"data.text_column={column}", here=True)
+        assert "has no column" in line and "bdy" in line, line
+    scored = ("--model", models["both"], "--input", test, "--train", train)
+    line = refuse("hierbert-evaluate", *scored, "--text-column", "train.csv=text|tset.csv=body",
+                  here=True)  # fmt: skip
+    assert "--text-column='train.csv=text|tset.csv=body' is of 'tset.csv'" in line
+    with pytest.raises(hierbert.ConfigError, match=r"is of 'a\.csv'"):
+        hierbert.read_documents(str(test), text_column="a.csv=body")
+
+
 def test_a_delimiter_that_excel_is_told_or_that_a_shell_writes(tmp_path) -> None:
     path = tmp_path / "docs.csv"
     for line, between in (

@@ -4,6 +4,8 @@ import gc
 import io
 import json
 import signal
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -74,6 +76,18 @@ def default_handlers() -> Iterator[None]:
             signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler
         )
         signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_python_ends_has_its_code_too(number) -> None:
+    code = (
+        f"import atexit, signal; atexit.register(signal.raise_signal, {int(number)}); "
+        "from hierbert.cli.infer import main; raise SystemExit(main())"
+    )
+    command = [sys.executable, "-c", code, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + number and not done.stderr, done.stderr
+    assert done.stdout.startswith("usage:")
 
 
 PLACES = [in_a_weakref_callback, in_a_finalizer, in_the_garbage_collector, signal.raise_signal]

@@ -11,6 +11,7 @@ from jobs import make_rows, units_of
 from hierbert.data.columns import Columns
 from hierbert.data.corpus import load_examples
 from hierbert.data.document import BrokenRow, Example
+from hierbert.data.sources import resolve_sources
 from hierbert.errors import RunError
 from hierbert.prediction import units
 from hierbert.prediction.units import (
@@ -148,7 +149,7 @@ def test_ids_are_those_of_all_sources_together(tmp_path) -> None:
     files = [str(path) for path in sorted(tmp_path.glob("*/*"))]
     inputs = Inputs.find(files, Columns())
     alone = [row.id for index in range(3) for row in inputs.rows(index)]
-    corpus = load_examples(files, Columns(), role="input")
+    corpus = load_examples(resolve_sources(files, "input"), Columns())
     assert alone == rows_in(list(all_units(inputs, Cuts(9)))) == [item.id for item in corpus]
     assert alone[0] == f"{files[0]}-1" and alone[1] == "7" and len(set(alone)) == 6
     # Shards are counted over all sources.

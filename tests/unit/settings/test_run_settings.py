@@ -134,5 +134,8 @@ def test_the_last_command_fits_how_training_was_started(tmp_path) -> None:
     answers = f"--model {model} --input '{path}' --text-column body --output answers.jsonl"
     assert inference_command(asked, "hierbert train") == f"hierbert infer {answers}"
     assert inference_command(asked, "hierbert-train") == f"hierbert-infer {answers}"
+    # Columns of other files mean nothing to this command, which would refuse them.
+    per_file = load(run, f"data.test={path}", "data.text_column=my test.jsonl=body|a.csv=text")
+    assert inference_command(per_file, "hierbert train") == f"hierbert infer {answers}"
     several = load(f"data.test=[{tmp_path / '*.jsonl'}, {tmp_path}]")
     assert "--input docs.jsonl" in inference_command(several, "train.py")

@@ -26,6 +26,7 @@ VARIANTS = {
         "training.keep_checkpoints=1",
         "training.memory=recompute",
         "training.patience=1",
+        "training.segments_per_document=2",
         "training.tokens_per_forward=64",
     ],
     "the last layer alone": ["training.trained_encoder_layers=1", "training.eval_every_steps=4"],

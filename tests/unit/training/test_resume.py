@@ -66,9 +66,13 @@ PLACES = {
     "in the middle of a checkpoint": (checkpoints, "seal"),
     "before old checkpoints are removed": (Checkpoints, "_prune"),
 }
+SLOW_PLACES = ("before the best weights", "before old checkpoints are removed")
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(p, marks=pytest.mark.slow if p in SLOW_PLACES else ()) for p in PLACES],
+)
 def test_the_best_weights_are_those_of_the_state_that_is_resumed(
     arguments, tmp_path, monkeypatch, place
 ) -> None:

@@ -130,7 +130,7 @@ def _row(name: str, row: Row) -> Row:
     text = row["text"]
     if name == "20newsgroups":
         text = re.sub(r"\A.*?\n\n", "", text, flags=re.DOTALL)
-    return {"id": row["id"], "text": text, "label": row["labels" if name == "cuad" else "label"]}
+    return {"text": text, "label": row["labels" if name == "cuad" else "label"]}
 
 
 def _percent(text: str) -> int:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hierbert.log import log
-from hierbert.scoring.labels import label_scores
 from hierbert.scoring.logistic import Floats, fit_logistic, folds_of
 from hierbert.scoring.thresholds import fit_thresholds
 
@@ -167,30 +166,27 @@ LABEL_BASELINES: list[LabelBaseline] = [
 
 
 def label_baselines(
-    problem_type: str,
-    texts: Sequence[str],
-    labels: npt.ArrayLike,
-    asked: Sequence[str],
-    references: npt.ArrayLike,
-) -> dict[str, dict[str, float]]:
-    """The scores of every label baseline that applies to the problem type.
+    problem_type: str, texts: Sequence[str], labels: npt.ArrayLike, asked: Sequence[str]
+) -> dict[str, _Labels]:
+    """What every label baseline that applies to the problem type answers, by its name.
 
     Args:
         problem_type: See `label_scores`.
         texts: Of the labelled training documents, at least one.
         labels: Theirs, as references of that function.
-        asked: Texts of the labelled documents to score.
-        references: Their labels, in the same form.
+        asked: Texts of the documents to answer.
+
+    Returns:
+        Predictions of `label_scores`; of several labels those from 0.5 on apply.
     """
     known = np.asarray(labels)
     count = known.shape[1] if known.ndim == 2 else len(np.unique(known))
-    scores: dict[str, dict[str, float]] = {}
+    answers: dict[str, _Labels] = {}
     for baseline in LABEL_BASELINES:
         if problem_type not in baseline.problem_types:
             continue
         if baseline.most_labels is not None and count > baseline.most_labels:
             log.info(f"{baseline.title} is left out: {count:,} labels would take too long")
             continue
-        predictions = baseline.predict(texts, known, asked)
-        scores[baseline.name] = label_scores(problem_type, predictions, references)
-    return scores
+        answers[baseline.name] = np.asarray(baseline.predict(texts, known, asked))
+    return answers

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import flips
-from benchmarks.flips import TARGETS, Target, damage, flip, is_equal, main
+from benchmarks.common.flips import Target, damage, flip, is_equal
+from benchmarks.flips import TARGETS, main
 
 
 def test_one_byte_of_one_file_changes(tmp_path) -> None:

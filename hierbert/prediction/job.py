@@ -23,6 +23,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections import deque
@@ -34,7 +35,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hierbert.errors import RunError
-from hierbert.files import sync_folder
+from hierbert.files import open_plain, sync_folder
 from hierbert.log import log
 from hierbert.prediction.answer_files import encode_line, write_rows
 from hierbert.prediction.output_folder import Manifest, OutputFolder, Part
@@ -45,6 +46,7 @@ _ANSWER, _FAILURE, _FOOTER = b"+", b"-", b"="
 # Of a line, what stands before the JSON: its kind and the row's fingerprint.
 _HEAD_BYTES = 17
 _LONGEST_FOOTER_BYTES = 1024
+_UNIT_FILE = re.compile(r"unit-(\d{5,9})-(\d{6,9})", re.ASCII)  # see `unit_path`
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ def unit_path(folder: Path, name: UnitName) -> Path:
 def read_footer(path: Path) -> Footer | None:
     """What the file of a unit says it holds; None where the unit is not done."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LONGEST_FOOTER_BYTES))
+        with os.fdopen(open_plain(path), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LONGEST_FOOTER_BYTES))
             end = file.read()
         line = end[end.rfind(b"\n", 0, -1) + 1 :]
         footer = of_shape(json.loads(line[1:-9]), Footer)
@@ -93,12 +95,8 @@ def read_footer(path: Path) -> Footer | None:
 
 def done_units(folder: Path) -> dict[UnitName, Footer]:
     """The units that are done."""
-    done = {}
-    for path in folder.glob("unit-*"):
-        if (footer := read_footer(path)) is not None:
-            _, source, number = path.name.split("-")
-            done[UnitName(int(source), int(number))] = footer
-    return done
+    footers = {name: read_footer(path) for path, name in _unit_files(folder).items()}
+    return {name: footer for name, footer in footers.items() if footer is not None}
 
 
 def whole_units(folder: Path) -> dict[UnitName, Footer]:
@@ -107,17 +105,21 @@ def whole_units(folder: Path) -> dict[UnitName, Footer]:
     All of them are read.
     """
     done = done_units(folder)
-    names = {unit_path(folder, name): name for name in done}
-    for path in sorted(folder.glob("unit-*")):
-        name = names.get(path)
-        if name is not None:
-            with path.open("rb") as file:
+    for path, name in _unit_files(folder).items():
+        if name in done:
+            with os.fdopen(open_plain(path), "rb") as file:
                 if _is_whole(file, done[name]):
                     continue
             del done[name]
         log.info(f"{path} is not what the job wrote: its rows are answered again")
         path.unlink()
     return done
+
+
+def _unit_files(folder: Path) -> dict[Path, UnitName]:
+    """What has the name of a unit's file, whatever it is."""
+    paths = {path: _UNIT_FILE.fullmatch(path.name) for path in sorted(folder.glob("unit-*"))}
+    return {path: UnitName(int(m[1]), int(m[2])) for path, m in paths.items() if m}
 
 
 def write_units(
@@ -349,7 +351,7 @@ class Job:
 
 def _unit_lines(path: Path, footer: Footer) -> Iterator[bytes]:
     """The lines of a unit without its footer, after all of them were seen to be whole."""
-    with path.open("rb") as file:
+    with os.fdopen(open_plain(path), "rb") as file:
         if not _is_whole(file, footer):
             path.unlink()
             raise RunError(

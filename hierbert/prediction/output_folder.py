@@ -441,8 +441,9 @@ class OutputFolder:
         try:
             yield
         except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
             raise RunError(
-                f"--output {self.path} cannot be written: {error_text(error)}"
+                f"--output {self.path} cannot be written: {error_text(error)}{where}"
             ) from error
 
 

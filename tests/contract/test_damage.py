@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -272,14 +273,19 @@ def test_rows_that_are_lost_between_two_starts_are_told(model, tmp_path) -> None
     assert [row["id"] for row in rows_of(output)] == [row["id"] for row in more]
 
 
-@pytest.mark.parametrize("place", [0, 0.5, 0.999])
+@pytest.mark.parametrize("place", [0, 0.5, 0.999, "pipe"])
 def test_a_unit_that_changed_is_answered_again_at_once(model, tmp_path, place) -> None:
     resume, output = interrupted(model, tmp_path)
     (unit, *_) = sorted(output.glob(".unfinished/units-*/unit-*"))
     kept = rows_of(output)
     for part in output.glob("part-*"):
         part.unlink()
-    change(unit, place)
+    if place == "pipe":
+        unit.unlink()
+        os.mkfifo(unit)
+    else:
+        change(unit, place)
+    unit.with_name(f"{unit.name}-copy").write_bytes(b"not the job's")
     done = succeed(*resume, here=True)
     assert f"{unit} is not what the job wrote: its rows are answered again" in done.stderr
     assert rows_of(output)[: len(kept)] == kept

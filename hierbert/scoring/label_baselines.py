@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hierbert.log import log
-from hierbert.scoring.logistic import Floats, fit_logistic, folds_of
+from hierbert.scoring.logistic import Floats, Targets, fit_logistic, folds_of
 from hierbert.scoring.thresholds import fit_thresholds
 
 _Labels = npt.NDArray[Any]
@@ -68,7 +68,7 @@ def _logistic(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> np
     def fit(
         rows: Any, table: Floats, folds: npt.NDArray[np.int64], more: Any
     ) -> tuple[Floats, Floats]:
-        fitted = fit_logistic(rows, table, folds, labels.ndim == 2)
+        fitted = fit_logistic(rows, Targets(table, labels.ndim == 2), folds)
         return fitted.held_out, more @ fitted.weights + fitted.bias
 
     return _by_words(texts, labels, asked, fit)

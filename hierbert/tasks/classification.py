@@ -24,6 +24,7 @@ from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_gains, label_intervals
 from hierbert.scoring.label_baselines import LABEL_BASELINES, label_baselines
 from hierbert.scoring.labels import label_details, label_scores
+from hierbert.scoring.logistic import Targets
 from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.reliability import risk_coverage
 from hierbert.scoring.tables import grid
@@ -266,11 +267,11 @@ class Classification(Task):
         if self.problem_type == "regression":
             return None
         deep, _ = self._labelled(splits["validation"], kept)
+        weights = model.config.class_weights
         return fit_stack(
-            self._with_labels(splits["train"]),
-            self._with_labels(splits["validation"]),
+            self._with_labels(splits["train"], weights),
+            self._with_labels(splits["validation"], weights),
             deep,
-            several=self.problem_type == "multi_label",
             words=self.words,
             vectors=vectors,
         )
@@ -544,13 +545,17 @@ class Classification(Task):
             table[row, numbers] = 1
         return table
 
-    def _with_labels(self, documents: Sequence[PreparedDocument]) -> Labelled:
+    def _with_labels(
+        self, documents: Sequence[PreparedDocument], class_weights: Sequence[float] | None
+    ) -> Labelled:
         """Those that have labels, with them."""
         labelled = [one for one in documents if one.targets[self.name] is not None]
         references = self._references(labelled)
         if self.problem_type == "single_label":
             references = np.eye(len(self.label_map.names))[references.astype(int)]
-        return Labelled(labelled, references.astype(np.float64))
+        weights = None if class_weights is None else np.array(class_weights)
+        several = self.problem_type == "multi_label"
+        return Labelled(labelled, Targets(references.astype(np.float64), several, weights))
 
     def _predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
         if self.problem_type == "single_label":

@@ -78,6 +78,10 @@ def run_cell(name: str, mode: str, seed: int, data: Path, more: list[str]) -> di
             ("majority", "commonest labels"),
             ("tfidf_svm", "TF-IDF, SVM"),
             ("tfidf_logistic", "TF-IDF, logistic regression"),
+            ("mean_vectors", "mean vectors"),
+            ("first_512_tokens", "first 512 tokens"),
+            ("head_and_tail", "head + tail"),
+            ("segment_vote", "vote of segments"),
         )
         if results.get(key)
     }

@@ -163,7 +163,9 @@ class SegmentationConfig:
     """Documents to segments."""
 
     max_tokens_per_segment: int | None = setting(
-        None, "Special tokens included, 512 at most; null takes the most the encoder allows."
+        None,
+        "Special tokens included, at most what the encoder allows; null takes 512, or that where "
+        "it is less.",
     )
     overlap_sentences: int = setting(0, "Sentences repeated in the next segment.", at_least=0)
     max_segments: int | None = setting(

@@ -22,12 +22,13 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_intervals
-from hierbert.scoring.label_baselines import LABEL_BASELINES, label_baselines
+from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, label_baselines
 from hierbert.scoring.labels import label_details
 from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.reliability import risk_coverage
 from hierbert.scoring.tables import grid
 from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
+from hierbert.scoring.vector_baselines import DocumentVectors, Read
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, Stack, fit_stack
@@ -322,7 +323,11 @@ class Classification(Task):
 
     @override
     def learning_baselines(self) -> list[str]:
-        return [one.title for one in LABEL_BASELINES if self.problem_type in one.problem_types]
+        return [
+            one.title
+            for one in LABEL_BASELINES
+            if isinstance(one, LabelBaseline) and self.problem_type in one.problem_types
+        ]
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:
@@ -339,13 +344,16 @@ class Classification(Task):
         logits, references = self._labelled(scored.documents, scored.kept)
         if not len(references):
             return entries
-        texts, labels = self._texts_and_labels(scored.train)
-        if scored.baselines and texts:
+        train, asked = self._known(scored.train), self._known(scored.documents)
+        if scored.baselines and train:
+            source = scored.vectors
             entries |= label_baselines(
                 self.problem_type,
-                texts,
-                labels,
-                *self._texts_and_labels(scored.documents),
+                [one.segmented.text for one in train],
+                self._references(train),
+                [one.segmented.text for one in asked],
+                references,
+                None if source is None else (_reader(train, source), _reader(asked, source)),
             )
         predictions = self._predictions(logits, scored.config)
         if self.problem_type != "regression":
@@ -503,7 +511,7 @@ class Classification(Task):
 
     def _with_labels(self, documents: Sequence[PreparedDocument]) -> Labelled:
         """Those that have labels, with them."""
-        labelled = [one for one in documents if one.targets[self.name] is not None]
+        labelled = self._known(documents)
         references = self._references(labelled)
         if self.problem_type == "single_label":
             references = np.eye(len(self.label_map.names))[references.astype(int)]
@@ -522,12 +530,22 @@ class Classification(Task):
             values.sigmoid() if self.problem_type == "multi_label" else values.softmax(1)
         ).numpy()
 
-    def _texts_and_labels(
-        self, documents: Sequence[PreparedDocument]
-    ) -> tuple[list[str], npt.NDArray[Any]]:
-        """Of the labelled documents."""
-        labelled = [one for one in documents if one.targets[self.name] is not None]
-        return [one.segmented.text for one in labelled], self._references(labelled)
+    def _known(self, documents: Sequence[PreparedDocument]) -> list[PreparedDocument]:
+        """Those that have labels."""
+        return [one for one in documents if one.targets[self.name] is not None]
+
+
+def _reader(documents: Sequence[PreparedDocument], source: "VectorSource") -> Read:
+    """What reads a document's vectors by its place."""
+
+    def read(place: int) -> DocumentVectors:
+        document = documents[place].segmented
+        segments, sentences = source.batch([document])
+        return DocumentVectors(
+            segments.numpy(), sentences.numpy(), document.sentence_tokens.numpy()
+        )
+
+    return read
 
 
 def _or_half(threshold: float | None) -> float:

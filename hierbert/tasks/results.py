@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.evaluation import Answer, VectorSource
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task
 
@@ -29,12 +29,13 @@ def report_answers(
     train: Sequence[PreparedDocument] = (),
     seed: int = 0,
     baselines: bool = True,
+    vectors: VectorSource | None = None,
 ) -> dict[str, Any]:
     """Entries of results.json that every task makes of answers; see `Scored`."""
     entries: dict[str, Any] = {}
     for task in tasks:
         kept = [answer.kept[task.name] for answer in answers]
-        scored = Scored(documents, kept, train, config, seed, baselines)
+        scored = Scored(documents, kept, train, config, seed, baselines, vectors)
         entries |= task.report(scored)
     return entries
 

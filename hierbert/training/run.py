@@ -46,6 +46,14 @@ class Run:
     is_continued: bool = False
     encoding: tuple[int, float] = (0, 0.0)
 
+    @property
+    def unlearnt_vectors(self) -> VectorCache | None:
+        """Vectors from which these documents' labels can be held out.
+
+        A model that the run goes on from has perhaps learnt them: then there are none.
+        """
+        return None if self.is_continued else self.vectors
+
     def answer(
         self, split: str, description: str, stop: Callable[[], bool] | None = None
     ) -> list[Answer]:

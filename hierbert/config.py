@@ -196,6 +196,12 @@ class TrainingConfig:
     trained_encoder_layers: int | None = setting(
         None, "Train only the encoder's last layers; null trains all of it.", at_least=1
     )
+    segments_per_document: int | None = setting(
+        None,
+        "Most segments of a document that a training step reads, drawn anew in every epoch; for "
+        "labels, with an encoder that is trained. Validation and answers read all of them.",
+        at_least=1,
+    )
     encoder_learning_rate: float = setting(5e-5, "Peak learning rate of the encoder.", above=0)
     head_learning_rate: float = setting(
         1e-4, "Peak learning rate of the aggregator and heads.", above=0
@@ -295,6 +301,12 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Refuse settings that are at odds with one another."""
+        if self.segments_per_document is not None and self.freeze_encoder:
+            raise ConfigError(
+                "is for an encoder that is trained; with training.freeze_encoder=true leave it out",
+                setting="training.segments_per_document",
+                value=self.segments_per_document,
+            )
         if self.memory_budget_gib is not None and self.memory != "auto":
             raise ConfigError(
                 f"is for training.memory=auto; with training.memory={self.memory} leave it out",
@@ -387,7 +399,10 @@ class RunConfig:
         True, "Print one test document's answers and the infer.py command at the end."
     )
     baselines: bool = setting(
-        True, "Score random, Lead, Tail, TextRank, LexRank, oracle and majority class too."
+        True,
+        "Score what has to be beaten too: of summaries random, Lead, Tail, TextRank, LexRank and "
+        "the oracle, of labels the commonest, TF-IDF and linear models of a frozen encoder's "
+        "vectors.",
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(

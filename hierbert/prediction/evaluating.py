@@ -142,6 +142,15 @@ def evaluate_model(
     took = resources(work, model.device, accelerator)
     if accelerator is not None and not accelerator.is_main_process:
         return Evaluation({"scores": scores}, "")
+    entries, _ = report_answers(
+        answers,
+        prepared,
+        tasks,
+        model.config,
+        train=train_prepared,
+        seed=seed,
+        baselines=baselines,
+    )
     results: dict[str, Any] = {
         "model": {
             "fingerprint": model_fingerprint(model, predictor.processor, predictor.dtype),
@@ -155,18 +164,10 @@ def evaluate_model(
         "left_out": left_out,
         "seed": seed,
         "scores": scores,
-        **report_answers(
-            answers,
-            prepared,
-            tasks,
-            model.config,
-            train=train_prepared,
-            seed=seed,
-            baselines=baselines,
-        ),
+        **entries,
     }
     values = {name: [example.kept[name] for example in examples] for name in kept}
-    results["slices"] = score_slices(answers, prepared, values, tasks, model)
+    results["slices"] = score_slices(answers, prepared, values, tasks, model, seed)
     results |= {
         "lengths": {_NAME: lengths_of(prepared)},
         "resources": took,

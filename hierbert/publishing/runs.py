@@ -18,7 +18,7 @@ from hierbert.scoring.label_baselines import LABEL_BASELINES
 from hierbert.settings import load_config
 
 _OPTIONAL = (
-    *("intervals", "per_label", "budget", "summaries", "label_counts", "lengths"),
+    *("intervals", "gain", "per_label", "budget", "summaries", "label_counts", "lengths"),
     *("resources", "environment"),
 )
 

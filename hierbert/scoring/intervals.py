@@ -5,12 +5,12 @@ comparisons of systems Koehn 2004), the same for the same values and seed. They 
 other seeds of training or other corpora. The global random state is not touched.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from hierbert.scoring.metric import metrics_of, shown_metrics
+from hierbert.scoring.metric import METRICS, metrics_of, shown_metrics
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -54,17 +54,79 @@ def paired_difference(
         ValueError: As `mean_interval`.
     """
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    means = _means(differences, seed)
-    observed = float(differences.mean())
+    return difference(float(differences.mean()), _means(differences, seed))
+
+
+def difference(observed: float, resampled: _Floats) -> tuple[float, float, float, float]:
+    """A difference, its 95 % interval and its p, as those of `paired_difference`.
+
+    Args:
+        observed: Of all documents.
+        resampled: Of each sample of them, float64 (S).
+    """
     # Rounding must not tell equal distances apart.
-    as_far = np.abs(means - observed) >= abs(observed) * (1 - 1e-9)
-    return observed, *_ends(means), float((1 + as_far.sum()) / (len(means) + 1))
+    as_far = np.abs(resampled - observed) >= abs(observed) * (1 - 1e-9)
+    return observed, *_ends(resampled), float((1 + as_far.sum()) / (len(resampled) + 1))
 
 
 def label_intervals(
     problem_type: str, predictions: npt.ArrayLike, references: npt.ArrayLike, seed: int
 ) -> dict[str, dict[str, float]]:
-    """95 % intervals of scores of labels.
+    """95 % intervals of scores of labels; the arguments are those of `resampled_scores`.
+
+    Returns:
+        "low" and "high" of each metric there.
+    """
+    resampled = resampled_scores(problem_type, predictions, references, seed)
+    ends = {name: _ends(scores) for name, scores in resampled.items()}
+    return {name: {"low": low, "high": high} for name, (low, high) in ends.items()}
+
+
+def label_gains(
+    problem_type: str,
+    predictions: npt.ArrayLike,
+    others: Mapping[str, npt.ArrayLike],
+    references: npt.ArrayLike,
+    seed: int,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """How far a system's scores of labels are from those of others on the same documents.
+
+    Args:
+        problem_type: See `label_scores`.
+        predictions: As those of `resampled_scores`.
+        others: Predictions of each other system, by its name.
+        references: The true labels.
+        seed: Of the draws, at least 0.
+
+    Returns:
+        For each other system and metric "mean", the system's score minus the other's, with "low",
+        "high" and "p" as `paired_difference` gives them.
+    """
+
+    def scored(given: npt.ArrayLike) -> tuple[dict[str, _Floats], dict[str, float]]:
+        resampled = resampled_scores(problem_type, given, references, seed)
+        true = np.asarray(references)
+        return resampled, {n: METRICS[n].score(np.asarray(given), true) for n in resampled}
+
+    samples, scores = scored(predictions)
+    gains: dict[str, dict[str, dict[str, float]]] = {}
+    for other, given in others.items():
+        their_samples, their_scores = scored(given)
+        found = {
+            name: difference(scores[name] - their_scores[name], own - their_samples[name])
+            for name, own in samples.items()
+        }
+        keys = ("mean", "low", "high", "p")
+        gains[other] = {
+            name: dict(zip(keys, map(float, values), strict=True)) for name, values in found.items()
+        }
+    return gains
+
+
+def resampled_scores(
+    problem_type: str, predictions: npt.ArrayLike, references: npt.ArrayLike, seed: int
+) -> dict[str, _Floats]:
+    """Scores of labels on bootstrap samples, which are the same for as many documents and the seed.
 
     Args:
         problem_type: See `label_scores`.
@@ -73,7 +135,7 @@ def label_intervals(
         seed: Of the draws, at least 0.
 
     Returns:
-        "low" and "high" of each metric that can be resampled and repeats no other one.
+        Of each metric that can be resampled and repeats no other one its scores, float64 (S).
     """
     predicted, true = np.asarray(predictions), np.asarray(references)
     if problem_type == "single_label":
@@ -90,8 +152,7 @@ def label_intervals(
         weights = np.stack([np.bincount(row, minlength=len(true)) for row in rows]).astype(float)
         for name, score in resampled.items():
             parts[name].append(score(weights, predicted, true))
-    ends = {name: _ends(np.concatenate(scores)) for name, scores in parts.items()}
-    return {name: {"low": low, "high": high} for name, (low, high) in ends.items()}
+    return {name: np.concatenate(scores) for name, scores in parts.items()}
 
 
 def _drawn(count: int, seed: int) -> Iterator[_Ints]:

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hierbert.log import log
-from hierbert.scoring.labels import label_scores
-from hierbert.scoring.logistic import Floats, draw_few, fit_logistic, folds_of
+from hierbert.scoring.logistic import Floats, Targets, draw_few, fit_logistic, folds_of
 from hierbert.scoring.thresholds import from_a_half
 from hierbert.scoring.vector_baselines import (
     Read,
@@ -78,7 +77,7 @@ def _logistic(texts: Sequence[str], labels: _Labels, asked: Sequence[str]) -> np
     def fit(
         rows: Any, table: Floats, folds: npt.NDArray[np.int64], more: Any
     ) -> tuple[Floats, Floats]:
-        fitted = fit_logistic(rows, table, folds, labels.ndim == 2)
+        fitted = fit_logistic(rows, Targets(table, labels.ndim == 2), folds)
         return fitted.held_out, more @ fitted.weights + fitted.bias
 
     return _by_words(texts, labels, asked, fit)
@@ -179,23 +178,24 @@ def label_baselines(
     texts: Sequence[str],
     labels: npt.ArrayLike,
     asked: Sequence[str],
-    references: npt.ArrayLike,
     vectors: tuple[Read, Read] | None = None,
-) -> dict[str, dict[str, float]]:
-    """The scores of every label baseline that applies to the problem type.
+) -> dict[str, _Labels]:
+    """What every label baseline that applies to the problem type answers, by its name.
 
     Args:
         problem_type: See `label_scores`.
         texts: Of the labelled training documents, at least one.
         labels: Theirs, as references of that function.
-        asked: Texts of the labelled documents to score.
-        references: Their labels, in the same form.
+        asked: Texts of the documents to answer.
         vectors: Read those of the training documents, and of the others; None leaves out what
             reads them.
+
+    Returns:
+        Predictions of `label_scores`; of several labels those from 0.5 on apply.
     """
     known = np.asarray(labels)
     count = known.shape[1] if known.ndim == 2 else len(np.unique(known))
-    predictions: dict[str, npt.ArrayLike] = {}
+    answers: dict[str, _Labels] = {}
     by_vectors = []
     for baseline in LABEL_BASELINES:
         reads_vectors = isinstance(baseline, VectorBaseline)
@@ -207,10 +207,7 @@ def label_baselines(
         if isinstance(baseline, VectorBaseline):
             by_vectors.append(baseline)
         else:
-            predictions[baseline.name] = baseline.predict(texts, known, asked)
+            answers[baseline.name] = np.asarray(baseline.predict(texts, known, asked))
     if vectors is not None:
-        predictions |= predict_by_vectors(by_vectors, texts, known, *vectors, len(asked))
-    return {
-        name: label_scores(problem_type, answers, references)
-        for name, answers in predictions.items()
-    }
+        answers |= predict_by_vectors(by_vectors, texts, known, *vectors, len(asked))
+    return answers

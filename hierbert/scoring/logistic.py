@@ -52,6 +52,56 @@ class Fitted:
     log_loss: float
 
 
+@dataclass(frozen=True)
+class Targets:
+    """The labels of D documents, and how much each counts.
+
+    Attributes:
+        labels: 0 and 1 for each of C labels, float64 (D, C).
+        several: Whether a document may have several labels, each with a probability of its own.
+        class_weights: Of each label, float64 (C,); None: all count the same. Of one label a
+            document it is the weight of its documents, of several that of the documents it
+            applies to.
+    """
+
+    labels: Floats
+    several: bool
+    class_weights: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> "Targets":
+        return Targets(self.labels[rows], self.several, self.class_weights)
+
+    def losses(self, scores: Floats) -> Floats:
+        """Negative log-likelihood of each document in nats, float64 (D,); of several, a label's.
+
+        Scores are logits, float64 (D, C).
+        """
+        found: Floats
+        if self.several:
+            cells = np.logaddexp(0, scores) - self.labels * scores
+            found = (self._weights() * cells).mean(1)
+        else:
+            found = np.logaddexp.reduce(scores, axis=1) - (self.labels * scores).sum(1)
+            found = found * self._weights()[:, 0]
+        return found
+
+    def loss_and_errors(self, scores: Floats) -> tuple[float, Floats]:
+        """The sum of all negative log-likelihoods in nats, and its gradient, float64 (D, C)."""
+        labels_each = self.labels.shape[1] if self.several else 1
+        total = labels_each * float(self.losses(scores).sum())
+        return total, self._weights() * (probabilities(scores, self.several) - self.labels)
+
+    def _weights(self) -> Floats:
+        """Of each label of each document, float64 (D, C), or of each document, (D, 1)."""
+        if self.class_weights is None:
+            return np.ones((len(self.labels), 1))
+        own: Floats = 1 + self.labels * (self.class_weights - 1)
+        return own if self.several else (self.labels @ self.class_weights)[:, None]
+
+
 def folds_of(texts: Sequence[str], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """The fold of each document; equal texts are in one, and each has its share of a label.
 
@@ -70,27 +120,24 @@ def folds_of(texts: Sequence[str], labels: npt.NDArray[Any]) -> npt.NDArray[np.i
     return found
 
 
-def fit_logistic(
-    inputs: Any, labels: Floats, folds: npt.NDArray[np.int64], several: bool
-) -> Fitted:
+def fit_logistic(inputs: Any, targets: Targets, folds: npt.NDArray[np.int64]) -> Fitted:
     """Fit with the penalty under which held-out documents are likeliest.
 
     Args:
         inputs: float (D, F), dense or a scipy.sparse array.
-        labels: 0 and 1 for each label, float64 (D, C).
+        targets: Theirs.
         folds: As `folds_of` gives them; documents of one fold alone leave nothing to choose by.
-        several: Whether a document may have several labels, each with a probability of its own.
     """
     from scipy.linalg import solve_triangular
 
     rows = _rows(inputs)
-    if len(labels) > FEW_DOCUMENTS:
-        some = draw_few(len(labels))
-        strength = _choose(_rows(inputs[some]), labels[some], folds[some], several)[1]
-        loss, strength, scores = _held_out(rows, labels, folds, several, strength, {})
+    if len(targets) > FEW_DOCUMENTS:
+        some = draw_few(len(targets))
+        strength = _choose(_rows(inputs[some]), targets[some], folds[some])[1]
+        loss, strength, scores = _held_out(rows, targets, folds, strength, {})
     else:
-        loss, strength, scores = _choose(rows, labels, folds, several)
-    whole = _Problem(rows, labels, strength, several)
+        loss, strength, scores = _choose(rows, targets, folds)
+    whole = _Problem(rows, targets, strength)
     solution = whole.solve(None)
     weights = solution[:-1]
     if rows is not inputs:
@@ -118,14 +165,14 @@ def standardising(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray
 
 
 def _choose(
-    rows: Any, labels: Floats, folds: npt.NDArray[np.int64], several: bool
+    rows: Any, targets: Targets, folds: npt.NDArray[np.int64]
 ) -> tuple[float, float, Floats]:
     """The result of `_held_out` with the strength that has the lowest loss."""
     starts: dict[int, Floats] = {}
-    best = _held_out(rows, labels, folds, several, _STRENGTHS[_FIRST], starts)
+    best = _held_out(rows, targets, folds, _STRENGTHS[_FIRST], starts)
     for tried in (_STRENGTHS[_FIRST + 1 :], _STRENGTHS[_FIRST - 1 :: -1]):
         for strength in tried:
-            found = _held_out(rows, labels, folds, several, strength, starts)
+            found = _held_out(rows, targets, folds, strength, starts)
             if found[0] >= best[0]:
                 break
             best = found
@@ -134,9 +181,8 @@ def _choose(
 
 def _held_out(
     rows: Any,
-    labels: Floats,
+    targets: Targets,
     folds: npt.NDArray[np.int64],
-    several: bool,
     strength: float,
     starts: dict[int, Floats],
 ) -> tuple[float, float, Floats]:
@@ -144,34 +190,13 @@ def _held_out(
 
     `starts` are solutions of a strength before, which are near, and become those of this one.
     """
-    scores = np.zeros_like(labels)
+    scores = np.zeros_like(targets.labels)
     for fold in np.unique(folds):
         out = folds == fold
-        own = _Problem(rows[~out], labels[~out], strength, several)
+        own = _Problem(rows[~out], targets[~out], strength)
         starts[fold] = own.solve(starts.get(fold))
         scores[out] = own.scores(rows[out], starts[fold])
-    return float(log_losses(scores, labels, several).mean()), strength, scores
-
-
-def log_losses(scores: Floats, labels: Floats, several: bool) -> Floats:
-    """Negative log-likelihood of each document in nats, float64 (D,); of several labels, a label's.
-
-    Args:
-        scores: Logits, float64 (D, C).
-        labels: 0 and 1, float64 (D, C).
-        several: Whether each label has a probability of its own.
-    """
-    found: Floats = np.logaddexp.reduce(scores, axis=1) - (labels * scores).sum(1)
-    if several:
-        found = (np.logaddexp(0, scores) - labels * scores).mean(1)
-    return found
-
-
-def loss_and_errors(scores: Floats, labels: Floats, several: bool) -> tuple[float, Floats]:
-    """The sum of all negative log-likelihoods in nats, and its gradient, float64 (D, C)."""
-    labels_each = labels.shape[1] if several else 1
-    total = labels_each * float(log_losses(scores, labels, several).sum())
-    return total, probabilities(scores, several) - labels
+    return float(targets.losses(scores).mean()), strength, scores
 
 
 def probabilities(scores: Floats, several: bool) -> Floats:
@@ -209,8 +234,8 @@ def minimize(
 class _Problem:
     """Loss plus half the squared weights over the strength, in weights (F + 1, C), bias last."""
 
-    def __init__(self, rows: Any, labels: Floats, strength: float, several: bool) -> None:
-        self._rows, self._labels, self._several = rows, labels, several
+    def __init__(self, rows: Any, targets: Targets, strength: float) -> None:
+        self._rows, self._targets = rows, targets
         # The bias has a penalty too, a weak one: without it labels that never occur drift away.
         self._penalties = np.full((rows.shape[1] + 1, 1), 1 / strength)
         self._penalties[-1] = _PENALTY_OF_BIAS
@@ -218,15 +243,13 @@ class _Problem:
     def solve(self, start: Floats | None) -> Floats:
         """The best weights, looked for from `start` on."""
         if start is None:
-            start = np.zeros((self._rows.shape[1] + 1, self._labels.shape[1]))
+            start = np.zeros((self._rows.shape[1] + 1, self._targets.labels.shape[1]))
         # In units in which the penalty is the same in all directions.
         units = np.sqrt(self._penalties)
 
         def loss(values: Floats) -> tuple[float, Floats]:
             weights = values / units
-            total, errors = loss_and_errors(
-                self.scores(self._rows, weights), self._labels, self._several
-            )
+            total, errors = self._targets.loss_and_errors(self.scores(self._rows, weights))
             slopes = np.vstack([self._rows.T @ errors, errors.sum(0)]) / units
             return total + 0.5 * float((values * values).sum()), slopes + values
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from hierbert.log import log
 from hierbert.scoring.logistic import (
     Floats,
+    Targets,
     draw_few,
     fit_logistic,
     folds_of,
@@ -111,7 +112,7 @@ def predict_by_vectors(
     train: Read,
     asked: Read,
     count: int,
-) -> dict[str, npt.ArrayLike]:
+) -> dict[str, npt.NDArray[Any]]:
     """Answers of baselines, as `label_scores` takes them, by their names.
 
     All read a document's vectors together, which may have to be encoded.
@@ -152,7 +153,7 @@ def predict_by_vectors(
         vectors = asked(place)
         for name, (one, model) in models.items():
             votes[name].append(model.vote(one.rows(vectors)))
-    found: dict[str, npt.ArrayLike] = {}
+    found: dict[str, npt.NDArray[Any]] = {}
     for name, (_, model) in models.items():
         shares = np.stack(votes[name])
         if several:
@@ -191,7 +192,8 @@ def _fit(
     joined = np.concatenate(rows)
     center, scale = standardising(joined)
     inputs = ((joined - center) / scale).astype(np.float64)
-    fitted = fit_logistic(inputs, table.repeat(sizes, axis=0), folds.repeat(sizes), several)
+    targets = Targets(table.repeat(sizes, axis=0), several)
+    fitted = fit_logistic(inputs, targets, folds.repeat(sizes))
     each = probabilities(fitted.held_out, several)
     held_out = np.add.reduceat(each, sizes.cumsum() - sizes) / sizes[:, None]
     return _Linear(center, scale, fitted.weights, fitted.bias, held_out, several)

@@ -21,9 +21,10 @@ from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.calibration import fit_temperature
-from hierbert.scoring.intervals import label_intervals
+from hierbert.scoring.intervals import label_gains, label_intervals
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, label_baselines
-from hierbert.scoring.labels import label_details
+from hierbert.scoring.labels import label_details, label_scores
+from hierbert.scoring.logistic import Targets
 from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.reliability import risk_coverage
 from hierbert.scoring.tables import grid
@@ -267,11 +268,11 @@ class Classification(Task):
         if self.problem_type == "regression":
             return None
         deep, _ = self._labelled(splits["validation"], kept)
+        weights = model.config.class_weights
         return fit_stack(
-            self._with_labels(splits["train"]),
-            self._with_labels(splits["validation"]),
+            self._with_labels(splits["train"], weights),
+            self._with_labels(splits["validation"], weights),
             deep,
-            several=self.problem_type == "multi_label",
             words=self.words,
             vectors=vectors,
         )
@@ -322,6 +323,21 @@ class Classification(Task):
         }
 
     @override
+    def intervals(
+        self,
+        documents: Sequence[PreparedDocument],
+        kept: Sequence[Any],
+        config: HierBertConfig,
+        seed: int,
+    ) -> dict[str, dict[str, float]]:
+        logits, references = self._labelled(documents, kept)
+        if not len(references):
+            return {}
+        return label_intervals(
+            self.problem_type, self._predictions(logits, config), references, seed
+        )
+
+    @override
     def learning_baselines(self) -> list[str]:
         return [
             one.title
@@ -331,7 +347,7 @@ class Classification(Task):
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:
-        """Baselines, figures of each label, intervals, and how many documents have each label."""
+        """Baselines, figures of each label, intervals, gains, how many documents have a label."""
         counts = Counter[Any]()
         for document in scored.train:
             target = document.targets[self.name]
@@ -344,18 +360,28 @@ class Classification(Task):
         logits, references = self._labelled(scored.documents, scored.kept)
         if not len(references):
             return entries
+        predictions = self._predictions(logits, scored.config)
+        systems = {"hierbert": predictions}
         train, asked = self._known(scored.train), self._known(scored.documents)
         if scored.baselines and train:
             source = scored.vectors
-            entries |= label_baselines(
+            found = label_baselines(
                 self.problem_type,
                 [one.segmented.text for one in train],
                 self._references(train),
                 [one.segmented.text for one in asked],
-                references,
                 None if source is None else (_reader(train, source), _reader(asked, source)),
             )
-        predictions = self._predictions(logits, scored.config)
+            for name, given in found.items():
+                entries[name] = label_scores(self.problem_type, given, references)
+                several = self.problem_type == "multi_label"
+                systems[name] = (given >= 0.5).astype(int) if several else given
+            others = {name: systems[name] for name in found}
+            entries["gain"] = label_gains(
+                self.problem_type, predictions, others, references, scored.seed
+            )
+        known = {"true": references, **systems}
+        entries["by_document"] = {name: self._plain_all(each) for name, each in known.items()}
         if self.problem_type != "regression":
             names = self.label_map.names
             entries["per_label"] = label_details(predictions, references, names)
@@ -379,6 +405,7 @@ class Classification(Task):
             "metrics": [metric for metric in facts["metrics"] if metric.hub_type is not None],
             "has_figures": any(metric.hub_type for metric in facts["metrics"]),
             "baselines": self._baselines(results),
+            "gains": list(self._gains(results)),
             "kind": self.problem_type,
             "answer": "labels" if self.problem_type == "multi_label" else "label",
             "labels": [config.id2label[number] for number in range(config.num_labels)],
@@ -413,7 +440,7 @@ class Classification(Task):
         yield (
             f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n"
             + grid(rows)
-            + "".join(f"\n  {line}" for line in self._trust(results))
+            + "".join(f"\n  {line}" for line in (*self._gains(results), *self._trust(results)))
         )
 
     @override
@@ -450,11 +477,31 @@ class Classification(Task):
 
     def _baselines(self, results: dict[str, Any]) -> dict[str, dict[str, float]]:
         """The scores of those that were scored, by title."""
+        return {title: results[name] for name, title in self._titles(results).items()}
+
+    def _titles(self, results: dict[str, Any]) -> dict[str, str]:
+        """Of the baselines that were scored, by name."""
         return {
-            baseline.title: results[baseline.name]
+            baseline.name: baseline.title
             for baseline in LABEL_BASELINES
             if self.problem_type in baseline.problem_types and results.get(baseline.name)
         }
+
+    def _gains(self, results: dict[str, Any]) -> Iterable[str]:
+        """Of each headline metric what training gained over the best baseline, in a line."""
+        titles, gains = self._titles(results), results.get("gain") or {}
+        titles = {name: title for name, title in titles.items() if name in gains}
+        for metric in shown_metrics({metric for name in titles for metric in gains[name]}):
+            choose = max if metric.better == "higher" else min
+            best = choose(titles, key=lambda name: results[name][metric.name])
+            own = gains[best][metric.name]
+            mean, low, high = (
+                f"{100 * own[key]:+.1f}" if metric.percent else f"{own[key]:+.4g}"
+                for key in ("mean", "low", "high")
+            )
+            line = f"{metric.title} over {titles[best]}: {mean} [{low}, {high}]"
+            better = own["low"] > 0 if metric.better == "higher" else own["high"] < 0
+            yield line if better else f"{line}; no sure gain"
 
     def _missing_in(self, examples: Sequence[Example]) -> set[str]:
         """The labels that a split has no document of."""
@@ -509,13 +556,17 @@ class Classification(Task):
             table[row, numbers] = 1
         return table
 
-    def _with_labels(self, documents: Sequence[PreparedDocument]) -> Labelled:
+    def _with_labels(
+        self, documents: Sequence[PreparedDocument], class_weights: Sequence[float] | None
+    ) -> Labelled:
         """Those that have labels, with them."""
         labelled = self._known(documents)
         references = self._references(labelled)
         if self.problem_type == "single_label":
             references = np.eye(len(self.label_map.names))[references.astype(int)]
-        return Labelled(labelled, references.astype(np.float64))
+        weights = None if class_weights is None else np.array(class_weights)
+        several = self.problem_type == "multi_label"
+        return Labelled(labelled, Targets(references.astype(np.float64), several, weights))
 
     def _predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
         if self.problem_type == "single_label":
@@ -529,6 +580,12 @@ class Classification(Task):
         return (
             values.sigmoid() if self.problem_type == "multi_label" else values.softmax(1)
         ).numpy()
+
+    def _plain_all(self, predictions: npt.NDArray[Any]) -> list[Any]:
+        """Labels by name, for files."""
+        if predictions.ndim == 2:
+            return [self.plain(np.flatnonzero(row).tolist()) for row in predictions]
+        return [self.plain(value) for value in predictions.tolist()]
 
     def _known(self, documents: Sequence[PreparedDocument]) -> list[PreparedDocument]:
         """Those that have labels."""

@@ -30,14 +30,22 @@ def report_answers(
     seed: int = 0,
     baselines: bool = True,
     vectors: VectorSource | None = None,
-) -> dict[str, Any]:
-    """Entries of results.json that every task makes of answers; see `Scored`."""
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Entries of results.json that every task makes of answers, and rows of answers.jsonl.
+
+    The arguments are those of `Scored`. A row has what each system answers, by the task's name.
+    """
     entries: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = [{"id": one.id, "tokens": one.tokens} for one in documents]
     for task in tasks:
         kept = [answer.kept[task.name] for answer in answers]
-        scored = Scored(documents, kept, train, config, seed, baselines, vectors)
-        entries |= task.report(scored)
-    return entries
+        own = task.report(Scored(documents, kept, train, config, seed, baselines, vectors))
+        systems = own.pop("by_document", {})
+        places = [i for i, one in enumerate(documents) if one.targets[task.name] is not None]
+        for number, place in enumerate(places if systems else ()):
+            rows[place][task.name] = {name: each[number] for name, each in systems.items()}
+        entries |= own
+    return entries, rows
 
 
 def result_tables(tasks: Sequence[Task], results: dict[str, Any]) -> str:

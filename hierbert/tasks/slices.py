@@ -6,7 +6,7 @@ from typing import Any
 
 from hierbert.errors import printable
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.scoring.metric import shown_metrics
+from hierbert.scoring.metric import Metric, shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.evaluation import Answer, score_answers
 from hierbert.tasks.prepared import PreparedDocument
@@ -28,6 +28,7 @@ def score_slices(
     columns: Mapping[str, Sequence[Any]],
     tasks: Sequence[Task],
     model: HierBertForDocuments,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """The "slices" of results.json.
 
@@ -37,9 +38,11 @@ def score_slices(
         columns: Plain JSON values of each document, by the column's name.
         tasks: Of the model.
         model: As answered.
+        seed: Of intervals.
 
     Returns:
-        "length" and, by name, "columns": lists of slices, each with its "documents" and "scores".
+        "length" and, by name, "columns": lists of slices, each with its "documents", "scores" and
+        "intervals".
         A slice of lengths has "from_tokens" and "to_tokens", None for no end. One of a column has
         "value", None where the documents have none; or, of values that are too few documents' or
         too many, "rare_values", how many those are. The most frequent come first.
@@ -55,7 +58,11 @@ def score_slices(
         for facts, own in slices:
             parts = [answers[place] for place in own], [documents[place] for place in own]
             scores = score_answers(*parts, tasks, model)
-            rows.append({**facts, "documents": len(own), "scores": scores})
+            ends: dict[str, Any] = {}
+            for task in tasks:
+                kept = [answer.kept[task.name] for answer in parts[0]]
+                ends |= task.intervals(parts[1], kept, model.config, seed)
+            rows.append({**facts, "documents": len(own), "scores": scores, "intervals": ends})
         return rows
 
     return {
@@ -106,18 +113,29 @@ def slice_tables(tasks: Sequence[Task], slices: Mapping[str, Any]) -> Iterator[s
             if not shown:
                 continue
             table = [["", "documents", *(metric.title for metric in shown)]]
+            # More intervals would leave no room for names.
+            ends = {metric for row in rows for metric in row.get("intervals", {})}
+            bounded = next((metric for metric in shown if metric.name in ends), None)
             for row in rows:
-                figures = [row["scores"].get(metric.name) for metric in shown]
-                cells = [
-                    "-" if figure is None else metric.shown(figure)
-                    for metric, figure in zip(shown, figures, strict=True)
-                ]
+                cells = [_figure(metric, row, metric is bounded) for metric in shown]
                 table.append([_name(row), f"{row['documents']:,}", *cells])
             rest = sum(2 + max(map(len, column)) for column in list(zip(*table, strict=True))[1:])
             table = [[_cut(first, _TABLE_WIDTH - 2 - rest), *others] for first, *others in table]
             unit = " (x 100)" if shown[0].percent else ""
-            title = f"{task.name.capitalize()} by {_cut(printable(name), _LONGEST_NAME)}{unit}"
+            by = "length in tokens" if rows is slices["length"] else printable(name)
+            title = f"{task.name.capitalize()} by {_cut(by, _LONGEST_NAME)}{unit}"
             yield f"{title}\n{grid(table)}"
+
+
+def _figure(metric: Metric, row: Mapping[str, Any], bounded: bool) -> str:
+    """A figure of a slice, with its interval in whole points where that is asked for."""
+    if (value := row["scores"].get(metric.name)) is None:
+        return "-"
+    ends = row.get("intervals", {}).get(metric.name)
+    if not bounded or ends is None:
+        return metric.shown(value)
+    low, high = (f"{100 * end:.0f}" if metric.percent else f"{end:.2g}" for end in ends.values())
+    return f"{metric.shown(value)} [{low}, {high}]"
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -126,8 +144,8 @@ def _name(row: Mapping[str, Any]) -> str:
     if "value" in row:
         return "(none)" if row["value"] is None else printable(row["value"])
     if row["to_tokens"] is None:
-        return f"from {row['from_tokens']:,} tokens"
-    return f"{row['from_tokens']:,} to {row['to_tokens']:,} tokens"
+        return f"from {row['from_tokens']:,}"
+    return f"{row['from_tokens']:,} to {row['to_tokens']:,}"
 
 
 def _cut(text: str, most: int) -> str:

@@ -27,11 +27,10 @@ from hierbert.scoring.logistic import (
     FEW_DOCUMENTS,
     Fitted,
     Floats,
+    Targets,
     draw_few,
     fit_logistic,
     folds_of,
-    log_losses,
-    loss_and_errors,
     minimize,
     standardising,
 )
@@ -52,10 +51,10 @@ _MOST_WEIGHTS = 1 << 24
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled documents of a split; labels are 0 and 1, float64 (D, C)."""
+    """Documents of a split, and their labels."""
 
     documents: Sequence[PreparedDocument]
-    labels: Floats
+    targets: Targets
 
 
 @dataclass
@@ -133,7 +132,6 @@ def fit_stack(
     validation: Labelled,
     deep: Floats,
     *,
-    several: bool,
     words: bool,
     vectors: "VectorSource | None",
 ) -> Stack | None:
@@ -143,7 +141,6 @@ def fit_stack(
         train: Training documents.
         validation: Documents that were not trained on.
         deep: What the head's layers say of those, float64 (V, C).
-        several: Whether a document may have several labels.
         words: Whether to fit the member that reads words.
         vectors: Of a frozen encoder; None leaves the member out that reads them.
 
@@ -155,27 +152,27 @@ def fit_stack(
         return None
     if not words and vectors is None:
         return None
-    if train.labels.size > _MOST_SCORES:
+    if train.targets.labels.size > _MOST_SCORES:
         log.info(
-            f"{len(folds):,} documents with {train.labels.shape[1]:,} labels are too many for "
-            "linear models beside the layers"
+            "linear models beside the layers are left out: "
+            f"{len(folds):,} documents with {train.targets.labels.shape[1]:,} labels are too many"
         )
         return None
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
     asked: dict[str, Floats] = {}
     of_words = of_vectors = None
-    if words and (found := _fit_words(train, folds, several)) is not None:
+    if words and (found := _fit_words(train, folds)) is not None:
         of_words, fitted["words"] = found
         asked["words"] = _words_of(of_words, validation.documents)
-    if vectors is not None and (linear := _fit_vectors(train, folds, several, vectors)) is not None:
+    if vectors is not None and (linear := _fit_vectors(train, folds, vectors)) is not None:
         of_vectors, fitted["vectors"] = linear
         asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
     if not fitted:
         return None
     held_out = [one.held_out for one in fitted.values()]
     even = np.full(len(held_out), 1 / len(held_out))
-    shares, bias = _weigh(held_out, even, train.labels, several)
+    shares, bias = _weigh(held_out, even, train.targets)
     weights = dict(zip(fitted, shares.tolist(), strict=True))
     train_sum = _sum(held_out, shares, bias)
     validation_sum = _sum(list(asked.values()), shares, bias)
@@ -185,12 +182,12 @@ def fit_stack(
         for name, one in fitted.items()
     }
     losses = {name: one.log_loss for name, one in fitted.items()}
-    losses["sum"] = float(log_losses(train_sum, train.labels, several).mean())
+    losses["sum"] = float(train.targets.losses(train_sum).mean())
     whole = HeldOut(documents, [*train_sum.tolist(), *validation_sum.tolist()])
     # With a frozen encoder the layers have to earn their place: without them, training documents
     # are held out too.
     margin = 1.0 if vectors is not None else 0.0
-    if (share := _share_of_deep(validation, validation_sum, deep, several, margin)) is not None:
+    if (share := _share_of_deep(validation, validation_sum, deep, margin)) is not None:
         weights = {name: share[0] * weight for name, weight in weights.items()} | {"deep": share[1]}
         bias = share[0] * bias
         validation_sum = share[0] * validation_sum + share[1] * deep
@@ -217,18 +214,16 @@ def fit_stack(
     )
 
 
-def _fit_words(
-    train: Labelled, folds: npt.NDArray[np.int64], several: bool
-) -> tuple[Words, Fitted] | None:
+def _fit_words(train: Labelled, folds: npt.NDArray[np.int64]) -> tuple[Words, Fitted] | None:
     """A linear model of words, or of words and pairs: whichever says more of held-out documents."""
-    count = train.labels.shape[1]
+    count = train.targets.labels.shape[1]
     if (buckets := buckets_for(count)) is None:
         return None
     kinds = [False, True]
     if len(train.documents) > FEW_DOCUMENTS:
         some = draw_few(len(train.documents))
-        few = Labelled([train.documents[place] for place in some], train.labels[some])
-        chosen = _fit_words(few, folds[some], several)
+        few = Labelled([train.documents[place] for place in some], train.targets[some])
+        chosen = _fit_words(few, folds[some])
         assert chosen is not None  # labels are as many
         kinds = [chosen[0].pairs]
     best: tuple[Words, Fitted] | None = None
@@ -242,7 +237,7 @@ def _fit_words(
             (words.weigh(**read).double().numpy(), read["buckets"].numpy(), starts),
             shape=(len(train.documents), buckets),
         )
-        fitted = fit_logistic(inputs, train.labels, folds, several)
+        fitted = fit_logistic(inputs, train.targets, folds)
         if best is None or fitted.log_loss < best[1].log_loss:
             words.weights.copy_(torch.from_numpy(fitted.weights))
             words.bias.copy_(torch.from_numpy(fitted.bias))
@@ -260,11 +255,11 @@ def _words_of(words: Words, documents: Sequence[PreparedDocument]) -> Floats:
 
 
 def _fit_vectors(
-    train: Labelled, folds: npt.NDArray[np.int64], several: bool, vectors: "VectorSource"
+    train: Labelled, folds: npt.NDArray[np.int64], vectors: "VectorSource"
 ) -> tuple[LinearOfVectors, Fitted] | None:
     """A linear model of segment vectors; None where they are not finite, or labels too many."""
     pooled = _pooled(train.documents, vectors)
-    if pooled.shape[1] * train.labels.shape[1] > _MOST_WEIGHTS:
+    if pooled.shape[1] * train.targets.labels.shape[1] > _MOST_WEIGHTS:
         return None
     broken = int((~np.isfinite(pooled).all(1)).sum())
     if broken:
@@ -273,12 +268,12 @@ def _fit_vectors(
             "model of vectors"
         )
         return None
-    linear = LinearOfVectors(pooled.shape[1] // 2, train.labels.shape[1])
+    linear = LinearOfVectors(pooled.shape[1] // 2, train.targets.labels.shape[1])
     center, scale = standardising(pooled)
     linear.center.copy_(torch.from_numpy(center))
     linear.scale.copy_(torch.from_numpy(scale))
     inputs = (pooled - linear.center.numpy()) / linear.scale.numpy()
-    fitted = fit_logistic(inputs.astype(np.float64), train.labels, folds, several)
+    fitted = fit_logistic(inputs.astype(np.float64), train.targets, folds)
     linear.weights.copy_(torch.from_numpy(fitted.weights))
     linear.bias.copy_(torch.from_numpy(fitted.bias))
     return linear, fitted
@@ -312,7 +307,7 @@ def _segment_vectors(
 
 def _folds(labelled: Labelled) -> npt.NDArray[np.int64]:
     """The fold of each document."""
-    return folds_of([one.segmented.text for one in labelled.documents], labelled.labels)
+    return folds_of([one.segmented.text for one in labelled.documents], labelled.targets.labels)
 
 
 def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[PreparedDocument]]:
@@ -330,7 +325,7 @@ def _sum(scores: Sequence[Floats], weights: Floats, bias: Floats | float) -> Flo
 
 
 def _weigh(
-    scores: Sequence[Floats], near: Floats, labels: Floats, several: bool, biased: bool = True
+    scores: Sequence[Floats], near: Floats, targets: Targets, biased: bool = True
 ) -> tuple[Floats, Floats]:
     """Weights of members, none below 0, and a bias for each label: the likeliest.
 
@@ -338,11 +333,11 @@ def _weigh(
     document. Without being `biased` they are 0.
     """
     stacked, count = np.stack(scores), len(scores)
-    start = np.concatenate([near, np.zeros(labels.shape[1] if biased else 0)])
+    start = np.concatenate([near, np.zeros(targets.labels.shape[1] if biased else 0)])
 
     def loss(values: Floats) -> tuple[float, Floats]:
         weights, bias = values[:count], values[count:] if biased else 0.0
-        total, errors = loss_and_errors(_sum(scores, weights, bias), labels, several)
+        total, errors = targets.loss_and_errors(_sum(scores, weights, bias))
         slopes = np.tensordot(stacked, errors, 2)
         if biased:
             slopes = np.concatenate([slopes, errors.sum(0)])
@@ -355,28 +350,28 @@ def _weigh(
 
 
 def _share_of_deep(
-    validation: Labelled, linear: Floats, deep: Floats, several: bool, margin: float
+    validation: Labelled, linear: Floats, deep: Floats, margin: float
 ) -> tuple[float, float] | None:
     """Weights of the linear members' sum and of the layers; None where layers add too little.
 
     Judged by documents that the weights were not fitted to, in folds: the gain has to be above so
     many of its standard errors.
     """
-    labels = validation.labels
-    if not len(labels):
+    targets = validation.targets
+    if not len(targets):
         return None
 
     def fit(rows: npt.NDArray[np.bool_]) -> Floats:
         both, near = [linear[rows], deep[rows]], np.array([1.0, 0.0])
-        return _weigh(both, near, labels[rows], several, biased=False)[0]
+        return _weigh(both, near, targets[rows], biased=False)[0]
 
-    without, with_deep = log_losses(linear, labels, several), np.zeros(len(labels))
+    without, with_deep = targets.losses(linear), np.zeros(len(targets))
     folds = _folds(validation)
     for fold in np.unique(folds):
         out = folds == fold
         logits = _sum([linear[out], deep[out]], fit(~out), 0.0)
-        with_deep[out] = log_losses(logits, labels[out], several)
-    share, own = fit(np.ones(len(labels), dtype=bool))
+        with_deep[out] = targets[out].losses(logits)
+    share, own = fit(np.ones(len(targets), dtype=bool))
     gained = without - with_deep
     gains = own > 0 and gained.mean() > margin * gained.std() / len(gained) ** 0.5
     return (float(share), float(own)) if gains else None

@@ -211,6 +211,21 @@ class Summarization(Task):
         return {name: float(np.mean([one[name] for one in scores])) for name in self.metrics()}
 
     @override
+    def intervals(
+        self,
+        documents: Sequence[PreparedDocument],
+        kept: Sequence[Any],
+        config: HierBertConfig,
+        seed: int,
+    ) -> dict[str, dict[str, float]]:
+        scores = [extract.scores for extract in kept if extract.scores is not None]
+        ends = {}
+        for name in self.metrics() if scores else ():
+            _, low, high = mean_interval([one[name] for one in scores], seed)
+            ends[name] = {"low": low, "high": high}
+        return ends
+
+    @override
     def report(self, scored: Scored) -> dict[str, Any]:
         """The baselines and the oracle at the model's budget, and what the model gains."""
         referenced = [
@@ -249,6 +264,7 @@ class Summarization(Task):
                     for name, row in baselines.items()
                 },
             },
+            "by_document": {name: row[self.auto_metric] for name, row in systems.items()},
         }
 
     def _baselines(

@@ -242,6 +242,23 @@ class Task:
         """
         raise NotImplementedError
 
+    def intervals(
+        self,
+        documents: Sequence["PreparedDocument"],
+        kept: Sequence[Any],
+        config: HierBertConfig,
+        seed: int,
+    ) -> dict[str, dict[str, float]]:
+        """95 % intervals of `score`, "low" and "high" by the metric; of some metrics, or none.
+
+        Args:
+            documents: The corpus.
+            kept: The result of `keep` for each.
+            config: The model's.
+            seed: Of the draws.
+        """
+        return {}
+
     def complete(
         self,
         model: HierBertForDocuments,
@@ -282,7 +299,11 @@ class Task:
         return []
 
     def report(self, scored: Scored) -> dict[str, Any]:
-        """Entries of results.json: baselines, intervals, details."""
+        """Entries of results.json: baselines, intervals, details.
+
+        What is under "by_document" goes to a run's answers.jsonl instead: by the name of a system,
+        "hierbert" among them, what it answers or scores for each document with a target; JSON.
+        """
         return {}
 
     def tables(self, results: dict[str, Any]) -> Iterable[str]:

@@ -76,6 +76,14 @@ def build_model(
             encoder.freeze(training.trained_encoder_layers or 0)
         except ValueError as error:
             raise ConfigError(f"training.trained_encoder_layers: {error}") from error
+    if training.segments_per_document is not None and any(
+        "sentence" in head.reads for head in model.heads.values()
+    ):
+        raise ConfigError(
+            "is for labels alone: summaries are learnt from all sentences",
+            setting="training.segments_per_document",
+            value=training.segments_per_document,
+        )
     if training.freeze_encoder and model.config.pooling == "attention":
         raise ConfigError(
             "model.pooling=attention is learnt and its vectors cannot be cached: with "

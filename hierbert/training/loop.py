@@ -48,7 +48,7 @@ class TrainingLoop:
         self._run, self.stop, self.callbacks = run, stop, callbacks
         self.config, self.accelerator, self.model = run.config, run.accelerator, run.model
         self.train = run.splits["train"]
-        self.sizes = [document.tokens for document in self.train]
+        self.sizes = [run.dropout.longest(document).tokens for document in self.train]
         self.trackers = Trackers(run.folder / "metrics.jsonl", run.accelerator)
 
     def run(self, resume: bool = False) -> TrainerState:
@@ -177,7 +177,7 @@ class TrainingLoop:
             passes = [[everyone[0]]]
         sums = {"loss": 0.0, **{f"{name}_loss": 0.0 for name in HEADS}}
         for number, indices in enumerate(passes):
-            batch = self._collate([self.train[index] for index in indices], idle)
+            batch = self._collate([self._shown(index) for index in indices], idle)
             is_last = number == len(passes) - 1
             # Gradients are exchanged once a step, after the last pass.
             with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
@@ -220,7 +220,7 @@ class TrainingLoop:
         """Name the documents of a step that is not finite; go on without it, or end the run."""
 
         def loss_alone(index: int) -> torch.Tensor:
-            return self.model(**self._collate([self.train[index]], False), **counted).loss
+            return self.model(**self._collate([self._shown(index)], False), **counted).loss
 
         weights = [weight for _, weight in trained_weights(self.model)]
         self.prepared.zero_grad()
@@ -237,6 +237,10 @@ class TrainingLoop:
         if scaler is not None:
             # It has seen this step's gradients and would refuse the next ones.
             scaler.update(scaler.get_scale())
+
+    def _shown(self, index: int) -> PreparedDocument:
+        """A training document as this epoch reads it."""
+        return self._run.dropout.draw(self.train[index], index, self.state.epoch)
 
     def _counts(self, task: Task, index: int) -> bool:
         document = self.train[index]

@@ -1,13 +1,14 @@
 """What a run finds and leaves at its end: results.json, tables and the model."""
 
 import copy
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hierbert.errors import RunError, printable
-from hierbert.files import write_folder_whole, write_json
+from hierbert.files import write_folder_whole, write_json, write_text
 from hierbert.log import format_seconds, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -22,11 +23,13 @@ from hierbert.training.run import Run
 from hierbert.training.run_folder import writing
 
 
-def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, Any], list[Answer]]:
+def score_run(
+    run: Run, loop: TrainingLoop, started: float
+) -> tuple[dict[str, Any], list[Answer], list[dict[str, Any]]]:
     """Calibrate on the validation documents and score the test documents, else the validation's.
 
-    Gives what results.json is to hold, and the answers that were scored; a RunError where a score
-    is not finite. The run `started` then, by the monotonic clock.
+    Gives what results.json is to hold, the answers that were scored, and the rows of answers.jsonl;
+    a RunError where a score is not finite. The run `started` then, by the monotonic clock.
     """
     completed, fitted = _complete(run)
     split = "test" if "test" in run.splits else "validation"
@@ -54,8 +57,8 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
     took = resources(work, run.accelerator.device, run.accelerator)
     took["training_seconds"] = round(loop.seconds, 1)
 
-    def complete() -> dict[str, Any]:
-        entries = report_answers(
+    def complete() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        entries, rows = report_answers(
             answers,
             documents,
             run.tasks,
@@ -72,9 +75,10 @@ def score_run(run: Run, loop: TrainingLoop, started: float) -> tuple[dict[str, A
             "resources": took,
             "seconds": round(time.monotonic() - started, 1),
             "environment": environment(),
-        }
+        }, rows
 
-    return results | on_first_process(run.accelerator, complete), answers
+    entries, rows = on_first_process(run.accelerator, complete)
+    return results | entries, answers, rows
 
 
 def _scored(run: Run, split: str, description: str) -> tuple[list[Answer], dict[str, float]]:
@@ -147,8 +151,13 @@ def _members(
     return {"members": {**fitted.get("members", {}), "scores": scores}} if scores else {}
 
 
-def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> str:
-    """Write the model and results.json, each whole, on the first process.
+def save_run(
+    run: Run,
+    results: dict[str, Any],
+    answers: Sequence[Answer],
+    rows: Sequence[Mapping[str, Any]],
+) -> str:
+    """Write the model, answers.jsonl and results.json, each whole, on the first process.
 
     Gives what there is to read of the results; an empty text on other processes.
     """
@@ -161,6 +170,9 @@ def save_run(run: Run, results: dict[str, Any], answers: Sequence[Answer]) -> st
 
         with writing(run.folder / "model"):
             write_folder_whole(run.folder / "model", write)
+        with writing(run.folder / "answers.jsonl"):
+            lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+            write_text(run.folder / "answers.jsonl", lines)
         with writing(run.folder / "results.json"):
             write_json(run.folder / "results.json", results)
         report = f"\n{result_tables(run.tasks, results)}\n"

@@ -20,6 +20,7 @@ from hierbert.tasks.task import Task
 from hierbert.training.building import build_model
 from hierbert.training.memory import bound_memory, choose_tokens_per_forward
 from hierbert.training.run_folder import open_run_folder
+from hierbert.training.segment_dropout import SegmentDropout
 from hierbert.vectors.cache import CacheOptions, VectorCache
 
 
@@ -53,6 +54,11 @@ class Run:
         A model that the run goes on from has perhaps learnt them: then there are none.
         """
         return None if self.is_continued else self.vectors
+
+    @property
+    def dropout(self) -> SegmentDropout:
+        """What a training step reads of a document."""
+        return SegmentDropout(self.config.training.segments_per_document, self.config.seed)
 
     def answer(
         self, split: str, description: str, stop: Callable[[], bool] | None = None
@@ -111,5 +117,5 @@ def prepare_run(
     for feature in model.features_of().values():
         if not feature.fitted:
             feature.fit([one.segmented for one in train], targets)
-    bound_memory(config, accelerator, model, train, folder)
+    bound_memory(config, accelerator, model, [run.dropout.longest(one) for one in train], folder)
     return run

@@ -1,7 +1,7 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
-config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  results.json; where they
-are needed probed.json; .lock while a process works in it
+config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  answers.jsonl
+results.json; where they are needed probed.json; .lock while a process works in it
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
 # Each has the name it will get, and a dot before it, as long as it is being written.
 _FILES = (
     *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt"),
-    *("results.json", "model", "checkpoints/best_step_*", "checkpoints/step_*"),
+    *("results.json", "answers.jsonl", "model", "checkpoints/best_step_*", "checkpoints/step_*"),
 )
 
 

@@ -128,8 +128,8 @@ class HierBertTrainer:
             run = prepare_run(self.config, accelerator, corpora, tasks, self._given_model(), resume)
             loop = TrainingLoop(run, stop or StopSignals(), self.callbacks)
             loop.run(resume)
-            self.results, answers = score_run(run, loop, started)
-            self.report = save_run(run, self.results, answers)
+            self.results, answers, rows = score_run(run, loop, started)
+            self.report = save_run(run, self.results, answers, rows)
             loop.close()
         self.model = HierBert(run.model, run.processor)
         try:

@@ -80,6 +80,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow
 def test_labels_that_were_changed_in_the_cache_are_computed_anew(settings, tmp_path) -> None:
     succeed("train.py", *settings(), here=True)
     right, kept = outcome(tmp_path / "run"), content_of(tmp_path / "cache")

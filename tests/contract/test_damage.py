@@ -143,6 +143,7 @@ def test_a_manifest_of_another_shape_is_one_line(model, tmp_path) -> None:
     succeed(*resume[:-1], "--overwrite", here=True)
 
 
+@pytest.mark.slow
 def test_files_of_a_run_of_another_shape_cost_no_traceback(encoders, tmp_path) -> None:
     settings = small_run(tmp_path, encoders["bert"])
     folder = tmp_path / "run"

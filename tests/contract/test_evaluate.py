@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -123,9 +124,19 @@ def test_labels_are_scored_as_infer_answers_them_and_by_slices(models, tmp_path)
     for value, group in groups.items():
         assert found[value]["documents"] == len(group)
         assert found[value]["scores"]["accuracy"] == pytest.approx(accuracy(group))
+        ends = found[value]["intervals"]["accuracy"]
+        # Right and wrong answers are drawn both, if there are both.
+        some = 0 < accuracy(group) < 1
+        assert (
+            ends["low"] <= accuracy(group) <= ends["high"] and (ends["low"] < ends["high"]) is some
+        )
     lengths = results["slices"]["length"]
     assert sum(row["documents"] for row in lengths) == 20
     assert f"{100 * accuracy(pairs):.1f}" in printed
+    (table,) = [part for part in printed.split("\n\n") if "by source" in part]
+    assert re.search(r"\n  mail +\d+ +\d+\.\d \[\d+, \d+\] +\d+\.\d\n", table)
+    gain = accuracy(pairs) - results["majority"]["accuracy"]
+    assert f"Accuracy over Majority class: {100 * gain:+.1f} [" in printed or gain < 0
     assert all(name in printed for name in ("Majority class", "mail", "rare values", "source"))
 
 
@@ -300,7 +311,7 @@ def test_inputs_and_outputs_that_are_none_are_named(models, trained, tmp_path) -
     several = refuse(*start, f"{docs},{docs}", here=True)
     assert f"--input {docs} {docs}" in several
     before = content_of(trained.parent)
-    for output, named in ((trained.parent, "checkpoints"), (trained, "such as")):
+    for output, named in ((trained.parent, "answers.jsonl"), (trained, "such as")):
         error = refuse(*start, docs, "--output", output, "--overwrite", here=True)
         assert "--output" in error and named in error
     assert content_of(trained.parent) == before

@@ -71,6 +71,7 @@ SPELLINGS: dict[str, tuple[list[str], Any, list[str]]] = {
 }
 
 
+@pytest.mark.slow
 def test_lists_in_cells_and_columns_are_the_labels_of_lists(settings, tmp_path) -> None:
     labels = [SETS[n % len(SETS)] for n in range(10)]
     train(settings, lists(tmp_path / "docs.jsonl", labels))

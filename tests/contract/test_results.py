@@ -35,6 +35,11 @@ TRAIN = {
 LENGTHS = {"documents", "median_tokens", "p90_tokens", "longest_tokens", "tokens"}
 
 
+# What was scored, of each kind of run.
+SPLIT = dict.fromkeys(("single", "multi_label", "regression", "both"), "test")
+SPLIT["summaries"] = "validation"
+
+
 @dataclass
 class Run:
     """One run of a kind of task: where it is, what it left, and its answers to the test rows."""
@@ -58,7 +63,7 @@ def relabelled(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 # What is fitted to words, and what knows the labels alone.
-LEARNT = {"members", "majority", "tfidf_svm", "tfidf_logistic"}
+LEARNT = {"members", "majority", "tfidf_svm", "tfidf_logistic", "gain"}
 # What is fitted to the vectors of a frozen encoder.
 OF_VECTORS = {"mean_vectors", "first_512_tokens", "head_and_tail", "segment_vote"}
 KINDS = {
@@ -105,7 +110,7 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     [
         ("single", OF_LABELS | OF_ONE | LEARNT | OF_VECTORS, SINGLE),
         ("multi_label", OF_LABELS | LEARNT | {"calibration"}, MULTI),
-        ("regression", {"intervals", "label_counts", "majority"}, REGRESSION),
+        ("regression", {"intervals", "label_counts", "majority", "gain"}, REGRESSION),
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
             "both",
@@ -155,6 +160,33 @@ def test_what_lies_inside_the_results(runs) -> None:
         "device", "processes", "threads", "encoding_tokens_per_second", "training_seconds",
         "peak_memory_mib",
     } <= results["resources"].keys()  # fmt: skip
+
+
+def test_answers_of_all_systems_are_kept_for_each_document(runs) -> None:
+    for kind, made in runs.items():
+        rows = read_jsonl(made.folder / "answers.jsonl")
+        own = [row.get("classification", {}) for row in rows]
+        assert len(rows) == made.results["documents"] and "by_document" not in made.results
+        assert sum(row["tokens"] for row in rows) == made.results["lengths"][SPLIT[kind]]["tokens"]
+        if kind == "summaries":
+            assert own == [{}] * len(rows)
+        else:
+            assert [row["id"] for row in rows] == [row["id"] for row in made.rows]
+            given = [row.get("label", row.get("labels")) for row in made.answers]
+            expected = given if kind != "regression" else pytest.approx(given, rel=1e-4)
+            assert [row["hierbert"] for row in own] == expected
+            assert [row["true"] for row in own] == [row["label"] for row in made.rows]
+        if "summaries" in made.results:
+            kept = [row["summarization"]["hierbert"] for row in rows]
+            mean = made.results["summaries"]["systems"]["hierbert"]["rouge1"]["mean"]
+            assert sum(kept) / len(kept) == pytest.approx(mean)
+    both, folder = runs["both"].results, runs["both"].folder
+    for row in read_jsonl(folder / "answers.jsonl"):
+        assert row["classification"].keys() == {"true", "hierbert", *both["gain"]}
+        assert row["summarization"].keys() == both["summaries"]["systems"].keys()
+    for name, gain in both["gain"].items():
+        less = both["scores"]["accuracy"] - both[name]["accuracy"]
+        assert gain["accuracy"]["mean"] == pytest.approx(less)
 
 
 def test_rates_are_of_work_that_the_encoder_did(runs) -> None:

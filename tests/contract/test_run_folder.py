@@ -25,6 +25,7 @@ FILES = {
     "documents.jsonl",
     "metrics.jsonl",
     "checkpoints",
+    "answers.jsonl",
     "results.json",
     "model",
 }
@@ -192,7 +193,7 @@ def test_while_it_runs_a_folder_holds_what_a_resumed_run_needs(encoders, tmp_pat
 
     with at_step(5, look):
         succeed("train.py", *settings(), here=True)
-    assert seen[0] >= FILES - {"model", "results.json"}
+    assert seen[0] >= FILES - {"model", "answers.jsonl", "results.json"}
     assert not seen[0] & {"model", "results.json"}
     # What it worked with is gone: its lock, and files that were being written.
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES

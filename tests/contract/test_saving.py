@@ -61,6 +61,7 @@ def close(one: Any, other: Any) -> bool:
     return torch.allclose(torch.tensor(one), torch.tensor(other), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_every_class_saves_loads_without_hierbert(models, tmp_path) -> None:
     source = models["both"]
     mine = HierBertPredictor.from_pretrained(source, device="cpu")

@@ -12,7 +12,10 @@ from small_runs import small_run
 from hierbert import HierBert
 
 
-@pytest.fixture(params=[0o022, 0o002, 0o077, 0o027], ids=oct)
+@pytest.fixture(
+    params=[0o022, 0o077, *(pytest.param(mask, marks=pytest.mark.slow) for mask in (0o002, 0o027))],
+    ids=oct,
+)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     old = os.umask(request.param)
     yield request.param

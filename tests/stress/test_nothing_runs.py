@@ -118,6 +118,7 @@ def holds_marker(folder: Path) -> list[Path]:
     return [path for path in files if MARKER.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_token_is_in_nothing_that_is_written_or_printed(encoders, tmp_path) -> None:
     rows = write_jsonl(tmp_path / "train.jsonl", make_rows(8, seed=1))
     cache = tmp_path / "cache"

@@ -164,6 +164,7 @@ def test_the_small_document_of_a_training_cell_comes_first() -> None:
         assert seed >= start and plan[0] == [[[0]]]
 
 
+@pytest.mark.slow
 def test_a_cell_that_passes_a_limit_or_fails_says_why() -> None:
     for seconds, gib, told in (
         (0.0, 99.0, "stopped: more than 0 s"),
@@ -196,6 +197,7 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [known_text(chance, sentences) for sentences in (120, 3, 40, 1)]
 
 
+@pytest.mark.slow
 def test_a_lineup_compares_outputs_and_says_what_is_missing(encoders, texts) -> None:
     lineup = build_lineup(str(encoders["bert"]), 0, texts, texts)
     for name in (MEAN, CLS, NAIVE):

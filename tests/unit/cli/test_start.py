@@ -58,7 +58,13 @@ def test_help_and_mistakes_are_answered_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", ["import hierbert", "from hierbert.model.pipeline_hierbert import DocumentPipeline"]
+    "first",
+    [
+        "import hierbert",
+        pytest.param(
+            "from hierbert.model.pipeline_hierbert import DocumentPipeline", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_transformers_knows_hierbert_also_when_it_is_imported_later(first) -> None:
     # In the other order, transformers first, all tests of this folder run.

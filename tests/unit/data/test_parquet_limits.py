@@ -63,6 +63,7 @@ def bomb(path: Path, name: str) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_parquet_bombs_are_refused_in_bounded_memory(tmp_path) -> None:
     paths = [bomb(tmp_path / f"{name}.parquet", name) for name in BOMBS]
     assert all(path.stat().st_size < 50_000 for path in paths)

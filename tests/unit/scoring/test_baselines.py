@@ -11,6 +11,7 @@ from hierbert.model.selection import select_sentences
 from hierbert.scoring import baselines
 from hierbert.scoring.baselines import SUMMARY_BASELINES, lexrank, textrank
 from hierbert.scoring.label_baselines import label_baselines
+from hierbert.scoring.labels import label_scores
 
 fast = settings(deadline=None, max_examples=100)
 documents = st.lists(
@@ -87,15 +88,21 @@ def test_baselines_of_summaries_that_read_no_words():
     assert means == pytest.approx([0.5] * 10, abs=0.04)  # 6 deviations of a mean of 2000
 
 
+def scored(kind, texts, labels, asked, references):
+    """The scores of what each baseline answers."""
+    found = label_baselines(kind, texts, labels, asked)
+    return {name: label_scores(kind, given, references) for name, given in found.items()}
+
+
 def test_baselines_of_labels_are_scored_like_a_model():
     texts, asked = ["t"] * 4, ["u"] * 2
-    single = label_baselines("single_label", texts, [2, 1, 1, 2], asked, [2, 0])
+    single = scored("single_label", texts, [2, 1, 1, 2], asked, [2, 0])
     assert single["majority"]["accuracy"] == 0.5
     assert single["majority"]["macro_f1"] == pytest.approx(1 / 3)
     # Nothing to read: no more than the commonest label.
     assert single["tfidf_svm"] == single["tfidf_logistic"] == single["majority"]
     numbers = [1.0, 2.0, 6.0, 3.0]
-    number = label_baselines("regression", texts, numbers, asked, [3.0, 5.0])
+    number = scored("regression", texts, numbers, asked, [3.0, 5.0])
     assert number["majority"]["mse"] == 2.0 and number["majority"]["mae"] == 1.0
     assert number.keys() == {"majority"}
 
@@ -108,7 +115,7 @@ def test_the_commonest_labels_are_as_many_as_score_best():
         return 2 * (given & labels).sum() / (given.sum() + labels.sum())
 
     best = max(range(1, 4), key=micro_f1)
-    found = label_baselines("multi_label", ["t"] * 4, labels, ["u"] * 4, labels)["majority"]
+    found = scored("multi_label", ["t"] * 4, labels, ["u"] * 4, labels)["majority"]
     assert found["micro_f1"] == pytest.approx(micro_f1(best))
 
 
@@ -120,7 +127,7 @@ def test_words_tell_what_words_say(several):
     has = np.array([[name in text.split() for name in names] for text in texts]).astype(int)
     labels = has if several else np.array([n % 3 for n in range(60)])
     kind = "multi_label" if several else "single_label"
-    found = label_baselines(kind, texts[:45], labels[:45], texts[45:], labels[45:])
+    found = scored(kind, texts[:45], labels[:45], texts[45:], labels[45:])
     for name in ("tfidf_svm", "tfidf_logistic"):
         if several:
             assert found[name]["micro_f1"] == 1.0 and found[name]["map"] == 1.0
@@ -134,8 +141,8 @@ def test_of_many_documents_some_are_drawn_and_many_labels_are_left_out(monkeypat
     texts = [f"{'law sea'.split()[n % 2]} day{n % 5} the" for n in range(50)]  # noqa: SIM905
     labels = [n % 2 for n in range(50)]
     monkeypatch.setattr("hierbert.scoring.label_baselines._MOST_DOCUMENTS", 30)
-    found = label_baselines("single_label", texts, labels, texts, labels)
+    found = scored("single_label", texts, labels, texts, labels)
     assert found["tfidf_svm"]["accuracy"] == found["tfidf_logistic"]["accuracy"] == 1.0
     many = list(range(300))
-    found = label_baselines("single_label", ["t"] * 300, many, ["u"], [0])
+    found = label_baselines("single_label", ["t"] * 300, many, ["u"])
     assert found.keys() == {"majority"}

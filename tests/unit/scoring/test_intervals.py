@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hierbert.scoring.intervals import label_intervals, mean_interval, paired_difference
+from hierbert.scoring.intervals import (
+    label_gains,
+    label_intervals,
+    mean_interval,
+    paired_difference,
+)
 
 
 def drawn(count: int, seed: int) -> np.ndarray:
@@ -76,8 +81,18 @@ def test_intervals_are_those_of_scores_computed_sample_by_sample(kind, names, co
         "regression": lambda: tuple(chance.normal(size=(2, count))),
     }[kind]()
     found = label_intervals(kind, said, true, seed)
+    gains = label_gains(kind, said, {"right": true, "same": said}, true, seed)
     assert list(found) == names
     for name in names:
         scores = [score(name, said[rows], true[rows]) for rows in drawn(count, seed)]
         low, high = np.quantile(scores, [0.025, 0.975])
         assert found[name] == {"low": pytest.approx(low), "high": pytest.approx(high)}
+        # The macro-F1 of right answers is 1 or, in a sample without labels, 0.
+        best = [score(name, true[rows], true[rows]) for rows in drawn(count, seed)]
+        less = np.subtract(scores, best)
+        observed = score(name, said, true) - score(name, true, true)
+        far = np.abs(less - observed) >= abs(observed) * (1 - 1e-9)
+        ends = dict(zip(("low", "high"), np.quantile(less, [0.025, 0.975]), strict=True))
+        expected = {"mean": observed, **ends, "p": (1 + far.sum()) / 1001}
+        assert gains["right"][name] == pytest.approx(expected)
+        assert gains["same"][name] == {"mean": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}

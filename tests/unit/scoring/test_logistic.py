@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from hierbert.scoring.logistic import _PENALTY_OF_BIAS, fit_logistic, folds_of
+from hierbert.scoring.logistic import _PENALTY_OF_BIAS, Targets, fit_logistic, folds_of
 
 
 def problem(width: int, several: bool, labels: int = 3):
@@ -43,7 +43,7 @@ def test_weights_are_those_of_the_library_with_the_best_penalty(width, several) 
     inputs, labels = problem(width, several)
     folds = np.arange(60) % 5
     given = sparse.csr_array(inputs) if width == 200 else inputs
-    found = fit_logistic(given, labels, folds, several)
+    found = fit_logistic(given, Targets(labels, several), folds)
 
     def scores(strength: float) -> np.ndarray:
         held_out = np.zeros_like(labels)
@@ -76,11 +76,11 @@ def test_many_documents_are_fitted_as_few_are(monkeypatch) -> None:
     inputs, labels = problem(200, False)
     folds = np.arange(60) % 5
     monkeypatch.setattr("hierbert.scoring.logistic.FEW_DOCUMENTS", 50)
-    many = fit_logistic(sparse.csr_array(inputs), labels, folds, False)
+    many = fit_logistic(sparse.csr_array(inputs), Targets(labels, False), folds)
     monkeypatch.setattr("hierbert.scoring.logistic._STRENGTHS", (many.strength,))
     monkeypatch.setattr("hierbert.scoring.logistic._FIRST", 0)
     monkeypatch.setattr("hierbert.scoring.logistic.FEW_DOCUMENTS", 4096)
-    same = fit_logistic(inputs, labels, folds, False)
+    same = fit_logistic(inputs, Targets(labels, False), folds)
     assert many.weights == pytest.approx(same.weights, abs=2e-3)
     assert many.held_out == pytest.approx(same.held_out, abs=2e-3)
 
@@ -102,7 +102,34 @@ def test_a_label_that_a_fold_lacks_and_one_document_give_finite_scores() -> None
     inputs, labels = problem(5, False)
     labels = np.column_stack([labels, np.zeros(60)])
     labels[0] = [0, 0, 0, 1]
-    found = fit_logistic(inputs, labels, np.arange(60) % 5, False)
+    found = fit_logistic(inputs, Targets(labels, False), np.arange(60) % 5)
     assert np.isfinite(found.held_out).all() and np.isfinite(found.weights).all()
-    same = fit_logistic(np.ones((4, 9)), np.eye(2)[[0, 1, 0, 1]], np.arange(4) % 2, False)
+    same = fit_logistic(np.ones((4, 9)), Targets(np.eye(2)[[0, 1, 0, 1]], False), np.arange(4) % 2)
     assert np.isfinite(same.held_out).all()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_labels_weigh_what_they_are_told(several) -> None:
+    """A weight of 3 says what three copies of a document say."""
+    inputs, labels = problem(5, several, labels=2)
+    scores = np.random.default_rng(1).normal(size=labels.shape)
+    targets = Targets(labels, several, np.array([3.0, 1.0]))
+    losses = targets.losses(scores)
+    if several:
+        shares = 1 / (1 + np.exp(-scores))
+        cells = -labels * np.log(shares) * [3, 1] - (1 - labels) * np.log(1 - shares)
+        assert losses == pytest.approx(cells.mean(1))
+    else:
+        copies = np.repeat(np.arange(60), np.where(labels[:, 0] == 1, 3, 1))
+        alike = Targets(labels[copies], False)
+        assert losses.sum() == pytest.approx(alike.losses(scores[copies]).sum())
+        folds = np.arange(60) % 5
+        found = fit_logistic(inputs, targets, folds)
+        same = fit_logistic(inputs[copies], alike, folds[copies])
+        assert found.weights == pytest.approx(same.weights, abs=2e-3)
+        assert found.strength == same.strength
+    total, errors = targets.loss_and_errors(scores)
+    moved = scores.copy()
+    moved[3, 1] += 1e-5
+    slope = (targets.loss_and_errors(moved)[0] - total) / 1e-5
+    assert errors[3, 1] == pytest.approx(slope, abs=1e-4)

@@ -77,9 +77,9 @@ def test_every_word_has_a_letter_digit_or_mark_and_no_space():
     ["\u0301\u0327", "\u0345\u0301", "\u0f71\u0f72\u0f71", "\u0344\u0327"],
     ids=ascii,
 )
-def test_a_letter_with_a_million_marks_is_a_word(marks):
-    # In time with its square this would take an hour.
-    text = "a" + marks * (1_000_000 // len(marks)) + " b"
+def test_a_letter_with_many_marks_is_a_word(marks):
+    # In time with its square this would take many minutes.
+    text = "a" + marks * (300_000 // len(marks)) + " b"
     *first, last = RougeWords().tokenize(text)
     assert last == "b" and len(first) <= 2
     scores = summary_scores([text], [text])

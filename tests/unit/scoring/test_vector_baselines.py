@@ -1,13 +1,22 @@
 """Linear models of vectors: what each reads of a document, and how it answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hierbert.scoring import vector_baselines
-from hierbert.scoring.label_baselines import label_baselines
-from hierbert.scoring.vector_baselines import DocumentVectors, VectorBaseline
+from hierbert.scoring.label_baselines import LABEL_BASELINES, label_baselines
+from hierbert.scoring.labels import label_scores
+from hierbert.scoring.vector_baselines import (
+    DocumentVectors,
+    VectorBaseline,
+    predict_by_vectors,
+)
 
 NAMES = {"mean_vectors", "first_512_tokens", "head_and_tail", "segment_vote"}
+OF_VECTORS = [one for one in LABEL_BASELINES if isinstance(one, VectorBaseline)]
+TEXTS = [f"text {number}" for number in range(60)]
 
 
 def document(segments, tokens=(), sentences=None) -> DocumentVectors:
@@ -54,18 +63,16 @@ def corpus(several: bool, count: int = 60):
 @pytest.mark.parametrize("several", [False, True])
 def test_vectors_tell_what_lies_in_them(several, monkeypatch) -> None:
     documents, labels = corpus(several)
-    texts = [f"text {n}" for n in range(60)]
     kind = "multi_label" if several else "single_label"
+    metric = "micro_f1" if several else "accuracy"
 
-    def scored(count=45, reader=documents.__getitem__):
-        return label_baselines(
-            kind, texts[:count], labels[:count], texts[45:], labels[45:],
-            (reader, documents[45:].__getitem__),
-        )  # fmt: skip
+    def scored(train=documents.__getitem__):
+        asked = documents[45:].__getitem__
+        found = predict_by_vectors(OF_VECTORS, TEXTS[:45], labels[:45], train, asked, 15)
+        return {name: label_scores(kind, given, labels[45:]) for name, given in found.items()}
 
     found = scored()
-    assert found.keys() >= NAMES and found["majority"].keys() == found["mean_vectors"].keys()
-    metric = "micro_f1" if several else "accuracy"
+    assert found.keys() == NAMES
     for name in NAMES:
         assert (found[name][metric] == 1.0) == (name in ("mean_vectors", "segment_vote")), name
     if several:
@@ -73,41 +80,40 @@ def test_vectors_tell_what_lies_in_them(several, monkeypatch) -> None:
     # Of many documents some are drawn, of their segments too, and nothing else is read.
     monkeypatch.setattr(vector_baselines, "_MOST_DOCUMENTS", 20)
     monkeypatch.setattr(vector_baselines, "_MOST_ROWS", 45)
-    read, fitted = [], []
-    fit = vector_baselines.fit_logistic
-    monkeypatch.setattr(
-        vector_baselines, "fit_logistic", lambda rows, *a: fitted.append(len(rows)) or fit(rows, *a)
-    )
-    drawn = scored(reader=lambda place: read.append(place) or documents[place])
-    assert len(set(read)) == len(read) == 20 and sorted(fitted) == [20, 20, 20, 40]
+    read, sizes, fit = [], [], vector_baselines.fit_logistic
+
+    def fit_noted(rows, *more):
+        sizes.append(len(rows))
+        return fit(rows, *more)
+
+    monkeypatch.setattr(vector_baselines, "fit_logistic", fit_noted)
+    drawn = scored(lambda place: read.append(place) or documents[place])
+    assert len(set(read)) == len(read) == 20 and sizes == [20, 20, 20, 40]
     assert drawn["mean_vectors"][metric] == drawn["segment_vote"][metric] == 1.0
 
 
 def test_segments_vote_each_by_itself() -> None:
     """One segment far on one side outweighs two on the other in the mean, not in the vote."""
     documents = [document([[2.0 * (-1) ** n], [2.2 * (-1) ** n]]) for n in range(40)]
-    asked = document([[30.0], [-3.0], [-3.0]])
-    labels = [n % 2 for n in range(40)]
-    texts = [f"text {n}" for n in range(40)]
-    readers = documents.__getitem__, [asked].__getitem__
-    found = label_baselines("single_label", texts, labels, ["asked"], [1], readers)
-    assert found["segment_vote"]["accuracy"] == 1.0 and found["mean_vectors"]["accuracy"] == 0.0
+    readers = documents.__getitem__, [document([[30.0], [-3.0], [-3.0]])].__getitem__
+    labels = np.arange(40) % 2
+    found = predict_by_vectors(OF_VECTORS, TEXTS[:40], labels, *readers, 1)
+    assert found["segment_vote"].tolist() == [1] and found["mean_vectors"].tolist() == [0]
 
 
 def test_what_cannot_be_fitted_is_left_out(capsys) -> None:
     documents, labels = corpus(several=False)
-    texts = [f"text {n}" for n in range(60)]
 
-    def scored(kind="single_label", own=labels, texts=texts, documents=documents):
+    def found(kind="single_label", own=labels, texts=TEXTS, documents=documents):
         readers = documents.__getitem__, documents.__getitem__
-        return label_baselines(kind, texts, own, texts, own, readers).keys() & NAMES
+        return label_baselines(kind, texts, own, texts, readers).keys() & NAMES
 
-    assert scored() == NAMES
-    assert not scored("regression", labels * 1.0)
-    assert not scored(texts=["one", "two"] * 30)
-    assert not scored(own=np.ones(60, dtype=int))
+    assert found() == NAMES
+    assert not found("regression", labels * 1.0)
+    assert not found(texts=["one", "two"] * 30)
+    assert not found(own=np.ones(60, dtype=int))
     broken = [*documents[:-1], document(np.full((1, 5), np.nan), [600, 600], np.ones((2, 5)))]
-    assert scored(documents=broken) == {"first_512_tokens", "head_and_tail"}
+    assert found(documents=broken) == {"first_512_tokens", "head_and_tail"}
     assert "Vote of segments is left out" in capsys.readouterr().err
 
 
@@ -115,7 +121,11 @@ def test_a_baseline_of_vectors_is_one_entry(monkeypatch) -> None:
     last = VectorBaseline("last", "Last segment", lambda vectors: vectors.segments[-1:])
     monkeypatch.setattr("hierbert.scoring.label_baselines.LABEL_BASELINES", [last])
     documents, labels = corpus(several=False)
-    texts = [f"text {n}" for n in range(60)]
     readers = documents.__getitem__, documents.__getitem__
-    found = label_baselines("single_label", texts, labels, texts, labels, readers)
-    assert list(found) == ["last"] and found["last"]["accuracy"] == 1.0
+    found = label_baselines("single_label", TEXTS, labels, TEXTS, readers)
+    assert list(found) == ["last"] and found["last"].tolist() == labels.tolist()
+    many = np.arange(60)
+    monkeypatch.setattr(
+        "hierbert.scoring.label_baselines.LABEL_BASELINES", [replace(last, most_labels=59)]
+    )
+    assert not label_baselines("single_label", TEXTS, many, TEXTS, readers)

@@ -54,11 +54,16 @@ def test_every_length_is_in_one_slice(tokens, ends) -> None:
 def test_a_table_is_of_79_columns_and_one_line_a_slice(kind) -> None:
     task = Classification(LabelMap([] if kind == "regression" else ["a", "b"], kind))
     scores = dict.fromkeys(task.metrics(), 0.123456789)
+    ends = {name: {"low": 0.0123456, "high": 0.98765} for name in ("accuracy", "macro_f1", "mse")}
     rows = [
-        {"value": "long " * 40, "documents": 1_234_567, "scores": scores},
+        {"value": "long " * 40, "documents": 1_234_567, "scores": scores, "intervals": ends},
         {"value": "two\nlines \x1b[31m", "documents": 5, "scores": {}},
     ]
     (table,) = slice_tables([task], {"length": [], "columns": {"name " * 40: rows}})
     lines = table.split("\n")
     assert len(lines) == 4 and max(map(len, lines)) <= 79 and "\x1b" not in table
-    assert "1,234,567" in lines[2] and lines[3].split()[-1] == "-"
+    assert ("12.3 [1, 99]" in lines[2]) is (kind != "regression")
+    assert ("0.1235 [0.012, 0.99]" in lines[2]) is (kind == "regression")
+    # The name has room beside all figures.
+    assert lines[2].startswith("  long long") and "1,234,567" in lines[2]
+    assert lines[3].split()[-1] == "-"

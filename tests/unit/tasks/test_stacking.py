@@ -12,7 +12,7 @@ from small_models import build
 
 from hierbert.model.answering import answer_batch
 from hierbert.model.processing_hierbert import HierBertProcessor
-from hierbert.scoring.logistic import log_losses
+from hierbert.scoring.logistic import Targets
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, fit_stack
 
@@ -46,14 +46,14 @@ def parts(encoders: dict[str, Path]):
 
 def labelled(documents) -> Labelled:
     numbers = [one.targets["classification"] for one in documents]
-    return Labelled(documents, np.eye(3)[numbers])
+    return Labelled(documents, Targets(np.eye(3)[numbers], False))
 
 
 def fit(parts, deep, *, words=True, vectors=True):
     model, _, documents = parts
     train, validation = labelled(documents[:45]), labelled(documents[45:])
     source = Vectors(model) if vectors else None
-    return fit_stack(train, validation, deep, several=False, words=words, vectors=source)
+    return fit_stack(train, validation, deep, words=words, vectors=source)
 
 
 @torch.no_grad()
@@ -68,7 +68,8 @@ def test_the_model_says_what_the_sum_says_and_so_does_its_copy(parts, tmp_path) 
     generator = np.random.default_rng(0)
     # Layers that know something, so that all three have a part.
     deep = answers(model, validation)
-    stack = fit(parts, deep + labelled(validation).labels + generator.normal(size=(15, 3)) * 0.1)
+    known = labelled(validation).targets.labels
+    stack = fit(parts, deep + known + generator.normal(size=(15, 3)) * 0.1)
     assert set(stack.weights) == {"words", "vectors", "deep"}
     assert stack.held_out.documents == validation
     before = answers(model, documents)
@@ -101,21 +102,23 @@ def test_words_decide_where_the_layers_know_nothing(parts) -> None:
     assert np.array(stack.held_out.kept)[45:] == pytest.approx(logits, abs=1e-4)
     held_out = np.array(stack.held_out.kept)[:45]
     seen = answers(model, documents[:45])
-    truth = labelled(documents[:45]).labels
-    assert log_losses(held_out, truth, False).mean() > log_losses(seen, truth, False).mean()
+    truth = labelled(documents[:45]).targets.labels
+    assert Targets(truth, False).losses(held_out).mean() > Targets(truth, False).losses(seen).mean()
     loss = stack.results["members"]["log_loss"]
-    assert loss["sum"] == pytest.approx(log_losses(held_out, truth, False).mean())
+    assert loss["sum"] == pytest.approx(Targets(truth, False).losses(held_out).mean())
     assert loss["sum"] < loss["vectors"] < math.log(3) + 0.3
 
 
 def test_layers_that_know_all_take_over_from_words_that_mislead(parts) -> None:
     train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
-    shuffled = Labelled(train.documents, np.random.default_rng(0).permutation(train.labels))
-    deep = validation.labels * 8
-    stack = fit_stack(shuffled, validation, deep, several=False, words=True, vectors=None)
+    shuffled = Labelled(
+        train.documents, train.targets[np.random.default_rng(0).permutation(len(train.targets))]
+    )
+    deep = validation.targets.labels * 8
+    stack = fit_stack(shuffled, validation, deep, words=True, vectors=None)
     assert stack.weights["deep"] > 0.3
     found = np.array(stack.held_out.kept)
-    assert log_losses(found, validation.labels, False).mean() < 0.1
+    assert validation.targets.losses(found).mean() < 0.1
 
 
 @pytest.mark.parametrize(("words", "vectors"), [(True, False), (False, True)])
@@ -128,28 +131,29 @@ def test_too_little_to_fit_anything_leaves_the_layers_alone(parts) -> None:
     assert fit(parts, np.zeros((15, 3)), words=False, vectors=False) is None
     documents = parts[2]
     few = labelled(documents[:3])
-    assert fit_stack(few, few, np.zeros((3, 3)), several=False, words=True, vectors=None) is None
+    assert fit_stack(few, few, np.zeros((3, 3)), words=True, vectors=None) is None
     same = labelled([documents[0]] * 8)
-    none = Labelled([], np.zeros((0, 3)))
-    assert fit_stack(same, none, np.zeros((0, 3)), several=False, words=True, vectors=None) is None
+    none = Labelled([], Targets(np.zeros((0, 3)), False))
+    assert fit_stack(same, none, np.zeros((0, 3)), words=True, vectors=None) is None
 
 
 def test_no_labelled_validation_document_gives_the_layers_no_part(parts) -> None:
-    none = Labelled([], np.zeros((0, 3)))
+    none = Labelled([], Targets(np.zeros((0, 3)), False))
     train = labelled(parts[2][:45])
-    stack = fit_stack(train, none, np.zeros((0, 3)), several=False, words=True, vectors=None)
+    stack = fit_stack(train, none, np.zeros((0, 3)), words=True, vectors=None)
     assert stack.weights.keys() == {"words"}
 
 
 def test_a_member_that_weighs_nothing_does_not_travel(parts) -> None:
     # Texts say nothing of these labels, vectors neither: the layers know all.
     train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
-    shuffled = Labelled(train.documents, np.random.default_rng(1).permutation(train.labels))
+    shuffled = Labelled(
+        train.documents, train.targets[np.random.default_rng(1).permutation(len(train.targets))]
+    )
     stack = fit_stack(
         shuffled,
         validation,
-        validation.labels * 8,
-        several=False,
+        validation.targets.labels * 8,
         words=True,
         vectors=Vectors(parts[0]),
     )
@@ -167,7 +171,7 @@ def test_vectors_that_are_not_finite_leave_their_member_out(parts, caplog) -> No
 
     train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
     deep = np.zeros((15, 3))
-    given = {"several": False, "words": True, "vectors": Broken(parts[0])}
+    given = {"words": True, "vectors": Broken(parts[0])}
     stack = fit_stack(train, validation, deep, **given)
     assert stack.weights.keys() == {"words"} and "not finite" in caplog.text
 

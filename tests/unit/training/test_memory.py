@@ -169,7 +169,7 @@ def test_a_budget_that_nothing_reads_is_refused(small, capsys) -> None:
     assert "training.memory_budget_gib=2.0 is for" in error_of(capsys, small("run", *more))
 
 
-@pytest.mark.parametrize("layers", ["null", "1"])
+@pytest.mark.parametrize("layers", ["null", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_run_keeps_what_fits_and_ends_with_the_same_bits(small, tmp_path, capsys, layers) -> None:
     def run(name: str, *overrides: str) -> str:
         """What a run says of memory, whose number it keeps."""

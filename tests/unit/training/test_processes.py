@@ -186,18 +186,31 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(folder, arguments, notes, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPARED)
 def test_two_processes_end_with_the_weights_and_scores_of_one(two, tmp_path, name) -> None:
-    folders = tmp_path / "one", two.folder / name
-    assert main([*two.arguments[name], f"run_dir={folders[0]}"]) == 0
+    compare(two.arguments[name], tmp_path, two.folder / name)
+    if name == "full":
+        # Had nothing been trained, equality would say nothing.
+        trained, still = map(weights, (two.folder / name, two.folder / "frozen"))
+        encoder = [key for key in still if "segment_encoder" in key]
+        assert max((trained[key] - still[key]).abs().max().item() for key in encoder) > 3e-5
+
+
+def test_a_run_on_two_processes_ends_as_on_one(tmp_path) -> None:
+    arguments = variants(tmp_path)["full"]
+    done = start(tmp_path, {"two": [*arguments, f"run_dir={tmp_path / 'two'}"]})
+    assert done.returncode == 0, done.stderr[-3000:]
+    compare(arguments, tmp_path, tmp_path / "two")
+
+
+def compare(arguments: list[str], folder: Path, of_two: Path) -> None:
+    """Do a run of two processes on one, in a folder, and see that it ends alike."""
+    assert main([*arguments, f"run_dir={folder / 'one'}"]) == 0
+    folders = folder / "one", of_two
     one, trained = map(weights, folders)
     assert one.keys() == trained.keys()
     assert max((one[key] - trained[key]).abs().max().item() for key in one) < 1e-5
-    if name == "full":
-        # Had nothing been trained, equality would say nothing.
-        still = weights(two.folder / "frozen")
-        encoder = [key for key in still if "segment_encoder" in key]
-        assert max((trained[key] - still[key]).abs().max().item() for key in encoder) > 3e-5
     first, second = map(results_of, folders)
     assert [results["resources"]["processes"] for results in (first, second)] == [1, 2]
     for scores in ("scores", "validation"):
@@ -207,6 +220,7 @@ def test_two_processes_end_with_the_weights_and_scores_of_one(two, tmp_path, nam
         assert line == pytest.approx(same, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_step_left_out_is_left_out_on_both_processes(two) -> None:
     ends = [notes["ends"]["poisoned"] for notes in two.notes]
     # Six steps, of which the one with the document is left out in each of two epochs.
@@ -215,6 +229,7 @@ def test_a_step_left_out_is_left_out_on_both_processes(two) -> None:
     assert two.stderr.count("documents that do it alone: 'd3'") == 2
 
 
+@pytest.mark.slow
 def test_what_fails_on_one_process_ends_both_and_the_first_one_says_so(two) -> None:
     codes = {name: 2 if name in ("locked", "full_disk") else 0 for name in two.arguments}
     assert [notes["codes"] for notes in two.notes] == [codes, codes]
@@ -225,6 +240,7 @@ def test_what_fails_on_one_process_ends_both_and_the_first_one_says_so(two) -> N
     assert "Warning" not in two.stderr and "it/s" not in two.stderr
 
 
+@pytest.mark.slow
 def test_no_wrapper_outlives_the_connection_of_the_processes(two) -> None:
     # One that does hangs now and then at the end of its process.
     for notes in two.notes:

@@ -26,6 +26,7 @@ VARIANTS = {
         "training.keep_checkpoints=1",
         "training.memory=recompute",
         "training.patience=1",
+        "training.segments_per_document=2",
         "training.tokens_per_forward=64",
     ],
     "the last layer alone": ["training.trained_encoder_layers=1", "training.eval_every_steps=4"],
@@ -65,9 +66,13 @@ PLACES = {
     "in the middle of a checkpoint": (checkpoints, "seal"),
     "before old checkpoints are removed": (Checkpoints, "_prune"),
 }
+SLOW_PLACES = ("before the best weights", "before old checkpoints are removed")
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(p, marks=pytest.mark.slow if p in SLOW_PLACES else ()) for p in PLACES],
+)
 def test_the_best_weights_are_those_of_the_state_that_is_resumed(
     arguments, tmp_path, monkeypatch, place
 ) -> None:

@@ -62,4 +62,4 @@ def test_a_long_encoder_is_trained_and_answers(encoder, tmp_path, kind) -> None:
     asked = ["--model", tmp_path / "run/model", "--input", tmp_path / "test.jsonl"]
     succeed("infer.py", *asked, "--output", tmp_path / "answers.jsonl", here=True)
     for row in read_jsonl(tmp_path / "answers.jsonl"):
-        assert row["segments"] == 1 and row["label"] in ("film", "law")
+        assert row["label"] in ("film", "law")

@@ -163,7 +163,9 @@ class SegmentationConfig:
     """Documents to segments."""
 
     max_tokens_per_segment: int | None = setting(
-        None, "Special tokens included, 512 at most; null takes the most the encoder allows."
+        None,
+        "Special tokens included, at most what the encoder allows; null takes 512, or that where "
+        "it is less.",
     )
     overlap_sentences: int = setting(0, "Sentences repeated in the next segment.", at_least=0)
     max_segments: int | None = setting(
@@ -397,7 +399,10 @@ class RunConfig:
         True, "Print one test document's answers and the infer.py command at the end."
     )
     baselines: bool = setting(
-        True, "Score random, Lead, Tail, TextRank, LexRank, oracle and majority class too."
+        True,
+        "Score what has to be beaten too: of summaries random, Lead, Tail, TextRank, LexRank and "
+        "the oracle, of labels the commonest, TF-IDF and linear models of a frozen encoder's "
+        "vectors.",
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(

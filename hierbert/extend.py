@@ -11,6 +11,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline
 from hierbert.scoring.metric import METRICS, Metric, add_metrics
+from hierbert.scoring.vector_baselines import DocumentVectors, VectorBaseline
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
 
@@ -21,6 +22,7 @@ __all__ = [
     "SUMMARY_BASELINES",
     "Answered",
     "BrokenRow",
+    "DocumentVectors",
     "Example",
     "Feature",
     "Head",
@@ -34,6 +36,7 @@ __all__ = [
     "Source",
     "Structure",
     "Task",
+    "VectorBaseline",
     "Vectors",
     "add_metrics",
     "register_feature",

@@ -59,8 +59,14 @@ WORDS = [
     "dog", "bird", "fish", "sun", "moon", "star", "river", "hill", "tree",
 ]  # fmt: skip
 HIDDEN = 32
-MOST_TOKENS = {"bert": 512, "roberta": 514, "distilbert": 512, "mpnet": 514, "modernbert": 1024}
-KINDS = tuple(MOST_TOKENS)
+KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
+MOST_TOKENS = {
+    "roberta": 514,
+    "mpnet": 514,
+    "modernbert": 1024,
+    "longformer": 1026,
+    "big_bird": 1024,
+}
 
 
 def make_tokenizer(kind: str) -> PreTrainedTokenizerFast:
@@ -102,6 +108,10 @@ def make_encoder_config(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTra
     elif kind == "modernbert":
         own |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
         own |= {"bos_token_id": None, "eos_token_id": None}
+    elif kind == "longformer":
+        own |= {"attention_window": 16}
+    elif kind == "big_bird":
+        own |= {"block_size": 16, "num_random_blocks": 1}
     return AutoConfig.for_model(
         kind,
         vocab_size=len(tokenizer),
@@ -109,7 +119,7 @@ def make_encoder_config(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTra
         hidden_size=HIDDEN,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=MOST_TOKENS[kind],
+        max_position_embeddings=MOST_TOKENS.get(kind, 512),
         **own,
     )
 

@@ -18,7 +18,7 @@ from .selection import SUMMARY_BUDGETS, SUMMARY_ORDERS
 POOLING_MODES = ("mean", "cls", "max", "attention")
 MAX_SEGMENTS_POLICIES = ("head", "tail", "head_tail", "spread")
 LIST_UNITS = ("sentences", "segments")
-LONGEST_SEGMENT_TOKENS = 512
+DEFAULT_SEGMENT_TOKENS = 512
 SENTENCE_REACH = 2048
 # Fields that say which of the first two heads a model has; those of further heads, `head_settings`.
 _HEAD_FLAGS = ("classification", "summarization")
@@ -105,8 +105,12 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         classification_loss_weight: Factor of the classification loss in the sum.
         summarization_loss_weight: Factor of the summarization loss in the sum.
         listwise_loss_weight: Weight of the listwise term beside binary cross-entropy.
-        max_tokens_per_segment: Longest segment in tokens, special tokens included; at most 512
-            and at most the encoder's usable positions. None takes that limit.
+        max_tokens_per_segment: Longest segment in tokens, special tokens included; at most the
+            encoder's usable positions (512 where it names no limit). None takes 512, or that limit
+            where it is lower.
+        first_token_sees_all: Whether the first token of a segment attends to all others and they to
+            it, where all see only those near them otherwise: of Longformer alone. A checkpoint
+            without this field, which was made before there was one, is read without.
         overlap_sentences: Sentences repeated at the start of the next segment.
         max_segments: Most segments of a document; None for no limit.
         max_segments_policy: Which segments stay under the limit: "head", "tail", "head_tail"
@@ -169,6 +173,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     summarization_loss_weight: float = 1.0
     listwise_loss_weight: float = 1.0
     max_tokens_per_segment: int | None = None
+    first_token_sees_all: bool = False
     overlap_sentences: int = 0
     max_segments: int | None = None
     max_segments_policy: str = "head"
@@ -193,8 +198,12 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         elif isinstance(self.text_config, dict):
             values = dict(self.text_config)
             self.text_config = AutoConfig.for_model(values.pop("model_type", "bert"), **values)
+        if getattr(self.encoder_config, "attention_type", None) == "block_sparse":
+            # After one short input BigBird attends in full to all that follow: a document's answer
+            # would depend on those before it. In full from the start, it does not.
+            self.encoder_config.update({"attention_type": "original_full"})
         if self.max_tokens_per_segment is None:
-            self.max_tokens_per_segment = self.longest_segment
+            self.max_tokens_per_segment = min(DEFAULT_SEGMENT_TOKENS, self.longest_segment)
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -234,7 +243,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     @property
     def segment_tokens(self) -> int:
         """Most tokens of a segment, special tokens included."""
-        return self.max_tokens_per_segment or self.longest_segment
+        return self.max_tokens_per_segment or min(DEFAULT_SEGMENT_TOKENS, self.longest_segment)
 
     @property
     def hidden_size(self) -> int:
@@ -244,7 +253,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     @property
     def longest_segment(self) -> int:
         """Most tokens of a segment that this encoder allows, special tokens included."""
-        return min(LONGEST_SEGMENT_TOKENS, usable_positions(self.encoder_config) or 10**9)
+        return usable_positions(self.encoder_config) or DEFAULT_SEGMENT_TOKENS
 
     def validate_ranges(self) -> None:
         """Refuse single values that make no sense."""

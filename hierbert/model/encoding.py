@@ -27,15 +27,21 @@ class SegmentEncoder(nn.Module):
         text_config: Configuration of the encoder.
         pooling: "mean", "cls", "max" or "attention".
         tokens_per_forward: Most tokens of a micro-batch, padding included; None picks by device.
+        first_token_sees_all: Whether to ask a Longformer for global attention of first tokens.
     """
 
     def __init__(
-        self, text_config: PreTrainedConfig, pooling: str, tokens_per_forward: int | None
+        self,
+        text_config: PreTrainedConfig,
+        pooling: str,
+        tokens_per_forward: int | None,
+        first_token_sees_all: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = build_encoder(text_config)
         self.pooling = pooling
         self.tokens_per_forward = tokens_per_forward
+        self.first_token_sees_all = first_token_sees_all
         self.pad_token_id = int(text_config.pad_token_id or 0)
         self.attention = nn.Linear(text_config.hidden_size, 1) if pooling == "attention" else None
         # Set by training: padded tokens of one forward whose graphs may be kept for backward; what
@@ -161,8 +167,12 @@ class SegmentEncoder(nn.Module):
         encoder = self.encoder
         if rows is None and self.pooling == "cls":
             encoder = first_token_encoder(encoder) or encoder
+        more = {}
+        if self.first_token_sees_all:
+            more["global_attention_mask"] = torch.zeros_like(ids)
+            more["global_attention_mask"][:, 0] = 1
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = encoder(input_ids=ids, attention_mask=attention_mask)[0]
+            states = encoder(input_ids=ids, attention_mask=attention_mask, **more)[0]
         vectors = self._pool(states, mask)
         if rows is None:
             return vectors, None

@@ -204,7 +204,8 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
                 f"{encoder} is an encoder-decoder ({text_config.model_type}); an encoder is "
                 "needed, such as BERT"
             )
-        config = cls.config_class(text_config=text_config, **settings)
+        own = {"first_token_sees_all": text_config.model_type == "longformer"}
+        config = cls.config_class(text_config=text_config, **own | settings)
         pretrained, report = AutoModel.from_pretrained(
             encoder,
             config=config.encoder_config,
@@ -236,7 +237,10 @@ class HierBertModel(HierBertPreTrainedModel):
         left_out = [*(head.attribute for head in HEADS.values()), "features"]
         self._keys_to_ignore_on_load_unexpected = [rf"^{name}\." for name in left_out]
         self.segment_encoder = SegmentEncoder(
-            config.encoder_config, config.pooling, config.tokens_per_forward
+            config.encoder_config,
+            config.pooling,
+            config.tokens_per_forward,
+            config.first_token_sees_all,
         )
         self.aggregator = Aggregator(
             config.hidden_size,

@@ -1,4 +1,4 @@
-"""What labels of a trained model have to beat: the commonest labels, and a bag of words."""
+"""What labels of a trained model have to beat: the commonest, bags of words, simple vectors."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,8 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hierbert.log import log
-from hierbert.scoring.logistic import Floats, Targets, fit_logistic, folds_of
-from hierbert.scoring.thresholds import fit_thresholds
+from hierbert.scoring.logistic import Floats, Targets, draw_few, fit_logistic, folds_of
+from hierbert.scoring.thresholds import from_a_half
+from hierbert.scoring.vector_baselines import (
+    Read,
+    VectorBaseline,
+    each_segment,
+    first_tokens,
+    head_and_tail,
+    mean_of_segments,
+    predict_by_vectors,
+)
 
 _Labels = npt.NDArray[Any]
 _STRENGTHS = (0.3, 3.0)
@@ -116,9 +125,8 @@ def _by_words(
     The thresholds of several labels are tuned on the former, as a model's are.
     """
     several = labels.ndim == 2
-    if len(texts) > _MOST_DOCUMENTS:
-        drawn = np.random.default_rng(0).permutation(len(texts))[:_MOST_DOCUMENTS]
-        texts, labels = [texts[place] for place in drawn], labels[drawn]
+    drawn = draw_few(len(texts), _MOST_DOCUMENTS)
+    texts, labels = [texts[place] for place in drawn], labels[drawn]
     known = np.unique(labels)
     count = labels.shape[1] if several else len(known)
     read = _tfidf(texts, asked, _MOST_WEIGHTS // max(1, count))
@@ -126,12 +134,7 @@ def _by_words(
         return (_commonest if several else _majority)(texts, labels, asked)
     table = (labels if several else labels[:, None] == known).astype(np.float64)
     held_out, scores = fit(read[0], table, folds_of(texts, table), read[1])
-    if not several:
-        return known[scores.argmax(1)]
-    from scipy.special import expit, logit
-
-    thresholds = np.array(fit_thresholds(held_out, labels).by_label)
-    return expit(scores - logit(thresholds.clip(1e-6, 1 - 1e-6)))
+    return from_a_half(held_out, labels, scores) if several else known[scores.argmax(1)]
 
 
 def _tfidf(texts: Sequence[str], asked: Sequence[str], most_words: int) -> tuple[Any, Any] | None:
@@ -151,7 +154,7 @@ def _tfidf(texts: Sequence[str], asked: Sequence[str], most_words: int) -> tuple
     return None
 
 
-LABEL_BASELINES: list[LabelBaseline] = [
+LABEL_BASELINES: list[LabelBaseline | VectorBaseline] = [
     LabelBaseline("majority", "Majority class", ("single_label",), _majority),
     LabelBaseline("majority", "Commonest labels", ("multi_label",), _commonest),
     LabelBaseline(
@@ -162,11 +165,20 @@ LABEL_BASELINES: list[LabelBaseline] = [
     ),
     LabelBaseline("tfidf_svm", "TF-IDF, SVM", _OF_LABELS, _svm, _MOST_LABELS),
     LabelBaseline("tfidf_logistic", "TF-IDF, logistic", _OF_LABELS, _logistic, _MOST_LABELS),
+    VectorBaseline("mean_vectors", "Mean vectors", mean_of_segments),
+    VectorBaseline("first_512_tokens", "First 512 tokens", first_tokens),
+    VectorBaseline("head_and_tail", "Head + tail", head_and_tail),
+    VectorBaseline("segment_vote", "Vote of segments", each_segment),
 ]
+"""In the order of tables; `VectorBaseline` is asked where an encoder is frozen."""
 
 
 def label_baselines(
-    problem_type: str, texts: Sequence[str], labels: npt.ArrayLike, asked: Sequence[str]
+    problem_type: str,
+    texts: Sequence[str],
+    labels: npt.ArrayLike,
+    asked: Sequence[str],
+    vectors: tuple[Read, Read] | None = None,
 ) -> dict[str, _Labels]:
     """What every label baseline that applies to the problem type answers, by its name.
 
@@ -175,6 +187,8 @@ def label_baselines(
         texts: Of the labelled training documents, at least one.
         labels: Theirs, as references of that function.
         asked: Texts of the documents to answer.
+        vectors: Read those of the training documents, and of the others; None leaves out what
+            reads them.
 
     Returns:
         Predictions of `label_scores`; of several labels those from 0.5 on apply.
@@ -182,11 +196,18 @@ def label_baselines(
     known = np.asarray(labels)
     count = known.shape[1] if known.ndim == 2 else len(np.unique(known))
     answers: dict[str, _Labels] = {}
+    by_vectors = []
     for baseline in LABEL_BASELINES:
-        if problem_type not in baseline.problem_types:
+        reads_vectors = isinstance(baseline, VectorBaseline)
+        if problem_type not in baseline.problem_types or (reads_vectors and vectors is None):
             continue
         if baseline.most_labels is not None and count > baseline.most_labels:
             log.info(f"{baseline.title} is left out: {count:,} labels would take too long")
             continue
-        answers[baseline.name] = np.asarray(baseline.predict(texts, known, asked))
+        if isinstance(baseline, VectorBaseline):
+            by_vectors.append(baseline)
+        else:
+            answers[baseline.name] = np.asarray(baseline.predict(texts, known, asked))
+    if vectors is not None:
+        answers |= predict_by_vectors(by_vectors, texts, known, *vectors, len(asked))
     return answers

@@ -29,6 +29,8 @@ _MOST_ITERATIONS = 300
 _TOLERANCE = 1e-7
 _JITTER = 1e-8
 _PENALTY_OF_BIAS = 1.0
+# An input that hardly differs between documents says nothing; divided by this, it is silent.
+_SILENT = 1e30
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Targets:
         """The sum of all negative log-likelihoods in nats, and its gradient, float64 (D, C)."""
         labels_each = self.labels.shape[1] if self.several else 1
         total = labels_each * float(self.losses(scores).sum())
-        return total, self._weights() * (_probabilities(scores, self.several) - self.labels)
+        return total, self._weights() * (probabilities(scores, self.several) - self.labels)
 
     def _weights(self) -> Floats:
         """Of each label of each document, float64 (D, C), or of each document, (D, 1)."""
@@ -144,9 +146,22 @@ def fit_logistic(inputs: Any, targets: Targets, folds: npt.NDArray[np.int64]) ->
     return Fitted(weights, solution[-1], scores, strength, loss)
 
 
-def draw_few(documents: int) -> npt.NDArray[np.int64]:
-    """Places of `FEW_DOCUMENTS` out of more, the same each time, ascending."""
-    return np.sort(np.random.default_rng(0).permutation(documents)[:FEW_DOCUMENTS])
+def draw_few(documents: int, most: int = FEW_DOCUMENTS) -> npt.NDArray[np.int64]:
+    """Places of so many documents, or of all where there are fewer; the same each time, ascending.
+
+    What is drawn of more is any subset of its size.
+    """
+    return np.sort(np.random.default_rng(0).permutation(documents)[:most])
+
+
+def standardising(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """What to subtract from each input, and then to divide it by: (F,) each, of rows (D, F).
+
+    Then each has the same spread and rows are about as long as 1, whatever F is.
+    """
+    center, spread, sizes = rows.mean(0), rows.std(0), np.abs(rows).mean(0)
+    scale = np.where(spread > 1e-4 * sizes + 1e-6, spread * rows.shape[1] ** 0.5, _SILENT)
+    return center, scale
 
 
 def _choose(
@@ -184,7 +199,7 @@ def _held_out(
     return float(targets.losses(scores).mean()), strength, scores
 
 
-def _probabilities(scores: Floats, several: bool) -> Floats:
+def probabilities(scores: Floats, several: bool) -> Floats:
     """Of each label, float64 (D, C)."""
     from scipy.special import expit, softmax
 

@@ -95,6 +95,21 @@ def fit_thresholds(
     return Thresholds(_probability(overall), [_probability(cut) for cut in moved])
 
 
+def from_a_half(held_out: _Floats, references: npt.ArrayLike, logits: _Floats) -> _Floats:
+    """Probabilities moved so that each label applies from 0.5, by tuned thresholds.
+
+    Args:
+        held_out: Logits of documents that were not trained on, float64 (D, C).
+        references: Of those; see `fit_thresholds`.
+        logits: Of the documents to answer, float64 (A, C).
+    """
+    from scipy.special import expit, logit
+
+    thresholds = np.array(fit_thresholds(held_out, references).by_label)
+    moved: _Floats = expit(logits - logit(thresholds.clip(1e-6, 1 - 1e-6)))
+    return moved
+
+
 def _for_micro_f1(labels: list[tuple[_Floats, _Floats, _Floats, int]]) -> list[float]:
     """The cuts of labels that give the highest micro-F1 together.
 

@@ -22,13 +22,14 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_gains, label_intervals
-from hierbert.scoring.label_baselines import LABEL_BASELINES, label_baselines
+from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, label_baselines
 from hierbert.scoring.labels import label_details, label_scores
 from hierbert.scoring.logistic import Targets
 from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.reliability import risk_coverage
 from hierbert.scoring.tables import grid
 from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
+from hierbert.scoring.vector_baselines import DocumentVectors, Read
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, Stack, fit_stack
@@ -338,7 +339,11 @@ class Classification(Task):
 
     @override
     def learning_baselines(self) -> list[str]:
-        return [one.title for one in LABEL_BASELINES if self.problem_type in one.problem_types]
+        return [
+            one.title
+            for one in LABEL_BASELINES
+            if isinstance(one, LabelBaseline) and self.problem_type in one.problem_types
+        ]
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:
@@ -357,10 +362,16 @@ class Classification(Task):
             return entries
         predictions = self._predictions(logits, scored.config)
         systems = {"hierbert": predictions}
-        texts, labels = self._texts_and_labels(scored.train)
-        if scored.baselines and texts:
-            asked, _ = self._texts_and_labels(scored.documents)
-            found = label_baselines(self.problem_type, texts, labels, asked)
+        train, asked = self._known(scored.train), self._known(scored.documents)
+        if scored.baselines and train:
+            source = scored.vectors
+            found = label_baselines(
+                self.problem_type,
+                [one.segmented.text for one in train],
+                self._references(train),
+                [one.segmented.text for one in asked],
+                None if source is None else (_reader(train, source), _reader(asked, source)),
+            )
             for name, given in found.items():
                 entries[name] = label_scores(self.problem_type, given, references)
                 several = self.problem_type == "multi_label"
@@ -549,7 +560,7 @@ class Classification(Task):
         self, documents: Sequence[PreparedDocument], class_weights: Sequence[float] | None
     ) -> Labelled:
         """Those that have labels, with them."""
-        labelled = [one for one in documents if one.targets[self.name] is not None]
+        labelled = self._known(documents)
         references = self._references(labelled)
         if self.problem_type == "single_label":
             references = np.eye(len(self.label_map.names))[references.astype(int)]
@@ -576,12 +587,22 @@ class Classification(Task):
             return [self.plain(np.flatnonzero(row).tolist()) for row in predictions]
         return [self.plain(value) for value in predictions.tolist()]
 
-    def _texts_and_labels(
-        self, documents: Sequence[PreparedDocument]
-    ) -> tuple[list[str], npt.NDArray[Any]]:
-        """Of the labelled documents."""
-        labelled = [one for one in documents if one.targets[self.name] is not None]
-        return [one.segmented.text for one in labelled], self._references(labelled)
+    def _known(self, documents: Sequence[PreparedDocument]) -> list[PreparedDocument]:
+        """Those that have labels."""
+        return [one for one in documents if one.targets[self.name] is not None]
+
+
+def _reader(documents: Sequence[PreparedDocument], source: "VectorSource") -> Read:
+    """What reads a document's vectors by its place."""
+
+    def read(place: int) -> DocumentVectors:
+        document = documents[place].segmented
+        segments, sentences = source.batch([document])
+        return DocumentVectors(
+            segments.numpy(), sentences.numpy(), document.sentence_tokens.numpy()
+        )
+
+    return read
 
 
 def _or_half(threshold: float | None) -> float:

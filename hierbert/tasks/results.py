@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from hierbert.model.configuration_hierbert import HierBertConfig
-from hierbert.tasks.evaluation import Answer
+from hierbert.tasks.evaluation import Answer, VectorSource
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task
 
@@ -29,6 +29,7 @@ def report_answers(
     train: Sequence[PreparedDocument] = (),
     seed: int = 0,
     baselines: bool = True,
+    vectors: VectorSource | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Entries of results.json that every task makes of answers, and rows of answers.jsonl.
 
@@ -38,7 +39,7 @@ def report_answers(
     rows: list[dict[str, Any]] = [{"id": one.id, "tokens": one.tokens} for one in documents]
     for task in tasks:
         kept = [answer.kept[task.name] for answer in answers]
-        own = task.report(Scored(documents, kept, train, config, seed, baselines))
+        own = task.report(Scored(documents, kept, train, config, seed, baselines, vectors))
         systems = own.pop("by_document", {})
         places = [i for i, one in enumerate(documents) if one.targets[task.name] is not None]
         for number, place in enumerate(places if systems else ()):

@@ -32,6 +32,7 @@ from hierbert.scoring.logistic import (
     fit_logistic,
     folds_of,
     minimize,
+    standardising,
 )
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import HeldOut
@@ -46,8 +47,6 @@ _FEWEST_FOLDS = 2
 # Documents times labels: of more, the scores alone would take gigabytes.
 _MOST_SCORES = 10_000_000
 _MOST_WEIGHTS = 1 << 24
-# A dimension that hardly differs between documents says nothing; divided by this, it is silent.
-_SILENT = 1e30
 
 
 @dataclass(frozen=True)
@@ -270,9 +269,8 @@ def _fit_vectors(
         )
         return None
     linear = LinearOfVectors(pooled.shape[1] // 2, train.targets.labels.shape[1])
-    spread, sizes = pooled.std(0), np.abs(pooled).mean(0)
-    scale = np.where(spread > 1e-4 * sizes + 1e-6, spread * pooled.shape[1] ** 0.5, _SILENT)
-    linear.center.copy_(torch.from_numpy(pooled.mean(0)))
+    center, scale = standardising(pooled)
+    linear.center.copy_(torch.from_numpy(center))
     linear.scale.copy_(torch.from_numpy(scale))
     inputs = (pooled - linear.center.numpy()) / linear.scale.numpy()
     fitted = fit_logistic(inputs.astype(np.float64), train.targets, folds)

@@ -84,6 +84,8 @@ class Scored:
         config: The model's.
         seed: Of random draws.
         baselines: Whether to score those too.
+        vectors: Of a frozen encoder, for baselines; None where it has learnt from `train`, or would
+            have to read it first.
     """
 
     documents: Sequence["PreparedDocument"]
@@ -92,6 +94,7 @@ class Scored:
     config: HierBertConfig = field(default_factory=HierBertConfig)
     seed: int = 0
     baselines: bool = True
+    vectors: "VectorSource | None" = None
 
 
 class Task:

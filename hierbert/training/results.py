@@ -66,6 +66,7 @@ def score_run(
             train=run.splits["train"],
             seed=run.config.seed,
             baselines=run.config.baselines,
+            vectors=run.unlearnt_vectors,
         )
         return entries | {
             **fitted,
@@ -96,9 +97,6 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
     if not any(task.calibrates for task in run.tasks):
         return {}, {}
     validation = run.splits["validation"]
-    # What was trained before has perhaps seen the labels of these documents, which then nothing
-    # holds out from its vectors.
-    vectors = None if run.is_continued else run.vectors
     answers, _ = _scored(run, "validation", "calibrating")
     completed: dict[str, Completed] = {}
     entries: dict[str, Any] = {}
@@ -108,7 +106,7 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
         def fit(
             task: Task = task, kept: Sequence[Any] = kept
         ) -> tuple[Completed | None, dict[str, Any]]:
-            found = task.complete(run.model, run.splits, kept, vectors)
+            found = task.complete(run.model, run.splits, kept, run.unlearnt_vectors)
             held_out = HeldOut(validation, kept) if found is None else found.held_out
             if not (run.config.training.calibrate and task.calibrates):
                 return found, {}

@@ -48,6 +48,14 @@ class Run:
     encoding: tuple[int, float] = (0, 0.0)
 
     @property
+    def unlearnt_vectors(self) -> VectorCache | None:
+        """Vectors from which these documents' labels can be held out.
+
+        A model that the run goes on from has perhaps learnt them: then there are none.
+        """
+        return None if self.is_continued else self.vectors
+
+    @property
     def dropout(self) -> SegmentDropout:
         """What a training step reads of a document."""
         return SegmentDropout(self.config.training.segments_per_document, self.config.seed)

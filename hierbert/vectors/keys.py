@@ -32,6 +32,9 @@ def encoder_fingerprint(model: HierBertModel, computes: str = "float32") -> str:
     # A processor's own instructions make SHA-256 the fastest of the strong hashes.
     digest = hashlib.sha256()
     config = plain_config(model.config.encoder_config)
-    add_settings(digest, [config, model.config.pooling, computes])
+    settings = [config, model.config.pooling, computes]
+    if model.segment_encoder.first_token_sees_all:
+        settings.append("first token sees all")
+    add_settings(digest, settings)
     add_weights(digest, model.segment_encoder)
     return digest.hexdigest()[:24]

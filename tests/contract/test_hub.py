@@ -379,7 +379,7 @@ def test_a_run_reads_its_corpus_there_and_publishes_what_it_found(hub, encoders,
         f"| reading and answering, tokens/s | {took['scoring_tokens_per_second']:,.0f} |",
         f"| training, tokens/s | {took['training_tokens_per_second']:,.0f} |",
         f"| peak memory of the process, MiB | {took['peak_memory_mib']:,.0f} |",
-        f"| Accuracy | {100 * scores['accuracy']:.1f} | {low:.1f} to {high:.1f} |",
+        f"| **this model** | {100 * scores['accuracy']:.1f} [{low:.1f}, {high:.1f}] |",
     ):
         assert f"\n{line}" in card, line
 

@@ -64,8 +64,10 @@ def relabelled(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 # What is fitted to words, and what knows the labels alone.
 LEARNT = {"members", "majority", "tfidf_svm", "tfidf_logistic", "gain"}
+# What is fitted to the vectors of a frozen encoder.
+OF_VECTORS = {"mean_vectors", "first_512_tokens", "head_and_tail", "segment_vote"}
 KINDS = {
-    "single": ["training.freeze_encoder=true"],
+    "single": ["training.freeze_encoder=true", "baselines=true"],
     "multi_label": ["data.label_type=multi_label", "baselines=true"],
     "regression": ["data.label_type=regression", "baselines=true"],
     "summaries": ["data.label_column=null", "data.summary_column=summary", "data.test="],
@@ -106,7 +108,7 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize(
     ("kind", "keys", "scores"),
     [
-        ("single", OF_LABELS | OF_ONE | {"members"}, SINGLE),
+        ("single", OF_LABELS | OF_ONE | LEARNT | OF_VECTORS, SINGLE),
         ("multi_label", OF_LABELS | LEARNT | {"calibration"}, MULTI),
         ("regression", {"intervals", "label_counts", "majority", "gain"}, REGRESSION),
         ("summaries", OF_SUMMARIES, SUMMARIES),

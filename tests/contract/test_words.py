@@ -62,6 +62,7 @@ def test_words_decide_where_vectors_know_nothing(corpus, encoders, frozen) -> No
     # The commonest label and bags of words stand beside it.
     assert min(results[name]["accuracy"] for name in ("tfidf_svm", "tfidf_logistic")) >= 0.9
     assert results["majority"]["accuracy"] < 0.8
+    assert ("segment_vote" in results) == (frozen == "true")
     answers = corpus / f"{name}.jsonl"
     asked = ["--model", corpus / name / "model", "--input", corpus / "test.jsonl"]
     succeed("infer.py", *asked, "--output", answers, here=True)
@@ -75,6 +76,7 @@ def test_words_decide_where_vectors_know_nothing(corpus, encoders, frozen) -> No
     pushed = ["--repo", "user/name", "--dry-run", "--card-out", card]
     succeed("hierbert-push", corpus / name / "model", *pushed, here=True)
     said = " ".join(card.read_text(encoding="utf-8").split())
+    assert ("| Vote of segments |" in said) == (frozen == "true")
     assert "a linear model of its words" in said and "can try out which words" in said
 
 

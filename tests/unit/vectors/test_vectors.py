@@ -164,7 +164,9 @@ def test_the_fingerprint_is_of_all_that_changes_vectors(encoders, tmp_path) -> N
         seen.add(encoder_fingerprint(base))
     base.config.pooling = "mean"
     seen.add(encoder_fingerprint(base))
-    assert len(seen) == 6
+    base.segment_encoder.first_token_sees_all = True
+    seen.add(encoder_fingerprint(base))
+    assert len(seen) == 7
 
 
 def test_weights_that_cannot_be_read_are_refused(encoders) -> None:

@@ -61,5 +61,9 @@ def test_a_long_encoder_is_trained_and_answers(encoder, tmp_path, kind) -> None:
     assert "in segments of up to 1000" in done.stderr
     asked = ["--model", tmp_path / "run/model", "--input", tmp_path / "test.jsonl"]
     succeed("infer.py", *asked, "--output", tmp_path / "answers.jsonl", here=True)
-    for row in read_jsonl(tmp_path / "answers.jsonl"):
+    asked += ["--output", tmp_path / "int8.jsonl", "--device", "cpu", "--dtype", "int8"]
+    succeed("infer.py", *asked, here=True)
+    rows = read_jsonl(tmp_path / "answers.jsonl")
+    for row, near in zip(rows, read_jsonl(tmp_path / "int8.jsonl"), strict=True):
         assert row["label"] in ("film", "law")
+        assert near["probabilities"] == pytest.approx(row["probabilities"], abs=0.05)

@@ -153,7 +153,7 @@ def _gains(own: list[Cell], runs: list[Answers]) -> Iterable[str]:
         ends = f"[{100 * low:+.1f}, {100 * high:+.1f}]"
         line = f"{metric} over {best}: {100 * mean:+.1f} {ends}, p = {p:.3f}"
         if metric == "accuracy":
-            line += f", McNemar p = {mcnemar(runs, OURS, best):.3f}"
+            line += f", McNemar p of the first = {mcnemar(runs, OURS, best):.3f}"
         yield f"- {line}"
 
 
@@ -184,7 +184,8 @@ def _best(own: list[Cell], runs: list[Answers], metric: str) -> str | None:
         if name not in (OURS, _BOUND) and all(name in run.systems for run in runs)
     ]
     means = {name: score(runs, name, metric) for name in names}
-    return max(means, key=means.__getitem__) if means else None
+    choose = max if METRICS[metric].better == "higher" else min
+    return choose(means, key=means.__getitem__) if means else None
 
 
 def _figure(metric: str, values: list[float | None]) -> str:

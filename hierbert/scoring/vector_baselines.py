@@ -156,7 +156,11 @@ def predict_by_vectors(
     found: dict[str, npt.NDArray[Any]] = {}
     for name, (_, model) in models.items():
         shares = np.stack(votes[name])
-        if several:
+        if not np.isfinite(shares).all():
+            log.warning(
+                f"{models[name][0].title} is left out: vectors it is asked of are not finite"
+            )
+        elif several:
             found[name] = from_a_half(_logits(model.held_out), labels, _logits(shares))
         else:
             found[name] = known[shares.argmax(1)]

@@ -501,7 +501,10 @@ class Classification(Task):
             )
             line = f"{metric.title} over {titles[best]}: {mean} [{low}, {high}]"
             better = own["low"] > 0 if metric.better == "higher" else own["high"] < 0
-            yield line if better else f"{line}; no sure gain"
+            if results["split"] == "validation":
+                yield f"{line}; these documents also chose the weights: a test split says more"
+            else:
+                yield line if better else f"{line}; no sure gain"
 
     def _missing_in(self, examples: Sequence[Example]) -> set[str]:
         """The labels that a split has no document of."""

@@ -7,7 +7,7 @@ document by a fit without it; what gradient steps have trained scores the valida
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,16 +147,17 @@ def fit_stack(
     Returns:
         The sum; None where there are too few documents, or too many labels, to fit a member.
     """
-    folds = _folds(train)
-    if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
-        return None
     if not words and vectors is None:
         return None
     if train.targets.labels.size > _MOST_SCORES:
+        documents, labels = train.targets.labels.shape
         log.info(
-            "linear models beside the layers are left out: "
-            f"{len(folds):,} documents with {train.targets.labels.shape[1]:,} labels are too many"
+            f"linear models beside the layers are left out: {documents:,} documents with "
+            f"{labels:,} labels are too many"
         )
+        return None
+    folds = _folds(train)
+    if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
         return None
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
@@ -176,14 +177,16 @@ def fit_stack(
     weights = dict(zip(fitted, shares.tolist(), strict=True))
     train_sum = _sum(held_out, shares, bias)
     validation_sum = _sum(list(asked.values()), shares, bias)
-    documents = [*train.documents, *validation.documents]
+    both = [*train.documents, *validation.documents]
     apart = {
-        name: HeldOut(documents, [*one.held_out.tolist(), *asked[name].tolist()])
+        name: HeldOut(both, [*one.held_out.tolist(), *asked[name].tolist()])
         for name, one in fitted.items()
     }
-    losses = {name: one.log_loss for name, one in fitted.items()}
-    losses["sum"] = float(train.targets.losses(train_sum).mean())
-    whole = HeldOut(documents, [*train_sum.tolist(), *validation_sum.tolist()])
+    # As scores have it: whatever labels weigh in the fits.
+    alike = replace(train.targets, class_weights=None)
+    held_out_of = {name: one.held_out for name, one in fitted.items()} | {"sum": train_sum}
+    losses = {name: float(alike.losses(own).mean()) for name, own in held_out_of.items()}
+    whole = HeldOut(both, [*train_sum.tolist(), *validation_sum.tolist()])
     # With a frozen encoder the layers have to earn their place: without them, training documents
     # are held out too.
     margin = 1.0 if vectors is not None else 0.0

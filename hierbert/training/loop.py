@@ -46,6 +46,7 @@ class TrainingLoop:
 
     def __init__(self, run: Run, stop: StopSignals, callbacks: Sequence[Callback] = ()) -> None:
         self._run, self.stop, self.callbacks = run, stop, callbacks
+        self.seconds, self.tokens = 0.0, 0
         self.config, self.accelerator, self.model = run.config, run.accelerator, run.model
         self.train = run.splits["train"]
         self.sizes = [run.dropout.longest(document).tokens for document in self.train]
@@ -73,7 +74,7 @@ class TrainingLoop:
             if self.stop.received is not None:
                 # Too late to be seen in a step; the last checkpoint holds the end of training.
                 raise KeyboardInterrupt
-        self.seconds, self.tokens = time.monotonic() - began, self.bar.done - before
+        self.seconds = time.monotonic() - began
         return self.state
 
     def close(self) -> None:
@@ -195,6 +196,7 @@ class TrainingLoop:
         gradient_norm = float(norm) if norm is not None else 0.0
         self.bar.note(loss=totals["loss"])
         self.bar.advance(sum(self.sizes[index] for index in everyone))
+        self.tokens += sum(self._shown(index).tokens for index in everyone)
         # With fp16, gradients that overflow are what its scaler is for.
         scaled = self.accelerator.scaler is not None
         if not all(map(math.isfinite, totals.values())):

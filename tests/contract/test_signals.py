@@ -79,7 +79,7 @@ def default_handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_python_ends_has_its_code_too(number) -> None:
+def test_a_signal_while_python_ends_has_its_code_too(default_handlers, number) -> None:
     code = (
         f"import atexit, signal; atexit.register(signal.raise_signal, {int(number)}); "
         "from hierbert.cli.infer import main; raise SystemExit(main())"

@@ -9,6 +9,7 @@ Invariant: a selection never costs more than its limit, with one exception that 
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,14 +166,20 @@ def cut_to_limit(text: str, cost: Callable[[int, int], int], limit: int) -> list
         Start and end of each piece, in order.
     """
     words = [match.span() for match in _WORD.finditer(text)]
-    costs = [cost(*word) for word in words]
     pieces: list[tuple[int, int]] = []
     first = 0
+
+    def spent(last: int) -> int:
+        """What the words from the first to this one cost, and all that is between them."""
+        return cost(words[first][0], words[last - 1][1])
+
     while first < len(words):
-        spent, last = costs[first], first + 1
-        while last < len(words) and spent + costs[last] <= limit:
-            spent += costs[last]
-            last += 1
+        # Doubled and then halved: what is far behind the piece is never looked at.
+        size = 1
+        while first + size < len(words) and spent(first + size) <= limit:
+            size *= 2
+        tried = range(first + 1, min(first + size, len(words)) + 1)
+        last = max(first + 1, first + bisect_right(tried, limit, key=spent))
         if last < len(words):
             ends = (
                 i for i in range(last, (first + last) // 2, -1) if _ends_clause(text, words[i - 1])

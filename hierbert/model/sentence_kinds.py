@@ -73,7 +73,8 @@ _CODE_START = re.compile(
 )
 _IMPORT = re.compile(r"import [\w.*{}]+ ?(?:;|\n|\Z|as |from )|from [\w.]+ import |#include\b")
 _CODE_MARKS = re.compile(r"[{}=<$&\\;]|\w_\w|\w[\[(]|\(\)|::|->|//|/\*")
-_CELLS = re.compile(r"\t+| {3,}|[ \t]*\|[ \t]*")
+# White space before a bar is looked at from its beginning alone, so that the time is linear.
+_CELLS = re.compile(r"\t+| {3,}|(?<![ \t])[ \t]++\|[ \t]*+|\|[ \t]*+")
 _NUMBER = re.compile(r"[-+±(]?[\d.,]+[%)]?|[-–—]")
 _REFERENCE = re.compile(
     r"(?:\[[\w+-]{1,12}\]|\d{1,3}\.|[A-Z][\w'’-]+,? [A-Z]\.(?: ?[A-Z]\.)*(?: |,)).{0,200}?"
@@ -98,7 +99,9 @@ _ATTRIBUTION = re.compile(
     r"(?:writes?|wrote|says|said|schrieb|schreibt|a écrit|escribió|scrisse|schreef)\s*:\Z",
     re.DOTALL,
 )
-_ADDRESS = re.compile(r"(?:\S+@\S+\.\w+|https?://\S+|www\.\S+|[\s,;:<>()|-])+\Z")
+_BETWEEN_ADDRESSES = re.compile(r"[,;<>()|]+")
+_WEB_ADDRESS = re.compile(r"[,;:<>()|-]*+(?:https?://|www\.)")
+_MAIL_ADDRESS = re.compile(r"[^@]+@[^@]+\.\w+:?\Z")
 _SPEAKER = re.compile(r"[A-Z][\w.'’-]*(?: [A-Z][\w.'’-]*){0,3}:\s+\S")
 _DIGITS = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -215,7 +218,7 @@ def _kind(own: str, begins: bool, ends: bool, blank_follows: bool) -> str:
     if not words:
         cells = len(_CELLS.split(own.strip()))
         return "table" if cells > 2 or len(_DIGITS.findall(own)) > 2 else "boilerplate"
-    if _LEADERS.search(own) or _ADDRESS.match(own) or ("____" in own and len(words) < 30):
+    if _LEADERS.search(own) or _has_addresses_alone(own) or ("____" in own and len(words) < 30):
         return "boilerplate"
     if len(own) < 300 and (_ATTRIBUTION.match(own) or _BOILERPLATE.match(own)):
         return "boilerplate"
@@ -234,6 +237,18 @@ def _kind(own: str, begins: bool, ends: bool, blank_follows: bool) -> str:
         return "heading"  # "4. TERMINATION."
     most = _LEAST_PROSE_WORDS if ended else _LEAST_CLAUSE_WORDS
     return "list" if begins and len(words) < most and _ITEM.match(own) else "prose"
+
+
+def _has_addresses_alone(text: str) -> bool:
+    """Whether a text is addresses of mail and of the web, and what stands between them."""
+    return all(
+        _WEB_ADDRESS.match(piece)
+        or all(
+            not part.strip(":-") or _MAIL_ADDRESS.match(part)
+            for part in _BETWEEN_ADDRESSES.split(piece)
+        )
+        for piece in text.split()
+    )
 
 
 def _is_table(own: str) -> bool:

@@ -1,6 +1,7 @@
 """The head that summarizes: a score for each sentence, and from scores to a summary."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -139,11 +140,26 @@ class SummaryRule:
         That is where they are longer than sentences are, such as a transcript without a full stop,
         or where no sentence of the document fits.
         """
-        spans, texts = document.sentence_spans, document.sentences
+        texts = document.sentences
         costs = sentence_costs(texts, self.budget, document.sentence_tokens.tolist())
         limit = self.budget.limit(texts)
-        kinds = document.sentence_kinds
-        selectable = self._selectable(texts, kinds)
+        found = []
+        for selectable in self._choices(texts, document.sentence_kinds):
+            found.append(self._pieces(document, texts, costs, limit, selectable))
+            if found[-1].any_fits:
+                return found[-1]
+        return found[0]
+
+    def _pieces(
+        self,
+        document: SegmentedDocument,
+        texts: list[str],
+        costs: list[int],
+        limit: int,
+        selectable: list[bool],
+    ) -> "Candidates":
+        """Candidates, of which these sentences or their pieces may be selected."""
+        spans = document.sentence_spans
         none_fits = not any(compress((cost <= limit for cost in costs), selectable))
         sentences: list[int] = []
         pieces: list[Span] = []
@@ -164,7 +180,14 @@ class SummaryRule:
             prices += own
         if len(pieces) > len(spans):
             texts = [document.read(start, end) for start, end in pieces]
-            selectable = self._selectable(texts, [kinds[sentence] for sentence in sentences])
+            selectable = [selectable[sentence] for sentence in sentences]
+            long_enough = [
+                may and count_words(text) >= self.min_words_per_sentence
+                for may, text in zip(selectable, texts, strict=True)
+            ]
+            # A limit may be less than so many words.
+            if any(compress((price <= limit for price in prices), long_enough)):
+                selectable = long_enough
         return Candidates(limit, sentences, pieces, texts, prices, selectable)
 
     def _cost_in(self, document: SegmentedDocument, index: int) -> Callable[[int, int], int]:
@@ -173,24 +196,33 @@ class SummaryRule:
         text = document.text[start:end]
         if self.budget.unit != "tokens":
             return lambda first, last: sentence_costs([text[first:last]], self.budget, ())[0]
-        own = document.token_starts[document.sentence_index == index].unique().tolist()
+        lengths = document.segment_lengths
+        tokens = document.sentence_index == index
+        segments = torch.arange(len(lengths)).repeat_interleave(lengths)[tokens].tolist()
+        # Of bytes several begin at one character; what a segment repeats of the one before counts
+        # once.
+        most: Counter[int] = Counter()
+        counts = Counter(zip(segments, document.token_starts[tokens].tolist(), strict=True))
+        for (_, place), count in counts.items():
+            most[place] = max(most[place], count)
+        own = sorted(most.elements())
         return lambda first, last: max(
             1, bisect_left(own, start + last) - bisect_left(own, start + first)
         )
 
-    def _selectable(self, texts: Sequence[str], kinds: Sequence[str]) -> list[bool]:
+    def _choices(self, texts: Sequence[str], kinds: Sequence[str]) -> list[list[bool]]:
         """Which may be selected: prose that is long enough, else what is, else prose, else all."""
         not_blank = [bool(text.strip()) for text in texts]
         if self.budget.ratio == 1:
-            return not_blank
+            return [not_blank]
         long_enough = [
             there and count_words(text) >= self.min_words_per_sentence
             for there, text in zip(not_blank, texts, strict=True)
         ]
         prose = [there and kind == "prose" for there, kind in zip(not_blank, kinds, strict=True)]
         long_prose = [one and other for one, other in zip(long_enough, prose, strict=True)]
-        choices = (long_prose, long_enough, prose, not_blank)
-        return next((choice for choice in choices if any(choice)), not_blank)
+        choices = (long_prose, long_enough, prose)
+        return [*(choice for choice in choices if any(choice)), not_blank]
 
 
 class Candidate(NamedTuple):
@@ -230,6 +262,11 @@ class Candidates:
     texts: list[str]
     costs: list[int]
     selectable: list[bool]
+
+    @property
+    def any_fits(self) -> bool:
+        """Whether one that may be selected is within the limit."""
+        return any(compress((cost <= self.limit for cost in self.costs), self.selectable))
 
     @cached_property
     def alike(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from commands import read_jsonl, run, succeed, write_jsonl
 from rouge_score.rouge_scorer import RougeScorer
+from small_models import save_model
 
 import hierbert
 
@@ -49,6 +50,37 @@ def test_no_limit_is_passed(predictor, limit, size) -> None:
         assert answer.over_limit is None
         for sentence in answer.sentences:
             assert text[sentence.start : sentence.end] == sentence.text
+
+
+HEADED = {
+    "heading": "INTRODUCTION TO THE LAW OF THE COURT OF MEN\n\n",
+    "code": "```\nfor word in words: print(word, end=word, file=words)\n```\n\n",
+    "table": "| cell one two | three four five six | seven eight nine ten |\n\n",
+}
+
+
+@pytest.mark.parametrize("above", HEADED)
+@pytest.mark.parametrize("limit", [{"max_words": 3}, {"max_words": 1}, {"ratio": 0.1}])
+def test_a_limit_of_few_words_is_kept_by_prose_in_pieces(predictor, above, limit) -> None:
+    prose = "The old man went to the court with a cat and a dog and he slept."
+    text = HEADED[above] + prose
+    (answer,) = predictor.summarize(text, **limit)
+    assert answer.over_limit is None and answer.summary in prose
+    assert 1 <= words(answer.summary) <= max(1, limit.get("max_words", words(text) // 10))
+
+
+@pytest.mark.parametrize("most", [3, 20, 60])
+@pytest.mark.parametrize(
+    "text", ["他说今天天气很好我们去公园玩" * 40, "the court of law and a film " * 100]
+)
+def test_a_limit_of_tokens_counts_bytes_and_spaces(encoders, tmp_path, text, most) -> None:
+    folder = save_model(tmp_path, encoders["roberta"])
+    made = hierbert.HierBert.from_pretrained(folder)
+    (answer,) = made.summarize(text, max_tokens=most)
+    tokenizer = made.processor.tokenizer
+    pieces = [text[s.start : s.end] for s in answer.sentences]
+    count = sum(len(tokenizer(one, add_special_tokens=False).input_ids) for one in pieces)
+    assert answer.over_limit is None and most / 3 <= count <= most
 
 
 def test_a_limit_of_tokens_counts_those_of_the_document(predictor) -> None:

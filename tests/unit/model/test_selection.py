@@ -162,6 +162,13 @@ def test_a_piece_ends_after_a_clause_or_between_words_and_loses_nothing() -> Non
             assert full or text[b - 1] in ",、"
 
 
+def test_what_stands_between_words_costs_too() -> None:
+    text = "a    bb   c " * 20
+    pieces = cut_to_limit(text, lambda first, last: last - first, 9)
+    assert [text[a:b] for a, b in pieces[:3]] == ["a    bb", "c a    bb", "c a    bb"]
+    assert max(b - a for a, b in pieces) <= 9
+
+
 def test_scores_and_costs_that_cannot_be_are_refused() -> None:
     for scores, costs, message in (
         ([1, math.nan], [1, 1], "score of sentence 1 is nan"),

@@ -98,6 +98,8 @@ CASES = {
         "https://example.org/a/b?c=3",
         "anna@example.org",
         "Anna Miller <anna@example.org> writes:",
+        "ann@mail.org;bob@mail.org, <eva@mail.org>",
+        "(http://a.org/p_(q)) www.b.org | http://c.org,http://d.org",
         "By: ____________________ Name: ________",
     ],
 }
@@ -236,7 +238,8 @@ def test_every_sentence_of_any_text_has_a_kind(text: str) -> None:
 @pytest.mark.parametrize(
     "unit", ["a", "a ", ". ", "|", "- a\n", "1. ", "```\n", "    ", "____", "(", "x = ", "Aa ",
              "a@b ", "\t", "\n\n", "A B. ", "From: a\n", "... ", "12 ", "a|", "In article ",
-             "References\n", "[1] A. ", "[1] A. B\n", "|\n"]
+             "References\n", "[1] A. ", "[1] A. B\n", "|\n", " \t", "ann@mail.org;",
+             "http://a.org/p,", "a@a.a-", "<u@mail.org>, ", "(https://a.org/p) ", "www.a-www.b "]
 )  # fmt: skip
 def test_long_adversarial_text_takes_linear_time(unit: str) -> None:
     many = unit * (50_000 // len(unit))

@@ -27,6 +27,7 @@ from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of
 from hierbert.scoring.rouge import summary_scores
 from hierbert.scoring.tables import grid
+from hierbert.tasks.label_cells import list_in
 from hierbert.tasks.oracle import graded_labels, oracle_labels, oracle_sentences
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
@@ -113,7 +114,7 @@ class Summarization(Task):
 
     @override
     def encode(self, example: Example) -> Any:
-        return example.fields["summary"]
+        return _given(example)
 
     @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
@@ -121,7 +122,7 @@ class Summarization(Task):
 
     @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        several = sum(isinstance(example.fields["summary"], list) for example in examples)
+        several = sum(isinstance(_given(example), list) for example in examples)
         best = f"{several:,} with several references (the best one counts)" if several else None
         return ", ".join(filter(None, [super().note(examples), best])) or None
 
@@ -137,7 +138,7 @@ class Summarization(Task):
         kind = self.sentence_labels
         digest = hashlib.sha256(f"{kind} {_LABELS_VERSION}".encode())
         for document, example in zip(segmented, examples, strict=True):
-            parts = (document.text, repr(document.sentence_spans), repr(example.fields["summary"]))
+            parts = (document.text, repr(document.sentence_spans), repr(_given(example)))
             digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
         path = cache / f"sentence-labels-{digest.hexdigest()[:32]}.json" if cache else None
         labels: list[list[float] | None] = []
@@ -153,7 +154,7 @@ class Summarization(Task):
         if not labels:
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
-                    references = _as_list(example.fields["summary"])
+                    references = _as_list(_given(example))
                     labels.append(_sentence_labels(document, references, kind))
                     bar.advance()
             if path is not None:
@@ -161,7 +162,7 @@ class Summarization(Task):
                 with contextlib.suppress(OSError):
                     write_checked_json(path, labels)
         return [
-            None if own is None else SummaryTarget(example.fields["summary"], own)
+            None if own is None else SummaryTarget(_given(example), own)
             for example, own in zip(examples, labels, strict=True)
         ]
 
@@ -363,6 +364,15 @@ def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> d
         metric.name: max if metric.better == "higher" else min for metric in metrics_of("summary")
     }
     return {name: float(best[name](values)) for name, values in scores.items()}
+
+
+def _given(example: Example) -> str | list[str] | None:
+    """A document's reference, or several; a cell of text may spell them as a list."""
+    found: str | list[str] | None = example.fields["summary"]
+    items = list_in(found) if isinstance(found, str) else None
+    if items and all(isinstance(item, str) and item.strip() for item in items):
+        return items
+    return found
 
 
 def _as_list(summary: str | list[str] | None) -> list[str]:

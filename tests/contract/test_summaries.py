@@ -213,6 +213,9 @@ def test_the_best_of_several_references_counts(models) -> None:
     for kind in kinds:
         mean = sum(one[kind].fmeasure for one in expected) / len(rows)
         assert scores[kind] == pytest.approx(mean, abs=1e-9)
+    # A cell of text may spell them.
+    spelled = [dict(row, summary=json.dumps(row["summary"])) for row in summary_rows(True)]
+    assert predictor.evaluate(spelled, summary_column="summary") == scores
     one = predictor.evaluate(summary_rows(alternatives=False), summary_column="summary")
     assert one["rouge1"] <= scores["rouge1"]
 

@@ -366,9 +366,9 @@ def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> d
     return {name: float(best[name](values)) for name, values in scores.items()}
 
 
-def _given(example: Example) -> str | list[str] | None:
-    """A document's reference, or several; a cell of text may spell them as a list."""
-    found: str | list[str] | None = example.fields["summary"]
+def _given(example: Example) -> Any:
+    """A document's reference, several, or None; a cell of text may spell them as a list."""
+    found = example.fields["summary"]
     items = list_in(found) if isinstance(found, str) else None
     if items and all(isinstance(item, str) and item.strip() for item in items):
         return items

@@ -8,6 +8,7 @@ training document a score that it had no part in: what a stack is fitted on.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,18 +83,19 @@ class Targets:
         found: Floats
         if self.several:
             cells = np.logaddexp(0, scores) - self.labels * scores
-            found = (self._weights() * cells).mean(1)
+            found = (self._weights * cells).mean(1)
         else:
             found = np.logaddexp.reduce(scores, axis=1) - (self.labels * scores).sum(1)
-            found = found * self._weights()[:, 0]
+            found = found * self._weights[:, 0]
         return found
 
     def loss_and_errors(self, scores: Floats) -> tuple[float, Floats]:
         """The sum of all negative log-likelihoods in nats, and its gradient, float64 (D, C)."""
         labels_each = self.labels.shape[1] if self.several else 1
         total = labels_each * float(self.losses(scores).sum())
-        return total, self._weights() * (probabilities(scores, self.several) - self.labels)
+        return total, self._weights * (probabilities(scores, self.several) - self.labels)
 
+    @cached_property
     def _weights(self) -> Floats:
         """Of each label of each document, float64 (D, C), or of each document, (D, 1)."""
         if self.class_weights is None:
@@ -132,7 +134,7 @@ def fit_logistic(inputs: Any, targets: Targets, folds: npt.NDArray[np.int64]) ->
 
     rows = _rows(inputs)
     if len(targets) > FEW_DOCUMENTS:
-        some = draw_few(len(targets))
+        some = draw_few(len(targets), FEW_DOCUMENTS)
         strength = _choose(_rows(inputs[some]), targets[some], folds[some])[1]
         loss, strength, scores = _held_out(rows, targets, folds, strength, {})
     else:
@@ -146,7 +148,7 @@ def fit_logistic(inputs: Any, targets: Targets, folds: npt.NDArray[np.int64]) ->
     return Fitted(weights, solution[-1], scores, strength, loss)
 
 
-def draw_few(documents: int, most: int = FEW_DOCUMENTS) -> npt.NDArray[np.int64]:
+def draw_few(documents: int, most: int) -> npt.NDArray[np.int64]:
     """Places of so many documents, or of all where there are fewer; the same each time, ascending.
 
     What is drawn of more is any subset of its size.

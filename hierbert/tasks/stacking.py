@@ -224,7 +224,7 @@ def _fit_words(train: Labelled, folds: npt.NDArray[np.int64]) -> tuple[Words, Fi
         return None
     kinds = [False, True]
     if len(train.documents) > FEW_DOCUMENTS:
-        some = draw_few(len(train.documents))
+        some = draw_few(len(train.documents), FEW_DOCUMENTS)
         few = Labelled([train.documents[place] for place in some], train.targets[some])
         chosen = _fit_words(few, folds[some])
         assert chosen is not None  # labels are as many
@@ -322,8 +322,8 @@ def _structure(documents: Sequence[PreparedDocument]) -> Structure:
     return Structure.of(collate_structure([document.segmented for document in documents]))
 
 
-def _sum(scores: Sequence[Floats], weights: Floats, bias: Floats | float) -> Floats:
-    total: Floats = np.tensordot(weights, np.stack(scores), 1) + bias
+def _sum(scores: Sequence[Floats] | Floats, weights: Floats, bias: Floats | float) -> Floats:
+    total: Floats = np.tensordot(weights, np.asarray(scores), 1) + bias
     return total
 
 
@@ -340,7 +340,7 @@ def _weigh(
 
     def loss(values: Floats) -> tuple[float, Floats]:
         weights, bias = values[:count], values[count:] if biased else 0.0
-        total, errors = targets.loss_and_errors(_sum(scores, weights, bias))
+        total, errors = targets.loss_and_errors(_sum(stacked, weights, bias))
         slopes = np.tensordot(stacked, errors, 2)
         if biased:
             slopes = np.concatenate([slopes, errors.sum(0)])

@@ -145,9 +145,10 @@ class SummaryRule:
         limit = self.budget.limit(texts)
         found = []
         for selectable in self._choices(texts, document.sentence_kinds):
-            found.append(self._pieces(document, texts, costs, limit, selectable))
-            if found[-1].any_fits:
-                return found[-1]
+            own = self._pieces(document, texts, costs, limit, selectable)
+            if _any_fits(own.costs, limit, own.selectable):
+                return own
+            found.append(own)
         return found[0]
 
     def _pieces(
@@ -160,7 +161,7 @@ class SummaryRule:
     ) -> "Candidates":
         """Candidates, of which these sentences or their pieces may be selected."""
         spans = document.sentence_spans
-        none_fits = not any(compress((cost <= limit for cost in costs), selectable))
+        none_fits = not _any_fits(costs, limit, selectable)
         sentences: list[int] = []
         pieces: list[Span] = []
         prices: list[int] = []
@@ -186,7 +187,7 @@ class SummaryRule:
                 for may, text in zip(selectable, texts, strict=True)
             ]
             # A limit may be less than so many words.
-            if any(compress((price <= limit for price in prices), long_enough)):
+            if _any_fits(prices, limit, long_enough):
                 selectable = long_enough
         return Candidates(limit, sentences, pieces, texts, prices, selectable)
 
@@ -196,9 +197,9 @@ class SummaryRule:
         text = document.text[start:end]
         if self.budget.unit != "tokens":
             return lambda first, last: sentence_costs([text[first:last]], self.budget, ())[0]
-        lengths = document.segment_lengths
-        tokens = document.sentence_index == index
-        segments = torch.arange(len(lengths)).repeat_interleave(lengths)[tokens].tolist()
+        tokens = (document.sentence_index == index).nonzero().flatten()
+        ends = document.segment_lengths.cumsum(0)
+        segments = torch.bucketize(tokens, ends, right=True).tolist()
         # Of bytes several begin at one character; what a segment repeats of the one before counts
         # once.
         most: Counter[int] = Counter()
@@ -263,11 +264,6 @@ class Candidates:
     costs: list[int]
     selectable: list[bool]
 
-    @property
-    def any_fits(self) -> bool:
-        """Whether one that may be selected is within the limit."""
-        return any(compress((cost <= self.limit for cost in self.costs), self.selectable))
-
     @cached_property
     def alike(self) -> list[str]:
         """Equal for those that say the same; see `repeats`."""
@@ -276,6 +272,11 @@ class Candidates:
     def __getitem__(self, index: int) -> Candidate:
         sentence, (start, end) = self.sentences[index], self.spans[index]
         return Candidate(sentence, start, end, self.texts[index], self.costs[index])
+
+
+def _any_fits(costs: Sequence[int], limit: int, selectable: Sequence[bool]) -> bool:
+    """Whether one that may be selected is within the limit."""
+    return any(compress((cost <= limit for cost in costs), selectable))
 
 
 def summary_text(selected: Sequence[Candidate]) -> str:

@@ -114,7 +114,12 @@ class Summarization(Task):
 
     @override
     def encode(self, example: Example) -> Any:
-        return _given(example)
+        """A document's reference, several, or None; a cell of text may spell them as a list."""
+        found = example.fields["summary"]
+        items = list_in(found) if isinstance(found, str) else None
+        if items and all(isinstance(item, str) and item.strip() for item in items):
+            return items
+        return found
 
     @override
     def check(self, splits: Mapping[str, Sequence[Example]], config: HierBertConfig) -> None:
@@ -122,7 +127,7 @@ class Summarization(Task):
 
     @override
     def note(self, examples: Sequence[Example]) -> str | None:
-        several = sum(isinstance(_given(example), list) for example in examples)
+        several = sum(isinstance(self.encode(example), list) for example in examples)
         best = f"{several:,} with several references (the best one counts)" if several else None
         return ", ".join(filter(None, [super().note(examples), best])) or None
 
@@ -138,7 +143,7 @@ class Summarization(Task):
         kind = self.sentence_labels
         digest = hashlib.sha256(f"{kind} {_LABELS_VERSION}".encode())
         for document, example in zip(segmented, examples, strict=True):
-            parts = (document.text, repr(document.sentence_spans), repr(_given(example)))
+            parts = (document.text, repr(document.sentence_spans), repr(self.encode(example)))
             digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
         path = cache / f"sentence-labels-{digest.hexdigest()[:32]}.json" if cache else None
         labels: list[list[float] | None] = []
@@ -154,7 +159,7 @@ class Summarization(Task):
         if not labels:
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
-                    references = _as_list(_given(example))
+                    references = _as_list(self.encode(example))
                     labels.append(_sentence_labels(document, references, kind))
                     bar.advance()
             if path is not None:
@@ -162,7 +167,7 @@ class Summarization(Task):
                 with contextlib.suppress(OSError):
                     write_checked_json(path, labels)
         return [
-            None if own is None else SummaryTarget(_given(example), own)
+            None if own is None else SummaryTarget(self.encode(example), own)
             for example, own in zip(examples, labels, strict=True)
         ]
 
@@ -364,15 +369,6 @@ def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> d
         metric.name: max if metric.better == "higher" else min for metric in metrics_of("summary")
     }
     return {name: float(best[name](values)) for name, values in scores.items()}
-
-
-def _given(example: Example) -> Any:
-    """A document's reference, several, or None; a cell of text may spell them as a list."""
-    found = example.fields["summary"]
-    items = list_in(found) if isinstance(found, str) else None
-    if items and all(isinstance(item, str) and item.strip() for item in items):
-        return items
-    return found
 
 
 def _as_list(summary: str | list[str] | None) -> list[str]:

@@ -26,6 +26,8 @@ FEW_DOCUMENTS = 2_048
 # What L-BFGS remembers takes room for so many weights, a few times.
 _MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
+# Of documents of several rows, an iteration costs more, and the last ones change no figure.
+_MOST_OF_SEVERAL_ROWS = 60
 # Of the loss, from one iteration to the next; less changes no figure.
 _TOLERANCE = 1e-7
 _JITTER = 1e-8
@@ -179,13 +181,16 @@ def _choose(
 ) -> tuple[float, float, Floats]:
     """The result of `_held_out` with the strength that has the lowest loss."""
     starts: dict[int, Floats] = {}
-    best = _held_out(rows, targets, folds, _STRENGTHS[_FIRST], starts)
+    first = best = _held_out(rows, targets, folds, _STRENGTHS[_FIRST], starts)
     for tried in (_STRENGTHS[_FIRST + 1 :], _STRENGTHS[_FIRST - 1 :: -1]):
         for strength in tried:
             found = _held_out(rows, targets, folds, strength, starts)
             if found[0] >= best[0]:
                 break
             best = found
+        if best is not first:
+            # The loss falls to one lowest place: the other way it would rise.
+            break
     return best
 
 
@@ -221,6 +226,7 @@ def minimize(
     function: Callable[[Floats], tuple[float, Floats]],
     start: Floats,
     bounds: Sequence[tuple[float | None, float | None]] | None = None,
+    iterations: int = _MOST_ITERATIONS,
 ) -> Floats:
     """Where a smooth convex function, given with its gradient, is smallest, by L-BFGS."""
     from scipy.optimize import minimize as scipy_minimize
@@ -230,7 +236,7 @@ def minimize(
         return value, gradient.ravel()
 
     options = {
-        "maxiter": _MOST_ITERATIONS,
+        "maxiter": iterations,
         "ftol": _TOLERANCE,
         "maxcor": 5 if start.size > _MANY_WEIGHTS else 10,
     }
@@ -263,7 +269,9 @@ class _Problem:
             slopes = self._rows.slopes(errors, shares) / units
             return total + 0.5 * float((values * values).sum()), slopes + values
 
-        return minimize(loss, start * units) / units
+        several = self._rows.units is not None
+        most = _MOST_OF_SEVERAL_ROWS if several else _MOST_ITERATIONS
+        return minimize(loss, start * units, iterations=most) / units
 
 
 @dataclass(frozen=True)
@@ -283,7 +291,8 @@ class _Rows:
 
     def scores(self, weights: Floats) -> tuple[Floats, Floats | float]:
         """Of the documents, float64 (D, C), and what each row has to say in its document's."""
-        own: Floats = self.inputs @ weights[:-1] + weights[-1]
+        # Mixed precisions would copy the inputs each time.
+        own: Floats = self.inputs @ weights[:-1].astype(self.inputs.dtype) + weights[-1]
         if self.units is None:
             return own, 1.0
         starts = self._starts
@@ -297,7 +306,8 @@ class _Rows:
         """The gradient by weights (F + 1, C), of that by the documents' scores (D, C)."""
         if self.units is not None:
             errors = shares * np.repeat(errors, self.units, 0)
-        return np.vstack([self.inputs.T @ errors, errors.sum(0)])
+        of_inputs = self.inputs.T @ errors.astype(self.inputs.dtype)
+        return np.vstack([of_inputs, errors.sum(0)])
 
     @property
     def _starts(self) -> npt.NDArray[np.int64]:

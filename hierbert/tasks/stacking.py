@@ -242,6 +242,8 @@ def _fit_words(
         chosen = _fit_words(few, folds[some], kind)
         assert chosen is not None  # labels are as many
         choices = [chosen[0].pairs]
+    # Half of the room and time where documents are many rows.
+    kept = torch.float64 if units is None else torch.float32
     best: tuple[Words, Fitted] | None = None
     for pairs in choices:
         words = kind(count, buckets, pairs)
@@ -252,7 +254,7 @@ def _fit_words(
         words.learn_idf(read["buckets"], owners.repeat_interleave(sizes), len(several))
         starts = np.concatenate([[0], sizes.cumsum(0).numpy()])
         inputs = sparse.csr_array(
-            (words.weigh(**read).double().numpy(), read["buckets"].numpy(), starts),
+            (words.weigh(**read).to(kept).numpy(), read["buckets"].numpy(), starts),
             shape=(len(sizes), buckets),
         )
         if units is not None and len(inputs.data) * count > _MOST_SEGMENT_WORDS:

@@ -142,7 +142,8 @@ class CommandLineParser(argparse.ArgumentParser):
 class _StoreOnce(argparse.Action):
     """Stores a value, and compares it with one that was stored before."""
 
-    _given: Any = None
+    # Of the command line that was read last; a parser may read several.
+    _last: tuple[Any, Any] = (None, None)
 
     def __call__(
         self,
@@ -152,12 +153,14 @@ class _StoreOnce(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         flag = option_string or self.dest
-        if self._given is not None and self.nargs == "+":
+        command_line, value = self._last
+        before = value if command_line is namespace else None
+        if before is not None and self.nargs == "+":
             parser.error(f"{flag} is given twice; several are written {flag} ONE OTHER")
-        if self._given not in (None, values):
+        if before not in (None, values):
             log.warning(
-                f"command line: {flag} is given twice, {quote(self._given)} and {quote(values)}; "
+                f"command line: {flag} is given twice, {quote(before)} and {quote(values)}; "
                 "the last one counts"
             )
-        self._given = values
+        self._last = namespace, values
         setattr(namespace, self.dest, values)

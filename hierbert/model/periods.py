@@ -20,6 +20,7 @@ from .abbreviations import (
     MONTHS,
     NEVER,
     NUMBERED,
+    OF_COURTS,
     OF_DOCTORS,
     OF_HOURS,
     OF_NAMES,
@@ -45,6 +46,13 @@ _SAMPLE_CHARACTERS = 1_000_000  # of the text, for what is common in it
 # Letters without case that shorten a word: Hebrew, Arabic, Syriac; Thai and Lao have no period.
 CASELESS = re.compile("[\u05d0-\u07bf\u0900-\u0dff]")
 _THAI = re.compile("[\u0e01-\u0eff]")
+# Behind a number: years of both calendars, hours, metres; and what goes on behind them: "and",
+# prepositions, "about", "or", "corresponding to".
+_ARABIC_UNITS = frozenset(("م", "هـ", "ه", "ص", "ق.م", "ق.هـ", "كم", "سم", "كغ", "مل", "ملغ", "غ"))
+_ARABIC_GOES_ON = re.compile(
+    r"(?:في|من|إلى|الى|على|عن|مع|حتى|بعد|قبل|عند|منذ|خلال|بين|أو|إن|إذا|تقريبا|الموافق|أي|لل?\w+"
+    r"|ب\w+|و\w+|فقط|مساء|صباحا|عرضا|طولا)\b|[\d/]"
+)
 _ENUMERATOR = re.compile(
     r"(?:(?:section|article|chapter|part|clause|sec\.|art\.|§{1,2})\s{0,3})?"
     r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,5}|[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})",
@@ -66,15 +74,24 @@ _TRUNCATED = re.compile(r"(?:[sS]tr|[a-z](?:[bcdfgkpv][lr]|rr|cc|sch[lnw]))\Z")
 # Behind a small letter, a shortened word with a capital: "u. Co.", "n. Chr.", "d. Gr."
 _SHORT_CAPITALIZED = re.compile(r"([^\W\d_]{1,3})\.")
 _COUNT = re.compile(r"(?:\d|\s(?:тыс|млн|млрд|tys|mln|mld)\.?)\s?\Z")
+_DEGREES = re.compile(r"[CF]\b")  # "36 st. C"
 _ROMAN = re.compile(r"(?:[VX]|[IVXLC]{2,6})(?![-\w])")
 _ZONE = re.compile(r"\w+ [Tt]ime\b")  # "5 p.m. Toronto time"
 # The number of a heading or an item: "9.4 Waivers", "4. The".
 _HEADING_NUMBER = re.compile(r"\d+(?:\.\d+)*(?:[.)]\s|\s+[\"“(]?[A-Z])")
 _CONSONANT_END = re.compile(r"[^aeiouyäöüаеёиоуыэюяьй\d\W_]\Z")
+# "in N.J. Profits rose": states, what stands before a place, and a subject of small letters.
+_STATE = re.compile(r"N\.[CDHJMY]|S\.[CD]|R\.I|D\.C|P\.R|B\.C|L\.A")
+_BEFORE_STATES = frozenset(("in", "from", "near", "to", "at", "across", "Washington"))
+_PLURAL_SUBJECT = re.compile(r"[A-Z][a-z]{2,}s\s(?!and\b|or\b|of\b|in\b|on\b|for\b)[a-z]")
+_OF_A_REGION = re.compile(r"\w+ск(?:ого|ой|ий|ая)\b")  # "Тульской обл. Ефремовского р-на"
+_COURT = re.compile(r"[^\W\d_a-zà-ÿа-яё]{2,5}\b")  # "см. опр. ВС РФ", "wyr. SN"
 _PLURAL = re.compile(r"([A-Z])\1\.\s([A-Z])\2\b")
 _NUMERAL = re.compile(r"(?:[IVXLC]{1,6}|[A-Z])(?=[\d.,;:)\]])|[IVXLC]{2,6}\b|[B-HJ-Z]\b")
 # A number that is no count of what follows: "Stat. 119, 121" unlike "Bob. 3 people".
 _BARE_NUMBER = re.compile(r"\d+(?:[,;)\](§]|[-–]\d)")
+# Numbers of two references: "Hand. 5 en Openb. 3".
+_TWO_REFERENCES = re.compile(r"\d+\s(?:and|und|et|y|e|en|i|og|och|и)\s(?:\d|[^\W\d_]{1,8}\.\s?\d)")
 # "5. 3. 1990" and "5. III. 1990", or, where numbers with a period are ordinals, "5. 3." (group 1).
 _DATE = re.compile(
     r"(?<![\w.,])(?:0?[1-9]|[12]\d|3[01])\.\s"
@@ -86,7 +103,8 @@ _NUMBER_WORD = re.compile(r"(?:[Nn]rn?\.?|[Nn]\.?[°º]|№|[Čč]\.)\s?\d")
 _MONTH_NAME = re.compile(
     "(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])[a-zé]{0,7}(?![a-zé])"
 )
-_DAY_AND_MONTH = re.compile(r"\d{1,2}\.?\s(?:de\s)?([^\W\d_]{3,9})(?:\.|\s(?:de\s)?\d{4})")
+_DAY_AND_MONTH = re.compile(r"\d{1,2}\.?\s(?:de\s)?[a-zäéûа-я]{3,10}\.?\s(?:de\s)?[12]\d{3}\b")
+_TITLES = NEVER | CAPITALIZED
 _FIRST_WORDS = re.compile(r"([^\W\d_]+)((?:['’]\w{1,2})?,?)(\s?)(.?)", re.DOTALL)
 WORD = re.compile(r"[^\W\d_]+")
 _SHORT_PLAIN_WORD = re.compile(r"\b[^\W\d_]{2,5}\b(?!\.)")
@@ -191,10 +209,13 @@ def only_shortens(
     if "\u0900" <= word[-1] <= "\u09ff" and writing.dandas:
         return True
     lower = word.lower()
-    if "ء" <= lower[0] <= "ي" and len(lower) > 1:
-        lower = lower.removeprefix("و").removeprefix("ال")  # "and", "the"
-        if len(lower) == 1:
-            return True
+    if "ء" <= lower[0] <= "ي":
+        if lower in _ARABIC_UNITS and last_word(text, start, begin - len(word))[-1:].isdecimal():
+            return _ARABIC_GOES_ON.match(text, position) is not None
+        if len(lower) > 1:
+            lower = lower.removeprefix("و").removeprefix("ال")  # "and", "the"
+            if len(lower) == 1:
+                return True
     first = text[position : position + 1]
     number = first.isdecimal() or (
         first in "Nn№Čč" and _NUMBER_WORD.match(text, position) is not None
@@ -262,21 +283,19 @@ class _Period:
             return True
         if in_date(self.text, self.begin, self.writing):
             return True
+        if (word.islower() and first.isupper()) and self._is_office():
+            return not self._starts()
         if len(word) == 1 and word.isalpha():
             return self._shortens_letter()
-        if first.isupper() and word[0].islower() and (lower in MEASURES or lower in _HOURS):
-            number_before = self.text[
-                max(self.start, self.begin - len(word) - 8) : self.begin - len(word)
-            ]
-            if _COUNT.search(number_before):
+        if (word[0].islower() and (lower in MEASURES or lower in _HOURS)) and (
+            first.isupper() or (first.isdecimal() and lower in ORDINARY)  # "80 lat. 15 gości"
+        ):
+            begin = self.begin - len(word)
+            counted = _COUNT.search(self.text[max(self.start, begin - 8) : begin])
+            if counted and not _DEGREES.match(self.text, self.position):
                 return lower in _HOURS and self._goes_on_behind_hour()
         if lower == "st" and self._starts():  # "Oak St. It is far"
             return not self._before()[:1].isupper()
-        if (
-            (lower in OF_OFFICES and first.isupper() and word.islower() and not self.alone)
-            and self._before().lower() in BEFORE_OFFICES  # "le cap. Petit"
-        ):
-            return True
         # In capitals most short words are other ones: NP, DNA.
         capitals = word.isupper() and word.isalpha() and lower not in IN_CAPITALS
         if lower in NEVER and not capitals:
@@ -284,9 +303,7 @@ class _Period:
         if word.isdecimal():
             return self.number if self.alone else self._is_ordinal()
         if self.alone:  # tokenized text keeps the periods of most abbreviations with their words
-            if lower in NUMBERED:
-                return self.number
-            return lower in ENDERS and first.islower() and lower not in AND_SO_ON
+            return lower in NUMBERED if self.number else lower in ENDERS and first.islower()
         if lower in NUMBERED and not capitals and self._refers():
             return True
         if lower in AND_SO_ON and first.isupper():
@@ -296,6 +313,13 @@ class _Period:
         if _THAI.match(word):
             return True
         return self.number and self._shortens_before_number()
+
+    def _is_office(self) -> bool:
+        """Of a small word before a name: an office: "le cap. Petit", "prof. on. Ricci"."""
+        if self.alone or self.lower not in OF_OFFICES:
+            return False
+        before = self._before().lower()
+        return before in BEFORE_OFFICES or (before[-1:] == "." and before[:-1] in _TITLES)
 
     def _ends_spaced_letters(self) -> bool | None:
         """Of "z. B." and "т. е.": what the tables say of the whole; None if it is not one."""
@@ -341,11 +365,11 @@ class _Period:
         if (word.isupper() and first.isupper()) and (
             (len(before) > 2 and before[-1] == "." and before[:-1].lower() in NUMBERED)
             or (word in "CF" and len(before) < 3 and before.isdecimal())
+            or (word == "C" and before in ("st.", "гр.", "град."))
         ):
             return _SHORT_CAPITALIZED.match(text, position) is not None
-        if word.isupper() or self.alone or first.islower():
-            return not self._starts()
-        if word == "u" and before[:1].isupper():  # "Hunde u. Katzen"
+        linking = word == "u" and before[:1].isupper()  # "Hunde u. Katzen"
+        if word.isupper() or self.alone or first.islower() or linking:
             return not self._starts()
         behind = _SHORT_CAPITALIZED.match(text, position)
         if behind is not None and first.isupper():
@@ -363,7 +387,8 @@ class _Period:
             # "He came in 1990 г.", but "In 1990 г. Moscow grew", "1990 г. № 5"
             short = begin - self.start < 20 and len(text[self.start : begin].split()) <= 3
             short = short and word in "гr" and not self._starts()
-            return short or _NUMBER_WORD.match(text, position) is not None
+            in_bracket = text[position - 1] == "("
+            return short or in_bracket or _NUMBER_WORD.match(text, position) is not None
         # "г. Москва"
         return ("а" <= word <= "ї" and word != "я") or CASELESS.match(word) is not None
 
@@ -391,6 +416,8 @@ class _Period:
         word, first = self.word, self.first
         if self.number or first in "§#" or (first.islower() and not self.writing.lower_cased):
             return True
+        if self.lower in OF_COURTS and _COURT.match(self.text, self.position):
+            return True
         if self.closed or (
             self.lower != "no" and _NUMERAL.match(self.text, self.position) is not None
         ):
@@ -406,10 +433,17 @@ class _Period:
     def _may_end(self, capitals: bool) -> bool:
         """Whether the word may end a sentence, if what follows looks like the start of one."""
         word, lower = self.word, self.lower
-        if lower in MONTHS or (lower in ENDERS and not capitals):
-            return True
+        if _STATE.fullmatch(word) and _PLURAL_SUBJECT.match(self.text, self.position):
+            before = self._before()
+            return before not in _BEFORE_STATES and before[-1:] != ","
+        if lower in MONTHS:  # in Jan. "No."
+            return not (self.first.isupper() and self.text[self.position - 1] in '"“„«')
+        if lower in ENDERS and not capitals:
+            return not self._ends_name()
         if lower in CAPITALIZED and word[0].isupper() and not capitals:
             return not self._ends_name()
+        if word.islower() and self.first.isupper() and self._before().isdecimal():
+            return False  # "art. 5 k.p.c. Sąd"
         return (
             _DOTTED.fullmatch(word) is not None
             or _CONSONANTS.fullmatch(word) is not None
@@ -417,9 +451,11 @@ class _Period:
         )
 
     def _ends_name(self) -> bool:
-        """Of an ordinary word: the last of a name: "the Balancing Cap. Cisco pays"."""
+        """Of a word behind its name: "the Balancing Cap. Cisco pays", "Тульской губ. Отец"."""
         before = self._before() if self.lower in LASTS_OF_NAMES else ""
-        return len(before) > 3 and before[0].isupper() and before[-1] != "."
+        if len(before) < 4 or not before[0].isupper() or before[-1] == ".":
+            return False
+        return _OF_A_REGION.match(self.text, self.position) is None
 
     def _is_plural(self) -> bool:
         """Of two equal capitals: a plural: "EE. UU.", "MM. Durand"."""
@@ -435,9 +471,8 @@ class _Period:
         word, lower, first = self.word, self.lower, self.first
         if len(word) > 5:
             return _TRUNCATED.search(word) is not None
-        day = _DAY_AND_MONTH.match(text, position)  # "lun. 5 janv. 2015"
-        if day is not None and len(word) <= 3 and day.group(1).lower() in MONTHS:
-            return True
+        if len(word) <= 4 and word.islower() and _DAY_AND_MONTH.match(text, position):
+            return _CONSONANT_END.search(word) is not None  # "sent. 12 maggio 2010"
         if not (word[1:].islower() or CASELESS.match(word)):
             return False
         if word.islower() and _TRUNCATED.search(word):
@@ -445,13 +480,17 @@ class _Period:
         inside = self.begin - len(word) > self.start
         if not first.isdecimal():
             return not word.islower() and len(word) <= 4 and inside
+        if word[0].isupper() and inside and _TWO_REFERENCES.match(text, position):
+            return True
         if lower in ORDINARY or lower in AND_SO_ON:
             return False
         if word.islower():
-            if text[position - 1] == "(" or self._before().isdecimal():  # "80 años. 15 invitados"
+            if text[position - 1] == "(":
                 return False
-            if _SMALL_CONSONANTS.fullmatch(word):
+            if _SMALL_CONSONANTS.fullmatch(word) and lower not in MEASURES:  # "2 dd. 1 tabl."
                 return True
+            if self._before().isdecimal():  # "80 años. 15 invitados"
+                return False
         elif inside and len(word) <= 4 and _BARE_NUMBER.match(text, position):
             return True
         return (

@@ -128,7 +128,7 @@ _ITEM_MARK = (
 _ITEM_STRICT = re.compile(_ITEM_MARK)
 _ITEM = re.compile(_ITEM_MARK + r"|(?:[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})\.\s|[-–—·]\s|#{1,6}\s")
 _LETTERED_ITEM = re.compile(r"(?:\((?:[a-z]|[ivx]{1,5})|[a-z])\)[\s.]")
-_ASIDE = re.compile(r"[—–-]{1,2}\s(?=([^\W\d_]))")
+_ASIDE = re.compile(r"(?:[—–-]{1,2}\s|[—–])(?=([^\W\d_]))")
 # The marks of quoted mail before a line: "> ", ">> ", "> > ".
 QUOTE_MARKS = re.compile(r"(?:>(?!=)[ \t]*+)++")
 _QUOTED_LINE = re.compile(r"[\n\r][ \t]*>(?!=)")
@@ -510,6 +510,10 @@ def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _L
                 return not (period and (numbered or text[max(0, begin - 2)] == "."))
             if not period and _UNSPACED.match(before):
                 return True
+        # Of more digits than the number of a heading.
+        long_number = begin - 3 >= start and text[begin - 3 : begin].isdecimal()
+        if long_number and _UNSPACED_AFTER.match(text, stop):
+            return True
         if begin - 2 >= start and _HANGUL_PAIR.match(text, begin - 2):
             return "\uac00" <= after <= "\ud7af"
         if "\u0600" <= before <= "\u06ff" and "\u0600" <= after <= "\u06ff":
@@ -553,7 +557,7 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
     if len(word) == 1 or _CODE.search(text, max(start, begin - 60), min(len(text), stop + 60)):
         return False
     article = last_word(text, start, begin - len(before)).lower() in ("a", "an", "the")
-    return not article and (before.islower() or begin - start > 30)
+    return not article and (before.islower() or not before.isascii() or begin - start > 30)
 
 
 def _terminator_ends(

@@ -153,10 +153,9 @@ def _selection(request: dict[str, Any]) -> Callable[[], object]:
     count = len(document.sentence_spans)
     generator = torch.Generator().manual_seed(request["seed"])
     scores = torch.randn(count, generator=generator).tolist()
-    vectors = torch.randn(count, model.config.hidden_size, generator=generator)
     redundancy = 0.3 if "redundancy" in request["kind"] else 0.0
     rule = SummaryRule(Budget(max_words=_SUMMARY_WORDS), redundancy=redundancy)
-    return lambda: rule.select(document, scores, vectors)
+    return lambda: rule.select(document, scores)
 
 
 def _oracle(request: dict[str, Any]) -> Callable[[], object]:

@@ -76,7 +76,9 @@ def cell_of(results: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Cell:
     systems: dict[str, dict[str, float]] = {
         _TITLES[name]: results[name] for name in results.get("gain", {})
     }
-    systems |= {f"{part} alone": own for part, own in members.get("scores", {}).items()}
+    systems |= {
+        f"{part.replace('_', ' ')} alone": own for part, own in members.get("scores", {}).items()
+    }
     for system, own in results.get("summaries", {}).get("systems", {}).items():
         systems[system] = {metric: value["mean"] for metric, value in own.items()}
     systems[OURS] = results["scores"]

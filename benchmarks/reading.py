@@ -147,7 +147,7 @@ def _selection(request: dict[str, Any]) -> Callable[[], object]:
     from hierbert.model.selection import Budget
     from hierbert.model.summarization_head import SummaryRule
 
-    model, processor = build_model(request["encoder"], request["seed"])
+    _, processor = build_model(request["encoder"], request["seed"])
     text = " ".join(_sentences(request))
     document = processor.segment([text])[0]
     count = len(document.sentence_spans)

@@ -69,6 +69,4 @@ def _word_tokenizer() -> PreTrainedTokenizerFast:
         clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")

@@ -27,7 +27,9 @@ _OF_ONE_LABEL = (None, "single_label_classification")
 STANDARD_TASKS = ("text-classification",)
 
 # Whose logits `logit_weights` sums.
-_MEMBERS = ("deep", "words", "vectors")
+# Features that are logits of labels.
+_WORD_MEMBERS = ("words", "segment_words")
+_MEMBERS = ("deep", *_WORD_MEMBERS, "vectors")
 
 _CHOICES = {
     "max_segments_policy": MAX_SEGMENTS_POLICIES,
@@ -127,8 +129,9 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         abstain_below: Probability of the likeliest label below which an answer names none;
             single-label only. None: every answer names one.
         logit_weights: Logits of labels are this weighted sum of those of the members named:
-            "deep" (the layers that training steps learn), "words" and "vectors" (linear models
-            fitted beside them), at least one; None for "deep" alone. Not of regressions.
+            "deep" (the layers that training steps learn), "words", "segment_words" and "vectors"
+            (linear models fitted beside them), at least one; None for "deep" alone. Not of
+            regressions.
         summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
             `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
@@ -314,13 +317,13 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
         if not all(math.isfinite(weight) for weight in members.values()):
             raise ValueError(f"logit_weights={members!r} is not allowed: finite numbers")
-        if "words" in members:
-            words = (self.features or {}).get("words")
+        for name in set(members) & set(_WORD_MEMBERS):
+            words = (self.features or {}).get(name)
             if words is None:
-                raise ValueError('logit_weights has "words", but features has none')
+                raise ValueError(f'logit_weights has "{name}", but features has none')
             if words.get("labels") != self.num_labels:
                 raise ValueError(
-                    f"features.words is of {words.get('labels')} labels, but the model has "
+                    f"features.{name} is of {words.get('labels')} labels, but the model has "
                     f"{self.num_labels} labels"
                 )
 

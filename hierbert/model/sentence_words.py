@@ -84,7 +84,13 @@ class SentenceWords:
         return torch.zeros(self.count, dtype=torch.float64).index_add(0, self.rows, products)
 
     def cosines(self, first: int, last: int, begin: int, end: int) -> Tensor:
-        """Of the sentences from `first` to `last` with those from `begin` to `end`, these among them.
+        """Of the sentences from `first` to `last` with those from `begin` to `end`.
+
+        Args:
+            first: Of some sentences.
+            last: One after the last of them.
+            begin: Of those around them, which hold them.
+            end: One after the last of those.
 
         Returns:
             float64 (last - first, end - begin).

@@ -22,6 +22,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import collate_structure
+from hierbert.model.segment_words import SegmentWords
 from hierbert.model.words import Words, buckets_for
 from hierbert.scoring.logistic import (
     FEW_DOCUMENTS,
@@ -47,6 +48,8 @@ _FEWEST_FOLDS = 2
 # Documents times labels: of more, the scores alone would take gigabytes.
 _MOST_SCORES = 10_000_000
 _MOST_WEIGHTS = 1 << 24
+# Words of all segments times labels, which each of some hundred iterations multiplies.
+_MOST_SEGMENT_WORDS = 300_000_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Stack:
     Attributes:
         weights: Of each member in the sum, by name.
         bias: float32 (C,).
-        words: The member of that name; None where there is none.
+        words: The members that read words, by name.
         linear: The member "vectors"; None where there is none.
         held_out: The sum's logits, as lists, of documents that it was not fitted to.
         apart: The same of each member alone.
@@ -74,7 +77,7 @@ class Stack:
 
     weights: dict[str, float]
     bias: Tensor
-    words: Words | None
+    words: dict[str, Words]
     linear: LinearOfVectors | None
     held_out: HeldOut
     apart: dict[str, HeldOut]
@@ -91,9 +94,9 @@ class Stack:
         What was fitted stays on the CPU, where its members are asked.
         """
         features = dict(model.config.features or {})
-        if self.words is not None:
-            features[Words.name] = self.words.settings
-            model.features[Words.name] = copy.deepcopy(self.words)
+        for name, words in self.words.items():
+            features[name] = words.settings
+            model.features[name] = copy.deepcopy(words)
         model.config.update({"logit_weights": self.weights, "features": features or None})
         head, before = ClassificationHead(model.config), model.heads[ClassificationHead.name]
         head.load_state_dict(before.state_dict(), strict=False)
@@ -115,9 +118,7 @@ class Stack:
         What the linear members leave of the whole is the layers'.
         """
         rest = np.array(kept, dtype=np.float64) * config.temperature - self.bias.double().numpy()
-        found: dict[str, Floats] = {}
-        if self.words is not None:
-            found["words"] = _words_of(self.words, documents)
+        found = {name: _words_of(words, documents) for name, words in self.words.items()}
         if self.linear is not None and vectors is not None:
             found["vectors"] = _logits_of_vectors(self.linear, documents, vectors)
         if "deep" in self.weights:
@@ -141,7 +142,7 @@ def fit_stack(
         train: Training documents.
         validation: Documents that were not trained on.
         deep: What the head's layers say of those, float64 (V, C).
-        words: Whether to fit the member that reads words.
+        words: Whether to fit the members that read words.
         vectors: Of a frozen encoder; None leaves the member out that reads them.
 
     Returns:
@@ -162,10 +163,12 @@ def fit_stack(
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
     asked: dict[str, Floats] = {}
-    of_words = of_vectors = None
-    if words and (found := _fit_words(train, folds)) is not None:
-        of_words, fitted["words"] = found
-        asked["words"] = _words_of(of_words, validation.documents)
+    of_words: dict[str, Words] = {}
+    of_vectors = None
+    for kind in (Words, SegmentWords) if words else ():
+        if (found := _fit_words(train, folds, kind)) is not None:
+            of_words[kind.name], fitted[kind.name] = found
+            asked[kind.name] = _words_of(found[0], validation.documents)
     if vectors is not None and (linear := _fit_vectors(train, folds, vectors)) is not None:
         of_vectors, fitted["vectors"] = linear
         asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
@@ -199,7 +202,7 @@ def fit_stack(
         apart["deep"] = HeldOut(validation.documents, deep.tolist())
     # What weighs nothing does not travel.
     weights = {name: weight for name, weight in weights.items() if weight > 0}
-    of_words = of_words if "words" in weights else None
+    of_words = {name: words for name, words in of_words.items() if name in weights}
     of_vectors = of_vectors if "vectors" in weights else None
     if not weights:
         return None
@@ -217,35 +220,67 @@ def fit_stack(
     )
 
 
-def _fit_words(train: Labelled, folds: npt.NDArray[np.int64]) -> tuple[Words, Fitted] | None:
-    """A linear model of words, or of words and pairs: whichever says more of held-out documents."""
+def _fit_words(
+    train: Labelled, folds: npt.NDArray[np.int64], kind: type[Words]
+) -> tuple[Words, Fitted] | None:
+    """A linear model of words, or of words and pairs: whichever says more of held-out documents.
+
+    Of the words of segments, words alone; None where documents have but one, or labels or words are
+    too many.
+    """
     count = train.targets.labels.shape[1]
     if (buckets := buckets_for(count)) is None:
         return None
-    kinds = [False, True]
-    if len(train.documents) > FEW_DOCUMENTS:
+    several = np.array([len(kind.texts(one.segmented)) for one in train.documents])
+    units = several if kind is not Words else None
+    if units is not None and units.max() == 1:
+        return None
+    choices = [False, True] if units is None else [False]
+    if len(choices) > 1 and len(train.documents) > FEW_DOCUMENTS:
         some = draw_few(len(train.documents), FEW_DOCUMENTS)
         few = Labelled([train.documents[place] for place in some], train.targets[some])
-        chosen = _fit_words(few, folds[some])
+        chosen = _fit_words(few, folds[some], kind)
         assert chosen is not None  # labels are as many
-        kinds = [chosen[0].pairs]
+        choices = [chosen[0].pairs]
+    # Half of the room and time where documents are many rows.
+    kept = torch.float64 if units is None else torch.float32
     best: tuple[Words, Fitted] | None = None
-    for pairs in kinds:
-        words = Words(count, buckets, pairs)
+    for pairs in choices:
+        words = kind(count, buckets, pairs)
         parts = [words.collate([d.segmented for d in batch]) for batch in _batches(train.documents)]
         read = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        words.learn_idf(read["buckets"], read["sizes"])
-        starts = np.concatenate([[0], read["sizes"].sum(1).cumsum(0).numpy()])
+        sizes = read["sizes"].sum(1)
+        owners = torch.arange(len(several)).repeat_interleave(torch.from_numpy(several))
+        words.learn_idf(read["buckets"], owners.repeat_interleave(sizes), len(several))
+        starts = np.concatenate([[0], sizes.cumsum(0).numpy()])
         inputs = sparse.csr_array(
-            (words.weigh(**read).double().numpy(), read["buckets"].numpy(), starts),
-            shape=(len(train.documents), buckets),
+            (words.weigh(**read).to(kept).numpy(), read["buckets"].numpy(), starts),
+            shape=(len(sizes), buckets),
         )
-        fitted = fit_logistic(inputs, train.targets, folds)
+        if units is not None and len(inputs.data) * count > _MOST_SEGMENT_WORDS:
+            log.info("words by segment are left out: there are too many for so many labels")
+            return None
+        fitted = _fit_used(inputs, train.targets, folds, units)
         if best is None or fitted.log_loss < best[1].log_loss:
             words.weights.copy_(torch.from_numpy(fitted.weights))
             words.bias.copy_(torch.from_numpy(fitted.bias))
             best = words, fitted
     return best
+
+
+def _fit_used(
+    inputs: sparse.csr_array,
+    targets: Targets,
+    folds: npt.NDArray[np.int64],
+    units: npt.NDArray[np.int64] | None,
+) -> Fitted:
+    """A fit whose weights are 0 for inputs that no document has, which take no time."""
+    inputs.eliminate_zeros()
+    used = np.unique(inputs.indices)
+    fitted = fit_logistic(inputs[:, used], targets, folds, units)
+    weights = np.zeros((inputs.shape[1], fitted.weights.shape[1]))
+    weights[used] = fitted.weights
+    return replace(fitted, weights=weights)
 
 
 def _words_of(words: Words, documents: Sequence[PreparedDocument]) -> Floats:

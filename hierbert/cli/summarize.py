@@ -43,7 +43,7 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     text += "output, as jsonl)"
     add("--output", default="-", help=text)
     text = "lexrank: sentences that many others are like, directly or by way of others; centroid: "
-    text += "those near the sum of all, in less time (default: lexrank)"
+    text += "those near the sum of all, in less time (default: lexrank, with --encoder centroid)"
     add("--method", choices=("lexrank", "centroid"), help=text)
     text = "compare sentences by the vectors of this encoder, a folder or a Hub id (default: by "
     text += "their words)"

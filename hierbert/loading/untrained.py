@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
@@ -25,7 +26,7 @@ def build_summarizer(
     Args:
         encoder: As of `build_from_encoder`; None reads words alone, and no weights.
         revision: Of the encoder on the Hub.
-        method: One of `METHODS`; None for the first.
+        method: One of `METHODS`; None for LexRank of words, and the centroid of vectors.
         settings: Further fields of the config.
 
     Returns:
@@ -35,7 +36,7 @@ def build_summarizer(
         ConfigError: There is no such method, or a setting is not allowed.
         ModelError: There is no such encoder, or it is not whole.
     """
-    method = next(iter(METHODS)) if method is None else method
+    method = method or ("lexrank" if encoder is None else "centroid")
     if method not in METHODS:
         raise ConfigError(
             "is not allowed", setting="method", value=method, allowed=", ".join(METHODS)
@@ -58,6 +59,9 @@ def build_summarizer(
     )
     with naming_settings():
         model = HierBertForDocuments(HierBertConfig(text_config=text_config, **own)).eval()
+        # Not what was drawn, so that it is the same model each time.
+        for weight in model.parameters():
+            torch.nn.init.zeros_(weight)
         return model, HierBertProcessor.from_config(tokenizer, model.config)
 
 

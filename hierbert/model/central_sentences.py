@@ -21,7 +21,7 @@ METHODS: Mapping[str, Callable[[AlikeSentences], Tensor]] = {
     "lexrank": lexrank,
     "centroid": centroid,
 }
-"""Each gives a score for each of a document's sentences; the first is the default."""
+"""Each gives a score for each of a document's sentences."""
 
 
 @register_feature

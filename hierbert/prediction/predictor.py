@@ -236,10 +236,11 @@ class HierBert(PushToHubMixin):
         Args:
             encoder: By whose sentence vectors sentences are alike, as of `from_encoder`; None for
                 their words, with no weights at all.
-            method: "lexrank" (the default) or "centroid"; see `hierbert.model.centrality`.
+            method: "lexrank" or "centroid"; see `hierbert.model.centrality`. None for the first of
+                words, and the second of an encoder's vectors.
             revision: Branch, tag or commit of the encoder on the Hub.
             device: "auto", "cpu", "cuda", ...
-            **settings: As ``segmentation.*`` and `pooling` of `train.py` are called, such as
+            **settings: As ``segmentation.*`` of `train.py` is called, such as
                 `max_tokens_per_segment`.
 
         Returns:
@@ -250,7 +251,7 @@ class HierBert(PushToHubMixin):
             ConfigError: There is no such method or device, or a setting is unknown or not allowed.
             ModelError: There is no such encoder, or it is not whole.
         """
-        _check_settings(settings, model_settings())
+        _check_settings(settings, [one.name for one in fields(SegmentationConfig)])
         name = None if encoder is None else os.fspath(encoder)
         model, processor = build_summarizer(name, revision, method, settings)
         return cls(model.to(find_device(device)), processor)

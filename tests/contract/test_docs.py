@@ -34,7 +34,8 @@ FLAG = r"(?<![\w-])--[a-z][a-z_-]*"
 SHOWN = {"json", "yaml", "text", "{toctree}", "{include}", "{eval-rst}"}
 COMMANDS = {"train.py": "train.py", "infer.py": "infer.py", "hierbert.publishing": "hierbert-push"}
 COMMANDS |= {
-    f"hierbert-{name}": f"hierbert-{name}" for name in ("train", "infer", "evaluate", "push")
+    f"hierbert-{name}": f"hierbert-{name}"
+    for name in ("train", "infer", "summarize", "evaluate", "push")
 }
 # Whose own manuals say what they take.
 OTHERS = {"accelerate", "bash", "cat", "git", "head", "hf", "mypy", "pip", "pytest", "ruff"}

@@ -265,7 +265,13 @@ def test_every_setting_has_a_line_on_its_page() -> None:
 
 def test_every_flag_that_is_named_exists() -> None:
     known = set(re.findall(FLAG, succeed("train.py", "--help", here=True).stdout))
-    for command in ("infer.py", "hierbert-evaluate", "hierbert-push", *_benchmarks()):
+    for command in (
+        "infer.py",
+        "hierbert-summarize",
+        "hierbert-evaluate",
+        "hierbert-push",
+        *_benchmarks(),
+    ):
         known |= flags(command).keys()
     # Of torchrun, accelerate, pip, pytest, TensorBoard and gunicorn.
     others = {"--nproc_per_node", "--shutdown-timeout", "--multi_gpu", "--num_processes", "--cpu"}

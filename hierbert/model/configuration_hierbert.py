@@ -132,6 +132,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             "deep" (the layers that training steps learn), "words", "segment_words" and "vectors"
             (linear models fitted beside them), at least one; None for "deep" alone. Not of
             regressions.
+        summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
+            `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
         summary_order: "document" or "score".
@@ -187,6 +189,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     decision_thresholds: list[float] | None = None
     abstain_below: float | None = None
     logit_weights: dict[str, float] | None = None
+    summary_scores: str = "learnt"
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
     summary_order: str = "document"

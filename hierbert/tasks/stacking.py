@@ -6,7 +6,7 @@ document by a fit without it; what gradient steps have trained scores the valida
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -174,19 +174,24 @@ def fit_stack(
         asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
     if not fitted:
         return None
-    held_out = [one.held_out for one in fitted.values()]
-    even = np.full(len(held_out), 1 / len(held_out))
-    shares, bias = _weigh(held_out, even, train.targets)
+    shares, bias, train_sum = _weigh_fitted(fitted, train.targets)
+    # As scores have it: whatever labels weigh in the fits.
+    alike = replace(train.targets, class_weights=None)
+    if SegmentWords.name in fitted:
+        fewer = {name: one for name, one in fitted.items() if name != SegmentWords.name}
+        shares_of_fewer, bias_of_fewer, sum_of_fewer = _weigh_fitted(fewer, train.targets)
+        if not _gains(alike.losses(sum_of_fewer), alike.losses(train_sum)):
+            log.info("words of segments add nothing sure to those of documents and are left out")
+            fitted = fewer
+            shares, bias, train_sum = shares_of_fewer, bias_of_fewer, sum_of_fewer
+    asked = {name: asked[name] for name in fitted}
     weights = dict(zip(fitted, shares.tolist(), strict=True))
-    train_sum = _sum(held_out, shares, bias)
     validation_sum = _sum(list(asked.values()), shares, bias)
     both = [*train.documents, *validation.documents]
     apart = {
         name: HeldOut(both, [*one.held_out.tolist(), *asked[name].tolist()])
         for name, one in fitted.items()
     }
-    # As scores have it: whatever labels weigh in the fits.
-    alike = replace(train.targets, class_weights=None)
     held_out_of = {name: one.held_out for name, one in fitted.items()} | {"sum": train_sum}
     losses = {name: float(alike.losses(own).mean()) for name, own in held_out_of.items()}
     whole = HeldOut(both, [*train_sum.tolist(), *validation_sum.tolist()])
@@ -357,6 +362,20 @@ def _structure(documents: Sequence[PreparedDocument]) -> Structure:
     return Structure.of(collate_structure([document.segmented for document in documents]))
 
 
+def _weigh_fitted(fitted: Mapping[str, Fitted], targets: Targets) -> tuple[Floats, Floats, Floats]:
+    """Weights and bias of linear members, and their sum for documents they were not fitted to."""
+    held_out = [one.held_out for one in fitted.values()]
+    even = np.full(len(held_out), 1 / len(held_out))
+    shares, bias = _weigh(held_out, even, targets)
+    return shares, bias, _sum(held_out, shares, bias)
+
+
+def _gains(before: Floats, after: Floats, margin: float = 1.0) -> bool:
+    """Whether losses of documents fall by more than so many standard errors."""
+    gained = before - after
+    return bool(gained.mean() > margin * gained.std() / len(gained) ** 0.5)
+
+
 def _sum(scores: Sequence[Floats] | Floats, weights: Floats, bias: Floats | float) -> Floats:
     total: Floats = np.tensordot(weights, np.asarray(scores), 1) + bias
     return total
@@ -410,6 +429,5 @@ def _share_of_deep(
         logits = _sum([linear[out], deep[out]], fit(~out), 0.0)
         with_deep[out] = targets[out].losses(logits)
     share, own = fit(np.ones(len(targets), dtype=bool))
-    gained = without - with_deep
-    gains = own > 0 and gained.mean() > margin * gained.std() / len(gained) ** 0.5
+    gains = own > 0 and _gains(without, with_deep, margin)
     return (float(share), float(own)) if gains else None

@@ -105,12 +105,18 @@ class Summarization(Task):
         return {
             "summarization_loss_weight": config.training.summarization_loss_weight,
             "listwise_loss_weight": config.training.listwise_loss_weight,
+            "summary_scores": "learnt",
             "summary_budget": budget,
             "summary_limit": float(limit),
             "summary_order": config.summary.order,
             "summary_redundancy": config.summary.redundancy,
             "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
         }
+
+    @override
+    def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
+        # What was computed without training has no weights that could go on.
+        return {} if config.summary_scores == "learnt" else None
 
     @override
     def encode(self, example: Example) -> Any:
@@ -199,7 +205,7 @@ class Summarization(Task):
         finite = answered.finite[self.name]
         if finite:
             selected = SummaryRule.from_config(config).select(
-                document.segmented, answered.scores[self.name].tolist(), answered.sentence_vectors
+                document.segmented, answered.scores[self.name].tolist()
             )
         if target is None:
             return Extract(selected, None)

@@ -242,7 +242,6 @@ class _Period:
         first: The first letter behind it; "" if there is none.
         number: Whether a number follows, or the word "number".
         alone: Whether white space stands between them, as tokenized text has it.
-        closed: Whether a bracket closes behind it.
     """
 
     def __init__(
@@ -262,7 +261,10 @@ class _Period:
         self.position, self.writing = position, writing
         self.word, self.lower, self.first, self.number = word, lower, first, number
         self.alone = begin > start and text[begin - 1].isspace()
-        self.closed = ")" in text[begin + 1 : min(stop, begin + 4)]
+
+    def _closed(self) -> bool:
+        """Whether a bracket closes behind the period."""
+        return ")" in self.text[self.begin + 1 : min(self.stop, self.begin + 4)]
 
     def _before(self) -> str:
         """The word before `word`."""
@@ -274,16 +276,17 @@ class _Period:
 
     def only_shortens(self) -> bool:
         word, lower, first = self.word, self.lower, self.first
-        spaced = self._ends_spaced_letters()
-        if spaced is not None:
-            return spaced
+        if len(word) <= 3:
+            spaced = self._ends_spaced_letters()
+            if spaced is not None:
+                return spaced
         if lower in OF_DOCTORS and _DOCTOR.search(
             self.text, max(self.start, self.begin - 16), self.begin
         ):
             return True
         if in_date(self.text, self.begin, self.writing):
             return True
-        if (word.islower() and first.isupper()) and self._is_office():
+        if (lower in OF_OFFICES and word.islower() and first.isupper()) and self._is_office():
             return not self._starts()
         if len(word) == 1 and word.isalpha():
             return self._shortens_letter()
@@ -307,16 +310,16 @@ class _Period:
         if lower in NUMBERED and not capitals and self._refers():
             return True
         if lower in AND_SO_ON and first.isupper():
-            return self.closed
+            return self._closed()
         if self._may_end(capitals):
-            return self.closed or not self._starts()
+            return self._closed() or not self._starts()
         if _THAI.match(word):
             return True
         return self.number and self._shortens_before_number()
 
     def _is_office(self) -> bool:
         """Of a small word before a name: an office: "le cap. Petit", "prof. on. Ricci"."""
-        if self.alone or self.lower not in OF_OFFICES:
+        if self.alone:
             return False
         before = self._before().lower()
         return before in BEFORE_OFFICES or (before[-1:] == "." and before[:-1] in _TITLES)
@@ -324,7 +327,7 @@ class _Period:
     def _ends_spaced_letters(self) -> bool | None:
         """Of "z. B." and "т. е.": what the tables say of the whole; None if it is not one."""
         dot = self.begin - len(self.word) - 2
-        if len(self.word) > 3 or dot < self.start or self.text[dot] != ".":
+        if dot < self.start or self.text[dot] != ".":
             return None
         parts = _SPACED_DOTTED.search(self.text[max(self.start, self.begin - 16) : self.begin])
         if parts is None:
@@ -418,7 +421,7 @@ class _Period:
             return True
         if self.lower in OF_COURTS and _COURT.match(self.text, self.position):
             return True
-        if self.closed or (
+        if self._closed() or (
             self.lower != "no" and _NUMERAL.match(self.text, self.position) is not None
         ):
             return True

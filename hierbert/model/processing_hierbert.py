@@ -17,6 +17,7 @@ from .documents import Document, DocumentLike, field_lacking, is_document
 from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segmentation import SegmentedDocument, Segmenter
+from .sentence_features import SentenceFeatures  # noqa: F401
 from .summarization_head import SummarizationHead  # noqa: F401
 from .words import Words  # noqa: F401
 

@@ -122,19 +122,22 @@ def folds_of(texts: Sequence[str], labels: npt.NDArray[Any]) -> npt.NDArray[np.i
     return found
 
 
-def fit_logistic(inputs: Any, targets: Targets, folds: npt.NDArray[np.int64]) -> Fitted:
+def fit_logistic(
+    inputs: Any, targets: Targets, folds: npt.NDArray[np.int64], few: int = FEW_DOCUMENTS
+) -> Fitted:
     """Fit with the penalty under which held-out documents are likeliest.
 
     Args:
         inputs: float (D, F), dense or a scipy.sparse array.
         targets: Theirs.
         folds: As `folds_of` gives them; documents of one fold alone leave nothing to choose by.
+        few: Of more documents than these, so many choose the penalty.
     """
     from scipy.linalg import solve_triangular
 
     rows = _rows(inputs)
-    if len(targets) > FEW_DOCUMENTS:
-        some = draw_few(len(targets), FEW_DOCUMENTS)
+    if len(targets) > few:
+        some = draw_few(len(targets), few)
         strength = _choose(_rows(inputs[some]), targets[some], folds[some])[1]
         loss, strength, scores = _held_out(rows, targets, folds, strength, {})
     else:

@@ -5,7 +5,6 @@ that they were not fitted to, neither is lost (Wolpert 1992). The linear models 
 document by a fit without it; what gradient steps have trained scores the validation documents.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,15 @@ from hierbert.scoring.logistic import (
     draw_few,
     fit_logistic,
     folds_of,
-    minimize,
     standardising,
+)
+from hierbert.tasks.members import (
+    FEWEST_DOCUMENTS,
+    FEWEST_FOLDS,
+    put_members,
+    share_of_layers,
+    sum_of,
+    weigh,
 )
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import HeldOut
@@ -41,9 +47,6 @@ if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
 _DOCUMENTS_AT_ONCE = 64
-# Documents of which nothing can be held out teach no weights.
-_FEWEST_DOCUMENTS = 4
-_FEWEST_FOLDS = 2
 # Documents times labels: of more, the scores alone would take gigabytes.
 _MOST_SCORES = 10_000_000
 _MOST_WEIGHTS = 1 << 24
@@ -90,18 +93,14 @@ class Stack:
 
         What was fitted stays on the CPU, where its members are asked.
         """
-        features = dict(model.config.features or {})
-        if self.words is not None:
-            features[Words.name] = self.words.settings
-            model.features[Words.name] = copy.deepcopy(self.words)
-        model.config.update({"logit_weights": self.weights, "features": features or None})
-        head, before = ClassificationHead(model.config), model.heads[ClassificationHead.name]
-        head.load_state_dict(before.state_dict(), strict=False)
-        head.bias.copy_(self.bias)
-        if self.linear is not None:
-            head.linear = copy.deepcopy(self.linear)
-        setattr(model, head.attribute, head)
-        model.to(model.device).train(model.training)
+        linear = {} if self.linear is None else {"linear": self.linear}
+        put_members(
+            model,
+            ClassificationHead.name,
+            {"logit_weights": self.weights},
+            [] if self.words is None else [self.words],
+            {"bias": self.bias, **linear},
+        )
 
     def members(
         self,
@@ -157,7 +156,7 @@ def fit_stack(
         )
         return None
     folds = _folds(train)
-    if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
+    if len(folds) < FEWEST_DOCUMENTS or len(np.unique(folds)) < FEWEST_FOLDS:
         return None
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
@@ -173,10 +172,10 @@ def fit_stack(
         return None
     held_out = [one.held_out for one in fitted.values()]
     even = np.full(len(held_out), 1 / len(held_out))
-    shares, bias = _weigh(held_out, even, train.targets)
+    shares, bias = weigh(held_out, even, train.targets)
     weights = dict(zip(fitted, shares.tolist(), strict=True))
-    train_sum = _sum(held_out, shares, bias)
-    validation_sum = _sum(list(asked.values()), shares, bias)
+    train_sum = sum_of(held_out, shares, bias)
+    validation_sum = sum_of(list(asked.values()), shares, bias)
     both = [*train.documents, *validation.documents]
     apart = {
         name: HeldOut(both, [*one.held_out.tolist(), *asked[name].tolist()])
@@ -190,7 +189,15 @@ def fit_stack(
     # With a frozen encoder the layers have to earn their place: without them, training documents
     # are held out too.
     margin = 1.0 if vectors is not None else 0.0
-    if (share := _share_of_deep(validation, validation_sum, deep, margin)) is not None:
+    share = share_of_layers(
+        validation.targets,
+        _folds(validation),
+        validation_sum,
+        deep,
+        margin,
+        validation.targets.losses,
+    )
+    if share is not None:
         weights = {name: share[0] * weight for name, weight in weights.items()} | {"deep": share[1]}
         bias = share[0] * bias
         validation_sum = share[0] * validation_sum + share[1] * deep
@@ -287,7 +294,9 @@ def _logits_of_vectors(
 ) -> Floats:
     """What the segment vectors of documents say, float64 (D, C)."""
     found = [np.zeros((0, len(linear.bias)))]
-    found += [linear(*own).double().numpy() for own in _segment_vectors(documents, vectors)]
+    found += [
+        linear.of_segments(*own).double().numpy() for own in _segment_vectors(documents, vectors)
+    ]
     return np.concatenate(found)
 
 
@@ -320,61 +329,3 @@ def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[Prepare
 
 def _structure(documents: Sequence[PreparedDocument]) -> Structure:
     return Structure.of(collate_structure([document.segmented for document in documents]))
-
-
-def _sum(scores: Sequence[Floats] | Floats, weights: Floats, bias: Floats | float) -> Floats:
-    total: Floats = np.tensordot(weights, np.asarray(scores), 1) + bias
-    return total
-
-
-def _weigh(
-    scores: Sequence[Floats], near: Floats, targets: Targets, biased: bool = True
-) -> tuple[Floats, Floats]:
-    """Weights of members, none below 0, and a bias for each label: the likeliest.
-
-    They are held near some weights, and biases near 0, by a squared distance, which counts as one
-    document. Without being `biased` they are 0.
-    """
-    stacked, count = np.stack(scores), len(scores)
-    start = np.concatenate([near, np.zeros(targets.labels.shape[1] if biased else 0)])
-
-    def loss(values: Floats) -> tuple[float, Floats]:
-        weights, bias = values[:count], values[count:] if biased else 0.0
-        total, errors = targets.loss_and_errors(_sum(stacked, weights, bias))
-        slopes = np.tensordot(stacked, errors, 2)
-        if biased:
-            slopes = np.concatenate([slopes, errors.sum(0)])
-        apart = values - start
-        return total + 0.5 * float(apart @ apart), slopes + apart
-
-    bounds = [(0.0, None)] * count + [(None, None)] * (len(start) - count)
-    found = minimize(loss, start, bounds)
-    return found[:count], found[count:]
-
-
-def _share_of_deep(
-    validation: Labelled, linear: Floats, deep: Floats, margin: float
-) -> tuple[float, float] | None:
-    """Weights of the linear members' sum and of the layers; None where layers add too little.
-
-    Judged by documents that the weights were not fitted to, in folds: the gain has to be above so
-    many of its standard errors.
-    """
-    targets = validation.targets
-    if not len(targets):
-        return None
-
-    def fit(rows: npt.NDArray[np.bool_]) -> Floats:
-        both, near = [linear[rows], deep[rows]], np.array([1.0, 0.0])
-        return _weigh(both, near, targets[rows], biased=False)[0]
-
-    without, with_deep = targets.losses(linear), np.zeros(len(targets))
-    folds = _folds(validation)
-    for fold in np.unique(folds):
-        out = folds == fold
-        logits = _sum([linear[out], deep[out]], fit(~out), 0.0)
-        with_deep[out] = targets[out].losses(logits)
-    share, own = fit(np.ones(len(targets), dtype=bool))
-    gained = without - with_deep
-    gains = own > 0 and gained.mean() > margin * gained.std() / len(gained) ** 0.5
-    return (float(share), float(own)) if gains else None

@@ -5,7 +5,7 @@
 
 The first counts the cuts of each corpus that the two versions do not share, shows some of them
 for a reader to judge, and times both, one after the other in each round. The second counts wrong
-and missed cuts on the texts of ten languages that the tests hold, also of the splitters that
+and missed cuts on the texts of twelve languages that the tests hold, also of the splitters that
 happen to be installed (pysbd, sentencex, blingfire, sentence-splitter). Texts are printed, never
 written.
 """
@@ -30,8 +30,9 @@ from benchmarks.common.figures import Spread
 from benchmarks.common.report import finish, table
 from hierbert.model.sentences import Span, split_sentences
 
-_CODE = "hierbert/model/sentences.py"
-_LANGUAGES = ROOT / "tests" / "unit" / "model" / "data" / "ten_languages.txt"
+_FOLDER = "hierbert/model"
+_CODE = ("sentences.py", "abbreviations.py")
+_LANGUAGES = ROOT / "tests" / "unit" / "model" / "data" / "languages.txt"
 _CORPORA = ("20newsgroups", "cuad", "ethereum-eips", "hyperpartisan", "scisummnet", "hwv")
 _ROUNDS = 5
 _DOCUMENTS = 400
@@ -41,20 +42,26 @@ Splitter = Callable[[str], list[Span]]
 
 
 def load_version(revision: str) -> Splitter:
-    """The splitter of another version, whose file imports no siblings, as that of 0.1.0.
+    """The splitter of another version.
 
     Args:
-        revision: A file, or a revision of this repository.
+        revision: A folder that holds its files, or a revision of this repository.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sentences_before.py"
-        if Path(revision).is_file():
-            path.write_bytes(Path(revision).read_bytes())
-        else:
-            command = ["git", "-C", str(ROOT), "show", f"{revision}:{_CODE}"]
-            path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+        package = Path(folder) / "before"
+        package.mkdir()
+        for name in _CODE:
+            if Path(revision).is_dir():
+                content = (Path(revision) / name).read_bytes()
+            else:
+                command = ["git", "-C", str(ROOT), "show", f"{revision}:{_FOLDER}/{name}"]
+                done = subprocess.run(command, capture_output=True)
+                if done.returncode and name == _CODE[0]:
+                    raise SystemExit(done.stderr.decode())
+                content = done.stdout  # 0.1.0 has no tables
+            (package / name).write_bytes(content)
         sys.path.insert(0, folder)
-        splitter: Splitter = importlib.import_module("sentences_before").split_sentences
+        splitter: Splitter = importlib.import_module("before.sentences").split_sentences
         sys.path.remove(folder)
     return splitter
 
@@ -92,14 +99,15 @@ def times(texts: Sequence[str], before: Splitter) -> list[float]:
     return ratios
 
 
-def read_languages(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Language and sentences of each text; "|" stands between them in the file."""
+def read_languages(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Language, text and sentences; "|" stands between these in the file."""
     language = ""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("== "):
             language = line[3:]
         elif line and not line.startswith("#"):
-            yield language, [part.strip() for part in line.split("|")]
+            marked = line.removeprefix("? ")
+            yield language, marked.replace("|", ""), marked.split("|")
 
 
 def splitters_at_hand(before: Splitter) -> dict[str, Callable[[str, str], list[str]]]:
@@ -161,11 +169,11 @@ def compare_languages(path: Path, before: Splitter) -> tuple[list[str], dict[str
     """Lines of a table of wrong and missed cuts, and the sums of each splitter."""
     splitters = splitters_at_hand(before)
     counts: dict[str, dict[str, list[int]]] = {}
-    for language, sentences in read_languages(path):
+    for language, text, sentences in read_languages(path):
         wanted = places(sentences)
         row = counts.setdefault(language, {name: [0, 0] for name in splitters})
         for name, split in splitters.items():
-            got = places(split(" ".join(sentences), language))
+            got = places(split(text, language))
             row[name][0] += len(got - wanted)
             row[name][1] += len(wanted - got)
     sums = {
@@ -186,12 +194,14 @@ def compare_languages(path: Path, before: Splitter) -> tuple[list[str], dict[str
 def main(argv: list[str] | None = None) -> int:
     """Print what changed, and how fast both versions are."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--before", required=True, help="a revision of this repository, or a file")
+    parser.add_argument(
+        "--before", required=True, help="a revision of this repository, or a folder"
+    )
     parser.add_argument("--data", help="folder of the corpora: NAME/train.jsonl.gz with `text`")
     parser.add_argument("--corpora", nargs="+", default=_CORPORA, help="of the folder")
     parser.add_argument("--documents", type=int, default=_DOCUMENTS, help="of each, the first ones")
     parser.add_argument("--samples", type=int, default=20, help="cuts that are shown of each")
-    parser.add_argument("--languages", action="store_true", help="the ten languages, no corpora")
+    parser.add_argument("--languages", action="store_true", help="the twelve languages, no corpora")
     parser.add_argument("--seed", type=int, default=0, help="of the cuts that are shown")
     parser.add_argument("--output", help="JSON file")
     options = parser.parse_args(argv)
@@ -200,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
         lines, sums = compare_languages(_LANGUAGES, before)
         finish(
             "sentences-languages",
-            "Sentences of ten languages",
+            "Sentences of twelve languages",
             True,
             lines,
             {"sums": sums},

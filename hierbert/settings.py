@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 import yaml
 
 from hierbert.errors import ConfigError, error_text, nearest, quote
+from hierbert.log import log
 from hierbert.settings_text import (
     TEXT_BY_NAME,
     describe_type,
@@ -153,27 +154,40 @@ class _Values:
             node = _compose(text, _COMMAND_LINE, f"{key}: ", hint)
         node = typing.cast(yaml.Node, node)
         mappings = [k for k, item in self.known.items() if TEXT_BY_NAME in union_members(item.type)]
-        for mapping in mappings:
-            name = key.removeprefix(f"{mapping}.")
-            if name not in ("", key):
-                before = self.given.get(mapping)
-                entries = before.value if isinstance(before, yaml.MappingNode) else []
-                entries = [*entries, (yaml.ScalarNode("", name), node)]
-                key, node = mapping, yaml.MappingNode("", entries, _ON_COMMAND_LINE)
         if key not in self.known:
+            for mapping in mappings:
+                if (name := key.removeprefix(f"{mapping}.")) not in ("", key):
+                    self._add_entry(mapping, name, node)
+                    return
             self._refuse_key(key, _COMMAND_LINE)
-        before = self.given.get(key)
-        if (
-            before is not None
-            and before.start_mark is _ON_COMMAND_LINE
-            and self._is_list(key)
-            # What takes a value back, or comes after that, is no other value.
-            and not (_is_null(before) or _is_null(node))
-        ):
+        self._add(key, node)
+
+    def _add_entry(self, mapping: str, name: str, node: yaml.Node) -> None:
+        before = self.given.get(mapping)
+        entries = before.value if isinstance(before, yaml.MappingNode) else []
+        for other, value in entries:
+            if other.value == name:
+                self._say_if_given(f"{mapping}.{name}", value, node)
+        entries = [*entries, (yaml.ScalarNode("", name), node)]
+        self.given[mapping] = yaml.MappingNode("", entries, _ON_COMMAND_LINE)
+
+    def _say_if_given(self, key: str, before: yaml.Node, node: yaml.Node) -> None:
+        """Refuse a list that the command line gives in pieces; warn of another value than before.
+
+        Programs that try settings append theirs to a command line, so that the last one counts.
+        """
+        # What takes a value back, or comes after that, is no other value.
+        if _place(before) != _COMMAND_LINE or _place(node) != _COMMAND_LINE or _is_null(before):
+            return
+        if self._is_list(key) and not _is_null(node):
             raise ConfigError(
                 f"{_COMMAND_LINE}: {key} is given twice; several are a list: {key}='[ONE, OTHER]'"
             )
-        self._add(key, node)
+        if _plain(before) != _plain(node):
+            log.warning(
+                f"{_COMMAND_LINE}: {key} is given twice, {_show(before)} and {_show(node)}; the "
+                "last one counts"
+            )
 
     def _types_of(self, key: str) -> tuple[Any, ...]:
         """What a setting or an entry of a mapping may be."""
@@ -202,6 +216,8 @@ class _Values:
     def _add(self, key: str, node: yaml.Node) -> None:
         is_empty = _is_null(node) and node.value == ""
         if self.known[key].section is None:
+            if before := self.given.get(key):
+                self._say_if_given(key, before, node)
             self.given[key] = node
         # In a file, a section whose settings are all commented out is empty.
         elif not is_empty or node.start_mark is _ON_COMMAND_LINE:
@@ -407,6 +423,15 @@ def _is_null(node: yaml.Node) -> bool:
 def _place(node: yaml.Node) -> str:
     source = node.start_mark.name
     return source if source == _COMMAND_LINE else f"{source}, line {node.start_mark.line + 1}"
+
+
+def _plain(node: yaml.Node) -> Any:
+    """What was written, to compare."""
+    if isinstance(node, yaml.ScalarNode):
+        return None if _is_null(node) else node.value
+    if isinstance(node, yaml.MappingNode):
+        return {name.value: _plain(value) for name, value in node.value}
+    return [_plain(one) for one in node.value]
 
 
 def _show(node: yaml.Node) -> str:

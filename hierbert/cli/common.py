@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hierbert
-from hierbert.errors import ConfigError, HierBertError, ProcessLost, Setting, config_setting
+from hierbert.errors import (
+    ConfigError,
+    HierBertError,
+    ProcessLost,
+    Setting,
+    config_setting,
+    quote,
+)
 from hierbert.log import LEVELS, command_log, is_first_process, log
 
 LOG_FLAGS = {
@@ -105,7 +112,11 @@ def escape_unprintable() -> None:
 
 
 class CommandLineParser(argparse.ArgumentParser):
-    """Answers a mistake in one line, like every other mistake; knows the flags of the log."""
+    """Answers a mistake in one line, like every other mistake; knows the flags of the log.
+
+    A flag of several values that is given twice is refused, for the first ones would be lost. Of
+    one of a single value the last counts, which is said.
+    """
 
     def __init__(self, prog: str, description: str, epilog: str) -> None:
         super().__init__(
@@ -115,6 +126,7 @@ class CommandLineParser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.register("action", None, _StoreOnce)
         group = self.add_argument_group("log, on standard error")
         for flag, text in LOG_FLAGS.items():
             # `run_command` has read them; here they are for --help.
@@ -125,3 +137,30 @@ class CommandLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse (ConfigError) a command line."""
         raise ConfigError(f"command line: {message}; see {self.prog} --help")
+
+
+class _StoreOnce(argparse.Action):
+    """Stores a value, and compares it with one that was stored before."""
+
+    # Of the command line that was read last; a parser may read several.
+    _last: tuple[Any, Any] = (None, None)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        flag = option_string or self.dest
+        command_line, value = self._last
+        before = value if command_line is namespace else None
+        if before is not None and self.nargs == "+":
+            parser.error(f"{flag} is given twice; several are written {flag} ONE OTHER")
+        if before not in (None, values):
+            log.warning(
+                f"command line: {flag} is given twice, {quote(before)} and {quote(values)}; "
+                "the last one counts"
+            )
+        self._last = namespace, values
+        setattr(namespace, self.dest, values)

@@ -14,8 +14,8 @@ from hierbert.errors import DataError, error_text
 _MAX_NAMES_COMPARED = 10_000
 
 
-def text_files(folder: str | Path) -> list[str]:
-    """List the ``.txt`` files of a folder, at any depth.
+def text_files(folder: str | Path, endings: tuple[str, ...]) -> list[str]:
+    """List the files of a folder with these endings, at any depth.
 
     Returns:
         Paths relative to the folder, with ``/`` between their parts, sorted part by part. Files
@@ -32,9 +32,7 @@ def text_files(folder: str | Path) -> list[str]:
     found: list[str] = []
     for base, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        texts = [
-            name for name in files if name.lower().endswith(".txt") and not name.startswith(".")
-        ]
+        texts = [n for n in files if n.lower().endswith(endings) and not n.startswith(".")]
         for name in folders + texts:
             refuse_link(os.path.join(base, name))
         for name in texts:

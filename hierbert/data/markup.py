@@ -30,6 +30,14 @@ _BLOCKS = frozenset(
     ]
 )
 _LINES = frozenset({"br", "dd", "dt", "li", "td", "th", "tr"})
+# Lines of keys and values between marks, at the beginning of a Markdown text.
+_FRONT_MATTER = re.compile(
+    r"---[ \t]*\r?\n(?=[\w\"'-])"
+    r"(?:(?!(?:---|\.\.\.)[ \t]*\r?$)(?:[^\s:#-][^:\n]*:(?:[ \t][^\n]*)?|[ \t#-][^\n]*)?\r?\n)*+"
+    r"(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)",
+    re.MULTILINE,
+)
+_TITLE = re.compile(r"^title:[ \t]+([\"']?)([^\s|>\"'][^\n]*?)\1[ \t]*\r?$", re.MULTILINE)
 
 
 def html_text(markup: str) -> str:
@@ -78,7 +86,7 @@ def html_text(markup: str) -> str:
 
 
 def markdown_text(markup: str) -> str:
-    """What a Markdown text says, without its marks.
+    """What a Markdown text says, without its marks; of YAML before it the title.
 
     Raises:
         DataError: A package that it needs is not installed.
@@ -89,7 +97,15 @@ def markdown_text(markup: str) -> str:
         raise DataError(
             "is Markdown, which needs the package markdown-it-py: install hierbert[files]"
         ) from error
-    return html_text(MarkdownIt("commonmark").enable("table").render(markup))
+    head = _FRONT_MATTER.match(markup)
+    title = head and _TITLE.search(head[0])
+    text = html_text(
+        MarkdownIt("commonmark").enable("table").render(markup[head.end() if head else 0 :])
+    )
+    # Most texts say it once more.
+    if title and not text.startswith(_one_line(title[2])):
+        text = f"{_one_line(title[2])}\n\n{text}".rstrip()
+    return text
 
 
 def _one_line(text: str) -> str:

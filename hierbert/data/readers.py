@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hierbert.data import streams
@@ -43,6 +44,7 @@ class Reader:
         endings: Of its files, with their dots; none for what is no file.
         is_table: Whether all rows have the same columns.
         packed: Whether its files may be packed too, in any of `packing.PACKINGS`.
+        is_document: Whether a file is one document, which has the column ``text``.
         stdin: Whether it can be read from standard input.
     """
 
@@ -50,6 +52,7 @@ class Reader:
     endings: tuple[str, ...] = ()
     is_table: bool = True
     packed: bool = False
+    is_document: bool = False
     stdin: bool = False
 
 
@@ -75,6 +78,20 @@ def allowed_endings() -> str:
         for may in (True, False)
     )
     return f"{packed} (each also with {', '.join(PACKINGS)}), {plain}, or a folder of these"
+
+
+def documents_of_folder(folder: str | Path) -> list[str]:
+    """The files of a folder that are one document each, at any depth: see `text_files`.
+
+    Where all texts lie in folders of labels, what lies beside those is no document.
+    """
+    every = (
+        ending for reader in READERS.values() if reader.is_document for ending in reader.endings
+    )
+    paths = text_files(folder, tuple(every))
+    texts = [path for path in paths if path.lower().endswith(READERS["txt"].endings)]
+    are_labelled = bool(texts) and folder_labels(texts) is not None
+    return [path for path in paths if "/" in path or not are_labelled]
 
 
 def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -252,18 +269,25 @@ def _read_markup(source: Source, encoding: str, kind: str) -> Iterator[Row]:
 
 def _read_folder(source: Source, encoding: str) -> Iterator[Row | RowError]:
     assert source.path is not None
-    paths = text_files(source.path)
+    paths = documents_of_folder(source.path)
     labels = folder_labels(paths)
+    names = [os.path.splitext(path)[0] for path in paths]
+    count = Counter(names)
     for number, relative in enumerate(paths):
         path = source.path / relative
+        found = file_format(relative)
+        assert found is not None
         try:
-            (row,) = _read_text(Source(str(path), "txt", path), encoding)
+            (row,) = READERS[found[0]].read(Source(str(path), found[0], path), encoding)
+            if isinstance(row, RowError):
+                raise row
         except DataError as error:
             yield RowError(error.message, place=error.place)
             continue
         if labels is not None:
             row.values["label"] = labels[number]
-        row.values["id"] = relative[: -len(".txt")]
+        is_alone = found[0] == "txt" or count[names[number]] == 1
+        row.values["id"] = names[number] if is_alone else relative
         yield row
 
 
@@ -300,9 +324,13 @@ READERS: dict[str, Reader] = {
     "json": Reader(_read_json, (".json",), is_table=False, packed=True, stdin=True),
     "jsonl": Reader(_read_jsonl, (".jsonl", ".ndjson"), is_table=False, packed=True, stdin=True),
     "parquet": Reader(_read_parquet, (".parquet",)),
-    "txt": Reader(_read_text, (".txt",)),
-    "html": Reader(functools.partial(_read_markup, kind="html"), (".html", ".htm")),
-    "md": Reader(functools.partial(_read_markup, kind="md"), (".md", ".markdown")),
+    "txt": Reader(_read_text, (".txt",), is_document=True),
+    "html": Reader(
+        functools.partial(_read_markup, kind="html"), (".html", ".htm"), is_document=True
+    ),
+    "md": Reader(
+        functools.partial(_read_markup, kind="md"), (".md", ".markdown"), is_document=True
+    ),
     "folder": Reader(_read_folder),
     "hub": Reader(_read_hub),
     "package": Reader(_read_package),

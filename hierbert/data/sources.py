@@ -8,6 +8,7 @@ import glob
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ from hierbert.data.folders import (
     text_files,
 )
 from hierbert.data.in_memory import rows_given
-from hierbert.data.readers import allowed_endings, file_format, stdin_formats
+from hierbert.data.readers import (
+    READERS,
+    allowed_endings,
+    documents_of_folder,
+    file_format,
+    stdin_formats,
+)
 from hierbert.errors import ConfigError, DataError, error_text, quote_all, setting_name
 from hierbert.log import log
 
@@ -43,9 +50,11 @@ def resolve_sources(spec: Corpus, role: str, *, input_format: str = "jsonl") -> 
     ``hub://user/name``, each with an optional ``:config`` and ``#split``;
     ``package://aclsum/<split>``; ``-`` for standard input.
 
-    A folder is read as a text folder when it holds ``.txt`` files at any depth (see `text_files`),
-    else as the data files that lie directly in it. Names that start with a dot are skipped. A
-    symbolic link inside a folder is refused; one named in the setting or by a glob is followed.
+    A folder that holds ``.txt`` files at any depth is read as documents, a file each, HTML and
+    Markdown among them (see `documents_of_folder`); else the data files that lie directly in it
+    are read, and where there are none HTML and Markdown at any depth. Names that start with a dot
+    are skipped. A symbolic link inside a folder is refused; one named in the setting or by a glob
+    is followed.
 
     Args:
         spec: One entry, a list of them, or rows in memory.
@@ -166,19 +175,18 @@ def _file(path: str) -> Source:
 
 
 def _folder(path: str) -> list[Source]:
-    texts = text_files(path)
-    data_files = _data_files(path)
-    if not texts and not data_files:
-        data_files = _data_files(path, marked_up=True)
+    texts, data_files = text_files(path, READERS["txt"].endings), _data_files(path)
+    if texts or not data_files:
+        texts = documents_of_folder(path)
     if texts and data_files and folder_labels(texts) is None:
         raise DataError(
-            f"the folder holds both .txt files ({texts[0]!r}) and data files ({data_files[0]!r}); "
+            f"the folder holds both texts ({texts[0]!r}) and data files ({data_files[0]!r}); "
             f"name one kind by a glob such as {os.path.join(path, '*.txt')!r}",
             place=path,
         )
     if not texts and not data_files:
         raise DataError(
-            "the folder holds no .txt file and, directly in it, no data file",
+            "the folder holds no text, HTML or Markdown and, directly in it, no data file",
             place=path,
             allowed=allowed_endings(),
         )
@@ -193,6 +201,9 @@ def _folder(path: str) -> list[Source]:
         )
     _say_other_files(path, texts or data_files)
     if texts:
+        endings = Counter(os.path.splitext(name)[1].lower() for name in texts)
+        if len(endings) > 1:
+            log.info(f"{path}: {', '.join(f'{n:,} {name}' for name, n in endings.items())}")
         return [Source(path, "folder", Path(path))]
     return [_file(os.path.join(path, name)) for name in data_files]
 
@@ -208,8 +219,8 @@ def _say_other_files(path: str, read: list[str]) -> None:
         log.info(f"{path}: {len(other):,} other files are passed over: {quote_all(other)}")
 
 
-def _data_files(path: str, marked_up: bool = False) -> list[str]:
-    """The files directly in a folder that are read: tables and JSON, or else HTML and Markdown."""
+def _data_files(path: str) -> list[str]:
+    """The files directly in a folder whose rows are documents."""
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
@@ -219,8 +230,7 @@ def _data_files(path: str, marked_up: bool = False) -> list[str]:
         for name in names
         if not name.startswith(".")
         and (found := file_format(name)) is not None
-        and (found[0] in ("html", "md")) is marked_up
-        and found[0] != "txt"
+        and not READERS[found[0]].is_document
         and not os.path.isdir(os.path.join(path, name))
     ]
     for name in kept:

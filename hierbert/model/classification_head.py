@@ -88,8 +88,7 @@ class ClassificationHead(Head):
         self.logit_weights = config.logit_weights
         if self.logit_weights is not None:
             self.register_buffer("bias", torch.zeros(config.num_labels))
-            if "words" in self.logit_weights:
-                self.reads = self.reads | {"words"}
+            self.reads = self.reads | (set(self.logit_weights) - {"deep", "vectors"})
             if "vectors" in self.logit_weights:
                 self.linear = LinearOfVectors(config.hidden_size, config.num_labels)
 
@@ -102,14 +101,14 @@ class ClassificationHead(Head):
             return self._deep(vectors)
         logits = self.bias.float()
         for member, weight in self.logit_weights.items():
-            if member == "words":
-                own = vectors.features["words"]
+            if member == "deep":
+                own = self._deep(vectors).float()
             elif member == "vectors":
                 own = self.linear.of_segments(
                     vectors.segment, vectors.structure.segments_per_document
                 )
             else:
-                own = self._deep(vectors).float()
+                own = vectors.features[member]
             logits = logits + weight * own
         return logits
 

@@ -26,8 +26,10 @@ _OF_ONE_LABEL = (None, "single_label_classification")
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
+# Features that are logits of labels.
+_WORD_MEMBERS = ("words", "segment_words")
 # Whose logits `logit_weights` sums, and whose scores `sentence_weights` does.
-_MEMBERS = ("deep", "words", "vectors")
+_MEMBERS = ("deep", *_WORD_MEMBERS, "vectors")
 _SENTENCE_MEMBERS = ("deep", "stack")
 _LARGEST_STACK = 1024
 
@@ -129,8 +131,9 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         abstain_below: Probability of the likeliest label below which an answer names none;
             single-label only. None: every answer names one.
         logit_weights: Logits of labels are this weighted sum of those of the members named:
-            "deep" (the layers that training steps learn), "words" and "vectors" (linear models
-            fitted beside them), at least one; None for "deep" alone. Not of regressions.
+            "deep" (the layers that training steps learn), "words", "segment_words" and "vectors"
+            (linear models fitted beside them), at least one; None for "deep" alone. Not of
+            regressions.
         sentence_weights: Scores of sentences are this weighted sum of those of the members named:
             "deep" (the layers that training steps learn) and "stack" (what was fitted beside them),
             at least one; None for "deep" alone.
@@ -314,13 +317,13 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
         _check_members("logit_weights", self.logit_weights, _MEMBERS, allowed)
         if self.logit_weights is not None and self.problem_type == "regression":
             raise ValueError(f"logit_weights={self.logit_weights!r} is not for a regression")
-        if "words" in (self.logit_weights or {}):
-            words = (self.features or {}).get("words")
+        for name in set(self.logit_weights or ()) & set(_WORD_MEMBERS):
+            words = (self.features or {}).get(name)
             if words is None:
-                raise ValueError('logit_weights has "words", but features has none')
+                raise ValueError(f'logit_weights has "{name}", but features has none')
             if words.get("labels") != self.num_labels:
                 raise ValueError(
-                    f"features.words is of {words.get('labels')} labels, but the model has "
+                    f"features.{name} is of {words.get('labels')} labels, but the model has "
                     f"{self.num_labels} labels"
                 )
         allowed = ", ".join(_SENTENCE_MEMBERS)

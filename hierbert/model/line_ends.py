@@ -26,6 +26,27 @@ _MAX_WORD_CHARACTERS = 40
 _SUSPENDED = words("and or nor und oder bis et ou y e o ed en of och og i lub a и или")
 # Compounds that keep their hyphen where the text does not show the word without one.
 _COMPOUNDS = words("self well non half cross quasi pseudo")
+# Words of which many pairs are written with a hyphen: "long-term", "twenty-one", "six-year".
+_FIRSTS = words(
+    "long short mid full part real near first second third early late hard soft open high low "
+    "multi single double one two three four five six seven eight nine ten twenty thirty forty "
+    "fifty sixty seventy eighty ninety well better best all peut grand quatre vingt trente "
+    "quarante cinquante soixante vis c'est au par là ci celui celle"
+)
+_SECONDS = words(
+    "term time range scale level speed quality end run lived standing hand world party person "
+    "dimensional way step year week day month hour page point based related driven oriented "
+    "specific one two three four five six seven eight nine order class old being known made "
+    "être mère père deux trois quatre cinq sept huit neuf dix vis à dessus dessous ci là"
+)
+_SECONDS_ALONE = words(
+    "based related driven oriented specific dimensional то нибудь либо таки être même mêmes à"
+)
+# Pronouns behind a verb, of which the hyphen stays: "voudrait-il".
+_PRONOUNS = words(
+    "je tu il elle on nous vous ils elles ce t moi toi lui leur y en le la les ci là me te se lhe "
+    "lhes lo los las no na nos vos o a os as то ка же"
+)
 # Ends of words, so that "self-govern-" and "ment" are one word.
 _ENDINGS = re.compile(
     r"(?:ment|tion|sion|ing|ed|ly|ness|ity|ical|ally|able|ible|ence|ance|ers?|ies|ive|ous|ism|ist)"
@@ -97,8 +118,8 @@ class LineEnds:
     def _is_one_word(self, head: str, tail: str) -> bool:
         """Whether the hyphen between the parts of a word came with the line end."""
         before, after = head.rpartition("-")[2], tail.partition("-")[0]
-        if not (before[-1:].isalpha() and after[:1].isalpha()):
-            return False  # 2010-2012, B-52
+        if not (before[-1:].isalpha() and after[:1].isalpha()) or len(before) == 1:
+            return False  # 2010-2012, B-52, X-ray
         if after[0].isupper() and not (before.isupper() and len(before) > 1):
             return False  # Anglo-American
         if (before + after).lower() in self._words:
@@ -107,9 +128,13 @@ class LineEnds:
             return False
         if before.lower() in LINKING or after.lower() in LINKING:
             return not ("-" in head or "-" in tail)
-        if "-" in tail:
+        pair = before.lower() in _FIRSTS and after.lower() in _SECONDS
+        if pair or after.lower() in _SECONDS_ALONE:
             return False
-        return "-" not in head or _ENDINGS.match(after) is not None
+        if "-" in tail:
+            return _PRONOUNS.issuperset(tail.split("-")[1:])
+        # "Baden-Württemberg", "self-government"
+        return "-" not in head or before[0].isupper() or _ENDINGS.match(after) is not None
 
     def _marks(self) -> Iterator[Span]:
         if ">" not in self.text:

@@ -16,6 +16,7 @@ from .configuration_hierbert import HierBertConfig
 from .documents import Document, DocumentLike, field_lacking, is_document
 from .features import collate_features, make_features
 from .saving import SavedWithCode
+from .segment_words import SegmentWords  # noqa: F401
 from .segmentation import SegmentedDocument, Segmenter
 from .sentence_features import SentenceFeatures  # noqa: F401
 from .summarization_head import SummarizationHead  # noqa: F401

@@ -139,3 +139,13 @@ def group_log_softmax(scores: Tensor, lengths: Tensor) -> Tensor:
     shifted = scores - highest[groups]
     total = torch.zeros_like(highest).index_add(0, groups, shifted.exp())
     return shifted - total[groups].log()
+
+
+def group_log_mean_exp(values: Tensor, lengths: Tensor) -> Tensor:
+    """Log of the mean of each group's exponentials, float32 (G, H), of values float (U, H).
+
+    A group has at least one unit.
+    """
+    values = values.float()
+    highest = group_max(values, lengths)
+    return highest + group_mean((values - highest[group_of_unit(lengths)]).exp(), lengths).log()

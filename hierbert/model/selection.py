@@ -10,7 +10,6 @@ Invariant: a selection never costs more than its limit, with one exception that 
 import math
 import re
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,8 +52,11 @@ _ENDS_SENTENCE = re.compile(
 )
 _NOT_WORDS = re.compile(r"[\W_]+")
 _NUMBER = re.compile(r"\d+(?: \d+)*")
-# Sentences that differ in numbers alone are one when so many of a document are alike.
-_RECURRING = 3
+# A header of a page is shorter; of what is longer the number of a page is the first of all.
+_MAX_HEADER_CHARACTERS = 80
+_LEAST_FOOTER_WORDS = 12
+_MOST_SMALL = 6  # words in small letters of a header
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def is_unspaced(character: str) -> bool:
@@ -197,17 +199,26 @@ def _ends_clause(text: str, word: tuple[int, int]) -> bool:
 def repeats(texts: Sequence[str]) -> list[str]:
     """For each sentence what it has in common with those that say the same.
 
-    Sentences of the same words are alike, whatever their case and punctuation. Those that differ
-    in numbers alone are alike too where they are no prose (the headers of pages end without a full
-    stop) or recur: three of them or more.
+    Sentences of the same words are alike, whatever their case and punctuation. Numbers are words of
+    what is a sentence: it has an end and two words in small letters, or many of those. They are no
+    words of what is short and is no sentence, such as headers of pages, nor is one before a long
+    text.
     """
-    words = [_NOT_WORDS.sub(" ", text.casefold()).strip() or text.strip() for text in texts]
-    without = [_NUMBER.sub("0", text) for text in words]
-    count = Counter(without)
-    return [
-        general if count[general] >= _RECURRING or not _ENDS_SENTENCE.search(text) else own
-        for text, own, general in zip(texts, words, without, strict=True)
-    ]
+    return [_said(text) for text in texts]
+
+
+def _said(text: str) -> str:
+    words = _NOT_WORDS.sub(" ", text.casefold()).strip() or text.strip()
+    if not _NUMBER.search(words):
+        return words
+    letters = _LETTERS.findall(text)
+    small = sum(1 for word in letters if not word[0].isupper())
+    is_prose = small > 1 or UNSPACED.search(text) is not None
+    is_sentence = (is_prose and _ENDS_SENTENCE.search(text) is not None) or small > _MOST_SMALL
+    if len(text) <= _MAX_HEADER_CHARACTERS and not is_sentence:
+        return _NUMBER.sub("0", words)
+    first = _NUMBER.match(words) if len(letters) >= _LEAST_FOOTER_WORDS else None
+    return f"0{words[first.end() :]}" if first else words
 
 
 def select_sentences(

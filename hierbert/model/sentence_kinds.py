@@ -41,6 +41,24 @@ _AFTER_REFERENCES = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 
+# A line of a table of contents: maybe a number, a title, a page.
+_CONTENTS = re.compile(
+    r"^[ \t]*+(?P<number>(?:\d{1,2}(?:\.\d{1,2}){0,4}|[IVX]{1,5}|[A-Z])\.?[ \t]+)?"
+    r"(?P<title>[^\W\d_][^\n.!?|:;=]{2,80}?)(?<![\d \t])[ \t]+(?P<page>\d{1,4})[ \t]*\r?\n"
+    r"(?:[ \t]*\r?\n)?",
+    re.MULTILINE,
+)
+_LEAST_CONTENTS = 3  # lines in a row; of lines without a number twice as many
+
+# Lines at the end of a mail that say who wrote it: addresses, telephones.
+_MAX_SIGNATURE_LINES = 7
+_WHERE = re.compile(
+    r"\S@\S+\.\w|\(?\b\d{3}\)?[-. /]\d{3,4}[-. ]?\d{4}\b|\+\d{1,3}[-. ()\d]{7,}|"
+    r"\b(?:tel|phone|fax|mobile|e-?mail|internet|bitnet|voice)\b\.?:",
+    re.IGNORECASE,
+)
+_RULE = re.compile(r"[-=_*~#+| ]{3,}")
+
 # A line that is an entry of such a list, wherever it stands: a key or a name first, a year.
 _ENTRY = re.compile(
     r"^[ \t]*(?:\[[\w+-]{1,12}\][ \t]+(?=[^\n]{0,60}\b[A-Z]\.)(?=[A-Z])|"
@@ -72,6 +90,22 @@ _CODE_START = re.compile(
     r".*[({;:=]|[$>]{1,3} \w+.*(?:-\w|/|\|)|\w+(?:\.\w+)*\(.*\)[;,]?\s*\Z|[\w.\[\]]+ ?[-+*|]?= ?\S"
 )
 _IMPORT = re.compile(r"import [\w.*{}]+ ?(?:;|\n|\Z|as |from )|from [\w.]+ import |#include\b")
+# What programs say in words: a statement of SQL, a line of a shell, marks of a page, an object.
+_STATEMENT = re.compile(
+    r"(?:SELECT\b[^\n]{1,300}?\s+FROM\s+\S|INSERT\s+INTO\s+[\w.\"`]+\s*[(\w]|"
+    r"UPDATE\s+[\w.\"`]+\s+SET\s+[\w.\"`]+\s*=|DELETE\s+FROM\s+[\w.\"`]+\s*(?:WHERE\b|;|\Z)|"
+    r"(?:CREATE|DROP|ALTER)\s+(?:TABLE|INDEX|VIEW|DATABASE)\s+(?:IF\s+)?[\w.\"`]+)|"
+    r"[$%#] (?:sudo |\./|[a-z][\w.-]*(?:[ \t]+\S|\Z))[^\n]*\Z|"
+    r"(?:sudo|(?:pip3?|npm|yarn|brew|cargo|apt|apt-get|conda|gem|go|docker|git) "
+    r"(?:install|add|run|build|clone|get|pull|push|commit|checkout|init|update|upgrade)|"
+    r"(?:curl|wget|chmod|mkdir|ssh|scp|rsync|python3?|tar|grep|sed|awk) +-{1,2}\w)[ \t][^\n]*\Z|"
+    r"(?:curl|wget) +['\"]?https?://\S+['\"]?\s*\Z|"
+    r"</?[a-zA-Z][\w:-]*(?:\s+[\w:@.-]+(?:=(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>]+))?)*\s*/?>"
+    # What is said in between is prose, but for a name.
+    r"(?:(?:\s*+[^\s<>]++){0,3}+\s*+</[a-zA-Z][\w:-]*+>|\s*+\Z|\s*+<(?=[/a-zA-Z][^<>]*>\s*\Z))|"
+    r"\{\s*\"[^\"\n]{1,80}\"\s*:|\[\s*\{\s*\"[^\"\n]{1,80}\"\s*:",
+)
+_SAID_OF_CODE = re.compile(r"[.!?]\s+[A-Z]|[a-z]{2}[.!?]\s*\Z")
 _CODE_MARKS = re.compile(r"[{}=<$&\\;]|\w_\w|\w[\[(]|\(\)|::|->|//|/\*")
 # White space before a bar is looked at from its beginning alone, so that the time is linear.
 _CELLS = re.compile(r"\t+| {3,}|(?<![ \t])[ \t]++\|[ \t]*+|\|[ \t]*+")
@@ -163,6 +197,9 @@ class _Regions:
             signature = line.start()
         if signature >= 0:
             found.append((signature, len(text), "boilerplate"))
+        elif (begin := _unmarked_signature(text)) is not None:
+            found.append((begin, len(text), "boilerplate"))
+        found += [(*span, "boilerplate") for span in _contents(text)]
         for heading in _REFERENCES.finditer(text, len(text) // 3):
             after = _AFTER_REFERENCES.search(text, heading.end())
             found.append((heading.end(), after.start() if after else len(text), "reference"))
@@ -178,6 +215,63 @@ class _Regions:
         if index >= 0 and position < self._regions[index][1]:
             return self._regions[index][2]
         return None
+
+
+def _contents(text: str) -> list[Span]:
+    """Tables of contents: lines in a row that end in pages, which only grow."""
+    found = []
+    run: list[re.Match[str]] = []
+    lines = [*_CONTENTS.finditer(text), None]
+    for line in lines:
+        follows = (
+            line is not None
+            and run
+            and line.start() == run[-1].end()
+            and int(line["page"]) >= int(run[-1]["page"])
+        )
+        if not follows:
+            numbered = sum(1 for one in run if one["number"])
+            # Of a table the numbers grow by chance alone, and not often in so many lines.
+            if numbered >= _LEAST_CONTENTS or len(run) >= 2 * _LEAST_CONTENTS:
+                titled = sum(1 for one in run if one["title"][0].isupper())
+                if 2 * titled > len(run) and run[0]["page"] != run[-1]["page"]:
+                    found.append((run[0].start(), run[-1].end()))
+            run = []
+        if line is not None:
+            run.append(line)
+    return found
+
+
+def _unmarked_signature(text: str) -> int | None:
+    """Where the last lines say who wrote a mail and where to reach them; None where they do not.
+
+    They stand behind an empty line or a rule, and none is a sentence or has the words of one.
+    """
+    start = max(0, len(text) - _MAX_SIGNATURE_CHARACTERS)
+    lines = text[start:].splitlines(keepends=True)
+    begin = end = len(text)
+    kept: list[str] = []
+    for line in reversed(lines[1:] if start else lines):
+        own = line.strip("> \t\r\n")
+        is_rule = not own or _RULE.fullmatch(own) is not None
+        if is_rule and kept:
+            break
+        begin = end - len(line)
+        end = begin
+        if not is_rule:
+            kept.append(own)
+    else:
+        return None  # all that there is
+    words = [word for line in kept for word in line.split()]
+    small = sum(1 for word in words if len(word) > 2 and word.isalpha() and word.islower())
+    # An address in the last words of a mail is no signature.
+    is_signature = (
+        2 <= len(kept) <= _MAX_SIGNATURE_LINES
+        and any(map(_WHERE.search, kept))
+        and 4 * small <= len(words)
+        and not any(len(line.split()) > 2 and _SENTENCE_END.search(line) for line in kept)
+    )
+    return begin if is_signature else None
 
 
 class _LineEdges:
@@ -268,12 +362,21 @@ def _is_table(own: str) -> bool:
 
 def _is_code(own: str, begins: bool, words: int) -> bool:
     """Whether there are more marks than prose has, for its words."""
-    if begins and _IMPORT.match(own):
+    if begins and (_IMPORT.match(own) or _is_statement(own)):
         return True
     marks = len(_CODE_MARKS.findall(own))
     if begins and marks and _CODE_START.match(own) and not _SENTENCE_END.search(own):
         return 4 * marks >= words or own.rstrip()[-1] in "{};:,)"
     return marks >= 4 and 2 * marks > words
+
+
+def _is_statement(own: str) -> bool:
+    """Whether a line is one of SQL, a shell, HTML or JSON, and no sentence that begins like one."""
+    if own[0] not in "$%#{[<" and not own[0].isascii():
+        return False
+    return _STATEMENT.match(own) is not None and (
+        own[0] in "{[<" or _SAID_OF_CODE.search(own) is None
+    )
 
 
 def _is_heading(own: str, words: list[str], ends: bool, blank_follows: bool) -> bool:

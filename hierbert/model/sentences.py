@@ -21,16 +21,21 @@ from itertools import pairwise
 
 from .abbreviations import (
     AND_SO_ON,
+    BEFORE_OFFICES,
     BEFORE_ORDINALS,
     CAPITALIZED,
     ENDERS,
     IN_CAPITALS,
+    LASTS_OF_NAMES,
     LINKING,
+    MEASURES,
     MONTHS,
     NEVER,
     NUMBERED,
     OF_DOCTORS,
+    OF_HOURS,
     OF_NAMES,
+    OF_OFFICES,
     ORDINAL_LANGUAGES,
     ORDINARY,
     REFERRING,
@@ -71,6 +76,7 @@ _IDEOGRAPHS = (
 )
 # Words that also end sentences before a reference: "He said no. Fig. 5 shows it."
 _ORDINARY_BEFORE_REFERENCES = frozenset(("no", "No", "art", "app", "ex", "ok"))
+_HOURS = frozenset(("a.m", "p.m"))
 # Page, circa, versus, clause: a capital or a number may follow them.
 _SINGLE_LETTERS = frozenset("pcvl")
 
@@ -116,7 +122,10 @@ _IDEOGRAPH = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]"
 _UNSPACED = re.compile(f"[{_IDEOGRAPHS}]")
 # Before and after a weak terminator without white space, in scripts that need none.
 _UNSPACED_BEFORE = re.compile(rf"[{_IDEOGRAPHS}”’」』】》〉）)\"]")
+_UNSPACED_END = re.compile(rf"(?![图圖表第章节節式例])[{_IDEOGRAPHS}][.!?]+\d")
 _UNSPACED_AFTER = re.compile(rf"[“‘「『【《〈（(\"]*+[{_IDEOGRAPHS}]")
+# “真的吗?”他问.
+_SAID = re.compile(r"[^\W\d_]{1,3}(?:问|問|说|說|道|喊|叫|答)[。.，,：:]")
 _HANGUL_PAIR = re.compile("[\uac00-\ud7af]{2}")
 _CHINESE_NUMERALS = re.compile("[（(]?[一二三四五六七八九十百甲乙丙丁]{1,3}[)）]?|[A-Za-z0-9]")
 # Letters without case that shorten a word: Hebrew, Arabic, Syriac; Thai and Lao have no period.
@@ -124,6 +133,7 @@ _CASELESS = re.compile("[\u05d0-\u07bf\u0900-\u0dff]")
 _THAI = re.compile("[\u0e01-\u0eff]")
 # A word of a fused sentence ("late.The end"), and what stands before it.
 _FUSED_AFTER = re.compile(
+    r"(?:[CDJLMNST]|Qu)(?=['’][^\W\d_A-Z]{2})|"  # "partit.C'est"
     r"([^\W\d_]+)(?:['’]\w{1,2})?(?=[\s,;!?'’”\"»)–—]|-[^\W\d_]|\.(?:\s|\Z)|\Z)"
 )
 _FUSED_BEFORE = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
@@ -160,6 +170,16 @@ _SPACED_DOTTED = re.compile(
 # Capitalized and without a vowel: Pvt, Blvd, Sgt; h and m would take in "Shh" and "Hmm".
 _CONSONANTS = re.compile("[B-DF-HJ-NP-TV-Z][bcdfgjklnpqrstvwxz]{1,3}")
 _SMALL_CONSONANTS = re.compile("[bcdfghjklmnpqrstvwxzčďľłńřśšťžźżбвгджзклмнпрстфхцчшщ]{2,5}")
+# No whole word ends so: "str", "durchschn", "párr", "fracc".
+_TRUNCATED = re.compile(r"(?:[sS]tr|[a-z](?:[bcdfgkpv][lr]|rr|cc|sch[lnw]))\Z")
+# Behind a small letter, a shortened word with a capital: "u. Co.", "n. Chr.", "d. Gr."
+_SHORT_CAPITALIZED = re.compile(r"([^\W\d_]{1,3})\.")
+_COUNT = re.compile(r"(?:\d|\s(?:тыс|млн|млрд|tys|mln|mld)\.?)\s?\Z")
+_ROMAN = re.compile(r"(?:[VX]|[IVXLC]{2,6})(?![-\w])")
+_ZONE = re.compile(r"\w+ [Tt]ime\b")  # "5 p.m. Toronto time"
+# The number of a heading or an item: "9.4 Waivers", "4. The".
+_HEADING_NUMBER = re.compile(r"\d+(?:\.\d+)*(?:[.)]\s|\s+[\"“(]?[A-Z])")
+_CONSONANT_END = re.compile(r"[^aeiouyäöüаеёиоуыэюяьй\d\W_]\Z")
 _ASIDE = re.compile(r"[—–-]{1,2}\s(?=([^\W\d_]))")
 _PLURAL = re.compile(r"([A-Z])\1\.\s([A-Z])\2\b")
 _NUMERAL = re.compile(r"(?:[IVXLC]{1,6}|[A-Z])(?=[\d.,;:)\]])|[IVXLC]{2,6}\b|[B-HJ-Z]\b")
@@ -176,8 +196,10 @@ _NUMBER_WORD = re.compile(r"(?:[Nn]rn?\.?|[Nn]\.?[°º]|№|[Čč]\.)\s?\d")
 _MONTH_NAME = re.compile(
     "(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])[a-zé]{0,7}(?![a-zé])"
 )
+_DAY_AND_MONTH = re.compile(r"\d{1,2}\.?\s(?:de\s)?([^\W\d_]{3,9})(?:\.|\s(?:de\s)?\d{4})")
 _FIRST_WORDS = re.compile(r"([^\W\d_]+)((?:['’]\w{1,2})?,?)(\s?)(.?)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+")
+_SHORT_PLAIN_WORD = re.compile(r"\b[^\W\d_]{2,5}\b(?!\.)")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(?![\w.(:=])")
 # The marks of quoted mail before a line: "> ", ">> ", "> > ".
 QUOTE_MARKS = re.compile(r"(?:>(?!=)[ \t]*+)++")
@@ -234,6 +256,16 @@ class _Layout:
         """Whether spaces stand before punctuation, as tokenizers of words write it."""
         sample = self.text[:20_000]
         return " ," in sample or " . " in sample
+
+    @cached_property
+    def plain_words(self) -> frozenset[str]:
+        """Short words that stand somewhere without a period: no abbreviations."""
+        return frozenset(_SHORT_PLAIN_WORD.findall(self.text[:_SAMPLE_CHARACTERS]))
+
+    @cached_property
+    def dandas(self) -> bool:
+        """Whether sentences end with a danda, and a period only shortens words of the script."""
+        return "।" in self.text
 
     @cached_property
     def ordinals(self) -> bool:
@@ -297,8 +329,11 @@ def split_sentences(text: str) -> list[Span]:
         stop = match.end(1)
         inside = after = resume
         line_break = False
-        if stop == resume and text[stop] in _SMALL_ASCII and text[begin] in ".?!":
-            continue  # a number or a name of code
+        # A number or a name of code, but for "100元.200元".
+        if (stop == resume and text[stop] in _SMALL_ASCII and text[begin] in ".?!") and (
+            text[begin - 1] < "\u3000" or not _UNSPACED_END.match(text, begin - 1)
+        ):
+            continue
         if resume == stop + 1 and text[stop] == " ":  # by far the commonest
             ends = _terminator_ends(text, content, begin, stop, resume, layout, lower_cased)
         elif stop < 0 and text[begin] == ".":  # initials
@@ -570,12 +605,16 @@ def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _L
     after = text[stop]
     if after in _NO_START or (after in "とて" and text[stop - 1] in "」』”）"):
         return False
+    if text[stop - 1] in '」』”"' and _SAID.match(text, stop):
+        return False
     if text[begin] in "．﹒" and begin > start and text[begin - 1].isalnum():
         # A decimal, a version or a domain in full-width letters.
         return not (after.isascii() or "０" <= after <= "ｚ")
     if text[begin] in _STRONG or (
         stop > begin + 1 and _STRONG_ANY.search(text, begin, stop) is not None
     ):
+        return True
+    if begin > start and _UNSPACED_END.match(text, begin - 1):
         return True
     if begin == start or after.islower() or after.isdecimal() or text[begin - 1].isspace():
         return False
@@ -585,10 +624,13 @@ def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _L
     before = text[begin - 1]
     period = text[begin] == "."
     if not text.isascii():
+        if not period and "\u0900" <= before <= "\u0dff" and _CASELESS.match(after):
+            return True
         if _UNSPACED_BEFORE.match(before) or (before.isalnum() and not before.isdecimal()):
             if _UNSPACED_AFTER.match(text, stop):
-                # Not behind the number of a heading.
-                return not (period and _CHINESE_NUMERALS.fullmatch(text, start, begin))
+                # Not behind the number of a heading, or "U.S.A".
+                numbered = _CHINESE_NUMERALS.fullmatch(text, start, begin)
+                return not (period and (numbered or text[max(0, begin - 2)] == "."))
             if not period and _UNSPACED.match(before):
                 return True
         if begin - 2 >= start and _HANGUL_PAIR.match(text, begin - 2):
@@ -604,8 +646,8 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
     behind = _FUSED_AFTER.match(text, position)
     if behind is None:
         return False
-    word = behind.group(1)
-    if not word[0].isupper() or not (word[1:].islower() or word in _ONE_LETTER_WORDS):
+    word = behind.group(1) or ""
+    if word and (not word[0].isupper() or not (word[1:].islower() or word in _ONE_LETTER_WORDS)):
         return False
     before = _last_word(text, start, begin)
     whole = _FUSED_BEFORE.fullmatch(before) is not None
@@ -626,7 +668,7 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
             return False
     elif word.lower() in SUFFIXES and not starts:
         return False
-    if _is_abbreviation(text, start, begin, stop, position, word[0], False, layout):
+    if _is_abbreviation(text, start, begin, stop, position, text[position], False, layout):
         return False
     if starts:
         return True
@@ -713,12 +755,18 @@ def _is_abbreviation(
         word = words[-1].lstrip(_OPENERS_AND_CURRENCIES)
         if "'" in word or "’" in word:  # "l'art. 5"
             word = _ELISION.sub("", word)
+    if "\u0900" <= word[-1:] <= "\u09ff" and layout.dandas:
+        return True
     lower = word.lower()
+    if "ء" <= lower[:1] <= "ي" and len(lower) > 1:
+        lower = lower.removeprefix("و").removeprefix("ال")  # "and", "the"
+        if len(lower) == 1:
+            return True
     number = first.isdecimal() or _NUMBER_WORD.match(text, position) is not None
-    if len(word) > 3 and lower not in _KNOWN and word.isascii() and word.isalpha():
+    if len(word) > 3 and lower not in _KNOWN and word.isalpha():
         # Most words: no abbreviation, if no number follows.
         if len(word) > 5:
-            return number and lower.endswith("str")  # "Hauptstr. 5"
+            return number and _TRUNCATED.search(word) is not None  # "Hauptstr. 5"
         if not number and (word.islower() or len(word) == 5):
             return False
     dot = begin - len(word) - 2
@@ -732,12 +780,33 @@ def _is_abbreviation(
                 return not first.isupper()
             if together in ENDERS:
                 return not _starts(text, position)
+            if word.islower() and (number or first == "§"):  # "i. S. d. § 5"
+                return True
     if lower in OF_DOCTORS and _DOCTOR.search(text, max(start, begin - 16), begin) is not None:
         return True
     if _in_date(text, begin, layout):
         return True
     if len(word) == 1 and word.isalpha():
         return _is_letter(text, start, begin, position, first, word, alone)
+    if first.isupper() and word[:1].islower() and (lower in MEASURES or lower in _HOURS):
+        number_before = text[max(start, begin - len(word) - 8) : begin - len(word)]
+        if _COUNT.search(number_before):
+            following = _WORD.match(text, position)
+            return lower in _HOURS and (
+                text[position - 1] == "("
+                or text.startswith("U.S.", position)
+                or (following is not None and following.group().lower() in OF_HOURS)
+                or _ZONE.match(text, position) is not None
+            )
+    if lower == "st" and _starts(text, position):  # "Oak St. It is far"
+        return not _last_word(text, start, begin - 2)[:1].isupper()
+    if (
+        (
+            lower in OF_OFFICES and first.isupper() and word.islower() and not alone
+        )  # "le cap. Petit"
+        and _last_word(text, start, begin - len(word)).lower() in BEFORE_OFFICES
+    ):
+        return True
     # In capitals most short words are other ones: NP, DNA.
     capitals = word.isupper() and word.isalpha() and lower not in IN_CAPITALS
     if lower in NEVER and not capitals:
@@ -752,19 +821,27 @@ def _is_abbreviation(
         return lower in ENDERS and first.islower() and lower not in AND_SO_ON
     closed = ")" in text[begin + 1 : min(stop, begin + 4)]
     if lower in NUMBERED and not capitals:
-        if number or first.islower() or first in ("§", "#"):
+        if number or first in "§#" or (first.islower() and not layout.lower_cased):
             return True
         if closed or (lower != "no" and _NUMERAL.match(text, position) is not None):
             return True
         reference = _REFERENCE.match(text, position)
         if reference is not None and reference.group(1).lower() in NUMBERED:
             return word not in _ORDINARY_BEFORE_REFERENCES
+        behind = _SHORT_CAPITALIZED.match(text, position)
+        if behind is not None and behind.group(1).lower() in CAPITALIZED:  # "rel. Min. Barroso"
+            return word not in _ORDINARY_BEFORE_REFERENCES
     if lower in AND_SO_ON and first.isupper():
         return closed
     if (
         (lower in ENDERS and not capitals)
         or lower in MONTHS
-        or (lower in CAPITALIZED and word[0].isupper() and not capitals)
+        or (
+            lower in CAPITALIZED
+            and word[0].isupper()
+            and not capitals
+            and not _ends_a_name(text, start, begin, word)
+        )
         or _DOTTED.fullmatch(word)
         or _CONSONANTS.fullmatch(word)
         or (len(word) == 2 and word[0] == word[1] and _is_plural(text, begin))
@@ -773,17 +850,34 @@ def _is_abbreviation(
     if _THAI.match(word):
         return True
     if not number or len(word) > 5:
+        return number and _TRUNCATED.search(word) is not None
+    day = _DAY_AND_MONTH.match(text, position)  # "lun. 5 janv. 2015"
+    if day is not None and len(word) <= 3 and day.group(1).lower() in MONTHS:
+        return True
+    # A short word before a number: "Stat. 119", "str. 5", "kaps. 2".
+    if not (word[1:].islower() or _CASELESS.match(word)):
         return False
-    # A short word before a number: "Stat. 119", "str. 5".
+    if word.islower() and _TRUNCATED.search(word):
+        return True
+    if not first.isdecimal():
+        return not word.islower() and len(word) <= 4 and begin - len(word) > start
+    if lower in ORDINARY or lower in AND_SO_ON:
+        return False
     if word.islower():
-        behind_number = text[max(start, begin - len(word) - 2) : begin - len(word)].strip()
-        return _SMALL_CONSONANTS.fullmatch(word) is not None and not behind_number.isdecimal()
+        if text[position - 1] == "(":
+            return False
+        before = text[max(start, begin - len(word) - 2) : begin - len(word)].strip()
+        if before.isdecimal():  # "80 años. 15 invitados"
+            return False
+        if _SMALL_CONSONANTS.fullmatch(word):
+            return True
+    elif begin - len(word) > start and len(word) <= 4 and _BARE_NUMBER.match(text, position):
+        return True
     return (
-        len(word) <= 4
-        and word[1:].islower()
-        and begin - len(word) > start
-        and lower not in ORDINARY
-        and (not first.isdecimal() or _BARE_NUMBER.match(text, position) is not None)
+        (word.islower() or not word.isascii())
+        and _CONSONANT_END.search(lower) is not None
+        and (layout.ordinals or _HEADING_NUMBER.match(text, position) is None)
+        and word not in layout.plain_words
     )
 
 
@@ -799,10 +893,18 @@ def _in_date(text: str, begin: int, layout: _Layout) -> bool:
     return begin < date.end()
 
 
+def _ends_a_name(text: str, start: int, begin: int, word: str) -> bool:
+    """Whether an ordinary word is the last of a name: "the Balancing Cap. Cisco pays"."""
+    before = _last_word(text, start, begin - len(word)) if word.lower() in LASTS_OF_NAMES else ""
+    return len(before) > 3 and before[0].isupper() and before[-1] != "."
+
+
 def _is_plural(text: str, begin: int) -> bool:
     """Whether two equal capitals are a plural: "EE. UU.", "MM. Durand"."""
     around = _PLURAL.search(text, max(0, begin - 6), begin + 6)
-    return around is not None or text.startswith("MM", begin - 2)
+    return around is not None or (
+        text[begin - 2 : begin] in ("MM", "SS") and text[begin + 2 : begin + 3].isupper()
+    )
 
 
 def _is_letter(
@@ -813,8 +915,24 @@ def _is_letter(
         return text[begin - 3 : begin - 1] == ". " or (alone and text.startswith("e .", position))
     if text[begin - 3 : begin - 1] in ("; ", ": "):  # an item
         return True
+    if word.isupper() and first.isupper():
+        # The letter of a stair or an annex; degrees.
+        before = _last_word(text, start, begin - 1)
+        if (len(before) > 2 and before[-1] == "." and before[:-1].lower() in NUMBERED) or (
+            word in "CF" and len(before) < 3 and before.isdecimal()
+        ):
+            return _SHORT_CAPITALIZED.match(text, position) is not None
     if word.isupper() or alone or first.islower():
         return not _starts(text, position)
+    if word == "u" and _last_word(text, start, begin - 2)[:1].isupper():  # "Hunde u. Katzen"
+        return not _starts(text, position)
+    behind = _SHORT_CAPITALIZED.match(text, position)
+    if behind is not None and first.isupper():
+        short_word = behind.group(1).lower()
+        if short_word in CAPITALIZED or short_word in ENDERS or len(short_word) == 1:
+            return True
+    if word in "cpstv" and _ROMAN.match(text, position) is not None:  # "s. XXI"
+        return True
     if (first.isdecimal() and not _FOOTNOTE.match(text, position)) or (
         word in _SINGLE_LETTERS or word in NEVER
     ):
@@ -823,6 +941,7 @@ def _is_letter(
     if before.isdecimal() or before in ("X", "V", "I"):
         # "He came in 1990 г.", but "In 1990 г. Moscow grew", "1990 г. № 5"
         short = begin - start < 20 and len(text[start:begin].split()) <= 3
+        short = short and word in "гr" and not _starts(text, position)
         return short or _NUMBER_WORD.match(text, position) is not None
     # "г. Москва"
     return ("а" <= word <= "ї" and word != "я") or _CASELESS.match(word) is not None
@@ -840,7 +959,10 @@ def _is_ordinal(
         return True
     if not first.isupper():
         return False
-    before = _last_word(text, start, begin - len(word)).lower()
+    before = _last_word(text, start, begin - len(word))
     if before.endswith("."):  # "p. 15. The"
         return False
-    return (before in BEFORE_ORDINALS or not _starts(text, position)) and layout.ordinals
+    # Behind a name stands the number of a house: "przy pl. Wolności 1. Warszawa jest".
+    ordinal = not before or before[0].islower() or before[-1] in ",:;" or before[:-1].isdecimal()
+    ordinal = ordinal and not _starts(text, position)
+    return (before.lower() in BEFORE_ORDINALS or ordinal) and layout.ordinals

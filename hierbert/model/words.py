@@ -101,15 +101,21 @@ class Words(Feature):
         """What it was made with."""
         return {"labels": len(self.bias), "buckets": self.buckets, "pairs": self.pairs}
 
+    @staticmethod
+    def texts(document: SegmentedDocument) -> list[str]:
+        """What is read of a document: U texts, which are D, one for each document, here."""
+        return [document.text]
+
     def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
-        """Different buckets of each document, their counts, and how many there are.
+        """Different buckets of each text, their counts, and how many there are.
 
         Returns:
-            int64 `buckets` and `counts` (W,), and `sizes` (D, 1), or (D, 2) with pairs: those of
-            a document's words stand before those of its pairs.
+            int64 `buckets` and `counts` (W,), and `sizes` (U, 1), or (U, 2) with pairs: those of
+            a text's words stand before those of its pairs.
         """
         kinds = 2 if self.pairs else 1
-        hashed = (hashed_words(one.text, self.buckets)[:kinds] for one in documents)
+        texts = (text for one in documents for text in self.texts(one))
+        hashed = (hashed_words(text, self.buckets)[:kinds] for text in texts)
         found = [kind.unique(return_counts=True) for one in hashed for kind in one]
         return {
             "buckets": torch.cat([buckets for buckets, _ in found]),
@@ -118,7 +124,7 @@ class Words(Feature):
         }
 
     def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
-        """One row for each document; of a document without known words, the bias."""
+        """One row for each text; of a text without known words, the bias."""
         if not inputs:
             raise ValueError("features.words.* are missing: HierBertProcessor makes them")
         values, sizes = self.weigh(**inputs), inputs["sizes"].sum(1)
@@ -133,7 +139,7 @@ class Words(Feature):
         return summed.float() + self.bias.float()
 
     def weigh(self, buckets: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
-        """The numbers that stand for documents in a linear model, float32 (W,).
+        """The numbers that stand for texts in a linear model, float32 (W,).
 
         Arguments are what `collate` gives.
         """
@@ -144,15 +150,14 @@ class Words(Feature):
         norms = squares.index_add(0, owners, values * values).sqrt()
         return values / norms.clamp(min=torch.finfo(torch.float32).tiny)[owners]
 
-    def learn_idf(self, buckets: Tensor, sizes: Tensor) -> None:
+    def learn_idf(self, buckets: Tensor, owners: Tensor, documents: int) -> None:
         """Set the inverse document frequencies, smoothed; 0 for buckets of one document alone.
 
         Args:
             buckets: Of all documents, as `collate` gives them, int64 (W,).
-            sizes: The same, (D, 1) or (D, 2).
+            owners: The document of each, int64 (W,).
+            documents: How many there are.
         """
-        documents = len(sizes)
-        owners = torch.arange(documents).repeat_interleave(sizes.sum(1))
         # A word and a pair of one document may share a bucket.
         different = (owners * self.buckets + buckets).unique() % self.buckets
         having = different.bincount(minlength=self.buckets).float()

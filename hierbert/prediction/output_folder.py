@@ -164,9 +164,9 @@ class Manifest:
                 raise ShapeError("sessions are missing")
             return manifest
         except ShapeError as error:
-            raise RunError(
-                f"{path} cannot be read: {error_text(error)}; --overwrite starts anew"
-            ) from error
+            # Some of these say so themselves.
+            reason = str(error).removeprefix(f"{path} ").removeprefix("cannot be read: ")
+            raise RunError(f"{path} cannot be read: {reason}; --overwrite starts anew") from error
 
     def refuse_other(self, now: "Manifest") -> None:
         """Refuse (RunError) to go on with a job of another model or other settings."""

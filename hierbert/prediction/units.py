@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from hierbert.data.columns import Columns
 from hierbert.data.corpus import CorpusReader, find_corpora
 from hierbert.data.document import BrokenRow, Example, Source, Text
-from hierbert.data.folders import text_files
+from hierbert.data.readers import documents_of_folder
 from hierbert.data.seen_ids import SeenIds
 from hierbert.errors import DataError, RunError
 from hierbert.log import Progress, log
@@ -220,7 +220,7 @@ def _stamp(source: Source) -> Any:
     if path is None:
         return None
     try:
-        paths = [path / name for name in text_files(path)] if path.is_dir() else [path]
+        paths = [path / name for name in documents_of_folder(path)] if path.is_dir() else [path]
         found = [one.stat() for one in paths]
     except (OSError, DataError):
         return None

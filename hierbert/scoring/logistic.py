@@ -7,7 +7,7 @@ training document a score that it had no part in: what a stack is fitted on.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,10 @@ FEW_DOCUMENTS = 2_048
 # What L-BFGS remembers takes room for so many weights, a few times.
 _MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
+# Of documents of several rows, or of many, an iteration costs more, and the last ones change no
+# figure.
+_MOST_OF_MANY_ROWS = 60
+_MANY_ROWS = 16_384
 # Of the loss, from one iteration to the next; less changes no figure.
 _TOLERANCE = 1e-7
 _JITTER = 1e-8
@@ -123,7 +127,11 @@ def folds_of(texts: Sequence[str], labels: npt.NDArray[Any]) -> npt.NDArray[np.i
 
 
 def fit_logistic(
-    inputs: Any, targets: Targets, folds: npt.NDArray[np.int64], few: int = FEW_DOCUMENTS
+    inputs: Any,
+    targets: Targets,
+    folds: npt.NDArray[np.int64],
+    units: npt.NDArray[np.int64] | None = None,
+    few: int = FEW_DOCUMENTS,
 ) -> Fitted:
     """Fit with the penalty under which held-out documents are likeliest.
 
@@ -131,24 +139,46 @@ def fit_logistic(
         inputs: float (D, F), dense or a scipy.sparse array.
         targets: Theirs.
         folds: As `folds_of` gives them; documents of one fold alone leave nothing to choose by.
+        units: How many rows of the inputs each document has, at least 1, int64 (D,): its score is
+            then the log of the mean of theirs' exponentials. None: one.
         few: Of more documents than these, so many choose the penalty.
     """
     from scipy.linalg import solve_triangular
 
-    rows = _rows(inputs)
+    rows = _Rows(inputs, units)
+    products = rows.products()
     if len(targets) > few:
         some = draw_few(len(targets), few)
-        strength = _choose(_rows(inputs[some]), targets[some], folds[some])[1]
-        loss, strength, scores = _held_out(rows, targets, folds, strength, {})
+        strength = _choose(rows[some].products(), targets[some], folds[some])[1]
+        loss, strength, scores = _held_out(products, targets, folds, strength, {})
     else:
-        loss, strength, scores = _choose(rows, targets, folds)
-    whole = _Problem(rows, targets, strength)
-    solution = whole.solve(None)
+        loss, strength, scores = _choose(products, targets, folds)
+    solution = _Problem(products, targets, strength).solve(None)
     weights = solution[:-1]
-    if rows is not inputs:
+    if products is not rows:
         # Those of the inputs that give the same scores (the representer theorem).
-        weights = np.asarray(inputs.T @ solve_triangular(rows, weights, trans="T", lower=True))
+        factor = products.inputs
+        weights = np.asarray(inputs.T @ solve_triangular(factor, weights, trans="T", lower=True))
     return Fitted(weights, solution[-1], scores, strength, loss)
+
+
+def fit_used(
+    inputs: Any,
+    targets: Targets,
+    folds: npt.NDArray[np.int64],
+    units: npt.NDArray[np.int64] | None = None,
+    few: int = FEW_DOCUMENTS,
+) -> Fitted:
+    """The same of sparse inputs, with weights of 0 for those that no document has.
+
+    They take no time.
+    """
+    inputs.eliminate_zeros()
+    used = np.unique(inputs.indices)
+    fitted = fit_logistic(inputs[:, used], targets, folds, units, few)
+    weights = np.zeros((inputs.shape[1], fitted.weights.shape[1]))
+    weights[used] = fitted.weights
+    return replace(fitted, weights=weights)
 
 
 def draw_few(documents: int, most: int) -> npt.NDArray[np.int64]:
@@ -170,22 +200,25 @@ def standardising(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray
 
 
 def _choose(
-    rows: Any, targets: Targets, folds: npt.NDArray[np.int64]
+    rows: "_Rows", targets: Targets, folds: npt.NDArray[np.int64]
 ) -> tuple[float, float, Floats]:
     """The result of `_held_out` with the strength that has the lowest loss."""
     starts: dict[int, Floats] = {}
-    best = _held_out(rows, targets, folds, _STRENGTHS[_FIRST], starts)
+    first = best = _held_out(rows, targets, folds, _STRENGTHS[_FIRST], starts)
     for tried in (_STRENGTHS[_FIRST + 1 :], _STRENGTHS[_FIRST - 1 :: -1]):
         for strength in tried:
             found = _held_out(rows, targets, folds, strength, starts)
             if found[0] >= best[0]:
                 break
             best = found
+        if best is not first:
+            # The loss falls to one lowest place: the other way it would rise.
+            break
     return best
 
 
 def _held_out(
-    rows: Any,
+    rows: "_Rows",
     targets: Targets,
     folds: npt.NDArray[np.int64],
     strength: float,
@@ -200,7 +233,7 @@ def _held_out(
         out = folds == fold
         own = _Problem(rows[~out], targets[~out], strength)
         starts[fold] = own.solve(starts.get(fold))
-        scores[out] = own.scores(rows[out], starts[fold])
+        scores[out] = rows[out].scores(starts[fold])[0]
     return float(targets.losses(scores).mean()), strength, scores
 
 
@@ -216,6 +249,7 @@ def minimize(
     function: Callable[[Floats], tuple[float, Floats]],
     start: Floats,
     bounds: Sequence[tuple[float | None, float | None]] | None = None,
+    iterations: int = _MOST_ITERATIONS,
 ) -> Floats:
     """Where a smooth convex function, given with its gradient, is smallest, by L-BFGS."""
     from scipy.optimize import minimize as scipy_minimize
@@ -225,7 +259,7 @@ def minimize(
         return value, gradient.ravel()
 
     options = {
-        "maxiter": _MOST_ITERATIONS,
+        "maxiter": iterations,
         "ftol": _TOLERANCE,
         "maxcor": 5 if start.size > _MANY_WEIGHTS else 10,
     }
@@ -239,43 +273,81 @@ def minimize(
 class _Problem:
     """Loss plus half the squared weights over the strength, in weights (F + 1, C), bias last."""
 
-    def __init__(self, rows: Any, targets: Targets, strength: float) -> None:
+    def __init__(self, rows: "_Rows", targets: Targets, strength: float) -> None:
         self._rows, self._targets = rows, targets
         # The bias has a penalty too, a weak one: without it labels that never occur drift away.
-        self._penalties = np.full((rows.shape[1] + 1, 1), 1 / strength)
+        self._penalties = np.full((rows.inputs.shape[1] + 1, 1), 1 / strength)
         self._penalties[-1] = _PENALTY_OF_BIAS
 
     def solve(self, start: Floats | None) -> Floats:
         """The best weights, looked for from `start` on."""
         if start is None:
-            start = np.zeros((self._rows.shape[1] + 1, self._targets.labels.shape[1]))
+            start = np.zeros((len(self._penalties), self._targets.labels.shape[1]))
         # In units in which the penalty is the same in all directions.
         units = np.sqrt(self._penalties)
 
         def loss(values: Floats) -> tuple[float, Floats]:
-            weights = values / units
-            total, errors = self._targets.loss_and_errors(self.scores(self._rows, weights))
-            slopes = np.vstack([self._rows.T @ errors, errors.sum(0)]) / units
+            scores, shares = self._rows.scores(values / units)
+            total, errors = self._targets.loss_and_errors(scores)
+            slopes = self._rows.slopes(errors, shares) / units
             return total + 0.5 * float((values * values).sum()), slopes + values
 
-        return minimize(loss, start * units) / units
-
-    def scores(self, rows: Any, weights: Floats) -> Floats:
-        found: Floats = rows @ weights[:-1] + weights[-1]
-        return found
+        many = self._rows.units is not None or len(self._targets) > _MANY_ROWS
+        most = _MOST_OF_MANY_ROWS if many else _MOST_ITERATIONS
+        return minimize(loss, start * units, iterations=most) / units
 
 
-def _rows(inputs: Any) -> Any:
-    """Rows with the inner products of the inputs, lower triangular (D, D).
+@dataclass(frozen=True)
+class _Rows:
+    """The inputs of D documents, one row each, or as many as `units` says (D,)."""
 
-    A logistic regression sees its inputs through these alone. Of many documents, or few inputs,
-    the inputs themselves.
-    """
-    documents, width = inputs.shape
-    if documents > FEW_DOCUMENTS or width <= documents:
-        return inputs
-    products = inputs @ inputs.T
-    products = np.asarray(products.todense() if hasattr(products, "todense") else products)
-    # Of equal documents the products alone have no factor.
-    np.fill_diagonal(products, products.diagonal() * (1 + _JITTER) + _JITTER)
-    return np.linalg.cholesky(products)
+    inputs: Any
+    units: npt.NDArray[np.int64] | None = None
+
+    def __getitem__(self, documents: npt.NDArray[Any]) -> "_Rows":
+        """Those of some documents, in their order; a mask, or ascending places."""
+        if self.units is None:
+            return _Rows(self.inputs[documents])
+        kept = np.zeros(len(self.units), dtype=bool)
+        kept[documents] = True
+        return _Rows(self.inputs[np.repeat(kept, self.units)], self.units[kept])
+
+    def scores(self, weights: Floats) -> tuple[Floats, Floats | float]:
+        """Of the documents, float64 (D, C), and what each row has to say in its document's."""
+        # Mixed precisions would copy the inputs each time.
+        own: Floats = self.inputs @ weights[:-1].astype(self.inputs.dtype) + weights[-1]
+        if self.units is None:
+            return own, 1.0
+        starts = self._starts
+        highest = np.maximum.reduceat(own, starts)
+        shares = np.exp(own - np.repeat(highest, self.units, 0))
+        sums = np.add.reduceat(shares, starts)
+        shares /= np.repeat(sums, self.units, 0)
+        return highest + np.log(sums / self.units[:, None]), shares
+
+    def slopes(self, errors: Floats, shares: Floats | float) -> Floats:
+        """The gradient by weights (F + 1, C), of that by the documents' scores (D, C)."""
+        if self.units is not None:
+            errors = shares * np.repeat(errors, self.units, 0)
+        of_inputs = self.inputs.T @ errors.astype(self.inputs.dtype)
+        return np.vstack([of_inputs, errors.sum(0)])
+
+    @property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        assert self.units is not None
+        return np.cumsum(self.units) - self.units
+
+    def products(self) -> "_Rows":
+        """Rows with the inner products of the inputs, lower triangular (D, D).
+
+        A logistic regression sees its inputs through these alone. Of many documents, of several
+        rows each, or of few inputs, the inputs themselves.
+        """
+        documents, width = self.inputs.shape
+        if self.units is not None or documents > FEW_DOCUMENTS or width <= documents:
+            return self
+        products = self.inputs @ self.inputs.T
+        products = np.asarray(products.todense() if hasattr(products, "todense") else products)
+        # Of equal documents the products alone have no factor.
+        np.fill_diagonal(products, products.diagonal() * (1 + _JITTER) + _JITTER)
+        return _Rows(np.linalg.cholesky(products))

@@ -425,7 +425,7 @@ class Classification(Task):
             return
         rows = [["", *(metric.title for metric in shown)]]
         alone = (results.get("members") or {}).get("scores", {})
-        members = {f"{name} alone": own for name, own in alone.items()}
+        members = {f"{name.replace('_', ' ')} alone": own for name, own in alone.items()}
         for title, figures in {**self._baselines(results), **members, "hierbert": scores}.items():
             rows.append([title, *(metric.shown(figures[metric.name]) for metric in shown)])
         if intervals := results.get("intervals"):

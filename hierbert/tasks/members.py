@@ -116,6 +116,11 @@ def share_of_layers(
         out = folds == fold
         both[out] = sum_of([others[out], layers[out]], fit(~out), 0.0)
     share, own = fit(np.ones(len(targets), dtype=bool))
-    gained = losses(others) - losses(both)
-    gains = own > 0 and gained.mean() > margin * gained.std() / len(gained) ** 0.5
-    return (float(share), float(own)) if gains else None
+    earned = own > 0 and gains(losses(others), losses(both), margin)
+    return (float(share), float(own)) if earned else None
+
+
+def gains(before: Floats, after: Floats, margin: float = 1.0) -> bool:
+    """Whether losses of documents fall by more than so many standard errors."""
+    gained = before - after
+    return bool(gained.mean() > margin * gained.std() / len(gained) ** 0.5)

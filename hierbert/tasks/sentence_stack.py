@@ -32,6 +32,7 @@ from hierbert.scoring.logistic import (
     Floats,
     Targets,
     fit_logistic,
+    fit_used,
     folds_of,
     standardising,
 )
@@ -243,7 +244,10 @@ def _fit_features(
             "words and features": sparse.hstack([words, inputs["features"]], format="csr"),
         }
     fitted = {
-        name: fit_logistic(rows, targets, folds, _FEW_SENTENCES) for name, rows in inputs.items()
+        name: (fit_used if sparse.issparse(rows) else fit_logistic)(
+            rows, targets, folds, few=_FEW_SENTENCES
+        )
+        for name, rows in inputs.items()
     }
     for place, one in enumerate(fitted.values()):
         features.set_model(place, torch.from_numpy(one.weights[:, 0]), float(one.bias[0]))
@@ -268,7 +272,7 @@ def _fit_vectors(
     linear.center.copy_(torch.from_numpy(center))
     linear.scale.copy_(torch.from_numpy(scale))
     fitted = fit_logistic(
-        linear.standardised(vectors).double().numpy(), targets, folds, _FEW_SENTENCES
+        linear.standardised(vectors).double().numpy(), targets, folds, few=_FEW_SENTENCES
     )
     linear.weights.copy_(torch.from_numpy(fitted.weights))
     linear.bias.copy_(torch.from_numpy(fitted.bias))

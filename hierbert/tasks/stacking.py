@@ -5,7 +5,7 @@ that they were not fitted to, neither is lost (Wolpert 1992). The linear models 
 document by a fit without it; what gradient steps have trained scores the validation documents.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import collate_structure
+from hierbert.model.segment_words import SegmentWords
 from hierbert.model.words import Words, buckets_for
 from hierbert.scoring.logistic import (
     FEW_DOCUMENTS,
@@ -29,12 +30,14 @@ from hierbert.scoring.logistic import (
     Targets,
     draw_few,
     fit_logistic,
+    fit_used,
     folds_of,
     standardising,
 )
 from hierbert.tasks.members import (
     FEWEST_DOCUMENTS,
     FEWEST_FOLDS,
+    gains,
     put_members,
     share_of_layers,
     sum_of,
@@ -50,6 +53,8 @@ _DOCUMENTS_AT_ONCE = 64
 # Documents times labels: of more, the scores alone would take gigabytes.
 _MOST_SCORES = 10_000_000
 _MOST_WEIGHTS = 1 << 24
+# Words of all segments times labels, which each of some hundred iterations multiplies.
+_MOST_SEGMENT_WORDS = 300_000_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Stack:
     Attributes:
         weights: Of each member in the sum, by name.
         bias: float32 (C,).
-        words: The member of that name; None where there is none.
+        words: The members that read words, by name.
         linear: The member "vectors"; None where there is none.
         held_out: The sum's logits, as lists, of documents that it was not fitted to.
         apart: The same of each member alone.
@@ -77,7 +82,7 @@ class Stack:
 
     weights: dict[str, float]
     bias: Tensor
-    words: Words | None
+    words: dict[str, Words]
     linear: LinearOfVectors | None
     held_out: HeldOut
     apart: dict[str, HeldOut]
@@ -98,7 +103,7 @@ class Stack:
             model,
             ClassificationHead.name,
             {"logit_weights": self.weights},
-            [] if self.words is None else [self.words],
+            list(self.words.values()),
             {"bias": self.bias, **linear},
         )
 
@@ -114,9 +119,7 @@ class Stack:
         What the linear members leave of the whole is the layers'.
         """
         rest = np.array(kept, dtype=np.float64) * config.temperature - self.bias.double().numpy()
-        found: dict[str, Floats] = {}
-        if self.words is not None:
-            found["words"] = _words_of(self.words, documents)
+        found = {name: _words_of(words, documents) for name, words in self.words.items()}
         if self.linear is not None and vectors is not None:
             found["vectors"] = _logits_of_vectors(self.linear, documents, vectors)
         if "deep" in self.weights:
@@ -140,7 +143,7 @@ def fit_stack(
         train: Training documents.
         validation: Documents that were not trained on.
         deep: What the head's layers say of those, float64 (V, C).
-        words: Whether to fit the member that reads words.
+        words: Whether to fit the members that read words.
         vectors: Of a frozen encoder; None leaves the member out that reads them.
 
     Returns:
@@ -161,28 +164,35 @@ def fit_stack(
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
     asked: dict[str, Floats] = {}
-    of_words = of_vectors = None
-    if words and (found := _fit_words(train, folds)) is not None:
-        of_words, fitted["words"] = found
-        asked["words"] = _words_of(of_words, validation.documents)
+    of_words: dict[str, Words] = {}
+    of_vectors = None
+    for kind in (Words, SegmentWords) if words else ():
+        if (found := _fit_words(train, folds, kind)) is not None:
+            of_words[kind.name], fitted[kind.name] = found
+            asked[kind.name] = _words_of(found[0], validation.documents)
     if vectors is not None and (linear := _fit_vectors(train, folds, vectors)) is not None:
         of_vectors, fitted["vectors"] = linear
         asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
     if not fitted:
         return None
-    held_out = [one.held_out for one in fitted.values()]
-    even = np.full(len(held_out), 1 / len(held_out))
-    shares, bias = weigh(held_out, even, train.targets)
+    shares, bias, train_sum = _weigh_fitted(fitted, train.targets)
+    # As scores have it: whatever labels weigh in the fits.
+    alike = replace(train.targets, class_weights=None)
+    if SegmentWords.name in fitted:
+        fewer = {name: one for name, one in fitted.items() if name != SegmentWords.name}
+        shares_of_fewer, bias_of_fewer, sum_of_fewer = _weigh_fitted(fewer, train.targets)
+        if not gains(alike.losses(sum_of_fewer), alike.losses(train_sum)):
+            log.info("words of segments add nothing sure to those of documents and are left out")
+            fitted = fewer
+            shares, bias, train_sum = shares_of_fewer, bias_of_fewer, sum_of_fewer
+    asked = {name: asked[name] for name in fitted}
     weights = dict(zip(fitted, shares.tolist(), strict=True))
-    train_sum = sum_of(held_out, shares, bias)
     validation_sum = sum_of(list(asked.values()), shares, bias)
     both = [*train.documents, *validation.documents]
     apart = {
         name: HeldOut(both, [*one.held_out.tolist(), *asked[name].tolist()])
         for name, one in fitted.items()
     }
-    # As scores have it: whatever labels weigh in the fits.
-    alike = replace(train.targets, class_weights=None)
     held_out_of = {name: one.held_out for name, one in fitted.items()} | {"sum": train_sum}
     losses = {name: float(alike.losses(own).mean()) for name, own in held_out_of.items()}
     whole = HeldOut(both, [*train_sum.tolist(), *validation_sum.tolist()])
@@ -206,7 +216,7 @@ def fit_stack(
         apart["deep"] = HeldOut(validation.documents, deep.tolist())
     # What weighs nothing does not travel.
     weights = {name: weight for name, weight in weights.items() if weight > 0}
-    of_words = of_words if "words" in weights else None
+    of_words = {name: words for name, words in of_words.items() if name in weights}
     of_vectors = of_vectors if "vectors" in weights else None
     if not weights:
         return None
@@ -224,30 +234,47 @@ def fit_stack(
     )
 
 
-def _fit_words(train: Labelled, folds: npt.NDArray[np.int64]) -> tuple[Words, Fitted] | None:
-    """A linear model of words, or of words and pairs: whichever says more of held-out documents."""
+def _fit_words(
+    train: Labelled, folds: npt.NDArray[np.int64], kind: type[Words]
+) -> tuple[Words, Fitted] | None:
+    """A linear model of words, or of words and pairs: whichever says more of held-out documents.
+
+    Of the words of segments, words alone; None where documents have but one, or labels or words are
+    too many.
+    """
     count = train.targets.labels.shape[1]
     if (buckets := buckets_for(count)) is None:
         return None
-    kinds = [False, True]
-    if len(train.documents) > FEW_DOCUMENTS:
+    several = np.array([len(kind.texts(one.segmented)) for one in train.documents])
+    units = several if kind is not Words else None
+    if units is not None and units.max() == 1:
+        return None
+    choices = [False, True] if units is None else [False]
+    if len(choices) > 1 and len(train.documents) > FEW_DOCUMENTS:
         some = draw_few(len(train.documents), FEW_DOCUMENTS)
         few = Labelled([train.documents[place] for place in some], train.targets[some])
-        chosen = _fit_words(few, folds[some])
+        chosen = _fit_words(few, folds[some], kind)
         assert chosen is not None  # labels are as many
-        kinds = [chosen[0].pairs]
+        choices = [chosen[0].pairs]
+    # Half of the room and time where documents are many rows.
+    kept = torch.float64 if units is None else torch.float32
     best: tuple[Words, Fitted] | None = None
-    for pairs in kinds:
-        words = Words(count, buckets, pairs)
+    for pairs in choices:
+        words = kind(count, buckets, pairs)
         parts = [words.collate([d.segmented for d in batch]) for batch in _batches(train.documents)]
         read = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        words.learn_idf(read["buckets"], read["sizes"])
-        starts = np.concatenate([[0], read["sizes"].sum(1).cumsum(0).numpy()])
+        sizes = read["sizes"].sum(1)
+        owners = torch.arange(len(several)).repeat_interleave(torch.from_numpy(several))
+        words.learn_idf(read["buckets"], owners.repeat_interleave(sizes), len(several))
+        starts = np.concatenate([[0], sizes.cumsum(0).numpy()])
         inputs = sparse.csr_array(
-            (words.weigh(**read).double().numpy(), read["buckets"].numpy(), starts),
-            shape=(len(train.documents), buckets),
+            (words.weigh(**read).to(kept).numpy(), read["buckets"].numpy(), starts),
+            shape=(len(sizes), buckets),
         )
-        fitted = fit_logistic(inputs, train.targets, folds)
+        if units is not None and len(inputs.data) * count > _MOST_SEGMENT_WORDS:
+            log.info("words by segment are left out: there are too many for so many labels")
+            return None
+        fitted = fit_used(inputs, train.targets, folds, units)
         if best is None or fitted.log_loss < best[1].log_loss:
             words.weights.copy_(torch.from_numpy(fitted.weights))
             words.bias.copy_(torch.from_numpy(fitted.bias))
@@ -329,3 +356,11 @@ def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[Prepare
 
 def _structure(documents: Sequence[PreparedDocument]) -> Structure:
     return Structure.of(collate_structure([document.segmented for document in documents]))
+
+
+def _weigh_fitted(fitted: Mapping[str, Fitted], targets: Targets) -> tuple[Floats, Floats, Floats]:
+    """Weights and bias of linear members, and their sum for documents they were not fitted to."""
+    held_out = [one.held_out for one in fitted.values()]
+    even = np.full(len(held_out), 1 / len(held_out))
+    shares, bias = weigh(held_out, even, targets)
+    return shares, bias, sum_of(held_out, shares, bias)

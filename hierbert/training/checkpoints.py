@@ -201,7 +201,7 @@ class Checkpoints:
             _check_file(path, state.best_file)
             _load_weights(self.model, path)
         except (DamagedError, OSError, ValueError, SafetensorError) as error:
-            raise RunError(f"the best weights in {self.folder} cannot be read: {error}") from error
+            raise RunError(f"the best weights in {self.folder} are damaged: {error}") from error
 
     def _best(self, step: int) -> Path:
         return self.folder / f"best_step_{step:08d}.safetensors"

@@ -201,6 +201,33 @@ def test_a_list_given_in_pieces_is_refused_with_its_form(tmp_path) -> None:
     assert f"data.train='[{a}, {b}]'" in line
     line = refuse("infer.py", "--model", "m", "--input", f"{a},{b}", "--output", "-", here=True)
     assert f"--input {a} {b}" in line
+    line = refuse("train.py", f"data.train=[{a}]", f"data.train={b}", here=True)
+    assert "data.train is given twice" in line
+    line = refuse("infer.py", "--input", a, "--model", "m", "--input", b, here=True)
+    assert "--input is given twice; several are written --input ONE OTHER" in line
+
+
+def test_of_a_setting_given_twice_the_last_counts_and_that_is_said(tmp_path) -> None:
+    def told(*arguments: str) -> list[str]:
+        printed = run(*arguments, here=True).stderr
+        return [line for line in printed.splitlines() if "given twice" in line]
+
+    settings = ["data.train=a", "training.epochs=2", "data.columns.q=a", "training={epochs: 2}"]
+    done = succeed("train.py", *settings, "seed=1", "--seed=1", "--print-config", here=True)
+    assert "given twice" not in done.stderr
+    more = ["training.epochs=3", "data.columns.q=b", "data.columns.r=a", "--print-config"]
+    done = succeed("train.py", *settings, *more, here=True)
+    assert "  epochs: 3\n" in done.stdout and "{q: b, r: a}" in done.stdout
+    lines = [line for line in done.stderr.splitlines() if "given twice" in line]
+    assert lines == [
+        "warning: command line: training.epochs is given twice, '2' and '3'; the last one counts",
+        "warning: command line: data.columns.q is given twice, 'a' and 'b'; the last one counts",
+    ]
+    given = ["infer.py", "--model", "m", "--input", "no", "--output", "-", "--max-words", "9"]
+    assert told(*given, "--max-words=9", "--keep-columns", "a", "--keep-columns", "b") == []
+    assert told(*given, "--max-words", "8") == [
+        "warning: command line: --max-words is given twice, 9 and 8; the last one counts"
+    ]
 
 
 def test_answers_may_be_packed(infer, tmp_path) -> None:

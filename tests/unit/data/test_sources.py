@@ -97,7 +97,7 @@ def test_folders_that_mix_splits_or_kinds_are_refused(tmp_path) -> None:
     assert "several splits ('test.jsonl', 'train.jsonl')" in error_of(tmp_path)
     write(tmp_path / "readme.txt", b"x")
     message = error_of(tmp_path)
-    assert "both .txt files ('readme.txt') and data files ('test.jsonl')" in message
+    assert "both texts ('readme.txt') and data files ('test.jsonl')" in message
 
 
 # Formats.

@@ -35,6 +35,11 @@ def read(text: str) -> str:
         ("The Anglo-\nAmerican war.", "The Anglo-American war."),
         ("A self-\nmade, well-\nknown man.", "A self-made, well-known man."),
         ("In 2010-\n2012 a B-\n52 flew.", "In 2010-2012 a B-52 flew."),
+        ("An X-\nray of a long-\nterm e-\nmail.", "An X-ray of a long-term e-mail."),
+        ("Twenty-\none rule-\nbased ones.", "Twenty-one rule-based ones."),
+        ("Кто-\nнибудь, peut-\nêtre.", "Кто-нибудь, peut-être."),
+        ("Vou-\ndrait-il? In Baden-Württem-\nberg.", "Voudrait-il? In Baden-Württemberg."),
+        ("A long-\ning for high-\nways.", "A longing for highways."),
         # the text itself says which
         ("A long-\nterm plan is a long-term plan.", "A long-term plan is a long-term plan."),
         ("To re-\nform is to reform.", "To reform is to reform."),

@@ -62,6 +62,13 @@ CASES = {
         "他走了，她留下了！",
         "Let x = 3 and y = 4, so that the sum of both of them is 7.",
         "The price of A/B testing & co. is $5 million at most.",
+        "Select the town from the list of towns.",
+        "SELECT members of the committee came FROM the old town.",
+        "$5 million was paid for it.",
+        "<small>The votes of the town are counted.</small>",
+        "Git is what they clone and pull the towns with.",
+        "<smile> I never said so, and you know it.",
+        "Update towns set by the committee are on the list.",
     ],
     "heading": [
         "### Motivation",
@@ -77,6 +84,18 @@ CASES = {
         "x = foo.bar(3, y);",
         "import os; from pathlib import Path",
         "uint256 public total_supply = 10 ** 18;",
+        "SELECT a FROM b WHERE c = 1;",
+        "INSERT INTO towns (name) VALUES ('Old');",
+        "UPDATE towns SET votes = 3 WHERE name = 'Old';",
+        "CREATE TABLE towns (name TEXT);",
+        "$ pip install hierbert",
+        "pip install hierbert",
+        "curl -X POST https://example.org/towns -d votes=3",
+        "git clone https://example.org/towns.git",
+        '<div class="town">The old one</div>',
+        "<br/>",
+        '{"name": "Old Town", "votes": 3}',
+        '[{"name": "Old Town"}]',
     ],
     "table": [
         "| a | b | c |",
@@ -154,6 +173,39 @@ def test_a_mail_has_a_head_an_attribution_and_a_signature() -> None:
     prose = [text[a:b] for (a, b), kind in zip(spans, kinds, strict=True) if kind == "prose"]
     assert prose == ["> We never met\n> there.", "But we did, on a cold Monday."]
     assert set(kinds) == {"prose", "boilerplate"}
+
+
+SIGNATURES = [
+    "Anna Miller\nHead of the Old Town\nPhone: 555 123 4567\n12 Main Street",
+    "Anna Miller   | The Old Town\nanna@example.org | +49 30 1234567\n",
+    "-----------\nAnna Miller\nanna@example.org\n-----------\n",
+]
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_a_signature_needs_no_mark(signature: str) -> None:
+    prose = "We never met in the old town.\n\nBut we did, on a cold Monday."
+    kinds = kinds_of(f"{prose}\n\n{signature}")
+    assert kinds[:2] == ["prose"] * 2 and set(kinds[2:]) == {"boilerplate"}
+
+    for last in (
+        "Write to anna@example.org\nand to the others of the old town.",
+        "We met Anna Miller and the others there\nor wrote to anna@example.org about it",
+        "The Old Town\nIs Where We Met",
+        "Subject line says all.\nanna@example.org",
+    ):
+        assert kinds_of(f"{prose}\n\n{last}")[2] != "boilerplate"
+
+
+def test_a_table_of_contents_needs_no_dots() -> None:
+    prose = "It was late in the old town by then."
+    contents = "1 Introduction 3\n2 The Data 7\n2.1 Towns and Votes 14\n3 Results 21\n"
+    kinds = kinds_of(f"{prose}\n\n{contents}\n{prose}")
+    assert kinds[0] == kinds[-1] == "prose" and set(kinds[1:-1]) == {"boilerplate"}
+    names = "Preface 1\nThe Old Town 3\nThe Winter 9\nThe Vote 12\nThe End 40\nIndex 44\n"
+    assert set(kinds_of(f"{prose}\n\n{names}\n{prose}")[1:-1]) == {"boilerplate"}
+    wild = contents.replace("7", "2")
+    assert kinds_of(f"{prose}\n\n{wild}\n{prose}").count("boilerplate") < 4
 
 
 def test_the_heads_of_pages_are_boilerplate_though_their_numbers_differ() -> None:
@@ -238,7 +290,8 @@ def test_every_sentence_of_any_text_has_a_kind(text: str) -> None:
 @pytest.mark.parametrize(
     "unit", ["a", "a ", ". ", "|", "- a\n", "1. ", "```\n", "    ", "____", "(", "x = ", "Aa ",
              "a@b ", "\t", "\n\n", "A B. ", "From: a\n", "... ", "12 ", "a|", "In article ",
-             "References\n", "[1] A. ", "[1] A. B\n", "|\n", " \t", "ann@mail.org;",
+             "References\n", "[1] A. ", "[1] A. B\n", "|\n", "1 A 2\n", "Abc 3\n", "Abc ", "<a ",
+             "SELECT ", "<a b=c ", "a@b.c\n", " \t", "ann@mail.org;",
              "http://a.org/p,", "a@a.a-", "<u@mail.org>, ", "(https://a.org/p) ", "www.a-www.b "]
 )  # fmt: skip
 def test_long_adversarial_text_takes_linear_time(unit: str) -> None:

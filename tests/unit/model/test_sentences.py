@@ -145,7 +145,7 @@ OTHER_SCRIPTS = [
 WEAK_WITHOUT_SPACE = [
     # between ideographs, kana and syllables
     "他说很好!|我们走吧.|你呢?|价格3.5元.",
-    "我买了iPhone.|我很高兴!|“真的吗?”|他问.",
+    "我买了iPhone.|我很高兴!|“真的吗?”他问.",
     "雨です!|彼は笑った.|バスは?|来ない.",
     "「はい!」と彼は言った.|雨だった.",
     "一.概述和背景.|二.方法.",
@@ -244,6 +244,18 @@ LANGUAGES = [
     "Er kam am 31. 12. |Dann blieb er vom 5. 3. bis zum 7. 3. in Berlin. |Dann ging er.",
     "5. 3. 1990 se narodil. |Pak nic.",
     "It rose from 4 to 5. |3. The third. |He is 12. |3 came.",
+    # numbers behind words of no table; measures; hours; names; elisions; ideographs
+    "Sales fell. |3 people left. |It cost 5. |He is 80 years old. |15 guests came.",
+    "Il prend 2 blstr. 3 fois. |Das ist quadr. 5, durchschn. 3, nach Dorr. |5 blieben.",
+    "A stamp is rare. |A stamp. |4. The next is not. |2 men sat. |3.1 Waivers follow.",
+    "Рост 5 м. 20 см. |Вес 5 кг. |Длина неизвестна.",
+    "He left at 8 p.m. |Dinner was cold. |At 9 a.m. Monday or 8 p.m. Toronto time it rains.",
+    "Oak St. |It is far. |We saw St. Paul. |The Balancing Cap. |Cisco pays. |El Cap. Pérez pagó.",
+    "Elle dit non.|L'homme partit.|J'ai froid.|C'est tout. |Rock.D'Angelo is a file.",
+    "价格100元.|200元太贵.|见图3.2。|“走吗?”他问。|U.S.A.是美国.",
+    "वह एम.ए. और बी.कॉम. पास है। |क्या?|हाँ।",
+    "The U.S. is big. |It is 30 C. |Nobody came. |See App. B. |The rest is in Sch. H. |Read it.",
+    "He came Fri. Jan. 5. |Le lun. 5 janv. il vint. |It is law. |7. Term. |The Term is long.",
     "J. Han and J. Van der Berg met K. He and J. Ma et al. in May. |He left.",
 ]
 
@@ -251,7 +263,7 @@ LANGUAGES = [
 def read_languages() -> dict[str, list[str]]:
     """Texts by language, with marked boundaries."""
     texts: dict[str, list[str]] = {}
-    path = Path(__file__).parent / "data" / "ten_languages.txt"
+    path = Path(__file__).parent / "data" / "languages.txt"
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("== "):
             texts[line[3:]] = language = []
@@ -261,10 +273,11 @@ def read_languages() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("language", read_languages())
-def test_nothing_is_cut_wrongly_or_missed_in_ten_languages(language: str) -> None:
-    for marked in read_languages()[language]:
+def test_nothing_is_cut_wrongly_or_missed_in_twelve_languages(language: str) -> None:
+    for line in read_languages()[language]:
+        marked = line.removeprefix("? ")  # known faults: they lose the mark when they are mended
         expected = [part.strip() for part in marked.split("|")]
-        assert sentences(marked.replace("|", "")) == expected
+        assert (sentences(marked.replace("|", "")) == expected) is (marked == line), line
 
 
 CASES = [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hierbert.model.segment_words import SegmentWords
 from hierbert.model.words import Words, buckets_for, hashed_words
 
 BUCKETS = 1 << 12
@@ -53,7 +54,8 @@ def test_logits_are_the_linear_model_of_weighed_words() -> None:
     texts = ["a a b", "b c", "c c c a", "d"]
     words = Words(labels=2, buckets=BUCKETS, pairs=True)
     collated = words.collate(documents(*texts))
-    words.learn_idf(collated["buckets"], collated["sizes"])
+    owners = torch.arange(4).repeat_interleave(collated["sizes"].sum(1))
+    words.learn_idf(collated["buckets"], owners, 4)
     generator = torch.Generator().manual_seed(0)
     words.weights.copy_(torch.randn(BUCKETS, 2, generator=generator))
     words.bias.copy_(torch.tensor([0.5, -1.0]))
@@ -85,6 +87,25 @@ def test_logits_are_the_linear_model_of_weighed_words() -> None:
     assert found[3].tolist() == [0.5, -1.0]
     assert re.fullmatch(r"[01.-]+", str(float(words.idf[bucket("d")])))
     assert words.idf[bucket("d")] == 0
+
+
+def test_a_document_says_the_soft_maximum_of_what_its_segments_say() -> None:
+    first = SimpleNamespace(text="a b. c a b", segment_spans=[(0, 4), (5, 10), (0, 10)])
+    second = SimpleNamespace(text="c. ", segment_spans=[(0, 3)])
+    empty = SimpleNamespace(text="", segment_spans=[(0, 0)])
+    words, whole = SegmentWords(2, BUCKETS, False), Words(2, BUCKETS, False)
+    generator = torch.Generator().manual_seed(0)
+    for name, own in (("idf", (BUCKETS,)), ("weights", (BUCKETS, 2)), ("bias", (2,))):
+        values = torch.rand(own, generator=generator)
+        for each in (words, whole):
+            getattr(each, name).copy_(values)
+    structure = SimpleNamespace(segments_per_document=torch.tensor([3, 1, 1]))
+    found = words(words.collate([first, second, empty]), structure)
+    parts = ["a b.", "c a b", "a b. c a b"]
+    rows = whole(whole.collate(documents(*parts, second.text)), None).double().numpy()
+    assert found[0].tolist() == pytest.approx(np.log(np.exp(rows[:3]).mean(0)).tolist(), abs=1e-5)
+    assert found[1].tolist() == pytest.approx(rows[3].tolist(), abs=1e-6)
+    assert found[2].tolist() == pytest.approx(words.bias.tolist(), abs=1e-6)
 
 
 def test_weights_of_many_labels_are_bounded() -> None:

@@ -100,6 +100,7 @@ def test_a_manifest_of_another_kind_is_no_job(tmp_path, content) -> None:
     for way in (PLAIN, RESUME):
         told = refused(target, way)
         assert "manifest.json cannot be read" in told and "--overwrite starts anew" in told
+        assert told.count("cannot be read") == told.count(str(target.folder)) == 1
     assert target.check(*OVERWRITE) == "new"
 
 

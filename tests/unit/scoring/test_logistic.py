@@ -72,6 +72,41 @@ def test_weights_are_those_of_the_library_with_the_best_penalty(width, several) 
     assert found.log_loss <= min(near) + 1e-3
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_of_documents_of_several_rows_the_soft_maximum_is_fitted(several) -> None:
+    inputs, labels = problem(7, several)
+    units = np.array([1, 3, 2] * 10)
+    labels = labels[: len(units)]
+    folds = np.arange(30) % 5
+    owners = np.repeat(np.arange(30), units)
+    found = fit_logistic(sparse.csr_array(inputs), Targets(labels, several), folds, units)
+
+    def loss(weights: np.ndarray, bias: np.ndarray) -> float:
+        rows = np.exp(inputs @ weights + bias)
+        scores = np.log([rows[owners == place].mean(0) for place in range(30)])
+        if several:
+            fits = np.log1p(np.exp(np.where(labels == 1, -scores, scores))).sum()
+        else:
+            fits = -np.log(
+                (np.exp(scores) / np.exp(scores).sum(1, keepdims=True))[labels == 1]
+            ).sum()
+        penalty = (weights**2).sum() / found.strength + _PENALTY_OF_BIAS * (bias**2).sum()
+        return float(fits + 0.5 * penalty)
+
+    least = loss(found.weights, found.bias)
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        step = generator.normal(size=(8, 3)) * 0.02
+        assert loss(found.weights + step[:7], found.bias + step[7]) > least
+    one = fit_logistic(inputs, Targets(np.repeat(labels, units, 0), several), np.arange(60) % 5)
+    same = np.ones(60, dtype=np.int64)
+    alike = fit_logistic(
+        inputs, Targets(np.repeat(labels, units, 0), several), np.arange(60) % 5, same
+    )
+    assert alike.weights == pytest.approx(one.weights, abs=1e-2)
+    assert alike.held_out == pytest.approx(one.held_out, abs=1e-2)
+
+
 def test_many_documents_are_fitted_as_few_are(monkeypatch) -> None:
     inputs, labels = problem(200, False)
     folds = np.arange(60) % 5

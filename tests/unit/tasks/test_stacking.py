@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,40 @@ def test_words_decide_where_the_layers_know_nothing(parts) -> None:
     assert loss["sum"] < loss["vectors"] < math.log(3) + 0.3
 
 
+def test_words_of_segments_decide_where_they_stand_together(encoders) -> None:
+    # All documents have the same words, in any order; in some two of them share a segment.
+    model, processor = build(
+        encoders["bert"], num_labels=2, summarization=False, max_tokens_per_segment=32
+    )
+    chance = random.Random(0)
+    texts, numbers = [], [place % 2 for place in range(120)]
+    for together in numbers:
+        fill = [["day", "sea", "was", "over", "then", "home"] for _ in range(4)]
+        first, second = chance.sample(range(4), 2)
+        fill[first].append("law")
+        fill[first if together else second].append("art")
+        for words in fill:
+            chance.shuffle(words)
+        texts.append(" ".join(" ".join(words).capitalize() + "." for words in fill))
+    documents = [
+        PreparedDocument(str(place), one, {"classification": numbers[place]})
+        for place, one in enumerate(processor.segment_each(texts))
+    ]
+    labels = Targets(np.eye(2)[numbers], False)
+    train = Labelled(documents[:100], labels[np.arange(100)])
+    validation = Labelled(documents[100:], labels[np.arange(100, 120)])
+    stack = fit_stack(train, validation, np.zeros((20, 2)), words=True, vectors=None)
+    losses = stack.results["members"]["log_loss"]
+    assert losses["segment_words"] < 0.9 * losses["words"]
+    assert stack.weights["segment_words"] > 0
+    stack.put_into(model.eval())
+    logits = answers(model, documents)
+    assert np.array(stack.held_out.kept)[100:] == pytest.approx(logits[100:], abs=1e-4)
+    alone = np.concatenate([answers(model, [one]) for one in documents[:5]])
+    assert alone == pytest.approx(logits[:5], abs=1e-5)
+    assert (logits.argmax(1) == numbers).mean() > 0.9
+
+
 def test_layers_that_know_all_take_over_from_words_that_mislead(parts) -> None:
     train, validation = labelled(parts[2][:45]), labelled(parts[2][45:])
     shuffled = Labelled(
@@ -158,7 +193,7 @@ def test_a_member_that_weighs_nothing_does_not_travel(parts) -> None:
         vectors=Vectors(parts[0]),
     )
     assert all(weight > 0 for weight in stack.weights.values())
-    assert (stack.words is not None) == ("words" in stack.weights)
+    assert set(stack.words) == {"words", "segment_words"} & set(stack.weights)
     assert (stack.linear is not None) == ("vectors" in stack.weights)
 
 
@@ -181,7 +216,7 @@ def test_what_travels_between_processes_is_without_documents(parts) -> None:
     copied = pickle.loads(pickle.dumps(stack))
     assert not copied.held_out.documents and not copied.apart
     assert copied.weights == stack.weights and torch.equal(
-        copied.words.weights, stack.words.weights
+        copied.words["words"].weights, stack.words["words"].weights
     )
     assert stack.held_out.documents
 

@@ -139,8 +139,8 @@ class ModelConfig:
     words: bool = setting(
         True,
         "Beside the vectors linear models read the words of documents, of their segments and of "
-        "sentences, hashed; what each weighs is fitted on documents that were held out. Whoever has "
-        "the model can try out which words it knows.",
+        "sentences, hashed; what each weighs is fitted on documents that were held out. Whoever "
+        "has the model can try out which words it knows.",
     )
     decision_threshold: float | None = setting(
         None,

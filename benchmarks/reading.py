@@ -147,16 +147,15 @@ def _selection(request: dict[str, Any]) -> Callable[[], object]:
     from hierbert.model.selection import Budget
     from hierbert.model.summarization_head import SummaryRule
 
-    model, processor = build_model(request["encoder"], request["seed"])
+    _, processor = build_model(request["encoder"], request["seed"])
     text = " ".join(_sentences(request))
     document = processor.segment([text])[0]
     count = len(document.sentence_spans)
     generator = torch.Generator().manual_seed(request["seed"])
     scores = torch.randn(count, generator=generator).tolist()
-    vectors = torch.randn(count, model.config.hidden_size, generator=generator)
     redundancy = 0.3 if "redundancy" in request["kind"] else 0.0
     rule = SummaryRule(Budget(max_words=_SUMMARY_WORDS), redundancy=redundancy)
-    return lambda: rule.select(document, scores, vectors)
+    return lambda: rule.select(document, scores)
 
 
 def _oracle(request: dict[str, Any]) -> Callable[[], object]:

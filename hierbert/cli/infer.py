@@ -48,12 +48,6 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     add("--input", required=True, nargs="+", help="files, globs, folders, a Hub id, or -")
     text = "a .jsonl, .csv or .parquet file, or - for jsonl; a folder with --rows-per-shard"
     add("--output", required=True, help=text)
-    text = "write a folder of files, each of the answers to N rows and there as soon as they are "
-    text += "done, with a manifest.json"
-    add("--rows-per-shard", type=count, metavar="N", help=text)
-    text = "with a row that cannot be read or answered: stop, or skip it and write row, id and "
-    text += "reason to errors.jsonl (default: stop)"
-    add("--on-error", default="stop", choices=("stop", "skip"), help=text)
     text = "classify, summarize, embed or what else the model has a head for; all adds vectors; "
     text += "default: what the model has heads for"
     add("--task", help=text)
@@ -64,7 +58,23 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     labels("--top-labels", type=count, metavar="K", help=text)
     text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
     labels("--abstain-below", type=_share, metavar="X", help=text)
-    budget = parser.add_argument_group("summary (default: as the model was trained)")
+    add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
+    add_job_flags(parser, "as the model was trained")
+    options = parser.parse_args(argv)
+    check_options(options)
+    return options
+
+
+def add_job_flags(parser: CommandLineParser, usual: str) -> None:
+    """What all jobs over documents may be told; the usual summary is as these words say."""
+    add = parser.add_argument
+    text = "write a folder of files, each of the answers to N rows and there as soon as they are "
+    text += "done, with a manifest.json"
+    add("--rows-per-shard", type=count, metavar="N", help=text)
+    text = "with a row that cannot be read or answered: stop, or skip it and write row, id and "
+    text += "reason to errors.jsonl (default: stop)"
+    add("--on-error", default="stop", choices=("stop", "skip"), help=text)
+    budget = parser.add_argument_group(f"summary (default: {usual})")
     limit = budget.add_mutually_exclusive_group()
     for unit in ("words", "sentences", "tokens", "characters"):
         limit.add_argument(f"--max-{unit}", type=count, metavar="N")
@@ -78,7 +88,6 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text = "tell the kind of each sentence: prose, heading, list, code, table, reference, "
     text += "boilerplate"
     budget.add_argument("--sentence-kinds", action="store_const", const=True, help=text)
-    add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     add_document_flags(parser)
     text = "columns of the input that go into the answers, as a,b; a=new renames one"
     add("--keep-columns", action="append", default=[], metavar="NAMES", help=text)
@@ -104,9 +113,6 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     ray("--ray-address", metavar="A", help="of a running Ray, or auto; default: start one")
     add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
     add("--overwrite", action="store_true", help="replace an output that exists")
-    options = parser.parse_args(argv)
-    check_options(options)
-    return options
 
 
 def _count_or_none(value: str) -> int:
@@ -141,6 +147,11 @@ def _main(argv: list[str], prog: str) -> int:
     options = parse_options(argv, prog)
     # Again when the job begins; here before torch is imported.
     find_target(options)
+    return run_job(options)
+
+
+def run_job(options: argparse.Namespace) -> int:
+    """Answer what options ask for; the exit code."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -10,6 +10,7 @@ from hierbert.errors import ConfigError, did_you_mean
 COMMANDS = {
     "train": "train a model on documents of any length",
     "infer": "classify, summarize or embed documents with a trained model",
+    "summarize": "summarize documents without training",
     "evaluate": "score a trained model on labelled or summarized documents",
     "push": "publish a trained model on the Hugging Face Hub",
 }
@@ -41,7 +42,7 @@ def _help(arguments: list[str]) -> None:
             allowed=f"{', '.join(COMMANDS)}{did_you_mean(name, COMMANDS)}",
         )
     lines = ["usage: hierbert COMMAND [argument ...]", "", "commands (each has a --help):"]
-    lines += [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:11}{text}" for name, text in COMMANDS.items()]
     lines += ["", "flags of all commands:"]
     lines += [f"  {flag:20}{text}" for flag, text in LOG_FLAGS.items()]
     print("\n".join(lines))

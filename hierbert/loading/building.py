@@ -1,6 +1,8 @@
 """A model around a pretrained encoder, built after all that can be checked without it."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -59,6 +61,15 @@ def build_from_encoder(
         return model, HierBertProcessor.from_config(tokenizer, model.config)
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from error
+
+
+@contextlib.contextmanager
+def naming_settings() -> Iterator[None]:
+    """Around a model's building: a setting that is not allowed is a ConfigError."""
+    try:
+        yield
+    except (ValueError, StrictDataclassError) as error:
+        raise ConfigError(inner_message(error)) from error
 
 
 def inner_message(error: BaseException) -> str:

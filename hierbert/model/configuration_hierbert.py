@@ -139,6 +139,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             at least one; None for "deep" alone.
         sentence_stack: Settings of that stack: "vectors" (whether it reads sentence vectors),
             "hidden_units" and "networks"; None where there is none.
+        summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
+            `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
         summary_order: "document" or "score".
@@ -196,6 +198,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     logit_weights: dict[str, float] | None = None
     sentence_weights: dict[str, float] | None = None
     sentence_stack: dict | None = None
+    summary_scores: str = "learnt"
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
     summary_order: str = "document"

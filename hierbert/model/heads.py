@@ -105,6 +105,15 @@ class Head(nn.Module):
     level: ClassVar[Literal["document", "sentence"]] = "document"
     settings: ClassVar[tuple[str, ...]] = ()
 
+    @classmethod
+    def of(cls, config: HierBertConfig) -> "Head":
+        """The head of a model; a config may say that it is of another class than the usual one.
+
+        Raises:
+            ValueError: It says one that is not known here.
+        """
+        return cls(config)
+
     def forward(self, vectors: Vectors) -> Tensor:
         """Scores, float with a row for each document, or for each sentence."""
         raise NotImplementedError

@@ -357,7 +357,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         for head in HEADS.values():
             setattr(self, head.attribute, None)
         for name in config.head_names:
-            setattr(self, HEADS[name].attribute, HEADS[name](config))
+            setattr(self, HEADS[name].attribute, HEADS[name].of(config))
         self.features = nn.ModuleDict(make_features(config.features))
         self.post_init()
 

@@ -11,6 +11,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 # The heads of this package, and with them the features that they read, are registered here: models
 # import this file, and processors nothing else.
+from .central_sentences import CentralityHead  # noqa: F401
 from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
 from .documents import Document, DocumentLike, field_lacking, is_document

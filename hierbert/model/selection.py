@@ -228,7 +228,7 @@ def select_sentences(
     *,
     order: str = "document",
     redundancy: float = 0.0,
-    vectors: "Tensor | None" = None,
+    similar_to: "Callable[[int], Tensor] | None" = None,
     selectable: Sequence[bool] | None = None,
     alike: Sequence[str | int] | None = None,
 ) -> list[int]:
@@ -243,7 +243,7 @@ def select_sentences(
     ``(1 - redundancy) * relevance - redundancy * similarity`` (maximal marginal relevance,
     Carbonell and Goldstein 1998), where relevance is the score brought to 0..1 by the least and
     the greatest score of the document's selectable sentences (all 0 when they are equal), and
-    similarity is the greatest cosine to a selected sentence, negative ones counting as 0.
+    similarity is the greatest one to a selected sentence, negative ones counting as 0.
 
     Args:
         scores: One finite score for each of N sentences, greater is better.
@@ -251,8 +251,8 @@ def select_sentences(
         limit: What may be spent, from `Budget.limit`.
         order: ``document`` for the order of the text, ``score`` for the order of selection.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
-        vectors: Of the sentences, float (N, H), on the CPU; without them `redundancy` has no
-            effect. One of zeros is similar to none.
+        similar_to: How similar each sentence is to one of them, at most 1, float (N,); without
+            it `redundancy` has no effect.
         selectable: Which sentences may be selected; all when None.
         alike: Of sentences for which this is equal one is selected at most: see `repeats`.
 
@@ -273,8 +273,8 @@ def select_sentences(
         return []
     if min(costs[index] for index in pool) > limit:
         return [max(pool, key=scores.__getitem__)]
-    if redundancy and vectors is not None:
-        selected = _by_marginal_relevance(scores, costs, limit, redundancy, vectors, pool, alike)
+    if redundancy and similar_to is not None:
+        selected = _by_marginal_relevance(scores, costs, limit, redundancy, similar_to, pool, alike)
     else:
         selected, said = [], set()
         for index in sorted(pool, key=lambda index: -scores[index]):
@@ -290,11 +290,11 @@ def _by_marginal_relevance(
     costs: Sequence[int],
     limit: int,
     redundancy: float,
-    vectors: "Tensor",
+    similar_to: "Callable[[int], Tensor]",
     pool: list[int],
     alike: Sequence[str | int],
 ) -> list[int]:
-    """Indices of `pool` in the order of their selection, by one product for each."""
+    """Indices of `pool` in the order of their selection."""
     # Here, for settings are read before torch is there.
     import torch
 
@@ -304,8 +304,6 @@ def _by_marginal_relevance(
     prices = torch.tensor(costs)
     numbers = {key: number for number, key in enumerate(alike)}
     group = torch.tensor([numbers[key] for key in alike])
-    vectors = vectors.float()
-    lengths = torch.linalg.vector_norm(vectors, dim=1).clamp(min=1e-12)
     similarity = torch.zeros_like(relevance)
     waiting = torch.zeros(len(scores), dtype=torch.bool)
     waiting[pool] = True
@@ -316,7 +314,5 @@ def _by_marginal_relevance(
         selected.append(best)
         limit -= costs[best]
         waiting &= group != group[best]
-        # The vectors of a long document are not copied.
-        cosines = vectors @ (vectors[best] / lengths[best]) / lengths
-        similarity = torch.maximum(similarity, cosines)
+        similarity = torch.maximum(similarity, similar_to(best).double())
     return selected

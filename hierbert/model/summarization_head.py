@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .aggregation import POSITION_FEATURES, Aggregator, in_parts, position_features
 from .configuration_hierbert import HierBertConfig
-from .heads import Answered, Head, Structure, Vectors, register_head
+from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
 from .segmentation import SegmentedDocument, Span
 from .selection import (
@@ -29,9 +29,11 @@ from .selection import (
 )
 from .sentence_features import SentenceFeatures
 from .sentence_stack import SentenceStack
+from .sentence_words import SentenceWords, stems
 
 # Words; what is longer is cut where it does not fit into a summary.
 _LONGEST_SENTENCE = 100
+_LEARNT = "learnt"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class SummaryRule:
     Attributes:
         budget: The greatest length of the summary.
         order: "document" or "score".
-        redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
+        redundancy: Weight of maximal marginal relevance over words, 0 (off) to 1.
         min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
         sentence_kinds: Whether an answer tells the kind of each sentence.
 
@@ -105,32 +107,22 @@ class SummaryRule:
             config.summary_min_words_per_sentence,
         )
 
-    def select(
-        self, document: SegmentedDocument, scores: Sequence[float], vectors: Tensor | None = None
-    ) -> list["Candidate"]:
-        """What a summary is made of, in its order.
+    def select(self, document: SegmentedDocument, scores: Sequence[float]) -> list["Candidate"]:
+        """What a summary of N sentences with N scores is made of, in its order."""
+        return self.select_from(self.candidates(document), scores)
 
-        Args:
-            document: Of N sentences.
-            scores: N.
-            vectors: Sentence vectors, float (N, H); without them redundancy has no effect.
-        """
-        return self.select_from(self.candidates(document), scores, vectors)
-
-    def select_from(
-        self, candidates: "Candidates", scores: Sequence[float], vectors: Tensor | None = None
-    ) -> list["Candidate"]:
+    def select_from(self, candidates: "Candidates", scores: Sequence[float]) -> list["Candidate"]:
         """The same, of a document's candidates."""
-        sentences = candidates.sentences
-        if self.redundancy and vectors is not None and len(sentences) > len(vectors):
-            vectors = vectors[sentences]
+        similar = None
+        if self.redundancy:
+            similar = SentenceWords([stems(text) for text in candidates.texts]).similar_to
         selected = select_sentences(
-            [scores[sentence] for sentence in sentences],
+            [scores[sentence] for sentence in candidates.sentences],
             candidates.costs,
             candidates.limit,
             order=self.order,
             redundancy=self.redundancy,
-            vectors=vectors,
+            similar_to=similar,
             selectable=candidates.selectable,
             alike=None if self.budget.ratio == 1 else candidates.alike,
         )
@@ -330,6 +322,18 @@ class SummarizationHead(Head):
             self.reads = self.reads | {SentenceFeatures.name}
             self.stack = SentenceStack.from_config(config)
 
+    @classmethod
+    def of(cls, config: HierBertConfig) -> "SummarizationHead":
+        """This one where scores are learnt, else the one that is registered for them."""
+        if config.summary_scores == _LEARNT:
+            return cls(config)
+        check_registered("way to score sentences", [config.summary_scores], SUMMARIZERS)
+        return SUMMARIZERS[config.summary_scores](config)
+
+    def shares(self, scores: Tensor) -> Tensor:
+        """What answers call a sentence's score, 0 to 1, of float (N,)."""
+        return scores.sigmoid()
+
     def forward(self, vectors: Vectors) -> Tensor:
         """A score (logit) for each sentence: the weighted sum of its members, or the layers' alone.
 
@@ -437,8 +441,8 @@ class SummarizationHead(Head):
         """
         document, scores = answered.document, answered.scores[self.name]
         candidates = options.candidates(document)
-        selected = options.select_from(candidates, scores.tolist(), answered.sentence_vectors)
-        shares = scores.sigmoid().tolist()
+        selected = options.select_from(candidates, scores.tolist())
+        shares = self.shares(scores).tolist()
         sentences: list[SummarySentence] = []
         for one in selected:
             text = document.text[one.start : one.end]
@@ -491,3 +495,7 @@ class SummarizationHead(Head):
             listwise = torch.zeros_like(missing).index_add(0, documents, cross - entropy)
             losses = losses + self.listwise_loss_weight * listwise
         return torch.where(labelled, losses, losses * 0.0), labelled
+
+
+SUMMARIZERS: dict[str, type[SummarizationHead]] = {}
+"""Heads in the place of the learnt one, by what a config's `summary_scores` says."""

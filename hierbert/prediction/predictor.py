@@ -7,7 +7,7 @@ is set by the batch, not by how many documents there are.
 import contextlib
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from hierbert.loading.building import build_from_encoder
 from hierbert.loading.forking import threads_are_used
 from hierbert.loading.model import compile_encoder, find_device, load_model
 from hierbert.loading.probing import probe_tokens_per_forward
+from hierbert.loading.untrained import build_summarizer
 from hierbert.model.answering import answer_batch, answer_fields, not_finite
 from hierbert.model.configuration_hierbert import fields_of_heads
 from hierbert.model.documents import DocumentLike, Texts
@@ -208,10 +209,7 @@ class HierBert(PushToHubMixin):
         """
         name = os.fspath(encoder)
         known = model_settings()
-        for setting in settings:
-            if setting not in known:
-                near = did_you_mean(setting, known)
-                raise ConfigError(f"{setting} is no setting of a model{near}")
+        _check_settings(settings, known)
         model, processor = build_from_encoder(
             name, revision, f"encoder {name}", {**fields_of_heads([]), **settings}
         )
@@ -220,10 +218,51 @@ class HierBert(PushToHubMixin):
         made.settings |= {known[setting]: value for setting, value in settings.items()}
         return made
 
+    @classmethod
+    def summarizer(
+        cls,
+        encoder: str | os.PathLike[str] | None = None,
+        *,
+        method: str | None = None,
+        revision: str | None = None,
+        device: str = "auto",
+        **settings: Any,
+    ) -> "HierBert":
+        """A model that summarizes without any training: by the sentences that are most central.
+
+        How long a summary is, `summarize` says, else it has at most 100 words. It can be saved,
+        loaded, evaluated and published as any other.
+
+        Args:
+            encoder: By whose sentence vectors sentences are alike, as of `from_encoder`; None for
+                their words, with no weights at all.
+            method: "lexrank" or "centroid"; see `hierbert.model.centrality`. None for the first of
+                words, and the second of an encoder's vectors.
+            revision: Branch, tag or commit of the encoder on the Hub.
+            device: "auto", "cpu", "cuda", ...
+            **settings: As ``segmentation.*`` of `train.py` is called, such as
+                `max_tokens_per_segment`.
+
+        Returns:
+            A model with one head. Without an encoder its tokens are words, and it has no vectors
+            to "embed" by.
+
+        Raises:
+            ConfigError: There is no such method or device, or a setting is unknown or not allowed.
+            ModelError: There is no such encoder, or it is not whole.
+        """
+        _check_settings(settings, [one.name for one in fields(SegmentationConfig)])
+        name = None if encoder is None else os.fspath(encoder)
+        model, processor = build_summarizer(name, revision, method, settings)
+        return cls(model.to(find_device(device)), processor)
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """What this model can be asked: of "classify", "summarize", "embed", and other heads'."""
-        return (*(head.verb for head in self.model.heads.values()), _EMBED)
+        verbs = tuple(head.verb for head in self.model.heads.values())
+        # What has no layers says nothing of a text.
+        has_vectors = getattr(self.model.config.encoder_config, "num_hidden_layers", None) != 0
+        return (*verbs, _EMBED) if has_vectors else verbs
 
     def classify(
         self,
@@ -540,6 +579,13 @@ class HierBert(PushToHubMixin):
             raise ModelError(problem)
         self.tokens_read += sum(document.tokens for document in documents)
         return answered
+
+
+def _check_settings(settings: Iterable[str], known: Iterable[str]) -> None:
+    for setting in settings:
+        if setting not in known:
+            near = did_you_mean(setting, known)
+            raise ConfigError(f"{setting} is no setting of a model{near}")
 
 
 def known_tasks() -> list[str]:

@@ -25,41 +25,17 @@ _DAMPING = 0.15
 _TOLERANCE = 1e-8
 _MAX_ITERATIONS = 200
 
-# So many pairs of sentences are compared at once.
-_PAIRS_AT_ONCE = 1 << 21
-
 
 def lexrank(
     sentences: Sequence[str], *, threshold: float = 0.1, reach: int = SENTENCE_REACH
 ) -> list[float]:
-    """LexRank (Erkan and Radev 2004, section 3.2): centrality by TF-IDF cosines.
+    """LexRank over stemmed words: see `hierbert.model.centrality.lexrank`; one score a sentence."""
+    # Not before it is needed: settings are read without torch.
+    from hierbert.model import centrality
+    from hierbert.model.sentence_words import SentenceWords
 
-    The stationary distribution of a walk that goes from a sentence to any whose cosine to it is
-    above the threshold, itself included, and with a probability of 0.15 anywhere. The inverse
-    document frequency of a word is ``log(N / n)`` over the document's own N sentences.
-
-    Time and memory are linear in the sentences by the `reach`, which is not in the paper: at most
-    24 bytes for each sentence and each place of its reach.
-
-    Args:
-        sentences: Of the document.
-        threshold: Of the cosine; the paper takes 0.1. The continuous variant (section 3.3), which
-            has none, is the weaker one on the quick start's papers.
-        reach: Sentences further apart are no pair; at least 1.
-
-    Returns:
-        One score per sentence; they sum to 1.
-    """
-    if not sentences:
-        return []
-    weights = _word_counts(sentences)
-    occurring = np.bincount(weights.indices, minlength=weights.shape[1])
-    rows = np.repeat(np.arange(len(sentences)), np.diff(weights.indptr))
-    weights.data *= np.log(len(sentences) / occurring)[weights.indices]
-    norms = np.sqrt(np.bincount(rows, weights.data**2, len(sentences)))
-    weights.data /= np.where(norms > 0, norms, 1.0)[rows]
-    pairs = _pairs_above(weights, threshold, reach)
-    return _stationary(lambda mass: pairs @ mass, len(sentences))
+    words = SentenceWords(list(map(RougeWords().tokenize, sentences)))
+    return centrality.lexrank(words, threshold=threshold, reach=reach).tolist()
 
 
 def textrank(sentences: Sequence[str]) -> list[float]:
@@ -121,29 +97,6 @@ def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:
 
     words = map(RougeWords().tokenize, sentences)
     return sparse.csr_array(DictVectorizer().fit_transform(map(Counter, words)))
-
-
-def _pairs_above(weights: sparse.csr_array, threshold: float, reach: int) -> sparse.csr_array:
-    """1 for each pair of sentences at most `reach` apart whose cosine is above a threshold.
-
-    Of weights (N, words) whose rows have norm 1: float64 (N, N), a sentence with itself included.
-    """
-    weights.eliminate_zeros()
-    count = weights.shape[0]
-    at_once = max(1, min(2 * reach, _PAIRS_AT_ONCE // min(count, 4 * reach)))
-    numbers: list[npt.NDArray[np.int64]] = []
-    columns: list[npt.NDArray[np.int32]] = []
-    for start in range(0, count, at_once):
-        end, first = min(start + at_once, count), max(0, start - reach)
-        cosines = (weights[start:end] @ weights[first : end + reach].T).tocsr()
-        rows = np.repeat(np.arange(start, end), np.diff(cosines.indptr))
-        seconds = cosines.indices + first
-        near = (cosines.data > threshold) & (abs(seconds - rows) <= reach)
-        numbers.append(np.bincount(rows[near] - start, minlength=end - start))
-        columns.append(seconds[near].astype(np.int32))
-    indices = np.concatenate(columns)
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(numbers))])
-    return sparse.csr_array((np.ones(len(indices)), indices, starts), shape=(count, count))
 
 
 def _stationary(spread: Callable[[_Floats], _Floats], sentence_count: int) -> list[float]:

@@ -127,12 +127,18 @@ class Summarization(Task):
             "listwise_loss_weight": config.training.listwise_loss_weight,
             "sentence_weights": None,
             "sentence_stack": None,
+            "summary_scores": "learnt",
             "summary_budget": budget,
             "summary_limit": float(limit),
             "summary_order": config.summary.order,
             "summary_redundancy": config.summary.redundancy,
             "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
         }
+
+    @override
+    def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
+        # What was computed without training has no weights that could go on.
+        return {} if config.summary_scores == "learnt" else None
 
     @override
     def encode(self, example: Example) -> Any:
@@ -220,9 +226,7 @@ class Summarization(Task):
         selected: list[Candidate] = []
         finite, own = answered.finite[self.name], answered.scores[self.name].numpy()
         if finite:
-            selected = SummaryRule.from_config(config).select(
-                document.segmented, own.tolist(), answered.sentence_vectors
-            )
+            selected = SummaryRule.from_config(config).select(document.segmented, own.tolist())
         if target is None:
             return Extract(selected, None, own)
         if not finite:
@@ -278,10 +282,7 @@ class Summarization(Task):
             found = []
             parts = np.split(scores, np.cumsum(lengths)[:-1])
             for document, own, part in zip(documents, candidates, parts, strict=True):
-                read = None
-                if rule.redundancy and vectors is not None:
-                    read = vectors.batch([document.segmented])[1]
-                selected = rule.select_from(own, part.tolist(), read)
+                selected = rule.select_from(own, part.tolist())
                 references = document.targets[self.name].references
                 found.append(-score_extract(selected, references)[self.auto_metric])
             return np.array(found)

@@ -34,7 +34,8 @@ FLAG = r"(?<![\w-])--[a-z][a-z_-]*"
 SHOWN = {"json", "yaml", "text", "{toctree}", "{include}", "{eval-rst}"}
 COMMANDS = {"train.py": "train.py", "infer.py": "infer.py", "hierbert.publishing": "hierbert-push"}
 COMMANDS |= {
-    f"hierbert-{name}": f"hierbert-{name}" for name in ("train", "infer", "evaluate", "push")
+    f"hierbert-{name}": f"hierbert-{name}"
+    for name in ("train", "infer", "summarize", "evaluate", "push")
 }
 # Whose own manuals say what they take.
 OTHERS = {"accelerate", "bash", "cat", "git", "head", "hf", "mypy", "pip", "pytest", "ruff"}
@@ -264,7 +265,13 @@ def test_every_setting_has_a_line_on_its_page() -> None:
 
 def test_every_flag_that_is_named_exists() -> None:
     known = set(re.findall(FLAG, succeed("train.py", "--help", here=True).stdout))
-    for command in ("infer.py", "hierbert-evaluate", "hierbert-push", *_benchmarks()):
+    for command in (
+        "infer.py",
+        "hierbert-summarize",
+        "hierbert-evaluate",
+        "hierbert-push",
+        *_benchmarks(),
+    ):
         known |= flags(command).keys()
     # Of torchrun, accelerate, pip, pytest, TensorBoard and gunicorn.
     others = {"--nproc_per_node", "--shutdown-timeout", "--multi_gpu", "--num_processes", "--cpu"}

@@ -126,7 +126,7 @@ def test_a_selection_is_the_one_of_its_definition(size, redundancy, distinct, se
             limit,
             order=order,
             redundancy=redundancy,
-            vectors=vectors,
+            similar_to=torch.tensor(cosines).reshape(size, size).__getitem__,
             selectable=selectable,
         )
 
@@ -137,7 +137,12 @@ def test_of_sentences_that_are_alike_the_best_is_selected(redundancy) -> None:
     scores = [dice.random() for _ in range(40)]
     alike = [str(dice.randrange(12)) for _ in scores]
     chosen = select_sentences(
-        scores, [1] * 40, 40, redundancy=redundancy, vectors=torch.eye(40), alike=alike
+        scores,
+        [1] * 40,
+        40,
+        redundancy=redundancy,
+        similar_to=torch.eye(40).__getitem__,
+        alike=alike,
     )
     best = {key: max(range(40), key=lambda i: (alike[i] == key, scores[i])) for key in set(alike)}
     assert chosen == sorted(best.values())

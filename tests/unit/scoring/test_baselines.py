@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hierbert.model import centrality
 from hierbert.model.selection import select_sentences
-from hierbert.scoring import baselines
 from hierbert.scoring.baselines import SUMMARY_BASELINES, lexrank, textrank
 from hierbert.scoring.label_baselines import label_baselines
 from hierbert.scoring.labels import label_scores
@@ -51,7 +51,7 @@ def test_lexrank_is_the_stationary_walk_along_pairs_in_reach(sentences, threshol
     expected = pytest.approx(walk(near.astype(float)), abs=1e-6)
     assert lexrank(sentences, threshold=threshold, reach=reach) == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "_PAIRS_AT_ONCE", 3)
+        patch.setattr(centrality, "_PAIRS_AT_ONCE", 3)
         assert lexrank(sentences, threshold=threshold, reach=reach) == expected
 
 

@@ -1,0 +1,103 @@
+"""Summaries without training: a sentence is worth as much as it is central to its document.
+
+A head that has no weights, in the place of the one that learns; everything around it is the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .centrality import AlikeSentences, SentenceVectors, centroid, lexrank
+from .configuration_hierbert import HierBertConfig
+from .features import Feature, register_feature
+from .heads import Structure, Vectors
+from .segmentation import SegmentedDocument
+from .sentence_words import SentenceWords, stems
+from .summarization_head import SUMMARIZERS, SummarizationHead
+
+METHODS: Mapping[str, Callable[[AlikeSentences], Tensor]] = {
+    "lexrank": lexrank,
+    "centroid": centroid,
+}
+"""Each gives a score for each of a document's sentences."""
+
+
+@register_feature
+class CentralWords(Feature):
+    """How central each sentence is by its words: float32 (N,), at most 1, which the best one has.
+
+    Args:
+        method: One of `METHODS`.
+    """
+
+    name = "central_words"
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = METHODS[method]
+
+    def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
+        """The scores themselves, for words stay where the text is."""
+        words = (SentenceWords([stems(text) for text in each.sentences]) for each in documents)
+        return {"scores": torch.cat([_relative(self.method(each)) for each in words])}
+
+    def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
+        """One number for each sentence of the batch."""
+        return inputs["scores"]
+
+
+class CentralityHead(SummarizationHead):
+    """Sentence scores that nothing was trained for; the best one of a document has 1."""
+
+    def __init__(self, config: HierBertConfig) -> None:
+        super(SummarizationHead, self).__init__()
+        self.listwise_loss_weight = config.listwise_loss_weight
+
+    def shares(self, scores: Tensor) -> Tensor:
+        """They are from 0 to 1 as they are; what points away from the centre has 0."""
+        return scores.clamp(min=0.0)
+
+
+class CentralWordsHead(CentralityHead):
+    """By the words of sentences; no encoder is read."""
+
+    reads = frozenset([CentralWords.name])
+
+    def forward(self, vectors: Vectors) -> Tensor:
+        """As of the feature, float (N,)."""
+        return vectors.features[CentralWords.name]
+
+
+class CentralVectorsHead(CentralityHead):
+    """By the sentences' vectors; a subclass names the method."""
+
+    reads = frozenset(["sentence"])
+    method = ""
+
+    def forward(self, vectors: Vectors) -> Tensor:
+        """Document by document, float (N,)."""
+        assert vectors.sentence is not None
+        each = vectors.sentence.split(vectors.structure.sentences_per_document.tolist())
+        own = [_relative(METHODS[self.method](SentenceVectors(one.cpu()))) for one in each]
+        return torch.cat(own).to(vectors.sentence.device)
+
+
+def _relative(scores: Tensor) -> Tensor:
+    best = scores.max() if len(scores) else 1.0
+    return (scores / (best if best > 0 else 1.0)).float()
+
+
+def scores_by(method: str, vectors: bool) -> dict[str, Any]:
+    """Fields of a config: the scores are those of a method, of an encoder's vectors or of words."""
+    if vectors:
+        return {"summary_scores": f"{method}_of_vectors"}
+    return {"summary_scores": "words", "features": {CentralWords.name: {"method": method}}}
+
+
+SUMMARIZERS["words"] = CentralWordsHead
+for _name in METHODS:
+    SUMMARIZERS[scores_by(_name, vectors=True)["summary_scores"]] = type(
+        f"Central{_name.title()}Head", (CentralVectorsHead,), {"method": _name}
+    )

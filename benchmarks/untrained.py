@@ -62,10 +62,10 @@ def sumy_lexrank() -> Callable[[list[str]], list[float]]:
 
     def scores(sentences: list[str]) -> list[float]:
         document = ObjectDocumentModel([Paragraph([Sentence(s, Words()) for s in sentences])])
-        rated = summarizer.rate_sentences(document)
-        # By its text, for the same sentence twice has one entry.
-        own = {str(sentence): score for sentence, score in rated.items()}
-        return [own[str(sentence)] for sentence in document.sentences]
+        words = [summarizer._to_words_set(sentence) for sentence in document.sentences]
+        counts, idf = summarizer._compute_tf(words), summarizer._compute_idf(words)
+        matrix = summarizer._create_matrix(words, summarizer.threshold, counts, idf)
+        return list(map(float, summarizer.power_method(matrix, summarizer.epsilon)))
 
     return scores
 

@@ -13,8 +13,8 @@ from hierbert.model.configuration_hierbert import HierBertConfig, fields_of_head
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 
-# On validation documents of four corpora: see docs/results.md. In the place of a config's own
-# defaults, which are those of models that were trained before there were others.
+# In the place of a config's own defaults, which are those of models that were trained before there
+# were others.
 _DEFAULTS = {"summary_redundancy": 0.5, "summary_min_words_per_sentence": 5}
 
 

@@ -15,6 +15,7 @@ import gzip
 import importlib
 import json
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,6 @@ from benchmarks.common.report import finish, table
 from hierbert.model.sentences import Span, split_sentences
 
 _FOLDER = "hierbert/model"
-_CODE = ("sentences.py", "abbreviations.py")
 _LANGUAGES = ROOT / "tests" / "unit" / "model" / "data" / "languages.txt"
 _CORPORA = ("20newsgroups", "cuad", "ethereum-eips", "hyperpartisan", "scisummnet", "hwv")
 _ROUNDS = 5
@@ -50,16 +50,19 @@ def load_version(revision: str) -> Splitter:
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "before"
         package.mkdir()
-        for name in _CODE:
+        names = ["sentences"]
+        for name in names:  # and the files that it imports
             if Path(revision).is_dir():
-                content = (Path(revision) / name).read_bytes()
+                content = (Path(revision) / f"{name}.py").read_text(encoding="utf-8")
             else:
-                command = ["git", "-C", str(ROOT), "show", f"{revision}:{_FOLDER}/{name}"]
-                done = subprocess.run(command, capture_output=True)
-                if done.returncode and name == _CODE[0]:
-                    raise SystemExit(done.stderr.decode())
-                content = done.stdout  # 0.1.0 has no tables
-            (package / name).write_bytes(content)
+                command = ["git", "-C", str(ROOT), "show", f"{revision}:{_FOLDER}/{name}.py"]
+                done = subprocess.run(command, capture_output=True, encoding="utf-8")
+                if done.returncode:
+                    raise SystemExit(done.stderr)
+                content = done.stdout
+            (package / f"{name}.py").write_text(content, encoding="utf-8")
+            imported = re.findall(r"^from \.(\w+) import", content, re.MULTILINE)
+            names += [each for each in imported if each not in names]
         sys.path.insert(0, folder)
         splitter: Splitter = importlib.import_module("before.sentences").split_sentences
         sys.path.remove(folder)

@@ -144,7 +144,8 @@ _ENGLISH_ENDERS = words(
 # The same in any language.
 ENDERS = _ENGLISH_ENDERS | words(
     # German
-    "gmbh mio mrd mill tsd str jh jhd rer nat fa hrsg verl übers bearb tabl std stk chr jahrh ebd",
+    "gmbh mio mrd mill tsd str jh jhd rer nat fa hrsg verl übers bearb tabl std stk chr jahrh ebd "
+    "el tl",
     # French, Spanish, Italian, Portuguese
     "s.a ud uds av bd boul pr sté cie arq lic geom s.p.a s.r.l a.c d.c hnos eng dep cia ltda "
     "éd rééd coll trad préf apr dépt gouv univ cía dto prov édit",
@@ -159,9 +160,10 @@ ENDERS = _ENGLISH_ENDERS | words(
     "εκατ δισ χιλ μ.χ π.μ μ.μ αγ",
 )
 
-# Written in capitals, words of these tables are mostly something else (NP, DNA), but for these.
+# Written in capitals, words of these tables are mostly something else (NP, DNA), but for these, and
+# measures of German cooks: "3 EL. Öl".
 _VIETNAMESE = words("tp pgs gs ts ths bs ls nxb")
-IN_CAPITALS = _ENGLISH_NEVER | _ENGLISH_NUMBERED | _ENGLISH_ENDERS | _VIETNAMESE
+IN_CAPITALS = _ENGLISH_NEVER | _ENGLISH_NUMBERED | _ENGLISH_ENDERS | _VIETNAMESE | words("el tl")
 
 # May end a sentence, as above, but shorten only where they begin with a capital.
 CAPITALIZED = _VIETNAMESE | words(
@@ -179,7 +181,7 @@ CAPITALIZED = _VIETNAMESE | words(
     "on ing cap min pres prés card dep des ver dir pe me ste sts vve cte vte chev pdte gob alc "
     "dip secr pref sarg ten alm vig pza pta trav org magg serg brig cav comm min sac ven "
     "dom verf hptm ra angekl kt bez oblt olt uffz gov't bibl eccl bhf hbf chr gr secr subsecr sov "
-    "ass rag arch geom pol rod parl por кап ком мл ст верх рук упр гос центр",
+    "ass rag arch geom pol rod parl dz por кап ком мл ст верх рук упр гос центр",
 )
 
 # And so on: a small letter goes on, a capital begins a sentence.
@@ -291,7 +293,7 @@ REFERRING = words(
 MEASURES = words(
     "mm cm dm m km kg mg g h hr hrs min sec s t l ml cl ha cal lb lbs oz ft yd in mi mph yr yrs wk "
     "wks kms kgs hs uur std zł gr euro eur kr kn kc kč km/h kcal kwh mw kw pct proc pc szt p "
-    "мм см дм км м кг мг л мл га ч мин сек с руб коп р чел шт грн лет"
+    "lat st мм см дм км м кг мг л мл га ч мин сек с руб коп р чел шт грн лет"
 )
 
 # Behind the hour they go on: "8 p.m. Monday", "8 p.m. Eastern time".
@@ -360,11 +362,16 @@ STARTERS_BEFORE_SMALL = words(
 )
 
 # Offices in small letters behind an article or "and": "le cap. Petit", "il ten. Colombo".
-OF_OFFICES = words("cap magg ten kap kol col kan serg sarg on rev min pres card prez gen кап полк")
+OF_OFFICES = words(
+    "o отд преп cap magg ten kap kol col kan serg sarg on rev min pres card prez gen кап полк"
+)
 BEFORE_OFFICES = words("le la il lo el o os de der dem den del al das und et e y en i ks и")
 
-# Offices and titles that are ordinary words behind a name: "the Balancing Cap. Cisco pays".
-LASTS_OF_NAMES = words("cap card pen rod dip bus min fin mil")
+# Titles that are ordinary words behind a name ("the Balancing Cap. Cisco pays"), and regions.
+LASTS_OF_NAMES = words("cap card pen rod dip bus min fin mil губ обл")
+
+# What courts decide; a court in capitals follows: "см. опр. ВС РФ", "wyr. SN".
+OF_COURTS = words("wyr uchw orz опр реш пост прик расп urt beschl arr")
 
 # Behind "Dr.": German faculties.
 OF_DOCTORS = words("med phil jur iur rer nat oec pol theol vet dent habil agr ing")
@@ -380,6 +387,8 @@ BEFORE_ORDINALS = words(
 )
 # Words that show a language which writes ordinal numbers with a period.
 ORDINAL_LANGUAGES = words(
+    "die sie wir ich ihr sich aus nach auch noch jetzt sind oder aber nur über werden wohnt kam "
+    "beim vom den als bei seit bis kein einem einer einen durch gegen "
     "der das und ist im nicht ein eine dem zum zur mit von wurde auf für ve bir bu için ile "
     "olarak és az egy hogy og er det som på ja on oli se że się jest roku je na se byl nebo které "
     "i u"

@@ -19,29 +19,17 @@ import re
 from functools import cached_property
 from itertools import pairwise
 
-from .abbreviations import (
-    AND_SO_ON,
-    BEFORE_OFFICES,
-    BEFORE_ORDINALS,
-    CAPITALIZED,
-    ENDERS,
-    IN_CAPITALS,
-    LASTS_OF_NAMES,
-    LINKING,
-    MEASURES,
-    MONTHS,
-    NEVER,
-    NUMBERED,
-    OF_DOCTORS,
-    OF_HOURS,
-    OF_NAMES,
-    OF_OFFICES,
-    ORDINAL_LANGUAGES,
-    ORDINARY,
-    REFERRING,
-    STARTERS,
-    STARTERS_BEFORE_SMALL,
-    SUFFIXES,
+from .abbreviations import LINKING, NUMBERED, REFERRING, STARTERS_BEFORE_SMALL, SUFFIXES
+from .periods import (
+    CASELESS,
+    INVISIBLE,
+    OPENERS,
+    Writing,
+    begins_a_sentence,
+    first_word,
+    in_date,
+    last_word,
+    only_shortens,
 )
 
 Span = tuple[int, int]
@@ -60,11 +48,7 @@ _STRONG = (
 _BULLETS = "•▪◦●■‣∙⁃"
 # Line breaks as `str.splitlines` knows them.
 _BREAKS = r"\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
-# Joiners and marks that take no room, and so hide between a terminator and the space behind it.
-_INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\ufe0f"
-_CLOSERS = r"\"'”’»›)\]}」』】〉》）］｝〕〗〞*_" + _INVISIBLE
-_OPENERS = "\"'“‘«‹„‚([{「『【〈《（［｛〔〖〝`*_¿¡" + _INVISIBLE
-_OPENERS_AND_CURRENCIES = _OPENERS + "$£€¥"
+_CLOSERS = r"\"'”’»›)\]}」』】〉》）］｝〕〗〞*_" + INVISIBLE
 # A sentence does not start with one of these; the comma may come from tokenized text.
 _NO_START = frozenset(",;:)]}%&=/、，；：）］｝」』】؛،")
 # Spaces before a closing quote, as French and tokenized text have them.
@@ -74,17 +58,9 @@ _IDEOGRAPHS = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U00020000-\U0003ffff"
 )
-# Words that also end sentences before a reference: "He said no. Fig. 5 shows it."
-_ORDINARY_BEFORE_REFERENCES = frozenset(("no", "No", "art", "app", "ex", "ok"))
-_HOURS = frozenset(("a.m", "p.m"))
-# Page, circa, versus, clause: a capital or a number may follow them.
-_SINGLE_LETTERS = frozenset("pcvl")
 
 # --- Sizes.
 
-_MAX_WORD_CHARACTERS = 30  # no abbreviation is longer
-_MAX_ENUMERATOR_CHARACTERS = 24
-_SAMPLE_CHARACTERS = 1_000_000  # of the text, for the cues of its layout
 _MAX_WRAP_WIDTH = 160  # characters; longer lines are paragraphs, not wrapped text
 _MIN_WRAP_WIDTH = 20
 _BRACKET_REACH = 200  # characters; a bracket that closes within them holds no end of a sentence
@@ -115,7 +91,7 @@ _CANDIDATE_OR_WIDE_SPACE = re.compile(
 )
 _WHITE_SPACE = re.compile(r"\s*+")
 _FIRST_WORD = re.compile(r"\S{0,40}")
-_OPENER_RUN = re.compile(f"[{re.escape(_OPENERS)}]*+")
+_OPENER_RUN = re.compile(f"[{re.escape(OPENERS)}]*+")
 _STRONG_ANY = re.compile(f"[{_STRONG}]")
 _LINE_END = re.compile(rf"{_T}[{_CLOSERS}“‘«]{{0,4}}\Z")
 _IDEOGRAPH = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
@@ -128,9 +104,6 @@ _UNSPACED_AFTER = re.compile(rf"[“‘「『【《〈（(\"]*+[{_IDEOGRAPHS}]")
 _SAID = re.compile(r"[^\W\d_]{1,3}(?:问|問|说|說|道|喊|叫|答)[。.，,：:]")
 _HANGUL_PAIR = re.compile("[\uac00-\ud7af]{2}")
 _CHINESE_NUMERALS = re.compile("[（(]?[一二三四五六七八九十百甲乙丙丁]{1,3}[)）]?|[A-Za-z0-9]")
-# Letters without case that shorten a word: Hebrew, Arabic, Syriac; Thai and Lao have no period.
-_CASELESS = re.compile("[\u05d0-\u07bf\u0900-\u0dff]")
-_THAI = re.compile("[\u0e01-\u0eff]")
 # A word of a fused sentence ("late.The end"), and what stands before it.
 _FUSED_AFTER = re.compile(
     r"(?:[CDJLMNST]|Qu)(?=['’][^\W\d_A-Z]{2})|"  # "partit.C'est"
@@ -155,52 +128,7 @@ _ITEM_MARK = (
 _ITEM_STRICT = re.compile(_ITEM_MARK)
 _ITEM = re.compile(_ITEM_MARK + r"|(?:[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})\.\s|[-–—·]\s|#{1,6}\s")
 _LETTERED_ITEM = re.compile(r"(?:\((?:[a-z]|[ivx]{1,5})|[a-z])\)[\s.]")
-_ENUMERATOR = re.compile(
-    r"(?:(?:section|article|chapter|part|clause|sec\.|art\.|§{1,2})\s{0,3})?"
-    r"[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,5}|[A-Za-z]|[ivx]{1,5}|[IVX]{1,5})",
-    re.IGNORECASE,
-)
-_FOOTNOTE = re.compile(r"\d{1,2}[^\W\d_]")  # "w. 4Often known as"
-_ELISION = re.compile(r"\A[^\W\d_]{1,5}['’](?=[^\W\d_]{2})")
-_DOCTOR = re.compile(r"\b(?:Dr|[Rr]er|Dipl)\. ?\w+\Z", re.IGNORECASE)
-_DOTTED = re.compile(r"(?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2}")
-_SPACED_DOTTED = re.compile(
-    r"(?:(?<=[\s(\[„“«\"])|\A)(?:[^\W\d_]{1,2}\.[ \u00a0\u202f])+[^\W\d_]{1,3}\Z"
-)
-# Capitalized and without a vowel: Pvt, Blvd, Sgt; h and m would take in "Shh" and "Hmm".
-_CONSONANTS = re.compile("[B-DF-HJ-NP-TV-Z][bcdfgjklnpqrstvwxz]{1,3}")
-_SMALL_CONSONANTS = re.compile("[bcdfghjklmnpqrstvwxzčďľłńřśšťžźżбвгджзклмнпрстфхцчшщ]{2,5}")
-# No whole word ends so: "str", "durchschn", "párr", "fracc".
-_TRUNCATED = re.compile(r"(?:[sS]tr|[a-z](?:[bcdfgkpv][lr]|rr|cc|sch[lnw]))\Z")
-# Behind a small letter, a shortened word with a capital: "u. Co.", "n. Chr.", "d. Gr."
-_SHORT_CAPITALIZED = re.compile(r"([^\W\d_]{1,3})\.")
-_COUNT = re.compile(r"(?:\d|\s(?:тыс|млн|млрд|tys|mln|mld)\.?)\s?\Z")
-_ROMAN = re.compile(r"(?:[VX]|[IVXLC]{2,6})(?![-\w])")
-_ZONE = re.compile(r"\w+ [Tt]ime\b")  # "5 p.m. Toronto time"
-# The number of a heading or an item: "9.4 Waivers", "4. The".
-_HEADING_NUMBER = re.compile(r"\d+(?:\.\d+)*(?:[.)]\s|\s+[\"“(]?[A-Z])")
-_CONSONANT_END = re.compile(r"[^aeiouyäöüаеёиоуыэюяьй\d\W_]\Z")
-_ASIDE = re.compile(r"[—–-]{1,2}\s(?=([^\W\d_]))")
-_PLURAL = re.compile(r"([A-Z])\1\.\s([A-Z])\2\b")
-_NUMERAL = re.compile(r"(?:[IVXLC]{1,6}|[A-Z])(?=[\d.,;:)\]])|[IVXLC]{2,6}\b|[B-HJ-Z]\b")
-# A number that is no count of what follows: "Stat. 119, 121" unlike "Bob. 3 people".
-_BARE_NUMBER = re.compile(r"\d+(?:[,;)\](§]|[-–]\d)")
-# "5. 3. 1990" and "5. III. 1990", or, where numbers with a period are ordinals, "5. 3." (group 1).
-_DATE = re.compile(
-    r"(?<![\w.,])(?:0?[1-9]|[12]\d|3[01])\.\s"
-    r"(?:0?[1-9]|1[0-2]|I{1,3}|IV|VI{0,3}|IX|XI{0,2})(?:\.\s?\d{4}(?!\w)|(\.))"
-)
-# A reference behind a shortened word: "gem. Art. 5"; the word "number" and its signs: "r. Nr 88".
-_REFERENCE = re.compile(r"([^\W\d_]{1,8})\.\s?\d")
-_NUMBER_WORD = re.compile(r"(?:[Nn]rn?\.?|[Nn]\.?[°º]|№|[Čč]\.)\s?\d")
-_MONTH_NAME = re.compile(
-    "(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])[a-zé]{0,7}(?![a-zé])"
-)
-_DAY_AND_MONTH = re.compile(r"\d{1,2}\.?\s(?:de\s)?([^\W\d_]{3,9})(?:\.|\s(?:de\s)?\d{4})")
-_FIRST_WORDS = re.compile(r"([^\W\d_]+)((?:['’]\w{1,2})?,?)(\s?)(.?)", re.DOTALL)
-_WORD = re.compile(r"[^\W\d_]+")
-_SHORT_PLAIN_WORD = re.compile(r"\b[^\W\d_]{2,5}\b(?!\.)")
-_PLAIN_WORD = re.compile(r"[^\W\d_]+(?![\w.(:=])")
+_ASIDE = re.compile(r"(?:[—–-]{1,2}\s|[—–])(?=([^\W\d_]))")
 # The marks of quoted mail before a line: "> ", ">> ", "> > ".
 QUOTE_MARKS = re.compile(r"(?:>(?!=)[ \t]*+)++")
 _QUOTED_LINE = re.compile(r"[\n\r][ \t]*>(?!=)")
@@ -209,30 +137,25 @@ _ONE_LETTER_WORDS = frozenset("AIOYÀÉÓÈВИКОСУЯ")
 _LINE_OF_MARKS = re.compile(rf"{QUOTE_MARKS.pattern}(?=[{_BREAKS}]|\Z)")
 
 
-_KNOWN = NEVER | NUMBERED | ENDERS | AND_SO_ON | MONTHS | CAPITALIZED  # shortened words
-
 # --- Rules.
 
 
-class _Layout:
+class _Layout(Writing):
     """What the whole text tells about its line breaks, its letters and its quotes.
 
     Attributes:
         lines_are_units: Most lines end with a terminator: a line is a sentence or a turn.
         wrap_width: Characters a line at which the text was wrapped; 0 if it was not.
-        lower_cased: No capitals: a small letter may start a sentence.
         quoted: Some lines start with the marks of quoted mail, which are no part of their width.
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        super().__init__(text)
         self.lines_are_units, self.wrap_width = False, 0
-        sample = text[:_SAMPLE_CHARACTERS]
-        self.lower_cased = sample[:20_000].islower()
         self.quoted = ">" in text and (
             QUOTE_MARKS.match(text) is not None or _QUOTED_LINE.search(text) is not None
         )
-        lines = [line.strip() for line in sample.splitlines()]
+        lines = [line.strip() for line in self.sample.splitlines()]
         if self.quoted:
             lines = [line[_after_marks(line, 0) :].strip() for line in lines]
         pairs = [(line, after) for line, after in pairwise(lines) if line and after]
@@ -256,22 +179,6 @@ class _Layout:
         """Whether spaces stand before punctuation, as tokenizers of words write it."""
         sample = self.text[:20_000]
         return " ," in sample or " . " in sample
-
-    @cached_property
-    def plain_words(self) -> frozenset[str]:
-        """Short words that stand somewhere without a period: no abbreviations."""
-        return frozenset(_SHORT_PLAIN_WORD.findall(self.text[:_SAMPLE_CHARACTERS]))
-
-    @cached_property
-    def dandas(self) -> bool:
-        """Whether sentences end with a danda, and a period only shortens words of the script."""
-        return "।" in self.text
-
-    @cached_property
-    def ordinals(self) -> bool:
-        """Whether the language writes ordinal numbers with a period, by its commonest words."""
-        words = _WORD.findall(self.text[:2_000].lower())
-        return 10 * sum(word in ORDINAL_LANGUAGES for word in words) >= len(words)
 
     @cached_property
     def reversed_guillemets(self) -> bool:
@@ -486,29 +393,6 @@ def _in_bracket(text: str, start: int, low: int, stop: int, resume: int, line: b
     return False
 
 
-def _last_word(text: str, start: int, end: int) -> str:
-    words = text[max(start, end - _MAX_WORD_CHARACTERS) : end].rsplit(None, 1)
-    return words[-1].lstrip(_OPENERS_AND_CURRENCIES) if words else ""
-
-
-def _starts(text: str, position: int) -> bool:
-    """Whether the words at `position` look like the first ones of a sentence."""
-    match = _FIRST_WORDS.match(text, position)
-    if match is None:
-        return False
-    word, tail, space, following = match.groups()
-    if word in STARTERS:
-        behind = text[match.end(1) : match.end(1) + 1]
-        if behind in ("'", "’"):  # "It's time"
-            return len(tail) > 1 and following.islower()
-        return behind not in (".", "-", "_")
-    if tail and len(word) < 3 and word in ("L", "C", "D", "J", "M", "N", "S", "T", "Qu"):
-        return text[match.end(1) + 1].islower()
-    if word not in STARTERS_BEFORE_SMALL or not space or not following.islower():
-        return False
-    return _first_word(text, match.start(4)) not in OF_NAMES
-
-
 def _break_ends(
     text: str, start: int, line_start: int, begin: int, stop: int, resume: int, layout: _Layout
 ) -> bool:
@@ -520,20 +404,20 @@ def _break_ends(
     small = first.islower()
     if layout.lines_are_units:
         goes_on = begin == stop and small and not layout.lower_cased
-        return not goes_on or _last_word(text, line_start, begin) not in LINKING
+        return not goes_on or last_word(text, line_start, begin) not in LINKING
     line_length = stop - line_start
     full = layout.wrap_width > 0 and _is_full(line_length, text, resume, layout.wrap_width)
     if text.startswith("```", resume) or text.startswith("```", line_start):
         return True
     if (_ITEM_STRICT if full else _ITEM).match(text, resume) and not (
-        begin < stop and _in_date(text, begin, layout)
+        begin < stop and in_date(text, begin, layout)
     ):
         if first not in "(0123456789" or text[start].isdecimal():
             return True
         # "see Table" and "3. The" on the next line.
-        last_word = _last_word(text, line_start, begin)
-        word = last_word.lower()
-        refers = (word in REFERRING and (full or last_word[0].isupper())) or (
+        before = last_word(text, line_start, begin)
+        word = before.lower()
+        refers = (word in REFERRING and (full or before[0].isupper())) or (
             first != "("
             and (word in NUMBERED if begin < stop else line_length >= 30 and word in LINKING)
         )
@@ -550,11 +434,11 @@ def _break_ends(
         small
         or last == "\u00ad"
         or first.isdecimal()
-        or _last_word(text, line_start, stop)[:1].isupper()
+        or last_word(text, line_start, stop)[:1].isupper()
     ):
         return False
     if not small:
-        linked = last.islower() and _last_word(text, line_start, stop) in LINKING
+        linked = last.islower() and last_word(text, line_start, stop) in LINKING
         linked = linked and not layout.lower_cased
         return not linked or _is_code(text, line_start, resume)
     # A ragged line: the text goes on with a small letter where nothing asked for a new line.
@@ -573,9 +457,7 @@ def _break_ends(
         return True
     if line_length >= 30:
         return False
-    linked = _last_word(text, line_start, stop) in LINKING and not _is_code(
-        text, line_start, resume
-    )
+    linked = last_word(text, line_start, stop) in LINKING and not _is_code(text, line_start, resume)
     return not (linked or _goes_on(text, start, line_start, resume))
 
 
@@ -583,7 +465,7 @@ def _goes_on(text: str, start: int, line_start: int, next_line: int) -> bool:
     """Whether the next line ends the sentence of this one, however short the lines are."""
     if _is_code(text, line_start, next_line):
         return False
-    if _first_word(text, next_line) in LINKING:
+    if first_word(text, next_line) in LINKING:
         return True
     prose = line_start > start or text[line_start].isupper()
     return prose and _ENDED_LINE.match(text, next_line) is not None
@@ -593,11 +475,6 @@ def _is_code(text: str, line_start: int, next_line: int) -> bool:
     """Whether marks of code stand in the last characters of a line, or the first of the next."""
     low = max(line_start, next_line - 120)
     return _CODE.search(text, low, min(len(text), next_line + 60)) is not None
-
-
-def _first_word(text: str, position: int) -> str:
-    match = _PLAIN_WORD.match(text, position)
-    return match.group() if match else ""
 
 
 def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _Layout) -> bool:
@@ -624,7 +501,7 @@ def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _L
     before = text[begin - 1]
     period = text[begin] == "."
     if not text.isascii():
-        if not period and "\u0900" <= before <= "\u0dff" and _CASELESS.match(after):
+        if not period and "\u0900" <= before <= "\u0dff" and CASELESS.match(after):
             return True
         if _UNSPACED_BEFORE.match(before) or (before.isalnum() and not before.isdecimal()):
             if _UNSPACED_AFTER.match(text, stop):
@@ -633,10 +510,14 @@ def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _L
                 return not (period and (numbered or text[max(0, begin - 2)] == "."))
             if not period and _UNSPACED.match(before):
                 return True
+        # Of more digits than the number of a heading.
+        long_number = begin - 3 >= start and text[begin - 3 : begin].isdecimal()
+        if long_number and _UNSPACED_AFTER.match(text, stop):
+            return True
         if begin - 2 >= start and _HANGUL_PAIR.match(text, begin - 2):
             return "\uac00" <= after <= "\ud7af"
         if "\u0600" <= before <= "\u06ff" and "\u0600" <= after <= "\u06ff":
-            return len(_last_word(text, start, begin)) > 2 and text[stop + 1 : stop + 2].isalpha()
+            return len(last_word(text, start, begin)) > 2 and text[stop + 1 : stop + 2].isalpha()
     return _is_fused(text, start, begin, stop, layout)
 
 
@@ -649,9 +530,9 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
     word = behind.group(1) or ""
     if word and (not word[0].isupper() or not (word[1:].islower() or word in _ONE_LETTER_WORDS)):
         return False
-    before = _last_word(text, start, begin)
+    before = last_word(text, start, begin)
     whole = _FUSED_BEFORE.fullmatch(before) is not None
-    starts = _starts(text, position) or (
+    starts = begins_a_sentence(text, position) or (
         word in STARTERS_BEFORE_SMALL and text[behind.end() : behind.end() + 1] in ("?", "!")
     )
     if starts and before and not whole:
@@ -668,15 +549,15 @@ def _is_fused(text: str, start: int, begin: int, stop: int, layout: _Layout) -> 
             return False
     elif word.lower() in SUFFIXES and not starts:
         return False
-    if _is_abbreviation(text, start, begin, stop, position, text[position], False, layout):
+    if only_shortens(text, start, begin, stop, position, layout):
         return False
     if starts:
         return True
     # Names of code look alike: "a torch.Tensor".
     if len(word) == 1 or _CODE.search(text, max(start, begin - 60), min(len(text), stop + 60)):
         return False
-    article = _last_word(text, start, begin - len(before)).lower() in ("a", "an", "the")
-    return not article and (before.islower() or begin - start > 30)
+    article = last_word(text, start, begin - len(before)).lower() in ("a", "an", "the")
+    return not article and (before.islower() or not before.isascii() or begin - start > 30)
 
 
 def _terminator_ends(
@@ -694,7 +575,7 @@ def _terminator_ends(
     """
     position = resume
     first = text[position]
-    if first in _OPENERS:
+    if first in OPENERS:
         position = _match_end(_OPENER_RUN, text, resume)
         first = text[position] if position < len(text) else ""
         if first.isspace() and text[position - 1] in '«‹„“‘»›‚"':  # "« Oui"
@@ -730,239 +611,4 @@ def _terminator_ends(
         return text[begin + 1 : begin + 4] not in ("...", " . ")  # leaders of a table of contents
     if text[begin] != "." or ellipsis or following in ("?", "!"):
         return True
-    return not _is_abbreviation(text, start, begin, stop, position, first, alone, layout)
-
-
-def _is_abbreviation(
-    text: str,
-    start: int,
-    begin: int,
-    stop: int,
-    position: int,
-    first: str,
-    alone: bool,
-    layout: _Layout,
-) -> bool:
-    """Whether the period at `begin` only shortens the word before it, or numbers an item."""
-    if begin - start <= _MAX_ENUMERATOR_CHARACTERS and _ENUMERATOR.fullmatch(text, start, begin):
-        return True
-    if begin - start > 1 and text[begin - 2] == " " and text[begin - 1].isalpha():
-        word = text[begin - 1]
-    else:
-        words = text[max(start, begin - _MAX_WORD_CHARACTERS) : begin].rsplit(None, 1)
-        if not words:
-            return False
-        word = words[-1].lstrip(_OPENERS_AND_CURRENCIES)
-        if "'" in word or "’" in word:  # "l'art. 5"
-            word = _ELISION.sub("", word)
-    if "\u0900" <= word[-1:] <= "\u09ff" and layout.dandas:
-        return True
-    lower = word.lower()
-    if "ء" <= lower[:1] <= "ي" and len(lower) > 1:
-        lower = lower.removeprefix("و").removeprefix("ال")  # "and", "the"
-        if len(lower) == 1:
-            return True
-    number = first.isdecimal() or _NUMBER_WORD.match(text, position) is not None
-    if len(word) > 3 and lower not in _KNOWN and word.isalpha():
-        # Most words: no abbreviation, if no number follows.
-        if len(word) > 5:
-            return number and _TRUNCATED.search(word) is not None  # "Hauptstr. 5"
-        if not number and (word.islower() or len(word) == 5):
-            return False
-    dot = begin - len(word) - 2
-    if len(word) <= 3 and dot >= start and text[dot] == "." and text[dot + 1].isspace():
-        parts = _SPACED_DOTTED.search(text[max(start, begin - 16) : begin])
-        if parts is not None:  # "z. B.", "т. е."
-            together = "".join(parts.group().split()).lower()
-            if together in NEVER:
-                return True
-            if together in AND_SO_ON:
-                return not first.isupper()
-            if together in ENDERS:
-                return not _starts(text, position)
-            if word.islower() and (number or first == "§"):  # "i. S. d. § 5"
-                return True
-    if lower in OF_DOCTORS and _DOCTOR.search(text, max(start, begin - 16), begin) is not None:
-        return True
-    if _in_date(text, begin, layout):
-        return True
-    if len(word) == 1 and word.isalpha():
-        return _is_letter(text, start, begin, position, first, word, alone)
-    if first.isupper() and word[:1].islower() and (lower in MEASURES or lower in _HOURS):
-        number_before = text[max(start, begin - len(word) - 8) : begin - len(word)]
-        if _COUNT.search(number_before):
-            following = _WORD.match(text, position)
-            return lower in _HOURS and (
-                text[position - 1] == "("
-                or text.startswith("U.S.", position)
-                or (following is not None and following.group().lower() in OF_HOURS)
-                or _ZONE.match(text, position) is not None
-            )
-    if lower == "st" and _starts(text, position):  # "Oak St. It is far"
-        return not _last_word(text, start, begin - 2)[:1].isupper()
-    if (
-        (
-            lower in OF_OFFICES and first.isupper() and word.islower() and not alone
-        )  # "le cap. Petit"
-        and _last_word(text, start, begin - len(word)).lower() in BEFORE_OFFICES
-    ):
-        return True
-    # In capitals most short words are other ones: NP, DNA.
-    capitals = word.isupper() and word.isalpha() and lower not in IN_CAPITALS
-    if lower in NEVER and not capitals:
-        return True
-    if word.isdecimal():
-        if alone:  # "4 . 0"
-            return number
-        return _is_ordinal(text, start, begin, position, first, word, layout)
-    if alone:  # tokenized text keeps the periods of most abbreviations with their words
-        if lower in NUMBERED:
-            return number
-        return lower in ENDERS and first.islower() and lower not in AND_SO_ON
-    closed = ")" in text[begin + 1 : min(stop, begin + 4)]
-    if lower in NUMBERED and not capitals:
-        if number or first in "§#" or (first.islower() and not layout.lower_cased):
-            return True
-        if closed or (lower != "no" and _NUMERAL.match(text, position) is not None):
-            return True
-        reference = _REFERENCE.match(text, position)
-        if reference is not None and reference.group(1).lower() in NUMBERED:
-            return word not in _ORDINARY_BEFORE_REFERENCES
-        behind = _SHORT_CAPITALIZED.match(text, position)
-        if behind is not None and behind.group(1).lower() in CAPITALIZED:  # "rel. Min. Barroso"
-            return word not in _ORDINARY_BEFORE_REFERENCES
-    if lower in AND_SO_ON and first.isupper():
-        return closed
-    if (
-        (lower in ENDERS and not capitals)
-        or lower in MONTHS
-        or (
-            lower in CAPITALIZED
-            and word[0].isupper()
-            and not capitals
-            and not _ends_a_name(text, start, begin, word)
-        )
-        or _DOTTED.fullmatch(word)
-        or _CONSONANTS.fullmatch(word)
-        or (len(word) == 2 and word[0] == word[1] and _is_plural(text, begin))
-    ):
-        return closed or not _starts(text, position)
-    if _THAI.match(word):
-        return True
-    if not number or len(word) > 5:
-        return number and _TRUNCATED.search(word) is not None
-    day = _DAY_AND_MONTH.match(text, position)  # "lun. 5 janv. 2015"
-    if day is not None and len(word) <= 3 and day.group(1).lower() in MONTHS:
-        return True
-    # A short word before a number: "Stat. 119", "str. 5", "kaps. 2".
-    if not (word[1:].islower() or _CASELESS.match(word)):
-        return False
-    if word.islower() and _TRUNCATED.search(word):
-        return True
-    if not first.isdecimal():
-        return not word.islower() and len(word) <= 4 and begin - len(word) > start
-    if lower in ORDINARY or lower in AND_SO_ON:
-        return False
-    if word.islower():
-        if text[position - 1] == "(":
-            return False
-        before = text[max(start, begin - len(word) - 2) : begin - len(word)].strip()
-        if before.isdecimal():  # "80 años. 15 invitados"
-            return False
-        if _SMALL_CONSONANTS.fullmatch(word):
-            return True
-    elif begin - len(word) > start and len(word) <= 4 and _BARE_NUMBER.match(text, position):
-        return True
-    return (
-        (word.islower() or not word.isascii())
-        and _CONSONANT_END.search(lower) is not None
-        and (layout.ordinals or _HEADING_NUMBER.match(text, position) is None)
-        and word not in layout.plain_words
-    )
-
-
-def _in_date(text: str, begin: int, layout: _Layout) -> bool:
-    """Whether the period at `begin` stands behind the day or the month of a date in numbers."""
-    if not (text[begin - 1].isdecimal() or text[begin - 1] in "IVX"):
-        return False
-    date = _DATE.search(text, max(0, begin - 8), begin + 12)
-    if date is None or date.start() > begin:
-        return False
-    if date.group(1):
-        return begin < date.start(1) and layout.ordinals
-    return begin < date.end()
-
-
-def _ends_a_name(text: str, start: int, begin: int, word: str) -> bool:
-    """Whether an ordinary word is the last of a name: "the Balancing Cap. Cisco pays"."""
-    before = _last_word(text, start, begin - len(word)) if word.lower() in LASTS_OF_NAMES else ""
-    return len(before) > 3 and before[0].isupper() and before[-1] != "."
-
-
-def _is_plural(text: str, begin: int) -> bool:
-    """Whether two equal capitals are a plural: "EE. UU.", "MM. Durand"."""
-    around = _PLURAL.search(text, max(0, begin - 6), begin + 6)
-    return around is not None or (
-        text[begin - 2 : begin] in ("MM", "SS") and text[begin + 2 : begin + 3].isupper()
-    )
-
-
-def _is_letter(
-    text: str, start: int, begin: int, position: int, first: str, word: str, alone: bool
-) -> bool:
-    """Whether a period behind a lone letter only shortens it."""
-    if word in "Ii":  # an initial, or the pronoun, or a numeral
-        return text[begin - 3 : begin - 1] == ". " or (alone and text.startswith("e .", position))
-    if text[begin - 3 : begin - 1] in ("; ", ": "):  # an item
-        return True
-    if word.isupper() and first.isupper():
-        # The letter of a stair or an annex; degrees.
-        before = _last_word(text, start, begin - 1)
-        if (len(before) > 2 and before[-1] == "." and before[:-1].lower() in NUMBERED) or (
-            word in "CF" and len(before) < 3 and before.isdecimal()
-        ):
-            return _SHORT_CAPITALIZED.match(text, position) is not None
-    if word.isupper() or alone or first.islower():
-        return not _starts(text, position)
-    if word == "u" and _last_word(text, start, begin - 2)[:1].isupper():  # "Hunde u. Katzen"
-        return not _starts(text, position)
-    behind = _SHORT_CAPITALIZED.match(text, position)
-    if behind is not None and first.isupper():
-        short_word = behind.group(1).lower()
-        if short_word in CAPITALIZED or short_word in ENDERS or len(short_word) == 1:
-            return True
-    if word in "cpstv" and _ROMAN.match(text, position) is not None:  # "s. XXI"
-        return True
-    if (first.isdecimal() and not _FOOTNOTE.match(text, position)) or (
-        word in _SINGLE_LETTERS or word in NEVER
-    ):
-        return True
-    before = text[max(0, begin - 4) : begin - 1].rstrip()[-1:]
-    if before.isdecimal() or before in ("X", "V", "I"):
-        # "He came in 1990 г.", but "In 1990 г. Moscow grew", "1990 г. № 5"
-        short = begin - start < 20 and len(text[start:begin].split()) <= 3
-        short = short and word in "гr" and not _starts(text, position)
-        return short or _NUMBER_WORD.match(text, position) is not None
-    # "г. Москва"
-    return ("а" <= word <= "ї" and word != "я") or _CASELESS.match(word) is not None
-
-
-def _is_ordinal(
-    text: str, start: int, begin: int, position: int, first: str, word: str, layout: _Layout
-) -> bool:
-    """Whether a period behind a number makes it an ordinal, or the number of an item."""
-    if len(word) <= 3 and text[begin - len(word) - 2 : begin - len(word) - 1] in (":", ";"):
-        return True
-    if len(word) > 2:
-        return False
-    if _MONTH_NAME.match(text, position) is not None:
-        return True
-    if not first.isupper():
-        return False
-    before = _last_word(text, start, begin - len(word))
-    if before.endswith("."):  # "p. 15. The"
-        return False
-    # Behind a name stands the number of a house: "przy pl. Wolności 1. Warszawa jest".
-    ordinal = not before or before[0].islower() or before[-1] in ",:;" or before[:-1].isdecimal()
-    ordinal = ordinal and not _starts(text, position)
-    return (before.lower() in BEFORE_ORDINALS or ordinal) and layout.ordinals
+    return not only_shortens(text, start, begin, stop, position, layout)

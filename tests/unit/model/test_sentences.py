@@ -257,6 +257,15 @@ LANGUAGES = [
     "The U.S. is big. |It is 30 C. |Nobody came. |See App. B. |The rest is in Sch. H. |Read it.",
     "He came Fri. Jan. 5. |Le lun. 5 janv. il vint. |It is law. |7. Term. |The Term is long.",
     "J. Han and J. Van der Berg met K. He and J. Ma et al. in May. |He left.",
+    # small letters between capitals; states; regions behind their names; titles behind titles
+    "Hunde u. Katzen und d. Gr. kamen. |Sie wollten 2 TL. Zucker und 3 EL. Mehl im Tee. |Er ging.",
+    "He moved to N.Y. |Taxes rose. |The N.J. Democrats say so. |P.R. Evans and N.C. Williams left.",
+    "Он из Тульской обл. |Дом стоит в Омской обл. Омского р-на. |Зав. каф. преп. Попов ушёл.",
+    "I saw Hand. |5 and more came. |See Hand. 5 and Kor. 7. |The 3. |Then it ended.",
+    "Il fait 36 st. C. |Demain 12 st. |Paul rit. |Za art. 5 k.p.c. |Sąd milczy.",
+    "Zmarł w 1990 r. (miał 80 lat). |Urt. BGH und wyr. SN kamen. |This is a rule. |NATO won.",
+    "بني سنة 1950 م. |هدم بعد ذلك. |مات سنة 44 ق.م. في روما. |ترك كتابا.",
+    "他出生于1998.|她也是。|Er kam im Jan. |„Nein.“ |—¿Qué? —dijo. |Wróciła.|Ulice spały.",
 ]
 
 

@@ -138,9 +138,9 @@ class ModelConfig:
     )
     words: bool = setting(
         True,
-        "Labels: beside the vectors linear models read the words of the document, and of each "
-        "segment, hashed; what each weighs is fitted on documents that were held out. Whoever has "
-        "the model can try out which words it knows.",
+        "Beside the vectors linear models read the words of documents, of their segments and of "
+        "sentences, hashed; what each weighs is fitted on documents that were held out. Whoever "
+        "has the model can try out which words it knows.",
     )
     decision_threshold: float | None = setting(
         None,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, register_head
+from .linear import StandardisedLinear
 from .ragged import group_max, group_mean
 
 MISSING_LABEL = -100
@@ -35,7 +36,7 @@ class LabelRule:
     abstain_below: float | None = None
 
 
-class LinearOfVectors(nn.Module):
+class LinearOfVectors(StandardisedLinear):
     """Logits from the means and the maxima of a document's segment vectors, each standardised.
 
     Args:
@@ -43,17 +44,8 @@ class LinearOfVectors(nn.Module):
         labels: C.
     """
 
-    center: Tensor
-    scale: Tensor
-    weights: Tensor
-    bias: Tensor
-
     def __init__(self, hidden_size: int, labels: int) -> None:
-        super().__init__()
-        self.register_buffer("center", torch.zeros(2 * hidden_size))
-        self.register_buffer("scale", torch.ones(2 * hidden_size))
-        self.register_buffer("weights", torch.zeros(2 * hidden_size, labels))
-        self.register_buffer("bias", torch.zeros(labels))
+        super().__init__(2 * hidden_size, labels)
 
     @staticmethod
     def pooled(segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
@@ -62,13 +54,9 @@ class LinearOfVectors(nn.Module):
         means = group_mean(vectors, segments_per_document)
         return torch.cat([means, group_max(vectors, segments_per_document)], 1)
 
-    def forward(self, segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
+    def of_segments(self, segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
         """Logits, float (D, C)."""
-        pooled = self.pooled(segment_vectors, segments_per_document)
-        standardised = (pooled - self.center.float()) / self.scale.float()
-        # Weights that add up to little differences lose them in half precision.
-        with torch.autocast(pooled.device.type, enabled=False):
-            return standardised @ self.weights.float() + self.bias.float()
+        return self(self.pooled(segment_vectors, segments_per_document))
 
 
 @register_head
@@ -116,7 +104,9 @@ class ClassificationHead(Head):
             if member == "deep":
                 own = self._deep(vectors).float()
             elif member == "vectors":
-                own = self.linear(vectors.segment, vectors.structure.segments_per_document)
+                own = self.linear.of_segments(
+                    vectors.segment, vectors.structure.segments_per_document
+                )
             else:
                 own = vectors.features[member]
             logits = logits + weight * own

@@ -26,10 +26,12 @@ _OF_ONE_LABEL = (None, "single_label_classification")
 # Tasks that transformers has pipelines for, in place of which a hierbert model has its own.
 STANDARD_TASKS = ("text-classification",)
 
-# Whose logits `logit_weights` sums.
 # Features that are logits of labels.
 _WORD_MEMBERS = ("words", "segment_words")
+# Whose logits `logit_weights` sums, and whose scores `sentence_weights` does.
 _MEMBERS = ("deep", *_WORD_MEMBERS, "vectors")
+_SENTENCE_MEMBERS = ("deep", "stack")
+_LARGEST_STACK = 1024
 
 _CHOICES = {
     "max_segments_policy": MAX_SEGMENTS_POLICIES,
@@ -132,6 +134,11 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             "deep" (the layers that training steps learn), "words", "segment_words" and "vectors"
             (linear models fitted beside them), at least one; None for "deep" alone. Not of
             regressions.
+        sentence_weights: Scores of sentences are this weighted sum of those of the members named:
+            "deep" (the layers that training steps learn) and "stack" (what was fitted beside them),
+            at least one; None for "deep" alone.
+        sentence_stack: Settings of that stack: "vectors" (whether it reads sentence vectors),
+            "hidden_units" and "networks"; None where there is none.
         summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
             `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
@@ -189,6 +196,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     decision_thresholds: list[float] | None = None
     abstain_below: float | None = None
     logit_weights: dict[str, float] | None = None
+    sentence_weights: dict[str, float] | None = None
+    sentence_stack: dict | None = None
     summary_scores: str = "learnt"
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
@@ -307,17 +316,11 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             )
 
     def _validate_members(self) -> None:
-        members = self.logit_weights
-        if members is None:
-            return
-        if not members or not set(members) <= set(_MEMBERS) or self.problem_type == "regression":
-            raise ValueError(
-                f"logit_weights={members!r} is not allowed: numbers by one or more of "
-                f"{', '.join(_MEMBERS)}, of a model that is no regression"
-            )
-        if not all(math.isfinite(weight) for weight in members.values()):
-            raise ValueError(f"logit_weights={members!r} is not allowed: finite numbers")
-        for name in set(members) & set(_WORD_MEMBERS):
+        allowed = f"{', '.join(_MEMBERS)}, of a model that is no regression"
+        _check_members("logit_weights", self.logit_weights, _MEMBERS, allowed)
+        if self.logit_weights is not None and self.problem_type == "regression":
+            raise ValueError(f"logit_weights={self.logit_weights!r} is not for a regression")
+        for name in set(self.logit_weights or ()) & set(_WORD_MEMBERS):
             words = (self.features or {}).get(name)
             if words is None:
                 raise ValueError(f'logit_weights has "{name}", but features has none')
@@ -326,6 +329,31 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
                     f"features.{name} is of {words.get('labels')} labels, but the model has "
                     f"{self.num_labels} labels"
                 )
+        allowed = ", ".join(_SENTENCE_MEMBERS)
+        _check_members("sentence_weights", self.sentence_weights, _SENTENCE_MEMBERS, allowed)
+        if "stack" in (self.sentence_weights or {}):
+            if "sentence_features" not in (self.features or {}):
+                raise ValueError('sentence_weights has "stack", but features no sentence_features')
+            stack = self.sentence_stack
+            sizes = {name: (stack or {}).get(name) for name in ("hidden_units", "networks")}
+            if stack is None or not all(
+                isinstance(n, int) and 1 <= n <= _LARGEST_STACK for n in sizes.values()
+            ):
+                raise ValueError(
+                    f"sentence_stack={stack!r} is not allowed: hidden_units and networks, 1 to "
+                    f'{_LARGEST_STACK:,}, where sentence_weights has "stack"'
+                )
+
+
+def _check_members(
+    name: str, members: dict[str, float] | None, known: Sequence[str], allowed: str
+) -> None:
+    if members is None:
+        return
+    if not members or not set(members) <= set(known):
+        raise ValueError(f"{name}={members!r} is not allowed: numbers by one or more of {allowed}")
+    if not all(math.isfinite(weight) for weight in members.values()):
+        raise ValueError(f"{name}={members!r} is not allowed: finite numbers")
 
 
 def _heads_for(hidden_size: int) -> int:

@@ -19,18 +19,24 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, logging
 
 from .aggregation import Aggregator
-from .classification_head import ClassificationHead, LinearOfVectors
+from .classification_head import ClassificationHead
 from .configuration_hierbert import HierBertConfig
 from .encoding import SegmentEncoder
 from .features import FEATURES, Feature, make_features
 from .heads import HEADS, Head, Structure, Vectors, check_registered
+from .linear import StandardisedLinear
 from .processing_hierbert import HierBertProcessor
 from .ragged import group_mean
 from .saving import SavedWithCode
+from .sentence_features import SentenceFeatures
+from .sentence_stack import SentenceStack
 from .text_encoders import encoder_arguments
 from .words import Words
 
 _LOG = logging.get_logger(__name__)
+
+# Whose buffers are fitted once the steps are over.
+_FITTED = (ClassificationHead, SentenceFeatures, SentenceStack, StandardisedLinear, Words)
 
 # Other names of `forward`'s arguments, and of fields of its output, older than those by head.
 # transformers' Trainer takes each argument in the signature whose name holds "label" for one that
@@ -125,7 +131,7 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
             return
         super()._init_weights(module)
         # Buffers, where a checkpoint lacks them.
-        if isinstance(module, (ClassificationHead, LinearOfVectors, Words)):
+        if isinstance(module, _FITTED):
             for name, buffer in module.named_buffers(recurse=False):
                 (init.ones_ if name == "scale" else init.zeros_)(buffer)
         # Parameters that no nn.Linear holds come back as garbage unless they are set here.

@@ -19,6 +19,7 @@ from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segment_words import SegmentWords  # noqa: F401
 from .segmentation import SegmentedDocument, Segmenter
+from .sentence_features import SentenceFeatures  # noqa: F401
 from .summarization_head import SummarizationHead  # noqa: F401
 from .words import Words  # noqa: F401
 

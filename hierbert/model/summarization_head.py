@@ -27,6 +27,8 @@ from .selection import (
     select_sentences,
     sentence_costs,
 )
+from .sentence_features import SentenceFeatures
+from .sentence_stack import SentenceStack
 from .sentence_words import SentenceWords, stems
 
 # Words; what is longer is cut where it does not fit into a summary.
@@ -282,7 +284,8 @@ class SummarizationHead(Head):
 
     Args:
         config: Reads `hidden_size`, `sentence_layers`, `sentence_reach`, `attention_heads`,
-            `dropout` and `listwise_loss_weight`.
+            `dropout`, `listwise_loss_weight`, `sentence_weights` and `sentence_stack`; of its
+            features `sentence_features`.
     """
 
     name = "summarization"
@@ -314,6 +317,10 @@ class SummarizationHead(Head):
         )
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, 1)
+        self.sentence_weights = config.sentence_weights
+        if "stack" in (self.sentence_weights or {}):
+            self.reads = self.reads | {SentenceFeatures.name}
+            self.stack = SentenceStack.from_config(config)
 
     @classmethod
     def of(cls, config: HierBertConfig) -> "SummarizationHead":
@@ -328,7 +335,31 @@ class SummarizationHead(Head):
         return scores.sigmoid()
 
     def forward(self, vectors: Vectors) -> Tensor:
-        """A score (logit) for each sentence of the batch, float (N,).
+        """A score (logit) for each sentence: the weighted sum of its members, or the layers' alone.
+
+        Training steps learn the layers alone, whatever their part in the sum is.
+
+        Returns:
+            float (N,), of the batch's sentences.
+
+        Raises:
+            ValueError: There are no sentence vectors, or it is not known where they belong.
+        """
+        if self.sentence_weights is None or self.training:
+            return self._deep(vectors)
+        members = {
+            "deep": lambda: self._deep(vectors).float(),
+            "stack": lambda: self.stack(
+                vectors.features[SentenceFeatures.name],
+                vectors.sentence,
+                vectors.structure.sentences_per_document,
+            ),
+        }
+        weighed = [weight * members[name]() for name, weight in self.sentence_weights.items()]
+        return torch.stack(weighed).sum(0)
+
+    def _deep(self, vectors: Vectors) -> Tensor:
+        """The layers' scores, float (N,).
 
         Raises:
             ValueError: There are no sentence vectors, or it is not known where they belong.

@@ -27,27 +27,48 @@ _PAIR, _SPREAD = 0x9E3779B1, 0x85EBCA77
 _BITS = 32
 
 
-def hashed_words(text: str, buckets: int) -> tuple[Tensor, Tensor]:
-    """The buckets of a text's words in order, and of the pairs of words that follow one another.
+def word_hashes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """The words of texts, as numbers of 32 bits.
 
     A word is a run of letters and digits without regard to case, all digits alike; in scripts
     without spaces each letter is one.
 
+    Returns:
+        Of all words in order int64 (W,), and of how many each text has (len(texts),).
+    """
+    # Python's own hash differs from process to process.
+    known: dict[str, int] = {}
+    hashes: list[int] = []
+    counts = []
+    for text in texts:
+        folded = _DIGIT.sub("0", text.casefold())
+        words = (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
+        for word in set(words):
+            if word not in known:
+                known[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))
+        hashes += [known[word] for word in words]
+        counts.append(len(words))
+    return torch.tensor(hashes, dtype=torch.int64), torch.tensor(counts, dtype=torch.int64)
+
+
+def buckets_of(hashes: Tensor, buckets: int) -> Tensor:
+    """The bucket of each word, int64 like the hashes; `buckets` is a power of 2."""
+    return (hashes * _SPREAD) % 2**_BITS >> _BITS - (buckets.bit_length() - 1)
+
+
+def hashed_words(text: str, buckets: int) -> tuple[Tensor, Tensor]:
+    """The buckets of a text's words in order, and of the pairs of words that follow one another.
+
     Args:
-        text: Any.
+        text: Any; see `word_hashes`.
         buckets: A power of 2.
 
     Returns:
         Of W words int64 (W,), and of their pairs int64 (max(0, W - 1),).
     """
-    folded = _DIGIT.sub("0", text.casefold())
-    words = (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
-    # Python's own hash differs from process to process.
-    known = {word: zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in set(words)}
-    hashes = torch.tensor([known[word] for word in words], dtype=torch.int64)
+    hashes, _ = word_hashes([text])
     pairs = (hashes[:-1] * _PAIR + hashes[1:]) % 2**_BITS
-    shift = _BITS - (buckets.bit_length() - 1)
-    return (hashes * _SPREAD) % 2**_BITS >> shift, (pairs * _SPREAD) % 2**_BITS >> shift
+    return buckets_of(hashes, buckets), buckets_of(pairs, buckets)
 
 
 @register_feature

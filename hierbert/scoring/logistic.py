@@ -7,7 +7,7 @@ training document a score that it had no part in: what a stack is fitted on.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,8 +26,10 @@ FEW_DOCUMENTS = 2_048
 # What L-BFGS remembers takes room for so many weights, a few times.
 _MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
-# Of documents of several rows, an iteration costs more, and the last ones change no figure.
-_MOST_OF_SEVERAL_ROWS = 60
+# Of documents of several rows, or of many, an iteration costs more, and the last ones change no
+# figure.
+_MOST_OF_MANY_ROWS = 60
+_MANY_ROWS = 16_384
 # Of the loss, from one iteration to the next; less changes no figure.
 _TOLERANCE = 1e-7
 _JITTER = 1e-8
@@ -129,6 +131,7 @@ def fit_logistic(
     targets: Targets,
     folds: npt.NDArray[np.int64],
     units: npt.NDArray[np.int64] | None = None,
+    few: int = FEW_DOCUMENTS,
 ) -> Fitted:
     """Fit with the penalty under which held-out documents are likeliest.
 
@@ -138,13 +141,14 @@ def fit_logistic(
         folds: As `folds_of` gives them; documents of one fold alone leave nothing to choose by.
         units: How many rows of the inputs each document has, at least 1, int64 (D,): its score is
             then the log of the mean of theirs' exponentials. None: one.
+        few: Of more documents than these, so many choose the penalty.
     """
     from scipy.linalg import solve_triangular
 
     rows = _Rows(inputs, units)
     products = rows.products()
-    if len(targets) > FEW_DOCUMENTS:
-        some = draw_few(len(targets), FEW_DOCUMENTS)
+    if len(targets) > few:
+        some = draw_few(len(targets), few)
         strength = _choose(rows[some].products(), targets[some], folds[some])[1]
         loss, strength, scores = _held_out(products, targets, folds, strength, {})
     else:
@@ -156,6 +160,25 @@ def fit_logistic(
         factor = products.inputs
         weights = np.asarray(inputs.T @ solve_triangular(factor, weights, trans="T", lower=True))
     return Fitted(weights, solution[-1], scores, strength, loss)
+
+
+def fit_used(
+    inputs: Any,
+    targets: Targets,
+    folds: npt.NDArray[np.int64],
+    units: npt.NDArray[np.int64] | None = None,
+    few: int = FEW_DOCUMENTS,
+) -> Fitted:
+    """The same of sparse inputs, with weights of 0 for those that no document has.
+
+    They take no time.
+    """
+    inputs.eliminate_zeros()
+    used = np.unique(inputs.indices)
+    fitted = fit_logistic(inputs[:, used], targets, folds, units, few)
+    weights = np.zeros((inputs.shape[1], fitted.weights.shape[1]))
+    weights[used] = fitted.weights
+    return replace(fitted, weights=weights)
 
 
 def draw_few(documents: int, most: int) -> npt.NDArray[np.int64]:
@@ -269,8 +292,8 @@ class _Problem:
             slopes = self._rows.slopes(errors, shares) / units
             return total + 0.5 * float((values * values).sum()), slopes + values
 
-        several = self._rows.units is not None
-        most = _MOST_OF_SEVERAL_ROWS if several else _MOST_ITERATIONS
+        many = self._rows.units is not None or len(self._targets) > _MANY_ROWS
+        most = _MOST_OF_MANY_ROWS if many else _MOST_ITERATIONS
         return minimize(loss, start * units, iterations=most) / units
 
 

@@ -7,6 +7,7 @@ best extract of all (greedy is not optimal) and does not cache.
 Invariant: the result equals that of a greedy search that scores every extract from scratch.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,15 +20,19 @@ from hierbert.scoring.rouge_words import RougeWords
 # Scores are sums of two fractions: equal ones may differ in the last bits, and ties go to the
 # earlier sentence.
 _TIE = 1e-12
+_LEAST_GAIN = 1e-3
+# Searches, and the share of the sentences that each may select from.
+_SEARCHES, _SHARE = 12, 0.6
 
 _Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
 
 
 def oracle_sentences(
     sentences: Sequence[str],
     reference: str,
     *,
-    min_gain: float = 1e-3,
+    min_gain: float = _LEAST_GAIN,
     costs: Sequence[int] | None = None,
     limit: int | None = None,
     selectable: Sequence[bool] | None = None,
@@ -51,17 +56,29 @@ def oracle_sentences(
         Indices of sentences in the order of selection; empty when the reference or the document
         has no words, or no sentence gains enough.
     """
-    count = len(sentences)
+    allowed = np.ones(len(sentences), bool) if selectable is None else np.array(selectable, bool)
+    spend = np.zeros(len(sentences), np.int64) if costs is None else np.array(costs, np.int64)
+    return _search(_overlaps(sentences, reference), spend, limit or 0, allowed, min_gain)
+
+
+def _overlaps(sentences: Sequence[str], reference: str) -> "list[_Overlap]":
+    """Of single words and of pairs; `_search` uses them up."""
     tokenizer = RougeWords()
-    reference_words = tokenizer.tokenize(reference)
-    sentence_words = [tokenizer.tokenize(sentence) for sentence in sentences]
-    overlaps = [
-        _Overlap(reference_words, sentence_words),
-        _Overlap(list(pairwise(reference_words)), [list(pairwise(w)) for w in sentence_words]),
-    ]
-    allowed = np.ones(count, bool) if selectable is None else np.array(selectable, bool)
-    spend = np.zeros(count, np.int64) if costs is None else np.array(costs, np.int64)
-    left = limit or 0
+    words = tokenizer.tokenize(reference)
+    own = [tokenizer.tokenize(sentence) for sentence in sentences]
+    pairs = [list(pairwise(one)) for one in own]
+    return [_Overlap(words, own), _Overlap(list(pairwise(words)), pairs)]
+
+
+def _search(
+    overlaps: "list[_Overlap]",
+    spend: _Ints,
+    left: int,
+    allowed: npt.NDArray[np.bool_],
+    least: float,
+) -> list[int]:
+    """The greedy search of `oracle_sentences`, which changes none but the overlaps."""
+    allowed = allowed.copy()
     only_one = not (spend[allowed] <= left).any()
 
     selected: list[int] = []
@@ -72,7 +89,7 @@ def oracle_sentences(
             return selected
         scores = np.where(open_to_selection, sum(part.f1_with_each() for part in overlaps), -1.0)
         best = int(np.argmax(scores >= scores.max() - _TIE))
-        if scores[best] - score < max(min_gain, _TIE):
+        if scores[best] - score < max(least, _TIE):
             return selected
         selected.append(best)
         if only_one:
@@ -82,6 +99,46 @@ def oracle_sentences(
         left -= int(spend[best])
         for part in overlaps:
             part.take(best)
+
+
+def bagged_labels(
+    sentences: Sequence[str],
+    reference: str,
+    *,
+    costs: Sequence[int],
+    limit: int,
+    selectable: Sequence[bool],
+) -> list[float]:
+    """Sentence labels by how often a search takes a sentence where others are out of its reach.
+
+    Of near equal sentences the plain search takes one, by a hair. Half of a label is whether it
+    takes the sentence, half how often a search among a random part of the sentences does.
+
+    Args:
+        sentences: All sentences of the document.
+        reference: The reference summary.
+        costs: What each sentence takes from the budget.
+        limit: What may be spent.
+        selectable: Which sentences may be selected.
+
+    Returns:
+        One label per sentence, from 0.0 to 1.0; the same each time.
+    """
+    overlaps, spend = _overlaps(sentences, reference), np.array(costs, np.int64)
+    allowed = np.array(selectable, bool)
+    drawn = np.random.default_rng(len(sentences))
+
+    def taken(among: npt.NDArray[np.bool_]) -> _Floats:
+        found = np.zeros(len(sentences))
+        found[_search([one.fresh() for one in overlaps], spend, limit, among, _LEAST_GAIN)] = 1.0
+        return found
+
+    times, tries = np.zeros(len(sentences)), np.zeros(len(sentences))
+    for _ in range(_SEARCHES):
+        among = allowed & (drawn.random(len(sentences)) < _SHARE)
+        times, tries = times + taken(among), tries + among
+    labels: _Floats = (times / np.maximum(tries, 1) + taken(allowed)) / 2
+    return labels.tolist()
 
 
 def graded_labels(sentences: Sequence[str], reference: str, selected: Iterable[int]) -> list[float]:
@@ -141,6 +198,12 @@ class _Overlap:
         self.lengths: _Ints = np.array([len(ngrams) for ngrams in sentences], np.int64)
         self.hits = 0
         self.total = 0
+
+    def fresh(self) -> "_Overlap":
+        """Another, of which nothing is used up, where nothing of this one is."""
+        other = copy.copy(self)
+        other.remaining = self.remaining.copy()
+        return other
 
     def f1_with_each(self) -> npt.NDArray[np.float64]:
         """F1 of the selected sentences together with each other one, as float64 (N)."""

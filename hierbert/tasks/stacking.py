@@ -5,7 +5,6 @@ that they were not fitted to, neither is lost (Wolpert 1992). The linear models 
 document by a fit without it; what gradient steps have trained scores the validation documents.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,9 +30,18 @@ from hierbert.scoring.logistic import (
     Targets,
     draw_few,
     fit_logistic,
+    fit_used,
     folds_of,
-    minimize,
     standardising,
+)
+from hierbert.tasks.members import (
+    FEWEST_DOCUMENTS,
+    FEWEST_FOLDS,
+    gains,
+    put_members,
+    share_of_layers,
+    sum_of,
+    weigh,
 )
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import HeldOut
@@ -42,9 +50,6 @@ if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
 _DOCUMENTS_AT_ONCE = 64
-# Documents of which nothing can be held out teach no weights.
-_FEWEST_DOCUMENTS = 4
-_FEWEST_FOLDS = 2
 # Documents times labels: of more, the scores alone would take gigabytes.
 _MOST_SCORES = 10_000_000
 _MOST_WEIGHTS = 1 << 24
@@ -93,18 +98,14 @@ class Stack:
 
         What was fitted stays on the CPU, where its members are asked.
         """
-        features = dict(model.config.features or {})
-        for name, words in self.words.items():
-            features[name] = words.settings
-            model.features[name] = copy.deepcopy(words)
-        model.config.update({"logit_weights": self.weights, "features": features or None})
-        head, before = ClassificationHead(model.config), model.heads[ClassificationHead.name]
-        head.load_state_dict(before.state_dict(), strict=False)
-        head.bias.copy_(self.bias)
-        if self.linear is not None:
-            head.linear = copy.deepcopy(self.linear)
-        setattr(model, head.attribute, head)
-        model.to(model.device).train(model.training)
+        linear = {} if self.linear is None else {"linear": self.linear}
+        put_members(
+            model,
+            ClassificationHead.name,
+            {"logit_weights": self.weights},
+            list(self.words.values()),
+            {"bias": self.bias, **linear},
+        )
 
     def members(
         self,
@@ -158,7 +159,7 @@ def fit_stack(
         )
         return None
     folds = _folds(train)
-    if len(folds) < _FEWEST_DOCUMENTS or len(np.unique(folds)) < _FEWEST_FOLDS:
+    if len(folds) < FEWEST_DOCUMENTS or len(np.unique(folds)) < FEWEST_FOLDS:
         return None
     log.info(f"fitting linear models of labels to {len(folds):,} documents")
     fitted: dict[str, Fitted] = {}
@@ -180,13 +181,13 @@ def fit_stack(
     if SegmentWords.name in fitted:
         fewer = {name: one for name, one in fitted.items() if name != SegmentWords.name}
         shares_of_fewer, bias_of_fewer, sum_of_fewer = _weigh_fitted(fewer, train.targets)
-        if not _gains(alike.losses(sum_of_fewer), alike.losses(train_sum)):
+        if not gains(alike.losses(sum_of_fewer), alike.losses(train_sum)):
             log.info("words of segments add nothing sure to those of documents and are left out")
             fitted = fewer
             shares, bias, train_sum = shares_of_fewer, bias_of_fewer, sum_of_fewer
     asked = {name: asked[name] for name in fitted}
     weights = dict(zip(fitted, shares.tolist(), strict=True))
-    validation_sum = _sum(list(asked.values()), shares, bias)
+    validation_sum = sum_of(list(asked.values()), shares, bias)
     both = [*train.documents, *validation.documents]
     apart = {
         name: HeldOut(both, [*one.held_out.tolist(), *asked[name].tolist()])
@@ -198,7 +199,15 @@ def fit_stack(
     # With a frozen encoder the layers have to earn their place: without them, training documents
     # are held out too.
     margin = 1.0 if vectors is not None else 0.0
-    if (share := _share_of_deep(validation, validation_sum, deep, margin)) is not None:
+    share = share_of_layers(
+        validation.targets,
+        _folds(validation),
+        validation_sum,
+        deep,
+        margin,
+        validation.targets.losses,
+    )
+    if share is not None:
         weights = {name: share[0] * weight for name, weight in weights.items()} | {"deep": share[1]}
         bias = share[0] * bias
         validation_sum = share[0] * validation_sum + share[1] * deep
@@ -265,27 +274,12 @@ def _fit_words(
         if units is not None and len(inputs.data) * count > _MOST_SEGMENT_WORDS:
             log.info("words by segment are left out: there are too many for so many labels")
             return None
-        fitted = _fit_used(inputs, train.targets, folds, units)
+        fitted = fit_used(inputs, train.targets, folds, units)
         if best is None or fitted.log_loss < best[1].log_loss:
             words.weights.copy_(torch.from_numpy(fitted.weights))
             words.bias.copy_(torch.from_numpy(fitted.bias))
             best = words, fitted
     return best
-
-
-def _fit_used(
-    inputs: sparse.csr_array,
-    targets: Targets,
-    folds: npt.NDArray[np.int64],
-    units: npt.NDArray[np.int64] | None,
-) -> Fitted:
-    """A fit whose weights are 0 for inputs that no document has, which take no time."""
-    inputs.eliminate_zeros()
-    used = np.unique(inputs.indices)
-    fitted = fit_logistic(inputs[:, used], targets, folds, units)
-    weights = np.zeros((inputs.shape[1], fitted.weights.shape[1]))
-    weights[used] = fitted.weights
-    return replace(fitted, weights=weights)
 
 
 def _words_of(words: Words, documents: Sequence[PreparedDocument]) -> Floats:
@@ -327,7 +321,9 @@ def _logits_of_vectors(
 ) -> Floats:
     """What the segment vectors of documents say, float64 (D, C)."""
     found = [np.zeros((0, len(linear.bias)))]
-    found += [linear(*own).double().numpy() for own in _segment_vectors(documents, vectors)]
+    found += [
+        linear.of_segments(*own).double().numpy() for own in _segment_vectors(documents, vectors)
+    ]
     return np.concatenate(found)
 
 
@@ -366,68 +362,5 @@ def _weigh_fitted(fitted: Mapping[str, Fitted], targets: Targets) -> tuple[Float
     """Weights and bias of linear members, and their sum for documents they were not fitted to."""
     held_out = [one.held_out for one in fitted.values()]
     even = np.full(len(held_out), 1 / len(held_out))
-    shares, bias = _weigh(held_out, even, targets)
-    return shares, bias, _sum(held_out, shares, bias)
-
-
-def _gains(before: Floats, after: Floats, margin: float = 1.0) -> bool:
-    """Whether losses of documents fall by more than so many standard errors."""
-    gained = before - after
-    return bool(gained.mean() > margin * gained.std() / len(gained) ** 0.5)
-
-
-def _sum(scores: Sequence[Floats] | Floats, weights: Floats, bias: Floats | float) -> Floats:
-    total: Floats = np.tensordot(weights, np.asarray(scores), 1) + bias
-    return total
-
-
-def _weigh(
-    scores: Sequence[Floats], near: Floats, targets: Targets, biased: bool = True
-) -> tuple[Floats, Floats]:
-    """Weights of members, none below 0, and a bias for each label: the likeliest.
-
-    They are held near some weights, and biases near 0, by a squared distance, which counts as one
-    document. Without being `biased` they are 0.
-    """
-    stacked, count = np.stack(scores), len(scores)
-    start = np.concatenate([near, np.zeros(targets.labels.shape[1] if biased else 0)])
-
-    def loss(values: Floats) -> tuple[float, Floats]:
-        weights, bias = values[:count], values[count:] if biased else 0.0
-        total, errors = targets.loss_and_errors(_sum(stacked, weights, bias))
-        slopes = np.tensordot(stacked, errors, 2)
-        if biased:
-            slopes = np.concatenate([slopes, errors.sum(0)])
-        apart = values - start
-        return total + 0.5 * float(apart @ apart), slopes + apart
-
-    bounds = [(0.0, None)] * count + [(None, None)] * (len(start) - count)
-    found = minimize(loss, start, bounds)
-    return found[:count], found[count:]
-
-
-def _share_of_deep(
-    validation: Labelled, linear: Floats, deep: Floats, margin: float
-) -> tuple[float, float] | None:
-    """Weights of the linear members' sum and of the layers; None where layers add too little.
-
-    Judged by documents that the weights were not fitted to, in folds: the gain has to be above so
-    many of its standard errors.
-    """
-    targets = validation.targets
-    if not len(targets):
-        return None
-
-    def fit(rows: npt.NDArray[np.bool_]) -> Floats:
-        both, near = [linear[rows], deep[rows]], np.array([1.0, 0.0])
-        return _weigh(both, near, targets[rows], biased=False)[0]
-
-    without, with_deep = targets.losses(linear), np.zeros(len(targets))
-    folds = _folds(validation)
-    for fold in np.unique(folds):
-        out = folds == fold
-        logits = _sum([linear[out], deep[out]], fit(~out), 0.0)
-        with_deep[out] = targets[out].losses(logits)
-    share, own = fit(np.ones(len(targets), dtype=bool))
-    gains = own > 0 and _gains(without, with_deep, margin)
-    return (float(share), float(own)) if gains else None
+    shares, bias = weigh(held_out, even, targets)
+    return shares, bias, sum_of(held_out, shares, bias)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -20,17 +21,32 @@ from hierbert.files import is_in_the_way, read_checked_json, write_checked_json
 from hierbert.log import Progress, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
+from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.model.summarization_head import Candidate, SummaryRule, summary_text
+from hierbert.model.summarization_head import (
+    Candidate,
+    SummarizationHead,
+    SummaryRule,
+    summary_text,
+)
 from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import metrics_of
 from hierbert.scoring.rouge import summary_scores
 from hierbert.scoring.tables import grid
 from hierbert.tasks.label_cells import list_in
-from hierbert.tasks.oracle import graded_labels, oracle_labels, oracle_sentences
+from hierbert.tasks.oracle import (
+    bagged_labels,
+    graded_labels,
+    oracle_labels,
+    oracle_sentences,
+)
 from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.sentence_stack import Labelled, SentenceSum, fit_sentence_stack
 from hierbert.tasks.task import Scored, Task, register_task
+
+if TYPE_CHECKING:
+    from hierbert.tasks.evaluation import VectorSource
 
 # Changes when the rules do, so that older cached labels are not used.
 _LABELS_VERSION = 2
@@ -63,10 +79,12 @@ class Extract:
         selected: What it is made of, in its order; nothing where a score is not finite.
         scores: Of the summary by metric, nan where a score is not finite; None without a
             reference.
+        sentence_scores: What the model says of each sentence, float32 (N,).
     """
 
     selected: list[Candidate]
     scores: dict[str, float] | None
+    sentence_scores: npt.NDArray[np.float32]
 
 
 @register_task
@@ -75,14 +93,16 @@ class Summarization(Task):
 
     Args:
         sentence_labels: How sentences are labelled by the reference: "graded" or "oracle".
+        words: Whether what is fitted beside the layers reads words.
+        seed: Of what is fitted.
     """
 
     name = "summarization"
     field = problem_type = "summary"
     auto_metric = "rouge1"
 
-    def __init__(self, sentence_labels: str = "graded") -> None:
-        self.sentence_labels = sentence_labels
+    def __init__(self, sentence_labels: str = "graded", words: bool = False, seed: int = 0) -> None:
+        self.sentence_labels, self.words, self.seed = sentence_labels, words, seed
 
     @classmethod
     @override
@@ -92,7 +112,7 @@ class Summarization(Task):
                 f"data.train: column {config.data.summary_column!r} holds no summary in any of "
                 f"{len(train):,} documents, from {train[0].location} on"
             )
-        return cls(config.training.sentence_labels)
+        return cls(config.training.sentence_labels, config.model.words, config.seed)
 
     @classmethod
     @override
@@ -105,6 +125,8 @@ class Summarization(Task):
         return {
             "summarization_loss_weight": config.training.summarization_loss_weight,
             "listwise_loss_weight": config.training.listwise_loss_weight,
+            "sentence_weights": None,
+            "sentence_stack": None,
             "summary_scores": "learnt",
             "summary_budget": budget,
             "summary_limit": float(limit),
@@ -202,16 +224,14 @@ class Summarization(Task):
     ) -> Extract:
         target = document.targets[self.name]
         selected: list[Candidate] = []
-        finite = answered.finite[self.name]
+        finite, own = answered.finite[self.name], answered.scores[self.name].numpy()
         if finite:
-            selected = SummaryRule.from_config(config).select(
-                document.segmented, answered.scores[self.name].tolist()
-            )
+            selected = SummaryRule.from_config(config).select(document.segmented, own.tolist())
         if target is None:
-            return Extract(selected, None)
+            return Extract(selected, None, own)
         if not finite:
-            return Extract([], dict.fromkeys(self.metrics(), math.nan))
-        return Extract(selected, score_extract(selected, target.references))
+            return Extract([], dict.fromkeys(self.metrics(), math.nan), own)
+        return Extract(selected, score_extract(selected, target.references), own)
 
     @override
     def score(
@@ -236,6 +256,78 @@ class Summarization(Task):
             _, low, high = mean_interval([one[name] for one in scores], seed)
             ends[name] = {"low": low, "high": high}
         return ends
+
+    @property
+    @override
+    def calibrates(self) -> bool:
+        return True
+
+    @override
+    def complete(
+        self,
+        model: HierBertForDocuments,
+        splits: Mapping[str, Sequence[PreparedDocument]],
+        kept: Sequence[Any],
+        vectors: "VectorSource | None",
+    ) -> SentenceSum | None:
+        """Words, form and place, and vectors beside the layers; see `sentence_stack`."""
+        rule = SummaryRule.from_config(model.config)
+        validation = splits["validation"]
+        asked = [place for place, one in enumerate(validation) if self._is_known(one)]
+        documents = [validation[place] for place in asked]
+        candidates = [rule.candidates(one.segmented) for one in documents]
+        lengths = [len(one.segmented.sentence_spans) for one in documents]
+
+        def losses(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            found = []
+            parts = np.split(scores, np.cumsum(lengths)[:-1])
+            for document, own, part in zip(documents, candidates, parts, strict=True):
+                selected = rule.select_from(own, part.tolist())
+                references = document.targets[self.name].references
+                found.append(-score_extract(selected, references)[self.auto_metric])
+            return np.array(found)
+
+        head = model.heads[self.name]
+        assert isinstance(head, SummarizationHead)
+        layers = [kept[place].sentence_scores.astype(np.float64) for place in asked]
+        return fit_sentence_stack(
+            head,
+            self._labelled([one for one in splits["train"] if self._is_known(one)], rule),
+            self._labelled(documents, rule),
+            np.concatenate([np.zeros(0), *layers]),
+            losses,
+            words=self.words,
+            vectors=vectors,
+            seed=self.seed,
+        )
+
+    def _is_known(self, document: PreparedDocument) -> bool:
+        return self.counts(document.targets[self.name], document.segmented)
+
+    def _labelled(self, documents: Sequence[PreparedDocument], rule: SummaryRule) -> Labelled:
+        """Sentences with labels that also know the budget: half their own, half bagged."""
+        labels, selectable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
+        for document in documents:
+            candidates, target = rule.candidates(document.segmented), document.targets[self.name]
+            bagged = np.zeros((len(target.references), len(target.sentence_labels)))
+            for own, reference in zip(bagged, target.references, strict=True):
+                found = bagged_labels(
+                    candidates.texts,
+                    reference,
+                    costs=candidates.costs,
+                    limit=candidates.limit,
+                    selectable=candidates.selectable,
+                )
+                np.maximum.at(own, candidates.sentences, found)
+            labels.append((np.array(target.sentence_labels) + bagged.mean(0)) / 2)
+            may = np.zeros(len(target.sentence_labels), dtype=bool)
+            np.logical_or.at(may, candidates.sentences, candidates.selectable)
+            selectable.append(may)
+        return Labelled(
+            [one.segmented for one in documents],
+            torch.from_numpy(np.concatenate(labels)).float(),
+            torch.from_numpy(np.concatenate(selectable)),
+        )
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:

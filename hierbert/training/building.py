@@ -24,6 +24,8 @@ from hierbert.tasks.task import Task
 # What a trained model's weights are made for; the rest may change when it is trained further.
 _ARCHITECTURE = ("pooling", "aggregator_layers", "sentence_layers", "attention_heads")
 _CHANGEABLE = ("sentence_reach", "dropout")
+# What was fitted to other documents once the steps were over.
+_FITTED_ANEW = ("logit_weights", "sentence_weights", "sentence_stack")
 # Of all tasks together.
 _JOINED = ("head_settings", "features")
 
@@ -132,7 +134,8 @@ def _continue(
                 f"{getattr(before, name)}: its weights are made for that"
             )
     kept = {task.name: task.continued(before) for task in tasks if task.name in model.heads}
-    values = before.to_dict() | asked | {"logit_weights": None} | own | {"temperature": 1.0}
+    new = dict.fromkeys(_FITTED_ANEW) | own | {"temperature": 1.0}
+    values = before.to_dict() | asked | new
     for fields_kept in kept.values():
         values |= fields_kept or {}
     try:
@@ -143,7 +146,6 @@ def _continue(
     made.config.encoder_config._name_or_path = before.encoder_config._name_or_path
     for name, head in made.heads.items():
         if kept.get(name) is not None:
-            # What was fitted to other documents once the steps were over is fitted anew.
             own, trained_before = head.state_dict(), model.heads[name].state_dict()
             head.load_state_dict({key: trained_before[key] for key in own})
         else:

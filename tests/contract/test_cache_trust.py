@@ -35,7 +35,7 @@ def of_steps(found: dict[str, Any]) -> tuple[dict[str, bytes], str]:
 
     What is fitted to vectors afterwards differs in the last bit, as vectors do in other company.
     """
-    fitted = ("classifier.linear.", "classifier.bias")
+    fitted = ("classifier.linear.", "classifier.bias", "summarizer.stack.")
     weights = {name: own for name, own in found["weights"].items() if not name.startswith(fitted)}
     return weights, found["metrics"]
 

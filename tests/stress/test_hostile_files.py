@@ -43,7 +43,7 @@ def test_pipes_devices_and_sockets_are_refused_before_they_are_opened(
 
 def test_a_directory_named_like_a_file_and_paths_with_dots(tmp_path) -> None:
     (tmp_path / "f.jsonl").mkdir()
-    assert "f.jsonl: the folder holds no .txt file" in error_of(tmp_path / "f.jsonl")
+    assert "f.jsonl: the folder holds no text, HTML or Markdown" in error_of(tmp_path / "f.jsonl")
     write(tmp_path / "g.jsonl", A)
     assert [item.id for item in load(tmp_path)] == ["g-1"]
     assert [item.id for item in load(tmp_path / "*.jsonl")] == ["g-1"]

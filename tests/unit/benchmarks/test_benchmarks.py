@@ -127,14 +127,14 @@ def test_the_forecast_of_memory_goes_on_in_a_line() -> None:
 def test_changed_cuts_and_those_of_languages_are_counted_against_another_version(
     tmp_path: Path,
 ) -> None:
-    other = tmp_path / "other.py"
+    other = tmp_path / "sentences.py"
     # It cuts behind each space that follows a period.
     other.write_text(
         "import re\n\ndef split_sentences(text):\n"
         "    ends = [match.end() for match in re.finditer(r'[.] ', text)]\n"
         "    return list(zip([0, *ends], [*ends, len(text)]))\n"
     )
-    before = sentences.load_version(str(other))
+    before = sentences.load_version(str(tmp_path))
     text = "See Dr. Lee now. It ends! Then e.g. this."
     assert sentences.changed_cuts(text, before) == ([8, 36], [26], 3)
     languages = tmp_path / "languages.txt"

@@ -4,7 +4,6 @@ No vocabulary outlives the document. Sums over all pairs of sentences are never 
 similar to one sentence, or to a few, is computed when it is asked for.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,9 +11,8 @@ import torch
 from torch import Tensor
 
 from .ragged import group_starts
-from .selection import UNSPACED
+from .words import WORD
 
-_WORD = re.compile(rf"{UNSPACED.pattern}|(?:(?!{UNSPACED.pattern})\w)+")
 # Letters by which the forms of a word are one, in any alphabet.
 _STEM = 5
 # So many columns of a dense matrix of sentences and words.
@@ -26,7 +24,7 @@ def stems(text: str) -> list[str]:
 
     In scripts without spaces each letter is a word.
     """
-    return [word[:_STEM] for word in _WORD.findall(text.casefold())]
+    return [word[:_STEM] for word in WORD.findall(text.casefold())]
 
 
 class SentenceWords:

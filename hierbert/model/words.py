@@ -19,7 +19,7 @@ from .heads import Structure
 from .segmentation import SegmentedDocument
 from .selection import UNSPACED
 
-_WORD = re.compile(rf"{UNSPACED.pattern}|(?:(?!{UNSPACED.pattern})\w)+")
+WORD = re.compile(rf"{UNSPACED.pattern}|(?:(?!{UNSPACED.pattern})\w)+")
 _ASCII_WORD = re.compile(r"\w+")
 _DIGIT = re.compile(r"\d")
 # Odd numbers, so that products with them lose no bits (Knuth's multiplicative hashing).
@@ -42,7 +42,7 @@ def word_hashes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     counts = []
     for text in texts:
         folded = _DIGIT.sub("0", text.casefold())
-        words = (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
+        words = (_ASCII_WORD if folded.isascii() else WORD).findall(folded)
         for word in set(words):
             if word not in known:
                 known[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))

@@ -10,16 +10,44 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
+from hierbert.model.linear import StandardisedLinear
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.sentence_features import SentenceFeatures
 from hierbert.model.words import Words
-from hierbert.scoring.logistic import Floats, Targets, minimize
+from hierbert.scoring.logistic import (
+    FEW_DOCUMENTS,
+    Fitted,
+    Floats,
+    Targets,
+    fit_logistic,
+    minimize,
+    standardising,
+)
 
 # Documents of which nothing can be held out teach no weights.
 FEWEST_DOCUMENTS = 4
 FEWEST_FOLDS = 2
+
+
+def fit_linear(
+    linear: StandardisedLinear,
+    inputs: npt.NDArray[np.float32],
+    targets: Targets,
+    folds: npt.NDArray[np.int64],
+    few: int = FEW_DOCUMENTS,
+) -> Fitted:
+    """Fit a linear model of inputs, (D, F), and how they are standardised, by `fit_logistic`."""
+    center, scale = standardising(inputs)
+    linear.center.copy_(torch.from_numpy(center))
+    linear.scale.copy_(torch.from_numpy(scale))
+    standardised = linear.standardised(torch.from_numpy(inputs)).double().numpy()
+    fitted = fit_logistic(standardised, targets, folds, few=few)
+    linear.weights.copy_(torch.from_numpy(fitted.weights))
+    linear.bias.copy_(torch.from_numpy(fitted.bias))
+    return fitted
 
 
 def put_members(

@@ -19,7 +19,6 @@ from torch import Tensor
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
-from hierbert.model.linear import StandardisedLinear
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.ragged import group_starts
 from hierbert.model.segmentation import SegmentedDocument
@@ -34,9 +33,14 @@ from hierbert.scoring.logistic import (
     fit_logistic,
     fit_used,
     folds_of,
-    standardising,
 )
-from hierbert.tasks.members import FEWEST_DOCUMENTS, FEWEST_FOLDS, put_members, share_of_layers
+from hierbert.tasks.members import (
+    FEWEST_DOCUMENTS,
+    FEWEST_FOLDS,
+    fit_linear,
+    put_members,
+    share_of_layers,
+)
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import HeldOut
 
@@ -164,7 +168,9 @@ def fit_sentence_stack(
             vectors = None
     stack = SentenceStack(features.models, COLUMNS, hidden_size)
     if stack.linear is not None:
-        fitted["vectors"] = _fit_vectors(stack.linear, of_sentences, targets, by_sentence)
+        fitted["vectors"] = fit_linear(
+            stack.linear, of_sentences.numpy(), targets, by_sentence, _FEW_SENTENCES
+        )
         columns = torch.cat([columns, closeness(of_sentences, lengths)], 1)
     held_out = np.concatenate([one.held_out for one in fitted.values()], 1)
     inputs = stacked(torch.from_numpy(held_out).float(), columns, lengths)
@@ -262,21 +268,6 @@ def _rows(read: dict[str, Tensor], kind: str, buckets: int) -> sparse.csr_array:
     return sparse.csr_array(
         (values, read[f"{kind}buckets"].numpy(), starts), shape=(len(sizes), buckets)
     )
-
-
-def _fit_vectors(
-    linear: StandardisedLinear, vectors: Tensor, targets: Targets, folds: npt.NDArray[np.int64]
-) -> Fitted:
-    """Fit a linear model of sentence vectors, (N, H)."""
-    center, scale = standardising(vectors.numpy())
-    linear.center.copy_(torch.from_numpy(center))
-    linear.scale.copy_(torch.from_numpy(scale))
-    fitted = fit_logistic(
-        linear.standardised(vectors).double().numpy(), targets, folds, few=_FEW_SENTENCES
-    )
-    linear.weights.copy_(torch.from_numpy(fitted.weights))
-    linear.bias.copy_(torch.from_numpy(fitted.bias))
-    return fitted
 
 
 def _vectors(vectors: "VectorSource", documents: Sequence[SegmentedDocument]) -> Tensor:

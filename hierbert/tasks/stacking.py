@@ -29,14 +29,13 @@ from hierbert.scoring.logistic import (
     Floats,
     Targets,
     draw_few,
-    fit_logistic,
     fit_used,
     folds_of,
-    standardising,
 )
 from hierbert.tasks.members import (
     FEWEST_DOCUMENTS,
     FEWEST_FOLDS,
+    fit_linear,
     gains,
     put_members,
     share_of_layers,
@@ -306,14 +305,7 @@ def _fit_vectors(
         )
         return None
     linear = LinearOfVectors(pooled.shape[1] // 2, train.targets.labels.shape[1])
-    center, scale = standardising(pooled)
-    linear.center.copy_(torch.from_numpy(center))
-    linear.scale.copy_(torch.from_numpy(scale))
-    inputs = (pooled - linear.center.numpy()) / linear.scale.numpy()
-    fitted = fit_logistic(inputs.astype(np.float64), train.targets, folds)
-    linear.weights.copy_(torch.from_numpy(fitted.weights))
-    linear.bias.copy_(torch.from_numpy(fitted.bias))
-    return linear, fitted
+    return linear, fit_linear(linear, pooled, train.targets, folds)
 
 
 def _logits_of_vectors(

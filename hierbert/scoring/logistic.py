@@ -7,7 +7,7 @@ training document a score that it had no part in: what a stack is fitted on.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -136,15 +136,23 @@ def fit_logistic(
     """Fit with the penalty under which held-out documents are likeliest.
 
     Args:
-        inputs: float (D, F), dense or a scipy.sparse array.
+        inputs: float (D, F), dense or a scipy.sparse array; of this, inputs that are 0 everywhere
+            take no time, and have weights of 0.
         targets: Theirs.
         folds: As `folds_of` gives them; documents of one fold alone leave nothing to choose by.
         units: How many rows of the inputs each document has, at least 1, int64 (D,): its score is
             then the log of the mean of theirs' exponentials. None: one.
         few: Of more documents than these, so many choose the penalty.
     """
+    from scipy import sparse
     from scipy.linalg import solve_triangular
 
+    used: Any = slice(None)
+    width = inputs.shape[1]
+    if sparse.issparse(inputs):
+        used = np.unique(inputs.nonzero()[1])
+        inputs = inputs[:, used]
+        inputs.eliminate_zeros()
     rows = _Rows(inputs, units)
     products = rows.products()
     if len(targets) > few:
@@ -159,26 +167,9 @@ def fit_logistic(
         # Those of the inputs that give the same scores (the representer theorem).
         factor = products.inputs
         weights = np.asarray(inputs.T @ solve_triangular(factor, weights, trans="T", lower=True))
-    return Fitted(weights, solution[-1], scores, strength, loss)
-
-
-def fit_used(
-    inputs: Any,
-    targets: Targets,
-    folds: npt.NDArray[np.int64],
-    units: npt.NDArray[np.int64] | None = None,
-    few: int = FEW_DOCUMENTS,
-) -> Fitted:
-    """The same of sparse inputs, with weights of 0 for those that no document has.
-
-    They take no time.
-    """
-    inputs.eliminate_zeros()
-    used = np.unique(inputs.indices)
-    fitted = fit_logistic(inputs[:, used], targets, folds, units, few)
-    weights = np.zeros((inputs.shape[1], fitted.weights.shape[1]))
-    weights[used] = fitted.weights
-    return replace(fitted, weights=weights)
+    every = np.zeros((width, weights.shape[1]))
+    every[used] = weights
+    return Fitted(every, solution[-1], scores, strength, loss)
 
 
 def draw_few(documents: int, most: int) -> npt.NDArray[np.int64]:

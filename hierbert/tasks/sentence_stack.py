@@ -31,7 +31,6 @@ from hierbert.scoring.logistic import (
     Floats,
     Targets,
     fit_logistic,
-    fit_used,
     folds_of,
 )
 from hierbert.tasks.members import (
@@ -250,9 +249,7 @@ def _fit_features(
             "words and features": sparse.hstack([words, inputs["features"]], format="csr"),
         }
     fitted = {
-        name: (fit_used if sparse.issparse(rows) else fit_logistic)(
-            rows, targets, folds, few=_FEW_SENTENCES
-        )
+        name: fit_logistic(rows, targets, folds, few=_FEW_SENTENCES)
         for name, rows in inputs.items()
     }
     for place, one in enumerate(fitted.values()):

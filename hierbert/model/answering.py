@@ -39,9 +39,8 @@ def collate_inputs(
     else:
         inputs = collate_structure(documents)
         inputs["segment_vectors"], inputs["sentence_vectors"] = vectors
-    if any(
-        "query" in model.heads[name].reads for name in (model.heads if heads is None else heads)
-    ):
+    asked = model.heads if heads is None else heads
+    if any("query" in model.heads[name].reads for name in asked):
         inputs |= collate_queries(documents)
     return inputs | collate_features(model.features_of(heads), documents)
 

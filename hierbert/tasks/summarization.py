@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.sentence_query import QUERY, QueryWords
 from hierbert.model.summarization_head import (
     Candidate,
     SummarizationHead,
@@ -42,8 +43,9 @@ from hierbert.tasks.oracle import (
     oracle_sentences,
 )
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.sentence_stack import Labelled, SentenceSum, fit_sentence_stack
-from hierbert.tasks.task import Scored, Task, register_task
+from hierbert.tasks.sentence_query import fit_queries
+from hierbert.tasks.sentence_stack import Labelled, fit_sentence_stack
+from hierbert.tasks.task import Completed, Scored, Task, register_task
 
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
@@ -122,11 +124,15 @@ class Summarization(Task):
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         budget, limit = config.summary.limit
-        return {
+        own: dict[str, Any] = {}
+        if QUERY in config.data.fields:
+            own["features"] = {QueryWords.name: {}}
+        return own | {
             "summarization_loss_weight": config.training.summarization_loss_weight,
             "listwise_loss_weight": config.training.listwise_loss_weight,
             "sentence_weights": None,
             "sentence_stack": None,
+            "sentence_queries": None,
             "summary_scores": "learnt",
             "summary_budget": budget,
             "summary_limit": float(limit),
@@ -269,12 +275,40 @@ class Summarization(Task):
         splits: Mapping[str, Sequence[PreparedDocument]],
         kept: Sequence[Any],
         vectors: "VectorSource | None",
-    ) -> SentenceSum | None:
-        """Words, form and place, and vectors beside the layers; see `sentence_stack`."""
+    ) -> Completed | None:
+        """Words, form and place, and vectors beside the layers, and what a question adds.
+
+        See `sentence_stack` and `sentence_query`.
+        """
         rule = SummaryRule.from_config(model.config)
         validation = splits["validation"]
         asked = [place for place, one in enumerate(validation) if self._is_known(one)]
         documents = [validation[place] for place in asked]
+        head = model.heads[self.name]
+        assert isinstance(head, SummarizationHead)
+        layers = [kept[place].sentence_scores.astype(np.float64) for place in asked]
+        found = fit_sentence_stack(
+            head,
+            self._labelled([one for one in splits["train"] if self._is_known(one)], rule),
+            self._labelled(documents, rule),
+            np.concatenate([np.zeros(0), *layers]),
+            self._losses(documents, rule),
+            words=self.words,
+            vectors=vectors,
+            seed=self.seed,
+        )
+        if QueryWords.name not in model.features:
+            return found
+        queried = [one for one in documents if one.segmented.query is not None]
+        labels = self._labelled(queried, rule).labels.double().numpy()
+        texts = [one.segmented for one in queried]
+        losses = self._losses(queried, rule)
+        return fit_queries(model, found, texts, labels, losses, vectors) or found
+
+    def _losses(
+        self, documents: Sequence[PreparedDocument], rule: SummaryRule
+    ) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+        """The metric of each document, its sign changed, by the scores of all sentences."""
         candidates = [rule.candidates(one.segmented) for one in documents]
         lengths = [len(one.segmented.sentence_spans) for one in documents]
 
@@ -287,19 +321,7 @@ class Summarization(Task):
                 found.append(-score_extract(selected, references)[self.auto_metric])
             return np.array(found)
 
-        head = model.heads[self.name]
-        assert isinstance(head, SummarizationHead)
-        layers = [kept[place].sentence_scores.astype(np.float64) for place in asked]
-        return fit_sentence_stack(
-            head,
-            self._labelled([one for one in splits["train"] if self._is_known(one)], rule),
-            self._labelled(documents, rule),
-            np.concatenate([np.zeros(0), *layers]),
-            losses,
-            words=self.words,
-            vectors=vectors,
-            seed=self.seed,
-        )
+        return losses
 
     def _is_known(self, document: PreparedDocument) -> bool:
         return self.counts(document.targets[self.name], document.segmented)

@@ -6,7 +6,7 @@ as they are.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,15 @@ from hierbert.model.ragged import batches_by_tokens
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.sentence_query import QUERY_INPUTS, QueryWords, query_cosines, query_inputs
 from hierbert.model.summarization_head import SummarizationHead
-from hierbert.scoring.logistic import Floats, Targets, folds_of
-from hierbert.tasks.members import FEWEST_DOCUMENTS, FEWEST_FOLDS, fit_linear, gains, put_members
+from hierbert.scoring.logistic import Floats
+from hierbert.scoring.sentence_models import FEW_SENTENCES
+from hierbert.tasks.members import fit_linear, gains, put_members
 from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.sentence_stack import Labelled
 from hierbert.tasks.task import Completed, HeldOut
 
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
-
-# So many choose the penalty.
-_FEW_SENTENCES = 4_096
 
 
 @dataclass
@@ -74,9 +73,7 @@ class WithQueries:
 def fit_queries(
     model: HierBertForDocuments,
     before: Completed | None,
-    documents: Sequence[SegmentedDocument],
-    labels: Floats,
-    losses: Callable[[Floats], Floats],
+    labelled: Labelled,
     vectors: "VectorSource | None",
 ) -> WithQueries | None:
     """Fit what a question adds to a model's scores.
@@ -84,38 +81,34 @@ def fit_queries(
     Args:
         model: As it was trained.
         before: What was fitted to be put into it.
-        documents: That were not trained on, each with a question.
-        labels: How much their sentences belong into the answers, 0 to 1, float64 (N,).
-        losses: Of each document by the scores of all sentences, float64 (D,).
+        labelled: Documents that were not trained on, each with a question.
         vectors: Of a frozen encoder; None for one that was trained.
 
     Returns:
         None where there are too few documents, or those that were held out gain nothing.
     """
-    texts = [one.text for one in documents]
-    folds = folds_of(texts, np.zeros((len(texts), 1))) if texts else np.zeros(0, dtype=np.int64)
-    if len(texts) < FEWEST_DOCUMENTS or len(np.unique(folds)) < FEWEST_FOLDS:
+    count = len(labelled.documents)
+    if not count or not labelled.can_be_held_out:
         log.warning(
-            f"{len(texts):,} validation documents have a query: too few to learn from, so that the "
+            f"{count:,} validation documents have a query: too few to learn from, so that the "
             "model reads none"
         )
         return None
     whole = copy.deepcopy(model).eval()
     if before is not None:
         before.put_into(whole)
-    general, inputs = _read(whole, documents, vectors)
+    general, inputs = _read(whole, labelled.documents, vectors)
     asked = StandardisedLinear(QUERY_INPUTS, 1)
-    rows = np.repeat(folds, [len(one.sentence_spans) for one in documents])
-    targets = Targets(labels[:, None], several=True)
-    fitted = fit_linear(asked, inputs.numpy(), targets, rows, _FEW_SENTENCES)
-    without, found = losses(general), losses(fitted.held_out[:, 0])
+    folds = np.repeat(labelled.folds, labelled.lengths)
+    fitted = fit_linear(asked, inputs.numpy(), labelled.targets, folds, FEW_SENTENCES)
+    without, found = labelled.losses(general), labelled.losses(fitted.held_out[:, 0])
     shown = {"without": -float(without.mean()), "with": -float(found.mean())}
     line = f"{shown['with']:.4f} with queries, {shown['without']:.4f} without"
-    line += f", on {len(texts):,} held-out documents"
+    line += f", on {count:,} held-out documents"
     if not gains(without, found, 0.0):
         log.warning(f"queries say nothing of what belongs into summaries ({line}): none is read")
         return None
-    results = {"sentence_queries": {"documents": len(texts), **shown}}
+    results = {"sentence_queries": {"documents": count, **shown}}
     if before is not None:
         results, line = before.results | results, f"{before.line}; {line}"
     return WithQueries(before, asked, results, line, HeldOut([], []))

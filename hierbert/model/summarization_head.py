@@ -16,6 +16,7 @@ from .aggregation import POSITION_FEATURES, Aggregator, in_parts, position_featu
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
+from .same_words import repeats
 from .segmentation import SegmentedDocument, Span
 from .selection import (
     SUMMARY_BUDGETS,
@@ -23,7 +24,6 @@ from .selection import (
     Budget,
     count_words,
     cut_to_limit,
-    repeats,
     select_sentences,
     sentence_costs,
 )

@@ -88,6 +88,9 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
     text = "tell the kind of each sentence: prose, heading, list, code, table, reference, "
     text += "boilerplate"
     budget.add_argument("--sentence-kinds", action="store_const", const=True, help=text)
+    text = "what the summaries should be about, a question or some words, where a document has "
+    text += "none of its own (--column query=NAME says in which column)"
+    budget.add_argument("--query", type=_words, metavar="TEXT", help=text)
     add_document_flags(parser)
     text = "columns of the input that go into the answers, as a,b; a=new renames one"
     add("--keep-columns", action="append", default=[], metavar="NAMES", help=text)
@@ -117,6 +120,12 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
 
 def _count_or_none(value: str) -> int:
     return 0 if value.strip() == "0" else count(value)
+
+
+def _words(value: str) -> str:
+    if value.strip():
+        return value
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a question, or some words")
 
 
 def _share(value: str) -> float:

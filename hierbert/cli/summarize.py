@@ -15,6 +15,7 @@ EXAMPLES = f"""examples:
   hierbert summarize docs.jsonl
   hierbert summarize 'papers/*.txt' --output summaries.csv --max-words 150
   hierbert summarize docs.jsonl --encoder sentence-transformers/all-MiniLM-L6-v2
+  hierbert summarize meetings.jsonl --query "What was decided about the budget?"
   cat docs.jsonl | hierbert summarize - --max-sentences 3 | head
 
 input:  {allowed_endings()},

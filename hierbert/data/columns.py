@@ -108,6 +108,12 @@ def _summary(value: Any) -> str | list[str] | None:
     return there[0] if there else None
 
 
+def _text_or_none(value: Any) -> str | None:
+    if not isinstance(value, str):
+        raise TypeError
+    return value if value.strip() else None
+
+
 FIELDS = {
     "label": Field(_label, "a string, a number, a boolean, a list of those, or null for no label"),
     "summary": Field(
@@ -122,6 +128,7 @@ SETTLED = ("text", "id", *FIELDS)
 """Names that columns of other fields cannot have."""
 
 _ANY = Field(lambda value: value, "anything")
+_KINDS = FIELDS | {"query": Field(_text_or_none, "a string, or null for no question")}
 
 
 def check_columns(
@@ -264,7 +271,7 @@ class SourceColumns:
         if not isinstance(column, str):
             values = {one: self._field(row, name, one) for one in column}
             return None if all(value is None for value in values.values()) else values
-        kind, value = FIELDS.get(name, _ANY), row.values.get(column)
+        kind, value = _KINDS.get(name, _ANY), row.values.get(column)
         try:
             found = None if _is_null(value) else kind.value(value)
         except TypeError:

@@ -16,6 +16,7 @@ from .modeling_hierbert import HierBertForDocuments
 from .processing_hierbert import collate, collate_structure
 from .ragged import all_finite
 from .segmentation import SegmentedDocument
+from .sentence_query import collate_queries
 
 
 def collate_inputs(
@@ -38,6 +39,9 @@ def collate_inputs(
     else:
         inputs = collate_structure(documents)
         inputs["segment_vectors"], inputs["sentence_vectors"] = vectors
+    asked = model.heads if heads is None else heads
+    if any("query" in model.heads[name].reads for name in asked):
+        inputs |= collate_queries(documents)
     return inputs | collate_features(model.features_of(heads), documents)
 
 

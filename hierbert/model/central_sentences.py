@@ -14,6 +14,7 @@ from .configuration_hierbert import HierBertConfig
 from .features import Feature, register_feature
 from .heads import Structure, Vectors
 from .segmentation import SegmentedDocument
+from .sentence_query import QueryWords, asked_about, query_cosines
 from .sentence_words import SentenceWords, stems
 from .summarization_head import SUMMARIZERS, SummarizationHead
 
@@ -49,11 +50,33 @@ class CentralWords(Feature):
 
 
 class CentralityHead(SummarizationHead):
-    """Sentence scores that nothing was trained for; the best one of a document has 1."""
+    """Sentence scores that nothing was trained for; the best one of a document has 1.
+
+    Where something is asked of a document, a sentence has to be near to it too; see `asked_about`.
+    """
 
     def __init__(self, config: HierBertConfig) -> None:
         super(SummarizationHead, self).__init__()
         self.listwise_loss_weight = config.listwise_loss_weight
+        if QueryWords.name in (config.features or {}):
+            self.reads = self.reads | {QueryWords.name}
+
+    def forward(self, vectors: Vectors) -> Tensor:
+        """Document by document, float (N,)."""
+        central, near = self.central(vectors), self.near(vectors)
+        if near is None:
+            return central
+        lengths = vectors.structure.sentences_per_document.tolist()
+        each = zip(central.split(lengths), near.split(lengths), strict=True)
+        return torch.cat([central[:0], *(asked_about(*own) for own in each)])
+
+    def central(self, vectors: Vectors) -> Tensor:
+        """How central each sentence is, float (N,), at most 1, which the best one has."""
+        raise NotImplementedError
+
+    def near(self, vectors: Vectors) -> Tensor | None:
+        """How near each is to what is asked, float (N, K), in K ways; None where nothing can be."""
+        return vectors.features.get(QueryWords.name)
 
     def shares(self, scores: Tensor) -> Tensor:
         """They are from 0 to 1 as they are; what points away from the centre has 0."""
@@ -65,7 +88,7 @@ class CentralWordsHead(CentralityHead):
 
     reads = frozenset([CentralWords.name])
 
-    def forward(self, vectors: Vectors) -> Tensor:
+    def central(self, vectors: Vectors) -> Tensor:
         """As of the feature, float (N,)."""
         return vectors.features[CentralWords.name]
 
@@ -73,15 +96,25 @@ class CentralWordsHead(CentralityHead):
 class CentralVectorsHead(CentralityHead):
     """By the sentences' vectors; a subclass names the method."""
 
-    reads = frozenset(["sentence"])
+    reads = frozenset(["sentence", "query"])
     method = ""
 
-    def forward(self, vectors: Vectors) -> Tensor:
+    def central(self, vectors: Vectors) -> Tensor:
         """Document by document, float (N,)."""
         assert vectors.sentence is not None
         each = vectors.sentence.split(vectors.structure.sentences_per_document.tolist())
         own = [_relative(METHODS[self.method](SentenceVectors(one.cpu()))) for one in each]
         return torch.cat(own).to(vectors.sentence.device)
+
+    def near(self, vectors: Vectors) -> Tensor | None:
+        """By words, and by the cosine to the vector of what is asked."""
+        words = super().near(vectors)
+        if words is None:
+            return None
+        assert vectors.sentence is not None and vectors.query is not None
+        lengths = vectors.structure.sentences_per_document
+        cosines = query_cosines(vectors.sentence, vectors.query, lengths)
+        return torch.cat([words, cosines], 1)
 
 
 def _relative(scores: Tensor) -> Tensor:
@@ -91,9 +124,11 @@ def _relative(scores: Tensor) -> Tensor:
 
 def scores_by(method: str, vectors: bool) -> dict[str, Any]:
     """Fields of a config: the scores are those of a method, of an encoder's vectors or of words."""
+    features: dict[str, dict[str, Any]] = {QueryWords.name: {}}
     if vectors:
-        return {"summary_scores": f"{method}_of_vectors"}
-    return {"summary_scores": "words", "features": {CentralWords.name: {"method": method}}}
+        return {"summary_scores": f"{method}_of_vectors", "features": features}
+    features[CentralWords.name] = {"method": method}
+    return {"summary_scores": "words", "features": features}
 
 
 SUMMARIZERS["words"] = CentralWordsHead

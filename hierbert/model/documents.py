@@ -41,6 +41,20 @@ def is_document(value: Any) -> bool:
     return type(value).__name__ == Document.__name__ and hasattr(value, "fields")
 
 
+def with_fields(document: DocumentLike, fields: Mapping[str, Any]) -> DocumentLike:
+    """A document that has these fields too, where it says nothing of its own under their names."""
+    if not fields:
+        return document
+    given: Any = document if is_document(document) else Document(document)  # type: ignore[arg-type]
+    own = {name: value for name, value in given.fields.items() if not is_blank(value)}
+    return Document(given.text, {**fields, **own})
+
+
+def is_blank(value: Any) -> bool:
+    """Whether the value of a field says nothing: None, or nothing but white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def no_texts(given: Any) -> str | None:
     """What a value is that holds no texts in an order; None where it may hold some.
 

@@ -27,12 +27,15 @@ class Feature(nn.Module):
         fields: Names of what it reads of a document beside the text, such as "query": columns in
             corpora and jobs, `Document.fields` in Python; ``document.fields[name]`` in
             `collate`, which is None where the document has none.
+        may_lack: Those of them that a document in Python may be without, and a run or a job
+            without a column for.
         fitted: Whether the buffers are those of a trained model, whose heads read them so; they
             are not fitted anew then.
     """
 
     name: ClassVar[str]
     fields: ClassVar[tuple[str, ...]] = ()
+    may_lack: ClassVar[tuple[str, ...]] = ()
     fitted = False
 
     def fit(

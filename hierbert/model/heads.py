@@ -48,6 +48,8 @@ class Vectors:
         segment_states: After the aggregator, float (P, H).
         structure: Which of them belong together.
         sentence: float32 (N, H); None where no head reads them.
+        query: Of what is asked about each document, float (D, H), 0 where nothing is; None where no
+            head reads them.
         features: The output of each `Feature` that a head reads, by its name.
     """
 
@@ -56,6 +58,7 @@ class Vectors:
     segment_states: Tensor
     structure: Structure
     sentence: Tensor | None = None
+    query: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -90,9 +93,9 @@ class Head(nn.Module):
             ``targets.NAME`` of `HierBertForDocuments.forward`.
         verb: What users ask a model for: "classify".
         attribute: The name of the head's module in a model, and so the prefix of its weights.
-        reads: Of "document", "segment", "segment_states", "sentence" and the names of features;
-            sentence vectors and features are only made for a head that reads them. An instance
-            may read more, as its config says.
+        reads: Of "document", "segment", "segment_states", "sentence", "query" and the names of
+            features; vectors of sentences and queries, and features, are only made for a head that
+            reads them. An instance may read more, as its config says.
         level: Whether there is one row of scores for each document, or one for each sentence.
         settings: Names of what a question may set, such as "max_words": in the rule of
             `HierBert.predict`, and in the head's pipeline.

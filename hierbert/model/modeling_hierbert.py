@@ -7,7 +7,7 @@ which makes such batches from texts.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -407,7 +407,8 @@ class HierBertForDocuments(HierBertPreTrainedModel):
                 is another name of ``targets.summarization``). ``documents.NAME``: what to divide
                 the sum of its losses by, when a step has more batches or processes than this
                 one; without it, the documents of this batch that have targets.
-                ``features.NAME.KEY``: what `Feature.collate` made.
+                ``features.NAME.KEY``: what `Feature.collate` made. ``query.KEY``: what
+                `collate_queries` made.
 
         Raises:
             ValueError: An input that a head needs is missing, sizes do not match, or there is
@@ -420,6 +421,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         if labels is not None:
             inputs["targets.classification"] = labels
         known = {"targets": [*HEADS], "documents": [*HEADS], "features": [*FEATURES]}
+        known["query"] = ["input_ids", "segment_lengths", "segments_per_document"]
         for name in inputs:
             kind, _, rest = name.partition(".")
             if rest.partition(".")[0] not in known.get(kind, []):
@@ -445,6 +447,8 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             ),
             sentence=found.sentence_vectors,
         )
+        if any("query" in head.reads for head in asked.values()):
+            vectors.query = self._query_vectors(inputs, vectors.document)
         for name, feature in self.features_of(list(asked)).items():
             start = f"features.{name}."
             own = {key.removeprefix(start): v for key, v in inputs.items() if key.startswith(start)}
@@ -471,3 +475,13 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             segment_vectors=vectors.segment,
             sentence_vectors=vectors.sentence,
         )
+
+    def _query_vectors(self, inputs: Mapping[str, Any], documents: Tensor) -> Tensor:
+        """A vector for what is asked about each document, float (D, H); 0 where nothing is."""
+        if "query.segments_per_document" not in inputs:
+            raise ValueError("query.* are missing: HierBertProcessor makes them")
+        lengths = inputs["query.segment_lengths"]
+        if not len(lengths):
+            return torch.zeros_like(documents)
+        segments, _ = self.hierbert.segment_encoder(inputs["query.input_ids"], lengths)
+        return group_mean(segments, inputs["query.segments_per_document"])

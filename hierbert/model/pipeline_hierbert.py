@@ -12,7 +12,7 @@ from typing import Any
 from transformers import Pipeline
 
 from .answering import answer_batch, answer_fields, not_finite
-from .documents import DocumentLike, is_document, no_texts
+from .documents import DocumentLike, is_document, no_texts, with_fields
 from .heads import HEADS
 from .processing_hierbert import TOKENS_PER_BATCH
 from .ragged import batches_by_tokens
@@ -82,7 +82,8 @@ class DocumentPipeline(Pipeline):
     def _answers(
         self, documents: Iterable[DocumentLike], most: int | None, tokens: int, given: dict
     ) -> Iterator[dict[str, Any]]:
-        segmented = self.processor.segment_each(documents)
+        own = {name: given[name] for name in self.processor.fields if given.get(name)}
+        segmented = self.processor.segment_each(with_fields(one, own) for one in documents)
         for batch in batches_by_tokens(segmented, lambda one: one.tokens, tokens, most):
             yield from self.run_single(batch, {}, {}, given)
 
@@ -158,7 +159,8 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     `start` and `end` in characters of the document, and `score`. Settings, when building it or
     with each call: one of `max_words`, `max_sentences`, `max_tokens`, `max_characters` and `ratio`;
     `order` ("document" or "score"); `redundancy` (0 to 1),
-    `min_words_per_sentence`. Without them the model's own hold.
+    `min_words_per_sentence`. Without them the model's own hold. `query` is what the summary should
+    be about, of a model that was made with queries.
     With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences.
     """
 

@@ -14,12 +14,13 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 from .central_sentences import CentralityHead  # noqa: F401
 from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
-from .documents import Document, DocumentLike, field_lacking, is_document
+from .documents import Document, DocumentLike, field_lacking, is_blank, is_document
 from .features import collate_features, make_features
 from .saving import SavedWithCode
 from .segment_words import SegmentWords  # noqa: F401
 from .segmentation import SegmentedDocument, Segmenter
 from .sentence_features import SentenceFeatures  # noqa: F401
+from .sentence_query import QUERY, collate_queries
 from .summarization_head import SummarizationHead  # noqa: F401
 from .words import Words  # noqa: F401
 
@@ -97,24 +98,40 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         names = (name for feature in self._features.values() for name in feature.fields)
         return tuple(dict.fromkeys(names))
 
+    @property
+    def needed_fields(self) -> tuple[str, ...]:
+        """Those of them that no document may lack."""
+        each = self._features.values()
+        needed = {name for one in each for name in one.fields if name not in one.may_lack}
+        return tuple(name for name in self.fields if name in needed)
+
     def segment(self, documents: Sequence[DocumentLike]) -> list[SegmentedDocument]:
         """Cut documents into segments; see `Segmenter.__call__`.
 
         Raises:
-            ValueError: A document lacks a field that the model's features read.
+            ValueError: A document lacks a field that the model's features read, or has a query that
+                is no string.
         """
-        fields = self.fields
+        fields, needed = self.fields, self.needed_fields
         for one in documents:
-            if lacking := field_lacking(one, fields):
+            if lacking := field_lacking(one, needed):
                 raise ValueError(f"a document {lacking}")
         each: Sequence[Any] = documents
         given: list[Document] = [one if is_document(one) else Document(one) for one in each]
         segmented = self._segmenter([one.text for one in given])
         if not fields:
             return segmented
+        read: list[dict[str, Any]]
+        read = [{name: one.fields.get(name) for name in fields} for one in given]
+        for own in read:
+            if not isinstance(own.get(QUERY, ""), str | None):
+                raise ValueError(f"a document has the query {own[QUERY]!r}: a string is needed")
+        # Many documents may be asked the same.
+        asked: list[str] = list({own[QUERY]: None for own in read if not is_blank(own.get(QUERY))})
+        queries = dict(zip(asked, self._segmenter(asked), strict=True))
         return [
-            replace(document, fields={name: one.fields[name] for name in fields})
-            for one, document in zip(given, segmented, strict=True)
+            replace(document, fields=own, query=queries.get(own.get(QUERY, "")))
+            for own, document in zip(read, segmented, strict=True)
         ]
 
     def segment_each(self, documents: Iterable[DocumentLike]) -> Iterator[SegmentedDocument]:
@@ -142,7 +159,10 @@ class HierBertProcessor(SavedWithCode, ProcessorMixin):
         if not len(batch):
             raise ValueError("there is no document to make a batch of: give at least one text")
         segmented = self.segment(batch)
-        return BatchFeature(collate(segmented) | collate_features(self._features, segmented))
+        inputs = collate(segmented) | collate_features(self._features, segmented)
+        if QUERY in self.fields:
+            inputs |= collate_queries(segmented)
+        return BatchFeature(inputs)
 
 
 def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:

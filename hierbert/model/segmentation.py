@@ -70,6 +70,7 @@ class SegmentedDocument:
         omission: What was left out by `max_segments`; None when nothing was.
         fields: What features read beside the text, by name.
         given_sentences: Whether the caller cut the sentences; the text's lines say nothing then.
+        query: What is asked about it, of `fields`, cut as a document; None where nothing is.
     """
 
     text: str
@@ -84,6 +85,7 @@ class SegmentedDocument:
     omission: Omission | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     given_sentences: bool = False
+    query: "SegmentedDocument | None" = None
 
     @property
     def tokens(self) -> int:

@@ -28,6 +28,7 @@ from .selection import (
     sentence_costs,
 )
 from .sentence_features import SentenceFeatures
+from .sentence_query import QUERY, QueryWords, shares_words
 from .sentence_stack import SentenceStack
 from .sentence_words import SentenceWords, stems
 
@@ -293,7 +294,10 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    settings = (*SUMMARY_BUDGETS, "order", "redundancy", "min_words_per_sentence", "sentence_kinds")
+    settings = (
+        *SUMMARY_BUDGETS,
+        *("order", "redundancy", "min_words_per_sentence", "sentence_kinds", QUERY),
+    )
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -423,8 +427,16 @@ class SummarizationHead(Head):
 
     @classmethod
     def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> SummaryRule:
-        """The model's own rule, but for what is given; at most one budget."""
+        """The model's own rule, but for what is given; at most one budget.
+
+        A query is for the documents that are asked about, and only looked at here.
+        """
         changes = {name: value for name, value in given.items() if value is not None}
+        query = changes.pop(QUERY, None)
+        if query is not None and (not isinstance(query, str) or not query.strip()):
+            raise ValueError(f"query={query!r} is not allowed: a question, or some words")
+        if query is not None and QueryWords.name not in (config.features or {}):
+            raise ValueError(f"query={query!r} is not allowed: this model was made without queries")
         budget = {name: changes.pop(name) for name in SUMMARY_BUDGETS if name in changes}
         if budget:
             changes["budget"] = Budget(**budget)
@@ -436,8 +448,8 @@ class SummarizationHead(Head):
         """`summary`, its sentences a line each, and `sentences`, with their places.
 
         `over_limit` is there, and true, where the summary is longer than its limit: every word of
-        the document is. Where the kinds of sentences are asked for, `sentence_kinds` holds those
-        of all.
+        the document is; `query_unmatched` where no word of what is asked is in the document. Where
+        the kinds of sentences are asked for, `sentence_kinds` holds those of all.
         """
         document, scores = answered.document, answered.scores[self.name]
         candidates = options.candidates(document)
@@ -460,6 +472,8 @@ class SummarizationHead(Head):
             ]
         if sum(one.cost for one in selected) > candidates.limit:
             answer["over_limit"] = True
+        if document.query is not None and not shares_words(document):
+            answer["query_unmatched"] = True
         return answer
 
     def losses(

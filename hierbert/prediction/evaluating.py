@@ -186,7 +186,7 @@ def _asked(
     """The model's tasks whose column is not None, and the columns that are read, by field."""
     tasks = tasks_of_model(predictor.model.config)
     of_tasks = {task.field for task in tasks if task.field}
-    of_features = predictor.processor.fields
+    of_features, needed = predictor.processor.fields, predictor.processor.needed_fields
     others = check_columns(
         columns, [*of_features, *of_tasks], may_lack=of_tasks.difference(of_features)
     )
@@ -196,7 +196,8 @@ def _asked(
         for task in tasks
         if task.field is None or given.get(task.field, task.field) is not None
     ]
-    read = [*(task.field for task in asked if task.field), *of_features]
+    read = [task.field for task in asked if task.field]
+    read += [name for name in of_features if name in needed or name in others]
     return asked, {name: given.get(name) or name for name in read}
 
 

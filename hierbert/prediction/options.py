@@ -15,19 +15,21 @@ from hierbert.prediction.answer_files import FORMATS, format_of, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
 if TYPE_CHECKING:
+    from hierbert.model.processing_hierbert import HierBertProcessor
     from hierbert.prediction.predictor import HierBert
     from hierbert.vectors.cache import CacheOptions
 
 ANSWERED = (
     *("id", "label", "labels", "abstained", "probabilities", "top_labels"),
     *("summary", "sentences", "document_vector"),
-    *("segment_vectors", "segment_spans", "over_limit", "omission"),
+    *("segment_vectors", "segment_spans", "over_limit", "query_unmatched", "omission"),
 )
 """Fields of answers, whose names columns of the input cannot have there."""
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
-_OF_LABELS = ("threshold", "top_labels", "abstain_below")
+# Which earlier versions did not know.
+_LATER = ("threshold", "top_labels", "abstain_below", "query")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
@@ -144,13 +146,14 @@ def cache_options(options: argparse.Namespace) -> "CacheOptions | None":
 
 
 def check_for_model(
-    options: argparse.Namespace, tasks: Sequence[str], fields: Sequence[str]
+    options: argparse.Namespace, tasks: Sequence[str], processor: "HierBertProcessor"
 ) -> None:
     """Refuse flags that would change nothing with a model, and a field of its without a column."""
     columns = columns_of(options).fields
-    for name in [*columns, *fields]:
-        if name not in fields:
-            raise ConfigError(f"--column {name}={columns[name]}: no feature of the model reads it")
+    for name, column in columns.items():
+        if name not in processor.fields:
+            raise ConfigError(f"--column {name}={column}: no feature of the model reads it")
+    for name in processor.needed_fields:
         if name not in columns:
             raise ConfigError(f"the model reads the field {name}: give --column {name}=NAME")
     from hierbert.model.heads import HEADS
@@ -199,7 +202,7 @@ def settings_of(
     # One file may be made in any format: its rows are kept as JSON.
     kind = "jsonl" if target.rows_per_shard is None else target.kind
     values |= {"task": list(tasks), "output_format": kind}
-    for name in _OF_LABELS:
+    for name in _LATER:
         # What is not asked for is left out, as by versions that did not know it.
         if values[name] is None:
             del values[name]

@@ -23,6 +23,7 @@ class Prediction:
         sentences: The summary's sentences, in its order; the pieces of one that was cut.
         over_limit: True where the summary is longer than its limit, as every word of the document
             is; else None.
+        query_unmatched: True where no word of what was asked is in the document; else None.
         others: What heads of other kinds answer, by the name of the row's field; also to be had
             as attributes.
         document_vector: H numbers.
@@ -39,6 +40,7 @@ class Prediction:
     summary: str | None = None
     sentences: list[SummarySentence] | None = None
     over_limit: bool | None = None
+    query_unmatched: bool | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
     document_vector: list[float] | None = None
     segment_vectors: list[list[float]] | None = None

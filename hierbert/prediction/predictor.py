@@ -32,7 +32,7 @@ from hierbert.loading.probing import probe_tokens_per_forward
 from hierbert.loading.untrained import build_summarizer
 from hierbert.model.answering import answer_batch, answer_fields, not_finite
 from hierbert.model.configuration_hierbert import fields_of_heads
-from hierbert.model.documents import DocumentLike, Texts
+from hierbert.model.documents import DocumentLike, Texts, with_fields
 from hierbert.model.heads import HEADS, Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -305,6 +305,7 @@ class HierBert(PushToHubMixin):
         redundancy: float | None = None,
         min_words_per_sentence: int | None = None,
         sentence_kinds: bool | None = None,
+        query: str | None = None,
     ) -> list[Prediction]:
         """Summaries from the documents' own sentences.
 
@@ -322,12 +323,17 @@ class HierBert(PushToHubMixin):
             sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
                 table, reference, boilerplate): `kind` of those of the summary, and of all in
                 `sentence_kinds`.
+            query: A question, or words, that the summaries should be about. A document may have one
+                of its own, ``Document(text, {"query": ...})``, which counts first. None, and a
+                document's own that is blank, ask for the general summary.
 
         Returns:
-            One prediction each, in order.
+            One prediction each, in order. `query_unmatched` is True where no word of the query is
+            in the document.
 
         Raises:
-            ConfigError: More than one budget, or a value that is not allowed.
+            ConfigError: More than one budget, a value that is not allowed, or a query to a model
+                that was trained without any.
             ModelError: The model has no summarization head.
         """
         given = {
@@ -340,6 +346,7 @@ class HierBert(PushToHubMixin):
             "redundancy": redundancy,
             "min_words_per_sentence": min_words_per_sentence,
             "sentence_kinds": sentence_kinds,
+            "query": query,
         }
         return list(self.predict(texts, ("summarize",), given))
 
@@ -408,7 +415,7 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory for a batch.
         """
         asked = self.check_tasks(tasks)
-        documents = document_texts(texts, self.processor.fields)
+        documents = document_texts(texts, self.processor.needed_fields)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
         if isinstance(rule, SummaryRule):
             options = {**self._options(heads, {}), "summarization": rule}
@@ -417,6 +424,8 @@ class HierBert(PushToHubMixin):
             raise ConfigError(f"rule is {type_name(rule)}", allowed=allowed)
         else:
             options = self._options(heads, rule or {})
+            if own := {n: v for n in self.processor.fields if (v := (rule or {}).get(n))}:
+                documents = (with_fields(one, own) for one in documents)
         return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
 
     def _options(self, heads: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Run:
             checks = self.check_rows() if self.options.check and not complete else None
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
-            check_for_model(self.options, tasks, predictor.processor.fields)
+            check_for_model(self.options, tasks, predictor.processor)
             question = {
                 "tasks": tasks,
                 "rule": settings_of_heads(self.options),

@@ -71,7 +71,7 @@ def prepare_documents(
 
 def _document(example: Example, processor: HierBertProcessor) -> Document:
     """What the model reads of an example, which may hold what it has to answer too."""
-    return Document(example.text, {name: example.fields[name] for name in processor.fields})
+    return Document(example.text, {name: example.fields.get(name) for name in processor.fields})
 
 
 def collate_targets(

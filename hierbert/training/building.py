@@ -65,7 +65,7 @@ def build_model(
     else:
         with _naming_sections():
             model, processor = _continue(config, tasks, own, place, *trained)
-    for name in processor.fields:
+    for name in processor.needed_fields:
         if name not in config.data.fields:
             raise ConfigError(
                 f"a feature of the model reads the field {name!r}; set data.columns.{name} to the "

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from commands import read_jsonl, refuse, run, succeed, write_jsonl
+from transformers import pipeline
 
 import hierbert
 from hierbert import HierBert
@@ -56,6 +57,9 @@ def test_it_is_a_model_as_any_other(summarizer, tmp_path) -> None:
     assert loaded.summarize(CENTRAL, ratio=0.5) == summarizer.summarize(CENTRAL, ratio=0.5)
     scores = loaded.evaluate([{"text": CENTRAL, "summary": BEST}], baselines=False)
     assert 0 < scores["rouge1"] <= 1
+    asked = {"query": "harbour walls", "max_sentences": 1}
+    pipe = pipeline("document-summarization", model=str(tmp_path / "model"))
+    assert pipe(ASKED, **asked)["summary"] == loaded.summarize(ASKED, **asked)[0].summary
     assert loaded.tasks == ("summarize",)
     with pytest.raises(hierbert.ModelError, match="cannot embed"):
         loaded.embed(CENTRAL)
@@ -113,3 +117,54 @@ def test_what_the_command_cannot_do_is_one_line(tmp_path) -> None:
     broken.write_text(json.dumps({"text": CENTRAL}) + '\n{"text": 7}\n')
     done = run(COMMAND, broken, "--output", tmp_path / "o.csv", "--on-error", "skip", here=True)
     assert done.returncode == 3 and "1 rows could not be answered" in done.stderr
+
+
+ASKED = """The council met on Monday. It spoke of the budget for schools at length. Parents wanted
+more teachers. The budget for schools will grow by a tenth. Later the council turned to the harbour.
+Its walls are old. Repairs of the harbour walls will begin in May. The meeting ended at nine."""
+
+
+def test_a_query_asks_for_what_is_near_it(summarizer, tmp_path) -> None:
+    def best(query, text=ASKED, **more):
+        (answer,) = summarizer.summarize(text, query=query, max_sentences=1, **more)
+        return answer
+
+    assert best("When are the harbour walls repaired?").summary.startswith("Repairs of the harbour")
+    assert "schools" in best("schools' budget").summary
+    # A document's own comes first, and one that is blank is none.
+    own = hierbert.Document(ASKED, {"query": "harbour walls"})
+    assert "harbour walls" in best("schools", own).summary
+    assert "schools" in best("schools", hierbert.Document(ASKED, {"query": " "})).summary
+    general = summarizer.summarize(ASKED, max_sentences=1)[0]
+    assert general == summarizer.summarize(hierbert.Document(ASKED), max_sentences=1)[0]
+    # What no word of is there asks for nothing, and the answer says so.
+    for odd in ("Когда ремонт?", "墙", "zebra", "?!"):
+        answer = best(odd)
+        assert answer.query_unmatched and answer.sentences == general.sentences, odd
+    assert best("harbour").query_unmatched is None and general.query_unmatched is None
+    for wrong in ("", "  ", 7):
+        with pytest.raises(hierbert.ConfigError, match="query"):
+            best(wrong)
+
+
+def test_the_command_asks_each_document_or_all(summarizer, tmp_path) -> None:
+    rows = [
+        {"id": "own", "text": ASKED, "question": "harbour walls"},
+        {"id": "none", "text": ASKED, "question": None},
+        {"id": "other", "text": ASKED, "question": "zebra"},
+    ]
+    file = write_jsonl(tmp_path / "in.jsonl", rows)
+    asked = ["--column", "query=question", "--max-sentences", "1", "--keep-columns", "question"]
+    whole = [file, *asked, "--output", tmp_path / "a", "--rows-per-shard", "2"]
+    succeed(COMMAND, *whole, "--query", "schools", here=True)
+    own, none, other = [
+        row for path in sorted((tmp_path / "a").glob("*.jsonl")) for row in read_jsonl(path)
+    ]
+    assert own["question"] in own["summary"] and "schools" in none["summary"]
+    assert other["query_unmatched"] is True and "query_unmatched" not in own
+    # A job is of its query.
+    assert "query" in refuse(COMMAND, *whole, "--query", "walls", "--resume", here=True)
+    assert "--query" in refuse(COMMAND, file, "--query", " ", here=True)
+    broken = write_jsonl(tmp_path / "broken.jsonl", [{"text": ASKED, "question": ["a", "b"]}])
+    line = refuse(COMMAND, broken, "--column", "query=question", here=True)
+    assert "broken.jsonl, line 1" in line and "'question'" in line and "a string" in line

@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.common.corpora import not_copied
 from benchmarks.common.report import RESULTS
 from hierbert import HierBert
-from hierbert.model.central_sentences import METHODS
+from hierbert.model.central_words import METHODS
 from hierbert.model.selection import Budget
 from hierbert.model.sentence_words import SentenceWords, stems
-from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import paired_difference
+from hierbert.scoring.summary_baselines import SUMMARY_BASELINES
 from hierbert.tasks.summarization import score_extract
 
 CORPORA = {
@@ -82,6 +82,7 @@ def figures(name: str, data: Path, most: int, with_sumy: bool) -> dict:
     systems = {
         title: (plain, lambda texts, baseline=baseline: baseline(texts, "", _SEED))
         for title, baseline in SUMMARY_BASELINES.items()
+        if callable(baseline)
     }
     if with_sumy:
         systems[SUMY] = (plain, sumy_lexrank())

@@ -400,9 +400,9 @@ class RunConfig:
     )
     baselines: bool = setting(
         True,
-        "Score what has to be beaten too: of summaries random, Lead, Tail, TextRank, LexRank and "
-        "the oracle, of labels the commonest, TF-IDF and linear models of a frozen encoder's "
-        "vectors.",
+        "Score what has to be beaten too: of summaries random, Lead, Tail, TextRank, LexRank, the "
+        "centroid, the place, linear models of words and of a frozen encoder's vectors, and the "
+        "oracle; of labels the commonest, TF-IDF and linear models of such vectors.",
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(

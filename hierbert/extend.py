@@ -8,9 +8,10 @@ from hierbert.data.readers import READERS, Reader
 from hierbert.model.features import Feature, register_feature
 from hierbert.model.heads import Answered, Head, Structure, Vectors, register_head
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline
 from hierbert.scoring.metric import METRICS, Metric, add_metrics
+from hierbert.scoring.sentence_models import LabelledSentences
+from hierbert.scoring.summary_baselines import SUMMARY_BASELINES, LearntBaseline, RedundantBaseline
 from hierbert.scoring.vector_baselines import DocumentVectors, VectorBaseline
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task, register_task
@@ -27,9 +28,12 @@ __all__ = [
     "Feature",
     "Head",
     "LabelBaseline",
+    "LabelledSentences",
+    "LearntBaseline",
     "Metric",
     "PreparedDocument",
     "Reader",
+    "RedundantBaseline",
     "Row",
     "Scored",
     "SegmentedDocument",

@@ -27,6 +27,8 @@ _REVIEW_FOLDS = 10
 # look easy: of its runs of so many words, at most that share may stand in the text.
 _RUN_WORDS, _MOST_COPIED = 8, 0.3
 _SCISUMM_TRAIN = 200
+# As many as people label for a first model.
+_FEW_TRAIN = 100
 
 
 def as_given(splits: Splits, seed: int) -> Splits:
@@ -72,10 +74,20 @@ def scisumm_split(splits: Splits, seed: int) -> Splits:
     return {"train": splits["train"][:_SCISUMM_TRAIN], "test": splits["validation"]}
 
 
+def first_documents(train: int, test: int | None = None) -> Callable[[Splits, int], Splits]:
+    """So many training and test documents; a run validates on some of the former."""
+    return lambda splits, seed: {"train": splits["train"][:train], "test": splits["test"][:test]}
+
+
 def long_post(row: Row) -> Row | None:
     """A newsgroup post without its header, if it is long."""
     text = re.sub(r"\A.*?\n\n", "", row["text"], flags=re.DOTALL)
     return {**row, "text": text} if len(text.split()) > _LONG_POST_WORDS else None
+
+
+def without_its_abstract(row: Row) -> Row | None:
+    """The same of a paper whose reference is its abstract."""
+    return not_copied({**row, "summary": row["abstract"]}) if row["abstract"] else None
 
 
 def not_copied(row: Row) -> Row | None:
@@ -125,6 +137,41 @@ CORPORA = {
         keep=not_copied,
         split=scisumm_split,
     ),
+    "scisummnet-abstracts": Corpus(
+        "scisummnet",
+        "summarization",
+        ("configured",),
+        target="abstract",
+        settings=("summary.max_words=118",),
+        keep=without_its_abstract,
+        split=lambda splits, seed: {
+            "train": splits["train"][:_FEW_TRAIN],
+            "test": splits["validation"],
+        },
+    ),
+    "ectsum": Corpus(
+        "ectsum",
+        "summarization",
+        ("configured",),
+        target="summary",
+        settings=("summary.max_words=35",),
+    ),
+    "ectsum-300": Corpus(
+        "ectsum",
+        "summarization",
+        ("configured",),
+        target="summary",
+        settings=("summary.max_words=35",),
+        split=first_documents(300, 200),
+    ),
+    "qmsum": Corpus(
+        "qmsum",
+        "summarization",
+        ("configured",),
+        target="summary",
+        settings=("summary.max_words=110",),
+        split=first_documents(_FEW_TRAIN),
+    ),
 }
 """By name; to measure another, add an entry."""
 
@@ -144,7 +191,7 @@ def documents(name: str, data: Path, seed: int) -> Splits:
                 splits[split] = [row for row in rows if row is not None]
     if not splits:
         return {}
-    field = "summary" if corpus.target == "summary" else "label"
+    field = "summary" if corpus.config == "summarization" else "label"
     made: Splits = {}
     repeats = Counter[str]()
     for split, rows in corpus.split(splits, seed).items():

@@ -8,7 +8,8 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 
 from hierbert.errors import ConfigError
 from hierbert.loading.building import build_from_encoder, naming_settings
-from hierbert.model.central_sentences import METHODS, scores_by
+from hierbert.model.central_sentences import scores_by
+from hierbert.model.central_words import METHODS
 from hierbert.model.configuration_hierbert import HierBertConfig, fields_of_heads
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor

@@ -3,50 +3,17 @@
 A head that has no weights, in the place of the one that learns; everything around it is the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .centrality import AlikeSentences, SentenceVectors, centroid, lexrank
+from .central_words import METHODS, CentralWords, relative
+from .centrality import SentenceVectors
 from .configuration_hierbert import HierBertConfig
-from .features import Feature, register_feature
-from .heads import Structure, Vectors
-from .segmentation import SegmentedDocument
+from .heads import Vectors
 from .sentence_query import QueryWords, asked_about, query_cosines
-from .sentence_words import SentenceWords, stems
 from .summarization_head import SUMMARIZERS, SummarizationHead
-
-METHODS: Mapping[str, Callable[[AlikeSentences], Tensor]] = {
-    "lexrank": lexrank,
-    "centroid": centroid,
-}
-"""Each gives a score for each of a document's sentences."""
-
-
-@register_feature
-class CentralWords(Feature):
-    """How central each sentence is by its words: float32 (N,), at most 1, which the best one has.
-
-    Args:
-        method: One of `METHODS`.
-    """
-
-    name = "central_words"
-
-    def __init__(self, method: str) -> None:
-        super().__init__()
-        self.method = METHODS[method]
-
-    def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
-        """The scores themselves, for words stay where the text is."""
-        words = (SentenceWords([stems(text) for text in each.sentences]) for each in documents)
-        return {"scores": torch.cat([_relative(self.method(each)) for each in words])}
-
-    def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
-        """One number for each sentence of the batch."""
-        return inputs["scores"]
 
 
 class CentralityHead(SummarizationHead):
@@ -103,7 +70,7 @@ class CentralVectorsHead(CentralityHead):
         """Document by document, float (N,)."""
         assert vectors.sentence is not None
         each = vectors.sentence.split(vectors.structure.sentences_per_document.tolist())
-        own = [_relative(METHODS[self.method](SentenceVectors(one.cpu()))) for one in each]
+        own = [relative(METHODS[self.method](SentenceVectors(one.cpu()))) for one in each]
         return torch.cat(own).to(vectors.sentence.device)
 
     def near(self, vectors: Vectors) -> Tensor | None:
@@ -115,11 +82,6 @@ class CentralVectorsHead(CentralityHead):
         lengths = vectors.structure.sentences_per_document
         cosines = query_cosines(vectors.sentence, vectors.query, lengths)
         return torch.cat([words, cosines], 1)
-
-
-def _relative(scores: Tensor) -> Tensor:
-    best = scores.max() if len(scores) else 1.0
-    return (scores / (best if best > 0 else 1.0)).float()
 
 
 def scores_by(method: str, vectors: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _DAMPING = 0.15
 _TOLERANCE = 1e-8
 _MAX_ITERATIONS = 200
 # Of a document, so many pairs are compared at most; and so many at once.
-MOST_PAIRS = 1 << 25
+MOST_PAIRS = 1 << 23
 _PAIRS_AT_ONCE = 1 << 20
 
 
@@ -78,8 +78,8 @@ def lexrank(
         sentences: Of a document, N of them.
         threshold: Of the cosine; the paper takes 0.1.
         reach: Sentences further apart are no pair, which is not in the paper, so that time and
-            memory are bounded; None for 2,048, or less where a document has more than 8,192
-            sentences, so that at most 33 million pairs are compared.
+            memory are bounded; None for 2,048, or less where a document has more than
+            2,048 sentences, so that at most 8 million pairs are compared.
 
     Returns:
         float64 (N,), with the sum 1.

@@ -30,7 +30,12 @@ STANDARD_TASKS = ("text-classification",)
 _WORD_MEMBERS = ("words", "segment_words")
 # Whose logits `logit_weights` sums, and whose scores `sentence_weights` does.
 _MEMBERS = ("deep", *_WORD_MEMBERS, "vectors")
-_SENTENCE_MEMBERS = ("deep", "stack")
+_SENTENCE_MEMBERS = ("deep", "stack", "central_words")
+# What each of them reads.
+_SENTENCE_FEATURES = {
+    "stack": ("sentence_features", "central_words"),
+    "central_words": ("central_words",),
+}
 _LARGEST_STACK = 1024
 
 _CHOICES = {
@@ -135,8 +140,9 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             (linear models fitted beside them), at least one; None for "deep" alone. Not of
             regressions.
         sentence_weights: Scores of sentences are this weighted sum of those of the members named:
-            "deep" (the layers that training steps learn) and "stack" (what was fitted beside them),
-            at least one; None for "deep" alone.
+            "deep" (the layers that training steps learn), "stack" (what was fitted beside them)
+            and "central_words" (LexRank, that nothing was learnt for), at least one; None for
+            "deep" alone.
         sentence_stack: Settings of that stack: "vectors" (whether it reads sentence vectors),
             "hidden_units" and "networks"; None where there is none.
         summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
@@ -331,9 +337,11 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
                 )
         allowed = ", ".join(_SENTENCE_MEMBERS)
         _check_members("sentence_weights", self.sentence_weights, _SENTENCE_MEMBERS, allowed)
+        for member in self.sentence_weights or ():
+            for feature in _SENTENCE_FEATURES.get(member, ()):
+                if feature not in (self.features or {}):
+                    raise ValueError(f'sentence_weights has "{member}", but features no {feature}')
         if "stack" in (self.sentence_weights or {}):
-            if "sentence_features" not in (self.features or {}):
-                raise ValueError('sentence_weights has "stack", but features no sentence_features')
             stack = self.sentence_stack
             sizes = {name: (stack or {}).get(name) for name in ("hidden_units", "networks")}
             if stack is None or not all(

@@ -1,7 +1,7 @@
-"""Scores of sentences from those of linear models, by a few small networks.
+"""Scores of sentences from those of linear models and LexRank, by a few small networks.
 
 A sentence stands beside its neighbours: how it scores among all of its document, and what the
-linear models say of those around it. The networks differ by where their training began; their mean
+others say of those around it. The networks differ by where their training began; their mean
 is the score.
 """
 
@@ -56,8 +56,9 @@ class SentenceStack(nn.Module):
         self.linear = None if hidden_size is None else StandardisedLinear(hidden_size, 1)
         if hidden_size is not None:
             models, columns = models + 1, columns + _OF_VECTORS
-        # Of each model the score, how it stands out, and three of the sentences around.
-        inputs = 5 * models + columns
+        # Of each model, and of LexRank, the score, how it stands out, and three of the sentences
+        # around.
+        inputs = 5 * (models + 1) + columns
         self.register_buffer("center", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
         for name, shape in self.shapes(inputs).items():
@@ -91,11 +92,14 @@ class SentenceStack(nn.Module):
             "networks": self.networks,
         }
 
-    def forward(self, features: Tensor, vectors: Tensor | None, lengths: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, central: Tensor, vectors: Tensor | None, lengths: Tensor
+    ) -> Tensor:
         """A score (logit) for each sentence, float32 (N,).
 
         Args:
             features: Scores of the M models and then K columns, float32 (N, M + K).
+            central: How central each sentence is, float32 (N,).
             vectors: Of sentences, float (N, H).
             lengths: Sentences of each document, int64 (D,), with the sum N.
         """
@@ -107,12 +111,17 @@ class SentenceStack(nn.Module):
                 raise ValueError("sentence vectors are missing: they need sentence_index")
             scores = torch.cat([scores, in_parts(self.linear, vectors)], 1)
             columns = torch.cat([columns, closeness(vectors, lengths)], 1)
-        weights = {name: getattr(self, name).float() for name in self.shapes(0)}
+        scores = torch.cat([scores, central[:, None]], 1)
         with torch.autocast(features.device.type, enabled=False):
             return in_parts(
-                lambda rows: self.ask(self.standardised(rows), weights).mean(0),
+                lambda rows: self.mean_score(self.standardised(rows)),
                 stacked(scores, columns, lengths),
             )
+
+    def mean_score(self, inputs: Tensor) -> Tensor:
+        """The mean of the networks' scores, float32 (N,), of standardised inputs (N, I)."""
+        weights = {name: getattr(self, name).float() for name in self.shapes(0)}
+        return self.ask(inputs, weights).mean(0)
 
     def standardised(self, inputs: Tensor) -> Tensor:
         """What `stacked` gives as the networks read it."""
@@ -139,7 +148,7 @@ def stacked(scores: Tensor, columns: Tensor, lengths: Tensor) -> Tensor:
     """What the networks read of each sentence, float32 (N, 5 M + K).
 
     Args:
-        scores: Of M linear models, float32 (N, M).
+        scores: Of M models, LexRank among them, float32 (N, M).
         columns: float32 (N, K).
         lengths: Sentences of each document, int64 (D,), with the sum N.
     """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .aggregation import POSITION_FEATURES, Aggregator, in_parts, position_features
+from .central_words import CentralWords
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
@@ -286,7 +287,7 @@ class SummarizationHead(Head):
     Args:
         config: Reads `hidden_size`, `sentence_layers`, `sentence_reach`, `attention_heads`,
             `dropout`, `listwise_loss_weight`, `sentence_weights` and `sentence_stack`; of its
-            features `sentence_features`.
+            features `sentence_features` and `central_words`.
     """
 
     name = "summarization"
@@ -322,6 +323,8 @@ class SummarizationHead(Head):
         self.hidden = nn.Linear(hidden, hidden)
         self.output = nn.Linear(hidden, 1)
         self.sentence_weights = config.sentence_weights
+        if set(self.sentence_weights or {}) - {"deep"}:
+            self.reads = self.reads | {CentralWords.name}
         if "stack" in (self.sentence_weights or {}):
             self.reads = self.reads | {SentenceFeatures.name}
             self.stack = SentenceStack.from_config(config)
@@ -355,9 +358,11 @@ class SummarizationHead(Head):
             "deep": lambda: self._deep(vectors).float(),
             "stack": lambda: self.stack(
                 vectors.features[SentenceFeatures.name],
+                vectors.features[CentralWords.name],
                 vectors.sentence,
                 vectors.structure.sentences_per_document,
             ),
+            CentralWords.name: lambda: vectors.features[CentralWords.name],
         }
         weighed = [weight * members[name]() for name, weight in self.sentence_weights.items()]
         return torch.stack(weighed).sum(0)

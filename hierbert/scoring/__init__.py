@@ -1,7 +1,7 @@
 """How good answers are: metrics, baselines, and how far the figures can be trusted.
 
 Everything takes plain lists and arrays. A metric is one entry of `METRICS`, which the import of
-this package fills; a baseline is one of `baselines.SUMMARY_BASELINES` or
+this package fills; a baseline is one of `summary_baselines.SUMMARY_BASELINES` or
 `label_baselines.LABEL_BASELINES`.
 """
 

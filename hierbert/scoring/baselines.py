@@ -1,13 +1,9 @@
-"""What a trained model's summaries have to beat: sentence scores without training.
+"""Sentences by their place in a graph: scores without training; see `summary_baselines`.
 
-The scores of summary baselines are held to the same budget as the model's. The graph methods never
-build the matrix of all pairs of sentences: TextRank grows with the number of words, LexRank keeps
-the similar pairs of sentences that are not too far apart.
-
-Invariant: scores depend on the document (Random: on its id and the seed) only.
+The matrix of all pairs of sentences is never built: TextRank grows with the number of words,
+LexRank keeps the similar pairs of sentences that are not too far apart.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -15,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from hierbert.model.configuration_hierbert import SENTENCE_REACH
+from hierbert.model import centrality
+from hierbert.model.sentence_words import SentenceWords
 from hierbert.scoring.rouge_words import RougeWords
 
 _Floats = npt.NDArray[np.float64]
@@ -27,15 +24,15 @@ _MAX_ITERATIONS = 200
 
 
 def lexrank(
-    sentences: Sequence[str], *, threshold: float = 0.1, reach: int = SENTENCE_REACH
+    sentences: Sequence[str], *, threshold: float = 0.1, reach: int | None = None
 ) -> list[float]:
     """LexRank over stemmed words: see `hierbert.model.centrality.lexrank`; one score a sentence."""
-    # Not before it is needed: settings are read without torch.
-    from hierbert.model import centrality
-    from hierbert.model.sentence_words import SentenceWords
+    return centrality.lexrank(_words(sentences), threshold=threshold, reach=reach).tolist()
 
-    words = SentenceWords(list(map(RougeWords().tokenize, sentences)))
-    return centrality.lexrank(words, threshold=threshold, reach=reach).tolist()
+
+def centroid(sentences: Sequence[str]) -> list[float]:
+    """How near each sentence is to all, over stemmed words: see `centrality.centroid`."""
+    return centrality.centroid(_words(sentences)).tolist()
 
 
 def textrank(sentences: Sequence[str]) -> list[float]:
@@ -74,21 +71,8 @@ def textrank(sentences: Sequence[str]) -> list[float]:
     return _stationary(spread, len(sentences))
 
 
-def _random(sentences: Sequence[str], document_id: str, seed: int) -> list[float]:
-    """Scores drawn anew for each document, the same in every run."""
-    digest = hashlib.sha256(f"{seed}:{document_id}".encode(errors="surrogatepass")).digest()
-    generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
-    return generator.random(len(sentences)).tolist()
-
-
-SUMMARY_BASELINES: dict[str, Callable[[Sequence[str], str, int], list[float]]] = {
-    "Random": _random,
-    "Lead": lambda sentences, document_id, seed: [-float(i) for i in range(len(sentences))],
-    "Tail": lambda sentences, document_id, seed: [float(i) for i in range(len(sentences))],
-    "TextRank": lambda sentences, document_id, seed: textrank(sentences),
-    "LexRank": lambda sentences, document_id, seed: lexrank(sentences),
-}
-"""Called with a document's sentences, its id and the run's seed: one score per sentence."""
+def _words(sentences: Sequence[str]) -> SentenceWords:
+    return SentenceWords(list(map(RougeWords().tokenize, sentences)))
 
 
 def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:

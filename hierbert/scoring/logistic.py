@@ -23,6 +23,9 @@ _FOLDS = 5
 # The inner products of so few documents fit in memory (32 MiB), and are the faster way; of more
 # documents, so many choose.
 FEW_DOCUMENTS = 2_048
+# Documents of which nothing can be held out teach no weights.
+FEWEST_DOCUMENTS = 4
+FEWEST_FOLDS = 2
 # What L-BFGS remembers takes room for so many weights, a few times.
 _MANY_WEIGHTS = 1_000_000
 _MOST_ITERATIONS = 300
@@ -132,6 +135,7 @@ def fit_logistic(
     folds: npt.NDArray[np.int64],
     units: npt.NDArray[np.int64] | None = None,
     few: int = FEW_DOCUMENTS,
+    held_out: bool = True,
 ) -> Fitted:
     """Fit with the penalty under which held-out documents are likeliest.
 
@@ -143,6 +147,8 @@ def fit_logistic(
         units: How many rows of the inputs each document has, at least 1, int64 (D,): its score is
             then the log of the mean of theirs' exponentials. None: one.
         few: Of more documents than these, so many choose the penalty.
+        held_out: Whether scores of held-out documents are wanted, which of more than a few cost a
+            fit for each fold; else those of the few alone are given.
     """
     from scipy import sparse
     from scipy.linalg import solve_triangular
@@ -157,8 +163,9 @@ def fit_logistic(
     products = rows.products()
     if len(targets) > few:
         some = draw_few(len(targets), few)
-        strength = _choose(rows[some].products(), targets[some], folds[some])[1]
-        loss, strength, scores = _held_out(products, targets, folds, strength, {})
+        loss, strength, scores = _choose(rows[some].products(), targets[some], folds[some])
+        if held_out:
+            loss, strength, scores = _held_out(products, targets, folds, strength, {})
     else:
         loss, strength, scores = _choose(products, targets, folds)
     solution = _Problem(products, targets, strength).solve(None)

@@ -27,7 +27,7 @@ from hierbert.scoring.labels import label_details, label_scores
 from hierbert.scoring.logistic import Targets
 from hierbert.scoring.metric import METRICS, shown_metrics
 from hierbert.scoring.reliability import risk_coverage
-from hierbert.scoring.tables import grid
+from hierbert.scoring.tables import gain_line, grid
 from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
 from hierbert.scoring.vector_baselines import DocumentVectors, Read
 from hierbert.tasks.labels import LabelMap
@@ -494,17 +494,7 @@ class Classification(Task):
         for metric in shown_metrics({metric for name in titles for metric in gains[name]}):
             choose = max if metric.better == "higher" else min
             best = choose(titles, key=lambda name: results[name][metric.name])
-            own = gains[best][metric.name]
-            mean, low, high = (
-                f"{100 * own[key]:+.1f}" if metric.percent else f"{own[key]:+.4g}"
-                for key in ("mean", "low", "high")
-            )
-            line = f"{metric.title} over {titles[best]}: {mean} [{low}, {high}]"
-            better = own["low"] > 0 if metric.better == "higher" else own["high"] < 0
-            if results["split"] == "validation":
-                yield f"{line}; these documents also chose the weights: a test split says more"
-            else:
-                yield line if better else f"{line}; no sure gain"
+            yield gain_line(metric, titles[best], gains[best][metric.name], results["split"])
 
     def _missing_in(self, examples: Sequence[Example]) -> set[str]:
         """The labels that a split has no document of."""

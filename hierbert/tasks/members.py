@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hierbert.model.central_words import CentralWords
 from hierbert.model.linear import StandardisedLinear
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.sentence_features import SentenceFeatures
@@ -26,10 +27,6 @@ from hierbert.scoring.logistic import (
     minimize,
     standardising,
 )
-
-# Documents of which nothing can be held out teach no weights.
-FEWEST_DOCUMENTS = 4
-FEWEST_FOLDS = 2
 
 
 def fit_linear(
@@ -54,7 +51,7 @@ def put_members(
     model: HierBertForDocuments,
     name: str,
     fields: Mapping[str, Any],
-    features: Sequence[Words | SentenceFeatures],
+    features: Sequence[Words | SentenceFeatures | CentralWords],
     members: Mapping[str, nn.Module | Tensor],
 ) -> None:
     """Let a head be a sum in which its layers, as they are, are one member.

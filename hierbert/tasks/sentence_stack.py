@@ -1,10 +1,13 @@
 """Linear models of words, of form and place, and of vectors that score sentences, stacked.
 
 As with labels (see `stacking`), each linear model scores a training document by a fit without it.
-Small networks then learn from these scores what to make of them; being few, they are trained on
-the whole corpus in seconds. What gradient steps have trained is weighed on validation documents.
+Small networks then learn from these scores, and from LexRank's, what to make of them; being few,
+they are trained on the whole corpus in seconds. What gradient steps have trained is weighed on
+validation documents. Where all of it says no more of documents that were held out than LexRank,
+which learns nothing, that one is the model.
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,100 +16,108 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from hierbert.log import log
+from hierbert.model.central_words import CentralWords
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.ragged import group_starts
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.sentence_columns import COLUMNS
-from hierbert.model.sentence_features import HEADING_WEIGHT, SentenceFeatures
+from hierbert.model.sentence_features import SentenceFeatures
 from hierbert.model.sentence_stack import SentenceStack, closeness, stacked
 from hierbert.model.summarization_head import SummarizationHead
-from hierbert.scoring.logistic import (
-    Fitted,
-    Floats,
-    Targets,
-    fit_logistic,
-    folds_of,
+from hierbert.scoring.logistic import Fitted, Floats, draw_few, fit_logistic
+from hierbert.scoring.sentence_models import (
+    FEW_SENTENCES,
+    LabelledSentences,
+    draw_documents,
+    in_batches,
+    linear_inputs,
+    set_spread,
 )
-from hierbert.tasks.members import (
-    FEWEST_DOCUMENTS,
-    FEWEST_FOLDS,
-    fit_linear,
-    put_members,
-    share_of_layers,
-)
+from hierbert.tasks.members import fit_linear, gains, put_members, share_of_layers
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import HeldOut
 
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
-# Documents with more sentences than these together teach no more; those drawn teach it.
-_MOST_SENTENCES = 100_000
-# So many choose the penalties.
-_FEW_SENTENCES = 4_096
-_DOCUMENTS_AT_ONCE = 64
 _DOCUMENTS_PER_STEP = 8
 _EPOCHS = 12
 _FEWEST_STEPS, _MOST_STEPS = 150, 1_500
 _LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 0.05, 0.2
-# An input that is alike everywhere says nothing; over this, it is silent.
-_SILENT = 1e30
+# Whether training has gained anything is asked of at most so many documents.
+_MOST_JUDGED = 200
+_LEXRANK = CentralWords.name
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(LabelledSentences):
     """Documents of a split, each with at least one sentence.
 
     Attributes:
-        documents: D of them.
-        labels: How much each of their sentences belongs into a summary, float32 (N,).
-        selectable: Whether it may be selected, bool (N,).
+        selectable: Whether each sentence may be selected, bool (N,).
+        document_losses: Of each document its loss by the scores of its sentences, such as a ROUGE
+            with its sign changed.
     """
 
-    documents: Sequence[SegmentedDocument]
-    labels: Tensor
-    selectable: Tensor
+    selectable: npt.NDArray[np.bool_]
+    document_losses: Sequence[Callable[[Floats], float]]
 
-    @property
-    def lengths(self) -> Tensor:
-        """Sentences of each document, int64 (D,)."""
-        return torch.tensor([len(one.sentence_spans) for one in self.documents])
+    def losses(self, scores: Floats) -> Floats:
+        """Of each document by the scores of all sentences, float64 (D,)."""
+        each = np.split(scores, np.cumsum(self.lengths)[:-1])
+        pairs = zip(self.document_losses, each, strict=True)
+        return np.array([loss(own) for loss, own in pairs] if self.document_losses else [])
+
+    def rows(self, documents: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which sentences are of these documents, bool (N,)."""
+        chosen = np.isin(np.arange(len(self.documents)), documents)
+        return np.repeat(chosen, self.lengths)
+
+    def drawn(self, documents: npt.NDArray[np.int64]) -> "Labelled":
+        """Some of them, by ascending places."""
+        rows = self.rows(documents)
+        return Labelled(
+            [self.documents[place] for place in documents],
+            self.labels[rows],
+            self.selectable[rows],
+            [self.document_losses[place] for place in documents],
+        )
 
 
 @dataclass
 class SentenceSum:
-    """A head's scores of sentences as a sum of its layers' and of a stack's.
+    """A head's scores of sentences: a sum of its layers' and of a stack's, or LexRank's.
 
     Attributes:
         weights: Of each member, by name.
-        features: What the stack reads.
-        stack: The member of that name.
+        features: What the members read.
+        stack: The member of that name; None where there is none.
         results: What was found.
         line: The same in words.
         held_out: Nothing: scores of sentences are not calibrated.
     """
 
     weights: dict[str, float]
-    features: SentenceFeatures
-    stack: SentenceStack
+    features: Sequence[SentenceFeatures | CentralWords]
+    stack: SentenceStack | None
     results: dict[str, Any]
     line: str
     held_out: HeldOut
 
     def put_into(self, model: HierBertForDocuments) -> None:
         """Let a model's summarization head be this sum; its layers stay as they are."""
+        settings = None if self.stack is None else self.stack.settings
         put_members(
             model,
             SummarizationHead.name,
-            {"sentence_weights": self.weights, "sentence_stack": self.stack.settings},
-            [self.features],
-            {"stack": self.stack},
+            {"sentence_weights": self.weights, "sentence_stack": settings},
+            self.features,
+            {} if self.stack is None else {"stack": self.stack},
         )
 
     def members(
@@ -125,7 +136,6 @@ def fit_sentence_stack(
     train: Labelled,
     validation: Labelled,
     layers: Floats,
-    losses: Callable[[Floats], Floats],
     *,
     words: bool,
     vectors: "VectorSource | None",
@@ -138,28 +148,67 @@ def fit_sentence_stack(
         train: Training documents.
         validation: Documents that were not trained on.
         layers: What the head's layers say of the sentences of those, float64 (N,).
-        losses: Of each validation document by the scores of all sentences, float64 (D,).
         words: Whether words are read.
         vectors: Of a frozen encoder; None reads none.
         seed: Of the networks.
 
     Returns:
-        The sum; None where there are too few documents, or the stack is worth nothing beside the
-        layers.
+        The sum, or LexRank alone where documents that were held out are better off with that; None
+        where it is the layers alone.
     """
-    train = _few(train)
-    folds = _folds(train)
-    if len(folds) < FEWEST_DOCUMENTS or len(np.unique(folds)) < FEWEST_FOLDS:
-        return None
-    lengths = train.lengths
-    log.info(f"fitting models of {int(lengths.sum()):,} sentences of {len(lengths):,} documents")
+    train = train.drawn(draw_documents(train.lengths))
+    found, judged = None, [(validation, layers)]
+    if train.can_be_held_out:
+        found, judged = _fit_sum(head, train, validation, layers, words, vectors, seed)
+    # Of documents that were held out, with what training has made of them and without.
+    trained = np.concatenate([labelled.losses(scores) for labelled, scores in judged])
+    plain = np.concatenate(
+        [one.losses(_central(one.documents).double().numpy()) for one, _ in judged]
+    )
+    if not len(trained):
+        return _lexrank_alone("nothing says whether training gained anything", {})
+    shown = {
+        "documents": len(trained),
+        "trained": -float(trained.mean()),
+        "lexrank": -float(plain.mean()),
+    }
+    line = "{trained:.4f}, LexRank {lexrank:.4f} on {documents:,} held-out documents".format(
+        **shown
+    )
+    if gains(trained, plain, 0.0):
+        return _lexrank_alone(f"training gained nothing ({line})", shown)
+    if found is not None:
+        found.results["sentence_members"]["held_out"] = shown
+        found.line += f"; {line}"
+    return found
+
+
+def _lexrank_alone(reason: str, shown: dict[str, Any]) -> SentenceSum:
+    weights = {_LEXRANK: 1.0}
+    results = {"sentence_members": {"weights": weights, "held_out": shown}}
+    line = f"scores of sentences: LexRank alone, for {reason}"
+    return SentenceSum(weights, [CentralWords()], None, results, line, HeldOut([], []))
+
+
+def _fit_sum(
+    head: SummarizationHead,
+    train: Labelled,
+    validation: Labelled,
+    layers: Floats,
+    words: bool,
+    vectors: "VectorSource | None",
+    seed: int,
+) -> tuple[SentenceSum | None, list[tuple[Labelled, Floats]]]:
+    """The sum, None for the layers alone; and documents with scores of it that can be judged by."""
+    log.info(
+        f"fitting models of {len(train.labels):,} sentences of {len(train.documents):,} documents"
+    )
+    lengths = torch.from_numpy(train.lengths)
     features = SentenceFeatures(words)
-    by_sentence = np.repeat(folds, lengths.numpy())
-    targets = Targets(train.labels.double().numpy()[:, None], several=True)
-    fitted, columns = _fit_features(features, train.documents, targets, by_sentence)
+    fitted, columns = _fit_features(features, train)
     hidden_size = None
     if vectors is not None:
-        of_sentences = _vectors(vectors, train.documents)
+        of_sentences = sentence_vectors(vectors, train.documents)
         if bool(of_sentences.isfinite().all()):
             hidden_size = of_sentences.shape[1]
         else:
@@ -167,109 +216,104 @@ def fit_sentence_stack(
             vectors = None
     stack = SentenceStack(features.models, COLUMNS, hidden_size)
     if stack.linear is not None:
+        by_sentence = np.repeat(train.folds, train.lengths)
         fitted["vectors"] = fit_linear(
-            stack.linear, of_sentences.numpy(), targets, by_sentence, _FEW_SENTENCES
+            stack.linear, of_sentences.numpy(), train.targets, by_sentence, FEW_SENTENCES
         )
         columns = torch.cat([columns, closeness(of_sentences, lengths)], 1)
-    held_out = np.concatenate([one.held_out for one in fitted.values()], 1)
-    inputs = stacked(torch.from_numpy(held_out).float(), columns, lengths)
-    _set_spread(stack.center, stack.scale, inputs)
-    _train(stack, stack.standardised(inputs), train, head, seed)
+    held_out = [torch.from_numpy(one.held_out).float() for one in fitted.values()]
+    held_out.append(_central(train.documents)[:, None])
+    inputs = stacked(torch.cat(held_out, 1), columns, lengths)
+    set_spread(stack.center, stack.scale, inputs)
+    inputs = stack.standardised(inputs)
+    _train(stack, inputs, train, head, seed)
     scores = _ask(features, stack, validation.documents, vectors)
-    weights = {"stack": 1.0}
     margin = 1.0 if vectors is not None else 0.0
-    known = Targets(validation.labels.double().numpy()[:, None], several=True)
-    asked_folds = np.repeat(_folds(validation), validation.lengths.numpy())
     share = share_of_layers(
-        known,
-        asked_folds,
+        validation.targets,
+        np.repeat(validation.folds, validation.lengths),
         scores[:, None],
         layers[:, None],
         margin,
-        lambda given: losses(given[:, 0]),
+        lambda given: validation.losses(given[:, 0]),
     )
-    if share is not None:
+    if share is None:
+        weights = {"stack": 1.0}
+        judged = [
+            (validation, scores),
+            *_held_out(stack, inputs, train, len(validation.documents), head, seed),
+        ]
+    elif share[0] > 0:
         weights = {"stack": share[0], "deep": share[1]}
-    # What weighs nothing does not travel.
-    if weights["stack"] <= 0:
-        return None
+        judged = [(validation, share[0] * scores + share[1] * layers)]
+    else:
+        # What weighs nothing does not travel.
+        return None, [(validation, layers)]
     log_losses = {name: one.log_loss for name, one in fitted.items()}
     parts = " + ".join(f"{weight:.2f} x {name}" for name, weight in weights.items())
     shown = ", ".join(f"{name} {loss:.4f}" for name, loss in log_losses.items())
-    return SentenceSum(
+    found = SentenceSum(
         weights,
-        features,
+        [features, CentralWords()],
         stack,
         {"sentence_members": {"weights": weights, "log_loss": log_losses}},
         f"scores of sentences: {parts} (log loss of held-out training sentences: {shown})",
         HeldOut([], []),
     )
+    return found, judged
 
 
-def _few(labelled: Labelled) -> Labelled:
-    """All documents, or as many as have so many sentences, at least one."""
-    lengths = labelled.lengths
-    if int(lengths.sum()) <= _MOST_SENTENCES:
-        return labelled
-    order = np.random.default_rng(0).permutation(len(lengths))
-    fits = np.cumsum(lengths.numpy()[order]) <= _MOST_SENTENCES
-    fits[:FEWEST_DOCUMENTS] = True
-    chosen = np.sort(order[fits])
-    rows = np.isin(np.repeat(np.arange(len(lengths)), lengths.numpy()), chosen)
-    return Labelled(
-        [labelled.documents[place] for place in chosen],
-        labelled.labels[rows],
-        labelled.selectable[rows],
-    )
+def _held_out(
+    stack: SentenceStack,
+    inputs: Tensor,
+    train: Labelled,
+    judged: int,
+    head: SummarizationHead,
+    seed: int,
+) -> list[tuple[Labelled, Floats]]:
+    """Training documents, each scored by networks that others have taught: half of them the other.
+
+    As many as are wanted beside those that are `judged` already.
+    """
+    wanted = draw_few(len(train.documents), max(0, _MOST_JUDGED - judged))
+    found = []
+    for half in (0, 1):
+        asked = np.array(
+            [place for place in wanted if train.folds[place] % 2 == half], dtype=np.int64
+        )
+        taught = np.flatnonzero(train.folds % 2 != half)
+        if not len(asked):
+            continue
+        other = copy.deepcopy(stack)
+        _train(other, inputs[train.rows(taught)], train.drawn(taught), head, seed)
+        with torch.no_grad():
+            scores = other.mean_score(inputs[train.rows(asked)])
+        found.append((train.drawn(asked), scores.double().numpy()))
+    return found
 
 
-def _folds(labelled: Labelled) -> npt.NDArray[np.int64]:
-    """The fold of each document."""
-    texts = [one.text for one in labelled.documents]
-    return folds_of(texts, np.zeros((len(texts), 1)))
+def _central(documents: Sequence[SegmentedDocument]) -> Tensor:
+    """LexRank's scores of sentences, float32 (N,)."""
+    return CentralWords().collate(documents)["scores"] if documents else torch.zeros(0)
 
 
-def _fit_features(
-    features: SentenceFeatures,
-    documents: Sequence[SegmentedDocument],
-    targets: Targets,
-    folds: npt.NDArray[np.int64],
-) -> tuple[dict[str, Fitted], Tensor]:
+def _fit_features(features: SentenceFeatures, train: Labelled) -> tuple[dict[str, Fitted], Tensor]:
     """Fit the linear models of a feature; gives them, and the columns, standardised."""
-    read = features.collate(documents)
-    _set_spread(features.center, features.scale, read["columns"])
-    columns = features.standardised(read["columns"])
-    inputs: dict[str, Any] = {"features": columns.double().numpy()}
-    if features.words:
-        words = _rows(read, "", features.buckets)
-        headings = HEADING_WEIGHT * _rows(read, "heading_", features.heading_buckets)
-        words = sparse.hstack([words, headings[read["heading"].numpy()]], format="csr")
-        inputs = {
-            "words": words,
-            "words and features": sparse.hstack([words, inputs["features"]], format="csr"),
-        }
+    read = features.collate(train.documents)
+    set_spread(features.center, features.scale, read["columns"])
+    folds = np.repeat(train.folds, train.lengths)
     fitted = {
-        name: fit_logistic(rows, targets, folds, few=_FEW_SENTENCES)
-        for name, rows in inputs.items()
+        name: fit_logistic(rows, train.targets, folds, few=FEW_SENTENCES)
+        for name, rows in linear_inputs(features, read).items()
     }
     for place, one in enumerate(fitted.values()):
         features.set_model(place, torch.from_numpy(one.weights[:, 0]), float(one.bias[0]))
-    return fitted, columns
+    return fitted, features.standardised(read["columns"])
 
 
-def _rows(read: dict[str, Tensor], kind: str, buckets: int) -> sparse.csr_array:
-    """What stands for texts in a linear model, a row each."""
-    sizes = read[f"{kind}sizes"]
-    starts = np.concatenate([group_starts(sizes).numpy(), [int(sizes.sum())]])
-    values = read[f"{kind}values"].double().numpy()
-    return sparse.csr_array(
-        (values, read[f"{kind}buckets"].numpy(), starts), shape=(len(sizes), buckets)
-    )
-
-
-def _vectors(vectors: "VectorSource", documents: Sequence[SegmentedDocument]) -> Tensor:
+def sentence_vectors(vectors: "VectorSource", documents: Sequence[SegmentedDocument]) -> Tensor:
     """Sentence vectors of documents, float32 (N, H)."""
-    return torch.cat([vectors.batch(batch)[1].float() for batch in _batches(documents)])
+    return torch.cat([vectors.batch(batch)[1].float() for batch in in_batches(documents)])
 
 
 def _ask(
@@ -281,36 +325,22 @@ def _ask(
     """What a stack says of sentences, float64 (N,)."""
     found = [np.zeros(0)]
     with torch.no_grad():
-        for batch in _batches(documents):
+        for batch in in_batches(documents):
             lengths = torch.tensor([len(one.sentence_spans) for one in batch])
             own = None if vectors is None else vectors.batch(batch)[1]
             structure = Structure(torch.ones_like(lengths), lengths)
             rows = features(features.collate(batch), structure)
-            found.append(stack(rows, own, lengths).double().numpy())
+            found.append(stack(rows, _central(batch), own, lengths).double().numpy())
     return np.concatenate(found)
-
-
-def _batches(documents: Sequence[SegmentedDocument]) -> Sequence[Sequence[SegmentedDocument]]:
-    return [
-        documents[start : start + _DOCUMENTS_AT_ONCE]
-        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE)
-    ]
-
-
-def _set_spread(center: Tensor, scale: Tensor, rows: Tensor) -> None:
-    """Set the mean and the spread of inputs, of rows (N, F)."""
-    center.copy_(rows.mean(0))
-    spread = rows.std(0, correction=0)
-    scale.copy_(torch.where(spread > 1e-6 * (1 + center.abs()), spread, _SILENT))
 
 
 def _train(
     stack: SentenceStack, inputs: Tensor, train: Labelled, head: SummarizationHead, seed: int
 ) -> None:
     """Train the networks of a stack, all at once, on the selectable sentences."""
-    lengths, may = train.lengths, train.selectable
+    lengths, may = torch.from_numpy(train.lengths), torch.from_numpy(train.selectable)
     owners = torch.repeat_interleave(torch.arange(len(lengths)), lengths)[may]
-    inputs, labels = inputs[may], train.labels[may]
+    inputs, labels = inputs[may], torch.from_numpy(train.labels).float()[may]
     lengths = torch.bincount(owners, minlength=len(lengths))
     starts = group_starts(lengths)
     documents = lengths.nonzero().flatten()

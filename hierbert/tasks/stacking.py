@@ -25,6 +25,8 @@ from hierbert.model.segment_words import SegmentWords
 from hierbert.model.words import Words, buckets_for
 from hierbert.scoring.logistic import (
     FEW_DOCUMENTS,
+    FEWEST_DOCUMENTS,
+    FEWEST_FOLDS,
     Fitted,
     Floats,
     Targets,
@@ -33,8 +35,6 @@ from hierbert.scoring.logistic import (
     folds_of,
 )
 from hierbert.tasks.members import (
-    FEWEST_DOCUMENTS,
-    FEWEST_FOLDS,
     fit_linear,
     gains,
     put_members,

@@ -5,6 +5,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,22 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.summarization_head import (
     Candidate,
+    Candidates,
     SummarizationHead,
     SummaryRule,
     summary_text,
 )
-from hierbert.scoring.baselines import SUMMARY_BASELINES
 from hierbert.scoring.intervals import mean_interval, paired_difference
-from hierbert.scoring.metric import metrics_of
+from hierbert.scoring.metric import METRICS, metrics_of
 from hierbert.scoring.rouge import summary_scores
-from hierbert.scoring.tables import grid
+from hierbert.scoring.sentence_models import LabelledSentences, draw_documents
+from hierbert.scoring.summary_baselines import (
+    SUMMARY_BASELINES,
+    LearntBaseline,
+    RedundantBaseline,
+    learnt_scores,
+)
+from hierbert.scoring.tables import gain_line, grid
 from hierbert.tasks.label_cells import list_in
 from hierbert.tasks.oracle import (
     bagged_labels,
@@ -42,7 +50,12 @@ from hierbert.tasks.oracle import (
     oracle_sentences,
 )
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.sentence_stack import Labelled, SentenceSum, fit_sentence_stack
+from hierbert.tasks.sentence_stack import (
+    Labelled,
+    SentenceSum,
+    fit_sentence_stack,
+    sentence_vectors,
+)
 from hierbert.tasks.task import Scored, Task, register_task
 
 if TYPE_CHECKING:
@@ -50,6 +63,7 @@ if TYPE_CHECKING:
 
 # Changes when the rules do, so that older cached labels are not used.
 _LABELS_VERSION = 2
+_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -274,28 +288,14 @@ class Summarization(Task):
         rule = SummaryRule.from_config(model.config)
         validation = splits["validation"]
         asked = [place for place, one in enumerate(validation) if self._is_known(one)]
-        documents = [validation[place] for place in asked]
-        candidates = [rule.candidates(one.segmented) for one in documents]
-        lengths = [len(one.segmented.sentence_spans) for one in documents]
-
-        def losses(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            found = []
-            parts = np.split(scores, np.cumsum(lengths)[:-1])
-            for document, own, part in zip(documents, candidates, parts, strict=True):
-                selected = rule.select_from(own, part.tolist())
-                references = document.targets[self.name].references
-                found.append(-score_extract(selected, references)[self.auto_metric])
-            return np.array(found)
-
         head = model.heads[self.name]
         assert isinstance(head, SummarizationHead)
         layers = [kept[place].sentence_scores.astype(np.float64) for place in asked]
         return fit_sentence_stack(
             head,
             self._labelled([one for one in splits["train"] if self._is_known(one)], rule),
-            self._labelled(documents, rule),
+            self._labelled([validation[place] for place in asked], rule),
             np.concatenate([np.zeros(0), *layers]),
-            losses,
             words=self.words,
             vectors=vectors,
             seed=self.seed,
@@ -307,6 +307,7 @@ class Summarization(Task):
     def _labelled(self, documents: Sequence[PreparedDocument], rule: SummaryRule) -> Labelled:
         """Sentences with labels that also know the budget: half their own, half bagged."""
         labels, selectable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
+        losses = []
         for document in documents:
             candidates, target = rule.candidates(document.segmented), document.targets[self.name]
             bagged = np.zeros((len(target.references), len(target.sentence_labels)))
@@ -323,11 +324,28 @@ class Summarization(Task):
             may = np.zeros(len(target.sentence_labels), dtype=bool)
             np.logical_or.at(may, candidates.sentences, candidates.selectable)
             selectable.append(may)
+            losses.append(partial(self._loss, rule, candidates, target))
         return Labelled(
             [one.segmented for one in documents],
-            torch.from_numpy(np.concatenate(labels)).float(),
-            torch.from_numpy(np.concatenate(selectable)),
+            np.concatenate(labels),
+            np.concatenate(selectable),
+            losses,
         )
+
+    def _loss(
+        self, rule: SummaryRule, candidates: Candidates, target: SummaryTarget, scores: _Floats
+    ) -> float:
+        """The metric, its sign changed, of a summary by scores of a document's sentences."""
+        selected = rule.select_from(candidates, scores.tolist())
+        return -score_extract(selected, target.references)[self.auto_metric]
+
+    @override
+    def learning_baselines(self) -> list[str]:
+        return [
+            name
+            for name, one in SUMMARY_BASELINES.items()
+            if isinstance(one, LearntBaseline) and not one.reads_vectors
+        ]
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:
@@ -343,7 +361,7 @@ class Summarization(Task):
         baselines: dict[str, dict[str, list[float]]] = {}
         if scored.baselines:
             documents = [document for document, _ in referenced]
-            baselines = self._baselines(documents, rule, scored.seed)
+            baselines = self._baselines(documents, rule, scored)
         own = {kind: [one.scores[kind] for _, one in referenced] for kind in self.metrics()}
         # The upper bound comes last.
         systems = {**baselines, "hierbert": own}
@@ -372,21 +390,31 @@ class Summarization(Task):
         }
 
     def _baselines(
-        self, documents: Sequence[PreparedDocument], rule: SummaryRule, seed: int
+        self, documents: Sequence[PreparedDocument], rule: SummaryRule, scored: Scored
     ) -> dict[str, dict[str, list[float]]]:
-        """For each system and ROUGE type, the F1 of each document, all with a reference."""
-        # Without redundancy, which is the model's own.
-        plain = replace(rule, redundancy=0.0)
-        rows: dict[str, dict[str, list[float]]] = {
-            name: {kind: [] for kind in self.metrics()} for name in [*SUMMARY_BASELINES, "Oracle"]
-        }
+        """For each system and metric, the score of each document, all with a reference."""
+        source = scored.vectors
+        train = [one for one in scored.train if self._is_known(one)]
+        labels = [one.targets[self.name].sentence_labels for one in train]
+        chosen = draw_documents(np.array([len(own) for own in labels], dtype=np.int64))
+        learnt = learnt_scores(
+            LabelledSentences(
+                [train[place].segmented for place in chosen],
+                np.concatenate([np.zeros(0), *(labels[place] for place in chosen)]),
+            ),
+            [one.segmented for one in documents],
+            None if source is None else lambda asked: sentence_vectors(source, asked).numpy(),
+        )
+        rows: dict[str, dict[str, list[float]]] = {}
         with Progress(len(documents), "baselines") as bar:
-            for document in documents:
+            for number, document in enumerate(documents):
                 references = document.targets[self.name].references
-                extracts = self._extracts(document, references, plain, seed)
+                own = {name: each[number].tolist() for name, each in learnt.items()}
+                extracts = self._extracts(document, references, rule, scored.seed, own)
                 for name, selected in extracts.items():
+                    row = rows.setdefault(name, {kind: [] for kind in self.metrics()})
                     for kind, value in score_extract(selected, references).items():
-                        rows[name][kind].append(value)
+                        row[kind].append(value)
                 bar.advance()
         return rows
 
@@ -396,14 +424,23 @@ class Summarization(Task):
         references: Sequence[str],
         rule: SummaryRule,
         seed: int,
+        learnt: Mapping[str, Sequence[float]],
     ) -> dict[str, list[Candidate]]:
         """What each baseline and the oracle select, of the same candidates as the model."""
         segmented = document.segmented
         candidates, sentences = rule.candidates(segmented), segmented.sentences
-        extracts = {
-            name: rule.select_from(candidates, baseline(sentences, document.id, seed))
-            for name, baseline in SUMMARY_BASELINES.items()
-        }
+        extracts = {}
+        for name, baseline in SUMMARY_BASELINES.items():
+            # Redundancy is each system's own.
+            own = replace(rule, redundancy=getattr(baseline, "redundancy", 0.0))
+            if isinstance(baseline, LearntBaseline):
+                if name not in learnt:
+                    continue
+                scores = learnt[name]
+            else:
+                score = baseline.score if isinstance(baseline, RedundantBaseline) else baseline
+                scores = score(sentences, document.id, seed)
+            extracts[name] = own.select_from(candidates, scores)
         best: list[list[Candidate]] = []
         for reference in references:
             found = oracle_sentences(
@@ -440,16 +477,22 @@ class Summarization(Task):
             rows.append([name, *(metric.shown(row[metric.name]["mean"]) for metric in shown)])
         yield (
             f"Summaries of the {results['documents']:,} {results['split']} documents, "
-            f"{budget['name']} = {budget['limit']:g} (F1 x 100)\n" + grid(rows)
+            f"{budget['name']} = {budget['limit']:g} (F1 x 100)\n"
+            + grid(rows)
+            + "".join(f"\n  {line}" for line in self._gains(results))
         )
-        gains = [
-            f"  over {name}: {100 * gain['mean']:+.1f} ROUGE-1 "
-            f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-            for name, gain in summaries["gain"].items()
-            if name != "Oracle"
-        ]
-        if gains:
-            yield "hierbert (95 % interval, paired bootstrap)\n" + "\n".join(gains)
+
+    def _gains(self, results: dict[str, Any]) -> Iterable[str]:
+        """Of each metric what training gained over the best baseline, in a line."""
+        summaries = results["summaries"]
+        metric = METRICS["rouge1"]
+        means = {
+            name: summaries["systems"][name][metric.name]["mean"] for name in summaries["gain"]
+        }
+        means.pop("Oracle", None)
+        if means:
+            best = max(means, key=means.__getitem__)
+            yield gain_line(metric, best, summaries["gain"][best], results["split"])
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:

@@ -14,6 +14,7 @@ from hostile import edit, write
 from local_hub import LocalHub
 from publishing import USERS, Worker
 from safetensors.torch import load_file
+from small_models import save_model
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -91,13 +92,22 @@ def test_a_trained_folder_holds_all_that_a_stranger_needs(trained) -> None:
         assert str(trained.parent.parent).encode() not in (trained / name).read_bytes(), name
 
 
-def test_a_stranger_without_hierbert_gets_the_same_answers(stranger, trained, tmp_path) -> None:
-    mine = HierBertPredictor.from_pretrained(trained, device="cpu")
+@pytest.fixture(params=["trained", "LexRank"])
+def whole(request, trained: Path, encoders: dict[str, Path], tmp_path: Path) -> Path:
+    """Folders of a model that was trained, and of one that training gained nothing for."""
+    if request.param == "trained":
+        return trained
+    lexrank = {"features": {"central_words": {}}, "sentence_weights": {"central_words": 1.0}}
+    return save_model(tmp_path / "lexrank", encoders["bert"], **lexrank)
+
+
+def test_a_stranger_without_hierbert_gets_the_same_answers(stranger, whole, tmp_path) -> None:
+    mine = HierBertPredictor.from_pretrained(whole, device="cpu")
     with torch.no_grad():
         output = mine.model(**mine.processor(TEXTS))
     answers = list(mine.predict(TEXTS, mine.tasks))
     # Elsewhere, where nothing of the run lies beside it.
-    folder = shutil.copytree(trained, tmp_path / "elsewhere")
+    folder = shutil.copytree(whole, tmp_path / "elsewhere")
     found = stranger.run(STRANGER, name=str(folder), texts=TEXTS).result
     for name, own in (
         ("logits", output.logits),

@@ -127,6 +127,19 @@ CARDS: dict[str, tuple[Callable[[], str], list[str], list[str]]] = {
         ],
         ["over Oracle", "Micro-F1", "temperature of", "secret", "/home"],
     ),
+    "a run that gained nothing over LexRank": (
+        lambda: card_of(
+            config_of(
+                "a|b",
+                "<b>*",
+                summarization=True,
+                features={"central_words": {}},
+                sentence_weights={"central_words": 1.0},
+            )
+        ),
+        ["by its words (LexRank): on documents that were held out, training gained nothing"],
+        ["small networks"],
+    ),
     "an encoder in a folder, and a temperature": (
         lambda: card_of(
             config_of("a", "b", temperature=1.75),

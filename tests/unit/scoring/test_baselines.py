@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from hierbert.model import centrality
 from hierbert.model.selection import select_sentences
-from hierbert.scoring.baselines import SUMMARY_BASELINES, lexrank, textrank
+from hierbert.scoring.baselines import lexrank, textrank
 from hierbert.scoring.label_baselines import label_baselines
 from hierbert.scoring.labels import label_scores
+from hierbert.scoring.summary_baselines import SUMMARY_BASELINES
 
 fast = settings(deadline=None, max_examples=100)
 documents = st.lists(

@@ -168,3 +168,14 @@ def test_labels_weigh_what_they_are_told(several) -> None:
     moved[3, 1] += 1e-5
     slope = (targets.loss_and_errors(moved)[0] - total) / 1e-5
     assert errors[3, 1] == pytest.approx(slope, abs=1e-4)
+
+
+def test_a_few_choose_the_penalty_of_many_with_or_without_held_out_scores() -> None:
+    inputs, labels = problem(5, several=True)
+    folds = np.arange(60) % 5
+    given = (inputs, Targets(labels, several=True), folds)
+    whole, bare = (fit_logistic(*given, few=40, held_out=wanted) for wanted in (True, False))
+    assert (
+        whole.strength == bare.strength and len(whole.held_out) == 60 and len(bare.held_out) == 40
+    )
+    assert (whole.weights == bare.weights).all() and (whole.bias == bare.bias).all()

@@ -1,5 +1,6 @@
 """Sentences scored by linear models, stacked: what is fitted, and that the model says the same."""
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from small_models import build
 
 from hierbert import HierBertConfig
 from hierbert.model.answering import answer_batch
+from hierbert.model.central_words import CentralWords
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.tasks import sentence_stack
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.summarization import Extract, Summarization, SummaryTarget
 
@@ -55,16 +58,17 @@ def scores(model, documents) -> np.ndarray:
     return torch.cat([one.scores["summarization"] for one in answered]).numpy()
 
 
-def fit(parts, task, *, vectors=True, layers=None):
+def fit(parts, task, *, vectors=True, layers=None, count=16):
     model, _, documents = parts
-    validation = documents[16:]
+    validation = documents[count:]
     kept, start = [], 0
-    layers = scores(model, validation) if layers is None else layers
+    if layers is None:
+        layers = scores(model, validation) if validation else np.zeros(0, dtype=np.float32)
     for document in validation:
         end = start + len(document.segmented.sentence_spans)
         kept.append(Extract([], None, layers[start:end]))
         start = end
-    splits = {"train": documents[:16], "validation": validation}
+    splits = {"train": documents[:count], "validation": validation}
     return task.complete(model, splits, kept, Vectors(model) if vectors else None)
 
 
@@ -80,8 +84,12 @@ def test_the_model_says_what_the_stack_says_and_so_does_its_copy(parts, tmp_path
     for name, values in stack.stack.state_dict().items():
         assert torch.equal(values, again.stack.state_dict()[name])
     assert not torch.equal(stack.stack.hidden_weights, other.stack.hidden_weights)
-    # Its layers know nothing, and stay out.
+    # Its layers know nothing, and stay out; it has gained something on documents held out, also of
+    # those that it was trained on.
     assert stack.weights == {"stack": 1.0}
+    held_out = stack.results["sentence_members"]["held_out"]
+    assert held_out["documents"] == 24 and held_out["trained"] > 0.9 > held_out["lexrank"] > 0
+    assert f"{held_out['trained']:.4f}, LexRank {held_out['lexrank']:.4f}" in stack.line
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pickle.loads(pickle.dumps(stack)).put_into(model)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
@@ -131,8 +139,77 @@ def test_layers_that_know_all_have_a_part(parts) -> None:
     assert stack is None or stack.weights["deep"] > 0.3
 
 
-def test_too_few_documents_leave_the_layers_alone(parts) -> None:
+def prepared(processor, sentences, told, reference=None) -> PreparedDocument:
+    """A document of which one sentence is the summary, unless another reference is given."""
+    [segmented] = processor.segment([" ".join(sentences)])
+    labels = [float(place == told) for place in range(len(segmented.sentence_spans))]
+    target = SummaryTarget(sentences[told] if reference is None else reference, labels)
+    return PreparedDocument("", segmented, {"summarization": target})
+
+
+def lexrank_of(documents) -> np.ndarray:
+    return CentralWords().collate([one.segmented for one in documents])["scores"].numpy()
+
+
+@pytest.fixture
+def central(encoders: dict[str, Path]):
+    """A model, and what makes documents that LexRank summarizes, with labels that may mislead."""
+    model, processor = build(encoders["bert"], classification=False, summarization=True)
+    model.config.update({"summary_budget": "max_sentences", "summary_limit": 1.0})
+    drawn = np.random.default_rng(3)
+
+    def make(is_told: bool) -> PreparedDocument:
+        words = ["".join(drawn.choice(list("abcdefghij"), 4)) for _ in range(6)]
+        sentences = [f"Now {one} is {one} there." for one in words]
+        place = int(drawn.integers(7))
+        sentences.insert(place, f"All {' '.join(words)} are.")
+        told = place if is_told else int(drawn.choice([n for n in range(7) if n != place]))
+        return prepared(processor, sentences, told, sentences[place])
+
+    return model.eval(), processor, make
+
+
+@pytest.mark.parametrize(("training", "validation"), [(8, 6), (8, 0), (3, 1), (0, 1), (3, 0)])
+def test_where_training_gains_nothing_lexrank_is_the_model(
+    central, tmp_path, monkeypatch, training, validation
+) -> None:
+    monkeypatch.setattr(sentence_stack, "_FEWEST_STEPS", 20)
+    model, processor, make = central
+    documents = [make(False) for _ in range(training)] + [make(True) for _ in range(validation)]
+    found = fit((model, processor, documents), Summarization(words=True), count=training)
+    assert found.weights == {"central_words": 1.0} and "LexRank alone" in found.line
+    assert found.results["sentence_members"]["weights"] == found.weights
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pickle.loads(pickle.dumps(found)).put_into(model)
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    asked = [make(True), make(True)]
+    assert scores(model, asked) == pytest.approx(lexrank_of(asked))
+    model.save_pretrained(tmp_path)
+    assert scores(type(model).from_pretrained(tmp_path), asked) == pytest.approx(lexrank_of(asked))
+
+
+def test_odd_documents_are_learnt_from(central, monkeypatch) -> None:
+    monkeypatch.setattr(sentence_stack, "_FEWEST_STEPS", 20)
+    model, processor, _ = central
+    alike = ["All of these are alike."] * 6
+    odd = [
+        prepared(processor, ["One sentence alone."], 0),
+        prepared(processor, alike, 2),
+        prepared(processor, ["A short one.", "It ends."], 0, "a reference of many words " * 30),
+        prepared(processor, ["???", "!!!"], 0, "..."),
+    ]
+    for words, vectors in ((True, True), (False, False)):
+        task = Summarization(words=words)
+        found = fit((model, processor, odd * 2), task, count=4, vectors=vectors)
+        if found is None:
+            continue
+        other = copy.deepcopy(model)
+        found.put_into(other)
+        assert np.isfinite(scores(other, odd)).all()
+
+
+def test_too_few_documents_leave_layers_that_know_more_alone(parts) -> None:
     model, processor, documents = parts
     few = (model, processor, [documents[0]] * 16 + documents[16:])
-    layers = np.zeros(len(told(documents[16:])), dtype=np.float32)
+    layers = told(documents[16:]).astype(np.float32)
     assert fit(few, Summarization(words=True), vectors=False, layers=layers) is None

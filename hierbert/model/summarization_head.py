@@ -18,6 +18,7 @@ from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .linear import StandardisedLinear
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
+from .same_words import repeats
 from .segmentation import SegmentedDocument, Span
 from .selection import (
     SUMMARY_BUDGETS,
@@ -25,7 +26,6 @@ from .selection import (
     Budget,
     count_words,
     cut_to_limit,
-    repeats,
     select_sentences,
     sentence_costs,
 )

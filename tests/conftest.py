@@ -175,8 +175,16 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """Nothing here reads or fills the user's cache."""
     caches = tmp_path_factory.mktemp("caches")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HIERBERT_CACHE", str(caches / "of_modules"))
+        patch.setenv("HIERBERT_CACHE", str(caches / "of_all"))
         yield caches
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache_of_the_module(_cache_of_the_tests: Path) -> Iterator[None]:
+    """What is made for all tests of a module finds nothing that another module has cached."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIERBERT_CACHE", str(_cache_of_the_tests / uuid.uuid4().hex))
+        yield
 
 
 @pytest.fixture(autouse=True)

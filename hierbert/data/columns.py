@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hierbert.data.document import Example, Row, RowError, Source, Text
-from hierbert.data.readers import READERS, file_format
+from hierbert.data.readers import READERS, delimiter_hint, file_format
 from hierbert.errors import (
     ConfigError,
     DataError,
@@ -233,8 +233,8 @@ class SourceColumns:
             if column not in values:
                 kind = DataError if self._is_table else RowError
                 message = _no_column(setting, column, values)
-                if len(values) == 1 and self._source.format == "csv":
-                    message += f"; {setting_name('delimiter')} names what is between its fields"
+                if self._source.format == "csv":
+                    message += delimiter_hint(values)
                 raise kind(message, place=row.location, setting=setting)
 
     def missing(self) -> RowError | None:

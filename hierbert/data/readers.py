@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from hierbert.data.folders import folder_labels, near_paths_hint, text_files
 from hierbert.data.in_memory import read_dataset, read_frame, read_given
 from hierbert.data.packing import PACKINGS, unpacked_name
 from hierbert.data.streams import bad_bytes, text_pieces, whole_text
-from hierbert.errors import DataError, error_text, quote, quote_all, type_name
+from hierbert.errors import DataError, error_text, quote, quote_all, setting_name, type_name
 from hierbert.hub import hub_problem
 
 _MAX_COLUMNS_SHOWN = 20
@@ -83,15 +83,23 @@ def allowed_endings() -> str:
 def documents_of_folder(folder: str | Path) -> list[str]:
     """The files of a folder that are one document each, at any depth: see `text_files`.
 
-    Where all texts lie in folders of labels, what lies beside those is no document.
+    Where all texts lie in folders of labels, what lies beside those is no document; nor is, beside
+    texts, a README of another kind.
     """
     every = (
         ending for reader in READERS.values() if reader.is_document for ending in reader.endings
     )
     paths = text_files(folder, tuple(every))
     texts = [path for path in paths if path.lower().endswith(READERS["txt"].endings)]
-    are_labelled = bool(texts) and folder_labels(texts) is not None
-    return [path for path in paths if "/" in path or not are_labelled]
+    if not texts:
+        return paths
+    are_labelled = folder_labels(texts) is not None
+    return [
+        path
+        for path in paths
+        if ("/" in path or not are_labelled)
+        and (path in texts or not os.path.basename(path).lower().startswith("readme."))
+    ]
 
 
 def _object_of_differing_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -184,6 +192,12 @@ def _delimiter(header: str) -> str:
     return next((one for one in _DELIMITERS if one in names), ",")
 
 
+def delimiter_hint(header: Collection[str]) -> str:
+    """What to set where the names of a header may have been separated at the wrong character."""
+    doubtful = len(header) == 1 or any(one in name for name in header for one in _DELIMITERS)
+    return f"; {setting_name('delimiter')} names what is between its fields" if doubtful else ""
+
+
 def _read_csv(
     source: Source, encoding: str, delimiter: str | None = None
 ) -> Iterator[Row | RowError]:
@@ -237,7 +251,7 @@ def _read_csv(
             continue
         if problem is None and len(fields) != len(header):
             problem = f"{span}: {len(fields)} fields, but the header has {len(header)}"
-            problem += f" ({quote_all(header)})"
+            problem += f" ({quote_all(header)}){delimiter_hint(header)}"
         if problem is not None:
             yield RowError(problem, place=place)
         else:

@@ -33,7 +33,8 @@ def split_validation(
 
     Returns:
         The training and the validation examples, each in their old order, neither empty. Where
-        two documents or more have a field, one of them is in each, if labels allow it.
+        two documents or more have a field, one of them is in each, if labels allow it; the only
+        one that has a field stays in training, if another can be held out.
 
     Raises:
         DataError: Fewer than 2 documents have a target, or no class has a document to spare.
@@ -48,32 +49,38 @@ def split_validation(
     labels = [example.fields.get("label") for example in examples]
     stratified = stratified and all(isinstance(label, str | int | None) for label in labels)
     # The name "" groups the unlabelled documents, of which training need not keep any.
+    name_of = {
+        place: repr(labels[place]) if stratified and labels[place] is not None else ""
+        for place in targeted
+    }
+    having = [{place for place in targeted if has[place][number]} for number in range(len(fields))]
+    alone = {place for there in having if len(there) == 1 for place in there}
     groups: dict[str, list[int]] = {}
-    for place in targeted:
-        name = repr(labels[place]) if stratified and labels[place] is not None else ""
-        groups.setdefault(name, []).append(place)
+    for place in [place for place in targeted if place not in alone] or targeted:
+        groups.setdefault(name_of[place], []).append(place)
     members = [groups[name] for name in sorted(groups)]
     sizes = [len(places) for places in members]
-    spare = [size - (name != "") for name, size in zip(sorted(groups), sizes, strict=True)]
+    total = Counter(name_of.values())
+    spare = [min(len(groups[name]), total[name] - (name != "")) for name in sorted(groups)]
     rng = random.Random(seed)
     wanted = min(max(1, int(fraction * len(targeted) + 0.5)), len(targeted) - 1)
     shares = _shares(sizes, spare, wanted, rng)
     if sum(shares) == 0:
         raise DataError(
-            f"too few documents for a validation split: each of the {len(targeted)} labels has one "
-            "document, which training needs; give a validation corpus of its own"
+            "too few documents for a validation split: training needs each of the "
+            f"{len(targeted)}, for no other one has their labels; give a validation corpus of its "
+            "own"
         )
     held_out = {
         place
         for places, share in zip(members, shares, strict=True)
         for place in rng.sample(places, share)
     }
-    name_of = {place: name for name, places in groups.items() for place in places}
-    for number in range(len(fields)):
-        there = {place for place in targeted if has[place][number]}
+    for there in having:
         if len(there) > 1 and not there & held_out:
             left = Counter(name_of[place] for place in targeted if place not in held_out)
-            can = [p for p in sorted(there) if name_of[p] == "" or left[name_of[p]] > 1]
+            free = sorted(there - alone)
+            can = [place for place in free if name_of[place] == "" or left[name_of[place]] > 1]
             held_out.update(rng.sample(can, min(1, len(can))))
         elif len(there) > 1 and there <= held_out:
             held_out.remove(min(there))

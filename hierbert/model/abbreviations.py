@@ -52,7 +52,7 @@ NEVER = _ENGLISH_NEVER | words(
     "např tzv t.j resp popř příp ing mudr judr phdr rndr pplk plk npor tř nám",
     # Russian, Ukrainian, Bulgarian
     "т.е т.к т.н т.зв т.нар в.т.ч т.ч м.б проф акад доц канд инж г-н г-жа св ул вул просп бул наб "
-    "см ср напр тов ген полк адм англ нем лат греч итал устар букв див д-р вж и.о р-н пос дер "
+    "см ср напр тов ген полк адм имп англ нем лат греч итал устар букв див д-р вж и.о р-н пос дер "
     "мкр мкрн ст-ца хут науч сотр пр-т б-р наб-я рожд зам нач зав дир подполк лейт серж прап "
     "архиеп еп архим митр прот преп "
     "фр исп яп рус укр церк-слав т.о т.наз ф.и.о г-да ",
@@ -81,9 +81,9 @@ _ENGLISH_NUMBERED = words(
 # The same in any language.
 NUMBERED = _ENGLISH_NUMBERED | words(
     # English, but not in capitals
-    "max min avg med dia diam rel spec specs sched rm fl flr fax ph mod ser bk bks bull col cols "
+    "max min avg deg dia diam rel spec specs sched rm fl flr fax ph mod ser bk bks bull col cols "
     "fn fns fol ff n nn num nums dim div doc docs dwg edn elem encl fasc freq hr hrs incl iss inv "
-    "lect lvl misc mss pl plt pos pkg pg pgs pgph pct pt pts qty quot rept res resol rev rt "
+    "lect lvl med misc mss pl plt pos pkg pg pgs pgph pct pt pts qty quot rept res resol rev rt "
     "rte sess sq std sub subpt subpara subch suppl temp var vel vers wt stmt illus annot bldg mtg "
     "attn po conc pat pats cls cfm rpm psi dos tabl caps inj wks yrs exod lev deut josh judg kgs "
     "neh esth ps pss prov eccl eccles isa jer lam ezek hos obad mic nah hab zeph hag zech mal "
@@ -328,24 +328,27 @@ STARTERS_BEFORE_SMALL = words(
     "Den Dem Des Was Man Ihr Sein Um Vor",
     # French
     "Le La Les Un Une Il Elle Ils Elles Nous Vous Je Ce Cet Cette Ces Mais Et En Dans Pour Puis "
-    "Son Sa Ses Leur Leurs Au Aux Du Depuis Après Avant Ainsi Or Qui Que Quand Aucun Tous Personne",
+    "Son Sa Ses Leur Leurs Au Aux Du Depuis Après Avant Ainsi Or Qui Que Quand Aucun Tous Personne "
+    "Où Comment Pourquoi",
     # Spanish, Italian, Portuguese
     "El Los Las Una Él Ella Ellos Este Esta Estos Esto Ese Pero Y Se Su Sus Lo Por Para Con Cuando "
-    "Después Luego Entonces Hoy Ayer Ya Al Del Nadie Todos Es Fue Era Hay Muchos "
+    "Después Luego Entonces Hoy Ayer Ya Al Del Nadie Todos Es Fue Era Hay Muchos Qué Quién Dónde "
+    "Cómo Cuándo "
     "Gli Uno È Egli Lui Lei Essi Questo Questa Quello Ma E Nel Nella Non Si Per Poi Dopo Oggi Ieri "
-    "Nessuno Tutti Anche Dal "
+    "Nessuno Tutti Anche Dal Dove Perché Quando "
     "O Os Um Uma Ele Ela Eles Elas Isso Mas Em Na Não Seu Sua Com Depois Hoje Ontem Já Ao Ninguém "
-    "É Foi Há",
+    "É Foi Há Quem Onde",
     # Dutch
     "De Het Een Hij Zij Ze Wij Ik Dit Dat Deze Maar Op Met Voor Toen Daarna Ook Niet Als Wie Wat "
-    "Iedereen Vandaag Gisteren Naar Van",
+    "Iedereen Vandaag Gisteren Naar Van Waar Waarom Hoe Wanneer",
     # Polish, Czech
     "Ona Ono Oni Ten Ta Te Nie W Z Po Od Dla Ale Potem Kiedy Gdy Wtedy Jest Był Była Jego Jej Ich "
-    "Wszyscy Nikt Dziś Wczoraj Już Tam Tu Tak V Pak Když Byl Byla Nikdo Všichni Dnes Včera Za",
+    "Wszyscy Nikt Dziś Wczoraj Już Tam Tu Tak Czy Gdzie Dlaczego Jak Co Kto "
+    "V Pak Když Byl Byla Nikdo Všichni Dnes Včera Za",
     # Russian, Ukrainian
     "Он Она Оно Они Это Этот Эта Эти Но И А В На С По Из От До За Для Потом Затем Когда Если Тогда "
     "Мы Вы Я Его Её Их Там Здесь Так Как Что Кто Никто Все Сегодня Вчера Теперь Уже Не Был Была "
-    "Было Были У После При Под Однако Поэтому О К Через "
+    "Было Были У После При Под Однако Поэтому О К Через Где Почему Зачем Куда Откуда Сколько "
     "Він Вона Вони Це Цей Але І Й Та З Потім Коли Ми Ви Його Її Тут Ніхто Усі Сьогодні Вчора",
     # Turkish
     "Bu Şu Onlar Biz Ben Sen Ama Ancak Ve Fakat Sonra Daha Bugün Dün Orada Burada Kimse Herkes Bir "

@@ -12,7 +12,7 @@ from .central_words import METHODS, CentralWords, relative
 from .centrality import SentenceVectors
 from .configuration_hierbert import HierBertConfig
 from .heads import Vectors
-from .sentence_query import QueryWords, asked_about, query_cosines
+from .sentence_query import QueryWords, asked_about, near_of
 from .summarization_head import SUMMARIZERS, SummarizationHead
 
 
@@ -30,20 +30,16 @@ class CentralityHead(SummarizationHead):
 
     def forward(self, vectors: Vectors) -> Tensor:
         """Document by document, float (N,)."""
-        central, near = self.central(vectors), self.near(vectors)
-        if near is None:
+        central = self.central(vectors)
+        if QueryWords.name not in vectors.features:
             return central
         lengths = vectors.structure.sentences_per_document.tolist()
-        each = zip(central.split(lengths), near.split(lengths), strict=True)
+        each = zip(central.split(lengths), near_of(vectors).split(lengths), strict=True)
         return torch.cat([central[:0], *(asked_about(*own) for own in each)])
 
     def central(self, vectors: Vectors) -> Tensor:
         """How central each sentence is, float (N,), at most 1, which the best one has."""
         raise NotImplementedError
-
-    def near(self, vectors: Vectors) -> Tensor | None:
-        """How near each is to what is asked, float (N, K), in K ways; None where nothing can be."""
-        return vectors.features.get(QueryWords.name)
 
     def shares(self, scores: Tensor) -> Tensor:
         """They are from 0 to 1 as they are; what points away from the centre has 0."""
@@ -72,16 +68,6 @@ class CentralVectorsHead(CentralityHead):
         each = vectors.sentence.split(vectors.structure.sentences_per_document.tolist())
         own = [relative(METHODS[self.method](SentenceVectors(one.cpu()))) for one in each]
         return torch.cat(own).to(vectors.sentence.device)
-
-    def near(self, vectors: Vectors) -> Tensor | None:
-        """By words, and by the cosine to the vector of what is asked."""
-        words = super().near(vectors)
-        if words is None:
-            return None
-        assert vectors.sentence is not None and vectors.query is not None
-        lengths = vectors.structure.sentences_per_document
-        cosines = query_cosines(vectors.sentence, vectors.query, lengths)
-        return torch.cat([words, cosines], 1)
 
 
 def scores_by(method: str, vectors: bool) -> dict[str, Any]:

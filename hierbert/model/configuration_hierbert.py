@@ -145,6 +145,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             "deep" alone.
         sentence_stack: Settings of that stack: "vectors" (whether it reads sentence vectors),
             "hidden_units" and "networks"; None where there is none.
+        sentence_queries: Whether what is asked about a document has a part in the scores of its
+            sentences; then `features` has "query_words".
         summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
             `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
@@ -204,6 +206,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     logit_weights: dict[str, float] | None = None
     sentence_weights: dict[str, float] | None = None
     sentence_stack: dict | None = None
+    sentence_queries: bool | None = None
     summary_scores: str = "learnt"
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
@@ -335,6 +338,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
                     f"features.{name} is of {words.get('labels')} labels, but the model has "
                     f"{self.num_labels} labels"
                 )
+        if self.sentence_queries and "query_words" not in (self.features or {}):
+            raise ValueError("sentence_queries is set, but features has no query_words")
         allowed = ", ".join(_SENTENCE_MEMBERS)
         _check_members("sentence_weights", self.sentence_weights, _SENTENCE_MEMBERS, allowed)
         for member in self.sentence_weights or ():

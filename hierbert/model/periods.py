@@ -390,7 +390,7 @@ class _Period:
             # "He came in 1990 г.", but "In 1990 г. Moscow grew", "1990 г. № 5"
             short = begin - self.start < 20 and len(text[self.start : begin].split()) <= 3
             short = short and word in "гr" and not self._starts()
-            in_bracket = text[position - 1] == "("
+            in_bracket = text[position - 1] == "(" or self._closed()
             return short or in_bracket or _NUMBER_WORD.match(text, position) is not None
         # "г. Москва"
         return ("а" <= word <= "ї" and word != "я") or CASELESS.match(word) is not None

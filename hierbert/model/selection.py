@@ -47,16 +47,6 @@ _WORD = re.compile(rf"{UNSPACED.pattern}[^\w\s]*|(?:(?!{UNSPACED.pattern})\S)+")
 _CLAUSE_END = re.compile(
     r"[,;:\u2013\u2014\u060c\u061b\uff0c\uff1b\uff1a\u3001.!?\u2026\u3002]['\")\]\u201d\u2019]*$"
 )
-_ENDS_SENTENCE = re.compile(
-    r"[.!?\u2026\u3002\uff01\uff1f\u061f\u0964]['\")\]\u201d\u2019\u00bb\u300d]*\s*$"
-)
-_NOT_WORDS = re.compile(r"[\W_]+")
-_NUMBER = re.compile(r"\d+(?: \d+)*")
-# A header of a page is shorter; of what is longer the number of a page is the first of all.
-_MAX_HEADER_CHARACTERS = 80
-_LEAST_FOOTER_WORDS = 12
-_MOST_SMALL = 6  # words in small letters of a header
-_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def is_unspaced(character: str) -> bool:
@@ -196,31 +186,6 @@ def _ends_clause(text: str, word: tuple[int, int]) -> bool:
     return _CLAUSE_END.search(text, *word) is not None
 
 
-def repeats(texts: Sequence[str]) -> list[str]:
-    """For each sentence what it has in common with those that say the same.
-
-    Sentences of the same words are alike, whatever their case and punctuation. Numbers are words of
-    what is a sentence: it has an end and two words in small letters, or many of those. They are no
-    words of what is short and is no sentence, such as headers of pages, nor is one before a long
-    text.
-    """
-    return [_said(text) for text in texts]
-
-
-def _said(text: str) -> str:
-    words = _NOT_WORDS.sub(" ", text.casefold()).strip() or text.strip()
-    if not _NUMBER.search(words):
-        return words
-    letters = _LETTERS.findall(text)
-    small = sum(1 for word in letters if not word[0].isupper())
-    is_prose = small > 1 or UNSPACED.search(text) is not None
-    is_sentence = (is_prose and _ENDS_SENTENCE.search(text) is not None) or small > _MOST_SMALL
-    if len(text) <= _MAX_HEADER_CHARACTERS and not is_sentence:
-        return _NUMBER.sub("0", words)
-    first = _NUMBER.match(words) if len(letters) >= _LEAST_FOOTER_WORDS else None
-    return f"0{words[first.end() :]}" if first else words
-
-
 def select_sentences(
     scores: Sequence[float],
     costs: Sequence[int],
@@ -254,7 +219,8 @@ def select_sentences(
         similar_to: How similar each sentence is to one of them, at most 1, float (N,); without
             it `redundancy` has no effect.
         selectable: Which sentences may be selected; all when None.
-        alike: Of sentences for which this is equal one is selected at most: see `repeats`.
+        alike: Of sentences for which this is equal one is selected at most: see `repeats` of
+            `same_words`.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from .aggregation import in_parts
 from .features import Feature, register_feature
-from .heads import Structure
-from .ragged import group_of_unit
+from .heads import Structure, Vectors
+from .ragged import group_max, group_of_unit
 from .segmentation import SegmentedDocument
+from .sentence_columns import standing_out
 from .sentence_words import stems
 
 QUERY = "query"
@@ -27,6 +28,7 @@ _REACH = 16
 # Chosen on training meetings of QMSum, as the reach: see docs/results.md.
 _CENTRAL, _FAR = 0.5, 0.01
 _MOST_WORDS = 1_000
+QUERY_INPUTS = 15
 
 
 @register_feature
@@ -140,6 +142,35 @@ def query_cosines(vectors: Tensor, queries: Tensor, lengths: Tensor) -> Tensor:
     ]
     nearby = torch.cat([torch.zeros(0), *around]).float()
     return torch.stack([alone, nearby.to(alone.device)], 1)
+
+
+def near_of(vectors: Vectors) -> Tensor:
+    """How near each sentence is to what is asked, float (N, K): in pairs as of `asked_about`.
+
+    By words, and where vectors of queries are read also by those.
+    """
+    words = vectors.features[QueryWords.name]
+    if vectors.query is None or vectors.sentence is None:
+        return words
+    lengths = vectors.structure.sentences_per_document
+    return torch.cat([words, query_cosines(vectors.sentence, vectors.query, lengths)], 1)
+
+
+def query_inputs(scores: Tensor, near: Tensor, lengths: Tensor) -> Tensor:
+    """What a linear model of asked sentences reads, float32 (N, QUERY_INPUTS).
+
+    Args:
+        scores: What is said of sentences where nothing is asked, float (N,).
+        near: By words and by vectors, float (N, 4).
+        lengths: Sentences of each document, int64 (D,), with the sum N.
+    """
+    near = near.float().clamp(min=0.0)
+    shares = near / group_max(near, lengths).clamp(min=1e-9)[group_of_unit(lengths)]
+    general = standing_out(scores.float()[:, None], lengths)
+    alone, around = shares[:, 0::2], shares[:, 1::2]
+    # What is near and important is more than the sum of both.
+    products = [alone * around, general * alone, general * around]
+    return torch.cat([general, shares, standing_out(shares, lengths), *products], 1)
 
 
 def collate_queries(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:

@@ -100,8 +100,15 @@ _UNSPACED = re.compile(f"[{_IDEOGRAPHS}]")
 _UNSPACED_BEFORE = re.compile(rf"[{_IDEOGRAPHS}”’」』】》〉）)\"]")
 _UNSPACED_END = re.compile(rf"(?![图圖表第章节節式例])[{_IDEOGRAPHS}][.!?]+\d")
 _UNSPACED_AFTER = re.compile(rf"[“‘「『【《〈（(\"]*+[{_IDEOGRAPHS}]")
-# “真的吗?”他问.
-_SAID = re.compile(r"[^\W\d_]{1,3}(?:问|問|说|說|道|喊|叫|答)[。.，,：:]")
+# Who asked, behind a question, in scripts without small letters: “真的吗?”他问.
+_SAID = re.compile(
+    r"[^\W\d_]{1,3}(?:问|問|说|說|道|喊|叫|答)[。.，,：:]"
+    r"|(?:سأل|قال|صاح|صرخ|هتف|همس|أجاب|رد)(?:ت|وا)?(?:ه|ها|هم|ني|نا)?\b"
+    r"|(?:[^\s।]{1,20} ){1,4}ने (?:[^\s।]{1,20} )?(?:पूछा|कहा|बताया|उत्तर|जवाब|पुकारा)"
+    r"|[^\s।]{1,20} (?:बोला|बोली|बोले)[\s।]"
+)
+# A name that ends in a mark: "Yahoo! Inc. fell".
+_COMPANY = re.compile(r"(?:Inc|Corp|Co|Ltd|LLC|PLC|plc|GmbH|AG|SA|NV)(?![-\w])")
 _HANGUL_PAIR = re.compile("[\uac00-\ud7af]{2}")
 _CHINESE_NUMERALS = re.compile("[（(]?[一二三四五六七八九十百甲乙丙丁]{1,3}[)）]?|[A-Za-z0-9]")
 # A word of a fused sentence ("late.The end"), and what stands before it.
@@ -583,6 +590,8 @@ def _terminator_ends(
             first = text[position] if position < len(text) else ""
     if first in _NO_START and position == resume:
         return False
+    if text[stop - 1] in '"”»' and text[begin] in "?!؟" and _SAID.match(text, resume):
+        return False
     if text[begin] in _STRONG:
         return True
     if first in _WEAK and text[position + 1 : position + 2].isspace():  # a closing bracket's "."
@@ -610,5 +619,5 @@ def _terminator_ends(
     if ellipsis and first.isdecimal() and text[begin + 3 : begin + 4] in (".", " "):
         return text[begin + 1 : begin + 4] not in ("...", " . ")  # leaders of a table of contents
     if text[begin] != "." or ellipsis or following in ("?", "!"):
-        return True
+        return text[begin] != "!" or _COMPANY.match(text, position) is None
     return not only_shortens(text, start, begin, stop, position, layout)

@@ -16,7 +16,9 @@ from .aggregation import POSITION_FEATURES, Aggregator, in_parts, position_featu
 from .central_words import CentralWords
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
+from .linear import StandardisedLinear
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
+from .same_words import repeats
 from .segmentation import SegmentedDocument, Span
 from .selection import (
     SUMMARY_BUDGETS,
@@ -24,12 +26,18 @@ from .selection import (
     Budget,
     count_words,
     cut_to_limit,
-    repeats,
     select_sentences,
     sentence_costs,
 )
 from .sentence_features import SentenceFeatures
-from .sentence_query import QUERY, QueryWords, shares_words
+from .sentence_query import (
+    QUERY,
+    QUERY_INPUTS,
+    QueryWords,
+    near_of,
+    query_inputs,
+    shares_words,
+)
 from .sentence_stack import SentenceStack
 from .sentence_words import SentenceWords, stems
 
@@ -328,6 +336,10 @@ class SummarizationHead(Head):
         if "stack" in (self.sentence_weights or {}):
             self.reads = self.reads | {SentenceFeatures.name}
             self.stack = SentenceStack.from_config(config)
+        self.asked = None
+        if config.sentence_queries:
+            self.reads = self.reads | {QueryWords.name, "query"}
+            self.asked = StandardisedLinear(QUERY_INPUTS, 1)
 
     @classmethod
     def of(cls, config: HierBertConfig) -> "SummarizationHead":
@@ -344,7 +356,8 @@ class SummarizationHead(Head):
     def forward(self, vectors: Vectors) -> Tensor:
         """A score (logit) for each sentence: the weighted sum of its members, or the layers' alone.
 
-        Training steps learn the layers alone, whatever their part in the sum is.
+        Training steps learn the layers alone, whatever their part in the sum is. Where something is
+        asked, it is what a linear model makes of that score and of how near the sentence is.
 
         Returns:
             float (N,), of the batch's sentences.
@@ -352,6 +365,15 @@ class SummarizationHead(Head):
         Raises:
             ValueError: There are no sentence vectors, or it is not known where they belong.
         """
+        scores = self._general(vectors)
+        if self.asked is None or self.training or vectors.query is None:
+            return scores
+        lengths = vectors.structure.sentences_per_document
+        asked = self.asked(query_inputs(scores, near_of(vectors), lengths)).squeeze(-1)
+        return torch.where(vectors.query.any(1)[group_of_unit(lengths)], asked, scores.float())
+
+    def _general(self, vectors: Vectors) -> Tensor:
+        """The sum, whatever is asked, float (N,)."""
         if self.sentence_weights is None or self.training:
             return self._deep(vectors)
         members = {
@@ -440,12 +462,19 @@ class SummarizationHead(Head):
         query = changes.pop(QUERY, None)
         if query is not None and (not isinstance(query, str) or not query.strip()):
             raise ValueError(f"query={query!r} is not allowed: a question, or some words")
-        if query is not None and QueryWords.name not in (config.features or {}):
+        if query is not None and not cls.reads_queries(config):
             raise ValueError(f"query={query!r} is not allowed: this model was made without queries")
         budget = {name: changes.pop(name) for name in SUMMARY_BUDGETS if name in changes}
         if budget:
             changes["budget"] = Budget(**budget)
         return replace(SummaryRule.from_config(config), **changes)
+
+    @staticmethod
+    def reads_queries(config: HierBertConfig) -> bool:
+        """Whether what is asked about a document has a part in its summary."""
+        if config.summary_scores == _LEARNT:
+            return bool(config.sentence_queries)
+        return QueryWords.name in (config.features or {})
 
     def answer(
         self, answered: Answered, config: HierBertConfig, options: SummaryRule
@@ -477,7 +506,8 @@ class SummarizationHead(Head):
             ]
         if sum(one.cost for one in selected) > candidates.limit:
             answer["over_limit"] = True
-        if document.query is not None and not shares_words(document):
+        is_asked = document.query is not None and self.reads_queries(config)
+        if is_asked and not shares_words(document):
             answer["query_unmatched"] = True
         return answer
 

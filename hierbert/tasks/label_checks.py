@@ -5,6 +5,7 @@ or text. What may be one is a warning, and so is all else where the user has set
 """
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -183,16 +184,25 @@ def _check_rare(labels: LearntLabels) -> None:
 
 
 def _warn_of_similar(labels: LearntLabels) -> None:
-    """Name labels that differ in case or white space alone: they are classes of their own."""
+    """Name labels that look much the same: they are classes of their own."""
     alike: dict[str, list[str]] = {}
     for name in sorted(labels.counts):
-        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+        alike.setdefault(_as_seen(name), []).append(name)
     for group in alike.values():
         if len(group) > 1:
             log.warning(
-                f"column {labels.field!r}: the labels {quote_all(group)} differ in case or white "
-                f"space alone, and are {len(group)} classes; where they are one, write them alike"
+                f"column {labels.field!r}: the labels {quote_all(group)} differ in case, white "
+                "space, invisible characters or the encoding of letters alone, and are "
+                f"{len(group)} classes; where they are one, write them alike"
             )
+
+
+def _as_seen(name: str) -> str:
+    """A label without regard to case, white space, and how its letters are encoded."""
+    # Marks are put in order in time with the square of their number.
+    start = unicodedata.normalize("NFKC", name[:_LONGEST_CELL]).casefold()
+    seen = [letter for letter in start if unicodedata.category(letter) != "Cf"]
+    return " ".join("".join(seen).split()) + name[_LONGEST_CELL:]
 
 
 def _warn_of_constant(labels: LearntLabels) -> None:

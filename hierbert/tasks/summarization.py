@@ -24,6 +24,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.sentence_query import QUERY, QueryWords
 from hierbert.model.summarization_head import (
     Candidate,
     Candidates,
@@ -50,13 +51,9 @@ from hierbert.tasks.oracle import (
     oracle_sentences,
 )
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.sentence_stack import (
-    Labelled,
-    SentenceSum,
-    fit_sentence_stack,
-    sentence_vectors,
-)
-from hierbert.tasks.task import Scored, Task, register_task
+from hierbert.tasks.sentence_query import fit_queries
+from hierbert.tasks.sentence_stack import Labelled, fit_sentence_stack, sentence_vectors
+from hierbert.tasks.task import Completed, Scored, Task, register_task
 
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
@@ -136,11 +133,15 @@ class Summarization(Task):
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
         budget, limit = config.summary.limit
-        return {
+        own: dict[str, Any] = {}
+        if QUERY in config.data.fields:
+            own["features"] = {QueryWords.name: {}}
+        return own | {
             "summarization_loss_weight": config.training.summarization_loss_weight,
             "listwise_loss_weight": config.training.listwise_loss_weight,
             "sentence_weights": None,
             "sentence_stack": None,
+            "sentence_queries": None,
             "summary_scores": "learnt",
             "summary_budget": budget,
             "summary_limit": float(limit),
@@ -283,23 +284,32 @@ class Summarization(Task):
         splits: Mapping[str, Sequence[PreparedDocument]],
         kept: Sequence[Any],
         vectors: "VectorSource | None",
-    ) -> SentenceSum | None:
-        """Words, form and place, and vectors beside the layers; see `sentence_stack`."""
+    ) -> Completed | None:
+        """Words, form and place, and vectors beside the layers, and what a question adds.
+
+        See `sentence_stack` and `sentence_query`.
+        """
         rule = SummaryRule.from_config(model.config)
         validation = splits["validation"]
         asked = [place for place, one in enumerate(validation) if self._is_known(one)]
         head = model.heads[self.name]
         assert isinstance(head, SummarizationHead)
         layers = [kept[place].sentence_scores.astype(np.float64) for place in asked]
-        return fit_sentence_stack(
+        labelled = self._labelled([validation[place] for place in asked], rule)
+        found = fit_sentence_stack(
             head,
             self._labelled([one for one in splits["train"] if self._is_known(one)], rule),
-            self._labelled([validation[place] for place in asked], rule),
+            labelled,
             np.concatenate([np.zeros(0), *layers]),
             words=self.words,
             vectors=vectors,
             seed=self.seed,
         )
+        if QueryWords.name not in model.features:
+            return found
+        queried = [p for p, one in enumerate(labelled.documents) if one.query is not None]
+        own = labelled.drawn(np.array(queried, dtype=np.int64))
+        return fit_queries(model, found, own, vectors) or found
 
     def _is_known(self, document: PreparedDocument) -> bool:
         return self.counts(document.targets[self.name], document.segmented)

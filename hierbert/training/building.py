@@ -25,7 +25,7 @@ from hierbert.tasks.task import Task
 _ARCHITECTURE = ("pooling", "aggregator_layers", "sentence_layers", "attention_heads")
 _CHANGEABLE = ("sentence_reach", "dropout")
 # What was fitted to other documents once the steps were over.
-_FITTED_ANEW = ("logit_weights", "sentence_weights", "sentence_stack")
+_FITTED_ANEW = ("logit_weights", "sentence_weights", "sentence_stack", "sentence_queries")
 # Of all tasks together.
 _JOINED = ("head_settings", "features")
 

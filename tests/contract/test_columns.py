@@ -119,9 +119,10 @@ def test_a_delimiter_that_excel_is_told_or_that_a_shell_writes(tmp_path) -> None
     (found,) = hierbert.read_documents(path, delimiter="\\t")
     assert (found.id, found.text) == ("1", "a; b")
     # What is not known is named.
-    path.write_text("text^id\na^1\n")
-    with pytest.raises(hierbert.DataError, match=r"data\.delimiter names what is between"):
-        list(hierbert.read_documents(path))
+    for table in ("text^id\na^1\n", "id;text;title, sub\n1;a, b;c\n", "id;text;a, b\n1;a;c\n"):
+        path.write_text(table)
+        with pytest.raises(hierbert.DataError, match=r"data\.delimiter names what is between"):
+            list(hierbert.read_documents(path))
 
 
 def test_columns_are_kept_in_the_answers(infer, tmp_path) -> None:

@@ -146,10 +146,15 @@ def test_text_markdown_and_html_of_a_folder_are_read_together(tmp_path) -> None:
     assert f"{docs}: 1 .html, 1 .markdown, 1 .htm, 1 .md, 1 .txt\n" in told()
     assert "2 other files are passed over: 'README.md', 'pos/z.pdf'" in told()
     (docs / "0.txt").write_text("at the top")  # now no folder is a label
-    assert {"0", "README"} < {one.id for one in hierbert.read_documents(docs)}
+    (docs / "notes.md").write_text("# At the top too")
+    assert {"0", "notes"} < {one.id for one in hierbert.read_documents(docs)}
+    # A README is about the texts, and needs no package that reads it; of Markdown alone it is one.
+    assert "README" not in {one.id for one in hierbert.read_documents(docs)}
+    assert "2 other files are passed over: 'README.md', 'pos/z.pdf'" in told()
     # Where rows are documents these are words about them.
     for text in docs.rglob("*.txt"):
         text.unlink()
+    assert {"README", "notes"} < {one.id for one in hierbert.read_documents(docs)}
     (docs / "rows.jsonl").write_bytes(LINES)
     assert texts(docs) == ["one", "two"]
 

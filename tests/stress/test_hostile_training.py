@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[Rows, str]] = {
     "lists without a label": (labelled([]), "has 0 labels; multi_label needs at least 1"),
     "a class for each document": (
         [{**row, "label": row["id"]} for row in ROWS],
-        "each of the 8 labels has one document, which training needs; give a validation corpus",
+        "training needs each of the 8, for no other one has their labels; give a validation corpus",
     ),
     "one document": (ROWS[:1], "has 1 label"),
     "no text": (texts(""), "column 'text' holds no text in any of 8 documents, from .* line 1 on"),

@@ -69,3 +69,34 @@ def test_what_is_no_class_is_split_without_strata_and_one_document_not_at_all():
     assert (len(train), len(held_out)) == (2, 1)
     with pytest.raises(DataError, match="too few documents for a validation split: 1"):
         split_validation(numbers[:1], 0.1, seed=0, stratified=False)
+
+
+@pytest.mark.parametrize("labelled", [0, 6, 20])
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95])
+def test_the_only_document_with_a_summary_stays_in_training(labelled, fraction):
+    # Where nothing else has a target there is nothing to hold out.
+    examples = [
+        Example(
+            str(row),
+            "text",
+            {
+                "label": "ab"[row % 2] if row < labelled else None,
+                "summary": "S." * (row == 3) or None,
+            },
+            f"my.csv, row {row}",
+        )
+        for row in range(20)
+    ]
+    for seed in range(12):
+        draw = (examples, fraction, seed)
+        if not labelled:
+            with pytest.raises(DataError, match="too few documents for a validation split: 1"):
+                split_validation(*draw, fields=["label", "summary"])
+            continue
+        train, held_out = split_validation(*draw, fields=["label", "summary"])
+        assert [example.id for example in train if example.fields["summary"]] == ["3"]
+        assert held_out and {None, *"ab"} >= labels_of(held_out).keys()
+        assert {*"ab"} <= labels_of(train).keys()
+    # The only ones of both tasks: one of them validates, or nothing would.
+    two = [Example(name, "text", {name: "a"}, name) for name in ("label", "summary")]
+    assert len(split_validation(two, 0.5, 0, fields=["label", "summary"])[1]) == 1

@@ -15,7 +15,6 @@ from hierbert.model.selection import (
     Budget,
     count_words,
     cut_to_limit,
-    repeats,
     select_sentences,
     sentence_costs,
 )
@@ -146,29 +145,6 @@ def test_of_sentences_that_are_alike_the_best_is_selected(redundancy) -> None:
     )
     best = {key: max(range(40), key=lambda i: (alike[i] == key, scores[i])) for key in set(alike)}
     assert chosen == sorted(best.values())
-
-
-@pytest.mark.parametrize(
-    ("are_one", "text"),
-    [
-        (False, "Revenue was {} million in 2019."),
-        (False, "In {} he met her."),
-        (False, "20% to be paid upon completion of Milestone #{}."),
-        (False, "{}年收入为五亿元。"),
-        (False, "{} of them left the town."),
-        (False, "- the Company shall pay the Seller within {} days of the date of every bill"),
-        (True, "Page {} of 12"),
-        (True, "Page {} of 12."),
-        (True, "ACME Report 2019 - {}"),
-        (True, "Minutes of the meeting, page {}"),
-        (True, "2.{} Domain Adaptation Track."),
-        (True, "{} [***] = CERTAIN INFORMATION IN THIS DOCUMENT, MARKED BY BRACKETS, HAS BEEN "
-               "OMITTED AS IT IS NOT MATERIAL."),
-    ],
-)  # fmt: skip
-def test_numbers_are_words_of_sentences_and_not_of_headers(are_one, text) -> None:
-    keys = repeats([text.format(number) for number in (3, 4, 17)])
-    assert len(set(keys)) == (1 if are_one else 3)
 
 
 def test_a_piece_ends_after_a_clause_or_between_words_and_loses_nothing() -> None:

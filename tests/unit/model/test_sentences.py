@@ -265,6 +265,12 @@ LANGUAGES = [
     "Il fait 36 st. C. |Demain 12 st. |Paul rit. |Za art. 5 k.p.c. |Sąd milczy.",
     "Zmarł w 1990 r. (miał 80 lat). |Urt. BGH und wyr. SN kamen. |This is a rule. |NATO won.",
     "بني سنة 1950 م. |هدم بعد ذلك. |مات سنة 44 ق.م. في روما. |ترك كتابا.",
+    # who asked, in scripts without small letters; names that end in a mark; closed brackets
+    "«هل نمت؟» قالت أمي. |«لا!» صرخ الولد. |«أين؟» |ثم صمت. |«متى؟» |وسأل الشيخ.",
+    '"कहाँ?" राजू और सीता ने मुझसे पूछा। |"वहाँ!" वह बोला। |"कब?" |सब चुप थे।',
+    "Jeopardy! Corp. and Wham! Ltd. won. |Wow! |Incredible. |Stop! |Co-workers came.",
+    "Он родился (в 1990 г.) в Туле. |Имп. Павел и имп. Пётр III. |Где они? |У 5 г. |Почему так?",
+    "Ważył 5 kg. |Gdzie jest? |Il pèse 5 kg. |Où est-il allé? |Pesa 5 kg. |Dónde vive?",
     "他出生于1998.|她也是。|Er kam im Jan. |„Nein.“ |—¿Qué? —dijo. |Wróciła.|Ulice spały.",
 ]
 

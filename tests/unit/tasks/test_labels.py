@@ -245,3 +245,10 @@ def test_what_may_be_a_mistake_is_a_warning(caplog) -> None:
     )
     assert "20 of 20 labels" in warning
     assert learn_logged(caplog, *[f"label {n % 30}" for n in range(90)]) == []
+    # Labels that no one tells apart by eye: full width, zero width, a letter as two characters.
+    seen = ["caf\u00e9", "cafe\u0301", "ｃａｆé", "ca\u200bfé", "Café ", "cafe"] * 2
+    (warning,) = learn_logged(caplog, *seen)
+    assert "are 5 classes; where they are one, write them alike" in warning
+    assert "'ca\\u200bfé'" in warning and "'cafe'," not in warning
+    many = "a" + "\u0301\u0327" * 200_000  # in linear time
+    assert learn_logged(caplog, *[many, "b"] * 2) == []

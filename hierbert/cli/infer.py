@@ -79,10 +79,10 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
     for unit in ("words", "sentences", "tokens", "characters"):
         limit.add_argument(f"--max-{unit}", type=count, metavar="N")
     text = "part of the document's words, 0 to 1"
-    limit.add_argument("--ratio", type=float, metavar="R", help=text)
+    limit.add_argument("--ratio", type=_part, metavar="R", help=text)
     budget.add_argument("--order", choices=("document", "score"))
     text = "avoid repetition: 0 (off) to 1"
-    budget.add_argument("--redundancy", type=float, metavar="R", help=text)
+    budget.add_argument("--redundancy", type=_share, metavar="R", help=text)
     text = "shorter sentences are left out, unless there is no longer one"
     budget.add_argument("--min-words-per-sentence", type=_count_or_none, metavar="N", help=text)
     text = "tell the kind of each sentence: prose, heading, list, code, table, reference, "
@@ -133,6 +133,13 @@ def _share(value: str) -> float:
         if 0 <= float(value) <= 1:
             return float(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number from 0 to 1")
+
+
+def _part(value: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(value) <= 1:
+            return float(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number above 0, at most 1")
 
 
 def _amount(value: str) -> float:

@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from commands import ROOT, read_jsonl, refuse, run, succeed, write_jsonl
-from small_runs import Settings, at_step, content_of, outcome, signal_at_step, small_run
+from safetensors.torch import load_file
+from small_runs import (
+    Settings,
+    at_step,
+    content_of,
+    outcome,
+    results_of,
+    signal_at_step,
+    small_run,
+)
 
 VARIANTS = {
     "plain": [],
@@ -25,7 +35,7 @@ KILLED = f"""
 import os, runpy, signal, sys
 sys.path[:0] = {[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]!r}
 from small_runs import signal_at_step
-with signal_at_step(5, signal.SIGKILL):
+with signal_at_step(int(sys.argv.pop(1)), signal.SIGKILL):
     runpy.run_path({str(ROOT / "train.py")!r}, run_name="__main__")
 """
 
@@ -79,10 +89,41 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_to_the_same_bits(
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     settings = small_run(tmp_path, encoders["bert"])
-    assert run(script, *settings()).returncode == -signal.SIGKILL
+    assert run(script, "5", *settings()).returncode == -signal.SIGKILL
     assert not (tmp_path / "run" / "results.json").exists()
     succeed("train.py", *settings("--resume"), here=True)
     assert outcome(tmp_path / "run") == expected
+
+
+@pytest.mark.slow
+def test_a_fit_after_the_last_step_is_done_anew_and_alike_on_several_processes(
+    encoders, tmp_path
+) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    folders = {name: tmp_path / name for name in ("whole", "killed", "two")}
+    frozen = [*VARIANTS["frozen"], "data.label_column=null"]
+    made = {}
+    for name, folder in folders.items():
+        folder.mkdir()
+        made[name] = small_run(folder, encoders["bert"])(*frozen)
+    succeed("train.py", *made["whole"], here=True)
+    # Steps after the sixth are those of the networks that score sentences.
+    assert run(script, "40", *made["killed"]).returncode == -signal.SIGKILL
+    assert not (folders["killed"] / "run" / "results.json").exists()
+    succeed("train.py", *made["killed"], "--resume", here=True)
+    assert outcome(folders["killed"] / "run") == outcome(folders["whole"] / "run")
+    done = run("train.py", *made["two"], processes=2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (results_of(folders[name] / "run") for name in ("whole", "two"))
+    assert one["sentence_members"]["weights"] == two["sentence_members"]["weights"]
+    assert two["scores"]["rouge1"] == pytest.approx(one["scores"]["rouge1"], abs=1e-3)
+    # Dropout differs between processes, and the layers by it; what was fitted does not.
+    weights = [load_file(folders[n] / "run/model/model.safetensors") for n in ("whole", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        if "stack" in name or name.startswith("features"):
+            assert torch.allclose(tensor, weights[1][name], atol=1e-3), name
 
 
 def test_a_whole_run_is_resumed_to_itself(whole) -> None:

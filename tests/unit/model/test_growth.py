@@ -8,7 +8,7 @@ from conftest import make_tokenizer
 from torch.profiler import ProfilerActivity, profile
 
 from hierbert import HierBertConfig
-from hierbert.model import aggregation, segmentation
+from hierbert.model import aggregation, centrality, segmentation
 from hierbert.model.heads import Answered, Structure, Vectors
 from hierbert.model.segmentation import Segmenter
 from hierbert.model.selection import Budget
@@ -104,3 +104,24 @@ def test_selecting_takes_some_hundred_bytes_a_sentence() -> None:
         return peak_of_objects(lambda: head.answer(answered, None, rule))
 
     assert peak(1_000) - peak(500) < 800 * 500
+
+
+@pytest.mark.parametrize("count", [50, 1_000, 20_000])
+def test_no_more_pairs_of_sentences_are_compared_than_may_be(monkeypatch, count) -> None:
+    most = 1 << 16
+    monkeypatch.setattr(centrality, "MOST_PAIRS", most)
+    asked = []
+
+    class Alike:
+        def __init__(self) -> None:
+            self.count = count
+
+        def cosines(self, first: int, last: int, begin: int, end: int) -> torch.Tensor:
+            asked.append((last - first) * (end - begin))
+            return torch.ones(last - first, end - begin)
+
+    scores = centrality.lexrank(Alike())
+    assert len(scores) == count and float(scores.sum()) == pytest.approx(1)
+    # Of a few sentences all pairs, of many so many, and those that come with them.
+    assert sum(asked) == count**2 if count == 50 else most / 2 < sum(asked) <= 3 * most
+    assert max(asked) <= 3 * most

@@ -79,6 +79,21 @@ def first_documents(train: int, test: int | None = None) -> Callable[[Splits, in
     return lambda splits, seed: {"train": splits["train"][:train], "test": splits["test"][:test]}
 
 
+def with_questions(splits: Splits, seed: int) -> Splits:
+    """A row for each question of a meeting, and to learn from also its general summary."""
+    made = {}
+    for split, rows in splits.items():
+        made[split] = [
+            {"text": row["text"], "query": query, "summary": answer}
+            for row in rows
+            for query, answer, *_ in [
+                *row["specific"],
+                *([] if split == "test" else [(None, row["summary"])]),
+            ]
+        ]
+    return made
+
+
 def long_post(row: Row) -> Row | None:
     """A newsgroup post without its header, if it is long."""
     text = re.sub(r"\A.*?\n\n", "", row["text"], flags=re.DOTALL)
@@ -172,6 +187,14 @@ CORPORA = {
         settings=("summary.max_words=110",),
         split=first_documents(_FEW_TRAIN),
     ),
+    "qmsum-questions": Corpus(
+        "qmsum",
+        "summarization",
+        ("configured",),
+        target="summary",
+        settings=("summary.max_words=62", "data.columns.query=query"),
+        split=with_questions,
+    ),
 }
 """By name; to measure another, add an entry."""
 
@@ -200,6 +223,7 @@ def documents(name: str, data: Path, seed: int) -> Splits:
             name = hashlib.sha256(row["text"].encode()).hexdigest()[:16]
             repeats[name] += 1
             values = {"text": row["text"], field: row[corpus.target]}
+            values |= {"query": row["query"]} if "query" in row else {}
             made[split].append({"id": f"{name}-{repeats[name]}", **values})
     return made
 

@@ -76,7 +76,10 @@ def told(documents) -> np.ndarray:
     return np.concatenate([one.targets["summarization"].sentence_labels for one in documents])
 
 
-def test_the_model_says_what_the_stack_says_and_so_does_its_copy(parts, tmp_path) -> None:
+def test_the_model_says_what_the_stack_says_and_so_does_its_copy(
+    parts, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(sentence_stack, "_FEWEST_STEPS", 50)
     model, processor, documents = parts
     stack = fit(parts, Summarization(words=True))
     again = fit(parts, Summarization(words=True))

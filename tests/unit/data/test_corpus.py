@@ -75,9 +75,9 @@ def test_a_missing_column_names_file_column_and_setting(tmp_path) -> None:
 
 def test_columns_of_further_fields_are_names(tmp_path) -> None:
     path = write(tmp_path / "docs.jsonl", {"text": "a", "asked": ["any", {"thing": 1}]})
-    (document,) = load(path, columns={"query": "asked"})
-    assert document.fields == {"query": ["any", {"thing": 1}]}
-    for wrong in (["query"], "query", [], {"query": None}, {"query": 3}, {3: "x"}, {"label": "x"}):
+    (document,) = load(path, columns={"question": "asked"})
+    assert document.fields == {"question": ["any", {"thing": 1}]}
+    for wrong in (["a"], "a", [], {"a": None}, {"a": 3}, {3: "x"}, {"label": "x"}):
         with pytest.raises(ConfigError, match=r"data\.columns"):
             read_documents(path, columns=wrong)
 

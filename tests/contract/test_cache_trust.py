@@ -98,6 +98,7 @@ def test_labels_that_were_changed_in_the_cache_are_computed_anew(settings, tmp_p
     assert "damaged" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
 def test_a_file_that_is_cut_while_a_run_reads_it_costs_time_alone(settings, tmp_path, part) -> None:
     def cut() -> None:
@@ -138,6 +139,7 @@ def put_link(place: Path, other: Path) -> None:
     place.symlink_to(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("put", [put_pipe, put_link], ids=["pipe", "link"])
 def test_links_and_pipes_in_the_cache_are_passed_over(settings, tmp_path, put) -> None:
     cache = tmp_path / "cache"

@@ -63,6 +63,7 @@ def plain(short: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return bits_of(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_setting_of_learning_changes_the_model(short, plain, tmp_path, change) -> None:
     succeed("train.py", *short(change, f"run_dir={tmp_path / 'run'}"), here=True)
@@ -100,6 +101,7 @@ def distance(first: Path, second: Path) -> float:
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
 
+@pytest.mark.slow
 def test_what_saves_memory_changes_nothing_but_rounding(steady, tmp_path) -> None:
     for name, more in {
         "plain": [],
@@ -112,6 +114,7 @@ def test_what_saves_memory_changes_nothing_but_rounding(steady, tmp_path) -> Non
         assert distance(tmp_path / "plain", tmp_path / name) < 1e-5, name
 
 
+@pytest.mark.slow
 def test_a_cache_at_its_limit_or_in_float16_trains_too(steady, tmp_path) -> None:
     sizes = {}
     for name, more in {

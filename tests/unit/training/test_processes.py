@@ -197,6 +197,7 @@ def test_two_processes_end_with_the_weights_and_scores_of_one(two, tmp_path, nam
         assert max((trained[key] - still[key]).abs().max().item() for key in encoder) > 3e-5
 
 
+@pytest.mark.slow
 def test_a_run_on_two_processes_ends_as_on_one(tmp_path) -> None:
     arguments = variants(tmp_path)["full"]
     done = start(tmp_path, {"two": [*arguments, f"run_dir={tmp_path / 'two'}"]})

@@ -26,7 +26,6 @@ from hierbert.model.summarization_head import SummarizationHead
 from hierbert.scoring.logistic import Floats
 from hierbert.scoring.sentence_models import FEW_SENTENCES
 from hierbert.tasks.members import fit_linear, gains, put_members
-from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.sentence_stack import Labelled
 from hierbert.tasks.task import Completed, HeldOut
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class WithQueries:
+class WithQueries(Completed):
     """A model's scores of sentences, and what they become where something is asked.
 
     Attributes:
@@ -58,16 +57,6 @@ class WithQueries:
             self.before.put_into(model)
         name = SummarizationHead.name
         put_members(model, name, {"sentence_queries": True}, [], {"asked": self.asked})
-
-    def members(
-        self,
-        documents: Sequence[PreparedDocument],
-        kept: Sequence[Any],
-        config: Any,
-        vectors: "VectorSource | None",
-    ) -> dict[str, tuple[HeldOut, Sequence[Any]]]:
-        """None: the report's baselines are of the same kinds."""
-        return {}
 
 
 def fit_queries(

@@ -11,6 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from hierbert.log import log
 from hierbert.model.central_words import CentralWords
-from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.ragged import group_starts
@@ -39,8 +39,7 @@ from hierbert.scoring.sentence_models import (
     set_spread,
 )
 from hierbert.tasks.members import fit_linear, gains, put_members, share_of_layers
-from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.task import HeldOut
+from hierbert.tasks.task import Completed, HeldOut
 
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
@@ -67,6 +66,13 @@ class Labelled(LabelledSentences):
     selectable: npt.NDArray[np.bool_]
     document_losses: Sequence[Callable[[Floats], float]]
 
+    @cached_property
+    def central(self) -> Tensor:
+        """LexRank's scores of all sentences, float32 (N,)."""
+        if not self.documents:
+            return torch.zeros(0)
+        return CentralWords().collate(self.documents)["scores"]
+
     def losses(self, scores: Floats) -> Floats:
         """Of each document by the scores of all sentences, float64 (D,)."""
         each = np.split(scores, np.cumsum(self.lengths)[:-1])
@@ -81,16 +87,20 @@ class Labelled(LabelledSentences):
     def drawn(self, documents: npt.NDArray[np.int64]) -> "Labelled":
         """Some of them, by ascending places."""
         rows = self.rows(documents)
-        return Labelled(
+        found = Labelled(
             [self.documents[place] for place in documents],
             self.labels[rows],
             self.selectable[rows],
             [self.document_losses[place] for place in documents],
         )
+        if "central" in vars(self):
+            # A walk over all pairs of sentences is not done twice.
+            vars(found)["central"] = self.central[rows]
+        return found
 
 
 @dataclass
-class SentenceSum:
+class SentenceSum(Completed):
     """A head's scores of sentences: a sum of its layers' and of a stack's, or LexRank's.
 
     Attributes:
@@ -119,16 +129,6 @@ class SentenceSum:
             self.features,
             {} if self.stack is None else {"stack": self.stack},
         )
-
-    def members(
-        self,
-        documents: Sequence[PreparedDocument],
-        kept: Sequence[Any],
-        config: HierBertConfig,
-        vectors: "VectorSource | None",
-    ) -> dict[str, tuple[HeldOut, Sequence[Any]]]:
-        """None: the report's baselines are of the same kinds."""
-        return {}
 
 
 def fit_sentence_stack(
@@ -162,9 +162,7 @@ def fit_sentence_stack(
         found, judged = _fit_sum(head, train, validation, layers, words, vectors, seed)
     # Of documents that were held out, with what training has made of them and without.
     trained = np.concatenate([labelled.losses(scores) for labelled, scores in judged])
-    plain = np.concatenate(
-        [one.losses(_central(one.documents).double().numpy()) for one, _ in judged]
-    )
+    plain = np.concatenate([one.losses(one.central.double().numpy()) for one, _ in judged])
     if not len(trained):
         return _lexrank_alone("nothing says whether training gained anything", {})
     shown = {
@@ -222,12 +220,12 @@ def _fit_sum(
         )
         columns = torch.cat([columns, closeness(of_sentences, lengths)], 1)
     held_out = [torch.from_numpy(one.held_out).float() for one in fitted.values()]
-    held_out.append(_central(train.documents)[:, None])
+    held_out.append(train.central[:, None])
     inputs = stacked(torch.cat(held_out, 1), columns, lengths)
     set_spread(stack.center, stack.scale, inputs)
     inputs = stack.standardised(inputs)
     _train(stack, inputs, train, head, seed)
-    scores = _ask(features, stack, validation.documents, vectors)
+    scores = _ask(features, stack, validation, vectors)
     margin = 1.0 if vectors is not None else 0.0
     share = share_of_layers(
         validation.targets,
@@ -292,11 +290,6 @@ def _held_out(
     return found
 
 
-def _central(documents: Sequence[SegmentedDocument]) -> Tensor:
-    """LexRank's scores of sentences, float32 (N,)."""
-    return CentralWords().collate(documents)["scores"] if documents else torch.zeros(0)
-
-
 def _fit_features(features: SentenceFeatures, train: Labelled) -> tuple[dict[str, Fitted], Tensor]:
     """Fit the linear models of a feature; gives them, and the columns, standardised."""
     read = features.collate(train.documents)
@@ -319,18 +312,20 @@ def sentence_vectors(vectors: "VectorSource", documents: Sequence[SegmentedDocum
 def _ask(
     features: SentenceFeatures,
     stack: SentenceStack,
-    documents: Sequence[SegmentedDocument],
+    asked: Labelled,
     vectors: "VectorSource | None",
 ) -> Floats:
     """What a stack says of sentences, float64 (N,)."""
-    found = [np.zeros(0)]
+    found, start = [np.zeros(0)], 0
     with torch.no_grad():
-        for batch in in_batches(documents):
+        for batch in in_batches(asked.documents):
             lengths = torch.tensor([len(one.sentence_spans) for one in batch])
+            central = asked.central[start : start + int(lengths.sum())]
+            start += len(central)
             own = None if vectors is None else vectors.batch(batch)[1]
             structure = Structure(torch.ones_like(lengths), lengths)
             rows = features(features.collate(batch), structure)
-            found.append(stack(rows, _central(batch), own, lengths).double().numpy())
+            found.append(stack(rows, central, own, lengths).double().numpy())
     return np.concatenate(found)
 
 

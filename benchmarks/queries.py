@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common.report import RESULTS
+from benchmarks.common.report import RESULTS, keep_figures
 from hierbert import HierBert
 from hierbert.model.answering import answer_batch
 from hierbert.model.segmentation import SegmentedDocument
@@ -222,13 +223,15 @@ def main() -> None:
     parser.add_argument("--encoder", help="whose vectors are read too")
     parser.add_argument("--output", type=Path, default=RESULTS / "queries.json")
     options = parser.parse_args()
-    kept = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
     if options.corpora and options.data is None:
         parser.error("--corpora needs --data")
-    for name in options.corpora:
-        found = figures(name, options.split, options.data, options.encoder)
-        kept[f"{name}, {options.split}"] = found
-        options.output.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    asked = {
+        f"{name}, {options.split}": partial(
+            figures, name, options.split, options.data, options.encoder
+        )
+        for name in options.corpora
+    }
+    kept = keep_figures(options.output, asked)
     print("\n\n".join(table(key, found) for key, found in kept.items()))
 
 

@@ -18,12 +18,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.corpora import not_copied
-from benchmarks.common.report import RESULTS
+from benchmarks.common.report import RESULTS, keep_figures
 from hierbert import HierBert
 from hierbert.model.central_words import METHODS
 from hierbert.model.selection import Budget
@@ -137,12 +138,13 @@ def main() -> None:
     parser.add_argument("--sumy", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--output", type=Path, default=RESULTS / "untrained.json")
     options = parser.parse_args()
-    kept = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
     if options.corpora and options.data is None:
         parser.error("--corpora needs --data")
-    for name in options.corpora:
-        kept[name] = figures(name, options.data, options.documents, options.sumy)
-        options.output.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    asked = {
+        name: partial(figures, name, options.data, options.documents, options.sumy)
+        for name in options.corpora
+    }
+    kept = keep_figures(options.output, asked)
     print("\n\n".join(table(name, found) for name, found in kept.items()))
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ class Corpus:
     split: Callable[[Splits, int], Splits] = as_given
 
 
+# In runs of summaries there is nothing to choose but the config.
+_summaries = partial(Corpus, config="summarization", systems=("configured",), target="summary")
 CORPORA = {
     "movie-reviews": Corpus("movie-reviews"),
     "movie-reviews-folds": Corpus("movie-reviews", split=review_folds),
@@ -143,19 +146,14 @@ CORPORA = {
     "cuad": Corpus("cuad", target="labels"),
     "20newsgroups": Corpus("20newsgroups", keep=long_post),
     "aclsum": Corpus("", "quickstart", ("configured",)),
-    "scisummnet": Corpus(
+    "scisummnet": _summaries(
         "scisummnet",
-        "summarization",
-        ("configured",),
-        target="summary",
         settings=("summary.max_words=148",),
         keep=not_copied,
         split=scisumm_split,
     ),
-    "scisummnet-abstracts": Corpus(
+    "scisummnet-abstracts": _summaries(
         "scisummnet",
-        "summarization",
-        ("configured",),
         target="abstract",
         settings=("summary.max_words=118",),
         keep=without_its_abstract,
@@ -164,34 +162,22 @@ CORPORA = {
             "test": splits["validation"],
         },
     ),
-    "ectsum": Corpus(
+    "ectsum": _summaries(
         "ectsum",
-        "summarization",
-        ("configured",),
-        target="summary",
         settings=("summary.max_words=35",),
     ),
-    "ectsum-300": Corpus(
+    "ectsum-300": _summaries(
         "ectsum",
-        "summarization",
-        ("configured",),
-        target="summary",
         settings=("summary.max_words=35",),
         split=first_documents(300, 200),
     ),
-    "qmsum": Corpus(
+    "qmsum": _summaries(
         "qmsum",
-        "summarization",
-        ("configured",),
-        target="summary",
         settings=("summary.max_words=110",),
         split=first_documents(_FEW_TRAIN),
     ),
-    "qmsum-questions": Corpus(
+    "qmsum-questions": _summaries(
         "qmsum",
-        "summarization",
-        ("configured",),
-        target="summary",
         settings=("summary.max_words=62", "data.columns.query=query"),
         split=with_questions,
     ),

@@ -6,7 +6,7 @@ A result keeps its lines of Markdown, which benchmarks/README.md shows of the la
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,15 @@ def choose_sizes(
     usual_run = options.encoder == DEFAULT_ENCODER and options.seed == 0
     usual_run = usual_run and getattr(options, "threads", None) is None
     return sizes, enough and usual_run and not options.quick
+
+
+def keep_figures(path: Path, asked: Mapping[str, Callable[[], dict]]) -> dict[str, dict]:
+    """Make figures, each kept in a JSON file as soon as it is there; gives all of the file."""
+    kept: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    for key, make in asked.items():
+        kept[key] = make()
+        path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    return kept
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -208,9 +208,10 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
     Of a field that heads of other kinds answer, a number or a text in the first row is the type;
     anything else is kept as JSON.
     """
-    sentence = pa.struct(
-        [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]
-    )
+    parts = [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
+    parts.append(("score", pa.float64()))
+    if "sentence_kinds" in row:
+        parts.append(("kind", pa.string()))
     counts = ("segments", "sentences", "tokens", "characters")
     types = {
         "id": pa.string(),
@@ -220,11 +221,12 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "top_labels": pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])),
         "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
         "summary": pa.string(),
-        "sentences": pa.list_(sentence),
+        "sentences": pa.list_(pa.struct(parts)),
         "document_vector": pa.list_(pa.float32()),
         "segment_vectors": pa.list_(pa.list_(pa.float32())),
         "segment_spans": pa.list_(pa.list_(pa.int64())),
         "over_limit": pa.bool_(),
+        "query_unmatched": pa.bool_(),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
     columns = []
@@ -240,7 +242,8 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
 
 def _with_all_fields(row: dict[str, Any]) -> dict[str, Any]:
     """A row with what only some rows have: the columns of a table are the same for all."""
-    sometimes = ("over_limit", "omission") if "summary" in row else ("omission",)
+    sometimes = ["over_limit", "query_unmatched"] if "summary" in row else []
+    sometimes.append("omission")
     return {**row, **{name: row.get(name) for name in sometimes}}
 
 

@@ -79,12 +79,13 @@ def figures(name: str, split: str, data: Path, rewriter: Rewriter, count: int) -
             for draft in drafts
         ]
         texts = {"extract": answer.summary, "rewritten": made["rewritten"]}
+        scores = summary_scores(list(texts.values()), [row["summary"]] * len(texts))
         sentences = made["rewritten_sentences"]
         found.append(
             {
                 "rouge": {
-                    system: [summary_scores(text, [row["summary"]])[one] for one in METRICS]
-                    for system, text in texts.items()
+                    system: [float(scores[metric][place]) for metric in METRICS]
+                    for place, system in enumerate(texts)
                 },
                 "words": {system: len(text.split()) for system, text in texts.items()},
                 "written": len(drafts),

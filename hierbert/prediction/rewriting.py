@@ -180,8 +180,10 @@ class Rewriting:
             made = _verbatim([Said(one.text) for one in chosen], "over the limit")
         else:
             scores = [max(sentences[place].score for place in one.extracts) for one in made]
-            # Of all of a document nothing is left out, nor what is there twice.
-            alike = None if rule.budget.ratio == 1 else repeats([one.text for one in made])
+            alike: list[str | int] = [*repeats([one.text for one in made])]
+            if rule.budget.ratio == 1:
+                # Of all of a document nothing is left out, nor what is there twice.
+                alike = [n if one.fell_back else alike[n] for n, one in enumerate(made)]
             within = select_sentences(scores, prices, candidates.limit, alike=alike)
             made = [made[place] for place in within]
         self._count(made)

@@ -3,8 +3,9 @@
     python benchmarks/rewriting.py --rewrite MODEL --data FOLDER --corpora ectsum aclsum
 
 Of each corpus a draw of test documents, the same for every model. The extract is that of the
-summarizer without training, at the mean length of the corpus's references; the rewriter, a folder,
-a GGUF file or a Hub id, gets it and stays within the same budget. ROUGE F1 is against the
+summarizer without training, or with --model of one that was trained, at the mean length of the
+corpus's references; the rewriter, a folder, a GGUF file or a Hub id, gets it and stays within the
+same budget. ROUGE F1 is against the
 reference. Of the sentences that the rewriter wrote, "flagged" says a number, a name or a negation
 that the extract does not; of the sentences of the result, "the extract's own" stand where one
 fell back. Seconds are those of rewriting. Intervals are of a paired bootstrap over documents.
@@ -51,11 +52,16 @@ class Recorder(Generator):
         return written
 
 
-def figures(name: str, split: str, data: Path, rewriter: Rewriter, count: int) -> dict:
+def figures(
+    name: str, split: str, data: Path, source: str | None, rewriter: Rewriter, count: int
+) -> dict:
     """Of each document the ROUGE of both, their words, what was flagged, and seconds."""
     with gzip.open(data / name / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = random.Random(_SEED).sample(list(map(json.loads, lines)), count)
-    model = HierBert.summarizer(device="cpu")
+    if source is None:
+        model = HierBert.summarizer(device="cpu")
+    else:
+        model = HierBert.from_pretrained(source, device="cpu")
     loaded = rewriter.load("cpu")
     generator = Recorder(loaded.model, loaded.tokenizer, loaded.window)
     rewriting = Rewriting(generator, rewriter.instruction, model.processor.tokenizer)
@@ -63,7 +69,7 @@ def figures(name: str, split: str, data: Path, rewriter: Rewriter, count: int) -
     found = []
     for number, row in enumerate(rows):
         [document] = model.processor.segment([row["text"]])
-        [answer] = model.predict([row["text"]], rule=rule)
+        [answer] = model.predict([row["text"]], ("summarize",), rule)
         generator.texts.clear()
         began = time.perf_counter()
         made = rewriting.fields(answer.sentences, document, rule)
@@ -144,6 +150,7 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="*", choices=WORDS, default=[], metavar="NAME")
     parser.add_argument("--split", choices=("test", "validation", "train"), default="test")
     parser.add_argument("--documents", type=int, default=30, help="how many are drawn")
+    parser.add_argument("--model", help="folder of a trained model that summarizes")
     parser.add_argument("--rewrite", metavar="MODEL", help="folder, GGUF file or Hub id")
     parser.add_argument("--instruction", help="what the model is asked for")
     parser.add_argument("--title", default="", help="of the rewriter, in tables")
@@ -156,7 +163,7 @@ def main() -> None:
         rewriter = Rewriter(options.rewrite, options.instruction)
         key = ", ".join(filter(None, [name, options.title]))
         asked[key] = partial(
-            figures, name, options.split, options.data, rewriter, options.documents
+            figures, name, options.split, options.data, options.model, rewriter, options.documents
         )
     kept = keep_figures(options.output, asked)
     print("\n\n".join(table(key, found) for key, found in kept.items()))

@@ -190,12 +190,12 @@ def load_generator(
             f"{place} holds {len(wrong)} weights of another shape than its config.json says, such "
             f"as {wrong[0][0]}"
         )
-    largest = max(tokenizer.get_vocab().values())
     known = model.get_input_embeddings().weight.shape[0]
-    if largest >= known:
+    # But for tokens that were added to it, some of which transformers itself adds.
+    if tokenizer.vocab_size > known:
         raise ModelError(
-            f"the tokenizer of {place} is of another model: it has a token {largest:,}, the model "
-            f"knows {known:,}"
+            f"the tokenizer of {place} is of another model: it has {tokenizer.vocab_size:,} "
+            f"tokens, the model knows {known:,}"
         )
     model.generation_config = _greedy(model, tokenizer)
     made = Generator(model.to(device).eval(), tokenizer, _window(model, tokenizer))

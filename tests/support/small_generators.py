@@ -36,7 +36,7 @@ def save_sayer(folder: Path, words: str, positions: int = 256) -> Path:
             bos_token_id=0,
             eos_token_id=0,
             pad_token_id=0,
-        )  # fmt: skip
+        )
     )
     with torch.no_grad():
         for name, weight in model.named_parameters():

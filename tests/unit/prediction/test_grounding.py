@@ -1,4 +1,4 @@
-"""Where a sentence comes from, and what it says that its sources do not: cases judged by a reader."""
+"""Where a sentence comes from, and what it says that stands there not, as a reader judges it."""
 
 import pytest
 

@@ -46,7 +46,7 @@ _NUMERALS |= {word: word for word in (*_UNITS.values(), "half", "hundred")}
 _NEGATIONS = _listed(
     """not no never none nobody nothing neither nor without cannot
     pas jamais rien sans aucun aucune nicht kein keine keinen keinem keiner nie niemals ohne
-    nunca sin ningún ninguno ninguna non mai senza nessuno não nem sem niet geen nooit zonder
+    nunca sin ningún ninguno ninguna non senza nessuno não nem sem niet geen nooit zonder
     не нет без никогда ни 不 没 沒 無 无 未"""
 )
 _NOT = re.compile(r"(?<=[a-z])n['’]t\b|(?<=can)not\b", re.IGNORECASE)

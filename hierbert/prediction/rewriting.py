@@ -23,7 +23,7 @@ from hierbert.loading.generators import Generator, find_commit, load_generator
 from hierbert.log import log
 from hierbert.model.same_words import repeats
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.model.selection import select_sentences, sentence_costs
+from hierbert.model.selection import Budget, select_sentences, sentence_costs
 from hierbert.model.sentences import split_sentences
 from hierbert.model.summarization_head import SummaryRule, SummarySentence
 from hierbert.prediction.grounding import Said, grounds
@@ -162,21 +162,12 @@ class Rewriting:
         places = {span: place for place, span in enumerate(candidates.spans)}
         chosen = [candidates[places[one.start, one.end]] for one in sentences]
         made = self._rewrite([one.text for one in chosen])
-
-        def costs(texts: list[str]) -> list[int]:
-            tokens: list[int] = []
-            if rule.budget.unit == "tokens":
-                clean = [text.encode("utf-8", "replace").decode() for text in texts]
-                encoded = self._tokenizer(clean, add_special_tokens=False)["input_ids"]
-                tokens = list(map(len, encoded))
-            return sentence_costs(texts, rule.budget, tokens)
-
-        prices = costs([one.text for one in made])
-        for place, one in enumerate(made):
-            if one.fell_back:
-                # What stands in the extract costs what it did there.
-                prices[place] = chosen[one.extracts[0]].cost
-        if made and min(prices) > candidates.limit:
+        # What stands in the extract costs what it did there.
+        costs = [
+            chosen[one.extracts[0]].cost if one.fell_back else cost
+            for one, cost in zip(made, self._costs(made, rule.budget), strict=True)
+        ]
+        if made and min(costs) > candidates.limit:
             made = _verbatim([Said(one.text) for one in chosen], "over the limit")
         else:
             scores = [max(sentences[place].score for place in one.extracts) for one in made]
@@ -184,13 +175,22 @@ class Rewriting:
             if rule.budget.ratio == 1:
                 # Of all of a document nothing is left out, nor what is there twice.
                 alike = [n if one.fell_back else alike[n] for n, one in enumerate(made)]
-            within = select_sentences(scores, prices, candidates.limit, alike=alike)
+            within = select_sentences(scores, costs, candidates.limit, alike=alike)
             made = [made[place] for place in within]
         self._count(made)
         return {
             "rewritten": "\n".join(one.text for one in made),
             "rewritten_sentences": made,
         }
+
+    def _costs(self, made: Sequence[RewrittenSentence], budget: Budget) -> list[int]:
+        """What sentences take from a budget."""
+        texts = [one.text for one in made]
+        tokens: list[int] = []
+        if texts and budget.unit == "tokens":
+            clean = [text.encode("utf-8", "replace").decode() for text in texts]
+            tokens = list(map(len, self._tokenizer(clean, add_special_tokens=False)["input_ids"]))
+        return sentence_costs(texts, budget, tokens)
 
     def _count(self, made: list[RewrittenSentence]) -> None:
         self._tried += bool(made)

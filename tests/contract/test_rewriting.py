@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from commands import read_jsonl, refuse, succeed, write_jsonl
+from commands import read_jsonl, refuse, run, succeed, write_jsonl
 from conftest import make_tokenizer
 from hostile import Damage, edit, every, instead_of, marker_of, modules, no_number, pickles, write
+from local_hub import LocalHub
 from small_generators import save_babbler, save_sayer
 from small_models import save_model
 
@@ -264,3 +265,36 @@ def test_a_gguf_file_is_read(summarizer, tmp_path) -> None:
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(ModelError, match=r"tiny\.gguf is damaged or not whole"):
         Rewriter(str(path)).load("meta")
+
+
+@pytest.mark.slow
+def test_a_rewriter_of_the_hub_is_of_a_commit_for_all_that_answer(
+    encoders, sayer, tmp_path
+) -> None:
+    rows = [{"id": f"d{n}", "text": (HARBOUR, OTHER)[n % 2]} for n in range(6)]
+    model = save_model(tmp_path / "model", encoders["bert"])
+    asked = ["--model", model, "--input", write_jsonl(tmp_path / "in.jsonl", rows)]
+    asked += ["--task", "summarize", "--rewrite", "bob/writer", "--rows-per-shard", "2"]
+    with LocalHub({}) as hub:
+        files = {path.name: path.read_bytes() for path in sayer.iterdir()}
+        first = hub.add("bob/writer", files)
+        environment = hub.environment(None, tmp_path / "home")
+
+        def job(name: str, *more: str, processes: int = 1):
+            command = ["infer.py", *asked, "--output", tmp_path / name, *more]
+            return run(*command, processes=processes, **environment)
+
+        for name, done in {
+            "one": job("one"),
+            "two": job("two", processes=2),
+            "ray": job("ray", "--engine", "ray", "--actors", "1"),
+        }.items():
+            assert done.returncode == 0, done.stderr
+            parts = sorted((tmp_path / name).glob("part-*"))
+            found = [row for path in parts for row in read_jsonl(path)]
+            assert [row["rewritten"] == SAYS for row in found] == [True, False] * 3
+        # The branch moves on: the job stays with what it began with, or is another.
+        hub.add("bob/writer", {"README.md": b"new"})
+        done = job("one", "--resume")
+        assert done.returncode == 2 and f"--rewrite was 'bob/writer@{first.oid}'" in done.stderr
+        assert "complete" in job("one", "--resume", "--rewrite-revision", first.oid).stderr

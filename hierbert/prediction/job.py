@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,7 +39,7 @@ from hierbert.files import open_plain, sync_folder
 from hierbert.log import log
 from hierbert.prediction.answer_files import encode_line, write_rows
 from hierbert.prediction.output_folder import Manifest, OutputFolder, Part
-from hierbert.prediction.units import Cuts, InputRow, Result, Unit, UnitName
+from hierbert.prediction.units import Cuts, InputRow, Result, Unit, UnitName, changed_input
 from hierbert.state_files import ShapeError, file_checksum, of_shape
 
 _ANSWER, _FAILURE, _FOOTER = b"+", b"-", b"="
@@ -224,6 +224,10 @@ class Job:
         self._published = sum(part.rows for part in manifest.parts)
         self._lines = self._lines_after(self._published)
 
+    def read(self, unit: Unit) -> None:
+        """Take note of a unit that was read, whoever answers it."""
+        self.digests[unit.name] = unit.digest
+
     def publish_shards(self) -> None:
         """Make each shard all of whose rows are done; raises as `finish`."""
         length = self.target.rows_per_shard
@@ -243,19 +247,9 @@ class Job:
                 f"{self.target.folder} lacks rows of source {self._next.source + 1}; the same "
                 "command with --resume answers them"
             )
-        for name, footer in self._found:
-            if self.digests.get(name, footer.input) != footer.input:
-                raise RunError(
-                    f"rows of source {name.source + 1} were read differently by two processes; "
-                    "leave the input alone while a job runs; --overwrite starts anew"
-                )
+        self._refuse_two_readings()
         with self.target.writing():
-            if any(footer.answers < footer.rows for _, footer in self._found):
-                errors = partial(write_rows, self._errors(), kind="jsonl")
-                self.target.put(self.target.errors, errors)
-                self.manifest.errors_sha256 = file_checksum(self.target.errors)
-            else:
-                self.target.errors.unlink(missing_ok=True)
+            self._put_errors(self._errors(count(1)))
             rest = self._found_rows - self._published
             if self.target.rows_per_shard is None:
                 self.manifest.parts = [self._publish_rows(0, self.target.path, rest, always=True)]
@@ -277,6 +271,14 @@ class Job:
             self.target.clear()
         if interrupted:
             log.info("nothing is kept yet; the same command begins anew, also with --resume")
+
+    def _refuse_two_readings(self) -> None:
+        for name, footer in self._found:
+            if self.digests.get(name, footer.input) != footer.input:
+                raise RunError(
+                    f"rows of source {name.source + 1} were read differently by two processes; "
+                    "leave the input alone while a job runs; --overwrite starts anew"
+                )
 
     def _find(self) -> None:
         """See which units are done, in order up to the first that is not."""
@@ -303,8 +305,13 @@ class Job:
         self.target.save(self.manifest)
         self._published += rows
 
-    def _publish_rows(self, number: int, path: Path, rows: int, always: bool = False) -> Part:
-        """Make a file of the next rows; without an answer there is none, unless `always`."""
+    def _publish_rows(
+        self, number: int, path: Path, rows: int, always: bool = False, expected: str | None = None
+    ) -> Part:
+        """Make a file of the next rows; without an answer there is none, unless `always`.
+
+        A RunError where they are not those whose fingerprint is `expected`; then the file stays.
+        """
         part = Part(number, None, 0, rows, answers=0, errors=rows, input="")
         digest = hashlib.blake2b(digest_size=16)
 
@@ -323,6 +330,9 @@ class Job:
                         part.shortened += 1
                         part.omitted_segments += omission["segments"]
                 yield content
+            part.input = digest.hexdigest()
+            if expected not in (None, part.input):
+                raise changed_input(f"rows of part {number} are not what they were")
 
         made = answers()
         first = list(islice(made, 1))
@@ -332,21 +342,31 @@ class Job:
             self.target.put(path, partial(write, rows_of_file))
             part.file, part.bytes = path.name, path.stat().st_size
             part.sha256 = file_checksum(path)
+        else:
+            path.unlink(missing_ok=True)
         part.errors = rows - part.answers
-        part.input = digest.hexdigest()
         return part
 
-    def _errors(self) -> Iterator[bytes]:
-        """The rows of errors.jsonl, which alone know their numbers over all the input."""
-        first = 1
+    def _put_errors(self, lines: Iterator[bytes]) -> None:
+        """Make errors.jsonl, where there are any."""
+        self.manifest.errors_sha256 = None
+        if first := list(islice(lines, 1)):
+            errors = partial(write_rows, chain(first, lines), kind="jsonl")
+            self.target.put(self.target.errors, errors)
+            self.manifest.errors_sha256 = file_checksum(self.target.errors)
+        else:
+            self.target.errors.unlink(missing_ok=True)
+
+    def _errors(self, numbers: Iterator[int]) -> Iterator[bytes]:
+        """The rows of errors.jsonl, which alone have numbers, those over all the input."""
         for name, footer in self._found:
+            own = list(islice(numbers, footer.rows))
             if footer.answers < footer.rows:
-                path = unit_path(self.units, name)
-                for row, line in enumerate(_unit_lines(path, footer), first):
+                lines = _unit_lines(unit_path(self.units, name), footer)
+                for row, line in zip(own, lines, strict=True):
                     if line.startswith(_FAILURE):
                         error = {"row": row, **json.loads(line[_HEAD_BYTES:])}
                         yield encode_line(error).encode()
-            first += footer.rows
 
 
 def _unit_lines(path: Path, footer: Footer) -> Iterator[bytes]:

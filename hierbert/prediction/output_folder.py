@@ -185,7 +185,8 @@ class Manifest:
     def refuse_lost_input(self, now: "Manifest") -> None:
         """Refuse (RunError) to go on with input that has lost rows which were not done yet.
 
-        Of those that were, the units know more. Rows at the end of a source may be new.
+        Of those that were, the units know more. Rows at the end of a source may be new, but of a
+        complete job.
         """
         if len(now.sources) < len(self.sources):
             raise changed_input(f"it had {len(self.sources):,} sources, now {len(now.sources):,}")
@@ -199,7 +200,7 @@ class Manifest:
             # Of a job without a check the bytes alone are known: a broken line that stopped it may
             # have been taken out, but not so much.
             least = was if name == "rows" else _LEAST_LEFT * was
-            if is_now < least:
+            if is_now < least or (self.complete and is_now != was):
                 raise changed_input(f"{source['name']} had {was:,} {name}, now {is_now:,}")
             if is_now < was:
                 log.warning(

@@ -384,7 +384,8 @@ def read_units(
     """
     rows = without_repeated(inputs.rows(index, check=check), repeated)
     call: list[Unit] = []
-    for unit, whose in share_units(cut_units(rows, index, cuts, rows_before), done, inputs.names):
+    units = cut_units(rows, index, cuts, rows_before)
+    for unit, whose in share_units(units, done, inputs.names, shards=cuts.shards):
         if whose == "own":
             call.append(unit)
         if len(call) == units_per_call:

@@ -4,14 +4,14 @@ import argparse
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from hierbert.errors import ConfigError, RunError, flag_setting
+from hierbert.errors import ConfigError, RunError, flag_setting, quote_all
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answer_files import StandardOutput, output_format
@@ -25,12 +25,14 @@ from hierbert.prediction.options import (
     check_task,
     columns_of,
     find_target,
+    rewriter_of,
     settings_of,
     settings_of_heads,
 )
 from hierbert.prediction.output_folder import COUNTS, Manifest, State
 from hierbert.prediction.predictor import HierBertPredictor
 from hierbert.prediction.processes import Processes
+from hierbert.prediction.redoing import JobAgain, begin_again, changed_shards
 from hierbert.prediction.stopping import stop_if_asked
 from hierbert.prediction.units import (
     InputRow,
@@ -45,7 +47,6 @@ from hierbert.prediction.units import (
     share_units,
     unit_limit,
 )
-from hierbert.state_files import file_checksum
 
 WITH_ERRORS = 3
 """The exit code of a run that is whole but for rows in errors.jsonl."""
@@ -87,29 +88,39 @@ class Run:
         with self.processes.connected(), contextlib.ExitStack() as stack:
             # By the first alone: when another comes to it, the first may have begun.
             complete = self.processes.first(self._check_target) == "complete"
+            again: list[int] = []
             if complete and self.options.rows_per_shard is None:
                 log.info(
                     f"--resume: {self.options.output} is complete, by whatever model and input: a "
                     "file keeps no record of them; there is nothing more to do"
                 )
                 return 0
-            if not complete:
+            if complete:
+                again = self.processes.first(self._changed_shards)
+            done = complete and not again
+            if not done:
                 stack.enter_context(self.session())
-            checks = self.check_rows() if self.options.check and not complete else None
+            checks = self.check_rows() if self.options.check and not done else None
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
             check_for_model(self.options, tasks, predictor.processor)
+            rewriter = rewriter_of(self.options)
+            if rewriter is not None:
+                # All processes take the same commit.
+                revision = self.processes.first(rewriter.find_revision)
+                rewriter = replace(rewriter, revision=revision)
             question = {
                 "tasks": tasks,
                 "rule": settings_of_heads(self.options),
                 "segment_vectors": self.options.segment_vectors,
+                "rewrite": rewriter,
             }
             predictor.predict((), **question)  # refuses what is not allowed, before it is begun
             answerer = Answerer(predictor, question, self.skip)
             if self.target is None:
                 return self._print(answerer, predictor, checks)
             manifest = Manifest(
-                settings=settings_of(self.options, tasks, self.target),
+                settings=settings_of(self.options, tasks, self.target, rewriter),
                 model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
                 sources=self.describe_input(checks),
                 unit_size=self.unit_size(predictor, checks),
@@ -117,11 +128,14 @@ class Run:
             )
             if complete:
                 self.processes.first(lambda: self._check_complete(manifest))
+            if done:
+                self.processes.first(self._end_complete)
                 return 0
-            begun = self.processes.first(lambda: self._begin(manifest, stack))
-            done = {UnitName(*name): Footer(**footer) for name, footer in begun}
+            begun = self.processes.first(lambda: self._begin(manifest, stack, again))
+            units = {UnitName(*name): Footer(**footer) for name, footer in begun}
             manifest = Manifest.load(self.target.folder)
-            job = Job(self.target, manifest, len(self.inputs.sources), done)
+            kind = partial(JobAgain, shards=again) if again else Job
+            job = kind(self.target, manifest, len(self.inputs.sources), units)
             try:
                 self.answer(answerer, predictor, job, checks)
                 self.processes.end()
@@ -156,15 +170,29 @@ class Run:
                 f"--resume: {folder} is complete, of other input: its files have other sizes; "
                 "--overwrite starts anew"
             )
-        for part in before.parts:
-            if not part.is_there(folder):
-                raise _not_as_written(folder / str(part.file))
-        errors = self.target.errors
-        if before.errors_sha256 is not None and (
-            not errors.is_file() or file_checksum(errors) != before.errors_sha256
-        ):
-            raise _not_as_written(errors)
+        before.refuse_lost_input(manifest)
+
+    def _end_complete(self) -> None:
+        """Of a job that was killed when all of it was there, nothing else stays."""
+        assert self.target is not None
+        if self.target.unfinished.is_dir():
+            with self.target.hold(), self.target.writing():
+                shutil.rmtree(self.target.unfinished)
         log.info(f"--resume: {self.options.output} is complete; there is nothing more to do")
+
+    def _changed_shards(self) -> list[int]:
+        """The shards of a complete job that are done again; says so."""
+        assert self.target is not None
+        with self.target.writing():
+            manifest = Manifest.load(self.target.folder)
+            shards, names = changed_shards(self.target, manifest)
+        if shards:
+            log.info(
+                f"--resume: {self.target.folder} is complete, but not what the job wrote any more: "
+                f"{quote_all(names)}; {len(shards):,} of {len(manifest.parts):,} parts are done "
+                "again, the others stay"
+            )
+        return shards
 
     def session(self) -> contextlib.AbstractContextManager[None]:
         """What must be there while the job is under way."""
@@ -205,12 +233,14 @@ class Run:
         processes = self.processes
         every = all_units(self.inputs, job.cuts, checks)
         names = self.inputs.names
-        units = share_units(every, job.done, names, processes.count, processes.index)
+        units = share_units(
+            every, job.done, names, processes.count, processes.index, job.cuts.shards
+        )
         with self._shown(predictor, checks) as passed:
 
             def own() -> Iterator[Unit]:
                 for unit, whose in units:
-                    job.digests[unit.name] = unit.digest
+                    job.read(unit)
                     if whose == "own":
                         yield unit
                     else:
@@ -255,26 +285,32 @@ class Run:
             log.info(f"{flag_setting(name)} auto: {probed[name]}")
         return predictor or load(**{**given, **probed}), probed
 
-    def _begin(self, manifest: Manifest, stack: contextlib.ExitStack) -> list[Any]:
+    def _begin(
+        self, manifest: Manifest, stack: contextlib.ExitStack, again: list[int]
+    ) -> list[Any]:
         """Make ready for all processes; name and footer of each unit that is done."""
         target = self.target
         assert target is not None
         stack.enter_context(target.hold())
         # Another job may have ended since the first look.
         state = self._check_target()
+        if (state == "complete") != bool(again):
+            raise RunError(f"--resume: {target.path} was changed by another job meanwhile")
         session = secrets.token_hex(4)
         with target.writing():
             if state == "new":
                 manifest.sessions = [session]
                 target.start(manifest)
                 return []
-            if state == "complete":
-                raise RunError(f"--resume: {target.path} was completed by another job meanwhile")
             before = Manifest.load(target.folder)
             before.refuse_other(manifest)
             before.refuse_lost_input(manifest)
-            done = whole_units(target.units_folder(target.go_on(session)))
-        log.info(f"resuming after {sum(footer.rows for footer in done.values()):,} rows")
+            if again:
+                done = begin_again(target, before, again)
+            else:
+                done = whole_units(target.units_folder(target.go_on(session)))
+        rows = sum(footer.rows for footer in done.values())
+        log.info(f"resuming after {rows:,} rows{' of these parts' if again else ''}")
         return [[name, asdict(footer)] for name, footer in done.items()]
 
     def _print(
@@ -318,12 +354,6 @@ class Run:
         if (vectors := predictor.vectors) is not None:
             log.info(f"vectors: {vectors.found:,} documents found, {vectors.encoded:,} encoded")
             log.info(f"vectors: {vectors.report()}")
-
-
-def _not_as_written(path: Path) -> RunError:
-    return RunError(
-        f"--resume: {path} is gone or is not what the complete job wrote; --overwrite starts anew"
-    )
 
 
 def _report(counts: dict[str, int], to: str, see: str) -> int:

@@ -8,7 +8,8 @@ alone: they are the same on every reading, in every process and on every engine.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -80,6 +81,7 @@ class Unit(NamedTuple):
         size: Of their texts, in UTF-8 bytes.
         digest: 32 hexadecimal digits that follow from the rows and from `last`.
         last: Whether it is the last of its source.
+        shard: Which shard its rows are in, from 0; 0 where there are none.
     """
 
     name: UnitName
@@ -88,6 +90,7 @@ class Unit(NamedTuple):
     size: int
     digest: str
     last: bool
+    shard: int = 0
 
 
 @dataclass
@@ -302,10 +305,14 @@ def unit_limit(checks: list[SourceCheck] | None, processes: int, on_cpu: bool) -
 
 
 class Cuts(NamedTuple):
-    """Where units end: after so many UTF-8 bytes of texts, and with each shard of the input."""
+    """Where units end: after so many UTF-8 bytes of texts, and with each shard of the input.
+
+    Where `shards` are given, nothing is to be done but what is in these.
+    """
 
     size: int
     rows_per_shard: int | None = None
+    shards: frozenset[int] | None = None
 
 
 def cut_units(
@@ -314,24 +321,28 @@ def cut_units(
     """Cut the rows of a source into units; the sources before have so many rows."""
     name, first_row, size = UnitName(source, 0), 0, 0
     unit: list[InputRow] = []
+
+    def shard() -> int:
+        return (rows_before + first_row) // (cuts.rows_per_shard or sys.maxsize)
+
     for row in rows:
         most = _MOST_ROWS
         if cuts.rows_per_shard is not None:
             in_shard = (rows_before + first_row) % cuts.rows_per_shard
             most = min(most, cuts.rows_per_shard - in_shard)
         if size >= cuts.size or len(unit) == most:
-            yield _unit(name, first_row, unit, last=False)
+            yield _unit(name, first_row, unit, last=False, shard=shard())
             name, first_row, size = UnitName(source, name.number + 1), first_row + len(unit), 0
             unit = []
         unit.append(row)
         size += row.size
     if unit:
-        yield _unit(name, first_row, unit, last=True)
+        yield _unit(name, first_row, unit, last=True, shard=shard())
 
 
-def _unit(name: UnitName, first_row: int, rows: list[InputRow], last: bool) -> Unit:
+def _unit(name: UnitName, first_row: int, rows: list[InputRow], last: bool, shard: int) -> Unit:
     digest = _digest(*(row.fingerprint for row in rows), "last" if last else "")
-    return Unit(name, first_row, rows, sum(row.size for row in rows), digest, last)
+    return Unit(name, first_row, rows, sum(row.size for row in rows), digest, last, shard)
 
 
 def _digest(*parts: str) -> str:
@@ -355,12 +366,13 @@ def share_units(
     names: Sequence[str],
     processes: int = 1,
     index: int = 0,
+    shards: Collection[int] | None = None,
 ) -> Iterator[tuple[Unit, Literal["own", "other", "done"]]]:
     """Share units between processes: each goes to the process that has least so far.
 
     All units are yielded, each with whether it is this process's (number `index`), another's, or
-    was done before, by digests that are the same on every process. A RunError where what was done
-    before was of other rows, or of more.
+    was done before, by digests that are the same on every process, or is in none of the `shards`
+    that are wanted. A RunError where what was done before was of other rows, or of more.
     """
     totals = [0] * processes
     met = 0
@@ -371,6 +383,9 @@ def share_units(
                 first, last = unit.first_row + 1, unit.first_row + len(unit.rows)
                 name = names[unit.name.source]
                 raise changed_input(f"rows {first:,} to {last:,} of {name} are not what they were")
+            yield unit, "done"
+            continue
+        if shards is not None and unit.shard not in shards:
             yield unit, "done"
             continue
         owner = totals.index(min(totals))

@@ -85,23 +85,6 @@ def test_a_part_that_changed_is_made_again_and_no_row_is_answered_twice(
         assert rows_of(output) == expected
 
 
-def test_a_complete_job_whose_files_changed_is_told(model, tmp_path) -> None:
-    docs = write_jsonl(tmp_path / "docs.jsonl", ROWS)
-    docs.write_text(docs.read_text() + "{\n")
-    output = tmp_path / "out"
-    command = job(model, docs, output, "--rows-per-shard", "5", "--on-error", "skip", "--resume")
-    assert run(*command, here=True).returncode == 3
-    whole = {path.name: path.read_bytes() for path in output.iterdir()}
-    assert "complete" in succeed(*command, here=True).stderr
-    for name in ("part-00000.jsonl", "part-00002.jsonl", "errors.jsonl", "manifest.json"):
-        for place in (0.2, 0.9):
-            change(output / name, place)
-            assert f"{output / name} " in refuse(*command, here=True)
-            (output / name).write_bytes(whole[name])
-    (output / "errors.jsonl").unlink()
-    assert "errors.jsonl" in refuse(*command, here=True)
-
-
 def manifest_without_checksum(output: Path) -> dict[str, Any]:
     """As a version before wrote it."""
     content = json.loads((output / "manifest.json").read_text())

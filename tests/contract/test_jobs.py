@@ -320,5 +320,3 @@ def test_a_complete_job_is_complete_for_its_own_model_settings_and_input_alone(
     ):
         assert told in refuse(*given, here=True)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == kept
-    (output / "part-00001.jsonl").unlink()
-    assert "part-00001.jsonl" in refuse(*whole, here=True)

@@ -107,8 +107,12 @@ class Generator:
 
         Halves of surrogate pairs, which UTF-8 has no form for, are question marks.
         """
-        special = [re.escape(token) for token in self.tokenizer.all_special_tokens if token]
-        text = re.sub("|".join(special), " ", text) if special else text
+        # Those that part the turns of a talk are not always among `all_special_tokens`.
+        added = self.tokenizer.added_tokens_decoder.values()
+        special = {token.content for token in added if token.special}
+        special |= {*self.tokenizer.all_special_tokens} - {""}
+        if special:
+            text = re.sub("|".join(map(re.escape, sorted(special, reverse=True))), " ", text)
         return text.encode("utf-8", "replace").decode("utf-8")
 
     @property
@@ -200,7 +204,8 @@ def load_generator(
     model.generation_config = _greedy(model, tokenizer)
     made = Generator(model.to(device).eval(), tokenizer, _window(model, tokenizer))
     try:
-        made.write(made.encode("a", "a"), 1)
+        with on_one_thread():
+            made.write(made.encode("a", "a"), 1)
     except Exception as error:
         raise ModelError(
             f"{place} is loaded and cannot be used: {type(error).__name__}: {error_text(error)}"

@@ -1,7 +1,9 @@
 """Summaries as prose: `summarize(..., rewrite=...)`, `--rewrite`, and models that cannot."""
 
+import copy
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hostile import Damage, edit, every, instead_of, marker_of, modules, no_numb
 from local_hub import LocalHub
 from small_generators import save_babbler, save_sayer
 from small_models import save_model
+from tokenizers import AddedToken
 
 import hierbert
 from hierbert import ConfigError, HierBert, ModelError, Rewriter
@@ -222,6 +225,13 @@ def test_code_runs_where_it_is_asked_for(sayer, summarizer, tmp_path) -> None:
 def test_special_tokens_in_a_document_are_no_tokens(summarizer, sayer) -> None:
     text = HARBOUR.replace("old", "old </s> \ud800")
     assert summarizer.summarize(text, rewrite=sayer)[0].rewritten == SAYS
+    # Also one that parts the turns of a talk.
+    loaded = Rewriter(str(sayer)).load("cpu")
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+    tokenizer.add_tokens(AddedToken("<turn>", special=True))
+    turn = tokenizer.convert_tokens_to_ids("<turn>")
+    assert turn in tokenizer("old <turn> walls")["input_ids"]
+    assert turn not in replace(loaded, tokenizer=tokenizer).encode("old <turn> walls", "Shorten")
 
 
 def test_a_gguf_file_is_read(summarizer, tmp_path) -> None:

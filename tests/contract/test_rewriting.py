@@ -308,3 +308,11 @@ def test_a_rewriter_of_the_hub_is_of_a_commit_for_all_that_answer(
         done = job("one", "--resume")
         assert done.returncode == 2 and f"--rewrite was 'bob/writer@{first.oid}'" in done.stderr
         assert "complete" in job("one", "--resume", "--rewrite-revision", first.oid).stderr
+
+
+def test_how_a_model_would_like_to_write_is_not_read(summarizer, sayer, tmp_path) -> None:
+    folder = Path(shutil.copytree(sayer, tmp_path / "model"))
+    liked = {"do_sample": True, "temperature": 9.0, "num_beams": 3, "min_length": 90}
+    settings = json.loads((folder / "generation_config.json").read_text())
+    write("generation_config.json", json.dumps(settings | liked))(folder)
+    assert summarizer.summarize(HARBOUR, rewrite=folder)[0].rewritten == SAYS

@@ -114,6 +114,14 @@ TARGETS = {
     ),
     "job_memory_file": Target(_JOB.format("one file"), at_most=1.1, timed=False),
     "job_memory_shards": Target(_JOB.format("shards"), at_most=1.1, timed=False),
+    "evidence": Target(
+        "time that evidence adds to an answer about 20 segments / the answer's", at_most=0.3
+    ),
+    "faithfulness": Target(
+        "comprehensiveness of evidence / that of as much text at random",
+        at_least=2.0,
+        timed=False,
+    ),
     "linear_time": Target(
         "time per 1,000 tokens, inference, 1,048,576 / 4,096 tokens", at_most=1.3
     ),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ANSWERED = (
     *("id", "label", "labels", "abstained", "probabilities", "top_labels"),
-    *("summary", "sentences", "document_vector"),
+    *("evidence", "summary", "sentences", "document_vector"),
     *("segment_vectors", "segment_spans", "over_limit", "query_unmatched", "omission"),
 )
 """Fields of answers, whose names columns of the input cannot have there."""
@@ -29,7 +29,7 @@ RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 # Which earlier versions did not know.
-_LATER = ("threshold", "top_labels", "abstain_below", "query")
+_LATER = ("threshold", "top_labels", "abstain_below", "query", "evidence", "evidence_count")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),

@@ -234,8 +234,8 @@ def main() -> None:
         means = {who: np.mean(rows, 0).tolist() for who, rows in figures.items()}
         for share in SHARES:
             at = f"{share:.0%}"
-            times = means[f"hierbert, {at}"][0] / means[f"random, {at}"][0]
-            findings.append(Finding("faithfulness", [times], (), f"{name}, {at} of the text"))
+            gain = means[f"hierbert, {at}"][0] - 2 * means[f"random, {at}"][0]
+            findings.append(Finding("faithfulness", [gain], (), f"{name}, {at} of the text"))
         values["corpora"][name] = {
             "weights": model.model.config.logit_weights,
             "documents": len(next(iter(figures.values()))),

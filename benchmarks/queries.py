@@ -1,6 +1,7 @@
-"""Summaries that answer a question, without training, on QMSum and ACLSum.
+"""Summaries that answer a question, without and with training, on QMSum and ACLSum.
 
     python benchmarks/queries.py --data FOLDER --corpora qmsum aclsum
+    python benchmarks/queries.py --data FOLDER --corpora aclsum --encoder NAME --runs FOLDER
 
 Each specific question of a QMSum meeting, with the answer people wrote, and the parts of the
 meeting they wrote it from; each of the three aspects of an ACLSum paper (its abstract, introduction
@@ -9,7 +10,8 @@ sentences and selects from the same candidates within the same budget. ROUGE F1 
 answer; average precision is how a ranking of all sentences finds those that people marked. The
 position prior, how often people marked what stands in each twentieth of a training document, reads
 no question. Intervals are of a bootstrap over documents. With --encoder our system reads an
-encoder's vectors too.
+encoder's vectors too; with --runs one is trained, by what people have marked in the training
+documents, that reads them as well.
 """
 
 import argparse
@@ -27,7 +29,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.report import RESULTS, keep_figures
-from hierbert import HierBert
+from hierbert import HierBert, HierBertTrainer
 from hierbert.model.answering import answer_batch
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection import Budget
@@ -48,23 +50,28 @@ Scores = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question about a document, its answer, and which of the N sentences people marked."""
+    """A question about a document, its answer, and which of the N sentences people marked.
+
+    Also what they marked as spans: of characters, or of sentences where those are given.
+    """
 
     query: str
     answer: str
     marked: np.ndarray
+    spans: list[list[int]]
 
 
 def meetings(row: dict, segment: Callable) -> tuple[SegmentedDocument, list[Asked]]:
     """A meeting of QMSum; spans count its lines."""
     document = segment(row["text"])
-    ends = np.cumsum([len(line) + 1 for line in row["text"].split("\n")])
+    ends = np.cumsum([len(line) + 1 for line in row["text"].split("\n")]).tolist()
     lines = np.searchsorted(ends, [start for start, _ in document.sentence_spans], side="right")
     asked = []
     for query, answer, spans in row["specific"]:
         inside = [(lines >= int(first)) & (lines <= int(last)) for first, last in spans]
         marked = np.logical_or.reduce(inside) if inside else np.zeros(len(lines), dtype=bool)
-        asked.append(Asked(query, answer, marked))
+        parts = [[0, *ends][int(first) : int(last) + 2] for first, last in spans]
+        asked.append(Asked(query, answer, marked, [[part[0], part[-1] - 1] for part in parts]))
     return document, asked
 
 
@@ -75,7 +82,8 @@ def papers(row: dict, segment: Callable) -> tuple[SegmentedDocument, list[Asked]
     asked = []
     for aspect, summary in row["aspects"].items():
         marks = [mark for part in parts for mark in row["highlights"][aspect][part]]
-        asked.append(Asked(ASKED[aspect], summary, np.array(marks, dtype=bool)))
+        spans = [[place, place + 1] for place, mark in enumerate(marks) if mark]
+        asked.append(Asked(ASKED[aspect], summary, np.array(marks, dtype=bool), spans))
     return document, asked
 
 
@@ -121,11 +129,44 @@ def average_precision(scores: np.ndarray, marked: np.ndarray) -> float:
     return float((precision * hits).sum() / hits.sum()) if hits.any() else float("nan")
 
 
-def figures(name: str, split: str, data: Path, encoder: str | None) -> dict:
+def train(name: str, data: Path, encoder: str, run: Path) -> HierBert:
+    """A model of the training questions, or the one that is there."""
+    segment = HierBert.summarizer().processor.segment
+    rows: dict[str, list[dict]] = {}
+    for split in ("train", "validation"):
+        rows[split] = [
+            {
+                "text": document.sentences if document.given_sentences else document.text,
+                **{field: getattr(one, field) for field in ("query", "answer", "spans")},
+            }
+            for document, asked in read(name, split, data, lambda text: segment([text])[0])
+            for one in asked
+        ]
+    if not (run / "model").is_dir():
+        config = {
+            "model.encoder": encoder,
+            "segmentation.max_tokens_per_segment": 128,
+            "data.summary_column": "answer",
+            "data.columns": {"query": "query", "spans": "spans"},
+            "summary.max_words": WORDS[name],
+            "training.freeze_encoder": True,
+            "training.epochs": 2,
+            "training.documents_per_batch": 8,
+            "baselines": False,
+            "run_dir": str(run),
+            "seed": _SEED,
+        }
+        HierBertTrainer(config=config, **rows).train()
+    return HierBert.from_pretrained(run / "model", device="cpu")
+
+
+def figures(name: str, split: str, data: Path, encoder: str | None, runs: Path | None) -> dict:
     """Of each system and document the mean ROUGE-1, ROUGE-2 and average precision, and how many."""
     models = {"ours, words": HierBert.summarizer()}
     if encoder is not None:
         models["ours, words and vectors"] = HierBert.summarizer(encoder, device="cpu")
+        if runs is not None:
+            models["ours, trained"] = train(name, data, encoder, runs / name)
     processors = {title: model.processor for title, model in models.items()}
 
     def segment(text: str | list[str]) -> SegmentedDocument:
@@ -222,12 +263,13 @@ def main() -> None:
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--encoder", help="whose vectors are read too")
     parser.add_argument("--output", type=Path, default=RESULTS / "queries.json")
+    parser.add_argument("--runs", type=Path, help="where models that are trained are kept")
     options = parser.parse_args()
     if options.corpora and options.data is None:
         parser.error("--corpora needs --data")
     asked = {
         f"{name}, {options.split}": partial(
-            figures, name, options.split, options.data, options.encoder
+            figures, name, options.split, options.data, options.encoder, options.runs
         )
         for name in options.corpora
     }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hierbert.model.processing_hierbert import HierBertProcessor
     from hierbert.model.sentences import split_sentences
     from hierbert.prediction.predictor import HierBert, HierBertPredictor
+    from hierbert.prediction.rewriting import Rewriter
     from hierbert.training.callbacks import Callback
     from hierbert.training.trainer import HierBertTrainer
 
@@ -44,6 +45,7 @@ __all__ = [
     "HierBertProcessor",
     "HierBertTrainer",
     "ModelError",
+    "Rewriter",
     "RunError",
     "read_documents",
     "split_sentences",
@@ -62,6 +64,7 @@ _MODULES = {
     "HierBertPredictor": "hierbert.prediction.predictor",
     "HierBertProcessor": "hierbert.model.processing_hierbert",
     "HierBertTrainer": "hierbert.training.trainer",
+    "Rewriter": "hierbert.prediction.rewriting",
     "read_documents": "hierbert.data.corpus",
     "split_sentences": "hierbert.model.sentences",
 }

@@ -91,6 +91,17 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
     text = "what the summaries should be about, a question or some words, where a document has "
     text += "none of its own (--column query=NAME says in which column)"
     budget.add_argument("--query", type=_words, metavar="TEXT", help=text)
+    prose = parser.add_argument_group(
+        "summary as prose (beside the extract; see docs/predict.md)"
+    ).add_argument
+    text = "model that rewrites each summary, causal or encoder-decoder: a folder, a GGUF file or "
+    text += "a Hub id"
+    prose("--rewrite", type=_words, metavar="NAME", help=text)
+    text = "what the model is asked for, in words (default: short prose that adds nothing; of an "
+    text += "encoder-decoder what it was trained for)"
+    prose("--rewrite-instruction", type=_words, metavar="TEXT", help=text)
+    text = "branch, tag or commit of that model on the Hub"
+    prose("--rewrite-revision", metavar="R", help=text)
     add_document_flags(parser)
     text = "columns of the input that go into the answers, as a,b; a=new renames one"
     add("--keep-columns", action="append", default=[], metavar="NAMES", help=text)
@@ -125,7 +136,7 @@ def _count_or_none(value: str) -> int:
 def _words(value: str) -> str:
     if value.strip():
         return value
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a question, or some words")
+    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: some words")
 
 
 def _share(value: str) -> float:

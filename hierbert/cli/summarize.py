@@ -16,13 +16,15 @@ EXAMPLES = f"""examples:
   hierbert summarize 'papers/*.txt' --output summaries.csv --max-words 150
   hierbert summarize docs.jsonl --encoder sentence-transformers/all-MiniLM-L6-v2
   hierbert summarize meetings.jsonl --query "What was decided about the budget?"
+  hierbert summarize docs.jsonl --rewrite HuggingFaceTB/SmolLM2-1.7B-Instruct
   cat docs.jsonl | hierbert summarize - --max-sentences 3 | head
 
 input:  {allowed_endings()},
         a Hub dataset id, or - for standard input
 output: one row for each document, in the order of the input: id, summary, and sentences (text,
-        start, end, score: 1 for the most central of the document); jobs, their folders and
-        --resume are those of hierbert infer
+        start, end, score: 1 for the most central of the document); rewritten and
+        rewritten_sentences with --rewrite; jobs, their folders and --resume are those of
+        hierbert infer
 exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a mistake, 130 or
         143 when interrupted
 """

@@ -127,8 +127,29 @@ FIELDS = {
 SETTLED = ("text", "id", *FIELDS)
 """Names that columns of other fields cannot have."""
 
+
+def _spans(value: Any) -> list[list[int]] | None:
+    """Parts of a text that people marked, also as JSON in a cell; an empty list is none of it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else None
+        except (ValueError, RecursionError):
+            raise TypeError from None
+    if value is not None and not (isinstance(value, list) and all(map(_is_span, value))):
+        raise TypeError
+    return value
+
+
+def _is_span(value: Any) -> bool:
+    is_pair = isinstance(value, list) and [type(place) for place in value] == [int, int]
+    return is_pair and 0 <= value[0] < value[1]
+
+
 _ANY = Field(lambda value: value, "anything")
-_KINDS = FIELDS | {"query": Field(_text_or_none, "a string, or null for no question")}
+_KINDS = FIELDS | {
+    "query": Field(_text_or_none, "a string, or null for no question"),
+    "spans": Field(_spans, "a list of [start, end] with 0 <= start < end, or null where unknown"),
+}
 
 
 def check_columns(

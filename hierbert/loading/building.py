@@ -9,7 +9,13 @@ from huggingface_hub.errors import StrictDataclassError
 
 from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
 from hierbert.hub import cached_alone
-from hierbert.loading.checks import CONFIG, bounded_building, check_files, refuse_not_finite
+from hierbert.loading.checks import (
+    CONFIG,
+    bounded_building,
+    check_files,
+    of_encoder,
+    refuse_not_finite,
+)
 from hierbert.loading.encoders import encoder_hint, resolve_encoder
 from hierbert.loading.forking import on_one_thread
 from hierbert.loading.tokenizer import load_tokenizer
@@ -32,7 +38,7 @@ def build_from_encoder(
     try:
         if not os.path.isdir(source):
             hub["local_files_only"] = cached_alone(source, CONFIG, **hub)
-        sizes, commit = check_files(source, place, is_model=False, **hub)
+        sizes, commit = check_files(source, place, of_encoder, **hub)
         hub["revision"] = commit or asked
         with on_one_thread(), bounded_building(sizes, place):
             model = HierBertForDocuments.from_encoder_pretrained(source, **hub, **settings)

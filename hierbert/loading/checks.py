@@ -9,7 +9,7 @@ import contextlib
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from transformers import CONFIG_MAPPING
+from transformers.models.auto import modeling_auto
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
@@ -29,6 +30,9 @@ from hierbert.errors import ModelError, error_text, quote
 from hierbert.files import read_json
 
 CONFIG = "config.json"
+Kind = Callable[[dict[str, Any], str], dict[str, Any]]
+"""Refuses the content of a config.json that is of another kind of model than is wanted, at a place
+that messages begin with; gives the values of it that are sizes."""
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
@@ -65,16 +69,25 @@ class WeightSizes:
     numbers: int
     largest_dimension: int
 
+    @classmethod
+    def of(cls, shapes: Sequence[Sequence[int]]) -> "WeightSizes":
+        """Those of all tensors, from their shapes."""
+        return cls(
+            tensors=len(shapes),
+            numbers=sum(math.prod(shape) for shape in shapes),
+            largest_dimension=max((max(shape, default=1) for shape in shapes), default=0),
+        )
+
 
 def check_files(
-    source: str, place: str, is_model: bool, **hub: Any
+    source: str, place: str, kind: Kind, **hub: Any
 ) -> tuple[WeightSizes | None, str | None]:
     """Check the files of a model or an encoder before it is built.
 
     Args:
         source: A folder, or a Hub id.
         place: What the messages begin with.
-        is_model: Whether it is one of hierbert's models that is wanted, or else an encoder.
+        kind: What is wanted: `of_hierbert`, `of_encoder` or `of_generator`.
         **hub: `revision`, `token` and the like for a Hub id.
 
     Returns:
@@ -89,7 +102,7 @@ def check_files(
     folder, commit = Path(source), None
     is_local = folder.is_dir()
     if not is_local:
-        folder, commit = _fetch(source, place, is_model, **hub)
+        folder, commit = _fetch(source, place, kind, **hub)
     if (folder / _ADAPTER).exists():
         raise ModelError(
             f"{place}: {_ADAPTER} says that it is an adapter, which is not read; merge it into "
@@ -111,11 +124,11 @@ def check_files(
         names = _check_index(read_json(index, ModelError, place), place)
     if is_local or names == [_WEIGHTS]:
         sizes = _read_sizes([folder / name for name in names], place)
-    _check_config(read_json(folder / CONFIG, ModelError, place), place, is_model, sizes)
+    _check_config(read_json(folder / CONFIG, ModelError, place), place, kind, sizes)
     return sizes, commit
 
 
-def _fetch(name: str, place: str, is_model: bool, **hub: Any) -> tuple[Path, str | None]:
+def _fetch(name: str, place: str, kind: Kind, **hub: Any) -> tuple[Path, str | None]:
     """What there is to check of a repository of the Hub: its folder in the cache, its commit."""
     # What `cached_file` does not know is passed over.
     given = {key: hub[key] for key in _HUB_ARGUMENTS if key in hub}
@@ -125,7 +138,7 @@ def _fetch(name: str, place: str, is_model: bool, **hub: Any) -> tuple[Path, str
         given["revision"] = commit
     folder = Path(str(config)).parent
     # Before the weights come, which take longer.
-    _check_config(read_json(folder / CONFIG, ModelError, place), place, is_model)
+    _check_config(read_json(folder / CONFIG, ModelError, place), place, kind)
     given["_raise_exceptions_for_missing_entries"] = False
     cached_file(name, _ADAPTER, **given)
     if cached_file(name, _WEIGHTS, **given) is None:
@@ -160,35 +173,14 @@ def _read_sizes(paths: list[Path], place: str) -> WeightSizes:
                 shapes += [file.get_slice(name).get_shape() for name in names]
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(f"{what} is damaged or not whole ({error_text(error)})") from error
-    return WeightSizes(
-        tensors=len(shapes),
-        numbers=sum(math.prod(shape) for shape in shapes),
-        largest_dimension=max((max(shape, default=1) for shape in shapes), default=0),
-    )
+    return WeightSizes.of(shapes)
 
 
 def _check_config(
-    values: dict[str, Any], place: str, is_model: bool, sizes: WeightSizes | None = None
+    values: dict[str, Any], place: str, kind: Kind, sizes: WeightSizes | None = None
 ) -> None:
     """Check the content of a config.json against the sizes of its weights, where they are known."""
-    kind, sized = values.get("model_type"), values
-    if is_model and kind != "hierbert":
-        raise ModelError(
-            f"{place}: {CONFIG} is of a model of type {quote(kind)}; hierbert loads what train.py "
-            'saved (model_type "hierbert")'
-        )
-    if not is_model and kind == "hierbert":
-        raise ModelError(
-            f"{place} is a hierbert model; to train it further, give it as model.start_from"
-        )
-    if is_model:
-        encoder = {} if values.get("text_config") is None else values["text_config"]
-        if not isinstance(encoder, dict):
-            raise ModelError(f"{place}: {CONFIG}: text_config must be an object")
-        kind = encoder.get("model_type", "bert")
-        own = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
-        sized = {name: values[name] for name in own if name in values} | {"text_config": encoder}
-    _check_kind(kind, place)
+    sized = kind(values, place)
     for path, value in _walk(values):
         key = path.rpartition(".")[2]
         if key in _FOREIGN and value:
@@ -201,10 +193,55 @@ def _check_config(
                 f"{place}: {CONFIG}: {path}={quote(value)} is not allowed; choose from "
                 f"{', '.join(_BUILT_IN_ATTENTION)}"
             )
-    _check_sizes(sized, place, sizes)
+    check_sizes(sized, place, sizes)
 
 
-def _check_kind(kind: Any, place: str) -> None:
+def of_hierbert(values: dict[str, Any], place: str) -> dict[str, Any]:
+    """The `Kind` of one of hierbert's models."""
+    if values.get("model_type") != "hierbert":
+        raise ModelError(
+            f"{place}: {CONFIG} is of a model of type {quote(values.get('model_type'))}; hierbert "
+            'loads what train.py saved (model_type "hierbert")'
+        )
+    encoder = {} if values.get("text_config") is None else values["text_config"]
+    if not isinstance(encoder, dict):
+        raise ModelError(f"{place}: {CONFIG}: text_config must be an object")
+    _check_encoder(encoder.get("model_type", "bert"), place)
+    own = ("num_labels", "aggregator_layers", "sentence_layers", "attention_heads")
+    return {name: values[name] for name in own if name in values} | {"text_config": encoder}
+
+
+def of_encoder(values: dict[str, Any], place: str) -> dict[str, Any]:
+    """The `Kind` of an encoder."""
+    if values.get("model_type") == "hierbert":
+        raise ModelError(
+            f"{place} is a hierbert model; to train it further, give it as model.start_from"
+        )
+    _check_encoder(values.get("model_type"), place)
+    return values
+
+
+def of_generator(values: dict[str, Any], place: str) -> dict[str, Any]:
+    """The `Kind` of a model that writes text: a causal one or an encoder-decoder."""
+    kind = values.get("model_type")
+    what = f"{place}: {CONFIG}: its model_type {quote(kind)} is"
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{what} none that transformers knows by itself; code of its own repository is not run"
+        )
+    # What fills gaps in a text is in the list of causal models too.
+    is_masked = kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    is_causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    is_causal &= not is_masked or bool(values.get("is_decoder"))
+    if kind not in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and not is_causal:
+        raise ModelError(
+            f"{what} of no model that writes text; a causal one (such as llama) or an "
+            "encoder-decoder (such as t5) is needed"
+        )
+    return values
+
+
+def _check_encoder(kind: Any, place: str) -> None:
     what = f"{place}: {CONFIG}: its encoder's model_type {quote(kind)} is"
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ModelError(
@@ -217,7 +254,7 @@ def _check_kind(kind: Any, place: str) -> None:
         raise ModelError(f"{what} {of_several}; a text encoder such as bert is needed")
 
 
-def _check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) -> None:
+def check_sizes(values: dict[str, Any], place: str, sizes: WeightSizes | None) -> None:
     """Refuse numbers that would have to be counted up to before any weight is asked for."""
     tensors = sizes.tensors if sizes else 0
     dimension = sizes.largest_dimension if sizes else 0

@@ -21,7 +21,7 @@ _UNIMPORTANT = (
     *("_name_or_path", "transformers_version", "dtype"),
     *("architectures", "auto_map", "custom_pipelines"),
 )
-_MODEL_FILES = (".json", ".jsonl", ".model", ".safetensors", ".txt")
+_MODEL_FILES = (".gguf", ".jinja", ".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
 def model_fingerprint(

@@ -14,6 +14,7 @@ from hierbert.loading.checks import (
     CONFIG,
     bounded_building,
     check_files,
+    of_hierbert,
     refuse_not_finite,
 )
 from hierbert.loading.forking import on_one_thread, threads_are_used
@@ -75,7 +76,7 @@ def _load(
             check_folder(Path(name))
         if not os.path.isdir(name):
             hub["local_files_only"] = cached_alone(name, CONFIG, **hub)
-        sizes, commit = check_files(name, f"model {name}", is_model=True, **hub)
+        sizes, commit = check_files(name, f"model {name}", of_hierbert, **hub)
         if commit is not None:
             hub["revision"] = commit
         with bounded_building(sizes, f"model {name}"):

@@ -36,6 +36,7 @@ _SENTENCE_FEATURES = {
     "stack": ("sentence_features", "central_words"),
     "central_words": ("central_words",),
 }
+_SENTENCE_QUERIES = (["query_words"], ["query_words", "query_pairs"])
 _LARGEST_STACK = 1024
 
 _CHOICES = {
@@ -145,8 +146,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             "deep" alone.
         sentence_stack: Settings of that stack: "vectors" (whether it reads sentence vectors),
             "hidden_units" and "networks"; None where there is none.
-        sentence_queries: Whether what is asked about a document has a part in the scores of its
-            sentences; then `features` has "query_words".
+        sentence_queries: Features by which what is asked about a document has a part in the scores
+            of its sentences, "query_words" and "query_pairs" or the former alone; None for no part.
         summary_scores: What scores sentences: "learnt" is the head that training makes; else one of
             `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
@@ -206,7 +207,7 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     logit_weights: dict[str, float] | None = None
     sentence_weights: dict[str, float] | None = None
     sentence_stack: dict | None = None
-    sentence_queries: bool | None = None
+    sentence_queries: list[str] | None = None
     summary_scores: str = "learnt"
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
@@ -338,8 +339,14 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
                     f"features.{name} is of {words.get('labels')} labels, but the model has "
                     f"{self.num_labels} labels"
                 )
-        if self.sentence_queries and "query_words" not in (self.features or {}):
-            raise ValueError("sentence_queries is set, but features has no query_words")
+        if self.sentence_queries is not None:
+            if self.sentence_queries not in _SENTENCE_QUERIES:
+                raise ValueError(
+                    f"sentence_queries={self.sentence_queries!r} is not allowed; choose from "
+                    f"{', '.join(map(str, _SENTENCE_QUERIES))}"
+                )
+            for feature in set(self.sentence_queries) - set(self.features or ()):
+                raise ValueError(f"sentence_queries is set, but features has no {feature}")
         allowed = ", ".join(_SENTENCE_MEMBERS)
         _check_members("sentence_weights", self.sentence_weights, _SENTENCE_MEMBERS, allowed)
         for member in self.sentence_weights or ():

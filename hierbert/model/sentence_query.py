@@ -28,7 +28,7 @@ _REACH = 16
 # Chosen on training meetings of QMSum, as the reach: see docs/results.md.
 _CENTRAL, _FAR = 0.5, 0.01
 _MOST_WORDS = 1_000
-QUERY_INPUTS = 15
+_QUERY_INPUTS = 15
 
 
 @register_feature
@@ -156,13 +156,16 @@ def near_of(vectors: Vectors) -> Tensor:
     return torch.cat([words, query_cosines(vectors.sentence, vectors.query, lengths)], 1)
 
 
-def query_inputs(scores: Tensor, near: Tensor, lengths: Tensor) -> Tensor:
-    """What a linear model of asked sentences reads, float32 (N, QUERY_INPUTS).
+def query_inputs(
+    scores: Tensor, near: Tensor, lengths: Tensor, pairs: Tensor | None = None
+) -> Tensor:
+    """What a linear model of asked sentences reads, float32 (N, `inputs_with`).
 
     Args:
         scores: What is said of sentences where nothing is asked, float (N,).
         near: By words and by vectors, float (N, 4).
         lengths: Sentences of each document, int64 (D,), with the sum N.
+        pairs: What `QueryPairs` says of them, float (N, 1); None reads none.
     """
     near = near.float().clamp(min=0.0)
     shares = near / group_max(near, lengths).clamp(min=1e-9)[group_of_unit(lengths)]
@@ -170,7 +173,15 @@ def query_inputs(scores: Tensor, near: Tensor, lengths: Tensor) -> Tensor:
     alone, around = shares[:, 0::2], shares[:, 1::2]
     # What is near and important is more than the sum of both.
     products = [alone * around, general * alone, general * around]
-    return torch.cat([general, shares, standing_out(shares, lengths), *products], 1)
+    read = [general, shares, standing_out(shares, lengths), *products]
+    if pairs is not None:
+        read += [pairs.float(), standing_out(pairs.float(), lengths)]
+    return torch.cat(read, 1)
+
+
+def inputs_with(pairs: bool) -> int:
+    """How many inputs a linear model of asked sentences reads."""
+    return _QUERY_INPUTS + 2 * pairs
 
 
 def collate_queries(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from .central_words import CentralWords
 from .configuration_hierbert import HierBertConfig
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .linear import StandardisedLinear
+from .query_pairs import QueryPairs
 from .ragged import group_log_softmax, group_mean, group_of_unit, group_starts
 from .same_words import repeats
 from .segmentation import SegmentedDocument, Span
@@ -32,8 +33,8 @@ from .selection import (
 from .sentence_features import SentenceFeatures
 from .sentence_query import (
     QUERY,
-    QUERY_INPUTS,
     QueryWords,
+    inputs_with,
     near_of,
     query_inputs,
     shares_words,
@@ -338,8 +339,9 @@ class SummarizationHead(Head):
             self.stack = SentenceStack.from_config(config)
         self.asked = None
         if config.sentence_queries:
-            self.reads = self.reads | {QueryWords.name, "query"}
-            self.asked = StandardisedLinear(QUERY_INPUTS, 1)
+            self.reads = self.reads | {*config.sentence_queries, "query"}
+            inputs = inputs_with(pairs=QueryPairs.name in self.reads)
+            self.asked = StandardisedLinear(inputs, 1)
 
     @classmethod
     def of(cls, config: HierBertConfig) -> "SummarizationHead":
@@ -369,7 +371,9 @@ class SummarizationHead(Head):
         if self.asked is None or self.training or vectors.query is None:
             return scores
         lengths = vectors.structure.sentences_per_document
-        asked = self.asked(query_inputs(scores, near_of(vectors), lengths)).squeeze(-1)
+        pairs = vectors.features[QueryPairs.name] if QueryPairs.name in self.reads else None
+        read = query_inputs(scores, near_of(vectors), lengths, pairs)
+        asked = self.asked(read).squeeze(-1)
         return torch.where(vectors.query.any(1)[group_of_unit(lengths)], asked, scores.float())
 
     def _general(self, vectors: Vectors) -> Tensor:

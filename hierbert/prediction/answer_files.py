@@ -43,7 +43,8 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
     In this order: `id`, `label` or `labels`, `abstained`, `probabilities`, `top_labels`, `summary`,
-    `sentences` (`text`, `start`, `end`, `score`), `over_limit` where it is, the fields of heads of
+    `sentences` (`text`, `start`, `end`, `score`), `rewritten`, `rewritten_sentences` (`text`,
+    `extracts`, `flags`, `fell_back`), `over_limit` where it is, the fields of heads of
     other kinds, `document_vector`, `segment_vectors`, `segment_spans`, and `omission` where a limit
     on segments left something out. A `label` that was withheld is None.
     """
@@ -51,7 +52,7 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     for name, value in vars(prediction).items():
         if name == "others":
             row |= value
-        elif name == "sentences" and value is not None:
+        elif name in ("sentences", "rewritten_sentences") and value is not None:
             row[name] = [vars(sentence) for sentence in value]
         elif value is not None or (name == "label" and prediction.abstained):
             row[name] = vars(value) if name == "omission" else value
@@ -208,8 +209,17 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
     Of a field that heads of other kinds answer, a number or a text in the first row is the type;
     anything else is kept as JSON.
     """
-    sentence = pa.struct(
-        [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]
+    parts = [("text", pa.string()), ("start", pa.int64()), ("end", pa.int64())]
+    parts.append(("score", pa.float64()))
+    if "sentence_kinds" in row:
+        parts.append(("kind", pa.string()))
+    rewritten = pa.struct(
+        [
+            ("text", pa.string()),
+            ("extracts", pa.list_(pa.int64())),
+            ("flags", pa.list_(pa.string())),
+            ("fell_back", pa.bool_()),
+        ]
     )
     counts = ("segments", "sentences", "tokens", "characters")
     types = {
@@ -220,11 +230,14 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "top_labels": pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])),
         "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
         "summary": pa.string(),
-        "sentences": pa.list_(sentence),
+        "sentences": pa.list_(pa.struct(parts)),
+        "rewritten": pa.string(),
+        "rewritten_sentences": pa.list_(rewritten),
         "document_vector": pa.list_(pa.float32()),
         "segment_vectors": pa.list_(pa.list_(pa.float32())),
         "segment_spans": pa.list_(pa.list_(pa.int64())),
         "over_limit": pa.bool_(),
+        "query_unmatched": pa.bool_(),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
     columns = []
@@ -240,7 +253,8 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
 
 def _with_all_fields(row: dict[str, Any]) -> dict[str, Any]:
     """A row with what only some rows have: the columns of a table are the same for all."""
-    sometimes = ("over_limit", "omission") if "summary" in row else ("omission",)
+    sometimes = ["over_limit", "query_unmatched"] if "summary" in row else []
+    sometimes.append("omission")
     return {**row, **{name: row.get(name) for name in sometimes}}
 
 

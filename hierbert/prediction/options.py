@@ -17,11 +17,12 @@ from hierbert.prediction.output_folder import OutputFolder
 if TYPE_CHECKING:
     from hierbert.model.processing_hierbert import HierBertProcessor
     from hierbert.prediction.predictor import HierBert
+    from hierbert.prediction.rewriting import Rewriter
     from hierbert.vectors.cache import CacheOptions
 
 ANSWERED = (
     *("id", "label", "labels", "abstained", "probabilities", "top_labels"),
-    *("summary", "sentences", "document_vector"),
+    *("summary", "sentences", "rewritten", "rewritten_sentences", "document_vector"),
     *("segment_vectors", "segment_spans", "over_limit", "query_unmatched", "omission"),
 )
 """Fields of answers, whose names columns of the input cannot have there."""
@@ -29,7 +30,7 @@ RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 # Which earlier versions did not know.
-_LATER = ("threshold", "top_labels", "abstain_below", "query")
+_LATER = ("threshold", "top_labels", "abstain_below", "query", "rewrite", "rewrite_instruction")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
@@ -43,6 +44,7 @@ _NOT_IN_ROWS = {
         "resume",
         "overwrite",
     ),
+    *("rewrite", "rewrite_revision"),
     *("device", "batch_tokens", "tokens_per_forward", "compile", "cache_dir", "cache_limit_gib"),
     *("engine", *RAY),
 }
@@ -52,6 +54,9 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse (ConfigError) options that make no sense; some that Ray needs get a default."""
     if options.resume and options.overwrite:
         raise ConfigError("--resume goes on with what is there, --overwrite starts anew: give one")
+    for name in ("rewrite_instruction", "rewrite_revision"):
+        if options.rewrite is None and getattr(options, name) is not None:
+            raise ConfigError(f"{flag_setting(name)} needs --rewrite")
     for name in RAY:
         if options.engine != "ray" and getattr(options, name) is not None:
             raise ConfigError(f"{flag_setting(name)} needs --engine ray")
@@ -159,7 +164,7 @@ def check_for_model(
     from hierbert.model.heads import HEADS
 
     needs = {name: head.verb for head in HEADS.values() for name in head.settings}
-    needs["segment_vectors"] = "embed"
+    needs |= {"segment_vectors": "embed", "rewrite": "summarize"}
     for name, task in needs.items():
         if getattr(options, name, None) not in (None, False) and task not in tasks:
             raise ConfigError(
@@ -194,14 +199,27 @@ def asked_tasks(options: argparse.Namespace, predictor: "HierBert") -> tuple[str
     return predictor.check_tasks(options.task)
 
 
+def rewriter_of(options: argparse.Namespace) -> "Rewriter | None":
+    """What rewrites summaries, if anything does."""
+    if options.rewrite is None:
+        return None
+    from hierbert.prediction.rewriting import Rewriter
+
+    return Rewriter(options.rewrite, options.rewrite_instruction, options.rewrite_revision)
+
+
 def settings_of(
-    options: argparse.Namespace, tasks: Sequence[str], target: OutputFolder
+    options: argparse.Namespace,
+    tasks: Sequence[str],
+    target: OutputFolder,
+    rewriter: "Rewriter | None" = None,
 ) -> dict[str, Any]:
     """What answers depend on beside model and rows: a job goes on only with the same."""
     values = {name: value for name, value in vars(options).items() if name not in _NOT_IN_ROWS}
     # One file may be made in any format: its rows are kept as JSON.
     kind = "jsonl" if target.rows_per_shard is None else target.kind
     values |= {"task": list(tasks), "output_format": kind}
+    values["rewrite"] = None if rewriter is None else rewriter.fingerprint
     for name in _LATER:
         # What is not asked for is left out, as by versions that did not know it.
         if values[name] is None:

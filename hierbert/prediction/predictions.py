@@ -6,6 +6,7 @@ from typing import Any
 
 from hierbert.model.segmentation import Omission
 from hierbert.model.summarization_head import SummarySentence
+from hierbert.prediction.rewriting import RewrittenSentence
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Prediction:
         top_labels: The likeliest first, each with `label` and `probability`.
         summary: The sentences joined by newlines, each on one line.
         sentences: The summary's sentences, in its order; the pieces of one that was cut.
+        rewritten: The summary as prose of another model, a sentence a line; None where that was not
+            asked for, as the next.
+        rewritten_sentences: Its sentences, each with those of `sentences` that it comes from.
         over_limit: True where the summary is longer than its limit, as every word of the document
             is; else None.
         query_unmatched: True where no word of what was asked is in the document; else None.
@@ -39,6 +43,8 @@ class Prediction:
     top_labels: list[dict[str, Any]] | None = None
     summary: str | None = None
     sentences: list[SummarySentence] | None = None
+    rewritten: str | None = None
+    rewritten_sentences: list[RewrittenSentence] | None = None
     over_limit: bool | None = None
     query_unmatched: bool | None = None
     others: Mapping[str, Any] = field(default_factory=dict)

@@ -41,9 +41,11 @@ from hierbert.model.summarization_head import SummaryRule
 from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.evaluating import Evaluation, evaluate_model
 from hierbert.prediction.predictions import Prediction
+from hierbert.prediction.rewriting import Rewriter, Rewriting
 from hierbert.vectors.cache import CacheOptions, VectorCache
 
 _EMBED = "embed"
+_SUMMARIZES = "summarization"
 # The more passes a batch has, the more alike are the lengths of the segments in each.
 _PASSES_PER_BATCH = 16
 
@@ -306,6 +308,7 @@ class HierBert(PushToHubMixin):
         min_words_per_sentence: int | None = None,
         sentence_kinds: bool | None = None,
         query: str | None = None,
+        rewrite: str | os.PathLike[str] | Rewriter | None = None,
     ) -> list[Prediction]:
         """Summaries from the documents' own sentences.
 
@@ -348,7 +351,7 @@ class HierBert(PushToHubMixin):
             "sentence_kinds": sentence_kinds,
             "query": query,
         }
-        return list(self.predict(texts, ("summarize",), given))
+        return list(self.predict(texts, ("summarize",), given, rewrite=rewrite))
 
     def embed(
         self,
@@ -387,7 +390,7 @@ class HierBert(PushToHubMixin):
             ConfigError: A value is not allowed.
         """
         given = {**(budget or {}), "order": order, "redundancy": redundancy}
-        return self._options(["summarization"], given)["summarization"]
+        return self._options([_SUMMARIZES], given)[_SUMMARIZES]
 
     def predict(
         self,
@@ -395,6 +398,7 @@ class HierBert(PushToHubMixin):
         tasks: Sequence[str] | None = None,
         rule: "SummaryRule | Mapping[str, Any] | None" = None,
         segment_vectors: bool = False,
+        rewrite: str | os.PathLike[str] | Rewriter | None = None,
     ) -> Iterator[Prediction]:
         """Stream predictions; each document is encoded once for all tasks.
 
@@ -404,6 +408,7 @@ class HierBert(PushToHubMixin):
             rule: How to answer, where the model's own way is not wanted: values by the names of
                 `Head.settings`, such as ``{"max_words": 50}``, or a `SummaryRule`.
             segment_vectors: Whether "embed" gives those too.
+            rewrite: What rewrites summaries, as of `summarize`.
 
         Yields:
             One prediction for each document, in order.
@@ -418,7 +423,7 @@ class HierBert(PushToHubMixin):
         documents = document_texts(texts, self.processor.needed_fields)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
         if isinstance(rule, SummaryRule):
-            options = {**self._options(heads, {}), "summarization": rule}
+            options = {**self._options(heads, {}), _SUMMARIZES: rule}
         elif rule is not None and not isinstance(rule, Mapping):
             allowed = "a mapping of settings, or what summary_rule gives"
             raise ConfigError(f"rule is {type_name(rule)}", allowed=allowed)
@@ -426,7 +431,20 @@ class HierBert(PushToHubMixin):
             options = self._options(heads, rule or {})
             if own := {n: v for n in self.processor.fields if (v := (rule or {}).get(n))}:
                 documents = (with_fields(one, own) for one in documents)
-        return self._predictions(documents, heads, options, _EMBED in asked, segment_vectors)
+        rewriting = None if rewrite is None else self._rewriting(rewrite, heads)
+        embed = _EMBED in asked
+        return self._predictions(documents, heads, options, embed, segment_vectors, rewriting)
+
+    def _rewriting(
+        self, given: str | os.PathLike[str] | Rewriter, heads: Sequence[str]
+    ) -> Rewriting:
+        """What rewrites summaries, loaded on the device of this model."""
+        rewriter = Rewriter.of(given)
+        if _SUMMARIZES not in heads:
+            raise ConfigError("is for the task summarize", setting=".rewrite")
+        generator = rewriter.load(self.model.device)
+        # The other tokenizer is in use while documents are segmented.
+        return Rewriting(generator, rewriter.instruction, self.processor.tokenizer)
 
     def _options(self, heads: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
         """How heads answer: each takes what it knows of the values given."""
@@ -550,11 +568,15 @@ class HierBert(PushToHubMixin):
         options: Mapping[str, Any],
         embed: bool,
         segment_vectors: bool,
+        rewriting: Rewriting | None,
     ) -> Iterator[Prediction]:
         with self.reading():
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
                 for one in self._answer(batch, heads):
                     fields = answer_fields(self.model, one, options)
+                    if rewriting is not None:
+                        rule = options[_SUMMARIZES]
+                        fields |= rewriting.fields(fields["sentences"], one.document, rule)
                     if embed:
                         fields["document_vector"] = one.document_vector.tolist()
                     if embed and segment_vectors:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -25,6 +25,7 @@ from hierbert.prediction.options import (
     check_task,
     columns_of,
     find_target,
+    rewriter_of,
     settings_of,
     settings_of_heads,
 )
@@ -103,17 +104,23 @@ class Run:
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
             check_for_model(self.options, tasks, predictor.processor)
+            rewriter = rewriter_of(self.options)
+            if rewriter is not None:
+                # All processes take the same commit.
+                revision = self.processes.first(rewriter.find_revision)
+                rewriter = replace(rewriter, revision=revision)
             question = {
                 "tasks": tasks,
                 "rule": settings_of_heads(self.options),
                 "segment_vectors": self.options.segment_vectors,
+                "rewrite": rewriter,
             }
             predictor.predict((), **question)  # refuses what is not allowed, before it is begun
             answerer = Answerer(predictor, question, self.skip)
             if self.target is None:
                 return self._print(answerer, predictor, checks)
             manifest = Manifest(
-                settings=settings_of(self.options, tasks, self.target),
+                settings=settings_of(self.options, tasks, self.target, rewriter),
                 model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
                 sources=self.describe_input(checks),
                 unit_size=self.unit_size(predictor, checks),

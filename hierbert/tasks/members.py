@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hierbert.model.central_words import CentralWords
 from hierbert.model.linear import StandardisedLinear
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.query_pairs import QueryPairs
 from hierbert.model.sentence_features import SentenceFeatures
 from hierbert.model.words import Words
 from hierbert.scoring.logistic import (
@@ -51,7 +52,7 @@ def put_members(
     model: HierBertForDocuments,
     name: str,
     fields: Mapping[str, Any],
-    features: Sequence[Words | SentenceFeatures | CentralWords],
+    features: Sequence[Words | SentenceFeatures | CentralWords | QueryPairs],
     members: Mapping[str, nn.Module | Tensor],
 ) -> None:
     """Let a head be a sum in which its layers, as they are, are one member.

@@ -58,6 +58,8 @@ from hierbert.tasks.task import Completed, Scored, Task, register_task
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
+SPANS = "spans"
+"""The field of what people have marked of a text as what belongs into its summary."""
 # Changes when the rules do, so that older cached labels are not used.
 _LABELS_VERSION = 2
 _Floats = npt.NDArray[np.float64]
@@ -70,11 +72,13 @@ class SummaryTarget:
     Attributes:
         summary: The reference, or a list of alternatives.
         sentence_labels: How much each sentence belongs into the summary, N numbers from 0 to 1:
-            the mean over the references.
+            the mean over the references, or what people have marked of it.
+        marked: Whether people have.
     """
 
     summary: str | list[str]
     sentence_labels: list[float]
+    marked: bool = False
 
     @property
     def references(self) -> list[str]:
@@ -110,6 +114,7 @@ class Summarization(Task):
 
     name = "summarization"
     field = problem_type = "summary"
+    optional_fields = (SPANS,)
     auto_metric = "rouge1"
 
     def __init__(self, sentence_labels: str = "graded", words: bool = False, seed: int = 0) -> None:
@@ -186,7 +191,9 @@ class Summarization(Task):
         kind = self.sentence_labels
         digest = hashlib.sha256(f"{kind} {_LABELS_VERSION}".encode())
         for document, example in zip(segmented, examples, strict=True):
-            parts = (document.text, repr(document.sentence_spans), repr(self.encode(example)))
+            spans = example.fields.get(SPANS)
+            known = self.encode(example) if spans is None else (self.encode(example), spans)
+            parts = (document.text, repr(document.sentence_spans), repr(known))
             digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
         path = cache / f"sentence-labels-{digest.hexdigest()[:32]}.json" if cache else None
         labels: list[list[float] | None] = []
@@ -203,20 +210,27 @@ class Summarization(Task):
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
                     references = _as_list(self.encode(example))
-                    labels.append(_sentence_labels(document, references, kind))
+                    own = _sentence_labels(document, references, kind)
+                    if own is not None and example.fields.get(SPANS) is not None:
+                        own = _marked(document, example)
+                    labels.append(own)
                     bar.advance()
             if path is not None:
                 # A cache that cannot be written costs time in the next run, and nothing else.
                 with contextlib.suppress(OSError):
                     write_checked_json(path, labels)
         return [
-            None if own is None else SummaryTarget(self.encode(example), own)
+            None
+            if own is None
+            else SummaryTarget(self.encode(example), own, example.fields.get(SPANS) is not None)
             for example, own in zip(examples, labels, strict=True)
         ]
 
     @override
     def plain(self, target: SummaryTarget | None) -> Any:
-        return None if target is None else target.summary
+        if target is None or not target.marked:
+            return None if target is None else target.summary
+        return [target.summary, target.sentence_labels]
 
     @override
     def counts(self, target: SummaryTarget | None, document: SegmentedDocument) -> bool:
@@ -290,16 +304,16 @@ class Summarization(Task):
         See `sentence_stack` and `sentence_query`.
         """
         rule = SummaryRule.from_config(model.config)
-        validation = splits["validation"]
-        asked = [place for place, one in enumerate(validation) if self._is_known(one)]
+        known = [place for place, one in enumerate(splits["validation"]) if self._is_known(one)]
         head = model.heads[self.name]
         assert isinstance(head, SummarizationHead)
-        layers = [kept[place].sentence_scores.astype(np.float64) for place in asked]
-        labelled = self._labelled([validation[place] for place in asked], rule)
+        layers = [kept[place].sentence_scores.astype(np.float64) for place in known]
+        train = self._labelled([one for one in splits["train"] if self._is_known(one)], rule)
+        validation = self._labelled([splits["validation"][place] for place in known], rule)
         found = fit_sentence_stack(
             head,
-            self._labelled([one for one in splits["train"] if self._is_known(one)], rule),
-            labelled,
+            train,
+            validation,
             np.concatenate([np.zeros(0), *layers]),
             words=self.words,
             vectors=vectors,
@@ -307,30 +321,23 @@ class Summarization(Task):
         )
         if QueryWords.name not in model.features:
             return found
-        queried = [p for p, one in enumerate(labelled.documents) if one.query is not None]
-        own = labelled.drawn(np.array(queried, dtype=np.int64))
-        return fit_queries(model, found, own, vectors) or found
+        asked_train, asked_validation = map(_asked, (train, validation))
+        return fit_queries(model, found, asked_train, asked_validation, vectors) or found
 
     def _is_known(self, document: PreparedDocument) -> bool:
         return self.counts(document.targets[self.name], document.segmented)
 
     def _labelled(self, documents: Sequence[PreparedDocument], rule: SummaryRule) -> Labelled:
-        """Sentences with labels that also know the budget: half their own, half bagged."""
+        """Sentences with labels that also know the budget: half their own, half bagged.
+
+        What people have marked stays as it is.
+        """
         labels, selectable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
         losses = []
         for document in documents:
             candidates, target = rule.candidates(document.segmented), document.targets[self.name]
-            bagged = np.zeros((len(target.references), len(target.sentence_labels)))
-            for own, reference in zip(bagged, target.references, strict=True):
-                found = bagged_labels(
-                    candidates.texts,
-                    reference,
-                    costs=candidates.costs,
-                    limit=candidates.limit,
-                    selectable=candidates.selectable,
-                )
-                np.maximum.at(own, candidates.sentences, found)
-            labels.append((np.array(target.sentence_labels) + bagged.mean(0)) / 2)
+            own = np.array(target.sentence_labels)
+            labels.append(own if target.marked else (own + _bagged(candidates, target)) / 2)
             may = np.zeros(len(target.sentence_labels), dtype=bool)
             np.logical_or.at(may, candidates.sentences, candidates.selectable)
             selectable.append(may)
@@ -522,6 +529,12 @@ def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> d
     return {name: float(best[name](values)) for name, values in scores.items()}
 
 
+def _asked(labelled: Labelled) -> Labelled:
+    """Those about which something is asked."""
+    asked = [place for place, one in enumerate(labelled.documents) if one.query is not None]
+    return labelled.drawn(np.array(asked, dtype=np.int64))
+
+
 def _as_list(summary: str | list[str] | None) -> list[str]:
     if summary is None:
         return []
@@ -543,6 +556,45 @@ def _sentence_labels(
         else:
             labels.append(graded_labels(sentences, reference, selected))
     return [sum(values) / len(references) for values in zip(*labels, strict=True)]
+
+
+def _marked(document: SegmentedDocument, example: Example) -> list[float]:
+    """Of each sentence the part that people have marked; a DataError where that is no part of it.
+
+    Spans are of characters, or of sentences where these are given.
+    """
+    spans = document.sentence_spans
+    units = len(spans) if document.given_sentences else len(document.text)
+    unit = "sentences" if document.given_sentences else "characters"
+    marks = np.zeros(units + 1, dtype=np.int64)
+    for start, end in example.fields[SPANS]:
+        if end > units:
+            raise DataError(
+                f"the span [{start}, {end}] ends behind its text, which has {units:,} {unit}",
+                place=example.location,
+                setting=f"data.columns.{SPANS}",
+            )
+        marks[start:end] = 1
+    if document.given_sentences:
+        return marks[:-1].astype(float).tolist()
+    before = np.concatenate([[0], marks.cumsum()])
+    return [float(before[end] - before[start]) / max(1, end - start) for start, end in spans]
+
+
+def _bagged(candidates: Candidates, target: SummaryTarget) -> _Floats:
+    """The mean over the references of `bagged_labels`, of each sentence."""
+    found = np.zeros((len(target.references), len(target.sentence_labels)))
+    for own, reference in zip(found, target.references, strict=True):
+        labels = bagged_labels(
+            candidates.texts,
+            reference,
+            costs=candidates.costs,
+            limit=candidates.limit,
+            selectable=candidates.selectable,
+        )
+        np.maximum.at(own, candidates.sentences, labels)
+    mean: _Floats = found.mean(0)
+    return mean
 
 
 def _named(values: Sequence[float]) -> dict[str, float]:

@@ -107,12 +107,14 @@ class Task:
         field: Of an `Example` that holds its targets: "label", "summary", or one that
             `data.columns` names; None where they are made of the text. A run has the task where
             its settings name the field's column.
+        optional_fields: Others that they are made of too where the settings name a column.
         auto_metric: Name of the metric that chooses checkpoints unless another is asked for.
         problem_type: What its metrics apply to; see `hierbert.scoring.Metric`. Empty for its name.
     """
 
     name: ClassVar[str]
     field: ClassVar[str | None] = None
+    optional_fields: ClassVar[tuple[str, ...]] = ()
     auto_metric: str
     problem_type: str = ""
 
@@ -353,7 +355,10 @@ def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
     """The tasks that a run's settings ask for, at least one, else a ConfigError."""
     read = config.data.fields
     features = {name for feature in FEATURES.values() for name in feature.fields}
-    known = {str(task.field) for task in _known().values()} | features
+    known = {
+        name for task in _known().values() for name in (str(task.field), *task.optional_fields)
+    }
+    known |= features
     check_columns(config.data.columns, known)
     asked = [task for task in _known().values() if task.field is None or task.field in read]
     if not asked:

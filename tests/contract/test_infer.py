@@ -209,7 +209,7 @@ def test_csv_and_parquet_hold_what_jsonl_holds(models, docs, tmp_path, kind, mor
     expected = json.loads(json.dumps(plain, ensure_ascii=False).replace("\ud83d", "\ufffd"))
     # What only some rows have is a column in every format of fixed columns.
     for row in expected:
-        row |= {"over_limit": None, "omission": row.pop("omission", None)}
+        row |= {"over_limit": None, "query_unmatched": None, "omission": row.pop("omission", None)}
     shortened = [row["omission"] for row in expected if row["omission"]]
     if shortened:
         # How much of all documents, is told in the end.

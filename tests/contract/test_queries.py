@@ -1,5 +1,7 @@
 """Models that are trained with a column of questions, and asked with one or without."""
 
+import csv
+import json
 import random
 
 import pytest
@@ -74,6 +76,46 @@ def test_a_model_learns_what_is_asked(encoders, tmp_path) -> None:
     command = ["hierbert-infer", "--model", folder, "--input", file, "--output", out]
     succeed(*command, "--column", "query=question", here=True)
     assert [row["summary"] for row in read_jsonl(out)] == [row["summary"] for row in new]
+
+
+@pytest.mark.slow
+def test_a_question_of_all_documents_is_learnt_from_what_people_have_marked(
+    encoders, tmp_path
+) -> None:
+    answers = {"Who?": "Authors wrote it all down.", "When?": "Years went by like that."}
+
+    def rows(first: int, count: int) -> list[dict[str, str]]:
+        found = []
+        for number in range(first, first + count):
+            drawn = random.Random(number)
+            sentences = [f"The {drawn.choice(TOPICS)} {drawn.choice(ENDS)}." for _ in range(4)]
+            for text in answers.values():
+                sentences.insert(drawn.randrange(5), text)
+            text = " ".join(sentences)
+            for question, answer in answers.items():
+                start = text.index(answer)
+                spans = json.dumps([[start, start + len(answer)]])
+                summary = f"{answer.split()[0]}, people say of it."
+                own = {"text": text, "question": question, "spans": spans, "summary": summary}
+                found.append(own)
+        return found
+
+    for name, first, count in (("train", 0, 24), ("validation", 100, 12), ("test", 200, 6)):
+        with open(tmp_path / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["text", "question", "spans", "summary"])
+            writer.writeheader()
+            writer.writerows(rows(first, count))
+    succeed(
+        "train.py", f"data.train={tmp_path}/train.csv", "summary.max_sentences=1",
+        f"data.validation={tmp_path}/validation.csv", "data.summary_column=summary",
+        "data.columns.query=question", "data.columns.spans=spans",
+        f"model.encoder={encoders['bert']}", "training.epochs=1",
+        "training.freeze_encoder=true", f"run_dir={tmp_path / 'run'}", "baselines=false", here=True,
+    )  # fmt: skip
+    model = HierBert.from_pretrained(tmp_path / "run" / "model")
+    for row in rows(200, 6):
+        [found] = model.summarize([Document(row["text"], {"query": row["question"]})])
+        assert found.summary == answers[row["question"]]
 
 
 def test_a_model_that_reads_no_query_refuses_one(trained, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from commands import read_jsonl, refuse, run, succeed, write_jsonl
 from transformers import pipeline
@@ -162,6 +163,14 @@ def test_the_command_asks_each_document_or_all(summarizer, tmp_path) -> None:
     ]
     assert own["question"] in own["summary"] and "schools" in none["summary"]
     assert other["query_unmatched"] is True and "query_unmatched" not in own
+    # Tables have the columns and parts of all rows.
+    for ending, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        table = tmp_path / f"a.{ending}"
+        succeed(COMMAND, file, *asked, "--sentence-kinds", "--output", table, here=True)
+        assert [one is True or one == "True" for one in read(table)["query_unmatched"]] == [
+            False, False, True,
+        ]  # fmt: skip
+    assert read(table)["sentences"][0][0]["kind"] == "prose"
     # A job is of its query.
     assert "query" in refuse(COMMAND, *whole, "--query", "walls", "--resume", here=True)
     assert "--query" in refuse(COMMAND, file, "--query", " ", here=True)

@@ -114,6 +114,8 @@ def test_the_model_says_what_the_stack_says_and_so_does_its_copy(
         ("sentence_weights", {"other": 1.0}),
         ("sentence_stack", {"hidden_units": 0, "networks": 1}),
         ("features", {}),
+        ("sentence_queries", ["query_pairs"]),
+        ("sentence_queries", ["query_words"]),
     ):
         with pytest.raises(StrictDataclassClassValidationError, match=f"{name}"):
             HierBertConfig.from_dict({**values, name: wrong})

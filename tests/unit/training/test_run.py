@@ -9,6 +9,7 @@ from conftest import make_rows, make_tokenizer
 
 from hierbert.cli.train import main
 from hierbert.data.document import Example
+from hierbert.errors import DataError
 from hierbert.model.segmentation import Segmenter
 from hierbert.tasks.prepared import lengths_of
 from hierbert.tasks.summarization import Summarization
@@ -48,3 +49,40 @@ def test_cached_sentence_labels_are_those_of_the_sentences_at_hand(tmp_path) -> 
         assert segmented[0].text == text
         (target,) = task.prepare([example], segmented, tmp_path, "test")
         assert target is not None and len(target.sentence_labels) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "labels"),
+    [
+        ("The cat sat.\nA dog ran.", [[0, 12]], [1, 0]),
+        ("The cat sat.\nA dog ran.", [[4, 7], [7, 10], [5, 8], [13, 23]], [0.5, 1]),
+        ("The cat sat.\nA dog ran.", [], [0, 0]),
+        (["The cat sat.", "A dog ran.", "It rained."], [[1, 3]], [0, 1, 1]),
+        ("", [], []),
+    ],
+)
+def test_what_people_have_marked_is_the_label(tmp_path, text, spans, labels) -> None:
+    segmented = Segmenter(make_tokenizer("bert"))([text])
+    task, summary = Summarization(), "A dog ran."
+    for _ in range(2):  # labelled, and as it was cached
+        given = Example("a", text, {"summary": summary, "spans": spans}, "here")
+        (target,) = task.prepare([given], segmented, tmp_path, "test")
+        assert target is not None and target.marked
+        assert target.sentence_labels == pytest.approx(labels)
+        given = Example("a", text, {"summary": summary, "spans": None}, "here")
+        (target,) = task.prepare([given], segmented, tmp_path, "test")
+        assert target is not None and not target.marked
+        given = Example("a", text, {"summary": None, "spans": spans}, "here")
+        assert task.prepare([given], segmented, tmp_path, "test") == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "told"),
+    [("The cat sat.", 13, "12 characters"), (["A.", "B."], 3, "2 sentences")],
+)
+def test_what_is_marked_behind_the_end_is_refused(text, end, told) -> None:
+    segmented = Segmenter(make_tokenizer("bert"))([text])
+    given = Example("a", text, {"summary": "A.", "spans": [[0, end]]}, "marks.jsonl, line 7")
+    with pytest.raises(DataError, match=told) as raised:
+        Summarization().prepare([given], segmented, None, "test")
+    assert "marks.jsonl, line 7" in str(raised.value) and "data.columns.spans" in str(raised.value)

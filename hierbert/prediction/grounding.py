@@ -1,0 +1,194 @@
+"""Which sentences another one comes from, and what it says that stands in none of them.
+
+By rules over words, numbers, names and negations, in any script; what they cannot see is who did
+what to whom. In doubt a word is taken for a name: what is flagged falls back to what is certain.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from hierbert.model.selection import is_unspaced
+from hierbert.model.sentence_words import stems
+from hierbert.model.words import WORD
+
+# A sentence tells of so many others at most: what is put together of more is often made up.
+_MOST_SOURCES = 2
+# What a sentence must add to be one of them: two words, or a number or a name.
+_LEAST_ADDED = 2
+_OWN_WORDS = 0.5
+_SHORT = 3  # letters of a word that says little by itself
+_LONGEST_LOOP = 2  # times that three words may stand in one sentence
+
+_NUMBER = re.compile(
+    r"(\d+(?:[.,:/]\d+)*)(\s?(?:%|percent\b|per cent\b|pct\b|٪|％))?", re.IGNORECASE
+)
+_GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
+_UNIT = re.compile(r"(?<=\d)(?:k|mn?|mln|bn?|bln|tn)\b|\b(?:mn|mln|bn|bln|tn)\b", re.IGNORECASE)
+_UNITS = {"k": "thousand", "m": "million", "b": "billion", "t": "trillion"}
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+def _numbered(words: str, times: int = 1) -> dict[str, str]:
+    return {word: str(times * number) for number, word in enumerate(words.split(), 2)}
+
+
+_NUMERALS = _numbered("two three four five six seven eight nine ten eleven twelve")
+_NUMERALS |= _numbered("second third fourth fifth sixth seventh eighth ninth tenth")
+_NUMERALS |= _numbered("twenty thirty forty fifty sixty seventy eighty ninety", times=10)
+_NUMERALS |= {word: word for word in (*_UNITS.values(), "half", "hundred")}
+# Of English, French, German, Spanish, Italian, Portuguese, Dutch and Russian; letters of Chinese.
+_NEGATIONS = _listed(
+    """not no never none nobody nothing neither nor without cannot
+    pas jamais rien sans aucun aucune nicht kein keine keinen keinem keiner nie niemals ohne
+    nunca sin ningún ninguno ninguna non senza nessuno não nem sem niet geen nooit zonder
+    не нет без никогда ни 不 没 沒 無 无 未"""
+)
+_NOT = re.compile(r"(?<=[a-z])n['’]t\b|(?<=can)not\b", re.IGNORECASE)
+# Before what it negates, so many words.
+_REACH = 4
+# What begins a sentence and is no name.
+_BEGINNERS = _listed(
+    """about according additionally after again against along also although among another around
+    because been before being below besides between beyond both consequently could despite during
+    each either even every finally first firstly from further furthermore given have hence here
+    however instead into just last lastly later likewise many meanwhile more moreover most much
+    nevertheless nonetheless notably once only other otherwise over overall rather same several
+    should similarly since some still subsequently such than that their them then there therefore
+    these they this those though through throughout thus today together under unlike until upon
+    very were what when where whereas whether which while will with within without would your
+    secondly thirdly"""
+)
+
+
+class Grounds(NamedTuple):
+    """What a sentence stands on.
+
+    Attributes:
+        sources: Which of some others it comes from, ascending; none where it shares no words.
+        flags: What it says and they do not, such as "number: 4"; none where it says what they do.
+    """
+
+    sources: list[int]
+    flags: list[str]
+
+
+class Said:
+    """What a sentence says, as far as rules see it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = " ".join(text.split())
+
+    @cached_property
+    def words(self) -> list[str]:
+        """In order, without regard to case; contracted negations are words."""
+        return WORD.findall(_NOT.sub(" not", self.text).casefold())
+
+    @cached_property
+    def content(self) -> set[str]:
+        """The words that say something by themselves, each by its first letters."""
+        long = (word for word in self.words if len(word) > _SHORT or is_unspaced(word))
+        return {stem for word in long for stem in stems(word)} - self.numbers
+
+    @cached_property
+    def numbers(self) -> set[str]:
+        """Numbers in one form, whether by digits or in (English) words, and their units."""
+        matches = _NUMBER.finditer(self.text)
+        found = {_plain_number(match[1]) + ("%" if match[2] else "") for match in matches}
+        found |= {_UNITS[match[0][0].lower()] for match in _UNIT.finditer(self.text)}
+        return found | {_NUMERALS[word] for word in self.words if word in _NUMERALS}
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Words with a capital letter; of the first one only where it may be no other word."""
+        words = [match[0] for match in WORD.finditer(self.text) if match[0][0].isalpha()]
+        found = {word.casefold() for word in words[1:] if word[0].isupper()}
+        if words and words[0][0].isupper():
+            first = words[0].casefold()
+            begins = len(first) <= _SHORT and not words[0][1:].isupper()
+            if not begins and first not in _BEGINNERS and first not in _NUMERALS:
+                found.add(first)
+        return found - {"i"} - _NUMERALS.keys()
+
+    @cached_property
+    def negations(self) -> list[int]:
+        """Where the words are that negate."""
+        return [place for place, word in enumerate(self.words) if word in _NEGATIONS]
+
+    @cached_property
+    def negated(self) -> set[str]:
+        """What is negated: the first word behind that says something by itself."""
+        found = set()
+        for place in self.negations:
+            after = " ".join(self.words[place + 1 : place + 1 + _REACH])
+            found |= {next((s for s in stems(after) if s in self.content), "")}
+        return found - {""}
+
+    @property
+    def loops(self) -> bool:
+        """Whether the same three words stand there over and over."""
+        runs = Counter(zip(self.words, self.words[1:], self.words[2:], strict=False))
+        return max(runs.values(), default=0) > _LONGEST_LOOP
+
+
+def grounds(sentence: Said, others: Sequence[Said]) -> Grounds:
+    """Which of some others a sentence comes from, and what it says that those do not."""
+    sources = _sources(sentence, others)
+    own = [others[source] for source in sources]
+    words = {word for one in own for word in one.words}
+    shared = {stem for word in words for stem in stems(word)}
+    flags = []
+    if sentence.content and len(sentence.content & shared) < _OWN_WORDS * len(sentence.content):
+        flags.append("words")
+    numbers = {number for one in own for number in one.numbers}
+    flags += [f"number: {number}" for number in sorted(sentence.numbers - numbers)]
+    names = {name for name in sentence.names if not {name, f"{name}s", name.rstrip("s")} & words}
+    # The first word is large whatever it is: another form of a word of theirs is no name.
+    if sentence.words and set(stems(sentence.words[0])) & shared:
+        names.discard(sentence.words[0])
+    flags += [f"name: {name}" for name in sorted(names)]
+    negated = any(one.negations for one in own)
+    if sentence.negations and not negated:
+        flags.append(f"negation: {sentence.words[sentence.negations[0]]}")
+    if not sentence.negations and any(one.negated & sentence.content for one in own):
+        flags.append("negation left out")
+    return Grounds(sources, flags)
+
+
+def _sources(sentence: Said, others: Sequence[Said]) -> list[int]:
+    """The fewest others, about, that hold the most of what a sentence says."""
+    left = Counter(dict.fromkeys(sentence.content, 1))
+    left |= dict.fromkeys(sentence.names, _LEAST_ADDED)
+    left |= dict.fromkeys(sentence.numbers, _LEAST_ADDED)
+    found: list[int] = []
+    while len(found) < _MOST_SOURCES:
+        gains = []
+        for other in others:
+            there = other.content | other.numbers | set(other.words)
+            gains.append(sum(weight for item, weight in left.items() if item in there))
+        # A sentence of one word adds no more than that.
+        least = _LEAST_ADDED if found else min(_LEAST_ADDED, left.total())
+        if not gains or max(gains) < max(1, least):
+            break
+        best = gains.index(max(gains))
+        found.append(best)
+        there = others[best].content | others[best].numbers | set(others[best].words)
+        left = Counter({item: weight for item, weight in left.items() if item not in there})
+    return sorted(found)
+
+
+def _plain_number(digits: str) -> str:
+    """One form of a number: without what parts its groups, and without zeros that say nothing."""
+    if _GROUPED.fullmatch(digits):
+        digits = re.sub("[.,]", "", digits)
+    digits = digits.replace(",", ".")
+    if digits.count(".") == 1:
+        digits = digits.rstrip("0").rstrip(".")
+    # Digits of any script.
+    plain = "".join(str(int(one)) if one.isdecimal() else one for one in digits)
+    return plain.lstrip("0") or "0"

@@ -114,6 +114,15 @@ TARGETS = {
     ),
     "job_memory_file": Target(_JOB.format("one file"), at_most=1.1, timed=False),
     "job_memory_shards": Target(_JOB.format("shards"), at_most=1.1, timed=False),
+    "evidence": Target(
+        "time that evidence adds to an answer about 20 segments / the answer's", at_most=0.3
+    ),
+    "faithfulness": Target(
+        "comprehensiveness of evidence less twice that of as much text at random",
+        at_least=0.0,
+        timed=False,
+        unit=" logits",
+    ),
     "linear_time": Target(
         "time per 1,000 tokens, inference, 1,048,576 / 4,096 tokens", at_most=1.3
     ),

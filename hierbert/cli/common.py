@@ -1,6 +1,7 @@
 """What the command lines share: mistakes in one line, exit codes, the log on standard error."""
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -15,6 +16,7 @@ from hierbert.errors import (
     ProcessLost,
     Setting,
     config_setting,
+    error_text,
     quote,
 )
 from hierbert.log import LEVELS, command_log, is_first_process, log
@@ -28,6 +30,11 @@ LOG_FLAGS = {
 """Flags that every command line has, with their help; `run_command` reads them."""
 
 _FIRST_SPEAKS_SECONDS = 10.0
+# No permission, no room, names too long, disks that fail.
+_OF_THE_MACHINE = {
+    getattr(errno, name, None)
+    for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "ENAMETOOLONG")
+}
 
 
 def run_command(
@@ -39,7 +46,8 @@ def run_command(
 
     Args:
         body: Called with the arguments that are not of the log. It may return an exit code. Its
-            `HierBertError`s become one line; a defect passes through, or is a line of a JSON log.
+            `HierBertError`s become one line, and so does a file that the system refuses; a defect
+            passes through, or is a line of a JSON log.
         argv: Arguments without the command's name; None takes those of the process.
         name_of: How this command line names settings.
 
@@ -71,7 +79,11 @@ def run_command(
             # Python flushes standard output once more at exit; give it somewhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE and error.filename:
+                # Whoever touched the file, no program can be to blame that the system refuses it.
+                log.error("%s: %s", quote(error.filename), error_text(error))
+                return 2
             if not as_json:
                 raise
             log.critical("a defect of hierbert", exc_info=True)

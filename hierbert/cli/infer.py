@@ -27,7 +27,8 @@ input:  {allowed_endings()},
         a Hub dataset id, or - for standard input
 output: one row for each document, in the order of the input: id, label (or labels),
         probabilities, summary, sentences (text, start, end, score), and omission where the
-        model's max_segments left something out; top_labels and abstained where asked for.
+        model's max_segments left something out; top_labels, abstained and evidence where
+        asked for.
         What is done is kept in OUTPUT.partial until the file is whole, or in the folder itself
         with --rows-per-shard; --resume goes on with it, after kill -9 too, also with another
         number of processes or on the other engine
@@ -58,9 +59,17 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     labels("--top-labels", type=count, metavar="K", help=text)
     text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
     labels("--abstain-below", type=_share, metavar="X", help=text)
+    text = "tell which segments, sentences and words the labels of an answer come from"
+    labels("--evidence", action="store_const", const=True, help=text)
+    text = "the same, of these labels too, as a,b"
+    labels("--evidence-labels", action="append", metavar="NAMES", help=text)
+    text = "how many of each, the strongest first (default: 5)"
+    labels("--evidence-count", type=count, metavar="K", help=text)
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     add_job_flags(parser, "as the model was trained")
     options = parser.parse_args(argv)
+    if names := vars(options).pop("evidence_labels"):
+        options.evidence = [name.strip() for name in ",".join(names).split(",")]
     check_options(options)
     return options
 

@@ -55,7 +55,8 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add_job_flags(parser, "at most 100 words, --redundancy 0.5, --min-words-per-sentence 5")
     # What a trained model may be asked beside.
     asked = {"task": "summarize", "segment_vectors": False}
-    parser.set_defaults(**asked, threshold=None, top_labels=None, abstain_below=None)
+    labels = ("threshold", "top_labels", "abstain_below", "evidence", "evidence_count")
+    parser.set_defaults(**asked, **dict.fromkeys(labels))
     options = parser.parse_args(argv)
     for name in _OF_ENCODERS:
         if options.encoder is None and getattr(options, name) != parser.get_default(name):

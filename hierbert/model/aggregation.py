@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .ragged import group_starts, padded_positions, plan_micro_batches
+from .ragged import group_of_unit, group_starts, padded_positions, plan_micro_batches
 
 _FREQUENCIES = 16
 _RELATIVE_FREQUENCIES = 4
@@ -239,7 +239,11 @@ class Aggregator(nn.Module):
         self.norm = nn.LayerNorm(hidden_size) if layers else None
 
     def forward(
-        self, vectors: Tensor, lengths: Tensor, in_place: bool = False
+        self,
+        vectors: Tensor,
+        lengths: Tensor,
+        in_place: bool = False,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Contextualize the vectors of each group.
 
@@ -248,6 +252,8 @@ class Aggregator(nn.Module):
             lengths: Vectors of each group, at least 1, int64 (G,), with the sum M.
             in_place: Whether the vectors may be written over, where no gradients are kept, so
                 that those of a long group are not there twice.
+            places: Where each vector stands in its group, and of how many, int64 (M, 2), where
+                some of a group are left out; None: they stand one after the other.
 
         Returns:
             The states of the vectors, float (M, H), and of the group tokens, float (G, H), or
@@ -256,14 +262,18 @@ class Aggregator(nn.Module):
         if self.positions is None or self.norm is None:
             return vectors, None
         starts = group_starts(lengths)
+        if places is None:
+            index = torch.arange(len(vectors), device=vectors.device)
+            owners = group_of_unit(lengths)
+            places = torch.stack([index - starts[owners], lengths[owners]], 1)
         extra = 0 if self.token is None else 1
         sizes = [length + extra for length in lengths.tolist()]
         if len(sizes) == 1:
             # As it is: the states of a long document are not copied.
             mask = torch.ones(1, len(vectors), dtype=torch.bool, device=vectors.device)
-            state = self._run(vectors[None], lengths, mask, in_place)[0]
+            state = self._run(vectors[None], places[None], mask, in_place)[0]
             return (state, None) if self.token is None else (state[1:], state[:1])
-        states, tokens, places, order = [], [], [], []
+        states, tokens, taken, order = [], [], [], []
         for batch in self._plan(sizes):
             groups = torch.tensor(batch, device=vectors.device)
             order.append(groups)
@@ -274,13 +284,13 @@ class Aggregator(nn.Module):
                 rectangle = vectors[None, start : start + mask.shape[1]]
             else:
                 rectangle = vectors[positions]
-            state = self._run(rectangle, lengths[groups], mask, in_place)
+            state = self._run(rectangle, places[positions], mask, in_place)
             if self.token is not None:
                 tokens.append(state[:, 0])
                 state = state[:, 1:]
             states.append(state[mask])
-            places.append(positions[mask])
-        flat = torch.cat(states)[torch.argsort(torch.cat(places))]
+            taken.append(positions[mask])
+        flat = torch.cat(states)[torch.argsort(torch.cat(taken))]
         if self.token is None:
             return flat, None
         return flat, torch.cat(tokens)[torch.argsort(torch.cat(order))]
@@ -296,8 +306,8 @@ class Aggregator(nn.Module):
         """Whether a group has units that do not see each other."""
         return self.reach is not None and size > self.reach + 1
 
-    def _run(self, vectors: Tensor, lengths: Tensor, mask: Tensor, in_place: bool) -> Tensor:
-        """One rectangle of groups, float (G, L, H), through all layers."""
+    def _run(self, vectors: Tensor, places: Tensor, mask: Tensor, in_place: bool) -> Tensor:
+        """One rectangle of groups, float (G, L, H), in places (G, L, 2), through all layers."""
         positions, norm = self.positions, self.norm
         assert positions is not None and norm is not None
         groups, length, hidden = vectors.shape
@@ -306,10 +316,8 @@ class Aggregator(nn.Module):
             return rows + positions(position_features(index, size).to(rows.dtype))
 
         rows = vectors.flatten(0, 1)
-        sizes = lengths[:, None].expand(groups, length)
-        index = torch.arange(length, device=vectors.device).expand(groups, length)
-        index = torch.minimum(index, sizes - 1).flatten()
-        states = in_parts(place, rows, index, sizes.flatten(), into=rows if in_place else None)
+        index, sizes = places.flatten(0, 1).unbind(1)
+        states = in_parts(place, rows, index, sizes, into=rows if in_place else None)
         states = states.view_as(vectors)
         if self.token is not None:
             states = torch.cat([self.token.expand(groups, 1, hidden).to(states.dtype), states], 1)

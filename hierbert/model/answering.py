@@ -51,6 +51,7 @@ def answer_batch(
     heads: Sequence[str] | None = None,
     vectors: tuple[Tensor, Tensor] | None = None,
     targets: Mapping[str, Tensor] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Answered]:
     """Ask a model's heads about a batch of documents.
 
@@ -60,13 +61,16 @@ def answer_batch(
         heads: Which heads to ask; None for all.
         vectors: See `collate_inputs`.
         targets: What to compare answers with, by the head's name, as its `losses` reads them.
+        options: As for `answer_fields`, where they are known.
 
     Returns:
         One for each document, in order.
     """
     inputs = collate_inputs(model, documents, heads, vectors)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    output = model(**inputs, heads=heads)
+    asked = (model.heads[name].reads_for(own) for name, own in (options or {}).items())
+    with_sentences = any("sentence" in read for read in asked)
+    output = model(**inputs, heads=heads, with_sentences=with_sentences)
     sentences = [len(document.sentence_spans) for document in documents]
     sentence_vectors: Sequence[Tensor | None] = [None] * len(documents)
     if output.sentence_vectors is not None:
@@ -122,5 +126,7 @@ def answer_fields(
     """
     values: dict[str, Any] = {}
     for name in answered.scores:
-        values |= model.heads[name].answer(answered, model.config, options[name])
+        head, own = model.heads[name], options[name]
+        values |= head.answer(answered, model.config, own)
+        values |= head.evidence(model, answered, own)
     return values

@@ -1,7 +1,7 @@
 """The head that classifies: documents to labels, to several labels, or to a number."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
+from .evidence import Evidence
 from .heads import Answered, Head, Structure, Vectors, register_head
 from .linear import StandardisedLinear
 from .ragged import group_max, group_mean
 
 MISSING_LABEL = -100
+_MOST_NAMES = 20
 # What only models of this kind can be asked.
 _ONLY_OF = {
     "threshold": "multi_label_classification",
@@ -29,11 +31,16 @@ class LabelRule:
         thresholds: Of several labels, the probability from which each applies (C).
         top_labels: How many of the likeliest labels an answer names too; None: none.
         abstain_below: Of one label, the probability below which an answer names none.
+        evidence: Numbers of the labels whose evidence is told beside that of the answer's own;
+            None: no evidence is told.
+        evidence_count: How many segments, sentences and words are told of each.
     """
 
     thresholds: list[float]
     top_labels: int | None = None
     abstain_below: float | None = None
+    evidence: list[int] | None = None
+    evidence_count: int = 5
 
 
 class LinearOfVectors(StandardisedLinear):
@@ -72,7 +79,7 @@ class ClassificationHead(Head):
     verb = "classify"
     attribute = "classifier"
     reads = frozenset(["document"])
-    settings = ("threshold", "top_labels", "abstain_below")
+    settings = ("threshold", "top_labels", "abstain_below", "evidence", "evidence_count")
     bias: Tensor
 
     def __init__(self, config: HierBertConfig) -> None:
@@ -86,6 +93,8 @@ class ClassificationHead(Head):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
         self.logit_weights = config.logit_weights
+        # Then a segment's vector is known without one of its sentences.
+        self.sentences_add_up = config.pooling == "mean"
         if self.logit_weights is not None:
             self.register_buffer("bias", torch.zeros(config.num_labels))
             self.reads = self.reads | (set(self.logit_weights) - {"deep", "vectors"})
@@ -124,6 +133,12 @@ class ClassificationHead(Head):
         """The model's own rule, but for what is given."""
         kind = config.problem_type or "single_label_classification"
         values = {name: value for name, value in given.items() if value is not None}
+        evidence = _evidence(config, values.pop("evidence", False))
+        count = values.pop("evidence_count", None)
+        if count is not None and evidence is None:
+            raise ValueError(f"evidence_count={count!r} is not allowed without evidence")
+        if count is not None and (type(count) is not int or count < 1):
+            raise ValueError(f"evidence_count={count!r} is not allowed: a whole number, at least 1")
         for name, value in values.items():
             only = _ONLY_OF.get(name)
             if kind == "regression" or only not in (None, kind):
@@ -141,7 +156,8 @@ class ClassificationHead(Head):
             thresholds = [values["threshold"]] * len(thresholds)
         # Below 0 there is nothing.
         least = values.get("abstain_below", config.abstain_below) or None
-        return LabelRule(thresholds, values.get("top_labels"), least)
+        rule = LabelRule(thresholds, values.get("top_labels"), least, evidence)
+        return rule if count is None else replace(rule, evidence_count=count)
 
     def answer(
         self, answered: Answered, config: HierBertConfig, options: LabelRule
@@ -179,6 +195,56 @@ class ClassificationHead(Head):
                 {"label": name, "probability": probabilities[name]} for name in likeliest
             ]
         return answer
+
+    def reads_for(self, options: LabelRule) -> frozenset[str]:
+        """Sentences too, where they are evidence."""
+        wanted = options.evidence is not None and self.sentences_add_up
+        return self.reads | {"sentence"} if wanted else self.reads
+
+    def evidence(self, model: Any, answered: Answered, options: LabelRule) -> dict[str, Any]:
+        """`evidence` of the answer's labels, likeliest first, and of those that were asked for.
+
+        What is explained is a label's logit, the log of p / (1 - p), and of a regression the
+        number.
+        """
+        if options.evidence is None:
+            return {}
+        config, logits = model.config, answered.scores[self.name]
+        labels = [0]
+        if self.problem_type == "multi_label_classification":
+            least = torch.tensor(options.thresholds, dtype=torch.float64)
+            reached = (logits.sigmoid().double() >= least).nonzero()[:, 0]
+            labels = reached[logits[reached].argsort(descending=True, stable=True)].tolist()
+        elif self.problem_type == "single_label_classification":
+            labels = [int(logits.argmax())]
+        labels = list(dict.fromkeys([*labels, *options.evidence]))
+        if not labels:
+            return {"evidence": []}
+        weights = dict(self.logit_weights or {})
+        weights = {name: weight / config.temperature for name, weight in weights.items()}
+        # Gradients are needed, whatever the caller does without.
+        with torch.inference_mode(False):
+            found = Evidence(
+                model, self.name, answered, lambda z: self._explained(z, labels, config), weights
+            )
+            told = found.strongest(options.evidence_count, self.sentences_add_up)
+        evidence: list[dict[str, Any]] = []
+        for number, value, parts in zip(labels, found.whole.tolist(), told, strict=True):
+            logit = {} if self.problem_type == "regression" else {"logit": value}
+            evidence.append({"label": config.id2label[number], **logit, **parts})
+        return {"evidence": evidence}
+
+    def _explained(self, logits: Tensor, labels: list[int], config: HierBertConfig) -> Tensor:
+        """The logit of the probability of each of L labels, float (R, L), of logits (R, C)."""
+        if self.problem_type == "regression":
+            return regression_values(logits, config)
+        if self.problem_type == "multi_label_classification" or logits.shape[1] == 1:
+            return logits[:, labels]
+        columns = []
+        for label in labels:
+            others = torch.cat([logits[:, :label], logits[:, label + 1 :]], 1)
+            columns.append(logits[:, label] - others.logsumexp(1))
+        return torch.stack(columns, 1)
 
     def losses(
         self, logits: Tensor, labels: Tensor, structure: Structure | None = None
@@ -218,6 +284,21 @@ class ClassificationHead(Head):
                     logits, targets, pos_weight=weights, reduction="none"
                 ).mean(1)
         return torch.where(labelled, losses, losses * 0.0), labelled
+
+
+def _evidence(config: HierBertConfig, asked: Any) -> list[int] | None:
+    """Numbers of the labels that are asked for by name; None where no evidence is asked for."""
+    if isinstance(asked, bool):
+        return [] if asked else None
+    names = [config.id2label[number] for number in range(config.num_labels)]
+    if isinstance(asked, str) or not isinstance(asked, Sequence):
+        raise ValueError(f"evidence={asked!r} is not allowed: True, or a list of labels")
+    for name in asked:
+        if name not in names:
+            known = ", ".join(map(repr, names[:_MOST_NAMES]))
+            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+            raise ValueError(f"evidence={name!r} is not allowed: the model has {known}{more}")
+    return [names.index(name) for name in asked]
 
 
 def regression_values(logits: Tensor, config: HierBertConfig) -> Tensor:

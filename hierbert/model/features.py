@@ -5,7 +5,8 @@ documents is in its buffers, tensors of sizes that its settings fix, so that it 
 moved with the model's weights. Checkpoints may hold any feature that is registered here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -14,6 +15,20 @@ from torch import Tensor, nn
 from .heads import Structure, check_registered
 from .segmentation import SegmentedDocument
 from .sentence_kinds import KINDS
+from .sentences import Span
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Parts of a document, each left out once: R of them; S segments.
+
+    Attributes:
+        spans: What is left out of the text, R of them.
+        kept: Segments that are still read, bool (R, S).
+    """
+
+    spans: Sequence[Span]
+    kept: Tensor
 
 
 class Feature(nn.Module):
@@ -51,6 +66,13 @@ class Feature(nn.Module):
     def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
         """What `forward` needs of a batch, by any names; it does not read the buffers."""
         raise NotImplementedError
+
+    def leaving_out(self, document: SegmentedDocument) -> Callable[[LeftOut], dict[str, Tensor]]:
+        """What collates a document R times, each time without a part, for evidence.
+
+        A feature that does not say otherwise stays what it is of the whole document.
+        """
+        return lambda left_out: self.collate([document] * len(left_out.spans))
 
     def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
         """The feature of a batch, such as float (D, F).

@@ -165,6 +165,20 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def reads_for(self, options: Any) -> frozenset[str]:
+        """What it reads to answer so; what `evidence` needs may be more than `reads`."""
+        return self.reads
+
+    def evidence(self, model: Any, answered: Answered, options: Any) -> dict[str, Any]:
+        """Fields of a row that tell where in the document the answer comes from.
+
+        Args:
+            model: The `HierBertForDocuments` that this is a head of.
+            answered: As for `answer`.
+            options: As `options` makes them.
+        """
+        return {}
+
 
 HEADS: dict[str, type[Head]] = {}
 

@@ -278,6 +278,7 @@ class HierBertModel(HierBertPreTrainedModel):
         sentences_per_document: Tensor | None = None,
         segment_vectors: Tensor | None = None,
         sentence_vectors: Tensor | None = None,
+        segment_places: Tensor | None = None,
         **unused: Any,
     ) -> HierBertModelOutput:
         """Encode documents, or go on from vectors that were computed before.
@@ -292,6 +293,8 @@ class HierBertModel(HierBertPreTrainedModel):
             segment_vectors: Instead of tokens, as this model made them before, in any
                 precision, float (P, H).
             sentence_vectors: Beside those, where sentences are read, float (N, H).
+            segment_places: Where each segment stands in its document, and of how many, int64
+                (P, 2), where some of a document are left out; None: one after the other.
             **unused: What only the heads read.
 
         Raises:
@@ -326,7 +329,9 @@ class HierBertModel(HierBertPreTrainedModel):
                     f"{len(vectors)} {name} do not match {name}_per_document with the sum "
                     f"{int(counts.sum())}"
                 )
-        states, tokens = self.aggregator(segment_vectors, segments_per_document)
+        states, tokens = self.aggregator(
+            segment_vectors, segments_per_document, places=segment_places
+        )
         document_vectors = group_mean(segment_vectors, segments_per_document)
         if self.from_document_token is not None and tokens is not None:
             document_vectors = document_vectors + self.from_document_token(tokens)
@@ -383,8 +388,10 @@ class HierBertForDocuments(HierBertPreTrainedModel):
         sentence_tokens: Tensor | None = None,
         segment_vectors: Tensor | None = None,
         sentence_vectors: Tensor | None = None,
+        segment_places: Tensor | None = None,
         labels: Tensor | None = None,
         heads: Sequence[str] | None = None,
+        with_sentences: bool = False,
         **others: Any,
     ) -> HierBertOutput:
         """Ask the heads about documents.
@@ -400,9 +407,11 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             sentence_tokens: Tokens of each sentence, int64 (N,).
             segment_vectors: float (P, H).
             sentence_vectors: float (N, H).
+            segment_places: int64 (P, 2).
             labels: Another name of ``targets.classification``.
             heads: Names of the heads to run; None runs all that the model has. Sentence vectors
                 and features are only made for a head that reads them.
+            with_sentences: Whether sentence vectors are made all the same.
             **others: ``targets.NAME``: what `Head.losses` of that head reads (`sentence_labels`
                 is another name of ``targets.summarization``). ``documents.NAME``: what to divide
                 the sum of its losses by, when a step has more batches or processes than this
@@ -427,7 +436,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             if rest.partition(".")[0] not in known.get(kind, []):
                 raise TypeError(f"{name!r} is no argument of HierBertForDocuments.forward")
         asked = {name: head for name, head in self.heads.items() if heads is None or name in heads}
-        reads_sentences = any("sentence" in head.reads for head in asked.values())
+        reads_sentences = with_sentences or any("sentence" in h.reads for h in asked.values())
         found = self.hierbert(
             input_ids=input_ids,
             segment_lengths=segment_lengths,
@@ -436,6 +445,7 @@ class HierBertForDocuments(HierBertPreTrainedModel):
             sentences_per_document=sentences_per_document,
             segment_vectors=segment_vectors,
             sentence_vectors=sentence_vectors,
+            segment_places=segment_places,
         )
         assert segments_per_document is not None and sentences_per_document is not None
         vectors = Vectors(

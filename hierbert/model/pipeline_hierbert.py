@@ -85,7 +85,7 @@ class DocumentPipeline(Pipeline):
         own = {name: given[name] for name in self.processor.fields if given.get(name)}
         segmented = self.processor.segment_each(with_fields(one, own) for one in documents)
         for batch in batches_by_tokens(segmented, lambda one: one.tokens, tokens, most):
-            yield from self.run_single(batch, {}, {}, given)
+            yield from self.run_single(batch, {}, given, given)
 
     def _sanitize_parameters(
         self, **settings: Any
@@ -107,14 +107,15 @@ class DocumentPipeline(Pipeline):
         return {"documents": documents}
 
     def _forward(self, batch: dict[str, Any], **settings: Any) -> dict[str, Any]:
-        answered = answer_batch(self.model, batch["documents"], [self._head])
+        options = self._options(settings)
+        answered = answer_batch(self.model, batch["documents"], [self._head], options=options)
         if problem := not_finite(self.model, answered):
             raise ValueError(problem)
         return {"answered": answered}
 
     def postprocess(self, outputs: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
         """One answer for each document of a batch."""
-        options = {self._head: HEADS[self._head].options(self.model.config, settings)}
+        options = self._options(settings)
         answers = []
         for one in outputs["answered"]:
             answer = self._answer(answer_fields(self.model, one, options))
@@ -122,6 +123,9 @@ class DocumentPipeline(Pipeline):
                 answer["omission"] = asdict(one.document.omission)
             answers.append(answer)
         return answers
+
+    def _options(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {self._head: HEADS[self._head].options(self.model.config, settings)}
 
     def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The fields of a row as this pipeline gives them."""
@@ -141,7 +145,8 @@ class DocumentClassificationPipeline(DocumentPipeline):
     `max_segments` left something out of a document, `omission` says how much. Settings, when
     building it or with each call: `threshold`, of several labels the probability from which each
     applies; `top_labels`, how many of the likeliest to name; `abstain_below`, of one label the
-    probability below which `label` is None and `abstained` true.
+    probability below which `label` is None and `abstained` true; `evidence` and `evidence_count`,
+    which segments, sentences and words the labels come from.
     """
 
     _head = "classification"

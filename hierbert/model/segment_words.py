@@ -8,10 +8,11 @@ maximum (as for bags of instances in Ramon and De Raedt 2000, *Multi Instance Ne
 
 from torch import Tensor
 
-from .features import register_feature
+from .features import LeftOut, register_feature
 from .heads import Structure
 from .ragged import group_log_mean_exp
 from .segmentation import SegmentedDocument
+from .sentences import Span
 from .words import Words
 
 
@@ -22,11 +23,18 @@ class SegmentWords(Words):
     name = "segment_words"
 
     @staticmethod
-    def texts(document: SegmentedDocument) -> list[str]:
-        """Of a document's segments."""
-        return [document.text[start:end] for start, end in document.segment_spans]
+    def spans(document: SegmentedDocument) -> list[Span]:
+        """Those of its segments."""
+        return document.segment_spans
+
+    @staticmethod
+    def _kept(left_out: LeftOut) -> Tensor:
+        return left_out.kept
+
+    @staticmethod
+    def _shares(logits: Tensor) -> Tensor:
+        return logits.softmax(0)
 
     def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
         """One row for each document."""
-        logits = super().forward(inputs, structure)
-        return group_log_mean_exp(logits, structure.segments_per_document)
+        return group_log_mean_exp(self.logits(inputs), structure.segments_per_document)

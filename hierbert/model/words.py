@@ -8,16 +8,18 @@ weights can still try out the words they think of.)
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .features import Feature, register_feature
+from .features import Feature, LeftOut, register_feature
 from .heads import Structure
 from .segmentation import SegmentedDocument
 from .selection import UNSPACED
+from .sentences import Span
 
 WORD = re.compile(rf"{UNSPACED.pattern}|(?:(?!{UNSPACED.pattern})\w)+")
 _ASCII_WORD = re.compile(r"\w+")
@@ -41,14 +43,33 @@ def word_hashes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     hashes: list[int] = []
     counts = []
     for text in texts:
-        folded = _DIGIT.sub("0", text.casefold())
-        words = (_ASCII_WORD if folded.isascii() else WORD).findall(folded)
+        folded, pattern = _folded(text)
+        words = pattern.findall(folded)
         for word in set(words):
             if word not in known:
                 known[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))
         hashes += [known[word] for word in words]
         counts.append(len(words))
     return torch.tensor(hashes, dtype=torch.int64), torch.tensor(counts, dtype=torch.int64)
+
+
+def word_places(text: str) -> Tensor:
+    """Where each word of `word_hashes` starts and ends in a text, int64 (W, 2)."""
+    folded, pattern = _folded(text)
+    found = [word.span() for word in pattern.finditer(folded)]
+    places = torch.tensor(found, dtype=torch.int64).view(-1, 2)
+    if len(folded) == len(text):
+        return places
+    # Of some letters several are made, as "ss" of "ß".
+    sizes = torch.tensor([len(letter.casefold()) for letter in text])
+    letters = torch.arange(len(text)).repeat_interleave(sizes)
+    return torch.stack([letters[places[:, 0]], letters[places[:, 1] - 1] + 1], 1)
+
+
+def _folded(text: str) -> tuple[str, re.Pattern[str]]:
+    """A text as its words are told apart, and what they are there."""
+    folded = _DIGIT.sub("0", text.casefold())
+    return folded, _ASCII_WORD if folded.isascii() else WORD
 
 
 def buckets_of(hashes: Tensor, buckets: int) -> Tensor:
@@ -67,8 +88,54 @@ def hashed_words(text: str, buckets: int) -> tuple[Tensor, Tensor]:
         Of W words int64 (W,), and of their pairs int64 (max(0, W - 1),).
     """
     hashes, _ = word_hashes([text])
-    pairs = (hashes[:-1] * _PAIR + hashes[1:]) % 2**_BITS
-    return buckets_of(hashes, buckets), buckets_of(pairs, buckets)
+    return buckets_of(hashes, buckets), buckets_of(_pairs_of(hashes), buckets)
+
+
+def _pairs_of(hashes: Tensor) -> Tensor:
+    return (hashes[:-1] * _PAIR + hashes[1:]) % 2**_BITS
+
+
+class _Terms:
+    """The words of a text, or its pairs of words: W of them, in U different buckets.
+
+    Args:
+        hashes: int64 (W,).
+        places: Start and end of each in the document, int64 (W, 2).
+        buckets: A power of 2.
+        is_pair: Which of the two they are.
+    """
+
+    def __init__(self, hashes: Tensor, places: Tensor, buckets: int, is_pair: bool) -> None:
+        self.hashes, self.places, self.is_pair = hashes, places, is_pair
+        self.buckets, self.inverse, self.counts = buckets_of(hashes, buckets).unique(
+            return_inverse=True, return_counts=True
+        )
+
+    def without(self, words: slice) -> tuple[Tensor, Tensor]:
+        """Buckets and counts that are left without some words."""
+        if words.start == words.stop:
+            return self.buckets, self.counts
+        gone = self.inverse[max(0, words.start - self.is_pair) : words.stop]
+        counts = self.counts - gone.bincount(minlength=len(self.counts))
+        return self.buckets[counts > 0], counts[counts > 0]
+
+
+class _Text:
+    """A part of a document that is read as one text, and its terms: words, and pairs of them."""
+
+    def __init__(self, document: SegmentedDocument, span: Span, buckets: int, pairs: bool) -> None:
+        text = document.text[slice(*span)]
+        hashes, places = word_hashes([text])[0], word_places(text) + span[0]
+        self._starts = places[:, 0].contiguous()
+        self.terms = [_Terms(hashes, places, buckets, is_pair=False)]
+        if pairs:
+            both = torch.stack([places[:-1, 0], places[1:, 1]], 1)
+            self.terms.append(_Terms(_pairs_of(hashes), both, buckets, is_pair=True))
+
+    def without(self, span: Span) -> list[tuple[Tensor, Tensor]]:
+        """Buckets and counts of words, and of pairs, without the words that begin in a span."""
+        first, last = torch.searchsorted(self._starts, torch.tensor(span)).tolist()
+        return [terms.without(slice(first, max(first, last))) for terms in self.terms]
 
 
 @register_feature
@@ -102,9 +169,14 @@ class Words(Feature):
         return {"labels": len(self.bias), "buckets": self.buckets, "pairs": self.pairs}
 
     @staticmethod
-    def texts(document: SegmentedDocument) -> list[str]:
-        """What is read of a document: U texts, which are D, one for each document, here."""
-        return [document.text]
+    def spans(document: SegmentedDocument) -> list[Span]:
+        """Where the texts are that are read of a document: one, the whole of it, here."""
+        return [(0, len(document.text))]
+
+    @classmethod
+    def texts(cls, document: SegmentedDocument) -> list[str]:
+        """What is read of a document."""
+        return [document.text[start:end] for start, end in cls.spans(document)]
 
     def collate(self, documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
         """Different buckets of each text, their counts, and how many there are.
@@ -116,15 +188,80 @@ class Words(Feature):
         kinds = 2 if self.pairs else 1
         texts = (text for one in documents for text in self.texts(one))
         hashed = (hashed_words(text, self.buckets)[:kinds] for text in texts)
-        found = [kind.unique(return_counts=True) for one in hashed for kind in one]
+        return self._laid_out(kind.unique(return_counts=True) for one in hashed for kind in one)
+
+    def _laid_out(self, counted: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        found = list(counted)
+        kinds = 2 if self.pairs else 1
         return {
             "buckets": torch.cat([buckets for buckets, _ in found]),
             "counts": torch.cat([counts for _, counts in found]),
             "sizes": torch.tensor([len(buckets) for buckets, _ in found]).view(-1, kinds),
         }
 
+    def leaving_out(self, document: SegmentedDocument) -> Callable[[LeftOut], dict[str, Tensor]]:
+        """What collates a document without the words that begin in a part, and their pairs."""
+        return partial(self._collate_without, self._texts_of(document))
+
+    def _texts_of(self, document: SegmentedDocument) -> list[_Text]:
+        return [_Text(document, span, self.buckets, self.pairs) for span in self.spans(document)]
+
+    def _collate_without(self, texts: list[_Text], left_out: LeftOut) -> dict[str, Tensor]:
+        rows = zip(left_out.spans, self._kept(left_out).tolist(), strict=True)
+        return self._laid_out(
+            counted
+            for span, row in rows
+            for text, is_kept in zip(texts, row, strict=True)
+            if is_kept
+            for counted in text.without(span)
+        )
+
+    @staticmethod
+    def _kept(left_out: LeftOut) -> Tensor:
+        """Which texts are still read, bool (R, U)."""
+        return torch.ones(len(left_out.spans), 1, dtype=torch.bool)
+
+    def contributions(
+        self, document: SegmentedDocument, slopes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight times value of each word and each pair of a document, where it stands.
+
+        Args:
+            document: Any.
+            slopes: By how much each thing that is explained grows with each logit of the feature,
+                float (C, L).
+
+        Returns:
+            Of M words and pairs their places, int64 (M, 2), numbers that equal ones share,
+            int64 (M,), and contributions, float32 (M, L), which with those of the bias add up to
+            the feature's logits times the slopes.
+        """
+        texts = self._texts_of(document)
+        all_terms = [terms for text in texts for terms in text.terms]
+        inputs = self._laid_out((terms.buckets, terms.counts) for terms in all_terms)
+        inputs = {name: value.to(self.idf.device) for name, value in inputs.items()}
+        values = self.weigh(**inputs) / inputs["counts"]
+        shares = self._shares(self.logits(inputs)).repeat_interleave(len(texts[0].terms), 0)
+        found = []
+        each_own = values.split([len(terms.buckets) for terms in all_terms])
+        for terms, value, share in zip(all_terms, each_own, shares, strict=True):
+            weights = self.weights[terms.buckets.to(self.idf.device)].float()
+            each = value[:, None] * (weights @ (share[:, None] * slopes.to(share.device)))
+            found.append(each.cpu()[terms.inverse])
+        hashes = [terms.hashes + terms.is_pair * 2**_BITS for terms in all_terms]
+        return torch.cat([t.places for t in all_terms]), torch.cat(hashes), torch.cat(found)
+
+    @staticmethod
+    def _shares(logits: Tensor) -> Tensor:
+        """How much the feature grows with the logits of each text, float (U, C), as these are."""
+        return torch.ones_like(logits)
+
     def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
-        """One row for each text; of a text without known words, the bias."""
+        """One row for each document."""
+        return self.logits(inputs)
+
+    def logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        """One row for each text, float32 (U, C); of a text without known words, the bias."""
         if not inputs:
             raise ValueError("features.words.* are missing: HierBertProcessor makes them")
         values, sizes = self.weigh(**inputs), inputs["sizes"].sum(1)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
 # Columns of names of labels.
-_LABELS = ("label", "labels", "top_labels")
+_LABELS = ("label", "labels", "top_labels", "evidence")
 _ROWS_PER_GROUP = 1_000
 _BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
@@ -42,11 +42,11 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     """A prediction as a plain row; what was not asked is left out.
 
-    In this order: `id`, `label` or `labels`, `abstained`, `probabilities`, `top_labels`, `summary`,
-    `sentences` (`text`, `start`, `end`, `score`), `rewritten`, `rewritten_sentences` (`text`,
-    `extracts`, `flags`, `fell_back`), `over_limit` where it is, the fields of heads of
-    other kinds, `document_vector`, `segment_vectors`, `segment_spans`, and `omission` where a limit
-    on segments left something out. A `label` that was withheld is None.
+    In this order: `id`, `label` or `labels`, `abstained`, `probabilities`, `top_labels`,
+    `evidence`, `summary`, `sentences` (`text`, `start`, `end`, `score`), `rewritten`,
+    `rewritten_sentences` (`text`, `extracts`, `flags`, `fell_back`), `over_limit` where it is, the
+    fields of heads of other kinds, `document_vector`, `segment_vectors`, `segment_spans`, and
+    `omission` where a limit on segments left something out. A `label` that was withheld is None.
     """
     row: dict[str, Any] = {"id": document_id}
     for name, value in vars(prediction).items():
@@ -221,6 +221,12 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
             ("fell_back", pa.bool_()),
         ]
     )
+    part = [("start", pa.int64()), ("end", pa.int64()), ("contribution", pa.float64())]
+    word = [("text", pa.string()), part[-1], ("count", pa.int64())]
+    word.append(("spans", pa.list_(pa.list_(pa.int64()))))
+    evidence = [("label", pa.string()), ("logit", pa.float64())]
+    for name, own in (("segments", part), ("sentences", part), ("words", word)):
+        evidence.append((name, pa.list_(pa.struct(own))))
     counts = ("segments", "sentences", "tokens", "characters")
     types = {
         "id": pa.string(),
@@ -229,6 +235,7 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "abstained": pa.bool_(),
         "top_labels": pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])),
         "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
+        "evidence": pa.list_(pa.struct(evidence)),
         "summary": pa.string(),
         "sentences": pa.list_(pa.struct(parts)),
         "rewritten": pa.string(),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ANSWERED = (
     *("id", "label", "labels", "abstained", "probabilities", "top_labels"),
-    *("summary", "sentences", "rewritten", "rewritten_sentences", "document_vector"),
+    *("evidence", "summary", "sentences", "rewritten", "rewritten_sentences", "document_vector"),
     *("segment_vectors", "segment_spans", "over_limit", "query_unmatched", "omission"),
 )
 """Fields of answers, whose names columns of the input cannot have there."""
@@ -30,7 +30,10 @@ RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
 # Which earlier versions did not know.
-_LATER = ("threshold", "top_labels", "abstain_below", "query", "rewrite", "rewrite_instruction")
+_LATER = (
+    *("threshold", "top_labels", "abstain_below", "evidence", "evidence_count"),
+    *("query", "rewrite", "rewrite_instruction"),
+)
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),

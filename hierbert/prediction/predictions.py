@@ -20,6 +20,10 @@ class Prediction:
             None where every answer names one.
         probabilities: Of every label; None for regression.
         top_labels: The likeliest first, each with `label` and `probability`.
+        evidence: Of each label of the answer, and of those asked for, its `label`, its `logit`, and
+            the strongest `segments` and `sentences`, each with `start`, `end` and `contribution`,
+            and `words`, each with `text`, `contribution`, `count` and `spans`; see
+            docs/evidence.md.
         summary: The sentences joined by newlines, each on one line.
         sentences: The summary's sentences, in its order; the pieces of one that was cut.
         rewritten: The summary as prose of another model, a sentence a line; None where that was not
@@ -41,6 +45,7 @@ class Prediction:
     abstained: bool | None = None
     probabilities: dict[str, float] | None = None
     top_labels: list[dict[str, Any]] | None = None
+    evidence: list[dict[str, Any]] | None = None
     summary: str | None = None
     sentences: list[SummarySentence] | None = None
     rewritten: str | None = None

@@ -273,6 +273,8 @@ class HierBert(PushToHubMixin):
         threshold: float | None = None,
         top_labels: int | None = None,
         abstain_below: float | None = None,
+        evidence: bool | Sequence[str] | None = None,
+        evidence_count: int | None = None,
     ) -> list[Prediction]:
         """Labels and probabilities.
 
@@ -283,6 +285,9 @@ class HierBert(PushToHubMixin):
             top_labels: How many of the likeliest labels to name in `top_labels` too.
             abstain_below: Of one label: the probability below which `label` is None, 0 (never) to
                 1; None for the model's own.
+            evidence: Whether to tell in `evidence` which segments, sentences and words the labels
+                of an answer come from; or names of labels, to tell it of these too.
+            evidence_count: How many of each to tell, the strongest first; None for 5.
 
         Returns:
             One prediction each, in order.
@@ -291,7 +296,13 @@ class HierBert(PushToHubMixin):
             ConfigError: A value is not allowed, or not of a model of this kind.
             ModelError: The model has no classification head.
         """
-        given = {"threshold": threshold, "top_labels": top_labels, "abstain_below": abstain_below}
+        given = {
+            "threshold": threshold,
+            "top_labels": top_labels,
+            "abstain_below": abstain_below,
+            "evidence": evidence,
+            "evidence_count": evidence_count,
+        }
         return list(self.predict(texts, ("classify",), given))
 
     def summarize(
@@ -572,7 +583,7 @@ class HierBert(PushToHubMixin):
     ) -> Iterator[Prediction]:
         with self.reading():
             for batch in segmented_batches(self._own_processor, documents, self.batch_tokens):
-                for one in self._answer(batch, heads):
+                for one in self._answer(batch, heads, options):
                     fields = answer_fields(self.model, one, options)
                     if rewriting is not None:
                         rule = options[_SUMMARIZES]
@@ -602,10 +613,12 @@ class HierBert(PushToHubMixin):
             if self.vectors is not None:
                 self.vectors.flush()
 
-    def _answer(self, documents: list[SegmentedDocument], heads: list[str]) -> list[Answered]:
+    def _answer(
+        self, documents: list[SegmentedDocument], heads: list[str], options: Mapping[str, Any]
+    ) -> list[Answered]:
         vectors = None if self.vectors is None else self.vectors.batch(documents)
         with torch.inference_mode():
-            answered = answer_batch(self.model, documents, heads, vectors)
+            answered = answer_batch(self.model, documents, heads, vectors, options=options)
         if problem := not_finite(self.model, answered):
             raise ModelError(problem)
         self.tokens_read += sum(document.tokens for document in documents)

@@ -228,7 +228,8 @@ class RayRun(Run):
         told = vars(self.actor(answerer.question, predictor.commit, job))
         actors = [actor.remote(**told) for _ in range(self.actors)]
         readers = max(1, self.actors // _ACTORS_PER_READER)
-        size = sum(check.size for check in checks)
+        # Of the rows of some shards nobody knows the size before they are read.
+        size = None if job.cuts.shards is not None else sum(check.size for check in checks)
         try:
             with Progress(size, "predicting", unit="bytes", initial=job.size_before) as bar:
                 for ended in self._answers(actors, self._calls(start, len(checks), readers)):

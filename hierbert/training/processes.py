@@ -1,11 +1,13 @@
 """What the processes of a run owe each other: what the first does alone, and that all are there."""
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from hierbert.errors import ProcessLost, RunError, error_text
+from hierbert.prediction.processes import Processes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -19,15 +21,29 @@ _LOST = re.compile(
 )
 
 
+def partners_there() -> contextlib.AbstractContextManager[None]:
+    """Wait some minutes for the other processes to come, and let none go while the context lasts.
+
+    What joins processes would wait as long for them as processes that are joined for each other:
+    half a day. A ConfigError where they do not come.
+    """
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return contextlib.nullcontext()
+    return Processes.from_environment().connected()
+
+
 @contextlib.contextmanager
-def partners_needed(accelerator: "Accelerator") -> Iterator[None]:
+def partners_needed() -> Iterator[None]:
     """Say in one line (ProcessLost) that another process is gone, or its machine."""
     try:
         yield
     except RuntimeError as error:
         import torch
 
-        if accelerator.num_processes == 1:
+        alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        if alone and not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             raise
         if not isinstance(error, torch.distributed.DistError) and not _LOST.search(str(error)):
             raise

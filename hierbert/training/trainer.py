@@ -29,7 +29,7 @@ from hierbert.training.callbacks import Callback
 from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.memory import allow_large_pages
-from hierbert.training.processes import partners_needed
+from hierbert.training.processes import partners_needed, partners_there
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.results import save_run, score_run
 from hierbert.training.run import prepare_run
@@ -119,8 +119,11 @@ class HierBertTrainer:
         publish = self.config.publish
         if publish.repo is not None:
             check_push(publish)
-        accelerator = _accelerator(self.config)
-        with partners_needed(accelerator), run_lock(self.config, accelerator):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(partners_needed())
+            with partners_there():
+                accelerator = _accelerator(self.config)
+            stack.enter_context(run_lock(self.config, accelerator))
             started = time.monotonic()
             allow_large_pages()
             threads_are_used()

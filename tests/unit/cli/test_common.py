@@ -1,5 +1,6 @@
 """Exit codes, one line for a mistake, and the log on standard error."""
 
+import errno
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from commands import ROOT
 
 from hierbert.cli.common import run_command
+from hierbert.cli.train import main as train
 from hierbert.errors import ConfigError
 from hierbert.log import log, write_from_signal
 
@@ -118,3 +120,22 @@ def test_what_a_signal_says_has_the_form_of_the_log(flags, written, capfd) -> No
     lines = capfd.readouterr().err.splitlines()
     as_json = "--log-json" in flags
     assert [json.loads(line)["message"] if as_json else line for line in lines] == written
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ENAMETOOLONG])
+def test_a_file_that_the_system_refuses_is_one_line(number, capsys) -> None:
+    error = OSError(number, os.strerror(number), "runs/a b")
+    assert run_command(raiser(error), []) == 2
+    assert capsys.readouterr().err == f"error: 'runs/a b': {os.strerror(number)}\n"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "gone", "x"), PermissionError(13, "no")])
+def test_a_file_that_the_program_lost_is_a_defect(error) -> None:
+    with pytest.raises(type(error)):
+        run_command(raiser(error), [])
+
+
+def test_a_folder_whose_name_is_too_long_is_one_line(capsys) -> None:
+    arguments = ["data.train=x.jsonl", "data.label_column=label", f"run_dir={'x' * 5000}"]
+    assert train(arguments) == 2
+    assert "File name too long" in capsys.readouterr().err

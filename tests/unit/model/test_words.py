@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hierbert.model.segment_words import SegmentWords
-from hierbert.model.words import Words, buckets_for, hashed_words
+from hierbert.model.words import Words, buckets_for, hashed_words, word_places
 
 BUCKETS = 1 << 12
 
@@ -42,6 +42,8 @@ def test_words_of_any_script(text, words) -> None:
     assert found.tolist() == [bucket(word) for word in words]
     assert len(pairs) == max(0, len(words) - 1)
     assert all(0 <= each < BUCKETS for each in pairs.tolist())
+    read = [re.sub(r"\d", "0", text[a:b].casefold()) for a, b in word_places(text).tolist()]
+    assert read == words
 
 
 def test_pairs_know_their_order_and_nothing_else() -> None:

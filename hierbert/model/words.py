@@ -126,7 +126,7 @@ class _Text:
     def __init__(self, document: SegmentedDocument, span: Span, buckets: int, pairs: bool) -> None:
         text = document.text[slice(*span)]
         hashes, places = word_hashes([text])[0], word_places(text) + span[0]
-        self._starts = places[:, 0].contiguous()
+        self._span, self._starts = span, places[:, 0].contiguous()
         self.terms = [_Terms(hashes, places, buckets, is_pair=False)]
         if pairs:
             both = torch.stack([places[:-1, 0], places[1:, 1]], 1)
@@ -134,6 +134,8 @@ class _Text:
 
     def without(self, span: Span) -> list[tuple[Tensor, Tensor]]:
         """Buckets and counts of words, and of pairs, without the words that begin in a span."""
+        if span[1] <= self._span[0] or self._span[1] <= span[0]:
+            return [(terms.buckets, terms.counts) for terms in self.terms]
         first, last = torch.searchsorted(self._starts, torch.tensor(span)).tolist()
         return [terms.without(slice(first, max(first, last))) for terms in self.terms]
 

@@ -1,21 +1,26 @@
 """The benchmarks' own arithmetic, verdicts and limits; no figure of speed is asserted here."""
 
 import json
+import math
 import os
 import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel
 
-from benchmarks import memory, reading, scaling, sentences
+from benchmarks import evidence, memory, reading, scaling, sentences
 from benchmarks.common import figures
 from benchmarks.common.cells import Cell, run_cell
 from benchmarks.common.figures import Finding, ratios
@@ -277,3 +282,37 @@ def test_a_reading_cell_reads_the_tokens_asked_for(
     for kind in scaling.PARTS:
         result = reading.read_sentences({"kind": kind, "units": 50, **shared})
         assert len(result["seconds"]) == 1 and result["units"] == 50
+
+
+def test_parts_are_taken_from_the_text_by_their_scores() -> None:
+    # As the evidence of a document of three sentences has them.
+    text = "One two. Three. Four five six."
+    spans = [(0, 8), (9, 15), (16, 30)]
+    parts = [
+        {"start": a, "end": b, "contribution": c}
+        for (a, b), c in zip(spans, (1, 3, -2), strict=True)
+    ]
+    document = SimpleNamespace(text=text, segment_spans=[(0, 30)], sentence_spans=spans)
+    config = SimpleNamespace(problem_type=None, label2id={"x": 0, "y": 1, "z": 2})
+    model = SimpleNamespace(model=SimpleNamespace(config=config))
+    asked = evidence.Asked(model, document, {"label": "y", "segments": [], "sentences": parts})
+    # 28 characters are in sentences.
+    assert asked.chosen(asked.scores, 0.1) == [(9, 15)]
+    assert asked.chosen(asked.scores, 0.5) == [(9, 15), (0, 8)]
+    assert asked.texts([(0, 8), (9, 15)]) == ("Four five six.", "One two. Three.")
+    explained, answered = asked.explained(np.array([0.1, 2.0, -1.0]))
+    share = math.exp(2.0) / (math.exp(0.1) + math.exp(2.0) + math.exp(-1.0))
+    assert explained == pytest.approx(math.log(share / (1 - share))) and answered
+
+
+def test_words_of_tfidf_add_up_to_its_linear_model() -> None:
+    rows = [{"text": t, "label": n} for t, n in (("a good film", "x"), ("bad, bad film", "y"))] * 3
+    of = evidence.words_of_tfidf(rows)
+    text = "Good film, good end"
+    found = of(text, "x")
+    assert {text[a:b] for a, b in found} == {"Good", "film", "good"}
+    inputs = TfidfVectorizer(sublinear_tf=True, min_df=2)
+    points = inputs.fit_transform([row["text"] for row in rows])
+    fitted = LogisticRegression(C=10.0).fit(points, [row["label"] == "x" for row in rows])
+    total = fitted.decision_function(inputs.transform([text]))[0] - fitted.intercept_[0]
+    assert sum(found.values()) == pytest.approx(total, abs=1e-3)

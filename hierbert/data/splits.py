@@ -1,6 +1,7 @@
 """A validation split out of a training corpus that comes without one.
 
-Invariant: it depends on the labels, their order, the fraction and the seed alone.
+Invariant: it depends on the labels, their order, the fraction and the seed alone, and where there
+are questions on which of them are about one text.
 """
 
 import random
@@ -8,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hierbert.data.document import Example
+from hierbert.data.repeated import text_digest
 from hierbert.errors import DataError
 
 
@@ -22,7 +24,8 @@ def split_validation(
     """Hold out a part of the examples that have a target, each class in proportion.
 
     Args:
-        examples: The training corpus.
+        examples: The training corpus. Where there are questions, those about one text are one
+            document, for its other questions would give it away.
         fraction: The share to hold out, above 0 and below 1; at least one document.
         seed: Of the draw.
         fields: Where targets are; empty where any document has one. A document without a target
@@ -39,6 +42,31 @@ def split_validation(
     Raises:
         DataError: Fewer than 2 documents have a target, or no class has a document to spare.
     """
+    keys: list[bytes | str]
+    if any(example.fields.get("query") is not None for example in examples):
+        keys = [text_digest(example) for example in examples]
+    else:
+        keys = [example.id for example in examples]
+    # Of each text one example that has a target, if any does.
+    drawn: dict[bytes | str, Example] = {}
+    for key, example in zip(keys, examples, strict=True):
+        targeted = any(example.fields.get(name) is not None for name in fields)
+        if key not in drawn or (
+            targeted and not any(drawn[key].fields.get(name) is not None for name in fields)
+        ):
+            drawn[key] = example
+    ids = _held_out(list(drawn.values()), fraction, seed, fields, stratified)
+    held_out = {key for key, example in drawn.items() if example.id in ids}
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    for key, example in zip(keys, examples, strict=True):
+        parts[key in held_out].append(example)
+    return parts
+
+
+def _held_out(
+    examples: Sequence[Example], fraction: float, seed: int, fields: Sequence[str], stratified: bool
+) -> set[str]:
+    """The ids of those that `split_validation` holds out."""
     has = [tuple(example.fields.get(name) is not None for name in fields) for example in examples]
     targeted = [place for place, there in enumerate(has) if any(there) or not fields]
     if len(targeted) < 2:
@@ -84,8 +112,7 @@ def split_validation(
             held_out.update(rng.sample(can, min(1, len(can))))
         elif len(there) > 1 and there <= held_out:
             held_out.remove(min(there))
-    train = [example for place, example in enumerate(examples) if place not in held_out]
-    return train, [examples[place] for place in sorted(held_out)]
+    return {examples[place].id for place in held_out}
 
 
 def _shares(sizes: list[int], spare: list[int], wanted: int, rng: random.Random) -> list[int]:

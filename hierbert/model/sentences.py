@@ -100,6 +100,9 @@ _UNSPACED = re.compile(f"[{_IDEOGRAPHS}]")
 _UNSPACED_BEFORE = re.compile(rf"[{_IDEOGRAPHS}”’」』】》〉）)\"]")
 _UNSPACED_END = re.compile(rf"(?![图圖表第章节節式例])[{_IDEOGRAPHS}][.!?]+\d")
 _UNSPACED_AFTER = re.compile(rf"[“‘「『【《〈（(\"]*+[{_IDEOGRAPHS}]")
+_CLAUSE_AND_ELLIPSIS = re.compile(
+    rf"[{_IDEOGRAPHS}]{{2}}[了吧呢啊呀嘛啦吗]…{{2,6}}[”’」』]?[{_IDEOGRAPHS}]"
+)
 # Who asked, behind a question, in scripts without small letters: “真的吗?”他问.
 _SAID = re.compile(
     r"[^\W\d_]{1,3}(?:问|問|说|說|道|喊|叫|答)[。.，,：:]"
@@ -504,7 +507,8 @@ def _ends_without_space(text: str, start: int, begin: int, stop: int, layout: _L
         return False
     ellipsis = text[begin] == "…" or text[begin : begin + 2] == ".."
     if ellipsis and not ("!" in text[begin:stop] or "?" in text[begin:stop]):
-        return False
+        # A Chinese one also stands for a pause, but hardly behind a word that ends a clause.
+        return _CLAUSE_AND_ELLIPSIS.match(text, max(start, begin - 3)) is not None
     before = text[begin - 1]
     period = text[begin] == "."
     if not text.isascii():

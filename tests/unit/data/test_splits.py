@@ -100,3 +100,18 @@ def test_the_only_document_with_a_summary_stays_in_training(labelled, fraction):
     # The only ones of both tasks: one of them validates, or nothing would.
     two = [Example(name, "text", {name: "a"}, name) for name in ("label", "summary")]
     assert len(split_validation(two, 0.5, 0, fields=["label", "summary"])[1]) == 1
+
+
+def test_questions_about_one_text_are_held_out_together() -> None:
+    texts = ["a  b", "c", "a b", "d", ["a", "b"], "c", "e", "d"]
+    examples = [
+        Example(str(row), text, {"query": f"q{row}" if row else None, "summary": summary}, "here")
+        for row, (text, summary) in enumerate(zip(texts, [None, *"bcdefgh"], strict=True))
+    ]
+    found = set()
+    for seed in range(12):
+        train, held_out = split_validation(examples, 0.3, seed, fields=["summary"])
+        assert sorted(train + held_out, key=lambda one: int(one.id)) == examples
+        found.add("".join(one.id for one in held_out))
+    # Of the four texts one in each draw: all of its questions, in their order.
+    assert found == {"024", "15", "37", "6"}

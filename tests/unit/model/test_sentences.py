@@ -76,6 +76,7 @@ ONE_LINE_CASES = [
     # ellipses and runs
     "Well... maybe not. |It ended... |Nobody came.",
     "He waited… and waited. |Then… |Nothing.",
+    "我……我不知道。|他想……回家。|“天黑了……”他说。|算了吧……|他不来了。",
     "What?! |Really!!! |Yes?",
     "What ? ! |Really ! ! |So it goes . . . |The end .",
     # quotes and brackets behind the terminator

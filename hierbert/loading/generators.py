@@ -57,6 +57,10 @@ _TOKENS = (
 _OF_TEMPLATES = {"date_string": "01 Jan 2025", "enable_thinking": False}
 
 
+class UnreadableError(ModelError):
+    """The chat template of a model refuses a text."""
+
+
 class Written(NamedTuple):
     """What a model wrote, and whether it came to an end by itself."""
 
@@ -88,7 +92,11 @@ class Generator:
         return len(self.tokenizer(self._plain(text), add_special_tokens=False)["input_ids"])
 
     def encode(self, text: str, instruction: str | None) -> list[int]:
-        """The tokens of a request: an instruction, None for what such models know, and a text."""
+        """The tokens of a request: an instruction, None for what such models know, and a text.
+
+        Raises:
+            UnreadableError: Its chat template refuses them, as some do what is long.
+        """
         text = self._plain(text)
         if self.has_encoder:
             prefix = self._prefix if instruction is None else f"{instruction}\n\n"
@@ -97,9 +105,13 @@ class Generator:
         if self.tokenizer.chat_template is None:
             return list(self.tokenizer(f"{asked}\n\n")["input_ids"])
         message = [{"role": "user", "content": asked}]
-        encoded = self.tokenizer.apply_chat_template(
-            message, add_generation_prompt=True, return_dict=True, **_OF_TEMPLATES
-        )
+        try:
+            encoded = self.tokenizer.apply_chat_template(
+                message, add_generation_prompt=True, return_dict=True, **_OF_TEMPLATES
+            )
+        # A template is a program, and fails with anything.
+        except Exception as error:
+            raise UnreadableError(f"its chat template fails: {error_text(error)}") from error
         return list(encoded["input_ids"])
 
     def _plain(self, text: str) -> str:
@@ -107,11 +119,7 @@ class Generator:
 
         Halves of surrogate pairs, which UTF-8 has no form for, are question marks.
         """
-        # Those that part the turns of a talk are not always among `all_special_tokens`.
-        added = self.tokenizer.added_tokens_decoder.values()
-        special = {token.content for token in added if token.special}
-        special |= {*self.tokenizer.all_special_tokens} - {""}
-        if special:
+        if special := _special(self.tokenizer):
             text = re.sub("|".join(map(re.escape, sorted(special, reverse=True))), " ", text)
         return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -195,11 +203,19 @@ def load_generator(
             f"as {wrong[0][0]}"
         )
     known = model.get_input_embeddings().weight.shape[0]
-    # But for tokens that were added to it, some of which transformers itself adds.
     if tokenizer.vocab_size > known:
         raise ModelError(
             f"the tokenizer of {place} is of another model: it has {tokenizer.vocab_size:,} "
             f"tokens, the model knows {known:,}"
+        )
+    # Special ones no text has (`_plain`), and some of them transformers itself adds.
+    special = _special(tokenizer)
+    ids = {word: number for word, number in tokenizer.get_vocab().items() if word not in special}
+    last = max(ids, key=ids.__getitem__, default=None)
+    if last is not None and ids[last] >= known:
+        raise ModelError(
+            f"the tokenizer of {place} has a token that the model lacks: {last!r} has the "
+            f"id {ids[last]:,}, the model's end at {known - 1:,}"
         )
     model.generation_config = _greedy(model, tokenizer)
     made = Generator(model.to(device).eval(), tokenizer, _window(model, tokenizer))
@@ -280,6 +296,14 @@ def _gguf_sizes(path: Path, place: str) -> WeightSizes:
             f"{place}: {path.name} is damaged or not whole ({error_text(error)})"
         ) from error
     return WeightSizes.of(shapes)
+
+
+def _special(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+    """The tokens that say where texts and turns begin and end, and the like."""
+    # Those that part the turns of a talk are not always among `all_special_tokens`.
+    added = tokenizer.added_tokens_decoder.values()
+    special = {token.content for token in added if token.special}
+    return (special | {*tokenizer.all_special_tokens}) - {""}
 
 
 def _greedy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

@@ -22,10 +22,15 @@ _OWN_WORDS = 0.5
 _SHORT = 3  # letters of a word that says little by itself
 _LONGEST_LOOP = 2  # times that three words may stand in one sentence
 
+# Between two numbers or behind a letter a dash is no sign.
 _NUMBER = re.compile(
-    r"(\d+(?:[.,:/]\d+)*)(\s?(?:%|percent\b|per cent\b|pct\b|٪|％))?", re.IGNORECASE
+    r"(?:((?<![\w.,:/%)])[-\u2212\u2013]|\b(?:minus|negative)\s)[$€£¥]?)?"
+    r"(\d+(?:[.,:/]\d+)*)(\s?(?:%|percent\b|per cent\b|pct\b|٪|％))?",
+    re.IGNORECASE,
 )
-_GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
+_GROUPED = re.compile(r"(?!0)\d{1,3}(?:(?:,\d{3})+|(?:\.\d{3}){2,})")
+# 1234 in German, and a little more than 1 in English.
+_TWO_WAYS = re.compile(r"(?!0)\d{1,3}\.\d{3}")
 _UNIT = re.compile(r"(?<=\d)(?:k|mn?|mln|bn?|bln|tn)\b|\b(?:mn|mln|bn|bln|tn)\b", re.IGNORECASE)
 _UNITS = {"k": "thousand", "m": "million", "b": "billion", "t": "trillion"}
 
@@ -38,10 +43,21 @@ def _numbered(words: str, times: int = 1) -> dict[str, str]:
     return {word: str(times * number) for number, word in enumerate(words.split(), 2)}
 
 
-_NUMERALS = _numbered("two three four five six seven eight nine ten eleven twelve")
-_NUMERALS |= _numbered("second third fourth fifth sixth seventh eighth ninth tenth")
+_NUMERALS = _numbered(
+    """two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen"""
+)
+_NUMERALS |= _numbered(
+    """second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth
+    fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth"""
+)
 _NUMERALS |= _numbered("twenty thirty forty fifty sixty seventy eighty ninety", times=10)
-_NUMERALS |= {word: word for word in (*_UNITS.values(), "half", "hundred")}
+_NUMERALS |= {"one": "1", "first": "1", "half": "half", "tens": "tens"}
+# Hundreds are not a hundred.
+_ROUND = ("dozen", "hundred", *_UNITS.values())
+_NUMERALS |= {word: word for one in _ROUND for word in (one, f"{one}s")}
+# What counts nothing.
+_NO_NUMERAL = re.compile(r"\b(?:no[ -]one|one another)\b|^first,", re.IGNORECASE)
 # Of English, French, German, Spanish, Italian, Portuguese, Dutch and Russian; letters of Chinese.
 _NEGATIONS = _listed(
     """not no never none nobody nothing neither nor without cannot
@@ -62,7 +78,19 @@ _BEGINNERS = _listed(
     should similarly since some still subsequently such than that their them then there therefore
     these they this those though through throughout thus today together under unlike until upon
     very were what when where whereas whether which while will with within without would your
-    secondly thirdly"""
+    secondly thirdly
+    a all an and any are as at but by can did do due few for had has he her his how i if in is it
+    its my new no nor not now of off on or our out own she so the to too up us via was we who why
+    yet you"""
+)
+# Short ones of the other languages that are hardly ever names of people.
+_BEGINNERS |= _listed(
+    """am auf aus bei dem den der die ein er es für ich im nur sie um und uns vom wir wo zum zur
+    au aux ce ces cet en et il ils la mes nos où par qui sur un une así con el esa ese las los más
+    muy por se sin sus y gli nei nel più uno ao aos às com dos foi já os ou que são uma dat dit een
+    het hij ik
+    а в во вы да для до её ему его же за и из или им их к как ко мы на над не но о об он она они
+    оно от по под при про с со так там то ты у уже что это эта эти я"""
 )
 
 
@@ -98,20 +126,27 @@ class Said:
     @cached_property
     def numbers(self) -> set[str]:
         """Numbers in one form, whether by digits or in (English) words, and their units."""
-        matches = _NUMBER.finditer(self.text)
-        found = {_plain_number(match[1]) + ("%" if match[2] else "") for match in matches}
+        found = {
+            ("-" if match[1] else "") + _plain_number(match[2]) + ("%" if match[3] else "")
+            for match in _NUMBER.finditer(self.text)
+        }
         found |= {_UNITS[match[0][0].lower()] for match in _UNIT.finditer(self.text)}
-        return found | {_NUMERALS[word] for word in self.words if word in _NUMERALS}
+        words = WORD.findall(_NO_NUMERAL.sub(" ", self.text).casefold())
+        return found | {_NUMERALS[word] for word in words if word in _NUMERALS}
 
     @cached_property
     def names(self) -> set[str]:
         """Words with a capital letter; of the first one only where it may be no other word."""
-        words = [match[0] for match in WORD.finditer(self.text) if match[0][0].isalpha()]
+        text = _NOT.sub(" not", self.text)
+        words = [match[0] for match in WORD.finditer(text) if match[0][0].isalpha()]
         found = {word.casefold() for word in words[1:] if word[0].isupper()}
         if words and words[0][0].isupper():
             first = words[0].casefold()
-            begins = len(first) <= _SHORT and not words[0][1:].isupper()
-            if not begins and first not in _BEGINNERS and first not in _NUMERALS:
+            # In capitals it is "US" or "IT", and with a digit "Q3", which is a number too.
+            large = 1 < len(first) <= _SHORT and words[0].isupper()
+            begins = first in _BEGINNERS and not large
+            counts = first in _NUMERALS or (len(first) <= _SHORT and not first.isalpha())
+            if not begins and not counts:
                 found.add(first)
         return found - {"i"} - _NUMERALS.keys()
 
@@ -121,13 +156,13 @@ class Said:
         return [place for place, word in enumerate(self.words) if word in _NEGATIONS]
 
     @cached_property
-    def negated(self) -> set[str]:
-        """What is negated: the first word behind that says something by itself."""
-        found = set()
+    def negated(self) -> list[str]:
+        """Of each negation what is negated: the first word behind that says something by itself."""
+        found = []
         for place in self.negations:
             after = " ".join(self.words[place + 1 : place + 1 + _REACH])
-            found |= {next((s for s in stems(after) if s in self.content), "")}
-        return found - {""}
+            found += [s for s in stems(after) if s in self.content][:1]
+        return found
 
     @property
     def loops(self) -> bool:
@@ -146,16 +181,21 @@ def grounds(sentence: Said, others: Sequence[Said]) -> Grounds:
     if sentence.content and len(sentence.content & shared) < _OWN_WORDS * len(sentence.content):
         flags.append("words")
     numbers = {number for one in own for number in one.numbers}
+    if not numbers and words & {"a", "an"} and "1" not in sentence.words:
+        numbers = {"1"} if "one" in sentence.words else numbers
     flags += [f"number: {number}" for number in sorted(sentence.numbers - numbers)]
     names = {name for name in sentence.names if not {name, f"{name}s", name.rstrip("s")} & words}
     # The first word is large whatever it is: another form of a word of theirs is no name.
     if sentence.words and set(stems(sentence.words[0])) & shared:
         names.discard(sentence.words[0])
     flags += [f"name: {name}" for name in sorted(names)]
-    negated = any(one.negations for one in own)
-    if sentence.negations and not negated:
-        flags.append(f"negation: {sentence.words[sentence.negations[0]]}")
-    if not sentence.negations and any(one.negated & sentence.content for one in own):
+    # Each of theirs, of which what they negate is told again, has one here, and no other has.
+    flags += [
+        f"negation: {sentence.words[place]}"
+        for place in sentence.negations[sum(len(one.negations) for one in own) :][:1]
+    ]
+    told = sum(word in sentence.content for one in own for word in one.negated)
+    if len(sentence.negations) < told:
         flags.append("negation left out")
     return Grounds(sources, flags)
 
@@ -183,11 +223,15 @@ def _sources(sentence: Said, others: Sequence[Said]) -> list[int]:
 
 
 def _plain_number(digits: str) -> str:
-    """One form of a number: without what parts its groups, and without zeros that say nothing."""
+    """One form of a number: without what parts its groups, and without zeros that say nothing.
+
+    One that has two readings is like none but itself.
+    """
     if _GROUPED.fullmatch(digits):
         digits = re.sub("[.,]", "", digits)
+    two_ways = _TWO_WAYS.fullmatch(digits)
     digits = digits.replace(",", ".")
-    if digits.count(".") == 1:
+    if digits.count(".") == 1 and not two_ways:
         digits = digits.rstrip("0").rstrip(".")
     # Digits of any script.
     plain = "".join(str(int(one)) if one.isdecimal() else one for one in digits)

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hierbert.errors import ConfigError, type_name
 from hierbert.loading.fingerprints import folder_fingerprint
-from hierbert.loading.generators import Generator, find_commit, load_generator
+from hierbert.loading.generators import Generator, UnreadableError, find_commit, load_generator
 from hierbert.log import log
 from hierbert.model.same_words import repeats
 from hierbert.model.segmentation import SegmentedDocument
@@ -228,23 +228,26 @@ class Rewriting:
                 first = last - 1
         return [*parts, (first, len(texts))] if texts else []
 
-    def _encode(self, texts: list[str]) -> tuple[list[int], int]:
-        """The tokens of a request, and how many may be written."""
+    def _request(self, texts: list[str]) -> tuple[list[int], int] | None:
+        """Its tokens, and how many may be written; None where the model cannot read so much."""
         text = " ".join(texts)
         most = int(_LONGER * self._generator.count(text)) + _AT_LEAST
-        return self._generator.encode(text, self._instruction), most
+        try:
+            asked = self._generator.encode(text, self._instruction)
+        except UnreadableError:
+            return None
+        taken = max(len(asked), most) if self._generator.has_encoder else len(asked) + most
+        return (asked, most) if taken <= self._generator.window else None
 
     def _fits(self, texts: list[str]) -> bool:
-        asked, most = self._encode(texts)
-        if self._generator.has_encoder:
-            return max(len(asked), most) <= self._generator.window
-        return len(asked) + most <= self._generator.window
+        return self._request(texts) is not None
 
     def _write(self, texts: list[str], extract: list[Said]) -> list[RewrittenSentence]:
         """What the model makes of some texts, held against the sentences of an extract."""
-        if not self._fits(texts):
+        request = self._request(texts)
+        if request is None:
             return _verbatim(extract, "too long to read")
-        written = self._generator.write(*self._encode(texts))
+        written = self._generator.write(*request)
         text = _ITEM.sub("", written.text)
         drafts = [Said(text[start:end]) for start, end in split_sentences(text)]
         return check(drafts, written.finished, extract)

@@ -17,6 +17,7 @@ from local_hub import LocalHub
 from small_generators import save_babbler, save_sayer
 from small_models import save_model
 from tokenizers import AddedToken
+from transformers import AutoTokenizer
 
 import hierbert
 from hierbert import ConfigError, HierBert, ModelError, Rewriter
@@ -144,6 +145,13 @@ def remove(*names: str) -> Damage:
     return lambda folder: [(folder / name).unlink() for name in names]
 
 
+def add_token(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # A special one is no fault: no text has it.
+    tokenizer.add_tokens(["zorgl", AddedToken("<turn>", special=True)])
+    tokenizer.save_pretrained(folder)
+
+
 OWN_CODE = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}
 UNFIT: dict[str, tuple[Damage, str]] = {
     "nothing there": (shutil.rmtree, "there is no model folder"),
@@ -177,6 +185,7 @@ UNFIT: dict[str, tuple[Damage, str]] = {
     "a GGUF file of nothing": (
         every(remove("config.json"), write("a.gguf", b"GGUF")), "a.gguf is damaged or not whole",
     ),
+    "a token more than the model knows": (add_token, "'zorgl' has the id 9, the model's end at 8"),
     "a template that fails": (
         write("chat_template.jinja", "{{ raise_exception('no') }}"), "is loaded and cannot be used",
     ),
@@ -232,6 +241,26 @@ def test_special_tokens_in_a_document_are_no_tokens(summarizer, sayer) -> None:
     turn = tokenizer.convert_tokens_to_ids("<turn>")
     assert turn in tokenizer("old <turn> walls")["input_ids"]
     assert turn not in replace(loaded, tokenizer=tokenizer).encode("old <turn> walls", "Shorten")
+
+
+def test_a_template_that_refuses_a_long_text_leaves_the_extract(
+    summarizer, sayer, tmp_path
+) -> None:
+    folder = Path(shutil.copytree(sayer, tmp_path / "model"))
+    first, second = HARBOUR.split(". ")
+    most = len(f"Shorten\n\n{first}.")
+    template = (
+        "{% if messages[0]['content']|length > MOST %}{{ raise_exception('too long') }}{% endif %}"
+        "{{ messages[0]['content'] }}"
+    )
+    write("chat_template.jinja", template.replace("MOST", str(most)))(folder)
+    asked = Rewriter(str(folder), "Shorten")
+    [found] = summarizer.summarize(HARBOUR, rewrite=asked, ratio=1.0)
+    # What is said has little to do with the first; the second is longer, as are both together.
+    assert [(one.text, one.flags) for one in found.rewritten_sentences] == [
+        (f"{first}.", ["something else"]),
+        (second, ["too long to read"]),
+    ]
 
 
 def test_a_gguf_file_is_read(summarizer, tmp_path) -> None:

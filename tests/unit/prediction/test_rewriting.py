@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hierbert import HierBert
-from hierbert.loading.generators import Written
+from hierbert.loading.generators import UnreadableError, Written
 from hierbert.prediction.rewriting import Rewriting
 
 TEXT = (
@@ -147,6 +147,20 @@ def test_a_sentence_that_no_window_holds_stays_as_it_is(model) -> None:
     _, made = rewrite(model, fake, f"{SENTENCES[2]} {long} {SENTENCES[4]}")
     assert [one.flags for one in made] == [[], ["too long to read"], []]
     assert fake.asked == [SENTENCES[2], SENTENCES[4]]
+
+
+def test_what_a_template_refuses_is_read_in_smaller_parts(model) -> None:
+    class Strict(Fake):
+        def encode(self, text: str, instruction: str | None) -> list[str]:
+            if len(text) > 46:
+                raise UnreadableError("too long")
+            return super().encode(text, instruction)
+
+    # No two sentences together are that short, and the second alone is longer.
+    fake = Strict(first_words)
+    _, made = rewrite(model, fake)
+    assert [one.flags for one in made] == [[], ["too long to read"], [], [], [], []]
+    assert fake.asked == [SENTENCES[0], *SENTENCES[2:]]
 
 
 @given(

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hierbert.data.document import Row, RowError, Source, check_header
-from hierbert.errors import ConfigError, DataError, HierBertError, error_text, quote_all, type_name
+from hierbert.errors import (
+    ConfigError,
+    DataError,
+    HierBertError,
+    error_text,
+    quote,
+    quote_all,
+    type_name,
+)
 from hierbert.model.documents import Document, DocumentLike, Texts, field_lacking, no_texts
 
 _ROWS_OF_A_SLICE = 256
@@ -100,6 +108,13 @@ def _texts(documents: Iterable[Any], fields: Sequence[str]) -> Iterator[Any]:
             )
         if lacking := field_lacking(document, fields):
             raise DataError(lacking, place=f"texts[{number}]")
+        query = document.fields.get("query") if isinstance(document, Document) else None
+        if not isinstance(query, str | None):
+            raise DataError(
+                f"has the query {quote(query)} ({type_name(query)})",
+                place=f"texts[{number}]",
+                allowed="a string, or None for no question",
+            )
         yield document
 
 

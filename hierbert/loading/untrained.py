@@ -37,6 +37,10 @@ def build_summarizer(
         ConfigError: There is no such method, or a setting is not allowed.
         ModelError: There is no such encoder, or it is not whole.
     """
+    if encoder is not None and not encoder.strip():
+        raise ConfigError(
+            "is blank", setting="encoder", value=encoder, allowed="a folder or a name of the Hub"
+        )
     method = method or ("lexrank" if encoder is None else "centroid")
     if method not in METHODS:
         raise ConfigError(

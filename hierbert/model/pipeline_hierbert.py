@@ -83,7 +83,9 @@ class DocumentPipeline(Pipeline):
         self, documents: Iterable[DocumentLike], most: int | None, tokens: int, given: dict
     ) -> Iterator[dict[str, Any]]:
         own = {name: given[name] for name in self.processor.fields if given.get(name)}
-        segmented = self.processor.segment_each(with_fields(one, own) for one in documents)
+        segmented = self.processor.segment_each(
+            with_fields(_text(one, number), own) for number, one in enumerate(documents)
+        )
         for batch in batches_by_tokens(segmented, lambda one: one.tokens, tokens, most):
             yield from self.run_single(batch, {}, given, given)
 
@@ -135,6 +137,16 @@ class DocumentPipeline(Pipeline):
         """Save the model and the processor, which transformers' own pipelines leave out."""
         super().save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+
+
+def _text(given: Any, number: int) -> DocumentLike:
+    """One of several documents, if it is one."""
+    if isinstance(given, (str, list, tuple)) or is_document(given):
+        return given
+    raise ValueError(
+        f"document {number} of what is to be answered is no text, but of type "
+        f"{type(given).__name__}; give a string or a list of sentences"
+    )
 
 
 class DocumentClassificationPipeline(DocumentPipeline):

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
 SUMMARY_ORDERS = ("document", "score")
 
+# To each of so many selected sentences all others are compared; what is longer is no longer short
+# for want of repetition, and time stays linear.
+_MOST_COMPARED = 1_000
+
 # Scripts written without spaces between words; Korean is written with spaces.
 UNSPACED = re.compile(
     "["
@@ -274,11 +278,18 @@ def _by_marginal_relevance(
     waiting = torch.zeros(len(scores), dtype=torch.bool)
     waiting[pool] = True
     selected: list[int] = []
-    while (waiting := waiting & (prices <= limit)).any():
+    while len(selected) < _MOST_COMPARED and (waiting := waiting & (prices <= limit)).any():
         worth = (1 - redundancy) * relevance - redundancy * similarity
         best = int(worth.masked_fill(~waiting, -torch.inf).argmax())
         selected.append(best)
         limit -= costs[best]
         waiting &= group != group[best]
         similarity = torch.maximum(similarity, similar_to(best).double())
+    worth = (1 - redundancy) * relevance - redundancy * similarity
+    left, said = waiting.tolist(), set()
+    for index in worth.argsort(descending=True, stable=True).tolist():
+        if left[index] and costs[index] <= limit and alike[index] not in said:
+            selected.append(index)
+            said.add(alike[index])
+            limit -= costs[index]
     return selected

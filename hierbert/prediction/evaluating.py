@@ -187,8 +187,9 @@ def _asked(
     tasks = tasks_of_model(predictor.model.config)
     of_tasks = {task.field for task in tasks if task.field}
     of_features, needed = predictor.processor.fields, predictor.processor.needed_fields
+    optional = [*of_features, *(name for task in tasks for name in task.optional_fields)]
     others = check_columns(
-        columns, [*of_features, *of_tasks], may_lack=of_tasks.difference(of_features)
+        columns, [*optional, *of_tasks], may_lack=of_tasks.difference(of_features)
     )
     given = {**own, **others}
     asked = [
@@ -197,7 +198,7 @@ def _asked(
         if task.field is None or given.get(task.field, task.field) is not None
     ]
     read = [task.field for task in asked if task.field]
-    read += [name for name in of_features if name in needed or name in others]
+    read += [name for name in dict.fromkeys(optional) if name in needed or name in others]
     return asked, {name: given.get(name) or name for name in read}
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ class Summarization(Task):
 
     name = "summarization"
     field = problem_type = "summary"
-    optional_fields = (SPANS,)
+    optional_fields = (SPANS, QUERY)
     auto_metric = "rouge1"
 
     def __init__(self, sentence_labels: str = "graded", words: bool = False, seed: int = 0) -> None:
@@ -210,9 +211,11 @@ class Summarization(Task):
             with Progress(len(segmented), f"labelling sentences, {description}") as bar:
                 for document, example in zip(segmented, examples, strict=True):
                     references = _as_list(self.encode(example))
-                    own = _sentence_labels(document, references, kind)
-                    if own is not None and example.fields.get(SPANS) is not None:
+                    own = None
+                    if example.fields.get(SPANS) is not None:
                         own = _marked(document, example)
+                    if own is None or not references:
+                        own = _sentence_labels(document, references, kind)
                     labels.append(own)
                     bar.advance()
             if path is not None:
@@ -480,6 +483,7 @@ class Summarization(Task):
             "tags": ["document-summarization", "extractive-summarization"],
             "has_figures": bool(results["summaries"] and results["budget"]),
             "is_ratio": config.summary_budget == "ratio",
+            "takes_a_question": SummarizationHead.reads_queries(config),
             "unit": config.summary_budget.removeprefix("max_"),
         }
 
@@ -563,21 +567,21 @@ def _marked(document: SegmentedDocument, example: Example) -> list[float]:
 
     Spans are of characters, or of sentences where these are given.
     """
-    spans = document.sentence_spans
-    units = len(spans) if document.given_sentences else len(document.text)
-    unit = "sentences" if document.given_sentences else "characters"
-    marks = np.zeros(units + 1, dtype=np.int64)
+    ends, unit = [*range(1, len(document.text) + 1)], "characters"
+    if document.given_sentences:
+        given = [[item] if isinstance(item, str) else item for item in example.text]
+        unit, ends = "sentences", [*accumulate(len(part) + 1 for part in chain(*given))]
+    marks = np.zeros(len(document.text) + 1, dtype=np.int64)
     for start, end in example.fields[SPANS]:
-        if end > units:
+        if end > len(ends):
             raise DataError(
-                f"the span [{start}, {end}] ends behind its text, which has {units:,} {unit}",
+                f"has the span [{start}, {end}], which ends behind the text's {len(ends):,} {unit}",
                 place=example.location,
                 setting=f"data.columns.{SPANS}",
             )
-        marks[start:end] = 1
-    if document.given_sentences:
-        return marks[:-1].astype(float).tolist()
+        marks[(ends[start - 1] if start else 0) : ends[end - 1]] = 1
     before = np.concatenate([[0], marks.cumsum()])
+    spans = document.sentence_spans
     return [float(before[end] - before[start]) / max(1, end - start) for start, end in spans]
 
 

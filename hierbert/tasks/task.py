@@ -15,9 +15,9 @@ from torch import Tensor
 
 import hierbert.model.processing_hierbert  # noqa: F401 (it registers the heads of this package)
 from hierbert.config import RunConfig
-from hierbert.data.columns import check_columns
+from hierbert.data.columns import check_columns, field_setting
 from hierbert.data.document import Example
-from hierbert.errors import ConfigError, ModelError
+from hierbert.errors import ConfigError, ModelError, setting_name
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.features import FEATURES
 from hierbert.model.heads import HEADS, Answered
@@ -361,6 +361,14 @@ def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
     known |= features
     check_columns(config.data.columns, known)
     asked = [task for task in _known().values() if task.field is None or task.field in read]
+    for task in _known().values():
+        for name in read.keys() & {*task.optional_fields}:
+            if task not in asked:
+                column = field_setting(str(task.field))
+                raise ConfigError(
+                    f"is read for {task.name} alone; set {setting_name(column)} too",
+                    setting=f"data.columns.{name}",
+                )
     if not asked:
         raise ConfigError(
             f"nothing to learn: no task that is known here reads {', '.join(read)}; import the "

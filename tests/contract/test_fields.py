@@ -161,6 +161,10 @@ WRONG = [
     ([*TRAIN, "run_dir=b", WORD, "data.columns.times=no"], ["'no'", "data.columns.times"]),
     ([*TRAIN, "run_dir=b", "data.columns.text=asked_for"], ["'text'", "data.text_column"]),
     ([*TRAIN, "run_dir=b", WORD], ["nothing to learn", "word"]),
+    (
+        [*TRAIN, "run_dir=b", WORD, TIMES, "data.columns.query=asked_for"],
+        ["data.columns.query", "data.summary_column"],
+    ),
     # Other rows, of which one column alone is another.
     (
         ["train", "data.train=other.jsonl", *TRAIN[2:], "run_dir=run", WORD, TIMES, "--resume"],

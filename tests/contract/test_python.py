@@ -311,6 +311,7 @@ def test_pipelines_answer_as_the_predictor_in_any_company(models, predictor) -> 
     table = datasets.Dataset.from_dict({"text": ["A cat."]})
     for none in (None, b"A cat.", {"text": "A cat."}, {"A cat."}, table, io.StringIO("A cat.")):
         assert "is no text" in mistake(summarize, none), none
+        assert "document 1 " in mistake(summarize, ["A cat.", none]), none
     assert summarize(Document(TEXTS[-1], {"any": 1}))["summary"] == summarize(TEXTS[-1])["summary"]
     line = mistake(pipeline, "document-classification", model=str(models["summaries"]))
     assert "classif" in line

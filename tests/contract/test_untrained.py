@@ -146,6 +146,11 @@ def test_a_query_asks_for_what_is_near_it(summarizer, tmp_path) -> None:
     for wrong in ("", "  ", 7):
         with pytest.raises(hierbert.ConfigError, match="query"):
             best(wrong)
+    texts = [ASKED, hierbert.Document(ASKED, {"query": 7})]
+    with pytest.raises(hierbert.DataError, match=r"texts\[1\].*query"):
+        summarizer.summarize(texts)
+    with pytest.raises(hierbert.ConfigError, match="encoder"):
+        HierBert.summarizer(encoder=" ")
 
 
 def test_the_command_asks_each_document_or_all(summarizer, tmp_path) -> None:

@@ -10,6 +10,7 @@ from conftest import make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hierbert.model import selection
 from hierbert.model.segmentation import Segmenter
 from hierbert.model.selection import (
     Budget,
@@ -128,6 +129,19 @@ def test_a_selection_is_the_one_of_its_definition(size, redundancy, distinct, se
             similar_to=torch.tensor(cosines).reshape(size, size).__getitem__,
             selectable=selectable,
         )
+
+
+def test_a_long_selection_goes_on_by_what_is_near_to_its_first_sentences(monkeypatch) -> None:
+    monkeypatch.setattr(selection, "_MOST_COMPARED", 2)
+    near = torch.eye(6)
+    near[0, 2] = near[2, 0] = near[1, 4] = near[4, 1] = near[3, 5] = near[5, 3] = 0.9
+    scores, costs = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], [2, 1, 1, 1, 1, 1]
+    given = {"order": "score", "redundancy": 0.5, "similar_to": near.__getitem__}
+    # The third and the fifth are near to the first two; what the fourth is near to is not asked.
+    assert select_sentences(scores, costs, 9, **given) == [0, 1, 3, 5, 2, 4]
+    assert select_sentences(scores, costs, 5, **given) == [0, 1, 3, 5]
+    alike = list("abcdea")
+    assert select_sentences(scores, costs, 9, **given, alike=alike) == [0, 1, 3, 2, 4]
 
 
 @pytest.mark.parametrize("redundancy", [0.0, 0.4])

@@ -152,7 +152,19 @@ CARDS: dict[str, tuple[Callable[[], str], list[str], list[str]]] = {
     "summaries alone": (
         lambda: card_of(HierBertConfig(classification=False, summarization=True)),
         ["however long, and summarizes each document by its own sentences."],
-        ["## Labels", "document-classification"],
+        ["## Labels", "document-classification", "takes a question"],
+    ),
+    "summaries about a question": (
+        lambda: card_of(
+            HierBertConfig(
+                classification=False,
+                summarization=True,
+                features={"query_words": {}},
+                sentence_queries=["query_words"],
+            )
+        ),
+        ["It takes a question", '`--query "..."`'],
+        ["document-classification"],
     ),
     "no run": (
         bare_card,

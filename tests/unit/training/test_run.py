@@ -76,13 +76,31 @@ def test_what_people_have_marked_is_the_label(tmp_path, text, spans, labels) -> 
         assert task.prepare([given], segmented, tmp_path, "test") == [None]
 
 
+@pytest.mark.parametrize("policy", ["head", "tail"])
+def test_marks_of_what_is_left_out_of_a_document_go_with_it(policy) -> None:
+    words = ["red", "blue", "green", "white", "black", "grey"]
+    text = [f"It is {word} there and here." for word in words]
+    cut = Segmenter(
+        make_tokenizer("bert"),
+        max_tokens_per_segment=16,
+        max_segments=1,
+        max_segments_policy=policy,
+    )
+    [segmented] = cut([text])
+    given = Example("a", text, {"summary": "A.", "spans": [[0, 1], [5, 6]]}, "here")
+    (target,) = Summarization().prepare([given], [segmented], None, "test")
+    assert 0 < len(segmented.sentence_spans) < 5 and target is not None
+    kept = zip(segmented.sentences, target.sentence_labels, strict=True)
+    assert {one for one, label in kept if label} == {text[0] if policy == "head" else text[5]}
+
+
 @pytest.mark.parametrize(
     ("text", "end", "told"),
     [("The cat sat.", 13, "12 characters"), (["A.", "B."], 3, "2 sentences")],
 )
 def test_what_is_marked_behind_the_end_is_refused(text, end, told) -> None:
     segmented = Segmenter(make_tokenizer("bert"))([text])
-    given = Example("a", text, {"summary": "A.", "spans": [[0, end]]}, "marks.jsonl, line 7")
+    given = Example("a", text, {"summary": None, "spans": [[0, end]]}, "marks.jsonl, line 7")
     with pytest.raises(DataError, match=told) as raised:
         Summarization().prepare([given], segmented, None, "test")
     assert "marks.jsonl, line 7" in str(raised.value) and "data.columns.spans" in str(raised.value)

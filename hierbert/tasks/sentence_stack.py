@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
 _DOCUMENTS_PER_STEP = 8
-_EPOCHS = 12
+# Of very few documents more epochs are known by heart, and say less of others.
+_EPOCHS, _MOST_EPOCHS = 12, 30
 _FEWEST_STEPS, _MOST_STEPS = 150, 1_500
 _LEARNING_RATE, _WEIGHT_DECAY, _DROPOUT = 3e-3, 0.05, 0.2
 # Whether training has gained anything is asked of at most so many documents.
@@ -350,7 +351,8 @@ def _train(
         drawn = torch.rand(shape, generator=generator) * 2 - 1
         weights[name] = (drawn / math.sqrt(inward)).requires_grad_()
     steps_per_epoch = math.ceil(len(documents) / _DOCUMENTS_PER_STEP)
-    steps = min(max(_EPOCHS * steps_per_epoch, _FEWEST_STEPS), _MOST_STEPS)
+    fewest = min(_FEWEST_STEPS, _MOST_EPOCHS * steps_per_epoch)
+    steps = min(max(_EPOCHS * steps_per_epoch, fewest), _MOST_STEPS)
     optimizer = torch.optim.AdamW(weights.values(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     order = torch.zeros(0, dtype=torch.int64)

@@ -47,13 +47,14 @@ def split_validation(
         keys = [text_digest(example) for example in examples]
     else:
         keys = [example.id for example in examples]
+
+    def has_target(example: Example) -> bool:
+        return any(example.fields.get(name) is not None for name in fields)
+
     # Of each text one example that has a target, if any does.
     drawn: dict[bytes | str, Example] = {}
     for key, example in zip(keys, examples, strict=True):
-        targeted = any(example.fields.get(name) is not None for name in fields)
-        if key not in drawn or (
-            targeted and not any(drawn[key].fields.get(name) is not None for name in fields)
-        ):
+        if key not in drawn or (has_target(example) and not has_target(drawn[key])):
             drawn[key] = example
     ids = _held_out(list(drawn.values()), fraction, seed, fields, stratified)
     held_out = {key for key, example in drawn.items() if example.id in ids}

@@ -4,20 +4,19 @@ A question that is asked of many documents, such as what a paper contributes, ha
 words, and places, which the question does not name.
 """
 
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .features import Feature, register_feature
 from .heads import Structure
-from .ragged import group_of_unit, group_starts
+from .ragged import group_of_unit
 from .segmentation import SegmentedDocument
 from .sentence_query import QUERY
 from .sentence_words import stems
-from .words import buckets_of
+from .words import buckets_of, pair_hashes, summed_weights, word_hash
 
 BUCKETS = 1 << 18
 """Of pairs of words."""
@@ -25,8 +24,6 @@ BUCKETS = 1 << 18
 _MOST_WORDS = 16
 # Where a sentence is, in so many parts of its document, counts as a word of it.
 _PLACES = (5, 20)
-# An odd number, so that products with it lose no bits (Knuth's multiplicative hashing).
-_PAIR, _BITS = 0x9E3779B1, 32
 
 
 @register_feature
@@ -58,12 +55,12 @@ class QueryPairs(Feature):
                 sizes += [0] * count
                 continue
             own = list(dict.fromkeys(stems(document.query.text)))[:_MOST_WORDS]
-            row[: len(own) + 1] = torch.tensor([0, *map(_hashed, own)])
+            row[: len(own) + 1] = torch.tensor([0, *map(word_hash, own)])
             for place, text in enumerate(document.sentences):
                 # A set of strings has another order in each process.
                 different = dict.fromkeys(stems(text))
                 parts = [f"\0{parts}\0{place * parts // count}" for parts in _PLACES]
-                words += map(_hashed, (*different, *parts))
+                words += map(word_hash, (*different, *parts))
                 sizes.append(len(different) + len(parts))
         return {
             "asked": asked,
@@ -82,8 +79,7 @@ class QueryPairs(Feature):
         values = together.float().rsqrt()
         for column in asked.T:
             own = column[documents]
-            pairs = (own * _PAIR + words) % 2**_BITS
-            yield buckets_of(pairs, BUCKETS), values * (own >= 0)
+            yield buckets_of(pair_hashes(own, words), BUCKETS), values * (own >= 0)
 
     def forward(self, inputs: dict[str, Tensor], structure: Structure) -> Tensor:
         """One row for each sentence of the batch."""
@@ -94,11 +90,5 @@ class QueryPairs(Feature):
         if not len(inputs["words"]):
             return scores
         for buckets, values in self.pairs(inputs, structure):
-            scores = scores + nn.functional.embedding_bag(
-                buckets, weights, group_starts(sizes), mode="sum", per_sample_weights=values
-            )
+            scores = scores + summed_weights(weights, buckets, values, sizes)
         return scores
-
-
-def _hashed(word: str) -> int:
-    return zlib.crc32(word.encode("utf-8", "surrogatepass"))

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .features import Feature, register_feature
 from .heads import Structure
-from .ragged import group_of_unit, group_starts
+from .ragged import group_of_unit
 from .segmentation import SegmentedDocument
 from .sentence_columns import COLUMNS, headings_of, sentence_columns
-from .words import buckets_of, word_hashes
+from .words import buckets_of, summed_weights, word_hashes
 
 # Of a heading's words beside those of the sentence itself.
 HEADING_WEIGHT = 0.5
@@ -110,10 +110,10 @@ class SentenceFeatures(Feature):
         with torch.autocast(columns.device.type, enabled=False):
             scores = columns @ self.column_weights.float() + self.bias.float()
             if self.words and len(columns):
-                scores = scores + _summed(
+                scores = scores + summed_weights(
                     self.word_weights, inputs["buckets"], inputs["values"], inputs["sizes"]
                 )
-                of_headings = _summed(
+                of_headings = summed_weights(
                     self.heading_weights,
                     inputs["heading_buckets"],
                     inputs["heading_values"],
@@ -158,15 +158,3 @@ def _bags(hashes: Tensor, words: Tensor, buckets: int) -> tuple[Tensor, Tensor, 
     owners, values = keys // buckets, counts.float()
     norms = torch.zeros(len(words)).index_add(0, owners, values * values).sqrt()
     return keys % buckets, values / norms[owners], owners.bincount(minlength=len(words))
-
-
-def _summed(weights: Tensor, buckets: Tensor, values: Tensor, sizes: Tensor) -> Tensor:
-    """The weights of each text's buckets, times their values: float32 (texts, M)."""
-    summed = nn.functional.embedding_bag(
-        buckets,
-        weights,
-        group_starts(sizes),
-        mode="sum",
-        per_sample_weights=values.to(weights.dtype),
-    )
-    return summed.float()

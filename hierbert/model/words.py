@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .features import Feature, LeftOut, register_feature
 from .heads import Structure
+from .ragged import group_starts
 from .segmentation import SegmentedDocument
 from .selection import UNSPACED
 from .sentences import Span
@@ -29,6 +30,11 @@ _PAIR, _SPREAD = 0x9E3779B1, 0x85EBCA77
 _BITS = 32
 
 
+def word_hash(word: str) -> int:
+    """A number of 32 bits, the same in each process."""
+    return zlib.crc32(word.encode("utf-8", "surrogatepass"))
+
+
 def word_hashes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """The words of texts, as numbers of 32 bits.
 
@@ -38,7 +44,6 @@ def word_hashes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     Returns:
         Of all words in order int64 (W,), and of how many each text has (len(texts),).
     """
-    # Python's own hash differs from process to process.
     known: dict[str, int] = {}
     hashes: list[int] = []
     counts = []
@@ -47,7 +52,7 @@ def word_hashes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         words = pattern.findall(folded)
         for word in set(words):
             if word not in known:
-                known[word] = zlib.crc32(word.encode("utf-8", "surrogatepass"))
+                known[word] = word_hash(word)
         hashes += [known[word] for word in words]
         counts.append(len(words))
     return torch.tensor(hashes, dtype=torch.int64), torch.tensor(counts, dtype=torch.int64)
@@ -72,6 +77,11 @@ def _folded(text: str) -> tuple[str, re.Pattern[str]]:
     return folded, _ASCII_WORD if folded.isascii() else WORD
 
 
+def pair_hashes(first: Tensor, second: Tensor) -> Tensor:
+    """Of pairs of words, by those of both, int64 like these."""
+    return (first * _PAIR + second) % 2**_BITS
+
+
 def buckets_of(hashes: Tensor, buckets: int) -> Tensor:
     """The bucket of each word, int64 like the hashes; `buckets` is a power of 2."""
     return (hashes * _SPREAD) % 2**_BITS >> _BITS - (buckets.bit_length() - 1)
@@ -92,7 +102,7 @@ def hashed_words(text: str, buckets: int) -> tuple[Tensor, Tensor]:
 
 
 def _pairs_of(hashes: Tensor) -> Tensor:
-    return (hashes[:-1] * _PAIR + hashes[1:]) % 2**_BITS
+    return pair_hashes(hashes[:-1], hashes[1:])
 
 
 class _Terms:
@@ -138,6 +148,25 @@ class _Text:
             return [(terms.buckets, terms.counts) for terms in self.terms]
         first, last = torch.searchsorted(self._starts, torch.tensor(span)).tolist()
         return [terms.without(slice(first, max(first, last))) for terms in self.terms]
+
+
+def summed_weights(weights: Tensor, buckets: Tensor, values: Tensor, sizes: Tensor) -> Tensor:
+    """The weights of each text's buckets, times their values: float32 (texts, M).
+
+    Args:
+        weights: Of all buckets, in M models, float (buckets, M).
+        buckets: Of all texts, int64 (W,).
+        values: Theirs, float (W,).
+        sizes: How many each text has, int64 (texts,).
+    """
+    summed = nn.functional.embedding_bag(
+        buckets,
+        weights,
+        group_starts(sizes),
+        mode="sum",
+        per_sample_weights=values.to(weights.dtype),
+    )
+    return summed.float()
 
 
 @register_feature
@@ -267,15 +296,7 @@ class Words(Feature):
         if not inputs:
             raise ValueError("features.words.* are missing: HierBertProcessor makes them")
         values, sizes = self.weigh(**inputs), inputs["sizes"].sum(1)
-        starts = sizes.cumsum(0) - sizes
-        summed = nn.functional.embedding_bag(
-            inputs["buckets"],
-            self.weights,
-            starts,
-            mode="sum",
-            per_sample_weights=values.to(self.weights.dtype),
-        )
-        return summed.float() + self.bias.float()
+        return summed_weights(self.weights, inputs["buckets"], values, sizes) + self.bias.float()
 
     def weigh(self, buckets: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
         """The numbers that stand for texts in a linear model, float32 (W,).

@@ -231,9 +231,9 @@ class Summarization(Task):
 
     @override
     def plain(self, target: SummaryTarget | None) -> Any:
-        if target is None or not target.marked:
-            return None if target is None else target.summary
-        return [target.summary, target.sentence_labels]
+        if target is None:
+            return None
+        return [target.summary, target.sentence_labels] if target.marked else target.summary
 
     @override
     def counts(self, target: SummaryTarget | None, document: SegmentedDocument) -> bool:
@@ -567,7 +567,8 @@ def _marked(document: SegmentedDocument, example: Example) -> list[float]:
 
     Spans are of characters, or of sentences where these are given.
     """
-    ends, unit = [*range(1, len(document.text) + 1)], "characters"
+    ends: Sequence[int] = range(1, len(document.text) + 1)
+    unit = "characters"
     if document.given_sentences:
         given = [[item] if isinstance(item, str) else item for item in example.text]
         unit, ends = "sentences", [*accumulate(len(part) + 1 for part in chain(*given))]

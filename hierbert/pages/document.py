@@ -58,7 +58,8 @@ def document_page(text: str, answer: Mapping[str, Any], title: str = "", index: 
 
 def notebook_view(text: str, answer: Mapping[str, Any]) -> str:
     """An answer as a notebook shows it: without the text."""
-    return fragment("notebook.html.jinja", styles=asset("answer.css"), **answer_facts(text, answer))
+    facts = answer_facts(text, answer)
+    return str(fragment("notebook.html.jinja", styles=asset("answer.css"), **facts))
 
 
 def entry_of(text: str, answer: Mapping[str, Any]) -> dict[str, Any]:

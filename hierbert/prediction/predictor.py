@@ -472,7 +472,7 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory.
         """
         asked = self.check_tasks(tasks)
-        if "classify" in asked and not isinstance(rule, SummaryRule):
+        if "classify" in asked and (rule is None or isinstance(rule, Mapping)):
             rule = {**(rule or {})}
             if rule.get("evidence") is None:
                 rule["evidence"] = True

@@ -1,0 +1,132 @@
+"""Scores with intervals, beside everything that has to be beaten."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hierbert.reporting import charts
+from hierbert.reporting.blocks import Block, Note, Section, Table
+from hierbert.reporting.found import Found, better, figure, signed
+from hierbert.scoring.answers import OWN
+from hierbert.scoring.label_baselines import LABEL_BASELINES
+from hierbert.scoring.metric import METRICS, Metric, shown_metrics
+
+_Scores = Mapping[str, float]
+_Ends = Mapping[str, Mapping[str, float]]
+
+
+def scores(found: Found) -> Section:
+    """Of labels and numbers, of summaries, and of what has neither."""
+    results, blocks = found.results, []
+    own = results["scores"]
+    of_summaries = [m for m in found.headlines(own) if "summary" in m.problem_types]
+    of_labels = [m for m in found.headlines(own) if m not in of_summaries]
+    if of_labels:
+        blocks += _beside("Labels", of_labels, _label_systems(found), results.get("gain") or {})
+    if of_summaries and (kept := results.get("summaries")):
+        systems = {
+            name: ({m: v["mean"] for m, v in row.items()}, row)
+            for name, row in kept["systems"].items()
+        }
+        gains = {name: {"rouge1": each} for name, each in (kept.get("gain") or {}).items()}
+        budget = results.get("budget") or {}
+        title = "Summaries"
+        if budget:
+            title += f", {budget['name']} = {budget['limit']}"
+        blocks += _beside(title, of_summaries, systems, gains)
+    others = [METRICS[name] for name in own if name in METRICS and not METRICS[name].headline]
+    rows = [[metric.title, metric.shown(own[metric.name])] for metric in others]
+    rows += [[name, f"{value:.4g}"] for name, value in own.items() if name not in METRICS]
+    if rows:
+        blocks.append(Table(["Other figures", ""], rows))
+    return Section("Scores", blocks)
+
+
+def _label_systems(found: Found) -> dict[str, tuple[_Scores, _Ends]]:
+    """Scores and intervals by the system's title."""
+    results = found.results
+    ends: dict[str, Any] = {}
+    for answers in found.answers.values():
+        ends |= answers.intervals(found.seed)
+    systems: dict[str, tuple[_Scores, _Ends]] = {
+        baseline.title: (results[baseline.name], ends.get(baseline.name, {}))
+        for baseline in LABEL_BASELINES
+        if results.get(baseline.name)
+    }
+    for name, alone in ((results.get("members") or {}).get("scores") or {}).items():
+        systems[f"{name.replace('_', ' ')} alone"] = alone, {}
+    return systems | {OWN: (results["scores"], results.get("intervals") or {})}
+
+
+def _beside(
+    what: str,
+    metrics: list[Metric],
+    systems: Mapping[str, tuple[_Scores, _Ends]],
+    gains: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> list[Block]:
+    rows = [
+        [
+            name,
+            *(figure(metric, values.get(metric.name), ends.get(metric.name)) for metric in metrics),
+        ]
+        for name, (values, ends) in systems.items()
+    ]
+    strong = [place for place, name in enumerate(systems) if name == OWN]
+    unit = " x 100" if metrics[0].percent else ""
+    table = Table([f"{what}{unit}", *(metric.title for metric in metrics)], rows, strong)
+    blocks: list[Block] = [table]
+    first = metrics[0]
+    known = [
+        (name, values[first.name], ends[first.name]["low"], ends[first.name]["high"])
+        for name, (values, ends) in systems.items()
+        if first.name in ends
+    ]
+    if len(known) > 1:
+        scale = 100 if first.percent else 1
+        scaled = [(name, *(scale * value for value in each)) for name, *each in known]
+        blocks.append(
+            charts.intervals(
+                f"{first.title} and its 95 % intervals",
+                f"{first.title} of {len(known)} systems, each with its interval; the table above "
+                "has the figures.",
+                scaled,
+                f"{first.title}{unit}",
+                Table(
+                    ["", first.title, "low", "high"],
+                    [[name, *(f"{value:.4g}" for value in each)] for name, *each in scaled],
+                    [place for place, one in enumerate(scaled) if one[0] == OWN],
+                ),
+            )
+        )
+    if gains:
+        blocks += _gains(gains)
+    elif len(systems) == 1:
+        blocks.append(Note("No baseline was scored beside the model."))
+    return blocks
+
+
+def _gains(gains: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Block]:
+    """What the model gained over each, on the same documents."""
+    titles = {baseline.name: baseline.title for baseline in LABEL_BASELINES}
+    metrics = shown_metrics({name for each in gains.values() for name in each})
+    head = ["hierbert less"]
+    for metric in metrics:
+        head += [metric.title, "p", "sure"]
+    rows = []
+    for name, each in gains.items():
+        row = [titles.get(name, name)]
+        for metric in metrics:
+            gain = each.get(metric.name)
+            if gain is None:
+                row += ["-", "-", "-"]
+                continue
+            values = [signed(metric, gain[key]) for key in ("mean", "low", "high")]
+            surely = gain["low"] > 0 or gain["high"] < 0
+            word = "better" if better(metric, gain["mean"]) else "worse"
+            row += [f"{values[0]} [{values[1]}, {values[2]}]", f"{gain['p']:.3f}"]
+            row.append(word if surely else "no")
+        rows.append(row)
+    note = Note(
+        "Differences on the same documents, with 95 % intervals and p of a paired bootstrap over "
+        "these documents. They say nothing of other seeds or corpora."
+    )
+    return [note, Table(head, rows)]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters", "ratio")
-SUMMARY_ORDERS = ("document", "score")
 
 # To each of so many selected sentences all others are compared; what is longer is no longer short
 # for want of repetition, and time stays linear.

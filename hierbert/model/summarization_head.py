@@ -23,13 +23,13 @@ from .same_words import repeats
 from .segmentation import SegmentedDocument, Span
 from .selection import (
     SUMMARY_BUDGETS,
-    SUMMARY_ORDERS,
     Budget,
     count_words,
     cut_to_limit,
     select_sentences,
     sentence_costs,
 )
+from .selection_options import OPTIONS, SelectionOptions
 from .sentence_features import SentenceFeatures
 from .sentence_query import (
     QUERY,
@@ -72,14 +72,11 @@ class SummarySentenceOfKind(SummarySentence):
 
 
 @dataclass(frozen=True)
-class SummaryRule:
+class SummaryRule(SelectionOptions):
     """How scored sentences become a summary.
 
     Attributes:
         budget: The greatest length of the summary.
-        order: "document" or "score".
-        redundancy: Weight of maximal marginal relevance over words, 0 (off) to 1.
-        min_words_per_sentence: Shorter sentences are not selected, unless there is no longer one.
         sentence_kinds: Whether an answer tells the kind of each sentence.
 
     Headings, items of lists, code and what else is no prose are selected where there is nothing
@@ -91,32 +88,15 @@ class SummaryRule:
     """
 
     budget: Budget
-    order: str = "document"
-    redundancy: float = 0.0
-    min_words_per_sentence: int = 0
     sentence_kinds: bool = False
-
-    def __post_init__(self) -> None:
-        if self.order not in SUMMARY_ORDERS:
-            allowed = ", ".join(SUMMARY_ORDERS)
-            raise ValueError(f"order={self.order!r} is not allowed; choose from {allowed}")
-        if not 0 <= self.redundancy <= 1:
-            raise ValueError(f"redundancy={self.redundancy!r} is not allowed: 0 to 1")
-        least = self.min_words_per_sentence
-        if not isinstance(least, int) or isinstance(least, bool) or least < 0:
-            raise ValueError(f"min_words_per_sentence={least!r} is not allowed: 0 or more")
 
     @classmethod
     def from_config(cls, config: HierBertConfig) -> "SummaryRule":
         """How a model was trained to summarize."""
         limit: Any = config.summary_limit
         limit = limit if config.summary_budget == "ratio" else int(limit)
-        return cls(
-            Budget(**{config.summary_budget: limit}),
-            config.summary_order,
-            config.summary_redundancy,
-            config.summary_min_words_per_sentence,
-        )
+        own = {name: getattr(config, f"summary_{name}") for name in OPTIONS}
+        return cls(Budget(**{config.summary_budget: limit}), **own)
 
     def select(self, document: SegmentedDocument, scores: Sequence[float]) -> list["Candidate"]:
         """What a summary of N sentences with N scores is made of, in its order."""
@@ -304,10 +284,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    settings = (
-        *SUMMARY_BUDGETS,
-        *("order", "redundancy", "min_words_per_sentence", "sentence_kinds", QUERY),
-    )
+    settings = (*SUMMARY_BUDGETS, *OPTIONS, "sentence_kinds", QUERY)
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()

@@ -138,7 +138,6 @@ class Summarization(Task):
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
-        budget, limit = config.summary.limit
         own: dict[str, Any] = {}
         if QUERY in config.data.fields:
             own["features"] = {QueryWords.name: {}}
@@ -149,11 +148,7 @@ class Summarization(Task):
             "sentence_stack": None,
             "sentence_queries": None,
             "summary_scores": "learnt",
-            "summary_budget": budget,
-            "summary_limit": float(limit),
-            "summary_order": config.summary.order,
-            "summary_redundancy": config.summary.redundancy,
-            "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
+            **config.summary.model_fields,
         }
 
     @override

@@ -20,7 +20,7 @@ FLOORS = [
     {"errors"},
     {"files", "hub", "hub_names", "log", "model", "settings_text"},
     {"settings", "state_files"},
-    {"data", "scoring"},
+    {"data", "pages", "scoring"},
     {"config"},
     {"loading"},
     {"tasks", "vectors"},

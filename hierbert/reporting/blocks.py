@@ -1,6 +1,6 @@
 """What sections are made of, whatever it is rendered as: words, tables, charts, quotations."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ class Chart:
     description: str
     draw: Callable[["Axes"], None]
     table: Table
-    inches: tuple[float, float] = (6.4, 3.4)
+    inches: tuple[float, float] = (5.6, 3.2)
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,7 @@ class Section:
     Attributes:
         title: Its heading.
         blocks: What is in it.
-        wide: Whether it takes the page's whole width.
     """
 
     title: str
     blocks: Sequence[Block] = field(default_factory=list)
-
-
-def joined(parts: Iterable[str | None]) -> str:
-    """Sentences, those that there are."""
-    return " ".join(part for part in parts if part)

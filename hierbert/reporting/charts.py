@@ -8,7 +8,7 @@ figures give the same bytes; text stays text; colours are those of the page, in 
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -182,28 +182,47 @@ def bars(
 def intervals(
     title: str,
     description: str,
-    rows: Sequence[tuple[str, float, float, float]],
+    rows: Mapping[str, Mapping[str, float]],
     x: str,
-    table: Table,
+    percent: bool,
+    strong: Collection[str] = (),
     zero: bool = False,
 ) -> Chart:
-    """Values with their intervals, one above the other; `rows` are name, value, low, high.
+    """Values with their intervals, one above the other.
 
-    With `zero` a line is where there is no difference.
+    Args:
+        title: Of the chart.
+        description: See `Chart`.
+        rows: "mean", "low" and "high" by name.
+        x: What is along.
+        percent: Whether they are shown times 100.
+        strong: Names that stand out.
+        zero: Whether to draw a line where there is no difference.
     """
+    scale = 100 if percent else 1
+    names = list(rows)
+    scaled = [[scale * rows[name][key] for key in ("mean", "low", "high")] for name in names]
 
     def draw(axes: "Axes") -> None:
-        for place, (_, value, low, high) in enumerate(reversed(rows)):
-            axes.plot([low, high], [place, place], color=_HUES[0], linewidth=2)
-            axes.plot([value], [place], color=_HUES[0], marker="o", markersize=6)
+        for place, (value, low, high) in enumerate(reversed(scaled)):
+            stands_out = names[len(names) - 1 - place] in strong
+            hue, mark = (_HUES[4], "D") if stands_out else (_HUES[0], "o")
+            axes.plot([low, high], [place, place], color=hue, linewidth=2)
+            axes.plot([value], [place], color=hue, marker=mark, markersize=6)
         if zero:
             axes.axvline(0, color=_FAINT, linewidth=1, linestyle="--")
-        axes.set_yticks(range(len(rows)), [_short(name) for name, *_ in reversed(rows)])
+        axes.set_yticks(range(len(names)), [_short(name) for name in reversed(names)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(x)
 
-    return Chart(title, description, draw, table, (6.4, 0.9 + 0.3 * len(rows)))
+    cells = [
+        [name, *(f"{value:.4g}" for value in each)]
+        for name, each in zip(names, scaled, strict=True)
+    ]
+    places = [place for place, name in enumerate(names) if name in strong]
+    table = Table(["Name", x, "low", "high"], cells, places)
+    return Chart(title, description, draw, table, (5.6, 0.9 + 0.28 * len(rows)))
 
 
 def scatter(title: str, description: str, pairs: Points, x: str, y: str, table: Table) -> Chart:
@@ -216,7 +235,7 @@ def scatter(title: str, description: str, pairs: Points, x: str, y: str, table: 
         axes.set_xlabel(x)
         axes.set_ylabel(y)
 
-    return Chart(title, description, draw, table, (5.0, 4.0))
+    return Chart(title, description, draw, table, (5.6, 3.8))
 
 
 def svg(chart: Chart, name: str) -> str:

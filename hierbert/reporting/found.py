@@ -1,4 +1,4 @@
-"""What a report is made of: the files of a run or an evaluation, and what is held back from them."""
+"""What a report is made of: the files of a run or an evaluation, and examples that are in none."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -86,23 +86,25 @@ def read_found(
     )
 
 
-def better(metric: Metric, gain: float) -> bool:
-    """Whether a difference is for the better."""
-    return gain > 0 if metric.better == "higher" else gain < 0
-
-
 def figure(metric: Metric, value: float | None, ends: Mapping[str, float] | None = None) -> str:
     """A score as it stands in a table, with its interval where that is known."""
     if value is None:
         return "-"
     if not ends:
         return metric.shown(value)
-    return f"{metric.shown(value)} [{metric.shown(ends['low'])}, {metric.shown(ends['high'])}]"
+    return f"{metric.shown(value)} ({metric.shown(ends['low'])} to {metric.shown(ends['high'])})"
 
 
-def signed(metric: Metric, value: float) -> str:
-    """A difference as it stands in a table."""
-    return f"{100 * value:+.1f}" if metric.percent else f"{value:+.4g}"
+def difference(metric: Metric, gain: Mapping[str, float]) -> list[str]:
+    """A difference as it stands in a table: with its interval, its p, and whether it is sure."""
+    mean, low, high = (
+        f"{100 * gain[key]:+.1f}" if metric.percent else f"{gain[key]:+.4g}"
+        for key in ("mean", "low", "high")
+    )
+    surely = gain["low"] > 0 or gain["high"] < 0
+    better = (gain["mean"] > 0) == (metric.better == "higher")
+    word = ("better" if better else "worse") if surely else "not sure"
+    return [f"{mean} ({low} to {high})", f"{gain['p']:.3f}", word]
 
 
 def metric_of(answers: TaskAnswers, name: str) -> Metric:

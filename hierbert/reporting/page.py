@@ -12,7 +12,7 @@ from hierbert.reporting import charts
 from hierbert.reporting.blocks import Chart, Note, Quotation, Section, Table
 
 _HERE = Path(__file__).parent
-_KINDS = {Note: "note", Table: "table", Chart: "chart", Quotation: "quotation"}
+_KINDS = {Note: "note", Table: "table", Quotation: "quotation"}
 
 
 def render_html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
@@ -21,11 +21,15 @@ def render_html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     for place, section in enumerate(sections, start=1):
         blocks: list[dict[str, Any]] = []
         for block in section.blocks:
-            shown: dict[str, Any] = {"kind": _KINDS[type(block)], "block": block}
-            if isinstance(block, Chart):
-                number += 1
-                shown["svg"] = Markup(charts.svg(block, f"chart-{number}"))
-            blocks.append(shown)
+            if not isinstance(block, Chart):
+                blocks.append({"kind": _KINDS[type(block)], "block": block})
+                continue
+            number += 1
+            drawn = {"block": block, "svg": Markup(charts.svg(block, f"chart-{number}"))}
+            # Those that follow one another stand side by side.
+            if not blocks or blocks[-1]["kind"] != "charts":
+                blocks.append({"kind": "charts", "charts": []})
+            blocks[-1]["charts"].append(drawn)
         made.append({"id": f"section-{place}", "title": section.title, "blocks": blocks})
     templates = environment().overlay(loader=FileSystemLoader(_HERE))
     body = templates.get_template("report.html.jinja").render(

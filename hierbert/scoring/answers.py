@@ -1,4 +1,4 @@
-"""What systems answered to documents, from rows of answers.jsonl, and tests of their differences."""
+"""What systems answered to documents, from rows of answers.jsonl, and how far they differ."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hierbert.scoring.intervals import (
-    label_gains,
-    label_intervals,
-    mean_interval,
-    paired_difference,
-)
+from hierbert.scoring.intervals import label_gains, label_intervals, paired_difference
 
 TRUE, OWN = "true", "hierbert"
 # Beside the tasks, in each row.
@@ -81,35 +76,26 @@ def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
 
 def difference_of(
     first: TaskAnswers, second: TaskAnswers, seed: int
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], int]:
     """How far the model of the first is from that of the second, on the documents of both.
 
     Returns:
         By metric "mean", "low", "high" and "p", as `paired_difference` gives them; of scores by
-        "score". Empty where no document is the same, with the same truth.
+        "score". Empty where no document is the same, with the same truth. And how many are.
     """
     places = {key: place for place, key in enumerate(second.keys)}
     pairs = [(place, places[key]) for place, key in enumerate(first.keys) if key in places]
     if first.true is not None and second.true is not None:
         pairs = [(a, b) for a, b in pairs if _same(first.true[a], second.true[b])]
     if not pairs or first.kind != second.kind:
-        return {}
+        return {}, 0
     one, other = first.at([a for a, _ in pairs]), second.at([b for _, b in pairs])
     if one.true is None:
         found = paired_difference(one.systems[OWN], other.systems[OWN], seed)
-        return {"score": dict(zip(("mean", "low", "high", "p"), found, strict=True))}
+        return {"score": dict(zip(("mean", "low", "high", "p"), found, strict=True))}, len(pairs)
     arrays = _arrays(one.kind, {"a": one.systems[OWN], "b": other.systems[OWN], TRUE: one.true})
-    return label_gains(one.kind, arrays["a"], {"b": arrays["b"]}, arrays[TRUE], seed)["b"]
-
-
-def common_documents(answers: Sequence[TaskAnswers]) -> int:
-    """How many documents are the same in all."""
-    return len(set.intersection(*(set(each.keys) for each in answers)))
-
-
-def own_interval(answers: TaskAnswers, seed: int) -> tuple[float, float, float]:
-    """Mean and 95 % interval of the model's scores."""
-    return mean_interval(answers.systems[OWN], seed)
+    gains = label_gains(one.kind, arrays["a"], {"b": arrays["b"]}, arrays[TRUE], seed)
+    return gains["b"], len(pairs)
 
 
 def _answers(kept: list[tuple[tuple[str, int], int, dict[str, Any]]]) -> TaskAnswers:

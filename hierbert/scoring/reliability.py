@@ -56,7 +56,7 @@ def reliability_bins(
 
 def _binned(
     probabilities: npt.ArrayLike, references: npt.ArrayLike
-) -> tuple[npt.NDArray[np.int64], _Floats, _Floats]:
+) -> tuple[npt.NDArray[Any], _Floats, _Floats]:
     """The bin of each claim; of each bin the sum of claimed less true; what is claimed."""
     claimed, true = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
     if true.ndim == 1:

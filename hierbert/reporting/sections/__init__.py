@@ -8,6 +8,7 @@ from hierbert.reporting.sections.coverage import coverage
 from hierbert.reporting.sections.curves import curves
 from hierbert.reporting.sections.labels import labels
 from hierbert.reporting.sections.lengths import lengths
+from hierbert.reporting.sections.machine import machine
 from hierbert.reporting.sections.mistakes import mistakes
 from hierbert.reporting.sections.numbers import numbers
 from hierbert.reporting.sections.overview import overview
@@ -21,6 +22,6 @@ from hierbert.reporting.sections.summaries import summaries
 
 SECTIONS: tuple[Callable[[Found], Section | None], ...] = (
     *(overview, scores, curves, labels, numbers, reliability, precision_recall, coverage),
-    *(lengths, places, picks, mistakes, summaries, settings),
+    *(lengths, places, picks, mistakes, summaries, settings, machine),
 )
 """Each makes its section of what was found; None where that has nothing of the kind."""

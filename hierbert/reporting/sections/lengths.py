@@ -16,8 +16,8 @@ def lengths(found: Found) -> Section | None:
     """Lengths of each split, then scores of short and long documents, then those by columns."""
     blocks: list[Block] = []
     if sizes := found.results.get("lengths"):
-        rows = [[name, *(f"{own[n]:,}" for n in _SIZES)] for name, own in sizes.items()]
-        blocks.append(Table(["Tokens of a document", *_TITLES], rows))
+        table = [[name, *(f"{own[n]:,}" for n in _SIZES)] for name, own in sizes.items()]
+        blocks.append(Table(["Tokens of a document", *_TITLES], table))
     if kept := found.results.get("length_histogram"):
         names = [_range(*ends) for ends in zip(kept["from"], kept["to"], strict=True)]
         shares = {

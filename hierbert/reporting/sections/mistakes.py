@@ -5,7 +5,7 @@ from hierbert.reporting.found import Found
 
 
 def mistakes(found: Found) -> Section | None:
-    """Documents whose answers are farthest from the truth, with excerpts where they may be shown."""
+    """Documents whose answers are farthest from the truth, with excerpts where they may be."""
     rows = found.examples.get("mistakes")
     if rows is None:
         return None

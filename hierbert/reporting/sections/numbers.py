@@ -15,12 +15,13 @@ def numbers(found: Found) -> Section | None:
     for answers in found.answers.values():
         if answers.kind != "regression" or answers.true is None:
             continue
-        given, count = answers.systems[OWN], len(answers.true)
+        true, given = answers.true, answers.systems[OWN]
+        count = len(true)
         # Evenly spread over the documents.
         places = range(0, count, -(-count // _MOST_POINTS))
-        pairs = [answers.true[p] for p in places], [given[p] for p in places]
-        far = sorted(range(count), key=lambda p: -abs(given[p] - answers.true[p]))[:_MOST_ROWS]
-        rows = [[answers.keys[p][0], f"{answers.true[p]:.4g}", f"{given[p]:.4g}"] for p in far]
+        pairs = [true[p] for p in places], [given[p] for p in places]
+        far = sorted(range(count), key=lambda p: -abs(given[p] - true[p]))[:_MOST_ROWS]
+        rows = [[answers.keys[p][0], f"{true[p]:.4g}", f"{given[p]:.4g}"] for p in far]
         blocks.append(
             charts.scatter(
                 "Answered and true numbers; on the dotted line they are the same",

@@ -1,4 +1,4 @@
-"""What was scored, how long it took, and what the data do not allow to say."""
+"""What was scored, and what the data do not allow to say."""
 
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found
@@ -14,32 +14,22 @@ _FACTS = {
     "best_step": "Best step, whose weights the model has",
     "nonfinite_steps": "Steps left out, not finite",
     "seed": "Seed",
-    "seconds": "Seconds",
-}
-_RESOURCES = {
-    "device": "Device",
-    "processes": "Processes",
-    "threads": "Threads",
-    "encoding_tokens_per_second": "Encoded tokens a second",
-    "training_tokens_per_second": "Trained tokens a second",
-    "scoring_tokens_per_second": "Scored tokens a second",
-    "training_seconds": "Seconds of training",
-    "peak_memory_mib": "Most memory, MiB",
-    "peak_device_memory_mib": "Most device memory, MiB",
+    "seconds": "Seconds in all",
 }
 
 
 def overview(found: Found) -> Section:
     """In front of all."""
-    results, resources = found.results, found.results.get("resources") or {}
-    rows = [[title, _shown(results[name])] for name, title in _FACTS.items() if results.get(name)]
-    rows += [[title, _shown(resources[n])] for n, title in _RESOURCES.items() if resources.get(n)]
+    results = found.results
+    rows = [
+        [title, _shown(results[name])]
+        for name, title in _FACTS.items()
+        if results.get(name) or (name == "seed" and name in results)
+    ]
     if (model := results.get("model")) and model.get("source"):
         rows.insert(0, ["Model", str(model["source"])])
-    for name, version in (results.get("environment") or {}).items():
-        rows.append([f"Version of {name}", str(version)])
     notes: list[Block] = [Note(text) for text in _warnings(found)]
-    return Section("At a glance", [*notes, Table(["", ""], rows)])
+    return Section("At a glance", [*notes, Table(["What", "value"], rows)])
 
 
 def _warnings(found: Found) -> list[str]:

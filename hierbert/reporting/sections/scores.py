@@ -5,7 +5,7 @@ from typing import Any
 
 from hierbert.reporting import charts
 from hierbert.reporting.blocks import Block, Note, Section, Table
-from hierbert.reporting.found import Found, better, figure, signed
+from hierbert.reporting.found import Found, difference, figure
 from hierbert.scoring.answers import OWN
 from hierbert.scoring.label_baselines import LABEL_BASELINES
 from hierbert.scoring.metric import METRICS, Metric, shown_metrics
@@ -31,13 +31,17 @@ def scores(found: Found) -> Section:
         budget = results.get("budget") or {}
         title = "Summaries"
         if budget:
-            title += f", {budget['name']} = {budget['limit']}"
+            title += f" ({budget['name']} = {budget['limit']})"
         blocks += _beside(title, of_summaries, systems, gains)
     others = [METRICS[name] for name in own if name in METRICS and not METRICS[name].headline]
     rows = [[metric.title, metric.shown(own[metric.name])] for metric in others]
-    rows += [[name, f"{value:.4g}"] for name, value in own.items() if name not in METRICS]
+    rows += [
+        [name.replace("_", " "), f"{value:.4g}"]
+        for name, value in own.items()
+        if name not in METRICS
+    ]
     if rows:
-        blocks.append(Table(["Other figures", ""], rows))
+        blocks.append(Table(["Other figures", "value"], rows))
     return Section("Scores", blocks)
 
 
@@ -72,31 +76,19 @@ def _beside(
     ]
     strong = [place for place, name in enumerate(systems) if name == OWN]
     unit = " x 100" if metrics[0].percent else ""
-    table = Table([f"{what}{unit}", *(metric.title for metric in metrics)], rows, strong)
+    table = Table([f"{what},{unit}" if unit else what, *(metric.title for metric in metrics)], rows, strong)
     blocks: list[Block] = [table]
     first = metrics[0]
-    known = [
-        (name, values[first.name], ends[first.name]["low"], ends[first.name]["high"])
+    known = {
+        name: {"mean": values[first.name], **ends[first.name]}
         for name, (values, ends) in systems.items()
         if first.name in ends
-    ]
+    }
     if len(known) > 1:
-        scale = 100 if first.percent else 1
-        scaled = [(name, *(scale * value for value in each)) for name, *each in known]
-        blocks.append(
-            charts.intervals(
-                f"{first.title} and its 95 % intervals",
-                f"{first.title} of {len(known)} systems, each with its interval; the table above "
-                "has the figures.",
-                scaled,
-                f"{first.title}{unit}",
-                Table(
-                    ["", first.title, "low", "high"],
-                    [[name, *(f"{value:.4g}" for value in each)] for name, *each in scaled],
-                    [place for place, one in enumerate(scaled) if one[0] == OWN],
-                ),
-            )
-        )
+        title = f"{first.title} and its 95 % intervals"
+        told = f"{first.title} of {len(known)} systems; the table above has the figures."
+        x = f"{first.title}{unit}"
+        blocks.append(charts.intervals(title, told, known, x, first.percent, [OWN]))
     if gains:
         blocks += _gains(gains)
     elif len(systems) == 1:
@@ -108,22 +100,21 @@ def _gains(gains: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Block
     """What the model gained over each, on the same documents."""
     titles = {baseline.name: baseline.title for baseline in LABEL_BASELINES}
     metrics = shown_metrics({name for each in gains.values() for name in each})
-    head = ["hierbert less"]
+    head = ["hierbert beside"]
     for metric in metrics:
-        head += [metric.title, "p", "sure"]
+        head += [metric.title, f"p of {metric.title}", "which is"]
     rows = []
     for name, each in gains.items():
+        # An upper bound, which nothing is to beat.
+        if name == "Oracle":
+            continue
         row = [titles.get(name, name)]
         for metric in metrics:
             gain = each.get(metric.name)
             if gain is None:
                 row += ["-", "-", "-"]
                 continue
-            values = [signed(metric, gain[key]) for key in ("mean", "low", "high")]
-            surely = gain["low"] > 0 or gain["high"] < 0
-            word = "better" if better(metric, gain["mean"]) else "worse"
-            row += [f"{values[0]} [{values[1]}, {values[2]}]", f"{gain['p']:.3f}"]
-            row.append(word if surely else "no")
+            row += difference(metric, gain)
         rows.append(row)
     note = Note(
         "Differences on the same documents, with 95 % intervals and p of a paired bootstrap over "

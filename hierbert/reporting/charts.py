@@ -33,6 +33,8 @@ _SETTINGS: dict[str, Any] = {
     "svg.hashsalt": "hierbert",
     # Names of labels are no formulas.
     "text.parse_math": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.edgecolor": _FAINT,
     "axes.labelcolor": _INK,
     "axes.spines.top": False,
@@ -163,7 +165,9 @@ def bars(
                 if interval is not None:
                     axes.plot([along[place]] * 2, interval, color=_INK, linewidth=1.4)
         axes.set_xticks(range(len(names)), [_short(name) for name in names])
-        axes.tick_params(axis="x", labelrotation=30 if len(names) > 6 else 0)
+        if len(names) > 6:
+            for label in axes.get_xticklabels():
+                label.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
         axes.grid(axis="x", visible=False)
         axes.set_xlabel(x)
         axes.set_ylabel(y)

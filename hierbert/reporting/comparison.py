@@ -9,7 +9,7 @@ from typing import Any
 from hierbert.errors import RunError
 from hierbert.reporting import charts
 from hierbert.reporting.blocks import Block, Note, Section, Table
-from hierbert.reporting.found import Found, difference, figure, metric_of, read_found
+from hierbert.reporting.found import RESULTS, Found, difference, figure, metric_of, read_found
 from hierbert.scoring.answers import difference_of
 from hierbert.scoring.metric import METRICS, Metric, shown_metrics
 
@@ -32,10 +32,11 @@ def read_several(folders: Sequence[Path]) -> list[Found]:
     found: list[Found] = []
     seen: dict[Path, Path] = {}
     for folder in folders:
-        one = read_found(folder)
-        place = folder.resolve()
+        # The name of the file may be completed by a shell.
+        place = (folder.parent if folder.name == RESULTS else folder).resolve()
         if place in seen:
             raise RunError(f"{folder} is named twice: name different runs")
+        one = read_found(place)
         seen[place] = folder
         found.append(one)
     names = Counter(one.name for one in found)

@@ -63,8 +63,6 @@ def read_found(
     Raises:
         RunError: There is no results.json, or a file is damaged or cannot be read.
     """
-    if folder.name == RESULTS and folder.is_file():
-        folder = folder.parent
     if not (folder / RESULTS).is_file():
         raise RunError(f"{folder} holds no {RESULTS}: name the folder of a run or an evaluation")
     results = read_json(folder / RESULTS, RunError)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from hierbert.errors import printable
 from hierbert.reporting.blocks import Chart, Note, Quotation, Section, Table
 
 LONGEST_CELL = 60
@@ -11,12 +12,11 @@ _LONGEST_TEXT = 600
 
 def cell(text: str, longest: int = LONGEST_CELL) -> str:
     """So many characters at most, on a line, escaped: nothing is read as Markdown or HTML."""
-    line = " ".join(text.split())
+    # A lone surrogate cannot be written as UTF-8, and a terminal obeys control characters.
+    line = printable(" ".join(text.split()))
     if len(line) > longest:
         line = f"{line[:longest].rstrip()}…"
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A lone surrogate cannot be written as UTF-8.
-    line = line.encode("utf-8", "backslashreplace").decode("utf-8")
     line = re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", line)
     # The Hub makes links and mentions of bare addresses.
     return re.sub(r"(?i)(:(?=/)|(?<=www)\.|@)", r"\\\1", line)

@@ -64,7 +64,7 @@ def _binned(
     claimed, true = claimed.ravel(), true.ravel()
     # An edge belongs to the bin below it.
     bins = np.digitize(claimed, np.linspace(0, 1, _BINS + 1)[1:-1], right=True)
-    return bins, np.bincount(bins, claimed - true, _BINS), claimed
+    return bins, np.bincount(bins, claimed - true, _BINS).astype(np.float64), claimed
 
 
 def log_loss(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:

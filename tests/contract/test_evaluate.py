@@ -48,9 +48,9 @@ def labelled(kind: str, count: int = 24) -> list[dict[str, Any]]:
 def evaluated(model: Path, path: Path, *more: str | Path) -> tuple[dict[str, Any], str]:
     """What the command writes and prints."""
     output = path.with_suffix(".evaluated")
-    arguments = ["--model", model, "--input", path, "--output", output, *more]
+    arguments = ["--model", model, "--input", path, "--output", output, "--report", "none", *more]
     done = succeed(COMMAND, *arguments, here=True)
-    assert [one.name for one in output.iterdir()] == ["results.json"]
+    assert {one.name for one in output.iterdir()} == {"answers.jsonl", "results.json"}
     assert max(map(len, done.stdout.splitlines())) <= 79
     assert "\\x" not in done.stderr
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found, difference, figure
 from hierbert.scoring.answers import OWN
 from hierbert.scoring.label_baselines import LABEL_BASELINES
-from hierbert.scoring.metric import METRICS, Metric, shown_metrics
+from hierbert.scoring.metric import METRICS, Metric, metrics_of, shown_metrics
 
 _Scores = Mapping[str, float]
 _Ends = Mapping[str, Mapping[str, float]]
@@ -21,7 +21,9 @@ def scores(found: Found) -> Section:
     of_summaries = [m for m in found.headlines(own) if "summary" in m.problem_types]
     of_labels = [m for m in found.headlines(own) if m not in of_summaries]
     if of_labels:
-        blocks += _beside("Labels", of_labels, _label_systems(found), results.get("gain") or {})
+        systems = _label_systems(found)
+        gains = results.get("gain") or {}
+        blocks += _beside("Labels", of_labels, systems, gains, _titles(own))
     if of_summaries and (kept := results.get("summaries")):
         systems = {
             name: ({m: v["mean"] for m, v in row.items()}, row)
@@ -32,7 +34,7 @@ def scores(found: Found) -> Section:
         title = "Summaries"
         if budget:
             title += f" ({budget['name']} = {budget['limit']})"
-        blocks += _beside(title, of_summaries, systems, gains)
+        blocks += _beside(title, of_summaries, systems, gains, {})
     others = [METRICS[name] for name in own if name in METRICS and not METRICS[name].headline]
     rows = [[metric.title, metric.shown(own[metric.name])] for metric in others]
     rows += [
@@ -52,13 +54,25 @@ def _label_systems(found: Found) -> dict[str, tuple[_Scores, _Ends]]:
     for answers in found.answers.values():
         ends |= answers.intervals(found.seed)
     systems: dict[str, tuple[_Scores, _Ends]] = {
-        baseline.title: (results[baseline.name], ends.get(baseline.name, {}))
-        for baseline in LABEL_BASELINES
-        if results.get(baseline.name)
+        title: (results[name], ends.get(name, {}))
+        for name, title in _titles(results["scores"]).items()
+        if results.get(name)
     }
     for name, alone in ((results.get("members") or {}).get("scores") or {}).items():
         systems[f"{name.replace('_', ' ')} alone"] = alone, {}
     return systems | {OWN: (results["scores"], results.get("intervals") or {})}
+
+
+def _titles(own: _Scores) -> dict[str, str]:
+    """Of the baselines of labels of this kind, by name: some share one over the kinds."""
+    return {
+        baseline.name: baseline.title
+        for baseline in LABEL_BASELINES
+        if any(
+            all(metric.name in own for metric in metrics_of(kind) if metric.headline)
+            for kind in baseline.problem_types
+        )
+    }
 
 
 def _beside(
@@ -66,7 +80,9 @@ def _beside(
     metrics: list[Metric],
     systems: Mapping[str, tuple[_Scores, _Ends]],
     gains: Mapping[str, Mapping[str, Mapping[str, float]]],
+    titles: Mapping[str, str],
 ) -> list[Block]:
+    """The table, a chart of the first metric, and what was gained; `titles` are of the gains."""
     rows = [
         [
             name,
@@ -76,7 +92,9 @@ def _beside(
     ]
     strong = [place for place, name in enumerate(systems) if name == OWN]
     unit = " x 100" if metrics[0].percent else ""
-    table = Table([f"{what},{unit}" if unit else what, *(metric.title for metric in metrics)], rows, strong)
+    table = Table(
+        [f"{what},{unit}" if unit else what, *(metric.title for metric in metrics)], rows, strong
+    )
     blocks: list[Block] = [table]
     first = metrics[0]
     known = {
@@ -90,15 +108,16 @@ def _beside(
         x = f"{first.title}{unit}"
         blocks.append(charts.intervals(title, told, known, x, first.percent, [OWN]))
     if gains:
-        blocks += _gains(gains)
+        blocks += _gains(gains, titles)
     elif len(systems) == 1:
         blocks.append(Note("No baseline was scored beside the model."))
     return blocks
 
 
-def _gains(gains: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Block]:
+def _gains(
+    gains: Mapping[str, Mapping[str, Mapping[str, float]]], titles: Mapping[str, str]
+) -> list[Block]:
     """What the model gained over each, on the same documents."""
-    titles = {baseline.name: baseline.title for baseline in LABEL_BASELINES}
     metrics = shown_metrics({name for each in gains.values() for name in each})
     head = ["hierbert beside"]
     for metric in metrics:

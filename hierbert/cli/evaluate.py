@@ -31,7 +31,8 @@ exit:   0 when all is scored, 2 for a mistake, 130 or 143 when interrupted
 """
 
 _RESULTS, _ANSWERS = "results.json", "answers.jsonl"
-_FILES = (_RESULTS, _ANSWERS, "report.html", "report.md")
+_REPORT = ("report.html", "report.md")
+_FILES = (_RESULTS, _ANSWERS, *_REPORT)
 # What Python calls otherwise than this command.
 _FLAGS = {"documents": "input", "keep_columns": "by"}
 
@@ -163,12 +164,12 @@ def _main(argv: list[str], prog: str) -> None:
         # Before the tables, whose reader may be gone (`| head`).
         if path is not None:
             try:
-                # What another evaluation has left does not stand beside these results.
-                for name in _FILES:
-                    (path.parent / name).unlink(missing_ok=True)
                 lines = "".join(f"{json.dumps(row)}\n" for row in made.answers)
                 write_text(path.parent / _ANSWERS, lines)
                 write_json(path, made.results)
+                # What another evaluation has left does not stand beside these results.
+                for name in _REPORT:
+                    (path.parent / name).unlink(missing_ok=True)
             except OSError as error:
                 raise RunError(f"{path} cannot be written: {error_text(error)}") from error
             report_folder(path.parent, options.report.replace("-", "_"), made.examples)
@@ -195,7 +196,9 @@ def _output(options: argparse.Namespace) -> Iterator[None]:
         held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
         raise ConfigError(f"--output {folder} cannot be written: {error_text(error)}") from error
-    others = [name for name in held if name not in _FILES]
+    # Without results, what has these names may be anyone's.
+    own = _FILES if _RESULTS in held else ()
+    others = [name for name in held if name not in own]
     if others:
         raise ConfigError(
             f"--output {folder} holds other things, such as {quote(others[0])}; name a folder of "

@@ -102,6 +102,8 @@ def difference(metric: Metric, gain: Mapping[str, float]) -> list[str]:
     surely = gain["low"] > 0 or gain["high"] < 0
     better = (gain["mean"] > 0) == (metric.better == "higher")
     word = ("better" if better else "worse") if surely else "not sure"
+    if gain["mean"] == gain["low"] == gain["high"] == 0:
+        word = "the same"
     return [f"{mean} ({low} to {high})", f"{gain['p']:.3f}", word]
 
 

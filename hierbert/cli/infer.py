@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from hierbert.cli.common import CommandLineParser, run_command
-from hierbert.cli.flags import add_document_flags, add_encoder_flags, count
+from hierbert.cli.flags import add_document_flags, add_encoder_flags, add_selection_flags, count
 from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import flag_setting
 from hierbert.pages.page_folder import DEFAULT_LIMIT
@@ -95,11 +95,7 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
         limit.add_argument(f"--max-{unit}", type=count, metavar="N")
     text = "part of the document's words, 0 to 1"
     limit.add_argument("--ratio", type=_part, metavar="R", help=text)
-    budget.add_argument("--order", choices=("document", "score"))
-    text = "avoid repetition: 0 (off) to 1"
-    budget.add_argument("--redundancy", type=_share, metavar="R", help=text)
-    text = "shorter sentences are left out, unless there is no longer one"
-    budget.add_argument("--min-words-per-sentence", type=_count_or_none, metavar="N", help=text)
+    add_selection_flags(budget)
     text = "tell the kind of each sentence: prose, heading, list, code, table, reference, "
     text += "boilerplate"
     budget.add_argument("--sentence-kinds", action="store_const", const=True, help=text)
@@ -142,10 +138,6 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
     ray("--ray-address", metavar="A", help="of a running Ray, or auto; default: start one")
     add("--resume", action="store_true", help="go on with an interrupted job of the same settings")
     add("--overwrite", action="store_true", help="replace an output that exists")
-
-
-def _count_or_none(value: str) -> int:
-    return 0 if value.strip() == "0" else count(value)
 
 
 def _words(value: str) -> str:

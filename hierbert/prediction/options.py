@@ -30,11 +30,6 @@ ANSWERED = (
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
-# Which earlier versions did not know.
-_LATER = (
-    *("threshold", "top_labels", "abstain_below", "evidence", "evidence_count"),
-    *("query", "rewrite", "rewrite_instruction", "html", "html_limit"),
-)
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
@@ -239,10 +234,8 @@ def settings_of(
     kind = "jsonl" if target.rows_per_shard is None else target.kind
     values |= {"task": list(tasks), "output_format": kind}
     values["rewrite"] = None if rewriter is None else rewriter.fingerprint
-    for name in _LATER:
-        # What is not asked for is left out, as by versions that did not know it.
-        if values[name] is None:
-            del values[name]
+    # What is not asked for is left out, as by versions that did not know it.
+    values = {name: value for name, value in values.items() if value is not None}
     if target.rows_per_shard is not None and target.csv_safe:
         # Where it is not asked for it is left out, as by versions that did not know it.
         values["csv_safe"] = True

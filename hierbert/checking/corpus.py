@@ -106,7 +106,9 @@ class CheckedCorpus:
             (split,) = by_split
             message = f"{len(numbers):,} of {len(self.splits[split]):,} {split} documents {what}"
         else:
-            listed = ", ".join(f"{name} {by_split[name]:,}" for name in self.splits if by_split[name])
+            listed = ", ".join(
+                f"{name} {by_split[name]:,}" for name in self.splits if by_split[name]
+            )
             message = f"{len(numbers):,} of {self.size:,} documents {what} ({listed})"
         return Finding(
             severity,

@@ -72,7 +72,11 @@ def look_at(
             if broken:
                 findings.append(_broken(role, broken))
     corpus = CheckedCorpus(config, examples)
-    findings += _learn(corpus, roles)
+    learnt = list(_learn(corpus, roles))
+    if findings:
+        # What is wrong with the documents that are left may be for want of the others.
+        learnt = [one for one in learnt if one.severity != "error"]
+    findings += learnt
     for check in looking if corpus.splits else ():
         findings += check.findings(corpus)
     return corpus, looking, findings
@@ -80,11 +84,11 @@ def look_at(
 
 def _broken(role: str, broken: Sequence[BrokenRow]) -> Finding:
     first, count = broken[0], sum(max(1, one.unread) for one in broken)
-    rows = "1 row" if count == 1 else f"{count:,} rows"
+    what = f"{count:,} rows cannot be read; the first: " if len(broken) > 1 else ""
     return Finding(
         "error",
         f"unreadable_in_{role}",
-        f"{role}: {rows} cannot be read; the first: {first.location}: {first.reason}",
+        f"{role}: {what}{first.location}: {first.reason}",
         _WOULD_FAIL,
         {"documents": count},
         [one.location for one in broken[:3]],
@@ -121,11 +125,12 @@ def _learn(corpus: CheckedCorpus, roles: Mapping[str, list[int]]) -> Iterator[Fi
             yield _refused("validation_documents", str(error))
         else:
             held_out = {id(example) for example in parts[1]}
-            train_numbers, validation = [], []
-            for number in roles["train"]:
-                (validation if id(examples[number]) in held_out else train_numbers).append(number)
+            kept, validation = (
+                [n for n in roles["train"] if (id(examples[n]) in held_out) is held]
+                for held in (False, True)
+            )
             others = {r: numbers for r, numbers in roles.items() if r != "train"}
-            corpus.splits = {"train": train_numbers, "validation": validation, **others}
+            corpus.splits = {"train": kept, "validation": validation, **others}
     if corpus.tasks and "validation" in corpus.splits and not corpus.refused:
         try:
             check_metric(

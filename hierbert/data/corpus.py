@@ -145,9 +145,7 @@ class CorpusReader:
                     last = item.place or ""
                     yield item.as_row(self._name_of)
                 else:
-                    yield rest_of_source(
-                        item, source, last, self._rows_of(source), self._name_of
-                    )
+                    yield rest_of_source(item, source, last, self._rows_of(source), self._name_of)
         except DataError as error:
             if not (self._keep_broken and is_file):
                 raise

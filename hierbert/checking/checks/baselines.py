@@ -1,4 +1,4 @@
-"""What costs seconds: the commonest label and a bag of words, the first sentences and the oracle."""
+"""What costs seconds: the commonest label, a bag of words, the first sentences, the oracle."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

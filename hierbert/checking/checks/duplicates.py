@@ -45,7 +45,7 @@ class Duplicates(Check):
                 "warning",
                 "conflicting_labels",
                 [number for numbers in conflicting for number in numbers],
-                f"are {len(conflicting):,} texts with labels that differ",
+                "have the text of another, and other labels",
                 "decide which label is right, or give the text both (multi_label)",
                 weight=_LEAK - 1,
                 texts=len(conflicting),

@@ -44,7 +44,17 @@ class Lengths(Check):
         ):
             return
         self._counted[role] += size
-        ids = self.tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        # The library takes no lone surrogates; as of `Segmenter`, special tokens are but letters.
+        ids = self.tokenizer(
+            document.text.encode("utf-8", "replace").decode("utf-8"),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
         self._tokens[document.number] = len(ids)
         unknown = self.tokenizer.unk_token_id
         if unknown is not None and (lost := ids.count(unknown)):
@@ -99,7 +109,9 @@ class Lengths(Check):
             )
         settings = corpus.config.segmentation
         if settings.max_segments is not None:
-            most = settings.max_segments * self._room(settings.max_tokens_per_segment or SHORT_MODEL)
+            most = settings.max_segments * self._room(
+                settings.max_tokens_per_segment or SHORT_MODEL
+            )
             cut = [n for split in counts for n in _over(corpus.splits[split], counts[split], most)]
             if cut:
                 left = sum(max(0, tokens - most) for tokens in everything)

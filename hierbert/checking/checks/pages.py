@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from typing_extensions import override
 
@@ -12,13 +13,14 @@ from hierbert.checking.finding import Finding
 
 # A line of a page's number alone, also as "- 3 -", "Page 3" and "3 of 12".
 _PAGE_NUMBER = re.compile(
-    r"\W*(?:page|seite|p\.|pg\.?)?\s*(\d{1,4})(?:\s*(?:/|of|von|de|sur)\s*\d{1,4})?\W*", re.IGNORECASE
+    r"\W*(?:page|seite|p\.|pg\.?)?\s*(\d{1,4})(?:\s*(?:/|of|von|de|sur)\s*\d{1,4})?\W*",
+    re.IGNORECASE,
 )
 _DIGITS = re.compile(r"\d+")
 _HYPHEN = re.compile(r"[^\W\d_]{2}-[ \t]*\r?\n[ \t]*[a-zß-ÿ]{2}")
 # Pages in a row, and copies of a line, that are no accident.
-_FEWEST_PAGES = 4
-_LONGEST_LINE = 120
+_FEWEST_PAGES, _FEWEST_COPIES = 4, 5
+_LONGEST_LINE, _MOST_LINES = 120, 2
 # A page has at least so many lines that are not blank.
 _FEWEST_LINES = 12
 _FEWEST_HYPHENS = 3
@@ -83,13 +85,15 @@ def page_lines(text: str) -> int:
         if match := _PAGE_NUMBER.fullmatch(line):
             numbers.append((place, int(match[1])))
         elif len(line) > 3 and any(letter.isalpha() for letter in line):
-            copies[_DIGITS.sub("#", line)].append(place)
-    found = _in_a_row(numbers)
-    for line, places in copies.items():
-        # A sentence, a speaker's name and a heading of a table come again at any distance.
-        if "#" in line or not line.endswith((".", ":", "?", "!", ",", ";")):
-            found += len(places) if _is_regular(places, len(lines)) else 0
-    return found
+            copies[line if line.isalpha() else _DIGITS.sub("#", line)].append(place)
+    # A sentence, a speaker's name and a heading of a table come again at any distance.
+    again = [
+        len(places)
+        for line, places in copies.items()
+        if not line.endswith((".", ":", "?", "!", ",", ";")) and _is_regular(places, len(lines))
+    ]
+    # A page has a header and a footer; of more lines that come again, tables are made.
+    return _in_a_row(numbers) + (sum(again) if len(again) <= _MOST_LINES else 0)
 
 
 def _in_a_row(numbers: Sequence[tuple[int, int]]) -> int:
@@ -107,9 +111,9 @@ def _in_a_row(numbers: Sequence[tuple[int, int]]) -> int:
 
 def _is_regular(places: Sequence[int], lines: int) -> bool:
     """Whether a line comes again about as often as a page ends, from one end to the other."""
-    if len(places) < _FEWEST_PAGES:
+    if len(places) < _FEWEST_COPIES:
         return False
-    gaps = sorted(after - before for before, after in zip(places, places[1:], strict=False))
+    gaps = sorted(after - before for before, after in pairwise(places))
     median = gaps[len(gaps) // 2]
-    regular = gaps[0] >= _FEWEST_LINES and gaps[-1] <= 3 * median
-    return regular and places[-1] - places[0] >= lines / 2
+    regular = gaps[0] >= max(_FEWEST_LINES, median / 2) and gaps[-1] <= 2 * median
+    return regular and places[-1] - places[0] >= 0.7 * lines

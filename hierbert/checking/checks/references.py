@@ -15,7 +15,6 @@ from hierbert.model.words import word_hashes
 _RUN = 8
 # Of a reference's runs of eight words.
 _COPIED = 0.5
-_MANY = 0.05
 
 
 @register_check
@@ -66,9 +65,8 @@ class References(Check):
         shares = self._shares.items()
         copied = [n for n, share in shares if share >= _COPIED and n not in self._whole]
         if copied:
-            many = len(copied) > _MANY * len(self._shares)
             yield corpus.finding(
-                "warning" if many else "note",
+                "note",
                 "references_copied",
                 copied,
                 f"hold at least half of their reference's runs of {_RUN} words",
@@ -102,7 +100,9 @@ class References(Check):
         rows = [["References", "documents", f"runs of {_RUN} words in the text", "whole"]]
         for split, own in facts.items():
             share = own["mean_share_of_8_word_runs_in_the_text"]
-            rows.append([split, f"{own['references']:,}", f"{100 * share:.1f} %", f"{own['whole']:,}"])
+            rows.append(
+                [split, f"{own['references']:,}", f"{100 * share:.1f} %", f"{own['whole']:,}"]
+            )
         return rows if facts else []
 
 

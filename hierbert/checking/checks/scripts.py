@@ -22,12 +22,12 @@ _WORDS_OF = {
     "German": "der die und das ist nicht ein eine den von mit dem sich des im auf für auch als wir",
     "French": "le la les et des est une du que dans qui pas pour sur au ce avec il sont nous plus",
     "Spanish": "el los las que es una del por con para se como más pero su este está fue muy ya",
-    "Italian": "il che di è una per non della con sono gli nel dei alla più anche questo come ha ma",
+    "Italian": "il che di è una per non della con sono gli nel dei alla più anche questo come ha",
     "Portuguese": "o os que não uma do da em para com se mais como dos das foi ao são pelo também",
     "Dutch": "het een van en is dat niet op te voor zijn met ook aan er maar bij naar wordt deze",
     "Swedish": "och att det som en är av för på inte med den till ett har om jag var han men",
     "Polish": "i w na nie się że jest do to z jak po co ale tak od za przez dla już",
-    "Turkish": "ve bir bu için da ile olarak çok daha gibi sonra ne kadar olan var ama en değil ise",
+    "Turkish": "ve bir bu için da ile olarak çok daha gibi sonra ne kadar olan var ama değil ise",
 }
 _LANGUAGES_OF: dict[str, list[str]] = defaultdict(list)
 for _language, _words in _WORDS_OF.items():
@@ -38,7 +38,7 @@ for _language, _words in _WORDS_OF.items():
 _SHARE, _TIMES, _DIFFERENT = 0.12, 1.5, 8
 _FEWEST_WORDS, _MOST_CHARACTERS = 50, 20_000
 _WORD = re.compile(r"[^\W\d_]+")
-# Greek letters and Latin ones stand in one word in formulas, Cyrillic ones by mistake or on purpose.
+# Greek and Latin letters stand in one word in formulas, Cyrillic ones by mistake or on purpose.
 _LOOK_ALIKE = re.compile(r"(?:[a-zA-Z][\u0400-\u04ff]|[\u0400-\u04ff][a-zA-Z])")
 # Of the letters of a document.
 _SECOND_SCRIPT = 0.2

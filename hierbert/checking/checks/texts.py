@@ -16,6 +16,10 @@ _LONG_SENTENCE = 100
 _MANY = 0.1
 
 
+# Of a text; most show here already that they have several sentences.
+_START = 2_000
+
+
 @register_check
 class Texts(Check):
     """Blank, short and one-sentence documents."""
@@ -39,9 +43,7 @@ class Texts(Check):
         if words < _FEW_WORDS and len(document.hashes) < _FEW_WORDS:
             self._short.append(document.number)
             return
-        given = document.example.text
-        sentences = split_sentences(document.text) if isinstance(given, str) else given
-        if len(sentences) <= 1:
+        if _is_one_sentence(document):
             many = len(document.hashes) >= _LONG_SENTENCE
             (self._unbroken if many else self._one_sentence).append(document.number)
 
@@ -87,3 +89,10 @@ class Texts(Check):
                 "are one sentence",
                 "short texts do not need a hierarchical model",
             )
+
+
+def _is_one_sentence(document: ReadDocument) -> bool:
+    if not isinstance(document.example.text, str):
+        return len(document.example.text) <= 1
+    starts = (document.text[:_START], document.text)
+    return all(len(split_sentences(start)) <= 1 for start in starts)

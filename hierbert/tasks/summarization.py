@@ -54,6 +54,7 @@ from hierbert.tasks.oracle import (
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.sentence_query import fit_queries
 from hierbert.tasks.sentence_stack import Labelled, fit_sentence_stack, sentence_vectors
+from hierbert.tasks.summary_examples import summary_examples
 from hierbert.tasks.task import Completed, Scored, Task, register_task
 
 if TYPE_CHECKING:
@@ -402,6 +403,15 @@ class Summarization(Task):
                 },
             },
             "by_document": {name: row[self.auto_metric] for name, row in systems.items()},
+            "examples": {
+                "summaries": summary_examples(
+                    [document for document, _ in referenced],
+                    [summary_text(extract.selected) for _, extract in referenced],
+                    [document.targets[self.name].references for document, _ in referenced],
+                    [extract.scores or {} for _, extract in referenced],
+                    self.auto_metric,
+                )
+            },
         }
 
     def _baselines(

@@ -24,7 +24,7 @@ FLOORS = [
     {"config"},
     {"loading"},
     {"tasks", "vectors"},
-    {"prediction"},
+    {"prediction", "reporting"},
     {"publishing"},
     {"training"},
     {"cli"},

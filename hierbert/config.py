@@ -5,7 +5,7 @@ overrides and checking values is `hierbert.settings`.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any, Literal
 
 from hierbert.data.columns import FIELDS, check_columns
@@ -13,6 +13,7 @@ from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
 from hierbert.model.selection import SUMMARY_BUDGETS
+from hierbert.model.selection_options import OPTIONS
 from hierbert.scoring.metric import METRICS
 from hierbert.settings import setting
 
@@ -320,23 +321,12 @@ class TrainingConfig:
 
 
 @dataclass
-class SummaryConfig:
-    """How long summaries are, in training's evaluation and as the saved model's default."""
-
+class _SummaryLimit:
     max_words: int | None = setting(None, "Most words; 100 when no other limit is set.", at_least=1)
     max_sentences: int | None = setting(None, "Most sentences.", at_least=1)
     max_tokens: int | None = setting(None, "Most tokens of the encoder.", at_least=1)
     max_characters: int | None = setting(None, "Most characters.", at_least=1)
     ratio: float | None = setting(None, "Part of the document's words.", above=0, at_most=1)
-    order: Literal["document", "score"] = setting("document", "Order of a summary's sentences.")
-    min_words_per_sentence: int = setting(
-        5,
-        "Shorter sentences, such as headings, are selected only where there is no longer one.",
-        at_least=0,
-    )
-    redundancy: float = setting(
-        0.0, "Maximal marginal relevance: up to 1, avoid sentences alike.", at_least=0, at_most=1
-    )
 
     def check(self) -> None:
         """Exactly one limit; 100 words when none is given."""
@@ -355,6 +345,35 @@ class SummaryConfig:
             name: value for name in SUMMARY_BUDGETS if (value := getattr(self, name)) is not None
         }
         return next(iter(given.items()), ("max_words", 100))
+
+
+_SelectionSettings: Any = make_dataclass(
+    "_SelectionSettings",
+    [
+        (
+            name,
+            one.type,
+            setting(one.metadata["default"], one.metadata["help"], **one.metadata["bounds"]),
+        )
+        for name, one in OPTIONS.items()
+    ],
+    bases=(_SummaryLimit,),
+)
+
+
+@dataclass
+class SummaryConfig(_SelectionSettings):
+    """How long summaries are, in training's evaluation and as the saved model's default.
+
+    How they are selected is declared in `hierbert.model.selection_options`.
+    """
+
+    @property
+    def model_fields(self) -> dict[str, Any]:
+        """What a model's configuration holds of it."""
+        budget, limit = self.limit
+        own = {f"summary_{name}": getattr(self, name) for name in OPTIONS}
+        return {"summary_budget": budget, "summary_limit": float(limit), **own}
 
 
 @dataclass
@@ -408,6 +427,11 @@ class RunConfig:
         "Score what has to be beaten too: of summaries random, Lead, Tail, TextRank, LexRank, the "
         "centroid, the place, linear models of words and of a frozen encoder's vectors, and the "
         "oracle; of labels the commonest, TF-IDF and linear models of such vectors.",
+    )
+    report: Literal["full", "without_excerpts", "none"] = setting(
+        "full",
+        "report.html and report.md in the run's folder: full quotes how some documents begin, and "
+        "summaries beside their references; without_excerpts quotes no document.",
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(

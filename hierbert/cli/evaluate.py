@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from hierbert.cli.common import CommandLineParser, escape_unprintable, run_comma
 from hierbert.cli.flags import add_document_flags, add_encoder_flags
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError, DataError, RunError, error_text, flag_setting, quote
-from hierbert.files import write_json
+from hierbert.files import write_json, write_text
 from hierbert.log import format_seconds, is_first_process, log
 from hierbert.prediction.options import cache_options, fields_of
 from hierbert.prediction.stopping import stop_if_asked, stopped_by_signals
@@ -24,12 +25,14 @@ EXAMPLES = f"""examples:
 
 input:  {allowed_endings()},
         or a Hub dataset id (its test split unless #split names another)
-output: tables, and with --output the folder's results.json: scores, intervals, figures of each
-        label, baselines, slices
+output: tables, and with --output the folder's results.json (scores, intervals, figures of each
+        label, baselines, slices), answers.jsonl, and a report of them, report.html and report.md
 exit:   0 when all is scored, 2 for a mistake, 130 or 143 when interrupted
 """
 
-_RESULTS = "results.json"
+_RESULTS, _ANSWERS = "results.json", "answers.jsonl"
+_REPORT = ("report.html", "report.md")
+_FILES = (_RESULTS, _ANSWERS, *_REPORT)
 # What Python calls otherwise than this command.
 _FLAGS = {"documents": "input", "keep_columns": "by"}
 
@@ -44,9 +47,15 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", required=True, help="folder of a trained model (runs/NAME/model), or a Hub id")
     add("--input", required=True, nargs="+", help="files, globs, folders, or a Hub id")
-    text = "folder for results.json, made where it is missing (default: tables on the screen alone)"
+    text = (
+        "folder for results, answers and their report, made where it is missing (default: tables "
+    )
+    text += "on the screen alone)"
     add("--output", type=Path, metavar="DIR", help=text)
-    add("--overwrite", action="store_true", help="replace the results.json of DIR")
+    add("--overwrite", action="store_true", help="replace the results of DIR")
+    text = "report.html and report.md of DIR: full quotes how some documents begin, and summaries "
+    text += "beside their references (default: full)"
+    add("--report", default="full", choices=("full", "without-excerpts", "none"), help=text)
     text = "column of the label, where the model classifies, or several such columns (default: "
     text += "label; '' leaves labels out)"
     add("--label-column", nargs="+", default=["label"], metavar="COLUMN", help=text)
@@ -104,6 +113,7 @@ def _main(argv: list[str], prog: str) -> None:
         from hierbert.prediction.evaluating import evaluate_model
         from hierbert.prediction.predictor import HierBert
         from hierbert.prediction.processes import Processes
+        from hierbert.reporting.report import report_folder
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -154,9 +164,15 @@ def _main(argv: list[str], prog: str) -> None:
         # Before the tables, whose reader may be gone (`| head`).
         if path is not None:
             try:
+                lines = "".join(f"{json.dumps(row)}\n" for row in made.answers)
+                write_text(path.parent / _ANSWERS, lines)
                 write_json(path, made.results)
+                # What another evaluation has left does not stand beside these results.
+                for name in _REPORT:
+                    (path.parent / name).unlink(missing_ok=True)
             except OSError as error:
                 raise RunError(f"{path} cannot be written: {error_text(error)}") from error
+            report_folder(path.parent, options.report.replace("-", "_"), made.examples)
         print(f"\n{made.report}\n")
         if path is not None:
             log.info(f"results: {path} ({format_seconds(made.results['seconds'])})")
@@ -180,7 +196,9 @@ def _output(options: argparse.Namespace) -> Iterator[None]:
         held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
         raise ConfigError(f"--output {folder} cannot be written: {error_text(error)}") from error
-    others = [name for name in held if name != _RESULTS]
+    # Without results, what has these names may be anyone's.
+    own = _FILES if _RESULTS in held else ()
+    others = [name for name in held if name not in own]
     if others:
         raise ConfigError(
             f"--output {folder} holds other things, such as {quote(others[0])}; name a folder of "

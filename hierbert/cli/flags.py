@@ -2,8 +2,12 @@
 
 import argparse
 import contextlib
+from collections.abc import Callable
+from dataclasses import Field
+from typing import Any
 
 from hierbert.cli.common import CommandLineParser
+from hierbert.model.selection_options import OPTIONS, check_option, choices_of
 
 DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 
@@ -20,6 +24,36 @@ def add_document_flags(parser: CommandLineParser) -> None:
     text = "between the fields of csv (default: a comma, or what the header has)"
     add("--delimiter", metavar="D", help=text)
     add("--encoding", default="utf-8", help="of text files (default: utf-8)")
+
+
+def add_selection_flags(group: "argparse._ArgumentGroup") -> None:
+    """One for each option of a selection; without it the model's own way holds."""
+    for name, option in OPTIONS.items():
+        flag, text = "--" + name.replace("_", "-"), option.metadata["help"].rstrip(".")
+        text = text[0].lower() + text[1:]
+        if option.type is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        elif choices := choices_of(option):
+            group.add_argument(flag, choices=choices, help=text)
+        else:
+            group.add_argument(flag, type=_number_of(option), metavar="N", help=text)
+
+
+def _number_of(option: Field) -> Callable[[str], Any]:
+    """What reads an option's number."""
+
+    def read(text: str) -> Any:
+        value: Any = text
+        with contextlib.suppress(ValueError):
+            value = int(text) if option.type is int else float(text)
+        try:
+            check_option(option, value, "")
+        except ValueError as error:
+            allowed = str(error).partition("is not allowed: ")[2]
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed: {allowed}") from None
+        return value
+
+    return read
 
 
 def add_encoder_flags(parser: CommandLineParser) -> None:

@@ -13,6 +13,7 @@ COMMANDS = {
     "infer": "classify, summarize or embed documents with a trained model",
     "summarize": "summarize documents without training",
     "evaluate": "score a trained model on labelled or summarized documents",
+    "report": "show what a run found, or compare several",
     "push": "publish a trained model on the Hugging Face Hub",
 }
 

@@ -13,7 +13,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .saving import SavedWithCode
-from .selection import SUMMARY_BUDGETS, SUMMARY_ORDERS
+from .selection import SUMMARY_BUDGETS
+from .selection_options import OPTIONS, SavedOptions, check_option
 
 POOLING_MODES = ("mean", "cls", "max", "attention")
 MAX_SEGMENTS_POLICIES = ("head", "tail", "head_tail", "spread")
@@ -44,16 +45,14 @@ _CHOICES = {
     "list_unit": LIST_UNITS,
     "pooling": POOLING_MODES,
     "summary_budget": SUMMARY_BUDGETS,
-    "summary_order": SUMMARY_ORDERS,
 }
 # What is allowed, in words; whether a number is; the fields, of which None has no range.
 _RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
     ("at least 0", lambda n: n >= 0, "overlap_sentences aggregator_layers sentence_layers"),
-    ("at least 0", lambda n: n >= 0, "summary_min_words_per_sentence"),
     ("at least 1", lambda n: n >= 1, "max_segments tokens_per_forward"),
     ("at least 1", lambda n: n >= 1, "sentence_reach attention_heads"),
     ("at least 0 and below 1", lambda n: 0 <= n < 1, "dropout label_smoothing"),
-    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold abstain_below summary_redundancy"),
+    ("0 to 1", lambda n: 0 <= n <= 1, "decision_threshold abstain_below"),
     ("a finite number", math.isfinite, "label_mean"),
     ("finite and above 0", lambda n: 0 < n < math.inf, "label_scale temperature summary_limit"),
 ]
@@ -86,7 +85,7 @@ def usable_positions(text_config: PreTrainedConfig) -> int | None:
 
 
 @strict
-class HierBertConfig(SavedWithCode, PreTrainedConfig):
+class HierBertConfig(SavedWithCode, SavedOptions, PreTrainedConfig):
     """Configuration of a HierBERT model: segment encoder, segmentation, aggregator and heads.
 
     Args:
@@ -152,10 +151,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
             `summarization_head.SUMMARIZERS`, such as "words".
         summary_budget: Kind of the default summary budget, one of `SUMMARY_BUDGETS`.
         summary_limit: Amount of the default summary budget.
-        summary_order: "document" or "score".
-        summary_redundancy: Weight of maximal marginal relevance, 0 (off) to 1.
-        summary_min_words_per_sentence: Shorter sentences (headings) are not selected, unless a
-            document has no longer one.
+        **summary options: How sentences are selected, `summary_` and a name of
+            `selection_options.OPTIONS`: `summary_order`, `summary_redundancy` and so on.
         initializer_range: Standard deviation of new weights.
 
     Raises:
@@ -211,9 +208,6 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
     summary_scores: str = "learnt"
     summary_budget: str = "max_words"
     summary_limit: float = 100.0
-    summary_order: str = "document"
-    summary_redundancy: float = 0.0
-    summary_min_words_per_sentence: int = 0
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -293,6 +287,8 @@ class HierBertConfig(SavedWithCode, PreTrainedConfig):
                 value = getattr(self, name)
                 if value is not None and not is_allowed(value):
                     raise ValueError(f"{name}={value} is not allowed: {allowed_range}")
+        for name, option in OPTIONS.items():
+            check_option(option, getattr(self, f"summary_{name}"), f"summary_{name}")
 
     def validate_sizes(self) -> None:
         """Refuse what does not go with the encoder or the labels."""

@@ -175,10 +175,10 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     An answer holds the `summary`, one sentence a line, and its `sentences`, each with `text`,
     `start` and `end` in characters of the document, and `score`. Settings, when building it or
     with each call: one of `max_words`, `max_sentences`, `max_tokens`, `max_characters` and `ratio`;
-    `order` ("document" or "score"); `redundancy` (0 to 1),
-    `min_words_per_sentence`. Without them the model's own hold. `query` is what the summary should
-    be about, of a model that was made with queries.
-    With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences.
+    those of `selection_options.OPTIONS`, such as `order`. Without them the model's own hold.
+    `query` is what the summary should be about, of a model that was made with queries.
+    With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences; with
+    ``evidence=True`` it has `sentence_evidence`, what the score of each is made of.
     """
 
     _head = "summarization"

@@ -20,6 +20,7 @@ from hierbert.tasks.evaluation import answer_documents, not_finite, score_answer
 from hierbert.tasks.labels import UnknownLabel
 from hierbert.tasks.prepared import (
     PreparedDocument,
+    length_histogram,
     lengths_of,
     log_documents,
     log_lengths,
@@ -42,12 +43,21 @@ class Evaluation(dict[str, float]):
         results: What `hierbert evaluate` writes as results.json: these scores, intervals, figures
             of each label, baselines, slices and more.
         report: The tables of the results, to be read.
+        answers: Rows of answers.jsonl, as a run has it.
+        examples: What quotes documents, for a report.
     """
 
-    def __init__(self, results: dict[str, Any], report: str) -> None:
+    def __init__(
+        self,
+        results: dict[str, Any],
+        report: str,
+        answers: Sequence[Mapping[str, Any]] = (),
+        examples: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(results["scores"])
         self.results = results
         self.report = report
+        self.answers, self.examples = answers, examples or {}
 
 
 def evaluate_model(
@@ -144,7 +154,7 @@ def evaluate_model(
     took = resources(work, model.device, accelerator)
     if accelerator is not None and not accelerator.is_main_process:
         return Evaluation({"scores": scores}, "")
-    entries, _ = report_answers(
+    entries, rows, quoted = report_answers(
         answers,
         prepared,
         tasks,
@@ -172,12 +182,13 @@ def evaluate_model(
     results["slices"] = score_slices(answers, prepared, values, tasks, model, seed)
     results |= {
         "lengths": {_NAME: lengths_of(prepared)},
+        "length_histogram": length_histogram({_NAME: prepared}),
         "resources": took,
         "seconds": round(time.monotonic() - started, 1),
         "environment": environment(),
     }
     tables = [result_tables(tasks, results), *slice_tables(tasks, results["slices"])]
-    return Evaluation(results, "\n\n".join(tables))
+    return Evaluation(results, "\n\n".join(tables), rows, quoted)
 
 
 def _asked(

@@ -38,8 +38,10 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.summarization_head import SummaryRule
+from hierbert.pages.document import document_page
 from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.evaluating import Evaluation, evaluate_model
+from hierbert.prediction.option_arguments import takes_selection_options
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.rewriting import Rewriter, Rewriting
 from hierbert.vectors.cache import CacheOptions, VectorCache
@@ -305,6 +307,7 @@ class HierBert(PushToHubMixin):
         }
         return list(self.predict(texts, ("classify",), given))
 
+    @takes_selection_options
     def summarize(
         self,
         texts: Texts,
@@ -314,12 +317,11 @@ class HierBert(PushToHubMixin):
         max_tokens: int | None = None,
         max_characters: int | None = None,
         ratio: float | None = None,
-        order: str | None = None,
-        redundancy: float | None = None,
-        min_words_per_sentence: int | None = None,
         sentence_kinds: bool | None = None,
+        evidence: bool | None = None,
         query: str | None = None,
         rewrite: str | os.PathLike[str] | Rewriter | None = None,
+        **selection: Any,
     ) -> list[Prediction]:
         """Summaries from the documents' own sentences.
 
@@ -330,16 +332,17 @@ class HierBert(PushToHubMixin):
             max_tokens: Most tokens of the encoder.
             max_characters: Most characters.
             ratio: Part of the document's words.
-            order: "document" or "score"; None for the model's own.
-            redundancy: Maximal marginal relevance, 0 to 1; None for the model's own.
-            min_words_per_sentence: Shorter sentences are left out, unless there is no longer one;
-                None for the model's own.
             sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
                 table, reference, boilerplate): `kind` of those of the summary, and of all in
                 `sentence_kinds`.
+            evidence: Whether to tell in `sentence_evidence` what the score of each of `sentences`
+                is made of; see docs/evidence.md.
             query: A question, or words, that the summaries should be about. A document may have one
                 of its own, ``Document(text, {"query": ...})``, which counts first. None, and a
                 document's own that is blank, ask for the general summary.
+            rewrite: A model that turns each summary into prose: a folder, a GGUF file, a Hub id, or
+                a `Rewriter`.
+            **selection: Options of `hierbert.model.selection_options`.
 
         Returns:
             One prediction each, in order. `query_unmatched` is True where no word of the query is
@@ -356,11 +359,10 @@ class HierBert(PushToHubMixin):
             "max_tokens": max_tokens,
             "max_characters": max_characters,
             "ratio": ratio,
-            "order": order,
-            "redundancy": redundancy,
-            "min_words_per_sentence": min_words_per_sentence,
             "sentence_kinds": sentence_kinds,
+            "evidence": evidence,
             "query": query,
+            **selection,
         }
         return list(self.predict(texts, ("summarize",), given, rewrite=rewrite))
 
@@ -381,18 +383,13 @@ class HierBert(PushToHubMixin):
         """
         return list(self.predict(texts, ("embed",), segment_vectors=segment_vectors))
 
-    def summary_rule(
-        self,
-        budget: dict[str, Any] | None = None,
-        order: str | None = None,
-        redundancy: float | None = None,
-    ) -> SummaryRule:
+    @takes_selection_options
+    def summary_rule(self, budget: dict[str, Any] | None = None, **selection: Any) -> SummaryRule:
         """How to summarize: the model's own way, but for what is given.
 
         Args:
             budget: Fields of `Budget`; None values count as not given.
-            order: "document" or "score".
-            redundancy: 0 to 1.
+            **selection: Options of `hierbert.model.selection_options`.
 
         Returns:
             What `predict` takes as its rule.
@@ -400,7 +397,7 @@ class HierBert(PushToHubMixin):
         Raises:
             ConfigError: A value is not allowed.
         """
-        given = {**(budget or {}), "order": order, "redundancy": redundancy}
+        given = {**(budget or {}), **selection}
         return self._options([_SUMMARIZES], given)[_SUMMARIZES]
 
     def predict(
@@ -445,6 +442,38 @@ class HierBert(PushToHubMixin):
         rewriting = None if rewrite is None else self._rewriting(rewrite, heads)
         embed = _EMBED in asked
         return self._predictions(documents, heads, options, embed, segment_vectors, rewriting)
+
+    def page(
+        self,
+        text: DocumentLike,
+        tasks: Sequence[str] | None = None,
+        rule: "SummaryRule | Mapping[str, Any] | None" = None,
+        title: str = "",
+    ) -> str:
+        """A document's page: its text, with the evidence of its labels and its summary highlighted.
+
+        Args:
+            text: The document, as one of `classify`.
+            tasks: As of `predict`.
+            rule: As of `predict`; evidence is told unless it says otherwise.
+            title: The heading.
+
+        Returns:
+            HTML, whole and loading nothing: for a file of its own, in UTF-8.
+
+        Raises:
+            ConfigError: As of `predict`, as the others.
+            DataError: The document is none.
+            ModelError: The model has no head for a task.
+            RunError: The device has too little memory.
+        """
+        asked = self.check_tasks(tasks)
+        if "classify" in asked and (rule is None or isinstance(rule, Mapping)):
+            rule = {**(rule or {})}
+            if rule.get("evidence") is None:
+                rule["evidence"] = True
+        [prediction] = self.predict([text], asked, rule)
+        return document_page(prediction.text or "", prediction.row(), title)
 
     def _rewriting(
         self, given: str | os.PathLike[str] | Rewriter, heads: Sequence[str]
@@ -593,7 +622,7 @@ class HierBert(PushToHubMixin):
                     if embed and segment_vectors:
                         fields["segment_vectors"] = one.segment_vectors.tolist()
                         fields["segment_spans"] = one.document.segment_spans
-                    yield Prediction.of(fields, one.document.omission)
+                    yield Prediction.of(fields, one.document.omission, one.document.text)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

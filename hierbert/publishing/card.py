@@ -24,6 +24,7 @@ from hierbert.publishing.runs import (
     optional_results,
     public_settings,
 )
+from hierbert.reporting.markdown import cell
 from hierbert.settings import dump_config
 from hierbert.tasks import task as task_module
 from hierbert.tasks.task import tasks_of_model
@@ -33,7 +34,6 @@ TRANSFORMERS = "5.10"
 # How a part of a card begins that lacks the run.
 NOT_KNOWN = "Not known here"
 _MOST_LABELS = 100
-_LONGEST_CELL = 60
 _MARKER = re.compile(r"<!--(\s*/?hierbert:)")
 
 
@@ -134,19 +134,6 @@ def _evaluated(
 def _percent(value: float) -> str:
     """A share x 100, with one decimal."""
     return f"{100 * value:.1f}"
-
-
-def cell(text: str) -> str:
-    """At most 60 characters on one line, escaped so that nothing is read as Markdown or HTML."""
-    line = " ".join(text.split())
-    if len(line) > _LONGEST_CELL:
-        line = f"{line[:_LONGEST_CELL].rstrip()}…"
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A lone surrogate cannot be written as UTF-8.
-    line = line.encode("utf-8", "backslashreplace").decode("utf-8")
-    line = re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", line)
-    # The Hub makes links and mentions of bare addresses.
-    return re.sub(r"(?i)(:(?=/)|(?<=www)\.|@)", r"\\\1", line)
 
 
 def fenced(text: str, language: str) -> str:

@@ -25,14 +25,46 @@ def calibration_error(probabilities: npt.ArrayLike, references: npt.ArrayLike) -
     Returns:
         0 (they are what they say) to 1.
     """
+    _, gaps, claimed = _binned(probabilities, references)
+    return float(np.abs(gaps).sum() / len(claimed))
+
+
+def reliability_bins(
+    probabilities: npt.ArrayLike, references: npt.ArrayLike
+) -> list[dict[str, float]]:
+    """The bins behind `calibration_error`, those that hold something, ascending.
+
+    Args:
+        probabilities: As there.
+        references: As there.
+
+    Returns:
+        Of each bin `count` (how many claims it holds), `claimed` (their mean probability) and
+        `true` (the part of them that is so).
+    """
+    bins, gaps, claimed = _binned(probabilities, references)
+    counts, sums = np.bincount(bins, None, _BINS), np.bincount(bins, claimed, _BINS)
+    return [
+        {
+            "count": int(counts[place]),
+            "claimed": float(sums[place] / counts[place]),
+            "true": float((sums[place] - gaps[place]) / counts[place]),
+        }
+        for place in np.flatnonzero(counts)
+    ]
+
+
+def _binned(
+    probabilities: npt.ArrayLike, references: npt.ArrayLike
+) -> tuple[npt.NDArray[Any], _Floats, _Floats]:
+    """The bin of each claim; of each bin the sum of claimed less true; what is claimed."""
     claimed, true = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
     if true.ndim == 1:
         claimed, true = claimed.max(1), claimed.argmax(1) == true
     claimed, true = claimed.ravel(), true.ravel()
     # An edge belongs to the bin below it.
     bins = np.digitize(claimed, np.linspace(0, 1, _BINS + 1)[1:-1], right=True)
-    gaps = np.bincount(bins, claimed - true, _BINS)
-    return float(np.abs(gaps).sum() / len(claimed))
+    return bins, np.bincount(bins, claimed - true, _BINS).astype(np.float64), claimed
 
 
 def log_loss(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:

@@ -26,11 +26,13 @@ from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, lab
 from hierbert.scoring.labels import label_details, label_scores
 from hierbert.scoring.logistic import Targets
 from hierbert.scoring.metric import METRICS, shown_metrics
-from hierbert.scoring.reliability import risk_coverage
+from hierbert.scoring.precision_recall import precision_recall
+from hierbert.scoring.reliability import reliability_bins, risk_coverage
 from hierbert.scoring.tables import gain_line, grid
 from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
 from hierbert.scoring.vector_baselines import DocumentVectors, Read
 from hierbert.tasks.labels import LabelMap
+from hierbert.tasks.mistakes import largest_errors, surest_mistakes
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, Stack, fit_stack
 from hierbert.tasks.task import Scored, Task, register_task
@@ -385,10 +387,18 @@ class Classification(Task):
         if self.problem_type != "regression":
             names = self.label_map.names
             entries["per_label"] = label_details(predictions, references, names)
+        if self.problem_type == "regression":
+            mistakes = largest_errors(asked, predictions, references)
+        else:
+            shares = self._probabilities(logits)
+            entries["reliability"] = reliability_bins(shares, references)
+            mistakes = surest_mistakes(asked, shares, predictions, references, self.label_map.names)
+        entries["examples"] = {"mistakes": mistakes}
         if self.problem_type == "single_label":
-            entries["risk_coverage"] = risk_coverage(
-                self._probabilities(logits), references, scored.config.abstain_below
-            )
+            below = scored.config.abstain_below
+            entries["risk_coverage"] = risk_coverage(shares, references, below)
+        if self.problem_type == "multi_label":
+            entries["precision_recall"] = precision_recall(shares, references, predictions)
         entries["intervals"] = label_intervals(
             self.problem_type, predictions, references, scored.seed
         )

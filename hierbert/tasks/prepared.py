@@ -4,6 +4,7 @@ The last step before batches. Everything here is computed once a run, before the
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ from hierbert.model.segmentation import SegmentedDocument
 
 if TYPE_CHECKING:
     from hierbert.tasks.task import Task
+
+
+# Upper ends in tokens.
+_HISTOGRAM = tuple(2**power for power in range(6, 17))
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,23 @@ def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
         "longest_tokens": sizes[-1],
         "tokens": sum(sizes),
     }
+
+
+def length_histogram(splits: Mapping[str, Sequence[PreparedDocument]]) -> dict[str, Any]:
+    """How many documents of each split are of a range of lengths in tokens.
+
+    "from" and "to" (None: no end) of each range, each twice as long as the one before, up to the
+    longest document; and "splits", the documents in each.
+    """
+    sizes = {name: [one.tokens for one in documents] for name, documents in splits.items()}
+    longest = max((size for own in sizes.values() for size in own), default=0)
+    ends = [end for end in _HISTOGRAM if end < longest]
+    starts = [0, *(end + 1 for end in ends)]
+    counts = {name: [0] * len(starts) for name in sizes}
+    for name, own in sizes.items():
+        for size in own:
+            counts[name][bisect_left(ends, size)] += 1
+    return {"from": starts, "to": [*ends, None], "splits": counts}
 
 
 def log_documents(name: str, examples: Sequence[Example], tasks: Sequence["Task"]) -> None:

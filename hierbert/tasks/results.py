@@ -30,22 +30,25 @@ def report_answers(
     seed: int = 0,
     baselines: bool = True,
     vectors: VectorSource | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Entries of results.json that every task makes of answers, and rows of answers.jsonl.
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+    """Entries of results.json that every task makes of answers; rows of answers.jsonl; examples.
 
     The arguments are those of `Scored`. A row has what each system answers, by the task's name.
+    Examples quote documents, see `Task.report`.
     """
     entries: dict[str, Any] = {}
+    examples: dict[str, Any] = {}
     rows: list[dict[str, Any]] = [{"id": one.id, "tokens": one.tokens} for one in documents]
     for task in tasks:
         kept = [answer.kept[task.name] for answer in answers]
         own = task.report(Scored(documents, kept, train, config, seed, baselines, vectors))
         systems = own.pop("by_document", {})
+        examples |= own.pop("examples", {})
         places = [i for i, one in enumerate(documents) if one.targets[task.name] is not None]
         for number, place in enumerate(places if systems else ()):
             rows[place][task.name] = {name: each[number] for name, each in systems.items()}
         entries |= own
-    return entries, rows
+    return entries, rows, examples
 
 
 def result_tables(tasks: Sequence[Task], results: dict[str, Any]) -> str:
@@ -92,6 +95,14 @@ def resources(
     if gpu:
         found["peak_device_memory_mib"] = round(max(peak for _, peak in gathered), 1)
     return found
+
+
+def memory_now(device: torch.device) -> dict[str, float]:
+    """The most memory that this process, and its device, have held so far, where they tell."""
+    found = {"memory_mib": peak_memory_mib()}
+    if device.type == "cuda":
+        found["device_memory_mib"] = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB
+    return {name: round(value, 1) for name, value in found.items() if value is not None}
 
 
 def _device_name(device: torch.device) -> str:

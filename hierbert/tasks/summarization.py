@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, chain
@@ -54,6 +54,7 @@ from hierbert.tasks.oracle import (
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.sentence_query import fit_queries
 from hierbert.tasks.sentence_stack import Labelled, fit_sentence_stack, sentence_vectors
+from hierbert.tasks.summary_examples import summary_examples
 from hierbert.tasks.task import Completed, Scored, Task, register_task
 
 if TYPE_CHECKING:
@@ -138,7 +139,6 @@ class Summarization(Task):
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
-        budget, limit = config.summary.limit
         own: dict[str, Any] = {}
         if QUERY in config.data.fields:
             own["features"] = {QueryWords.name: {}}
@@ -149,11 +149,7 @@ class Summarization(Task):
             "sentence_stack": None,
             "sentence_queries": None,
             "summary_scores": "learnt",
-            "summary_budget": budget,
-            "summary_limit": float(limit),
-            "summary_order": config.summary.order,
-            "summary_redundancy": config.summary.redundancy,
-            "summary_min_words_per_sentence": config.summary.min_words_per_sentence,
+            **config.summary.model_fields,
         }
 
     @override
@@ -407,6 +403,15 @@ class Summarization(Task):
                 },
             },
             "by_document": {name: row[self.auto_metric] for name, row in systems.items()},
+            "examples": {
+                "summaries": summary_examples(
+                    [document for document, _ in referenced],
+                    [summary_text(extract.selected) for _, extract in referenced],
+                    [document.targets[self.name].references for document, _ in referenced],
+                    [extract.scores or {} for _, extract in referenced],
+                    self.auto_metric,
+                )
+            },
         }
 
     def _baselines(
@@ -430,7 +435,7 @@ class Summarization(Task):
             for number, document in enumerate(documents):
                 references = document.targets[self.name].references
                 own = {name: each[number].tolist() for name, each in learnt.items()}
-                extracts = self._extracts(document, references, rule, scored.seed, own)
+                extracts = self.baseline_extracts(document, references, rule, scored.seed, own)
                 for name, selected in extracts.items():
                     row = rows.setdefault(name, {kind: [] for kind in self.metrics()})
                     for kind, value in score_extract(selected, references).items():
@@ -438,19 +443,22 @@ class Summarization(Task):
                 bar.advance()
         return rows
 
-    def _extracts(
+    def baseline_extracts(
         self,
         document: PreparedDocument,
         references: Sequence[str],
         rule: SummaryRule,
         seed: int,
         learnt: Mapping[str, Sequence[float]],
+        names: Collection[str] = SUMMARY_BASELINES.keys(),
     ) -> dict[str, list[Candidate]]:
-        """What each baseline and the oracle select, of the same candidates as the model."""
+        """What these baselines and the oracle select, of the same candidates as the model."""
         segmented = document.segmented
         candidates, sentences = rule.candidates(segmented), segmented.sentences
         extracts = {}
         for name, baseline in SUMMARY_BASELINES.items():
+            if name not in names:
+                continue
             # Redundancy is each system's own.
             own = replace(rule, redundancy=getattr(baseline, "redundancy", 0.0))
             if isinstance(baseline, LearntBaseline):

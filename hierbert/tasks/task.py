@@ -307,6 +307,8 @@ class Task:
 
         What is under "by_document" goes to a run's answers.jsonl instead: by the name of a system,
         "hierbert" among them, what it answers or scores for each document with a target; JSON.
+        What is under "examples" quotes documents, and goes to report.html and report.md alone:
+        results.json may be published. `hierbert.reporting.sections` draws entries by their names.
         """
         return {}
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from accelerate.state import AcceleratorState
@@ -18,12 +19,14 @@ from hierbert.model.answering import collate_inputs
 from hierbert.model.heads import HEADS
 from hierbert.tasks.evaluation import StoppedError, choose_metric, not_finite, score_answers
 from hierbert.tasks.prepared import PreparedDocument, collate_targets
+from hierbert.tasks.results import memory_now
 from hierbert.tasks.task import Task
 from hierbert.training.callbacks import Callback
 from hierbert.training.checkpoints import Checkpoints
 from hierbert.training.nonfinite import HELP, find_nonfinite, leave_out_or_stop
 from hierbert.training.optimization import (
     build_optimizer,
+    learning_rates,
     set_learning_rates,
     steps_of_epoch,
     trained_weights,
@@ -42,11 +45,15 @@ class TrainingLoop:
     Attributes:
         seconds: Of the training steps and their evaluations, once they are over.
         tokens: Of the documents trained on in that time, over all processes.
+        course: Of each evaluation since then the step, the tokens trained on a second since the one
+            before, where they are encoded, and the most memory that this process has held.
     """
 
     def __init__(self, run: Run, stop: StopSignals, callbacks: Sequence[Callback] = ()) -> None:
         self._run, self.stop, self.callbacks = run, stop, callbacks
         self.seconds, self.tokens = 0.0, 0
+        self.course: list[dict[str, Any]] = []
+        self._stepped, self._timed = 0.0, (0.0, 0)
         self.config, self.accelerator, self.model = run.config, run.accelerator, run.model
         self.train = run.splits["train"]
         self.sizes = [run.dropout.longest(document).tokens for document in self.train]
@@ -137,7 +144,9 @@ class TrainingLoop:
         settings = self.config.training
         self.model.train()
         for step in plan[self.state.step_in_epoch :]:
+            began = time.monotonic()
             self._step(step)
+            self._stepped += time.monotonic() - began
             self.state.step_in_epoch += 1
             self.state.step += 1
             self._set_learning_rates()
@@ -303,11 +312,12 @@ class TrainingLoop:
             **{f"train.{name}": value for name, value in losses.items()},
             "train.gradient_norm": state.gradient_norm,
             "train.nonfinite_steps": state.nonfinite_steps,
-            "train.learning_rate": self.optimizer.param_groups[-1]["lr"],
+            **learning_rates(self.optimizer, self.config.training),
             **{f"validation.{name}": value for name, value in scores.items()},
             "best": better,
         }
         self.trackers.log(line)
+        self._note_course()
         if problem is not None and self.config.training.on_nonfinite_loss == "stop":
             # The evaluation stays due: a resume tries it again, maybe with "skip".
             self._save()
@@ -319,6 +329,20 @@ class TrainingLoop:
         state.losses, state.losses_steps = {}, 0
         log.info(line_text(line))
         self._call_back({**scores, "metric": metric})
+
+    def _note_course(self) -> None:
+        """How fast the steps since the last evaluation were, and what they took."""
+        seconds, tokens = self._stepped - self._timed[0], self.tokens - self._timed[1]
+        self._timed = self._stepped, self.tokens
+        # Of a frozen encoder, steps read vectors: tokens a second would mislead.
+        encoded = self._run.vectors is None and seconds > 0
+        self.course.append(
+            {
+                "step": self.state.step,
+                "tokens_per_second": round(tokens / seconds, 1) if encoded else None,
+                **memory_now(self.accelerator.device),
+            }
+        )
 
     def _call_back(self, scores: dict[str, float]) -> None:
         """Tell of an evaluation; what a callback raises leaves a whole checkpoint of it."""

@@ -46,6 +46,15 @@ def build_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.A
     )
 
 
+def learning_rates(optimizer: torch.optim.Optimizer, settings: TrainingConfig) -> dict[str, float]:
+    """The rate of the rest and, where it is trained, of the encoder, as metrics.jsonl has them."""
+    rates = {"train.learning_rate": optimizer.param_groups[-1]["lr"]}
+    if not settings.freeze_encoder:
+        # Its weights come first in the model.
+        rates["train.encoder_learning_rate"] = optimizer.param_groups[0]["lr"]
+    return rates
+
+
 def trained_weights(model: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
     """Names and weights that training changes, in the model's order."""
     return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)

@@ -12,9 +12,11 @@ from hierbert.files import write_folder_whole, write_json, write_text
 from hierbert.log import format_seconds, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.reporting.report import report_folder
 from hierbert.tasks.evaluation import Answer, not_finite, score_answers
-from hierbert.tasks.prepared import PreparedDocument, lengths_of
+from hierbert.tasks.prepared import PreparedDocument, length_histogram, lengths_of
 from hierbert.tasks.results import environment, report_answers, resources, result_tables
+from hierbert.tasks.slices import score_slices
 from hierbert.tasks.task import Completed, HeldOut, Task
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.nonfinite import HELP
@@ -25,11 +27,12 @@ from hierbert.training.run_folder import writing
 
 def score_run(
     run: Run, loop: TrainingLoop, started: float
-) -> tuple[dict[str, Any], list[Answer], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], list[Answer], list[dict[str, Any]], dict[str, Any]]:
     """Calibrate on the validation documents and score the test documents, else the validation's.
 
-    Gives what results.json is to hold, the answers that were scored, and the rows of answers.jsonl;
-    a RunError where a score is not finite. The run `started` then, by the monotonic clock.
+    Gives what results.json is to hold, the answers that were scored, the rows of answers.jsonl, and
+    examples for the report; a RunError where a score is not finite. The run `started` then, by the
+    monotonic clock.
     """
     completed, fitted = _complete(run)
     split = "test" if "test" in run.splits else "validation"
@@ -56,9 +59,10 @@ def score_run(
     }
     took = resources(work, run.accelerator.device, run.accelerator)
     took["training_seconds"] = round(loop.seconds, 1)
+    took["course"] = loop.course
 
-    def complete() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        entries, rows = report_answers(
+    def complete() -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+        entries, rows, examples = report_answers(
             answers,
             documents,
             run.tasks,
@@ -68,17 +72,20 @@ def score_run(
             baselines=run.config.baselines,
             vectors=run.unlearnt_vectors,
         )
-        return entries | {
+        entries |= {
             **fitted,
             **_members(run, completed, documents, answers, fitted),
+            "slices": score_slices(answers, documents, {}, run.tasks, run.model, run.config.seed),
             "lengths": {name: lengths_of(own) for name, own in run.splits.items()},
+            "length_histogram": length_histogram(run.splits),
             "resources": took,
             "seconds": round(time.monotonic() - started, 1),
             "environment": environment(),
-        }, rows
+        }
+        return entries, rows, examples
 
-    entries, rows = on_first_process(run.accelerator, complete)
-    return results | entries, answers, rows
+    entries, rows, examples = on_first_process(run.accelerator, complete)
+    return results | entries, answers, rows, examples
 
 
 def _scored(run: Run, split: str, description: str) -> tuple[list[Answer], dict[str, float]]:
@@ -156,8 +163,9 @@ def save_run(
     results: dict[str, Any],
     answers: Sequence[Answer],
     rows: Sequence[Mapping[str, Any]],
+    examples: Mapping[str, Any],
 ) -> str:
-    """Write the model, answers.jsonl and results.json, each whole, on the first process.
+    """Write model, answers.jsonl, results.json and report, each whole, on the first process.
 
     Gives what there is to read of the results; an empty text on other processes.
     """
@@ -175,6 +183,7 @@ def save_run(
             write_text(run.folder / "answers.jsonl", lines)
         with writing(run.folder / "results.json"):
             write_json(run.folder / "results.json", results)
+        report_folder(run.folder, run.config.report, examples)
         report = f"\n{result_tables(run.tasks, results)}\n"
         if run.config.show_sample:
             split = results["split"]

@@ -1,7 +1,8 @@
 """The run folder: made once, never overwritten silently, with the settings that made it.
 
 config.resolved.yaml  documents.jsonl  metrics.jsonl  checkpoints/  model/  answers.jsonl
-results.json; where they are needed probed.json; .lock while a process works in it
+results.json  report.html  report.md; where they are needed probed.json; .lock while a process works
+in it
 """
 
 import contextlib
@@ -37,7 +38,7 @@ PROBED = "probed.json"
 # has met nothing that is not finite is the same whatever it would do about it. Documents and the
 # encoder may have moved: they are compared by their content.
 _MAY_DIFFER = re.compile(
-    r"run_dir|show_sample|check_data|baselines|publish\..*|data\.(train|validation|test)"
+    r"run_dir|show_sample|check_data|baselines|report|publish\..*|data\.(train|validation|test)"
     r"|model\.(encoder|encoder_revision|start_from)|training\.(cache_dir|cache_limit_gib|memory"
     r"|memory_budget_gib|checkpoint_every_steps|keep_checkpoints|on_nonfinite_loss|trackers)"
 )
@@ -46,7 +47,8 @@ _OF_A_RUN = (DOCUMENTS, PROBED, "checkpoints")
 # Each has the name it will get, and a dot before it, as long as it is being written.
 _FILES = (
     *(RESOLVED, DOCUMENTS, PROBED, "metrics.jsonl", "wandb_id.txt"),
-    *("results.json", "answers.jsonl", "model", "checkpoints/best_step_*", "checkpoints/step_*"),
+    *("results.json", "answers.jsonl", "report.html", "report.md"),
+    *("model", "checkpoints/best_step_*", "checkpoints/step_*"),
 )
 
 

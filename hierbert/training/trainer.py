@@ -131,8 +131,8 @@ class HierBertTrainer:
             run = prepare_run(self.config, accelerator, corpora, tasks, self._given_model(), resume)
             loop = TrainingLoop(run, stop or StopSignals(), self.callbacks)
             loop.run(resume)
-            self.results, answers, rows = score_run(run, loop, started)
-            self.report = save_run(run, self.results, answers, rows)
+            self.results, answers, rows, examples = score_run(run, loop, started)
+            self.report = save_run(run, self.results, answers, rows, examples)
             loop.close()
         self.model = HierBert(run.model, run.processor)
         try:

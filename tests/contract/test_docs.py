@@ -35,7 +35,7 @@ SHOWN = {"json", "yaml", "text", "{toctree}", "{include}", "{eval-rst}"}
 COMMANDS = {"train.py": "train.py", "infer.py": "infer.py", "hierbert.publishing": "hierbert-push"}
 COMMANDS |= {
     f"hierbert-{name}": f"hierbert-{name}"
-    for name in ("train", "infer", "summarize", "check", "evaluate", "push")
+    for name in ("train", "infer", "summarize", "check", "evaluate", "report", "push")
 }
 # Whose own manuals say what they take.
 OTHERS = {"accelerate", "bash", "cat", "git", "head", "hf", "mypy", "pip", "pytest", "ruff"}
@@ -209,6 +209,7 @@ def run_shell(block: Block, encoder: Path) -> None:
         if script in ("train.py", "hierbert-train") and not {"--resume"} & {*arguments}:
             arguments = [*arguments, f"model.encoder={encoder}", "training.epochs=1"]
             arguments += ["training.documents_per_batch=8", "baselines=false"]
+            arguments.append("report=none")
         stdin = Path(command.stdin).read_bytes() if command.stdin else None
         succeed(script, *arguments, here=True, stdin=stdin)
 
@@ -273,6 +274,7 @@ def test_every_flag_that_is_named_exists() -> None:
         "hierbert-summarize",
         "hierbert-evaluate",
         "hierbert-check",
+        "hierbert-report",
         "hierbert-push",
         *_benchmarks(),
     ):

@@ -48,9 +48,9 @@ def labelled(kind: str, count: int = 24) -> list[dict[str, Any]]:
 def evaluated(model: Path, path: Path, *more: str | Path) -> tuple[dict[str, Any], str]:
     """What the command writes and prints."""
     output = path.with_suffix(".evaluated")
-    arguments = ["--model", model, "--input", path, "--output", output, *more]
+    arguments = ["--model", model, "--input", path, "--output", output, "--report", "none", *more]
     done = succeed(COMMAND, *arguments, here=True)
-    assert [one.name for one in output.iterdir()] == ["results.json"]
+    assert {one.name for one in output.iterdir()} == {"answers.jsonl", "results.json"}
     assert max(map(len, done.stdout.splitlines())) <= 79
     assert "\\x" not in done.stderr
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))
@@ -321,7 +321,7 @@ def test_inputs_and_outputs_that_are_none_are_named(models, trained, tmp_path) -
     several = refuse(*start, f"{docs},{docs}", here=True)
     assert f"--input {docs} {docs}" in several
     before = content_of(trained.parent)
-    for output, named in ((trained.parent, "answers.jsonl"), (trained, "such as")):
+    for output, named in ((trained.parent, "checkpoints"), (trained, "such as")):
         error = refuse(*start, docs, "--output", output, "--overwrite", here=True)
         assert "--output" in error and named in error
     assert content_of(trained.parent) == before
@@ -331,6 +331,10 @@ def test_inputs_and_outputs_that_are_none_are_named(models, trained, tmp_path) -
     assert "--overwrite" in error
     succeed(*start, docs, "--output", tmp_path / "out", "--overwrite", here=True)
     assert "Lead" in (tmp_path / "out/results.json").read_text()
+    # Answers without results are perhaps those of a job.
+    (tmp_path / "out/results.json").unlink()
+    error = refuse(*start, docs, "--output", tmp_path / "out", "--overwrite", here=True)
+    assert "answers.jsonl" in error and (tmp_path / "out/answers.jsonl").exists()
 
 
 @pytest.fixture

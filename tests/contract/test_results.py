@@ -15,9 +15,9 @@ from small_runs import Settings, results_of, small_run
 
 ALWAYS = {
     "split", "documents", "seed", "epochs", "steps", "best_step", "nonfinite_steps", "scores",
-    "validation", "lengths", "resources", "seconds", "environment",
+    "validation", "lengths", "length_histogram", "slices", "resources", "seconds", "environment",
 }  # fmt: skip
-OF_LABELS = {"per_label", "intervals", "label_counts"}
+OF_LABELS = {"per_label", "intervals", "label_counts", "reliability"}
 OF_ONE = {"calibration", "risk_coverage"}
 OF_SUMMARIES = {"budget", "summaries", "sentence_members"}
 UNSURE = {"log_loss", "ece", "aurc"}
@@ -109,7 +109,7 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     ("kind", "keys", "scores"),
     [
         ("single", OF_LABELS | OF_ONE | LEARNT | OF_VECTORS, SINGLE),
-        ("multi_label", OF_LABELS | LEARNT | {"calibration"}, MULTI),
+        ("multi_label", OF_LABELS | LEARNT | {"calibration", "precision_recall"}, MULTI),
         ("regression", {"intervals", "label_counts", "majority", "gain"}, REGRESSION),
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
@@ -126,6 +126,8 @@ def test_keys_of_results_and_metrics(runs, kind, keys, scores) -> None:
     # The loss of a task that is not there is a column too.
     expected = {"step", "epoch", "best"} | {f"train.{name}" for name in TRAIN}
     expected |= {f"validation.{name}" for name in scores}
+    if "training.freeze_encoder=true" not in KINDS[kind]:
+        expected.add("train.encoder_learning_rate")
     for line in made.metrics:
         assert line.keys() == expected
     assert json.dumps(made.results, allow_nan=False)

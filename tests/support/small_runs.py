@@ -29,6 +29,7 @@ SMALL = {
     "training.head_learning_rate": "1e-2",
     "baselines": "false",
     "show_sample": "false",
+    "report": "none",
 }
 
 

@@ -1,7 +1,6 @@
 """What costs seconds: the commonest label, a bag of words, the first sentences, the oracle."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,16 @@ from typing_extensions import override
 from hierbert.checking.check import Check, register_check
 from hierbert.checking.corpus import CheckedCorpus, ReadDocument
 from hierbert.checking.finding import Finding
-from hierbert.config import RunConfig
-from hierbert.data.document import Example
 from hierbert.data.repeated import text_digest
 from hierbert.log import Progress
+from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.segmentation import Segmenter
-from hierbert.model.selection import Budget
 from hierbert.model.summarization_head import SummaryRule
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline
 from hierbert.scoring.labels import label_scores
 from hierbert.scoring.metric import METRICS, shown_metrics
-from hierbert.scoring.summary_baselines import SUMMARY_BASELINES
 from hierbert.tasks.classification import Classification
-from hierbert.tasks.oracle import oracle_sentences
+from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.summarization import Summarization, score_extract
 
 # Texts of each role that are kept, so many characters at most.
@@ -110,14 +106,17 @@ class Baselines(Check):
         if not known or self.tokenizer is None:
             return
         known = known[:: -(-len(known) // _MOST_SUMMARIES)]
-        rule, scores = _rule(corpus.config), dict[str, list[dict[str, float]]]()
-        cut = Segmenter(self.tokenizer)
+        rule = SummaryRule.from_config(HierBertConfig(**corpus.config.summary.model_fields))
+        cut, scores = Segmenter(self.tokenizer), dict[str, list[dict[str, float]]]()
         with Progress(len(known), "baselines") as bar:
             for number, target in known:
                 references = target if isinstance(target, list) else [target]
-                (document,) = cut([texts[number]])
-                example = corpus.examples[number]
-                for name, extract in _extracts(document, references, rule, example).items():
+                (segmented,) = cut([texts[number]])
+                document = PreparedDocument(corpus.examples[number].id, segmented)
+                extracts = task.baseline_extracts(
+                    document, references, rule, corpus.config.seed, {}, _SUMMARY_BASELINES
+                )
+                for name, extract in extracts.items():
                     scores.setdefault(name, []).append(score_extract(extract, references))
                 bar.advance()
         self._table[task.name] = {
@@ -192,33 +191,3 @@ def _table(task: Classification, known: Sequence[tuple[int, Any]]) -> np.ndarray
     for row, (_, numbers) in enumerate(known):
         table[row, numbers] = 1
     return table
-
-
-def _rule(config: RunConfig) -> SummaryRule:
-    name, limit = config.summary.limit
-    settings = config.summary
-    budget: Any = {name: limit}
-    return SummaryRule(Budget(**budget), settings.order, 0.0, settings.min_words_per_sentence)
-
-
-def _extracts(
-    document: Any, references: Sequence[str], rule: SummaryRule, example: Example
-) -> dict[str, Any]:
-    candidates = rule.candidates(document)
-    found = {}
-    for name in _SUMMARY_BASELINES:
-        score: Any = SUMMARY_BASELINES[name]
-        scores = score(document.sentences, example.id, 0)
-        found[name] = replace(rule, redundancy=0.0).select_from(candidates, scores)
-    extracts = []
-    for reference in references:
-        best = oracle_sentences(
-            candidates.texts,
-            reference,
-            costs=candidates.costs,
-            limit=candidates.limit,
-            selectable=candidates.selectable,
-        )
-        extracts.append([candidates[place] for place in sorted(best)])
-    found["Oracle"] = max(extracts, key=lambda one: score_extract(one, references)["rouge1"])
-    return found

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from hierbert import HierBertConfig
 from hierbert.config import RunConfig
-from hierbert.publishing.card import cell, fenced, render_card
+from hierbert.publishing.card import fenced, render_card
 from hierbert.publishing.card_merge import merge_cards
 from hierbert.publishing.runs import Run
+from hierbert.reporting.markdown import cell
 from hierbert.settings import load_config
 
 # The results of a run that never was.

@@ -1,0 +1,66 @@
+"""The command line that shows what runs found: `hierbert report` and `hierbert-report`."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
+from hierbert.errors import ConfigError, RunError, error_text, flag_setting, printable
+from hierbert.log import log
+
+EXAMPLES = """examples:
+  hierbert report runs/NAME
+  hierbert report runs/A runs/B
+  hierbert report runs/A runs/B evaluations/C --output comparison
+
+input:  folders of runs, or of evaluations (hierbert evaluate --output)
+output: tables, and with --output the folder's report.html and report.md. Of several runs the first
+        is what the others are held against, on the documents that both have answered
+exit:   0, 2 for a mistake
+"""
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "hierbert-report") -> int:
+    """Run the report command, which the help calls `prog`; argv of None is the process's.
+
+    The exit code: 0, or 2 for a mistake in the input.
+    """
+    return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
+
+
+def _main(argv: list[str], prog: str) -> None:
+    parser = CommandLineParser(
+        prog=prog, description="Show what a run found, or compare several.", epilog=EXAMPLES
+    )
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run or an evaluation")
+    text = "folder for report.html and report.md, made where it is missing"
+    add("--output", type=Path, metavar="DIR", help=text)
+    add("--overwrite", action="store_true", help="replace the report of DIR")
+    options = parser.parse_args(argv)
+    if options.overwrite and options.output is None:
+        raise ConfigError("--overwrite needs --output, the folder whose report it means")
+    escape_unprintable()
+    from hierbert.reporting.comparison import compare, read_several
+    from hierbert.reporting.markdown import render_markdown
+    from hierbert.reporting.report import PAGE, TABLES, make_sections, write_pages
+
+    output = None if options.output is None else Path(os.path.expanduser(options.output))
+    if output is not None and not options.overwrite:
+        for name in (PAGE, TABLES):
+            if (output / name).exists():
+                raise ConfigError(f"{output / name} exists; --overwrite replaces it")
+    found = read_several([Path(os.path.expanduser(run)) for run in options.runs])
+    if len(found) == 1:
+        title, sections = f"Report: {found[0].name}", make_sections(found[0])
+    else:
+        title, sections = f"{len(found)} runs compared", compare(found)
+    if output is not None:
+        try:
+            write_pages(output, title, sections)
+        except OSError as error:
+            raise RunError(f"{output} cannot be written: {error_text(error)}") from error
+    shown = render_markdown(title, sections)
+    print("\n".join(map(printable, shown.splitlines())))
+    if output is not None:
+        log.info(f"report: {output / PAGE}")

@@ -1,0 +1,1 @@
+"""Pages that open in any browser: one file each, nothing loaded, all text escaped."""

@@ -1,0 +1,111 @@
+"""How long documents are, and whether the long ones are answered worse."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hierbert.reporting import charts
+from hierbert.reporting.blocks import Block, Note, Section, Table
+from hierbert.reporting.found import Found, figure
+from hierbert.scoring.metric import Metric
+
+_SIZES = ("documents", "median_tokens", "p90_tokens", "longest_tokens", "tokens")
+_TITLES = ("documents", "median", "90 %", "longest", "tokens in all")
+
+
+def lengths(found: Found) -> Section | None:
+    """Lengths of each split, then scores of short and long documents, then those by columns."""
+    blocks: list[Block] = []
+    if sizes := found.results.get("lengths"):
+        table = [[name, *(f"{own[n]:,}" for n in _SIZES)] for name, own in sizes.items()]
+        blocks.append(Table(["Tokens of a document", *_TITLES], table))
+    if kept := found.results.get("length_histogram"):
+        names = [_range(*ends) for ends in zip(kept["from"], kept["to"], strict=True)]
+        shares = {
+            name: [100 * count / max(1, sum(counts)) for count in counts]
+            for name, counts in kept["splits"].items()
+        }
+        cells = [
+            [name, *(f"{counts[place]:,}" for counts in kept["splits"].values())]
+            for place, name in enumerate(names)
+        ]
+        blocks.append(
+            charts.bars(
+                "Documents by length",
+                f"The part of each split's documents in {len(names)} ranges of lengths.",
+                names,
+                shares,
+                "tokens",
+                "% of the split's documents",
+                table=Table(["tokens", *kept["splits"]], cells),
+            )
+        )
+    slices = found.results.get("slices") or {}
+    rows = slices.get("length") or []
+    if len(rows) > 1:
+        blocks += _by(
+            "length in tokens",
+            [_range(r["from_tokens"], r["to_tokens"]) for r in rows],
+            rows,
+            found,
+        )
+    elif rows:
+        blocks.append(Note("The scored documents are of one range of lengths."))
+    for name, rows in (slices.get("columns") or {}).items():
+        blocks += _by(name, [_value(row) for row in rows], rows, found)
+    return Section("Lengths and parts", blocks) if blocks else None
+
+
+def _by(
+    what: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]], found: Found
+) -> list[Block]:
+    """Scores of parts: a table, and a chart of the first metric of each task that has intervals."""
+    metrics = found.headlines(found.results["scores"])
+    cells = [
+        [
+            name,
+            f"{row['documents']:,}",
+            *(figure(m, row["scores"].get(m.name), row["intervals"].get(m.name)) for m in metrics),
+        ]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    blocks: list[Block] = [Table([f"By {what}", "documents", *(m.title for m in metrics)], cells)]
+    drawn: set[str] = set()
+    for metric in metrics:
+        known = [row for row in rows if metric.name in row["intervals"]]
+        if len(known) < 2 or drawn.intersection(metric.problem_types):
+            continue
+        drawn.update(metric.problem_types)
+        blocks.append(_chart(metric, what, names, rows))
+    return blocks
+
+
+def _chart(
+    metric: Metric, what: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> charts.Chart:
+    scale = 100 if metric.percent else 1
+    heights = [scale * row["scores"].get(metric.name, 0) for row in rows]
+    ends = [
+        (scale * own["low"], scale * own["high"])
+        if (own := r["intervals"].get(metric.name))
+        else None
+        for r in rows
+    ]
+    return charts.bars(
+        f"{metric.title} by {what}",
+        f"{metric.title} of {len(rows)} parts of the documents, with 95 % intervals.",
+        names,
+        {metric.title: heights},
+        what,
+        metric.title + (" x 100" if metric.percent else ""),
+        ends,
+    )
+
+
+def _range(start: int, end: int | None) -> str:
+    return f"from {start:,}" if end is None else f"{start:,} to {end:,}"
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    if "rare_values" in row:
+        return f"({row['rare_values']:,} rare values)"
+    return "(none)" if row["value"] is None else str(row["value"])

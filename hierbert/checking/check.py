@@ -67,6 +67,6 @@ def known_checks() -> list[type[Check]]:
     """Every check, in the order of tables."""
     from hierbert.checking import checks
 
-    for module in pkgutil.iter_modules(checks.__path__):
-        import_module(f"{checks.__name__}.{module.name}")
+    for _, name, _ in pkgutil.iter_modules(checks.__path__):
+        import_module(f"hierbert.checking.checks.{name}")
     return sorted(CHECKS.values(), key=lambda check: (check.place, check.name))

@@ -18,7 +18,7 @@ from hierbert.reporting.page import render_html
 from hierbert.reporting.report import make_sections, report_folder, write_report
 from hierbert.scoring.answers import task_answers
 
-HOSTILE = "<script>alert('x')</script> $a_1$ | \x00\ud800 \u202e\"&amp;"
+HOSTILE = "<script>alert('x')</script> $a_1$ |\n\x00\ud800\uffff \u202e\"&amp;"
 # Of one label a document, as a run of two epochs has it.
 RESULTS: dict[str, Any] = {
     "split": "test",
@@ -152,7 +152,9 @@ def test_every_section_is_drawn_and_the_page_is_whole_and_small() -> None:
 
 
 def test_text_of_charts_stays_text_and_hostile_names_are_shown_as_they_are() -> None:
-    chart = charts.bars("T", "D", [HOSTILE, "law"], {"one": [1, 2], "$x$": [2, 1]}, "x", "y")
+    chart = charts.bars(
+        HOSTILE, HOSTILE, [HOSTILE, "law"], {"one": [1, 2], "$x$": [2, 1]}, HOSTILE, "y"
+    )
     drawn = charts.svg(chart, "c")
     read = Page(drawn)
     assert "script" not in read.tags and "&lt;script&gt;" in drawn

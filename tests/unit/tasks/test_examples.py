@@ -67,3 +67,5 @@ def test_lengths_are_counted_in_ranges_that_double() -> None:
     found = length_histogram(splits)
     assert found["from"] == [0, 65, 129, 257] and found["to"] == [64, 128, 256, None]
     assert found["splits"] == {"train": [2, 2, 1, 1], "test": [0, 1, 0, 0]}
+    alone = length_histogram({"test": splits["test"]})
+    assert alone == {"from": [0], "to": [None], "splits": {"test": [1]}}

@@ -7,12 +7,15 @@ Invariant: a selection never costs more than its limit, with one exception that 
 `select_sentences`: a document of which nothing fits is summarized by its best candidate.
 """
 
+import copy
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from .knapsack import Choice, best_choices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +25,9 @@ SUMMARY_BUDGETS = ("max_words", "max_sentences", "max_tokens", "max_characters",
 # To each of so many selected sentences all others are compared; what is longer is no longer short
 # for want of repetition, and time stays linear.
 _MOST_COMPARED = 1_000
+# The knapsack chooses among what is selected for so many times the budget.
+_WIDER = 3
+_NEVER = 2**62
 
 # Scripts written without spaces between words; Korean is written with spaces.
 UNSPACED = re.compile(
@@ -195,35 +201,47 @@ def select_sentences(
     limit: int,
     *,
     order: str = "document",
+    method: str = "greedy",
     redundancy: float = 0.0,
     similar_to: "Callable[[int], Tensor] | None" = None,
     selectable: Sequence[bool] | None = None,
     alike: Sequence[str | int] | None = None,
+    needs_previous: Sequence[bool] | None = None,
 ) -> list[int]:
-    """Select sentences greedily by score until the budget is spent.
+    """Select sentences by score until the budget is spent.
 
-    A sentence that does not fit into what is left of the budget is passed over, and a shorter
-    one after it may still fit. When no selectable sentence fits the limit, the best one is
-    selected alone, so that a document is never without a summary; what is longer than a limit is
-    cut before: see `cut_to_limit`. Ties go to the earlier sentence.
+    Relevance is the score brought to 0..1 by the least and the greatest score of the document's
+    selectable sentences (all 0 when they are equal).
 
-    With `redundancy` the next sentence is the one of greatest
+    By the method ``greedy`` the best sentences are taken in turn; one that does not fit into what
+    is left of the budget is passed over, and a shorter one after it may still fit. By ``knapsack``
+    the sum of relevance is as great as it can be (all 1 when they are equal), and then what still
+    fits is taken greedily. When no selectable sentence fits the limit, the best one is selected
+    alone, so that a document is never without a summary; what is longer than a limit is cut
+    before: see `cut_to_limit`. Ties go to the earlier sentence.
+
+    With `redundancy` the next sentence is the one of greatest worth,
     ``(1 - redundancy) * relevance - redundancy * similarity`` (maximal marginal relevance,
-    Carbonell and Goldstein 1998), where relevance is the score brought to 0..1 by the least and
-    the greatest score of the document's selectable sentences (all 0 when they are equal), and
-    similarity is the greatest one to a selected sentence, negative ones counting as 0.
+    Carbonell and Goldstein 1998), where similarity is the greatest one to a selected sentence,
+    negative ones counting as 0. The knapsack then chooses among what is so found for three times
+    the budget, by these worths.
 
     Args:
         scores: One finite score for each of N sentences, greater is better.
         costs: What each sentence takes from the budget, from `sentence_costs`.
         limit: What may be spent, from `Budget.limit`.
-        order: ``document`` for the order of the text, ``score`` for the order of selection.
+        order: ``document`` for the order of the text, ``score`` for the order of selection, or of
+            scores where that has none.
+        method: ``greedy`` or ``knapsack``.
         redundancy: 0 (off) to 1: how much similarity to the selected sentences counts.
         similar_to: How similar each sentence is to one of them, at most 1, float (N,); without
             it `redundancy` has no effect.
         selectable: Which sentences may be selected; all when None.
         alike: Of sentences for which this is equal one is selected at most: see `repeats` of
             `same_words`.
+        needs_previous: Which sentences are selected only together with the one before them,
+            selectable or not; where these do not fit, they are passed over. None can be so where
+            nothing fits that way.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.
@@ -242,53 +260,187 @@ def select_sentences(
         return []
     if min(costs[index] for index in pool) > limit:
         return [max(pool, key=scores.__getitem__)]
-    if redundancy and similar_to is not None:
-        selected = _by_marginal_relevance(scores, costs, limit, redundancy, similar_to, pool, alike)
+    chosen = _Selection(scores, costs, limit, alike, pool, needs_previous)
+    similar_to = similar_to if redundancy else None
+    if method == "knapsack":
+        chosen = _by_knapsack(chosen, redundancy, similar_to)
+    elif similar_to is not None:
+        chosen.take_by_marginal_relevance(redundancy, similar_to)
     else:
-        selected, said = [], set()
-        for index in sorted(pool, key=lambda index: -scores[index]):
-            if costs[index] <= limit and alike[index] not in said:
-                selected.append(index)
-                said.add(alike[index])
-                limit -= costs[index]
-    return sorted(selected) if order == "document" else selected
+        chosen.take_in_turn(sorted(pool, key=lambda index: -scores[index]))
+    return sorted(chosen.worths) if order == "document" else list(chosen.worths)
 
 
-def _by_marginal_relevance(
-    scores: Sequence[float],
-    costs: Sequence[int],
-    limit: int,
-    redundancy: float,
-    similar_to: "Callable[[int], Tensor]",
-    pool: list[int],
-    alike: Sequence[str | int],
-) -> list[int]:
-    """Indices of `pool` in the order of their selection."""
-    # Here, for settings are read before torch is there.
-    import torch
+class _Selection:
+    """What is selected so far, and what may be.
 
-    relevance = torch.tensor(scores, dtype=torch.float64)
-    least, greatest = relevance[pool].min(), relevance[pool].max()
-    relevance = (relevance - least) / ((greatest - least) or 1.0)
-    prices = torch.tensor(costs)
-    numbers = {key: number for number, key in enumerate(alike)}
-    group = torch.tensor([numbers[key] for key in alike])
-    similarity = torch.zeros_like(relevance)
-    waiting = torch.zeros(len(scores), dtype=torch.bool)
-    waiting[pool] = True
-    selected: list[int] = []
-    while len(selected) < _MOST_COMPARED and (waiting := waiting & (prices <= limit)).any():
+    Attributes:
+        relevance: Of each sentence.
+        pool: What may be selected for itself.
+        prices: What each costs with all that it needs.
+        left: Of the budget.
+        worths: Of what is selected, in the order of its selection, when it was.
+    """
+
+    def __init__(
+        self,
+        scores: Sequence[float],
+        costs: Sequence[int],
+        limit: int,
+        alike: Sequence[str | int],
+        pool: Sequence[int],
+        needs_previous: Sequence[bool] | None,
+    ) -> None:
+        self.scores, self.costs, self.left = scores, costs, limit
+        self.alike, self.pool = alike, pool
+        least, greatest = (f(scores[index] for index in pool) for f in (min, max))
+        span = (greatest - least) or 1.0
+        self.relevance = [min(1.0, max(0.0, (score - least) / span)) for score in scores]
+        self.all_equal = least == greatest
+        self.needs = [False] * len(scores) if needs_previous is None else [*needs_previous]
+        self.needs[0] = False
+        self.prices: list[int] | Tensor = self._prices()
+        if min(self.prices[index] for index in pool) > limit:
+            self.needs, self.prices = [False] * len(scores), list(costs)
+        self.worths: dict[int, float] = {}
+        self.said: set[str | int] = set()
+
+    def _prices(self) -> list[int]:
+        prices: list[int] = []
+        for cost, needs in zip(self.costs, self.needs, strict=True):
+            prices.append(cost + prices[-1] if needs else cost)
+        return prices
+
+    def again(self, limit: int) -> "_Selection":
+        """The same, of which nothing is selected, within another limit."""
+        other = copy.copy(self)
+        other.left, other.prices, other.worths, other.said = limit, self._prices(), {}, set()
+        return other
+
+    def together(self, index: int) -> list[int]:
+        """What has to be selected with a sentence, and is not, in order; nothing if it cannot."""
+        if index in self.worths or self.prices[index] > self.left:
+            return []
+        found: list[int] = []
+        own: set[str | int] = set()
+        asked = index
+        while index not in self.worths:
+            key = self.alike[index]
+            if key in self.said or key in own:
+                # Nor can what needs it: it is never looked at again.
+                self._close(asked if key in own else index)
+                return []
+            found.append(index)
+            own.add(key)
+            if not self.needs[index]:
+                break
+            index -= 1
+        return found[::-1]
+
+    def _close(self, index: int) -> None:
+        """Let a sentence and those that need it never be selected."""
+        self.prices[index] = _NEVER
+        for following in range(index + 1, len(self.needs)):
+            if not self.needs[following]:
+                break
+            self.prices[following] = _NEVER
+
+    def take(self, indices: Sequence[int], worths: Mapping[int, float]) -> None:
+        """Select some, of which those that follow and need them are then cheaper."""
+        for index in indices:
+            self.worths[index] = worths.get(index, 0.0)
+            self.said.add(self.alike[index])
+            self.left -= self.costs[index]
+            price = 0
+            for following in range(index + 1, len(self.costs)):
+                price += self.costs[following]
+                if not self.needs[following] or price > self.left:
+                    break
+                self.prices[following] = price
+
+    def take_in_turn(self, order: Sequence[int]) -> None:
+        """Select in this order what fits."""
+        for index in order:
+            found = self.together(index)
+            self.take(found, {one: self.relevance[one] for one in found})
+
+    def take_by_marginal_relevance(
+        self, redundancy: float, similar_to: "Callable[[int], Tensor]"
+    ) -> None:
+        """Select by worth what fits."""
+        # Here, for settings are read before torch is there.
+        import torch
+
+        relevance = torch.tensor(self.relevance, dtype=torch.float64)
+        numbers = {key: number for number, key in enumerate(self.alike)}
+        group = torch.tensor([numbers[key] for key in self.alike])
+        similarity = torch.zeros_like(relevance)
+        waiting = torch.zeros(len(self.costs), dtype=torch.bool)
+        waiting[list(self.pool)] = True
+        for index in [*self.worths][:_MOST_COMPARED]:
+            waiting &= group != group[index]
+            similarity = torch.maximum(similarity, similar_to(index).double())
+        # `take` changes them.
+        prices = self.prices = torch.tensor(self.prices)
+        for _ in range(_MOST_COMPARED):
+            if not (waiting := waiting & (prices <= self.left)).any():
+                return
+            worth = (1 - redundancy) * relevance - redundancy * similarity
+            best = int(worth.masked_fill(~waiting, -torch.inf).argmax())
+            waiting[best] = False
+            found = self.together(best)
+            self.take(found, dict(zip(found, worth[found].tolist(), strict=True)))
+            for index in found:
+                waiting &= group != group[index]
+                similarity = torch.maximum(similarity, similar_to(index).double())
         worth = (1 - redundancy) * relevance - redundancy * similarity
-        best = int(worth.masked_fill(~waiting, -torch.inf).argmax())
-        selected.append(best)
-        limit -= costs[best]
-        waiting &= group != group[best]
-        similarity = torch.maximum(similarity, similar_to(best).double())
-    worth = (1 - redundancy) * relevance - redundancy * similarity
-    left, said = waiting.tolist(), set()
-    for index in worth.argsort(descending=True, stable=True).tolist():
-        if left[index] and costs[index] <= limit and alike[index] not in said:
-            selected.append(index)
-            said.add(alike[index])
-            limit -= costs[index]
-    return selected
+        left = waiting.tolist()
+        order = [i for i in worth.argsort(descending=True, stable=True).tolist() if left[i]]
+        for index in order:
+            found = self.together(index)
+            self.take(found, dict(zip(found, worth[found].tolist(), strict=True)))
+
+
+def _by_knapsack(
+    possible: _Selection, redundancy: float, similar_to: "Callable[[int], Tensor] | None"
+) -> _Selection:
+    """The selection of greatest total worth, and then what still fits."""
+    limit = possible.left
+    if similar_to is None:
+        worths = dict.fromkeys(possible.pool, 1.0)
+        if not possible.all_equal:
+            worths = {index: possible.relevance[index] for index in possible.pool}
+    else:
+        wider = possible.again(_WIDER * limit)
+        wider.pool = [index for index in wider.pool if wider.prices[index] <= limit]
+        wider.take_by_marginal_relevance(redundancy, similar_to)
+        worths = wider.worths
+    order = sorted(worths, key=lambda index: (-worths[index], index))
+    # Of what is alike the best may be selected; what is there for another's sake only has no worth.
+    pool, owners = set(possible.pool), dict[str | int, int]()
+    for index in [*order, *range(len(possible.costs))]:
+        owners.setdefault(possible.alike[index], index)
+    choices: list[Choice] = []
+    ends: list[int] = []
+    start, cost, value, is_open = 0, 0, 0.0, False
+    for index, needs in enumerate(possible.needs):
+        if not needs:
+            start, cost, value, is_open = index, 0, 0.0, True
+        # A sentence brings all from the start of those that need each other.
+        cost += possible.costs[index]
+        is_own = owners[possible.alike[index]] == index
+        is_open = is_open and is_own and cost <= limit
+        if is_open:
+            value += worths.get(index, 0.0) if index in pool else 0.0
+            if index in pool and index in worths:
+                choices.append(Choice(start, cost, value))
+                ends.append(index)
+    chosen = possible.again(limit)
+    made = [range(choices[one].group, ends[one] + 1) for one in best_choices(choices, limit)]
+    for members in sorted(made, key=lambda one: -max(possible.scores[index] for index in one)):
+        chosen.take(members, worths)
+    if similar_to is None:
+        chosen.take_in_turn(order)
+    else:
+        chosen.take_by_marginal_relevance(redundancy, similar_to)
+    return chosen

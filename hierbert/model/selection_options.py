@@ -47,6 +47,21 @@ class SelectionOptions:
         at_least=0,
         at_most=1,
     )
+    selection: Literal["greedy", "knapsack"] = _option(
+        "greedy",
+        "greedy takes the best sentences in turn; knapsack those whose scores have the greatest "
+        "sum within the limit, which are more and shorter.",
+    )
+    include_antecedent: bool = _option(
+        False,
+        "Select a sentence that opens with what refers to the one before (However, This, They; "
+        "English) together with that, or not at all.",
+    )
+    keep_speaker: bool = _option(
+        False,
+        "Where the lines of a document are turns (Anna: Good morning.), put the speaker's name "
+        "before the later sentences of a turn too.",
+    )
 
     def __post_init__(self) -> None:
         for option in fields(SelectionOptions):

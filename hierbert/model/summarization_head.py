@@ -1,6 +1,6 @@
 """The head that summarizes: a score for each sentence, and from scores to a summary."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .aggregation import POSITION_FEATURES, Aggregator, in_parts, position_features
+from .antecedents import needs_the_one_before
 from .central_words import CentralWords
 from .configuration_hierbert import HierBertConfig
+from .dialogue import speakers
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .linear import StandardisedLinear
 from .query_pairs import QueryPairs
@@ -112,25 +114,41 @@ class SummaryRule(SelectionOptions):
             candidates.costs,
             candidates.limit,
             order=self.order,
+            method=self.selection,
             redundancy=self.redundancy,
             similar_to=similar,
             selectable=candidates.selectable,
             alike=None if self.budget.ratio == 1 else candidates.alike,
+            needs_previous=candidates.needs_previous if self._includes_antecedents else None,
         )
         return [candidates[index] for index in selected]
+
+    @property
+    def _includes_antecedents(self) -> bool:
+        return self.include_antecedent and self.budget.ratio != 1
 
     def candidates(self, document: SegmentedDocument) -> "Candidates":
         """The sentences of a document; those that are too long for the limit in pieces.
 
         That is where they are longer than sentences are, such as a transcript without a full stop,
-        or where no sentence of the document fits.
+        or where no sentence of the document fits. Names of speakers stand before them where there
+        is room for any sentence with one.
         """
+        if self.keep_speaker and self.budget.ratio != 1:
+            own = self._candidates(document, speakers(document.text, document.sentence_spans))
+            if _any_fits(own.costs, own.limit, own.selectable):
+                return own
+        return self._candidates(document, [None] * len(document.sentence_spans))
+
+    def _candidates(
+        self, document: SegmentedDocument, names: Sequence[Span | None]
+    ) -> "Candidates":
         texts = document.sentences
         costs = sentence_costs(texts, self.budget, document.sentence_tokens.tolist())
         limit = self.budget.limit(texts)
         found = []
         for selectable in self._choices(texts, document.sentence_kinds):
-            own = self._pieces(document, texts, costs, limit, selectable)
+            own = self._pieces(document, texts, costs, limit, selectable, names)
             if _any_fits(own.costs, limit, own.selectable):
                 return own
             found.append(own)
@@ -143,6 +161,7 @@ class SummaryRule(SelectionOptions):
         costs: list[int],
         limit: int,
         selectable: list[bool],
+        names: Sequence[Span | None],
     ) -> "Candidates":
         """Candidates, of which these sentences or their pieces may be selected."""
         spans = document.sentence_spans
@@ -159,12 +178,19 @@ class SummaryRule(SelectionOptions):
                 and (none_fits or count_words(text) > _LONGEST_SENTENCE)
             ):
                 of_piece = self._cost_in(document, index)
-                cuts = cut_to_limit(document.text[start:end], of_piece, limit)
+                room = max(1, limit - self._cost_of_name(document, names[index]))
+                cuts = cut_to_limit(document.text[start:end], of_piece, room)
                 own = [of_piece(*cut) for cut in cuts]
             sentences += [index] * len(cuts)
             pieces += [(start + first, start + last) for first, last in cuts]
             prices += own
-        if len(pieces) > len(spans):
+        said_by = [names[sentence] for sentence in sentences]
+        # What begins with its turn holds the name itself.
+        before = [
+            name if name is not None and start > name[0] else None
+            for name, (start, _) in zip(said_by, pieces, strict=True)
+        ]
+        if len(pieces) > len(spans) or any(before):
             texts = [document.read(start, end) for start, end in pieces]
             selectable = [selectable[sentence] for sentence in sentences]
             long_enough = [
@@ -172,9 +198,41 @@ class SummaryRule(SelectionOptions):
                 for may, text in zip(selectable, texts, strict=True)
             ]
             # A limit may be less than so many words.
-            if _any_fits(prices, limit, long_enough):
+            if len(pieces) > len(spans) and _any_fits(prices, limit, long_enough):
                 selectable = long_enough
-        return Candidates(limit, sentences, pieces, texts, prices, selectable)
+        of_names = {name: self._cost_of_name(document, name) for name in {*before} if name}
+        for place, name in enumerate(before):
+            if name is not None:
+                texts[place] = f"{document.text[slice(*name)]}: {texts[place]}"
+                prices[place] += of_names[name]
+        needs_previous = [False] * len(pieces)
+        if self._includes_antecedents:
+            kinds = document.sentence_kinds
+            needs_previous = [
+                sentence > 0
+                and sentences[place - 1] == sentence - 1
+                and kinds[sentence - 1] == "prose"
+                and needs_the_one_before(document.text[start:end])
+                for place, (sentence, (start, end)) in enumerate(
+                    zip(sentences, pieces, strict=True)
+                )
+            ]
+        return Candidates(
+            limit, sentences, pieces, texts, prices, selectable, said_by, needs_previous
+        )
+
+    def _cost_of_name(self, document: SegmentedDocument, name: Span | None) -> int:
+        """What a speaker's name and its colon cost before a sentence."""
+        if name is None or self.budget.unit == "sentences":
+            return 0
+        start, end = name
+        if self.budget.unit == "characters":
+            return end - start + 2
+        if self.budget.unit == "words":
+            return count_words(f"{document.text[start:end]}:")
+        index = bisect_right([first for first, _ in document.sentence_spans], start) - 1
+        first = document.sentence_spans[index][0]
+        return self._cost_in(document, index)(start - first, end + 1 - first)
 
     def _cost_in(self, document: SegmentedDocument, index: int) -> Callable[[int, int], int]:
         """What characters of a sentence cost."""
@@ -218,8 +276,10 @@ class Candidate(NamedTuple):
         sentence: Its index.
         start: First character.
         end: One after the last character.
-        text: What it says, without the hyphens and marks of line ends.
+        text: What it says, without the hyphens and marks of line ends; with the name of its speaker
+            where that is to be kept.
         cost: What it takes from the budget.
+        said_by: Where that name stands; None where that is not known, or not asked.
     """
 
     sentence: int
@@ -227,6 +287,7 @@ class Candidate(NamedTuple):
     end: int
     text: str
     cost: int
+    said_by: Span | None
 
 
 @dataclass(frozen=True)
@@ -240,6 +301,9 @@ class Candidates:
         texts: What they say.
         costs: What they take from the budget.
         selectable: Whether they may be selected.
+        said_by: Where the name of the one who says it stands; None where that is not known.
+        needs_previous: Whether they are understood with the one before only; all False where that
+            is not asked.
     """
 
     limit: int
@@ -248,6 +312,8 @@ class Candidates:
     texts: list[str]
     costs: list[int]
     selectable: list[bool]
+    said_by: list[Span | None]
+    needs_previous: list[bool]
 
     @cached_property
     def alike(self) -> list[str]:
@@ -256,7 +322,8 @@ class Candidates:
 
     def __getitem__(self, index: int) -> Candidate:
         sentence, (start, end) = self.sentences[index], self.spans[index]
-        return Candidate(sentence, start, end, self.texts[index], self.costs[index])
+        text, cost, name = self.texts[index], self.costs[index], self.said_by[index]
+        return Candidate(sentence, start, end, text, cost, name)
 
 
 def _any_fits(costs: Sequence[int], limit: int, selectable: Sequence[bool]) -> bool:
@@ -464,7 +531,9 @@ class SummarizationHead(Head):
 
         `over_limit` is there, and true, where the summary is longer than its limit: every word of
         the document is; `query_unmatched` where no word of what is asked is in the document. Where
-        the kinds of sentences are asked for, `sentence_kinds` holds those of all.
+        the kinds of sentences are asked for, `sentence_kinds` holds those of all. Where names of
+        speakers are to be kept, `speakers` holds one for each of `sentences`, and where it stands,
+        or None.
         """
         document, scores = answered.document, answered.scores[self.name]
         candidates = options.candidates(document)
@@ -480,6 +549,16 @@ class SummarizationHead(Head):
             else:
                 sentences.append(SummarySentence(*own))
         answer: dict[str, Any] = {"summary": summary_text(selected), "sentences": sentences}
+        if options.keep_speaker:
+            answer["speakers"] = [
+                one.said_by
+                and {
+                    "text": document.text[slice(*one.said_by)],
+                    "start": one.said_by[0],
+                    "end": one.said_by[1],
+                }
+                for one in selected
+            ]
         if options.sentence_kinds:
             spans = zip(document.sentence_spans, document.sentence_kinds, strict=True)
             answer["sentence_kinds"] = [

@@ -9,6 +9,7 @@ from hierbert.cli.common import CommandLineParser, run_command
 from hierbert.cli.flags import add_document_flags, add_encoder_flags, add_selection_flags, count
 from hierbert.data.readers import allowed_endings, stdin_formats
 from hierbert.errors import flag_setting
+from hierbert.pages.page_folder import DEFAULT_LIMIT
 from hierbert.prediction.answer_files import FORMATS
 from hierbert.prediction.options import check_options, find_target
 from hierbert.prediction.stopping import stop_if_asked, stopped_by_signals
@@ -59,8 +60,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     labels("--top-labels", type=count, metavar="K", help=text)
     text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
     labels("--abstain-below", type=_share, metavar="X", help=text)
-    text = "tell which segments, sentences and words the labels of an answer come from"
-    labels("--evidence", action="store_const", const=True, help=text)
+    text = "tell which segments, sentences and words the labels of an answer come from, and what "
+    text += "the scores of a summary's sentences are made of"
+    add("--evidence", action="store_const", const=True, help=text)
     text = "the same, of these labels too, as a,b"
     labels("--evidence-labels", action="append", metavar="NAMES", help=text)
     text = "how many of each, the strongest first (default: 5)"
@@ -80,6 +82,11 @@ def add_job_flags(parser: CommandLineParser, usual: str) -> None:
     text = "write a folder of files, each of the answers to N rows and there as soon as they are "
     text += "done, with a manifest.json"
     add("--rows-per-shard", type=count, metavar="N", help=text)
+    text = "write a page for each document into FOLDER too: its text with the summary, and the "
+    text += "evidence of its labels, which is then asked for, highlighted; and index.html"
+    add("--html", type=_words, metavar="FOLDER", help=text)
+    text = f"pages of the first N rows alone (default: {DEFAULT_LIMIT:,})"
+    add("--html-limit", type=count, metavar="N", help=text)
     text = "with a row that cannot be read or answered: stop, or skip it and write row, id and "
     text += "reason to errors.jsonl (default: stop)"
     add("--on-error", default="stop", choices=("stop", "skip"), help=text)

@@ -115,7 +115,7 @@ def render_page(
     if scripts:
         digest = base64.b64encode(hashlib.sha256(scripts.encode()).digest()).decode()
         allowed = f"script-src 'sha256-{digest}'"
-    return fragment(
+    page = fragment(
         "shell.html.jinja",
         title=title,
         body=body,
@@ -125,3 +125,5 @@ def render_page(
         scripts=Markup(scripts),
         allowed=allowed,
     )
+    # Plain text, so that what is added to it is not escaped.
+    return str(page)

@@ -48,15 +48,7 @@ def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
     fields of heads of other kinds, `document_vector`, `segment_vectors`, `segment_spans`, and
     `omission` where a limit on segments left something out. A `label` that was withheld is None.
     """
-    row: dict[str, Any] = {"id": document_id}
-    for name, value in vars(prediction).items():
-        if name == "others":
-            row |= value
-        elif name in ("sentences", "rewritten_sentences") and value is not None:
-            row[name] = [vars(sentence) for sentence in value]
-        elif value is not None or (name == "label" and prediction.abstained):
-            row[name] = vars(value) if name == "omission" else value
-    return row
+    return {"id": document_id, **prediction.row()}
 
 
 def output_format(path: str, given: str | None) -> str:
@@ -339,7 +331,7 @@ class StandardOutput:
         A RunError where the disk behind standard output is full or gone; a BrokenPipeError where
         its reader went away.
         """
-        row, answer, why = result
+        row, answer, why, _ = result
         if answer is None:
             self.errors += 1
             name = "" if row.id is None else f", id {row.id!r}"

@@ -189,7 +189,7 @@ class Answerer:
                 raise ConfigError(
                     f"--keep-columns: answers have {name!r} themselves; write {name}=NEW"
                 )
-        return Result(row, {"id": row.id, **row.kept, **answer}, None)
+        return Result(row, {"id": row.id, **row.kept, **answer}, None, prediction.text)
 
     def _failure(self, row: InputRow, error: Exception) -> str:
         """Why a document is passed over that could not be answered alone.

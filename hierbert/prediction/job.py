@@ -154,7 +154,11 @@ def _write_unit(target: OutputFolder, folder: Path, unit: Unit, results: Iterabl
     file, aside = os.fdopen(handle, "wb"), Path(name)
     count = answers = checksum = 0
     try:
-        for row, answer, why in results:
+        for row, answer, why, text in results:
+            if answer is not None and text is not None and target.pages is not None:
+                # Before the unit is done, so that what is done has its pages.
+                number = unit.rows_before + count
+                target.pages.write(number, row.fingerprint, text, answer)
             kind = _FAILURE if answer is None else _ANSWER
             if answer is None:
                 answer = {"location": row.location, "id": row.id, "reason": why}
@@ -255,6 +259,7 @@ class Job:
                 self.manifest.parts = [self._publish_rows(0, self.target.path, rest, always=True)]
             elif rest:
                 self._publish_shard(rest)
+            self._list_pages()
             self.target.complete(self.manifest)
         return self.manifest
 
@@ -346,6 +351,21 @@ class Job:
             path.unlink(missing_ok=True)
         part.errors = rows - part.answers
         return part
+
+    def _list_pages(self) -> None:
+        """Make the lists of the pages, where there are any."""
+        pages = self.target.pages
+        if pages is None:
+            return
+        lines = islice(self._lines_after(0), pages.limit)
+        pages.finish(
+            (
+                (json.loads(line[_HEAD_BYTES:])["id"], line[len(_ANSWER) : _HEAD_BYTES].decode())
+                for line in lines
+                if line.startswith(_ANSWER)
+            ),
+            self._found_rows,
+        )
 
     def _put_errors(self, lines: Iterator[bytes]) -> None:
         """Make errors.jsonl, where there are any."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hierbert.data.columns import SETTLED, Columns
 from hierbert.errors import ConfigError, did_you_mean, flag_setting
+from hierbert.pages.page_folder import PageFolder, make_page_folder
 from hierbert.prediction.answer_files import FORMATS, format_of, output_format
 from hierbert.prediction.output_folder import OutputFolder
 
@@ -55,6 +56,8 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("rewrite_instruction", "rewrite_revision"):
         if options.rewrite is None and getattr(options, name) is not None:
             raise ConfigError(f"{flag_setting(name)} needs --rewrite")
+    if options.html is None and options.html_limit is not None:
+        raise ConfigError("--html-limit needs --html, the folder of the pages")
     for name in RAY:
         if options.engine != "ray" and getattr(options, name) is not None:
             raise ConfigError(f"{flag_setting(name)} needs --engine ray")
@@ -87,7 +90,8 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
     path = Path(os.path.expanduser(options.output))
     if options.output == "-":
         for name in ("resume", "overwrite", "rows_per_shard"):
-            if getattr(options, name):
+            # Pages may be replaced all the same.
+            if getattr(options, name) and not (name == "overwrite" and options.html):
                 raise ConfigError(f"{flag_setting(name)} needs an output on disk, not --output -")
     elif options.rows_per_shard is not None and format_of(options.output) in FORMATS:
         raise ConfigError(
@@ -100,9 +104,21 @@ def find_target(options: argparse.Namespace) -> OutputFolder | None:
         kind = options.output_format or "jsonl"
     if options.csv_safe and kind.removesuffix(".gz") != "csv":
         raise ConfigError(f"--csv-safe is for csv, and --output {options.output} is {kind}")
+    pages = pages_of(options)
     if options.output == "-":
         return None
-    return OutputFolder(path, kind, options.rows_per_shard, options.csv_safe)
+    target = OutputFolder(path, kind, options.rows_per_shard, options.csv_safe, pages)
+    if pages is not None:
+        apart = [os.path.abspath(one) for one in (path, target.folder)]
+        shared = [os.path.commonpath([one, pages.path]) for one in apart]
+        if {*shared} & {*apart, str(pages.path)}:
+            raise ConfigError(f"--html {options.html} and --output {path} are one in the other")
+    return target
+
+
+def pages_of(options: argparse.Namespace) -> PageFolder | None:
+    """Where pages go, if anywhere."""
+    return None if options.html is None else make_page_folder(options.html, options.html_limit)
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -161,12 +177,14 @@ def check_for_model(
             raise ConfigError(f"the model reads the field {name}: give --column {name}=NAME")
     from hierbert.model.heads import HEADS
 
-    needs = {name: head.verb for head in HEADS.values() for name in head.settings}
-    needs |= {"segment_vectors": "embed", "rewrite": "summarize"}
-    for name, task in needs.items():
-        if getattr(options, name, None) not in (None, False) and task not in tasks:
+    needs = {"segment_vectors": ["embed"], "rewrite": ["summarize"]}
+    for head in HEADS.values():
+        for name in head.settings:
+            needs.setdefault(name, []).append(head.verb)
+    for name, verbs in needs.items():
+        if getattr(options, name, None) not in (None, False) and not set(verbs) & set(tasks):
             raise ConfigError(
-                f"{flag_setting(name)} is for the task {task}; the tasks here are "
+                f"{flag_setting(name)} is for the task {' or '.join(verbs)}; the tasks here are "
                 f"{', '.join(tasks)}"
             )
 

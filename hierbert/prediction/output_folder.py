@@ -23,6 +23,7 @@ import hierbert
 from hierbert.errors import RunError, error_text, flag_setting, quote
 from hierbert.files import LOCK, FolderLock, read_json, sync_folder, write_json
 from hierbert.log import log
+from hierbert.pages.page_folder import PageFolder
 from hierbert.prediction.units import changed_input
 from hierbert.state_files import (
     ShapeError,
@@ -221,12 +222,14 @@ class OutputFolder:
         kind: One of `answer_files.FORMATS`.
         rows_per_shard: Rows of a shard; None for one file.
         csv_safe: Whether no cell of a csv may be a formula to a spreadsheet.
+        pages: Where pages of the documents go; None: there are none.
     """
 
     path: Path
     kind: str
     rows_per_shard: int | None = None
     csv_safe: bool = False
+    pages: PageFolder | None = None
 
     @property
     def folder(self) -> Path:

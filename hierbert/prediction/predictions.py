@@ -6,6 +6,7 @@ from typing import Any
 
 from hierbert.model.segmentation import Omission
 from hierbert.model.summarization_head import SummarySentence
+from hierbert.pages.document import notebook_view
 from hierbert.prediction.rewriting import RewrittenSentence
 
 
@@ -38,6 +39,7 @@ class Prediction:
         segment_vectors: S lists of H numbers, after the encoder and before the aggregator.
         segment_spans: Start and end of each segment in characters.
         omission: What `max_segments` left out of the document; None when nothing was.
+        text: The document, which all spans point into; in no row.
     """
 
     label: str | float | None = None
@@ -57,14 +59,18 @@ class Prediction:
     segment_vectors: list[list[float]] | None = None
     segment_spans: list[tuple[int, int]] | None = None
     omission: Omission | None = None
+    text: str | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, answers: Mapping[str, Any], omission: Omission | None) -> "Prediction":
+    def of(
+        cls, answers: Mapping[str, Any], omission: Omission | None, text: str | None = None
+    ) -> "Prediction":
         """Make a prediction of the fields that heads answer."""
         own = {each.name for each in fields(cls)}
         return cls(
             **{name: value for name, value in answers.items() if name in own},
             omission=omission,
+            text=text,
             others={name: value for name, value in answers.items() if name not in own},
         )
 
@@ -73,3 +79,19 @@ class Prediction:
         if name in others:
             return others[name]
         raise AttributeError(f"a prediction has no {name!r}")
+
+    def row(self) -> dict[str, Any]:
+        """It as plain values, in the order of a row; what was not asked is left out."""
+        row: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if name == "others":
+                row |= value
+            elif name in ("sentences", "rewritten_sentences") and value is not None:
+                row[name] = [vars(sentence) for sentence in value]
+            elif name != "text" and (value is not None or (name == "label" and self.abstained)):
+                row[name] = vars(value) if name == "omission" else value
+        return row
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return notebook_view(self.text or "", self.row())

@@ -38,6 +38,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.summarization_head import SummaryRule
+from hierbert.pages.document import document_page
 from hierbert.prediction.batches import segmented_batches
 from hierbert.prediction.evaluating import Evaluation, evaluate_model
 from hierbert.prediction.option_arguments import takes_selection_options
@@ -317,6 +318,7 @@ class HierBert(PushToHubMixin):
         max_characters: int | None = None,
         ratio: float | None = None,
         sentence_kinds: bool | None = None,
+        evidence: bool | None = None,
         query: str | None = None,
         rewrite: str | os.PathLike[str] | Rewriter | None = None,
         **selection: Any,
@@ -333,6 +335,8 @@ class HierBert(PushToHubMixin):
             sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
                 table, reference, boilerplate): `kind` of those of the summary, and of all in
                 `sentence_kinds`.
+            evidence: Whether to tell in `sentence_evidence` what the score of each of `sentences`
+                is made of; see docs/evidence.md.
             query: A question, or words, that the summaries should be about. A document may have one
                 of its own, ``Document(text, {"query": ...})``, which counts first. None, and a
                 document's own that is blank, ask for the general summary.
@@ -356,6 +360,7 @@ class HierBert(PushToHubMixin):
             "max_characters": max_characters,
             "ratio": ratio,
             "sentence_kinds": sentence_kinds,
+            "evidence": evidence,
             "query": query,
             **selection,
         }
@@ -437,6 +442,38 @@ class HierBert(PushToHubMixin):
         rewriting = None if rewrite is None else self._rewriting(rewrite, heads)
         embed = _EMBED in asked
         return self._predictions(documents, heads, options, embed, segment_vectors, rewriting)
+
+    def page(
+        self,
+        text: DocumentLike,
+        tasks: Sequence[str] | None = None,
+        rule: "SummaryRule | Mapping[str, Any] | None" = None,
+        title: str = "",
+    ) -> str:
+        """A document's page: its text, with the evidence of its labels and its summary highlighted.
+
+        Args:
+            text: The document, as one of `classify`.
+            tasks: As of `predict`.
+            rule: As of `predict`; evidence is told unless it says otherwise.
+            title: The heading.
+
+        Returns:
+            HTML, whole and loading nothing: for a file of its own, in UTF-8.
+
+        Raises:
+            ConfigError: As of `predict`, as the others.
+            DataError: The document is none.
+            ModelError: The model has no head for a task.
+            RunError: The device has too little memory.
+        """
+        asked = self.check_tasks(tasks)
+        if "classify" in asked and (rule is None or isinstance(rule, Mapping)):
+            rule = {**(rule or {})}
+            if rule.get("evidence") is None:
+                rule["evidence"] = True
+        [prediction] = self.predict([text], asked, rule)
+        return document_page(prediction.text or "", prediction.row(), title)
 
     def _rewriting(
         self, given: str | os.PathLike[str] | Rewriter, heads: Sequence[str]
@@ -585,7 +622,7 @@ class HierBert(PushToHubMixin):
                     if embed and segment_vectors:
                         fields["segment_vectors"] = one.segment_vectors.tolist()
                         fields["segment_spans"] = one.document.segment_spans
-                    yield Prediction.of(fields, one.document.omission)
+                    yield Prediction.of(fields, one.document.omission, one.document.text)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from hierbert.prediction.options import (
     check_task,
     columns_of,
     find_target,
+    pages_of,
     rewriter_of,
     settings_of,
     settings_of_heads,
@@ -67,6 +68,7 @@ class Run:
         check_task(options)
         self.skip = options.on_error == "skip"
         self.target = find_target(options)
+        self.pages = pages_of(options)
         self.vector_cache = cache_options(options)
         self.processes = Processes.from_environment()
         # Every process must see the input.
@@ -103,6 +105,9 @@ class Run:
             checks = self.check_rows() if self.options.check and not done else None
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
+            if self.options.html is not None and self.options.evidence is None:
+                # Of what cannot classify it is refused where it is asked for.
+                self.options.evidence = True if "classify" in tasks else None
             check_for_model(self.options, tasks, predictor.processor)
             rewriter = rewriter_of(self.options)
             if rewriter is not None:
@@ -154,9 +159,13 @@ class Run:
         return _report(counts, f"{before} -> {self.options.output}", see)
 
     def _check_target(self) -> State:
-        if self.target is None:
-            return "new"
-        return self.target.check(self.options.resume, self.options.overwrite, self.inputs.paths)
+        state: State = "new"
+        if self.target is not None:
+            paths = self.inputs.paths
+            state = self.target.check(self.options.resume, self.options.overwrite, paths)
+        if self.pages is not None and state != "complete":
+            self.pages.check(state == "begun", self.options.overwrite)
+        return state
 
     def _check_complete(self, manifest: Manifest) -> None:
         """Refuse to take a complete job of shards for one of another model, settings or input."""
@@ -297,6 +306,8 @@ class Run:
         if (state == "complete") != bool(again):
             raise RunError(f"--resume: {target.path} was changed by another job meanwhile")
         session = secrets.token_hex(4)
+        if self.pages is not None:
+            self.pages.start(keep=state != "new")
         with target.writing():
             if state == "new":
                 manifest.sessions = [session]
@@ -323,10 +334,21 @@ class Run:
         kind = output_format(self.options.output, self.options.output_format)
         made = StandardOutput(kind, self.options.csv_safe)
         rows = chain.from_iterable(self.inputs.by_source(checks))
+        pages = self.pages
+        answered: list[tuple[str, str]] = []
+        if pages is not None:
+            pages.start(keep=False)
+        count = 0
         with self._shown(predictor, checks) as passed:
-            for result in answerer.results(rows):
+            for count, result in enumerate(answerer.results(rows), 1):
+                if pages is not None and result.answer is not None and count <= pages.limit:
+                    row = result.row
+                    pages.write(count - 1, row.fingerprint, result.text or "", result.answer)
+                    answered.append((result.answer["id"], row.fingerprint))
                 made.write(result)
                 passed(1, result.row.size)
+        if pages is not None:
+            pages.finish(answered, count)
         return _report({name: getattr(made, name) for name in COUNTS}, " -> standard output", "")
 
     @contextlib.contextmanager

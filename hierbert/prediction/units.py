@@ -57,11 +57,12 @@ class InputRow(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of a row: its answer, or why there is none."""
+    """What came of a row: its answer, or why there is none; and the text its spans point into."""
 
     row: InputRow
     answer: dict[str, Any] | None
     why: str | None
+    text: str | None = None
 
 
 class UnitName(NamedTuple):
@@ -82,6 +83,7 @@ class Unit(NamedTuple):
         digest: 32 hexadecimal digits that follow from the rows and from `last`.
         last: Whether it is the last of its source.
         shard: Which shard its rows are in, from 0; 0 where there are none.
+        rows_before: Rows of the input before it, those of other sources too.
     """
 
     name: UnitName
@@ -91,6 +93,7 @@ class Unit(NamedTuple):
     digest: str
     last: bool
     shard: int = 0
+    rows_before: int = 0
 
 
 @dataclass
@@ -322,8 +325,8 @@ def cut_units(
     name, first_row, size = UnitName(source, 0), 0, 0
     unit: list[InputRow] = []
 
-    def shard() -> int:
-        return (rows_before + first_row) // (cuts.rows_per_shard or sys.maxsize)
+    def cut(last: bool) -> Unit:
+        return _unit(name, first_row, unit, last, rows_before + first_row, cuts.rows_per_shard)
 
     for row in rows:
         most = _MOST_ROWS
@@ -331,18 +334,27 @@ def cut_units(
             in_shard = (rows_before + first_row) % cuts.rows_per_shard
             most = min(most, cuts.rows_per_shard - in_shard)
         if size >= cuts.size or len(unit) == most:
-            yield _unit(name, first_row, unit, last=False, shard=shard())
+            yield cut(last=False)
             name, first_row, size = UnitName(source, name.number + 1), first_row + len(unit), 0
             unit = []
         unit.append(row)
         size += row.size
     if unit:
-        yield _unit(name, first_row, unit, last=True, shard=shard())
+        yield cut(last=True)
 
 
-def _unit(name: UnitName, first_row: int, rows: list[InputRow], last: bool, shard: int) -> Unit:
+def _unit(
+    name: UnitName,
+    first_row: int,
+    rows: list[InputRow],
+    last: bool,
+    rows_before: int,
+    rows_per_shard: int | None,
+) -> Unit:
     digest = _digest(*(row.fingerprint for row in rows), "last" if last else "")
-    return Unit(name, first_row, rows, sum(row.size for row in rows), digest, last, shard)
+    shard = rows_before // (rows_per_shard or sys.maxsize)
+    size = sum(row.size for row in rows)
+    return Unit(name, first_row, rows, size, digest, last, shard, rows_before)
 
 
 def _digest(*parts: str) -> str:

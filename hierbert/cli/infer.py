@@ -60,8 +60,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     labels("--top-labels", type=count, metavar="K", help=text)
     text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
     labels("--abstain-below", type=_share, metavar="X", help=text)
-    text = "tell which segments, sentences and words the labels of an answer come from"
-    labels("--evidence", action="store_const", const=True, help=text)
+    text = "tell which segments, sentences and words the labels of an answer come from, and what "
+    text += "the scores of a summary's sentences are made of"
+    add("--evidence", action="store_const", const=True, help=text)
     text = "the same, of these labels too, as a,b"
     labels("--evidence-labels", action="append", metavar="NAMES", help=text)
     text = "how many of each, the strongest first (default: 5)"

@@ -318,6 +318,7 @@ class HierBert(PushToHubMixin):
         max_characters: int | None = None,
         ratio: float | None = None,
         sentence_kinds: bool | None = None,
+        evidence: bool | None = None,
         query: str | None = None,
         rewrite: str | os.PathLike[str] | Rewriter | None = None,
         **selection: Any,
@@ -334,6 +335,8 @@ class HierBert(PushToHubMixin):
             sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
                 table, reference, boilerplate): `kind` of those of the summary, and of all in
                 `sentence_kinds`.
+            evidence: Whether to tell in `sentence_evidence` what the score of each of `sentences`
+                is made of; see docs/evidence.md.
             query: A question, or words, that the summaries should be about. A document may have one
                 of its own, ``Document(text, {"query": ...})``, which counts first. None, and a
                 document's own that is blank, ask for the general summary.
@@ -357,6 +360,7 @@ class HierBert(PushToHubMixin):
             "max_characters": max_characters,
             "ratio": ratio,
             "sentence_kinds": sentence_kinds,
+            "evidence": evidence,
             "query": query,
             **selection,
         }

@@ -45,6 +45,7 @@ from hierbert.scoring.summary_baselines import (
     learnt_scores,
 )
 from hierbert.scoring.tables import gain_line, grid
+from hierbert.tasks.evidence_places import evidence_places
 from hierbert.tasks.label_cells import list_in
 from hierbert.tasks.oracle import (
     bagged_labels,
@@ -396,6 +397,17 @@ class Summarization(Task):
         several = [len(own) for own in references]
         limit = scored.config.summary_limit
         own = best[MODEL]["rouge1"]
+        sentences = [len(document.segmented.sentence_spans) for document in documents]
+        lies = evidence_places(
+            [
+                [one.sentence / count for one in selected]
+                for selected, count in zip(extracts.get(ORACLE, []), sentences, strict=False)
+            ],
+            own if ORACLE in extracts else [],
+            "rouge1",
+            "Documents by the third that most of the oracle's sentences are from.",
+            scored.seed,
+        )
         return {
             "budget": {
                 "name": scored.config.summary_budget,
@@ -426,9 +438,10 @@ class Summarization(Task):
             },
             "picks": summary_picks(
                 {name: extracts[name] for name in (MODEL, ORACLE) if name in extracts},
-                [len(document.segmented.sentence_spans) for document in documents],
+                sentences,
                 references,
             ),
+            **({"evidence_places": lies} if lies else {}),
             "by_document": {name: row[self.auto_metric] for name, row in best.items()},
             "examples": {
                 "summaries": summary_examples(

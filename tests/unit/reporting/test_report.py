@@ -208,11 +208,28 @@ def test_what_the_data_did_not_allow_is_said() -> None:
     few = found(split="validation", documents=3, per_label=one)
     told = words(section(few, "At a glance"))
     assert "no test documents" in told and "Only 3 documents" in told and "One label alone" in told
+    unlabelled = found(scores={"loss": 0.0}, summaries={"leaks": {"documents": 2}})
+    told = words(section(unlabelled, "At a glance"))
+    assert "No scored document" in told and "2 of the texts hold" in told
     nothing = found(precision_recall={})
     assert "No label applies" in words(section(nothing, "Precision and recall"))
     alone = Found("r", RESULTS, LINES[:1], {}, {})
     assert "one evaluation" in words(section(alone, "Training"))
     assert "The surest mistakes" not in [one.title for one in make_sections(alone)]
+
+
+def test_what_is_told_of_summaries() -> None:
+    row = {"places": [1] * 9 + [11], "sentences": 2.0, "words": 30.0, "redundancy": 0.02}
+    picks = {"systems": {"hierbert": row, "Oracle": row}, "shared": {"precision": 0.3}}
+    picks["references"], picks["shared"]["recall"] = {"words": 9.0, "redundancy": 0.0}, 0.2
+    part = {"part": "first third", "documents": 3, "score": 0.4, "low": 0.3, "high": 0.5}
+    places = {"what": "By.", "metric": "rouge1", "parts": [part]}
+    told = words(section(found(picks=picks), "Picked sentences"))
+    # Of 20 sentences, 11 are from the last tenth.
+    assert "| 90 to 100 % | 55 | 55 |" in " ".join(told.split())
+    assert "Of the model's sentences 30 % are the oracle's, of the oracle's 20 %" in told
+    told = words(section(found(evidence_places=places), "Where the evidence lies"))
+    assert "| first third" in told and "40.0 (30.0 to 50.0)" in told
 
 
 def test_excerpts_are_left_out_where_that_is_set() -> None:

@@ -165,8 +165,12 @@ def test_text_of_charts_stays_text_and_hostile_names_are_shown_as_they_are() -> 
 
 
 def test_the_same_figures_give_the_same_bytes() -> None:
-    first, second = (render_html("R", "", make_sections(found())) for _ in range(2))
-    assert first == second
+    series = {name: ([1, 2, 3], [0.1, 0.3, 0.2]) for name in "ab"}
+    first, second = (
+        charts.svg(charts.lines("T", "D", series, "x", "y", unit=True, best=2), "c")
+        for _ in range(2)
+    )
+    assert first == second and first.startswith("<svg")
 
 
 def test_scores_stand_beside_baselines_with_intervals() -> None:
@@ -199,7 +203,7 @@ def test_a_confusion_matrix_is_shaded_by_rows_and_many_labels_give_pairs() -> No
     labels = section(many, "Labels").blocks[0]
     assert isinstance(labels, Table)
     assert len(labels.rows) == 100 and labels.rows[0][0] == "l299"
-    assert len(render_html("R", "", make_sections(many))) < 1_000_000
+    assert len(render_html("R", "", [section(many, "Labels")])) < 300_000
 
 
 def test_what_the_data_did_not_allow_is_said() -> None:
@@ -258,7 +262,7 @@ def test_excerpts_are_left_out_where_that_is_set() -> None:
 
 def test_results_of_another_form_are_said_not_to_tell() -> None:
     odd = found(per_label={"labels": 3}, risk_coverage=[1], slices={"length": [{}, {}]})
-    assert render_html("R", "", make_sections(odd)).count("cannot be told") >= 3
+    assert render_markdown("R", make_sections(odd)).count("cannot be told") >= 3
 
 
 def test_markdown_has_one_line_a_row_of_as_many_cells() -> None:

@@ -177,7 +177,8 @@ class DocumentSummarizationPipeline(DocumentPipeline):
     with each call: one of `max_words`, `max_sentences`, `max_tokens`, `max_characters` and `ratio`;
     those of `selection_options.OPTIONS`, such as `order`. Without them the model's own hold.
     `query` is what the summary should be about, of a model that was made with queries.
-    With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences.
+    With ``sentence_kinds=True`` each has its `kind`, and the answer those of all sentences; with
+    ``evidence=True`` it has `sentence_evidence`, what the score of each is made of.
     """
 
     _head = "summarization"

@@ -25,7 +25,9 @@ _QUOTED = re.compile(r"[\"“”«»„]")
 _STOPPED = re.compile(r"[.!?…。！？।؟][\"'”’»)\]]*\s*\Z")
 _ASKS = re.compile(r"[?？؟][\"'”’»)\]]*\s*\Z")
 _MARK = re.compile(r"[^\w\s]")
-COLUMNS = 50
+COLUMN_KINDS = (*["place"] * 28, *["form"] * (len(KINDS) + 12), *["centrality"] * 3)
+"""What each column of a sentence says something of."""
+COLUMNS = len(COLUMN_KINDS)
 # Of values that are all alike; a spread of rounding alone is none.
 _LEAST_SPREAD = 1e-2
 
@@ -64,10 +66,16 @@ def standing_out(values: Tensor, lengths: Tensor) -> Tensor:
         values: float32 (N, K).
         lengths: Rows of each group, int64 (G,), with the sum N.
     """
+    apart, spread = around_mean(values, lengths)
+    return apart / spread
+
+
+def around_mean(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Values less the mean of their group, and their spread in it, never 0; as `standing_out`."""
     groups = group_of_unit(lengths)
     apart = values - group_mean(values, lengths)[groups]
     spread = group_mean(apart * apart, lengths).sqrt()[groups]
-    return apart / (spread + _LEAST_SPREAD)
+    return apart, spread + _LEAST_SPREAD
 
 
 def _place(count: int) -> Tensor:

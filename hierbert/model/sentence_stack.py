@@ -152,7 +152,11 @@ def stacked(scores: Tensor, columns: Tensor, lengths: Tensor) -> Tensor:
         columns: float32 (N, K).
         lengths: Sentences of each document, int64 (D,), with the sum N.
     """
-    alone = standing_out(scores, lengths)
+    return beside_neighbours(columns, scores, standing_out(scores, lengths), lengths)
+
+
+def beside_neighbours(columns: Tensor, scores: Tensor, alone: Tensor, lengths: Tensor) -> Tensor:
+    """The same, of scores that stand out so: linear in all three."""
     documents = group_of_unit(lengths)
     starts = group_starts(lengths)[documents]
     places = torch.arange(len(scores), device=scores.device)

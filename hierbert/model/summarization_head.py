@@ -32,6 +32,7 @@ from .selection import (
     sentence_costs,
 )
 from .selection_options import OPTIONS, SelectionOptions
+from .sentence_evidence import sentence_evidence
 from .sentence_features import SentenceFeatures
 from .sentence_query import (
     QUERY,
@@ -80,6 +81,7 @@ class SummaryRule(SelectionOptions):
     Attributes:
         budget: The greatest length of the summary.
         sentence_kinds: Whether an answer tells the kind of each sentence.
+        evidence: Whether it tells what the scores of the summary's sentences are made of.
 
     Headings, items of lists, code and what else is no prose are selected where there is nothing
     else. A budget of the ratio 1 is the whole document: nothing is left out, nor what is there
@@ -91,6 +93,7 @@ class SummaryRule(SelectionOptions):
 
     budget: Budget
     sentence_kinds: bool = False
+    evidence: bool = False
 
     @classmethod
     def from_config(cls, config: HierBertConfig) -> "SummaryRule":
@@ -351,7 +354,7 @@ class SummarizationHead(Head):
     attribute = "summarizer"
     reads = frozenset(["document", "segment_states", "sentence"])
     level = "sentence"
-    settings = (*SUMMARY_BUDGETS, *OPTIONS, "sentence_kinds", QUERY)
+    settings = (*SUMMARY_BUDGETS, *OPTIONS, "sentence_kinds", "evidence", QUERY)
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
@@ -512,6 +515,13 @@ class SummarizationHead(Head):
             raise ValueError(f"query={query!r} is not allowed: a question, or some words")
         if query is not None and not cls.reads_queries(config):
             raise ValueError(f"query={query!r} is not allowed: this model was made without queries")
+        if changes.get("evidence") and config.summary_scores != _LEARNT:
+            raise ValueError("evidence is of learnt scores; these are how central a sentence is")
+        if "evidence" in changes and not isinstance(changes["evidence"], bool):
+            # Names of labels are for a head beside this one.
+            if len(config.head_names) == 1:
+                raise ValueError(f"evidence={changes['evidence']!r} is not allowed: true or false")
+            changes["evidence"] = True
         budget = {name: changes.pop(name) for name in SUMMARY_BUDGETS if name in changes}
         if budget:
             changes["budget"] = Budget(**budget)
@@ -570,6 +580,16 @@ class SummarizationHead(Head):
         if is_asked and not shares_words(document):
             answer["query_unmatched"] = True
         return answer
+
+    def evidence(self, model: Any, answered: Answered, options: SummaryRule) -> dict[str, Any]:
+        """`sentence_evidence`, for each of `sentences`; see `sentence_evidence`."""
+        if not options.evidence:
+            return {}
+        candidates = options.candidates(answered.document)
+        selected = options.select_from(candidates, answered.scores[self.name].tolist())
+        own = [one.sentence for one in selected]
+        others = sorted(set(compress(candidates.sentences, candidates.selectable)))
+        return {"sentence_evidence": sentence_evidence(model, self, answered, own, others)}
 
     def losses(
         self, scores: Tensor, sentence_labels: Tensor, structure: Structure

@@ -177,12 +177,14 @@ def check_for_model(
             raise ConfigError(f"the model reads the field {name}: give --column {name}=NAME")
     from hierbert.model.heads import HEADS
 
-    needs = {name: head.verb for head in HEADS.values() for name in head.settings}
-    needs |= {"segment_vectors": "embed", "rewrite": "summarize"}
-    for name, task in needs.items():
-        if getattr(options, name, None) not in (None, False) and task not in tasks:
+    needs = {"segment_vectors": ["embed"], "rewrite": ["summarize"]}
+    for head in HEADS.values():
+        for name in head.settings:
+            needs.setdefault(name, []).append(head.verb)
+    for name, verbs in needs.items():
+        if getattr(options, name, None) not in (None, False) and not set(verbs) & set(tasks):
             raise ConfigError(
-                f"{flag_setting(name)} is for the task {task}; the tasks here are "
+                f"{flag_setting(name)} is for the task {' or '.join(verbs)}; the tasks here are "
                 f"{', '.join(tasks)}"
             )
 

@@ -277,6 +277,7 @@ class HierBert(PushToHubMixin):
         abstain_below: float | None = None,
         evidence: bool | Sequence[str] | None = None,
         evidence_count: int | None = None,
+        evidence_exact: bool | None = None,
     ) -> list[Prediction]:
         """Labels and probabilities.
 
@@ -290,6 +291,7 @@ class HierBert(PushToHubMixin):
             evidence: Whether to tell in `evidence` which segments, sentences and words the labels
                 of an answer come from; or names of labels, to tell it of these too.
             evidence_count: How many of each to tell, the strongest first; None for 5.
+            evidence_exact: Whether to encode segments anew without each sentence that is told.
 
         Returns:
             One prediction each, in order.
@@ -304,6 +306,7 @@ class HierBert(PushToHubMixin):
             "abstain_below": abstain_below,
             "evidence": evidence,
             "evidence_count": evidence_count,
+            "evidence_exact": evidence_exact,
         }
         return list(self.predict(texts, ("classify",), given))
 
@@ -318,6 +321,7 @@ class HierBert(PushToHubMixin):
         max_characters: int | None = None,
         ratio: float | None = None,
         sentence_kinds: bool | None = None,
+        evidence: bool | None = None,
         query: str | None = None,
         rewrite: str | os.PathLike[str] | Rewriter | None = None,
         **selection: Any,
@@ -334,6 +338,8 @@ class HierBert(PushToHubMixin):
             sentence_kinds: Whether to tell the kind of each sentence (prose, heading, list, code,
                 table, reference, boilerplate): `kind` of those of the summary, and of all in
                 `sentence_kinds`.
+            evidence: Whether to tell in `sentence_evidence` what the score of each of `sentences`
+                is made of; see docs/evidence.md.
             query: A question, or words, that the summaries should be about. A document may have one
                 of its own, ``Document(text, {"query": ...})``, which counts first. None, and a
                 document's own that is blank, ask for the general summary.
@@ -357,6 +363,7 @@ class HierBert(PushToHubMixin):
             "max_characters": max_characters,
             "ratio": ratio,
             "sentence_kinds": sentence_kinds,
+            "evidence": evidence,
             "query": query,
             **selection,
         }

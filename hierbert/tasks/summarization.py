@@ -3,10 +3,10 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from hierbert.model.summarization_head import (
 )
 from hierbert.scoring.intervals import mean_interval, paired_difference
 from hierbert.scoring.metric import METRICS, metrics_of
+from hierbert.scoring.repetition import RUN_WORDS, copied_share
 from hierbert.scoring.rouge import summary_scores
 from hierbert.scoring.sentence_models import LabelledSentences, draw_documents
 from hierbert.scoring.summary_baselines import (
@@ -44,6 +45,7 @@ from hierbert.scoring.summary_baselines import (
     learnt_scores,
 )
 from hierbert.scoring.tables import gain_line, grid
+from hierbert.tasks.evidence_places import evidence_places
 from hierbert.tasks.label_cells import list_in
 from hierbert.tasks.oracle import (
     bagged_labels,
@@ -55,6 +57,7 @@ from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.sentence_query import fit_queries
 from hierbert.tasks.sentence_stack import Labelled, fit_sentence_stack, sentence_vectors
 from hierbert.tasks.summary_examples import summary_examples
+from hierbert.tasks.summary_picks import MODEL, ORACLE, picks_rows, picks_table, summary_picks
 from hierbert.tasks.task import Completed, Scored, Task, register_task
 
 if TYPE_CHECKING:
@@ -64,6 +67,8 @@ SPANS = "spans"
 """The field of what people have marked of a text as what belongs into its summary."""
 # Changes when the rules do, so that older cached labels are not used.
 _LABELS_VERSION = 2
+# Of a reference, runs of words that stand in the text: above that it leaks.
+_LEAST_COPIED = 0.3
 _Floats = npt.NDArray[np.float64]
 
 
@@ -374,40 +379,75 @@ class Summarization(Task):
         if not referenced:
             return {}
         rule = SummaryRule.from_config(scored.config)
-        baselines: dict[str, dict[str, list[float]]] = {}
+        documents = [document for document, _ in referenced]
+        references = [document.targets[self.name].references for document in documents]
+        extracts: dict[str, list[list[Candidate]]] = {}
         if scored.baselines:
-            documents = [document for document, _ in referenced]
-            baselines = self._baselines(documents, rule, scored)
-        own = {kind: [one.scores[kind] for _, one in referenced] for kind in self.metrics()}
+            extracts = self._baselines(documents, rule, scored)
         # The upper bound comes last.
-        systems = {**baselines, "hierbert": own}
-        if "Oracle" in baselines:
-            systems["Oracle"] = systems.pop("Oracle")
+        oracle = {ORACLE: extracts.pop(ORACLE)} if ORACLE in extracts else {}
+        extracts |= {MODEL: [extract.selected for _, extract in referenced]} | oracle
+        # By system, metric and document: against the best reference, and the mean of all.
+        best, mean = _scores_of(extracts, references)
+        named = partial(_intervals, seed=scored.seed)
+        leaks = [
+            max(copied_share(one, document.segmented.text) for one in own) > _LEAST_COPIED
+            for document, own in zip(documents, references, strict=True)
+        ]
+        several = [len(own) for own in references]
         limit = scored.config.summary_limit
+        own = best[MODEL]["rouge1"]
+        sentences = [len(document.segmented.sentence_spans) for document in documents]
+        lies = evidence_places(
+            [
+                [one.sentence / count for one in selected]
+                for selected, count in zip(extracts.get(ORACLE, []), sentences, strict=False)
+            ],
+            own if ORACLE in extracts else [],
+            "rouge1",
+            "Documents by the third that most of the oracle's sentences are from.",
+            scored.seed,
+        )
         return {
             "budget": {
                 "name": scored.config.summary_budget,
                 "limit": int(limit) if limit == int(limit) else limit,
             },
             "summaries": {
-                "systems": {
-                    name: {
-                        kind: _named(mean_interval(values, scored.seed))
-                        for kind, values in row.items()
-                    }
-                    for name, row in systems.items()
-                },
+                "systems": named(best),
                 "gain": {
-                    name: _named(paired_difference(own["rouge1"], row["rouge1"], scored.seed))
-                    for name, row in baselines.items()
+                    name: _named(paired_difference(own, row["rouge1"], scored.seed))
+                    for name, row in best.items()
+                    if name != MODEL
                 },
+                # A reference that stands in the text itself makes extraction look easy.
+                "leaks": {
+                    "documents": sum(leaks),
+                    "run_words": RUN_WORDS,
+                    "above_share": _LEAST_COPIED,
+                    "with": named(best, leaks),
+                    "without": named(best, [not one for one in leaks]),
+                }
+                if any(leaks)
+                else {"documents": 0},
+                **(
+                    {"references": {"most": max(several), "mean": named(mean)}}
+                    if max(several) > 1
+                    else {}
+                ),
             },
-            "by_document": {name: row[self.auto_metric] for name, row in systems.items()},
+            "picks": summary_picks(
+                {name: extracts[name] for name in (MODEL, ORACLE) if name in extracts},
+                sentences,
+                references,
+            ),
+            **({"evidence_places": lies} if lies else {}),
+            "by_document": {name: row[self.auto_metric] for name, row in best.items()},
             "examples": {
                 "summaries": summary_examples(
-                    [document for document, _ in referenced],
+                    documents,
                     [summary_text(extract.selected) for _, extract in referenced],
-                    [document.targets[self.name].references for document, _ in referenced],
+                    references,
                     [extract.scores or {} for _, extract in referenced],
                     self.auto_metric,
                 )
@@ -416,8 +456,8 @@ class Summarization(Task):
 
     def _baselines(
         self, documents: Sequence[PreparedDocument], rule: SummaryRule, scored: Scored
-    ) -> dict[str, dict[str, list[float]]]:
-        """For each system and metric, the score of each document, all with a reference."""
+    ) -> dict[str, list[list[Candidate]]]:
+        """For each system what it selects of each document, all with a reference."""
         source = scored.vectors
         train = [one for one in scored.train if self._is_known(one)]
         labels = [one.targets[self.name].sentence_labels for one in train]
@@ -430,32 +470,33 @@ class Summarization(Task):
             [one.segmented for one in documents],
             None if source is None else lambda asked: sentence_vectors(source, asked).numpy(),
         )
-        rows: dict[str, dict[str, list[float]]] = {}
+        found: dict[str, list[list[Candidate]]] = {}
         with Progress(len(documents), "baselines") as bar:
             for number, document in enumerate(documents):
                 references = document.targets[self.name].references
                 own = {name: each[number].tolist() for name, each in learnt.items()}
-                extracts = self._extracts(document, references, rule, scored.seed, own)
+                extracts = self.baseline_extracts(document, references, rule, scored.seed, own)
                 for name, selected in extracts.items():
-                    row = rows.setdefault(name, {kind: [] for kind in self.metrics()})
-                    for kind, value in score_extract(selected, references).items():
-                        row[kind].append(value)
+                    found.setdefault(name, []).append(selected)
                 bar.advance()
-        return rows
+        return found
 
-    def _extracts(
+    def baseline_extracts(
         self,
         document: PreparedDocument,
         references: Sequence[str],
         rule: SummaryRule,
         seed: int,
         learnt: Mapping[str, Sequence[float]],
+        names: Collection[str] = SUMMARY_BASELINES.keys(),
     ) -> dict[str, list[Candidate]]:
-        """What each baseline and the oracle select, of the same candidates as the model."""
+        """What these baselines and the oracle select, of the same candidates as the model."""
         segmented = document.segmented
         candidates, sentences = rule.candidates(segmented), segmented.sentences
         extracts = {}
         for name, baseline in SUMMARY_BASELINES.items():
+            if name not in names:
+                continue
             # Redundancy is each system's own.
             own = replace(rule, redundancy=getattr(baseline, "redundancy", 0.0))
             if isinstance(baseline, LearntBaseline):
@@ -477,16 +518,19 @@ class Summarization(Task):
             )
             best.append([candidates[index] for index in sorted(found)])
         auto = self.auto_metric
-        extracts["Oracle"] = max(best, key=lambda one: score_extract(one, references)[auto])
+        extracts[ORACLE] = max(best, key=lambda one: score_extract(one, references)[auto])
         return extracts
 
     @override
     def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
+        has_figures = bool(results["summaries"] and results["budget"])
         return super().card(config, results) | {
+            "cautions": [*self._cautions(results)] if has_figures else [],
+            "picks": picks_rows(results.get("picks")),
             "template": "summarization.md.jinja",
             "hub_task": "summarization",
             "tags": ["document-summarization", "extractive-summarization"],
-            "has_figures": bool(results["summaries"] and results["budget"]),
+            "has_figures": has_figures,
             "is_ratio": config.summary_budget == "ratio",
             "takes_a_question": SummarizationHead.reads_queries(config),
             "unit": config.summary_budget.removeprefix("max_"),
@@ -505,8 +549,9 @@ class Summarization(Task):
             f"Summaries of the {results['documents']:,} {results['split']} documents, "
             f"{budget['name']} = {budget['limit']:g} (F1 x 100)\n"
             + grid(rows)
-            + "".join(f"\n  {line}" for line in self._gains(results))
+            + "".join(f"\n  {line}" for line in [*self._gains(results), *self._cautions(results)])
         )
+        yield from picks_table(results.get("picks"))
 
     def _gains(self, results: dict[str, Any]) -> Iterable[str]:
         """Of each metric what training gained over the best baseline, in a line."""
@@ -515,10 +560,25 @@ class Summarization(Task):
         means = {
             name: summaries["systems"][name][metric.name]["mean"] for name in summaries["gain"]
         }
-        means.pop("Oracle", None)
+        means.pop(ORACLE, None)
         if means:
             best = max(means, key=means.__getitem__)
             yield gain_line(metric, best, summaries["gain"][best], results["split"])
+
+    def _cautions(self, results: dict[str, Any]) -> Iterable[str]:
+        """What the figures rest on: references that the texts hold, and several references."""
+        summaries = results["summaries"]
+        leaks, several = summaries.get("leaks", {}), summaries.get("references")
+        shown = METRICS["rouge1"].shown
+        if count := leaks.get("documents"):
+            without = leaks["without"].get(MODEL)
+            rest = f": {shown(without['rouge1']['mean'])} ROUGE-1 without them" if without else ""
+            yield f"{count:,} of {results['documents']:,} texts hold much of their reference{rest}"
+        if several:
+            mean = shown(several["mean"][MODEL]["rouge1"]["mean"])
+            yield (
+                f"the best of up to {several['most']} references counts: {mean} ROUGE-1 in the mean"
+            )
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
@@ -531,11 +591,50 @@ class Summarization(Task):
 
 def score_extract(selected: Sequence[Candidate], references: Sequence[str]) -> dict[str, float]:
     """Every metric of summaries, such as ROUGE F1 from 0 to 1: against the best reference."""
-    scores = summary_scores([summary_text(selected)] * len(references), references)
+    return _best(summary_scores([summary_text(selected)] * len(references), references))
+
+
+def _best(scores: Mapping[str, _Floats]) -> dict[str, float]:
     best = {
         metric.name: max if metric.better == "higher" else min for metric in metrics_of("summary")
     }
     return {name: float(best[name](values)) for name, values in scores.items()}
+
+
+_Rows = dict[str, dict[str, list[float]]]
+
+
+def _scores_of(
+    extracts: Mapping[str, Sequence[Sequence[Candidate]]], references: Sequence[Sequence[str]]
+) -> tuple[_Rows, _Rows]:
+    """By system and metric the score of each document: of its best reference, and their mean."""
+    best: _Rows = {}
+    mean: _Rows = {}
+    for name, each in extracts.items():
+        for selected, own in zip(each, references, strict=True):
+            scores = summary_scores([summary_text(selected)] * len(own), own)
+            for rows, found in (
+                (best, _best(scores)),
+                (mean, {kind: float(values.mean()) for kind, values in scores.items()}),
+            ):
+                for kind, value in found.items():
+                    rows.setdefault(name, {}).setdefault(kind, []).append(value)
+    return best, mean
+
+
+def _intervals(
+    rows: _Rows, which: Sequence[bool] | None = None, *, seed: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """By system and metric the mean over these documents, with its interval; nothing of none."""
+    if which is not None and not any(which):
+        return {}
+    return {
+        name: {
+            kind: _named(mean_interval([*compress(values, which)] if which else values, seed))
+            for kind, values in row.items()
+        }
+        for name, row in rows.items()
+    }
 
 
 def _asked(labelled: Labelled) -> Labelled:

@@ -1,7 +1,8 @@
-"""Evidence of labels as users see it: rows, files, Python, pipelines, and what is refused."""
+"""Evidence of answers as users see it: rows, files, Python, pipelines, and what is refused."""
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,37 @@ def test_evidence_is_part_of_a_job(models, docs, tmp_path) -> None:
     job += ["--rows-per-shard", "2"]
     succeed("infer.py", *job, "--evidence", here=True)
     succeed("infer.py", *job, "--evidence", "--resume", here=True)
-    for other in ((), ("--evidence-labels", "law"), ("--evidence", "--evidence-count", "3")):
+    others = [(), ("--evidence-labels", "law"), ("--evidence", "--evidence-count", "3")]
+    for other in [*others, ("--evidence", "exact")]:
         assert "evidence" in refuse("infer.py", *job, *other, "--resume", here=True)
+
+
+def test_a_summary_tells_what_the_scores_of_its_sentences_are_made_of(
+    models, docs, tmp_path
+) -> None:
+    for ending in ("jsonl", "csv", "parquet"):
+        asked = ["--model", models["summaries"], "--input", docs, "--evidence"]
+        succeed("infer.py", *asked, "--output", tmp_path / f"o.{ending}", here=True)
+    rows = read_jsonl(tmp_path / "o.jsonl")
+    evidence = [row["sentence_evidence"] for row in rows]
+    for row, own in zip(rows, evidence, strict=True):
+        assert len(own) == len(row["sentences"]) and (own or not row["summary"])
+        for sentence, one in zip(row["sentences"], own, strict=True):
+            # The only member of this model.
+            assert list(one) == ["logit", "average", "layers"]
+            assert one["average"] + one["layers"] == pytest.approx(one["logit"], abs=1e-4)
+            assert 1 / (1 + math.exp(-one["logit"])) == pytest.approx(sentence["score"], abs=1e-5)
+    assert any(evidence)
+    with (tmp_path / "o.csv").open(encoding="utf-8", newline="") as file:
+        assert [json.loads(row["sentence_evidence"]) for row in csv.DictReader(file)] == evidence
+    kept = pq.read_table(tmp_path / "o.parquet").column("sentence_evidence").to_pylist()
+    assert [json.loads(one) for one in kept] == evidence
+    model = HierBert.from_pretrained(models["summaries"], device="cpu")
+    for answer, own in zip(model.summarize(TEXTS, evidence=True), evidence, strict=False):
+        assert [list(one.values()) for one in answer.sentence_evidence] == [
+            pytest.approx(list(one.values()), abs=1e-5) for one in own
+        ]
+    assert "sentence_evidence" not in model.summarize(TEXTS[0])[0].others
 
 
 def test_a_model_of_0_1_0_tells_segments_and_sentences(tmp_path) -> None:
@@ -88,8 +118,10 @@ def test_a_model_of_0_1_0_tells_segments_and_sentences(tmp_path) -> None:
 def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> None:
     for kind, flags, told in (
         ("both", ("--evidence-labels", "lav"), ["evidence", "'lav'", "'law'"]),
-        ("summaries", ("--evidence",), ["--evidence", "classify"]),
+        ("summaries", ("--evidence-labels", "law"), ["evidence", "'law'", "true or false"]),
+        ("summaries", ("--evidence-count", "2"), ["--evidence-count", "classify"]),
         ("both", ("--evidence-count", "3"), ["--evidence-count=3", "without evidence"]),
+        ("both", ("--evidence", "all"), ["--evidence", "'all'", "exact"]),
         ("both", ("--evidence", "--evidence-count", "0"), ["--evidence-count", "at least 1"]),
         ("number", ("--evidence-labels", "law"), ["evidence", "'law'", "'LABEL_0'"]),
     ):
@@ -100,7 +132,14 @@ def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> 
     column = ["--model", models["both"], "--input", docs, "--output", tmp_path / "o.jsonl"]
     assert "evidence=NEW" in refuse("infer.py", *column, "--keep-columns", "evidence", here=True)
     model = HierBert.from_pretrained(models["many"], device="cpu")
-    for wrong in ({"evidence": "law"}, {"evidence": 1}, {"evidence": True, "evidence_count": 1.5}):
+    more = ({"evidence_count": 1.5}, {"evidence_exact": 1})
+    for wrong in (
+        {"evidence": "law"},
+        {"evidence": 1},
+        *({"evidence": True, **own} for own in more),
+    ):
         with pytest.raises(ConfigError, match="is not allowed"):
             model.classify(TEXTS, **wrong)
     assert model.classify(TEXTS, evidence=False)[0].evidence is None
+    with pytest.raises(ConfigError, match="evidence is of learnt scores"):
+        HierBert.summarizer().summarize(TEXTS, evidence=True)

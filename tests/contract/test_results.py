@@ -19,7 +19,7 @@ ALWAYS = {
 }  # fmt: skip
 OF_LABELS = {"per_label", "intervals", "label_counts", "reliability"}
 OF_ONE = {"calibration", "risk_coverage"}
-OF_SUMMARIES = {"budget", "summaries", "sentence_members"}
+OF_SUMMARIES = {"budget", "summaries", "picks", "sentence_members"}
 UNSURE = {"log_loss", "ece", "aurc"}
 SINGLE = UNSURE | {"accuracy", "macro_f1", "micro_f1", "weighted_f1", "classification_loss", "loss"}
 MULTI = {
@@ -114,7 +114,7 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
             "both",
-            OF_LABELS | OF_SUMMARIES | OF_ONE | LEARNT,
+            OF_LABELS | OF_SUMMARIES | OF_ONE | LEARNT | {"evidence_places"},
             SINGLE | SUMMARIES,
         ),
     ],

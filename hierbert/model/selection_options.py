@@ -55,8 +55,8 @@ class SelectionOptions:
     )
     selection: Literal["greedy", "knapsack"] = _option(
         "greedy",
-        "greedy takes the best sentences in turn; knapsack those whose scores have the greatest "
-        "sum within the limit, which are more and shorter.",
+        "greedy takes the best sentences in turn; knapsack those that fill the limit best: each "
+        "word, or what else is counted, has its sentence's score, and the sum is the greatest.",
         tried=("greedy", "knapsack"),
     )
     include_antecedent: bool = _option(

@@ -61,8 +61,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
     labels("--abstain-below", type=_share, metavar="X", help=text)
     text = "tell which segments, sentences and words the labels of an answer come from, and what "
-    text += "the scores of a summary's sentences are made of"
-    add("--evidence", action="store_const", const=True, help=text)
+    text += "the scores of a summary's sentences are made of; exact: encode segments anew without "
+    text += "each sentence of a label's evidence"
+    add("--evidence", nargs="?", const=True, choices=("exact",), metavar="exact", help=text)
     text = "the same, of these labels too, as a,b"
     labels("--evidence-labels", action="append", metavar="NAMES", help=text)
     text = "how many of each, the strongest first (default: 5)"
@@ -70,6 +71,8 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     add("--segment-vectors", action="store_true", help="with embed: vectors of segments too")
     add_job_flags(parser, "as the model was trained")
     options = parser.parse_args(argv)
+    options.evidence_exact = options.evidence == "exact" or None
+    options.evidence = options.evidence and True
     if names := vars(options).pop("evidence_labels"):
         options.evidence = [name.strip() for name in ",".join(names).split(",")]
     check_options(options)

@@ -34,6 +34,7 @@ class LabelRule:
         evidence: Numbers of the labels whose evidence is told beside that of the answer's own;
             None: no evidence is told.
         evidence_count: How many segments, sentences and words are told of each.
+        evidence_exact: Whether segments are encoded anew without each sentence that is told.
     """
 
     thresholds: list[float]
@@ -41,6 +42,7 @@ class LabelRule:
     abstain_below: float | None = None
     evidence: list[int] | None = None
     evidence_count: int = 5
+    evidence_exact: bool = False
 
 
 class LinearOfVectors(StandardisedLinear):
@@ -79,7 +81,10 @@ class ClassificationHead(Head):
     verb = "classify"
     attribute = "classifier"
     reads = frozenset(["document"])
-    settings = ("threshold", "top_labels", "abstain_below", "evidence", "evidence_count")
+    settings = (
+        *("threshold", "top_labels", "abstain_below"),
+        *("evidence", "evidence_count", "evidence_exact"),
+    )
     bias: Tensor
 
     def __init__(self, config: HierBertConfig) -> None:
@@ -134,9 +139,12 @@ class ClassificationHead(Head):
         kind = config.problem_type or "single_label_classification"
         values = {name: value for name, value in given.items() if value is not None}
         evidence = _evidence(config, values.pop("evidence", False))
-        count = values.pop("evidence_count", None)
-        if count is not None and evidence is None:
-            raise ValueError(f"evidence_count={count!r} is not allowed without evidence")
+        count, exact = values.pop("evidence_count", None), values.pop("evidence_exact", False)
+        for name, value in (("evidence_count", count), ("evidence_exact", exact or None)):
+            if value is not None and evidence is None:
+                raise ValueError(f"{name}={value!r} is not allowed without evidence")
+        if not isinstance(exact, bool):
+            raise ValueError(f"evidence_exact={exact!r} is not allowed: true or false")
         if count is not None and (type(count) is not int or count < 1):
             raise ValueError(f"evidence_count={count!r} is not allowed: a whole number, at least 1")
         for name, value in values.items():
@@ -156,7 +164,9 @@ class ClassificationHead(Head):
             thresholds = [values["threshold"]] * len(thresholds)
         # Below 0 there is nothing.
         least = values.get("abstain_below", config.abstain_below) or None
-        rule = LabelRule(thresholds, values.get("top_labels"), least, evidence)
+        rule = LabelRule(
+            thresholds, values.get("top_labels"), least, evidence, evidence_exact=exact
+        )
         return rule if count is None else replace(rule, evidence_count=count)
 
     def answer(
@@ -198,7 +208,8 @@ class ClassificationHead(Head):
 
     def reads_for(self, options: LabelRule) -> frozenset[str]:
         """Sentences too, where they are evidence."""
-        wanted = options.evidence is not None and self.sentences_add_up
+        known = self.sentences_add_up or options.evidence_exact
+        wanted = options.evidence is not None and known
         return self.reads | {"sentence"} if wanted else self.reads
 
     def evidence(self, model: Any, answered: Answered, options: LabelRule) -> dict[str, Any]:
@@ -227,7 +238,9 @@ class ClassificationHead(Head):
             found = Evidence(
                 model, self.name, answered, lambda z: self._explained(z, labels, config), weights
             )
-            told = found.strongest(options.evidence_count, self.sentences_add_up)
+            told = found.strongest(
+                options.evidence_count, self.sentences_add_up, options.evidence_exact
+            )
         evidence: list[dict[str, Any]] = []
         for number, value, parts in zip(labels, found.whole.tolist(), told, strict=True):
             logit = {} if self.problem_type == "regression" else {"logit": value}

@@ -2,11 +2,12 @@
 
 A part is left out of the vectors that are there, and its words of the words: the encoder is not
 asked again. Segments do not see each other in the encoder, so that for a segment this is what the
-model says without it; a sentence's neighbours still know that it was there.
+model says without it; a sentence's neighbours still know that it was there, unless their segment is
+encoded anew.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .features import LeftOut, collate_features
 from .heads import Answered
-from .ragged import group_of_unit
+from .ragged import group_of_unit, group_starts
 from .sentences import Span
 from .words import Words
 
@@ -102,20 +103,22 @@ class Evidence:
             torch.stack(slopes, 1), word_weights
         )
 
-    def strongest(self, count: int, with_sentences: bool) -> list[dict[str, Any]]:
+    def strongest(self, count: int, with_sentences: bool, exact: bool) -> list[dict[str, Any]]:
         """The strongest segments, sentences and words of each of the L, as fields of an answer.
 
         Args:
             count: Most of each.
             with_sentences: Whether a segment's vector is the mean of its tokens' states.
+            exact: Whether to encode segments anew without a sentence.
         """
         segments, of_segments = self._left_out(self._segment_parts(), _MOST_SEGMENTS)
         near = [_strongest(column, count) for column in of_segments.T]
         # A document of one segment is nothing without it; its sentences still tell.
         chosen = {int(segments.segments[part]) for own in near for part in own} or {0}
         spans, of_sentences = [], of_segments[:0]
-        if with_sentences and self._sentence_vectors is not None:
-            parts, of_sentences = self._left_out(self._sentence_parts(chosen), _MOST_SENTENCES)
+        if (with_sentences or exact) and self._sentence_vectors is not None:
+            parts = self._sentence_parts(chosen)
+            parts, of_sentences = self._left_out(parts, _MOST_SENTENCES, exact)
             spans = parts.spans
         return [
             {
@@ -167,18 +170,45 @@ class Evidence:
         lost = torch.zeros(len(numbers), dtype=torch.int64).index_add(0, parts, gone.long())
         return found.chosen((lost < count).nonzero()[:, 0])
 
-    def _left_out(self, parts: _Parts, most: int) -> tuple[_Parts, Tensor]:
-        """Parts, the strongest where there are too many, and their contributions (R, L)."""
+    def _left_out(self, parts: _Parts, most: int, exact: bool = False) -> tuple[_Parts, Tensor]:
+        """Parts, the strongest where there are too many, and their contributions (R, L).
+
+        If `exact`, their segments are encoded without them.
+        """
         if len(parts) > most:
             # Each of the L has its strongest among them, as far as there is room.
             ranks = self._estimates(parts).abs().argsort(0, descending=True).argsort(0).amin(1)
             parts = parts.chosen(ranks.argsort(stable=True)[:_CHOSEN].sort().values)
+        if exact:
+            parts = replace(parts, vectors=self._encoded_without(parts))
         found = [torch.zeros(0, len(self.whole))]
         at_once = max(1, _SEGMENTS_AT_ONCE // len(self._vectors))
         collates = {name: one.leaving_out(self._document) for name, one in self._features.items()}
         for numbers in torch.arange(len(parts)).split(at_once) if len(parts) else ():
             found.append(self.whole - self._without(parts.chosen(numbers), collates))
         return parts, torch.cat(found)
+
+    def _encoded_without(self, parts: _Parts) -> Tensor:
+        """Vectors of the segments without the tokens of the sentences, float32 (M, H)."""
+        document, vectors = self._document, parts.vectors.clone()
+        lengths = document.segment_lengths
+        starts = group_starts(lengths)
+        numbers = {span: number for number, span in enumerate(document.sentence_spans)}
+        sentences = [numbers[span] for span in parts.spans]
+        left = (~parts.gone).nonzero()[:, 0].tolist()
+        ids, sizes = [], []
+        for place in left:
+            segment = int(parts.segments[place])
+            own = slice(int(starts[segment]), int(starts[segment] + lengths[segment]))
+            stays = document.sentence_index[own] != sentences[int(parts.parts[place])]
+            ids.append(document.input_ids[own][stays].long())
+            sizes.append(int(stays.sum()))
+        if left:
+            encoder, device = self._model.hierbert.segment_encoder, self._model.device
+            with torch.no_grad():
+                found, _ = encoder(torch.cat(ids).to(device), torch.tensor(sizes, device=device))
+            vectors[left] = found.float().cpu()
+        return vectors
 
     def _without(self, parts: _Parts, collates: dict[str, Callable[[LeftOut], dict]]) -> Tensor:
         """What is explained when each part is left out, float32 (R, L)."""

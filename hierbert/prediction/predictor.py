@@ -277,6 +277,7 @@ class HierBert(PushToHubMixin):
         abstain_below: float | None = None,
         evidence: bool | Sequence[str] | None = None,
         evidence_count: int | None = None,
+        evidence_exact: bool | None = None,
     ) -> list[Prediction]:
         """Labels and probabilities.
 
@@ -290,6 +291,7 @@ class HierBert(PushToHubMixin):
             evidence: Whether to tell in `evidence` which segments, sentences and words the labels
                 of an answer come from; or names of labels, to tell it of these too.
             evidence_count: How many of each to tell, the strongest first; None for 5.
+            evidence_exact: Whether to encode segments anew without each sentence that is told.
 
         Returns:
             One prediction each, in order.
@@ -304,6 +306,7 @@ class HierBert(PushToHubMixin):
             "abstain_below": abstain_below,
             "evidence": evidence,
             "evidence_count": evidence_count,
+            "evidence_exact": evidence_exact,
         }
         return list(self.predict(texts, ("classify",), given))
 

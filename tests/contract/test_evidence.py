@@ -74,7 +74,8 @@ def test_evidence_is_part_of_a_job(models, docs, tmp_path) -> None:
     job += ["--rows-per-shard", "2"]
     succeed("infer.py", *job, "--evidence", here=True)
     succeed("infer.py", *job, "--evidence", "--resume", here=True)
-    for other in ((), ("--evidence-labels", "law"), ("--evidence", "--evidence-count", "3")):
+    others = [(), ("--evidence-labels", "law"), ("--evidence", "--evidence-count", "3")]
+    for other in [*others, ("--evidence", "exact")]:
         assert "evidence" in refuse("infer.py", *job, *other, "--resume", here=True)
 
 
@@ -120,6 +121,7 @@ def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> 
         ("summaries", ("--evidence-labels", "law"), ["evidence", "'law'", "true or false"]),
         ("summaries", ("--evidence-count", "2"), ["--evidence-count", "classify"]),
         ("both", ("--evidence-count", "3"), ["--evidence-count=3", "without evidence"]),
+        ("both", ("--evidence", "all"), ["--evidence", "'all'", "exact"]),
         ("both", ("--evidence", "--evidence-count", "0"), ["--evidence-count", "at least 1"]),
         ("number", ("--evidence-labels", "law"), ["evidence", "'law'", "'LABEL_0'"]),
     ):
@@ -130,7 +132,12 @@ def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> 
     column = ["--model", models["both"], "--input", docs, "--output", tmp_path / "o.jsonl"]
     assert "evidence=NEW" in refuse("infer.py", *column, "--keep-columns", "evidence", here=True)
     model = HierBert.from_pretrained(models["many"], device="cpu")
-    for wrong in ({"evidence": "law"}, {"evidence": 1}, {"evidence": True, "evidence_count": 1.5}):
+    more = ({"evidence_count": 1.5}, {"evidence_exact": 1})
+    for wrong in (
+        {"evidence": "law"},
+        {"evidence": 1},
+        *({"evidence": True, **own} for own in more),
+    ):
         with pytest.raises(ConfigError, match="is not allowed"):
             model.classify(TEXTS, **wrong)
     assert model.classify(TEXTS, evidence=False)[0].evidence is None

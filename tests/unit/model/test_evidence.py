@@ -4,6 +4,7 @@ import math
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,17 @@ class Reference:
                 total += value * feature.weights[bucket]
         return total
 
+    @torch.no_grad()
+    def encoded(self, sentence: int, pool: Callable[[Tensor], Tensor]) -> dict[int, Tensor]:
+        """Vectors of segments that the encoder read without the tokens of a sentence."""
+        encoder = self.model.hierbert.segment_encoder.encoder
+        ids = self.document.input_ids.long().split(self.document.segment_lengths.tolist())
+        found = {}
+        for number, (own, owners) in enumerate(zip(ids, self.sentences, strict=True)):
+            if bool(((owners >= 0) & (owners != sentence)).any()):
+                found[number] = pool(encoder(input_ids=own[owners != sentence][None])[0][0])
+        return found
+
     def vectors(self, sentence: int | None = None) -> dict[int, Tensor]:
         """Means of the states of the tokens, but for those of a sentence."""
         found = {}
@@ -198,6 +210,36 @@ def test_contributions_are_what_the_answer_loses(encoders, settings) -> None:
             without = reference.logits(reference.vectors(number), span)
             expected = explained(whole, label) - explained(without, label)
             assert found[span] == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [
+        ("mean", lambda states: states.mean(0)),
+        ("cls", lambda states: states[0]),
+        ("max", lambda states: states.amax(0)),
+    ],
+    ids=["mean", "cls", "max"],
+)
+def test_exact_sentences_are_what_is_said_of_the_text_without_them(encoders, pooling, pool) -> None:
+    model = make_model(encoders["bert"], pooling=pooling)
+    reference = Reference(model, TEXT)
+    document = reference.document
+    asked = {"evidence": ["LABEL_1"], "evidence_count": ALL, "evidence_exact": True}
+    [answer] = model.classify(TEXT, **asked)
+    [own] = [one for one in answer.evidence if one["label"] == "LABEL_1"]
+    whole = log_odds(reference.logits(reference.encoded(-9, pool), (0, 0)), 1)
+    assert own["logit"] == pytest.approx(whole, abs=5e-4)
+    found = {(one["start"], one["end"]): one["contribution"] for one in own["sentences"]}
+    assert set(found) == set(document.sentence_spans)
+    for number, span in enumerate(document.sentence_spans):
+        without = reference.logits(reference.encoded(number, pool), span)
+        assert found[span] == pytest.approx(whole - log_odds(without, 1), abs=1e-3)
+    [quick] = model.classify(TEXT, **{**asked, "evidence_exact": False})
+    [other] = [one for one in quick.evidence if one["label"] == "LABEL_1"]
+    assert other["words"] == own["words"]
+    assert [one["start"] for one in other["segments"]] == [one["start"] for one in own["segments"]]
+    assert other["sentences"] == [] if pooling != "mean" else other["sentences"] != own["sentences"]
 
 
 def test_words_add_up_to_what_the_words_say(encoders) -> None:

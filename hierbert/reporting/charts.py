@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from hierbert.errors import printable
+from hierbert.pages.shell import shown
 from hierbert.reporting.blocks import Chart, Table
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ _COLOURS = {_INK: "currentColor", _FAINT: "var(--muted)"} | {
 }
 # Also told apart without colour.
 _DASHES, _MARKS = ("-", "--", "-.", ":"), "os^Dvx*"
-_LONGEST_NAME = 32
+_LONGEST_NAME, _LONGEST_TITLE = 32, 60
+_MOST_INSIDE = 3
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -114,10 +115,9 @@ def lines(
         if unit:
             axes.set_xlim(-0.02, 1.02)
             axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        if len(series) + len(points) > 1:
-            axes.legend()
+        axes.set_xlabel(_short(x, _LONGEST_TITLE))
+        axes.set_ylabel(_short(y, _LONGEST_TITLE))
+        _legend(axes, len(series) + len(points))
 
     if table is None:
         rows: dict[float, dict[str, str]] = {}
@@ -169,10 +169,9 @@ def bars(
             for label in axes.get_xticklabels():
                 label.set(rotation=30, horizontalalignment="right", rotation_mode="anchor")
         axes.grid(axis="x", visible=False)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        if len(series) > 1:
-            axes.legend()
+        axes.set_xlabel(_short(x, _LONGEST_TITLE))
+        axes.set_ylabel(_short(y, _LONGEST_TITLE))
+        _legend(axes, len(series))
 
     if table is None:
         cells = [
@@ -218,7 +217,7 @@ def intervals(
         axes.set_yticks(range(len(names)), [_short(name) for name in reversed(names)])
         axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(x)
+        axes.set_xlabel(_short(x, _LONGEST_TITLE))
 
     cells = [
         [name, *(f"{value:.4g}" for value in each)]
@@ -236,8 +235,8 @@ def scatter(title: str, description: str, pairs: Points, x: str, y: str, table: 
         low, high = min(map(min, pairs)), max(map(max, pairs))
         axes.plot([low, high], [low, high], color=_FAINT, linewidth=1, linestyle=":")
         axes.plot(*pairs, color=_HUES[0], marker="o", markersize=4, linestyle="", alpha=0.7)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
+        axes.set_xlabel(_short(x, _LONGEST_TITLE))
+        axes.set_ylabel(_short(y, _LONGEST_TITLE))
 
     return Chart(title, description, draw, table, (5.6, 3.8))
 
@@ -285,7 +284,7 @@ def _of_a_page(written: bytes, chart: Chart, name: str) -> str:
                 element.set(key, " ".join(value.split()))
     for number, (tag, text) in enumerate((("title", chart.title), ("desc", chart.description))):
         element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        element.text = text
+        element.text = _plain(text)
         root.insert(number, element)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
@@ -315,7 +314,20 @@ def _restyled(style: str, name: str) -> str:
     return re.sub(r"url\(#", f"url(#{name}-", style)
 
 
-def _short(name: str) -> str:
-    """A name that has room beside a chart, and that XML can hold."""
-    text = printable(name.encode("utf-8", "replace").decode("utf-8"))
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1].rstrip()}…"
+def _legend(axes: "Axes", names: int) -> None:
+    """Inside where there is room, else below."""
+    if names > _MOST_INSIDE:
+        axes.figure.legend(loc="outside lower center", ncols=3)
+    elif names > 1:
+        axes.legend()
+
+
+def _plain(text: str) -> str:
+    """A text on one line that XML can hold."""
+    return " ".join(shown(text).unescape().split())
+
+
+def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name that has room in a chart."""
+    text = _plain(name)
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"

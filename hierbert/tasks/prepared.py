@@ -110,12 +110,12 @@ def lengths_of(documents: Sequence[PreparedDocument]) -> dict[str, int]:
 def length_histogram(splits: Mapping[str, Sequence[PreparedDocument]]) -> dict[str, Any]:
     """How many documents of each split are of a range of lengths in tokens.
 
-    "from" and "to" (None: no end) of each range, each twice as long as the one before, up to the
-    longest document; and "splits", the documents in each.
+    "from" and "to" (None: no end) of each range, each twice as long as the one before, from the
+    shortest document to the longest; and "splits", the documents in each.
     """
     sizes = {name: [one.tokens for one in documents] for name, documents in splits.items()}
-    longest = max((size for own in sizes.values() for size in own), default=0)
-    ends = [end for end in _HISTOGRAM if end < longest]
+    every = [size for own in sizes.values() for size in own]
+    ends = [end for end in _HISTOGRAM if min(every) <= end < max(every)]
     starts = [0, *(end + 1 for end in ends)]
     counts = {name: [0] * len(starts) for name in sizes}
     for name, own in sizes.items():

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, chain, compress
@@ -45,6 +45,7 @@ from hierbert.scoring.summary_baselines import (
     learnt_scores,
 )
 from hierbert.scoring.tables import gain_line, grid
+from hierbert.tasks.evidence_places import evidence_places
 from hierbert.tasks.label_cells import list_in
 from hierbert.tasks.oracle import (
     bagged_labels,
@@ -396,6 +397,17 @@ class Summarization(Task):
         several = [len(own) for own in references]
         limit = scored.config.summary_limit
         own = best[MODEL]["rouge1"]
+        sentences = [len(document.segmented.sentence_spans) for document in documents]
+        lies = evidence_places(
+            [
+                [one.sentence / count for one in selected]
+                for selected, count in zip(extracts.get(ORACLE, []), sentences, strict=False)
+            ],
+            own if ORACLE in extracts else [],
+            "rouge1",
+            "Documents by the third that most of the oracle's sentences are from.",
+            scored.seed,
+        )
         return {
             "budget": {
                 "name": scored.config.summary_budget,
@@ -426,9 +438,10 @@ class Summarization(Task):
             },
             "picks": summary_picks(
                 {name: extracts[name] for name in (MODEL, ORACLE) if name in extracts},
-                [len(document.segmented.sentence_spans) for document in documents],
+                sentences,
                 references,
             ),
+            **({"evidence_places": lies} if lies else {}),
             "by_document": {name: row[self.auto_metric] for name, row in best.items()},
             "examples": {
                 "summaries": summary_examples(
@@ -462,25 +475,28 @@ class Summarization(Task):
             for number, document in enumerate(documents):
                 references = document.targets[self.name].references
                 own = {name: each[number].tolist() for name, each in learnt.items()}
-                extracts = self._extracts(document, references, rule, scored.seed, own)
+                extracts = self.baseline_extracts(document, references, rule, scored.seed, own)
                 for name, selected in extracts.items():
                     found.setdefault(name, []).append(selected)
                 bar.advance()
         return found
 
-    def _extracts(
+    def baseline_extracts(
         self,
         document: PreparedDocument,
         references: Sequence[str],
         rule: SummaryRule,
         seed: int,
         learnt: Mapping[str, Sequence[float]],
+        names: Collection[str] = SUMMARY_BASELINES.keys(),
     ) -> dict[str, list[Candidate]]:
-        """What each baseline and the oracle select, of the same candidates as the model."""
+        """What these baselines and the oracle select, of the same candidates as the model."""
         segmented = document.segmented
         candidates, sentences = rule.candidates(segmented), segmented.sentences
         extracts = {}
         for name, baseline in SUMMARY_BASELINES.items():
+            if name not in names:
+                continue
             # Redundancy is each system's own.
             own = replace(rule, redundancy=getattr(baseline, "redundancy", 0.0))
             if isinstance(baseline, LearntBaseline):

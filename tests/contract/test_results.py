@@ -114,7 +114,7 @@ def runs(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         ("summaries", OF_SUMMARIES, SUMMARIES),
         (
             "both",
-            OF_LABELS | OF_SUMMARIES | OF_ONE | LEARNT,
+            OF_LABELS | OF_SUMMARIES | OF_ONE | LEARNT | {"evidence_places"},
             SINGLE | SUMMARIES,
         ),
     ],

@@ -58,25 +58,42 @@ def lengths(found: Found) -> Section | None:
 def _by(
     what: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]], found: Found
 ) -> list[Block]:
-    """Scores of parts: a table, and a chart of the first metric of each task that has intervals."""
-    metrics = found.headlines(found.results["scores"])
-    cells = [
-        [
-            name,
-            f"{row['documents']:,}",
-            *(figure(m, row["scores"].get(m.name), row["intervals"].get(m.name)) for m in metrics),
+    """Scores of parts: of each task a table, and a chart of the first metric with intervals."""
+    blocks: list[Block] = []
+    for metrics in _by_task(found.headlines(found.results["scores"])):
+        cells = [
+            [
+                name,
+                f"{row['documents']:,}",
+                *(
+                    figure(
+                        metric, row["scores"].get(metric.name), row["intervals"].get(metric.name)
+                    )
+                    for metric in metrics
+                ),
+            ]
+            for name, row in zip(names, rows, strict=True)
         ]
-        for name, row in zip(names, rows, strict=True)
-    ]
-    blocks: list[Block] = [Table([f"By {what}", "documents", *(m.title for m in metrics)], cells)]
-    drawn: set[str] = set()
-    for metric in metrics:
-        known = [row for row in rows if metric.name in row["intervals"]]
-        if len(known) < 2 or drawn.intersection(metric.problem_types):
-            continue
-        drawn.update(metric.problem_types)
-        blocks.append(_chart(metric, what, names, rows))
+        titles = [metric.title + (" x 100" if metric.percent else "") for metric in metrics]
+        blocks.append(Table([f"By {what}", "documents", *titles], cells))
+        for metric in metrics:
+            if sum(metric.name in row["intervals"] for row in rows) > 1:
+                blocks.append(_chart(metric, what, names, rows))
+                break
     return blocks
+
+
+def _by_task(metrics: Sequence[Metric]) -> list[list[Metric]]:
+    """Metrics that apply to one kind of answers stand together."""
+    groups: list[list[Metric]] = []
+    for metric in metrics:
+        for group in groups:
+            if {*metric.problem_types} & {*group[0].problem_types}:
+                group.append(metric)
+                break
+        else:
+            groups.append([metric])
+    return groups
 
 
 def _chart(

@@ -3,6 +3,11 @@
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found
 
+_WHY = (
+    "What in a document spoke for its answer, infer.py shows on pages of their own: --model MODEL "
+    "--input FILE --html FOLDER."
+)
+
 
 def mistakes(found: Found) -> Section | None:
     """Documents whose answers are farthest from the truth, with excerpts where they may be."""
@@ -24,4 +29,6 @@ def mistakes(found: Found) -> Section | None:
         blocks.append(Table(head, cells))
     else:
         blocks.append(Table([*head, "begins with"], cells, prose=True))
+    if numbers:
+        blocks.append(Note(_WHY))
     return Section("The surest mistakes", blocks)

@@ -29,7 +29,7 @@ def numbers(found: Found) -> Section | None:
                 pairs,
                 "true",
                 "answered",
-                Table([f"the {len(far)} largest errors", "true", "answered"], rows),
+                Table(["the largest errors", "true", "answered"], rows),
             )
         )
     return Section("Numbers", blocks) if blocks else None

@@ -2,6 +2,7 @@
 
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found
+from hierbert.scoring.metric import METRICS
 
 # Below, a document more or less moves an accuracy by 3 points.
 _FEW = 30
@@ -38,6 +39,16 @@ def _warnings(found: Found) -> list[str]:
         said.append(
             "There are no test documents: the scores are those of the validation documents, which "
             "also chose the weights. A test split says more (data.test)."
+        )
+    if not any(name in METRICS for name in results["scores"]):
+        said.append(
+            "No scored document has a label or a reference: nothing can be said of the answers."
+        )
+    leaks = ((results.get("summaries") or {}).get("leaks") or {}).get("documents")
+    if leaks:
+        said.append(
+            f"{leaks:,} of the texts hold much of their own reference, which makes extraction look "
+            "easy: results.json has every score with and without them (summaries.leaks)."
         )
     count = results.get("documents") or 0
     if count < _FEW:

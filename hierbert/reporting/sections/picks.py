@@ -1,7 +1,7 @@
 """Where in documents a summary's sentences are, beside the oracle's; and what repeats itself."""
 
 from hierbert.reporting import charts
-from hierbert.reporting.blocks import Block, Section, Table
+from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found
 
 
@@ -32,6 +32,15 @@ def picks(found: Found) -> Section | None:
         [name, f"{row['sentences']:.1f}", f"{row['words']:.1f}", f"{100 * row['redundancy']:.1f}"]
         for name, row in systems.items()
     ]
-    head = ["A summary has", "sentences", "words", "redundancy, %"]
+    if own := kept.get("references"):
+        rows.append(["References", "-", f"{own['words']:.1f}", f"{100 * own['redundancy']:.1f}"])
+    head = ["A summary has", "sentences", "words", "% of its pairs of words repeated"]
     blocks.append(Table(head, rows))
+    if shared := kept.get("shared"):
+        blocks.append(
+            Note(
+                f"Of the model's sentences {100 * shared['precision']:.0f} % are the oracle's, of "
+                f"the oracle's {100 * shared['recall']:.0f} % are the model's."
+            )
+        )
     return Section("Picked sentences", blocks)

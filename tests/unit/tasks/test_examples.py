@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hierbert.tasks.evidence_places import evidence_places
 from hierbert.tasks.mistakes import excerpt, largest_errors, surest_mistakes
 from hierbert.tasks.prepared import length_histogram
 from hierbert.tasks.summary_examples import summary_examples
@@ -67,3 +68,20 @@ def test_lengths_are_counted_in_ranges_that_double() -> None:
     found = length_histogram(splits)
     assert found["from"] == [0, 65, 129, 257] and found["to"] == [64, 128, 256, None]
     assert found["splits"] == {"train": [2, 2, 1, 1], "test": [0, 1, 0, 0]}
+    alone = length_histogram({"test": splits["test"]})
+    assert alone == {"from": [0], "to": [None], "splits": {"test": [1]}}
+
+
+def test_scores_by_the_third_that_holds_most_of_the_evidence() -> None:
+    places = [[0.1, 0.2, 0.9], [0.0, 1.0], [0.7], [], [0.34, 0.5], [0.99]]
+    found = evidence_places(places, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "rouge1", "What.", 0)
+    told = {one["part"]: (one["documents"], round(one["score"], 6)) for one in found["parts"]}
+    assert told == {
+        "first third": (1, 0.1),
+        "middle third": (1, 0.5),
+        "last third": (2, 0.45),
+        "no one of them": (1, 0.2),
+    }
+    assert found["parts"][2]["low"] == 0.3 and found["parts"][2]["high"] == 0.6
+    assert evidence_places([[]], [0.1], "rouge1", "What.", 0) == {}
+    assert evidence_places([], [], "rouge1", "What.", 0) == {}

@@ -78,7 +78,7 @@ def test_tokens_are_where_they_say(model) -> None:
 
 
 def test_where_words_alone_decide_no_token_does(encoders) -> None:
-    words = {"words": {"labels": 3, "buckets": 64}}
+    words = {"words": {"labels": 3, "buckets": 64, "pairs": False}}
     settings = {"summarization": False, "features": words, "logit_weights": {"words": 1.0}}
     model = HierBert(*build(encoders["bert"], **settings))
     [one] = model.token_evidence(TEXT, segments=1, steps=2)

@@ -417,6 +417,11 @@ class RunConfig:
     show_sample: bool = setting(
         True, "Print one test document's answers and the infer.py command at the end."
     )
+    check_data: bool = setting(
+        True,
+        "Look at the documents before anything is encoded, and warn of what would mislead; "
+        "`hierbert check` looks at more.",
+    )
     baselines: bool = setting(
         True,
         "Score what has to be beaten too: of summaries random, Lead, Tail, TextRank, LexRank, the "

@@ -8,6 +8,7 @@ from hierbert.cli.common import LOG_FLAGS, run_command
 from hierbert.errors import ConfigError, did_you_mean
 
 COMMANDS = {
+    "check": "look at documents before training: what would fail, and what would mislead",
     "train": "train a model on documents of any length",
     "infer": "classify, summarize or embed documents with a trained model",
     "summarize": "summarize documents without training",

@@ -16,7 +16,7 @@ from hierbert.data.readers import READERS, file_format
 from hierbert.data.seen_ids import SeenIds
 from hierbert.data.sources import Corpus, resolve_sources
 from hierbert.data.streams import check_encoding, plain_delimiter
-from hierbert.errors import DataError, quote, setting_name
+from hierbert.errors import DataError, Setting, flag_setting, quote, setting_name
 
 
 def find_corpora(
@@ -103,7 +103,12 @@ class CorpusReader:
     """Several sources that are read as one corpus: see `read_documents`."""
 
     def __init__(
-        self, sources: list[Source], columns: Columns, encoding: str, keep_broken: bool = False
+        self,
+        sources: list[Source],
+        columns: Columns,
+        encoding: str,
+        keep_broken: bool = False,
+        name_of: Setting = flag_setting,
     ) -> None:
         check_encoding(encoding)
         delimiter = plain_delimiter(columns.delimiter)
@@ -111,6 +116,7 @@ class CorpusReader:
         self._columns = columns
         self._encoding = encoding
         self._keep_broken = keep_broken
+        self._name_of = name_of  # settings, in the reasons of broken rows
         self._names = _names_for_ids(sources)
         self._several_folders = sum(source.format == "folder" for source in sources) > 1
 
@@ -137,13 +143,13 @@ class CorpusReader:
                     raise item
                 elif isinstance(item, RowError):
                     last = item.place or ""
-                    yield item.as_row()
+                    yield item.as_row(self._name_of)
                 else:
-                    yield rest_of_source(item, source, last, self._rows_of(source))
+                    yield rest_of_source(item, source, last, self._rows_of(source), self._name_of)
         except DataError as error:
             if not (self._keep_broken and is_file):
                 raise
-            yield rest_of_source(error, source, last)
+            yield rest_of_source(error, source, last, name_of=self._name_of)
 
     def _rows_of(self, source: Source) -> int:
         """How many rows a table has, as far as it can be read; 0 where it is read only once."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hierbert.errors import DataError, flag_setting, quote, quote_all
+from hierbert.errors import DataError, Setting, flag_setting, quote, quote_all
 
 Text = str | list[str] | list[list[str]]
 
@@ -93,7 +93,7 @@ class BrokenRow:
         id: The row's id where it could be read or made; None where not.
         location: Where it lies: ``docs.jsonl, line 3``, or the file alone when its rest is broken.
         reason: What is wrong with it and what is allowed, in one line; settings are named as
-            infer.py's flags, for it is infer.py that goes on after broken rows.
+            infer.py's flags, unless the reader was asked for another way.
         unread: Where it stands for a whole file, how many rows that has; else 0.
     """
 
@@ -108,13 +108,19 @@ class RowError(DataError):
 
     row_id: str | None = None
 
-    def as_row(self) -> BrokenRow:
+    def as_row(self, name_of: Setting = flag_setting) -> BrokenRow:
         """The same as an item among the rows."""
         place = self.place or ""
-        return BrokenRow(self.row_id, place, self.worded(flag_setting).removeprefix(f"{place}: "))
+        return BrokenRow(self.row_id, place, self.worded(name_of).removeprefix(f"{place}: "))
 
 
-def rest_of_source(error: DataError, source: Source, last: str, unread: int = 0) -> BrokenRow:
+def rest_of_source(
+    error: DataError,
+    source: Source,
+    last: str,
+    unread: int = 0,
+    name_of: Setting = flag_setting,
+) -> BrokenRow:
     """The item that stands for the rest of a source, after the last place that was read, if any.
 
     Where it is known that none of its rows is read, `unread` is how many there are.
@@ -123,7 +129,7 @@ def rest_of_source(error: DataError, source: Source, last: str, unread: int = 0)
     if last:
         place = last.removeprefix(f"{source.name}, ")
         lost = f"the rest of the file after {place} was not read"
-    reason = error.worded(flag_setting).removeprefix(source.name).lstrip(" ,:")
+    reason = error.worded(name_of).removeprefix(source.name).lstrip(" ,:")
     return BrokenRow(None, source.name, f"{reason}; {lost}", unread)
 
 

@@ -46,6 +46,17 @@ def probe_tokens_per_forward(encoder: SegmentEncoder, segment_tokens: int) -> in
     return min(seconds, key=lambda size: seconds[size]) * segment_tokens
 
 
+def probe_seconds_per_token(encoder: SegmentEncoder, segment_tokens: int, backward: bool) -> float:
+    """What a token of full segments costs in the encoder's passes, on this machine, now."""
+    device = next(encoder.parameters()).device
+    segments = max(1, encoder.tokens_of_a_pass(device) // segment_tokens)
+    run = _pass(encoder.encoder, segments, segment_tokens, backward)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seconds = _median_seconds({segments: run}, device)[segments]
+    encoder.zero_grad(set_to_none=True)
+    return seconds / (segments * segment_tokens)
+
+
 def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
     """The precision in which an encoder, in float32 on its device, is fastest on this machine.
 

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, chain, compress
@@ -475,25 +475,28 @@ class Summarization(Task):
             for number, document in enumerate(documents):
                 references = document.targets[self.name].references
                 own = {name: each[number].tolist() for name, each in learnt.items()}
-                extracts = self._extracts(document, references, rule, scored.seed, own)
+                extracts = self.baseline_extracts(document, references, rule, scored.seed, own)
                 for name, selected in extracts.items():
                     found.setdefault(name, []).append(selected)
                 bar.advance()
         return found
 
-    def _extracts(
+    def baseline_extracts(
         self,
         document: PreparedDocument,
         references: Sequence[str],
         rule: SummaryRule,
         seed: int,
         learnt: Mapping[str, Sequence[float]],
+        names: Collection[str] = SUMMARY_BASELINES.keys(),
     ) -> dict[str, list[Candidate]]:
-        """What each baseline and the oracle select, of the same candidates as the model."""
+        """What these baselines and the oracle select, of the same candidates as the model."""
         segmented = document.segmented
         candidates, sentences = rule.candidates(segmented), segmented.sentences
         extracts = {}
         for name, baseline in SUMMARY_BASELINES.items():
+            if name not in names:
+                continue
             # Redundancy is each system's own.
             own = replace(rule, redundancy=getattr(baseline, "redundancy", 0.0))
             if isinstance(baseline, LearntBaseline):

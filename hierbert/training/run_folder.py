@@ -38,7 +38,7 @@ PROBED = "probed.json"
 # has met nothing that is not finite is the same whatever it would do about it. Documents and the
 # encoder may have moved: they are compared by their content.
 _MAY_DIFFER = re.compile(
-    r"run_dir|show_sample|baselines|report|publish\..*|data\.(train|validation|test)"
+    r"run_dir|show_sample|check_data|baselines|report|publish\..*|data\.(train|validation|test)"
     r"|model\.(encoder|encoder_revision|start_from)|training\.(cache_dir|cache_limit_gib|memory"
     r"|memory_budget_gib|checkpoint_every_steps|keep_checkpoints|on_nonfinite_loss|trackers)"
 )

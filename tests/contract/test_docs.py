@@ -35,7 +35,7 @@ SHOWN = {"json", "yaml", "text", "{toctree}", "{include}", "{eval-rst}"}
 COMMANDS = {"train.py": "train.py", "infer.py": "infer.py", "hierbert.publishing": "hierbert-push"}
 COMMANDS |= {
     f"hierbert-{name}": f"hierbert-{name}"
-    for name in ("train", "infer", "summarize", "evaluate", "report", "push")
+    for name in ("train", "infer", "summarize", "check", "evaluate", "report", "push")
 }
 # Whose own manuals say what they take.
 OTHERS = {"accelerate", "bash", "cat", "git", "head", "hf", "mypy", "pip", "pytest", "ruff"}
@@ -127,7 +127,8 @@ def check(command: Command) -> None:
     else:
         _, rest = parser(own[0]).parse_known_args(own[1])
         # It gives settings on to train.py.
-        settings = own[0] == "benchmarks/quality.py"
+        settings = own[0] in ("benchmarks/quality.py", "hierbert-check")
+        rest = rest[2:] if settings and rest[:1] == ["--config"] else rest
         assert all(settings and re.match(r"[a-z_.]+=", word) for word in rest), rest
 
 
@@ -203,6 +204,8 @@ def run_shell(block: Block, encoder: Path) -> None:
         own = command.own
         assert own is not None and not command.several, f"mark the block: {command.words}"
         script, arguments = own
+        if script == "hierbert-check":
+            arguments = [*arguments, f"model.encoder={encoder}"]
         if script in ("train.py", "hierbert-train") and not {"--resume"} & {*arguments}:
             arguments = [*arguments, f"model.encoder={encoder}", "training.epochs=1"]
             arguments += ["training.documents_per_batch=8", "baselines=false"]
@@ -270,6 +273,7 @@ def test_every_flag_that_is_named_exists() -> None:
         "infer.py",
         "hierbert-summarize",
         "hierbert-evaluate",
+        "hierbert-check",
         "hierbert-report",
         "hierbert-push",
         *_benchmarks(),

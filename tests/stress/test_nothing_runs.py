@@ -96,6 +96,8 @@ def test_the_code_of_this_package_is_imported_by_name_only() -> None:
     }
     assert found == {
         "import_module(_MODULES[name])",
+        # Those that lie in the folder of the package.
+        "import_module(f'hierbert.checking.checks.{name}')",
         "import_module(f'hierbert.cli.{name}')",
         "import_module(f'hierbert.tasks.{name}')",
     }

@@ -24,6 +24,7 @@ FLOORS = [
     {"config"},
     {"loading"},
     {"tasks", "vectors"},
+    {"checking"},
     {"prediction", "reporting"},
     {"publishing"},
     {"training"},

@@ -1,0 +1,169 @@
+"""Documents that are nearly the same: MinHash of runs of words, in time linear in their number.
+
+Of each document 64 numbers are kept (one-permutation MinHash, Li, Owen and Zhang 2012, its empty
+bins filled from their neighbours, Shrivastava and Li 2014): the share of bins in which two agree
+estimates which share of their runs of words they have in common. Documents that agree in all four
+bins of any of 16 bands are compared (locality-sensitive hashing, Broder 1997, Indyk and Motwani
+1998), each with a few others of its bucket, so that a corpus of one template costs no more.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import override
+
+from hierbert.checking.check import Check, register_check
+from hierbert.checking.corpus import CheckedCorpus, ReadDocument
+from hierbert.checking.finding import Finding
+
+_RUN = 5
+_BINS, _ROWS = 64, 4
+# In all that two documents have of runs of five words. One word in 30 that is changed leaves 0.7.
+_ALIKE = 0.7
+# Of fewer words, what is alike is a form letter; equal ones are found by their hash.
+_FEWEST_WORDS = 30
+# 256 bytes each.
+_MOST_DOCUMENTS = 1_000_000
+_OTHERS = 4
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_EMPTY = np.uint32(0xFFFFFFFF)
+# See `Finding.weight`.
+_LEAK = 3
+_Sketch = npt.NDArray[np.uint32]
+
+
+@register_check
+class NearDuplicates(Check):
+    """Near-duplicates across splits and within them."""
+
+    name = "near_duplicates"
+
+    def __init__(self, *given: object) -> None:
+        super().__init__(*given)  # type: ignore[arg-type]
+        self._numbers: list[int] = []
+        self._sketches: list[_Sketch] = []
+        self._left_out = 0
+
+    @override
+    def add(self, document: ReadDocument) -> None:
+        if len(document.hashes) < _FEWEST_WORDS:
+            return
+        if len(self._numbers) == _MOST_DOCUMENTS:
+            self._left_out += 1
+            return
+        self._numbers.append(document.number)
+        self._sketches.append(sketch(document.hashes))
+
+    @override
+    def findings(self, corpus: CheckedCorpus) -> Iterable[Finding]:
+        if self._left_out:
+            yield Finding(
+                "note",
+                "near_duplicates_of_some",
+                f"near-duplicates were looked for among the first {_MOST_DOCUMENTS:,} documents",
+                counts={"documents": self._left_out},
+            )
+        if len(self._numbers) < 2:
+            return
+        across: dict[tuple[str, str], dict[int, tuple[int, float]]] = {}
+        inside: dict[int, tuple[int, float]] = {}
+        order = list(corpus.splits)
+        for first, second, share in similar_pairs(np.stack(self._sketches)):
+            a, b = self._numbers[first], self._numbers[second]
+            if a not in corpus.split_of or b not in corpus.split_of:
+                continue
+            if corpus.examples[a].text == corpus.examples[b].text:
+                continue  # told as duplicates
+            a, b = sorted((a, b), key=lambda number: (order.index(corpus.split_of[number]), number))
+            splits = corpus.split_of[a], corpus.split_of[b]
+            pairs = inside if splits[0] == splits[1] else across.setdefault(splits, {})
+            if b not in pairs or pairs[b][1] < share:
+                pairs[b] = a, share
+        for (other, split), pairs in across.items():
+            yield _finding(
+                corpus,
+                "warning",
+                f"near_duplicates_of_{other}_in_{split}",
+                pairs,
+                f"are nearly the same as one of {other}: scores on them say little",
+                f"leave them, or those of {other}, out",
+            )
+        if inside:
+            yield _finding(
+                corpus,
+                "warning" if len(inside) > 0.05 * corpus.size else "note",
+                "near_duplicates",
+                inside,
+                "are nearly the same as another of their split",
+                "leave copies out, and keep versions of one text in one split",
+            )
+
+
+def _finding(
+    corpus: CheckedCorpus,
+    severity: str,
+    name: str,
+    pairs: dict[int, tuple[int, float]],
+    what: str,
+    advice: str,
+) -> Finding:
+    numbers = sorted(pairs)
+    found = corpus.finding(severity, name, numbers, what, advice, _LEAK * ("_of_" in name))
+    found.examples[:] = [
+        f"{corpus.examples[number].location} is about {100 * pairs[number][1]:.0f} % "
+        f"{corpus.examples[pairs[number][0]].location}"
+        for number in numbers[:3]
+    ]
+    return found
+
+
+def runs_of(hashes: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.uint64]:
+    """A number of 64 bits for each run of so many words (W - length + 1,)."""
+    words = hashes.astype(np.uint64)
+    count = len(words) - length + 1
+    runs = np.zeros(max(0, count), np.uint64)
+    for place in range(length if count > 0 else 0):
+        runs = (runs * _MIX) ^ words[place : place + count]
+    # The bits of a product are mixed upwards alone.
+    runs = (runs ^ (runs >> np.uint64(31))) * _MIX
+    return runs ^ (runs >> np.uint64(29))
+
+
+def sketch(hashes: npt.NDArray[np.int64]) -> _Sketch:
+    """The least run of each bin, uint32 (64,), of a text of at least five words."""
+    runs = np.unique(runs_of(hashes, _RUN))
+    bins = (runs >> np.uint64(58)).astype(np.int64)
+    least = np.full(_BINS, _EMPTY)
+    # In order, so that the first of each bin is the least.
+    places, firsts = np.unique(bins, return_index=True)
+    least[places] = ((runs[firsts] >> np.uint64(20)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    # An empty bin takes what is in the next one that is not.
+    index = np.searchsorted(places, np.arange(_BINS)) % len(places)
+    filled: _Sketch = least[places[index]]
+    return filled
+
+
+def similar_pairs(sketches: npt.NDArray[np.uint32]) -> Iterator[tuple[int, int, float]]:
+    """Places of documents that are alike, and the share of runs that they have in common."""
+    told: set[tuple[int, int]] = set()
+    for start in range(0, _BINS, _ROWS):
+        band = np.ascontiguousarray(sketches[:, start : start + _ROWS])
+        keys = band.view(np.dtype((np.void, band.dtype.itemsize * _ROWS))).ravel()
+        _, group = np.unique(keys, return_inverse=True)
+        order = np.argsort(group, kind="stable")
+        ends = np.flatnonzero(np.diff(group[order])) + 1
+        for bucket in np.split(order, ends):
+            if len(bucket) < 2:
+                continue
+            for others in range(1, min(_OTHERS, len(bucket) - 1) + 1):
+                first, second = bucket[:-others], bucket[others:]
+                # With the first of the bucket too, which is most likely of training.
+                if others == _OTHERS:
+                    first = np.full(len(second), bucket[0])
+                shares = (sketches[first] == sketches[second]).mean(1)
+                for place in np.flatnonzero(shares >= _ALIKE):
+                    pair = int(first[place]), int(second[place])
+                    if pair not in told:
+                        told.add(pair)
+                        yield *pair, float(shares[place])

@@ -1,0 +1,113 @@
+"""The command line that looks at documents before training: `hierbert check`."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
+from hierbert.config import RunConfig
+from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.files import write_json
+from hierbert.log import log
+from hierbert.settings import load_config, parse_command_line
+
+WOULD_FAIL = 3
+"""The exit code where a run of these documents and settings would fail."""
+
+EXAMPLES = f"""examples:
+  hierbert check --config configs/classification.yaml data.train=my.csv \\
+      data.text_column=body data.label_column=topic
+  hierbert check --config runs/mine/config.resolved.yaml --no-probe --json findings.json
+
+settings: those of training, as --config FILE and key=value
+output:   tables and findings, the gravest first, each with what to do
+exit:     0, also with warnings; {WOULD_FAIL} where the run would fail; 2 for a mistake in the
+          command, its settings or the names of files; 130 when interrupted
+"""
+_FLAGS = ("--json FILE", "--no-probe", "--no-baselines", "--help")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "hierbert-check") -> int:
+    """Run the check, which the help calls `prog`; argv of None is the process's.
+
+    The exit code is 0, `WOULD_FAIL`, 2 for a mistake in the input, or 130 when interrupted.
+    """
+    return run_command(lambda arguments: _main(arguments, prog), argv)
+
+
+def _main(argv: list[str], prog: str) -> int:
+    parser = CommandLineParser(
+        prog=prog,
+        description="Look at the documents of a run before it trains.",
+        epilog=EXAMPLES,
+    )
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="write all that was found to FILE")
+    text = "leave out the estimate of time and memory, for which the encoder reads for some seconds"
+    add("--no-probe", action="store_true", help=text)
+    add("--no-baselines", action="store_true", help="leave out the baselines")
+    options, rest = parser.parse_known_args(argv)
+    command = parse_command_line(rest, RunConfig, _FLAGS)
+    config = load_config(RunConfig, command.config, command.overrides)
+    path = None if options.json is None else Path(os.path.expanduser(options.json))
+    if path is not None:
+        _check_writable(path)
+    escape_unprintable()
+    from transformers.utils import logging
+
+    from hierbert.checking.check import known_checks
+    from hierbert.checking.checks.baselines import Baselines
+    from hierbert.checking.checks.lengths import Lengths
+    from hierbert.checking.finding import Finding
+    from hierbert.checking.reading import look_at
+    from hierbert.checking.report import make_report, report_text
+    from hierbert.loading.encoders import resolve_encoder
+    from hierbert.loading.tokenizer import load_tokenizer
+    from hierbert.training.estimate import estimate_run
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    findings, tokenizer = [], None
+    name = config.model.start_from or resolve_encoder(
+        config.model.encoder, config.model.encoder_revision
+    )
+    try:
+        place = config.model.start_from or config.model.encoder
+        revision = None if config.model.start_from else config.model.encoder_revision
+        tokenizer = load_tokenizer(name, place, revision=revision)
+    except ModelError as error:
+        findings.append(Finding("error", "model", str(error), "mend it: a run refuses it"))
+    kinds = [kind for kind in known_checks() if kind is not Baselines or not options.no_baselines]
+    corpus, checks, found = look_at(config, tokenizer, checks=kinds)
+    findings += found
+    lengths = next(check for check in checks if isinstance(check, Lengths))
+    estimate = None
+    broken = any(one.severity == "error" for one in findings)
+    if not (options.no_probe or broken):
+        train = [corpus.examples[number] for number in corpus.splits["train"]]
+        try:
+            estimate = estimate_run(config, corpus.tasks, train, lengths.tokens(corpus))
+        except HierBertError as error:
+            findings.append(Finding("error", "model", str(error), "mend it: a run refuses it"))
+    report = make_report(corpus, checks, findings, estimate)
+    if path is not None:
+        try:
+            write_json(path, report)
+        except OSError as error:
+            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
+    print(report_text(report, checks))
+    if path is not None:
+        log.info(f"findings: {path}")
+    return WOULD_FAIL if report["would_fail"] else 0
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before anything costs time."""
+    if path.is_dir():
+        raise ConfigError(f"--json {path} is a folder; name a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error

@@ -1,0 +1,69 @@
+"""Near-duplicates against sets of runs of words, compared pair by pair."""
+
+import random
+
+import numpy as np
+import pytest
+
+from hierbert.checking.checks.near_duplicates import runs_of, similar_pairs, sketch
+from hierbert.model.words import word_hashes
+
+
+def text(chance: random.Random, words: int) -> list[str]:
+    return [f"w{chance.choice('abcdefghij')}{chance.choice('klmnopqrst')}" for _ in range(words)]
+
+
+def changed(chance: random.Random, words: list[str], share: float) -> list[str]:
+    return [f"x{chance.choice('abcdefghij')}" if chance.random() < share else w for w in words]
+
+
+def jaccard(a: list[str], b: list[str]) -> float:
+    runs = [{tuple(one[i : i + 5]) for i in range(len(one) - 4)} for one in (a, b)]
+    return len(runs[0] & runs[1]) / len(runs[0] | runs[1])
+
+
+def sketches(texts: list[list[str]]) -> np.ndarray:
+    return np.stack([sketch(word_hashes([" ".join(one)])[0].numpy()) for one in texts])
+
+
+def test_pairs_that_are_alike_are_found_and_no_others() -> None:
+    chance = random.Random(3)
+    originals = [text(chance, 30 + 20 * n) for n in range(40)]
+    shares = [0.0, 0.01, 0.02, 0.1, 0.5]
+    copies = [changed(chance, one, shares[n % 5]) for n, one in enumerate(originals)]
+    everything = [*originals, *copies]
+    found = {tuple(sorted(pair[:2])): pair[2] for pair in similar_pairs(sketches(everything))}
+    for n in range(40):
+        for m in range(40):
+            exact = jaccard(originals[n], copies[m])
+            if exact >= 0.85:
+                assert (n, 40 + m) in found
+            if exact < 0.45:
+                assert (n, 40 + m) not in found
+    assert len(found) < 40
+
+
+def test_the_share_is_that_of_the_runs() -> None:
+    chance = random.Random(4)
+    one = text(chance, 4000)
+    for share in (0.005, 0.01, 0.02):
+        other = changed(chance, one, share)
+        a, b = sketches([one, other])
+        # Four standard deviations of a share of 64.
+        assert np.mean(a == b) == pytest.approx(jaccard(one, other), abs=0.25)
+
+
+def test_a_corpus_of_one_template_costs_no_more_pairs_than_some_a_document() -> None:
+    chance = random.Random(5)
+    template = text(chance, 200)
+    texts = [[*template, f"number{chance.choice('abc')}{n}"] for n in range(300)]
+    found = list(similar_pairs(sketches(texts)))
+    assert len({place for a, b, _ in found for place in (a, b)}) == 300
+    assert len(found) < 300 * 16 * 5
+
+
+def test_runs_are_equal_where_their_words_are() -> None:
+    hashes = word_hashes(["a b c d e f a b c d e"])[0].numpy()
+    runs = runs_of(hashes, 5)
+    assert len(runs) == 7 and runs[0] == runs[6] and len(set(runs.tolist())) == 6
+    assert len(runs_of(hashes[:4], 5)) == 0

@@ -86,14 +86,12 @@ def _mark(
     classes += ["against"] if top.kind != SUMMARY and top.value < 0 else []
     classes += ["begins"] if any(one.kind == SUMMARY for one in begun) else []
     classes += ["ends"] if any(one.kind == SUMMARY for one in ends) else []
-    styles = [f"--c:{hue(top)};--a:{tint(top)}%"]
+    styles = [f"--c:{hue(top)};--a:{tint(top)}"]
     if top.group >= 0:
         styles.append(f"--l:{category(top.group).line}")
     below = {one.group: one for one in reversed(layers) if one.group != top.group}
     if below:
-        mixed = (
-            f"color-mix(in srgb,{hue(one)} {tint(one)}%,transparent)" for one in below.values()
-        )
+        mixed = (f"color-mix(in srgb,{hue(one)} {tint(one)},transparent)" for one in below.values())
         styles.append("background-image:" + ",".join(f"linear-gradient({c},{c})" for c in mixed))
     more = ""
     if begun:
@@ -119,7 +117,8 @@ def hue(one: Highlight) -> str:
     return f"var(--on-{'p' if one.kind == 'segment' else 'g'}{one.group})"
 
 
-def tint(one: Highlight) -> int:
-    """How much of its colour lies behind the text, in per cent."""
+def tint(one: Highlight) -> str:
+    """How much of its colour lies behind the text, as CSS has it: less in the dark."""
     least, most = _TINTS[one.kind]
-    return round(least + (most - least) * one.weight)
+    part = round(least + (most - least) * one.weight)
+    return f"calc({part}%*var(--k{'s' if one.kind == SUMMARY else ''}))"

@@ -3,10 +3,11 @@
 import html
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
-from commands import read_jsonl, refuse, run, succeed, write_jsonl
+from commands import ROOT, read_jsonl, refuse, run, succeed, write_jsonl
 from conftest import make_rows
 
 from hierbert import HierBert
@@ -73,13 +74,13 @@ def test_shards_and_resuming_keep_the_pages(models, docs, tmp_path) -> None:
     job = ["--model", models["many"], "--input", docs, "--output", tmp_path / "o"]
     job += ["--rows-per-shard", "2", "--html", pages]
     succeed("infer.py", *job, here=True)
-    before = {path.name: path.read_bytes() for path in pages.iterdir()}
+    before = sorted(path.name for path in pages.iterdir()), pages_of(pages)
     succeed("infer.py", *job, "--resume", here=True)
     (tmp_path / "o" / "part-00001.jsonl").unlink()
     gone = next(path for path in pages.iterdir() if path.name.startswith("script"))
     gone.unlink()
     succeed("infer.py", *job, "--resume", here=True)
-    assert {path.name: path.read_bytes() for path in pages.iterdir()} == before
+    assert (sorted(path.name for path in pages.iterdir()), pages_of(pages)) == before
     for other in (["--html", tmp_path / "other"], ["--html-limit", "3"]):
         assert "html" in refuse("infer.py", *job, *other, "--resume", here=True)
 
@@ -154,8 +155,46 @@ def test_several_processes_write_the_same_pages(models, docs, tmp_path) -> None:
         job += ["--rows-per-shard", "2", "--html", tmp_path / f"pages{processes}"]
         done = run("infer.py", *job, "--html-limit", "4", processes=processes)
         assert done.returncode == 0, done.stderr
-    one, two = (
-        {path.name: path.read_bytes() for path in (tmp_path / f"pages{n}").iterdir()}
-        for n in (1, 2)
-    )
-    assert one.keys() == two.keys() and len(one) == 5
+    one, two = (tmp_path / f"pages{number}" for number in (1, 2))
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (one, two)]
+    assert names[0] == names[1] and len(names[0]) == 5
+    assert pages_of(one) == pages_of(two)
+
+
+KILLED = f"""
+import os, runpy, signal, sys
+from pathlib import Path
+write, left = Path.write_bytes, int(sys.argv.pop(1))
+def killed(path, content):
+    global left
+    left -= path.parent.name == "pages"
+    if left:
+        return write(path, content)
+    write(path, content[: len(content) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.write_bytes = killed
+sys.path.insert(0, {str(ROOT)!r})
+runpy.run_path({str(ROOT / "infer.py")!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [1, 4, len(IDS) + 1], ids=["first", "middle", "index"])
+def test_no_half_page_stays_after_a_kill(models, docs, tmp_path, page) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    made = {}
+    for name in ("whole", "killed"):
+        pages = tmp_path / name / "pages"
+        pages.parent.mkdir()
+        job = ["--model", models["both"], "--input", docs, "--output", tmp_path / name / "o"]
+        job += ["--rows-per-shard", "2", "--html", pages]
+        if name == "killed":
+            assert run(script, str(page), *job).returncode == -signal.SIGKILL
+            whole = [path for path in pages.iterdir() if not path.name.startswith(".")]
+            assert len(whole) == page - 1
+            assert all(path.read_text().rstrip().endswith("</html>") for path in whole)
+            job.append("--resume")
+        succeed("infer.py", *job, here=True)
+        made[name] = sorted(path.name for path in pages.iterdir()), pages_of(pages)
+    assert made["killed"] == made["whole"]

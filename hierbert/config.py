@@ -368,6 +368,13 @@ class SummaryConfig(_SelectionSettings):
     How they are selected is declared in `hierbert.model.selection_options`.
     """
 
+    tune: bool = setting(
+        False,
+        "After training, try other values of redundancy, min_words_per_sentence and selection on "
+        "the validation documents; one is taken where it surely raises ROUGE-1 (its interval is "
+        "above 0).",
+    )
+
     @property
     def model_fields(self) -> dict[str, Any]:
         """What a model's configuration holds of it."""
@@ -428,10 +435,11 @@ class RunConfig:
         "centroid, the place, linear models of words and of a frozen encoder's vectors, and the "
         "oracle; of labels the commonest, TF-IDF and linear models of such vectors.",
     )
-    report: Literal["full", "without_excerpts", "none"] = setting(
+    report: Literal["full", "pages", "without_excerpts", "none"] = setting(
         "full",
         "report.html and report.md in the run's folder: full quotes how some documents begin, and "
-        "summaries beside their references; without_excerpts quotes no document.",
+        "summaries beside their references; pages adds a page of each of the ten surest mistakes, "
+        "with what spoke for the answer; without_excerpts quotes no document.",
     )
     model: ModelConfig = setting(factory=ModelConfig, help="Encoder, aggregator and heads.")
     segmentation: SegmentationConfig = setting(

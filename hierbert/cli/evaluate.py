@@ -32,7 +32,8 @@ exit:   0 when all is scored, 2 for a mistake, 130 or 143 when interrupted
 
 _RESULTS, _ANSWERS = "results.json", "answers.jsonl"
 _REPORT = ("report.html", "report.md")
-_FILES = (_RESULTS, _ANSWERS, *_REPORT)
+_FILES = (_RESULTS, _ANSWERS, *_REPORT, "pages")
+_REPORTS = ("full", "pages", "without-excerpts", "none")
 # What Python calls otherwise than this command.
 _FLAGS = {"documents": "input", "keep_columns": "by"}
 
@@ -54,8 +55,9 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add("--output", type=Path, metavar="DIR", help=text)
     add("--overwrite", action="store_true", help="replace the results of DIR")
     text = "report.html and report.md of DIR: full quotes how some documents begin, and summaries "
-    text += "beside their references (default: full)"
-    add("--report", default="full", choices=("full", "without-excerpts", "none"), help=text)
+    text += "beside their references; pages adds a page of each of the ten surest mistakes "
+    text += "(default: full)"
+    add("--report", default="full", choices=_REPORTS, help=text)
     text = "column of the label, where the model classifies, or several such columns (default: "
     text += "label; '' leaves labels out)"
     add("--label-column", nargs="+", default=["label"], metavar="COLUMN", help=text)
@@ -111,6 +113,7 @@ def _main(argv: list[str], prog: str) -> None:
         from transformers.utils import logging
 
         from hierbert.prediction.evaluating import evaluate_model
+        from hierbert.prediction.mistake_pages import PAGES, write_mistake_pages
         from hierbert.prediction.predictor import HierBert
         from hierbert.prediction.processes import Processes
         from hierbert.reporting.report import report_folder
@@ -172,6 +175,8 @@ def _main(argv: list[str], prog: str) -> None:
                     (path.parent / name).unlink(missing_ok=True)
             except OSError as error:
                 raise RunError(f"{path} cannot be written: {error_text(error)}") from error
+            if options.report == PAGES:
+                write_mistake_pages(path.parent, model, made.examples)
             report_folder(path.parent, options.report.replace("-", "_"), made.examples)
         print(f"\n{made.report}\n")
         if path is not None:

@@ -220,32 +220,42 @@ class ClassificationHead(Head):
         """
         if options.evidence is None:
             return {}
-        config, logits = model.config, answered.scores[self.name]
-        labels = [0]
-        if self.problem_type == "multi_label_classification":
-            least = torch.tensor(options.thresholds, dtype=torch.float64)
-            reached = (logits.sigmoid().double() >= least).nonzero()[:, 0]
-            labels = reached[logits[reached].argsort(descending=True, stable=True)].tolist()
-        elif self.problem_type == "single_label_classification":
-            labels = [int(logits.argmax())]
-        labels = list(dict.fromkeys([*labels, *options.evidence]))
+        labels = self.labels_explained(answered, model.config, options)
         if not labels:
             return {"evidence": []}
-        weights = dict(self.logit_weights or {})
-        weights = {name: weight / config.temperature for name, weight in weights.items()}
         # Gradients are needed, whatever the caller does without.
         with torch.inference_mode(False):
-            found = Evidence(
-                model, self.name, answered, lambda z: self._explained(z, labels, config), weights
-            )
+            found = self.explain(model, answered, labels)
             told = found.strongest(
                 options.evidence_count, self.sentences_add_up, options.evidence_exact
             )
         evidence: list[dict[str, Any]] = []
         for number, value, parts in zip(labels, found.whole.tolist(), told, strict=True):
             logit = {} if self.problem_type == "regression" else {"logit": value}
-            evidence.append({"label": config.id2label[number], **logit, **parts})
+            evidence.append({"label": model.config.id2label[number], **logit, **parts})
         return {"evidence": evidence}
+
+    def labels_explained(
+        self, answered: Answered, config: HierBertConfig, options: LabelRule
+    ) -> list[int]:
+        """Numbers of the answer's labels, likeliest first, and of those that were asked for."""
+        logits, labels = answered.scores[self.name], [0]
+        if self.problem_type == "multi_label_classification":
+            least = torch.tensor(options.thresholds, dtype=torch.float64)
+            reached = (logits.sigmoid().double() >= least).nonzero()[:, 0]
+            labels = reached[logits[reached].argsort(descending=True, stable=True)].tolist()
+        elif self.problem_type == "single_label_classification":
+            labels = [int(logits.argmax())]
+        return list(dict.fromkeys([*labels, *(options.evidence or ())]))
+
+    def explain(self, model: Any, answered: Answered, labels: list[int]) -> Evidence:
+        """What the logits of some labels, by number, lose without parts of the document."""
+        config = model.config
+        weights = dict(self.logit_weights or {})
+        weights = {name: weight / config.temperature for name, weight in weights.items()}
+        return Evidence(
+            model, self.name, answered, lambda z: self._explained(z, labels, config), weights
+        )
 
     def _explained(self, logits: Tensor, labels: list[int], config: HierBertConfig) -> Tensor:
         """The logit of the probability of each of L labels, float (R, L), of logits (R, C)."""

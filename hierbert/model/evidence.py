@@ -129,6 +129,17 @@ class Evidence:
             for column in range(len(self.whole))
         ]
 
+    def with_vector(self, segment: int, vector: Tensor) -> Tensor:
+        """What is explained where a segment has another vector, float (H,): float32 (L,)."""
+        vectors = self._vectors.clone().to(vector)
+        vectors[segment] = vector
+        inputs = {
+            "segment_vectors": vectors,
+            "segments_per_document": torch.tensor([len(vectors)]),
+            **collate_features(self._features, [self._document]),
+        }
+        return self._measure(self._scores(inputs))[0]
+
     def _segment_parts(self) -> _Parts:
         """Each segment; none of a document that has but one."""
         spans = self._document.segment_spans if len(self._vectors) > 1 else []

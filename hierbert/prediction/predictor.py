@@ -310,6 +310,47 @@ class HierBert(PushToHubMixin):
         }
         return list(self.predict(texts, ("classify",), given))
 
+    def token_evidence(
+        self,
+        text: DocumentLike,
+        labels: Sequence[str] | None = None,
+        *,
+        segments: int = 3,
+        steps: int = 32,
+    ) -> list[dict[str, Any]]:
+        """Which tokens speak for the labels of an answer, by integrated gradients; needs captum.
+
+        Args:
+            text: One document.
+            labels: Names of labels to explain too; None for those of the answer alone.
+            segments: How many of the strongest segments of each label to read token by token.
+            steps: Of the integral, each a pass forward and back over the segment.
+
+        Returns:
+            Of each label its `label` and `segments`, strongest first, each with `start`, `end`,
+            `contribution` in logits, which is that of its `tokens` (`start`, `end`,
+            `contribution`) and of the special ones added up, and `error`, by how much this misses
+            what the logit gains over a segment of masks.
+
+        Raises:
+            ConfigError: captum is not installed, a label is unknown, or the encoder is int8.
+            DataError: It is no document.
+            ModelError: The model has no classification head.
+        """
+        from hierbert.prediction.token_evidence import HEAD, token_evidence
+
+        self.check_tasks(["classify"])
+        for name, value in (("segments", segments), ("steps", steps)):
+            if type(value) is not int or value < 1:
+                allowed = "a whole number, at least 1"
+                raise ConfigError(
+                    "is not allowed", setting=f".{name}", value=value, allowed=allowed
+                )
+        rule = self._options([HEAD], {"evidence": labels or True})[HEAD]
+        documents = list(document_texts([text], self.processor.needed_fields))
+        [document] = self.processor.segment(documents)
+        return token_evidence(self.model, self.processor, document, rule, segments, steps)
+
     @takes_selection_options
     def summarize(
         self,

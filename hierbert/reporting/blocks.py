@@ -25,6 +25,7 @@ class Table:
         strong: Numbers of the rows that stand out.
         shades: How dark a cell is, 0 to 1, for each row and each column but the first; or none.
         prose: Whether the last column holds texts, rather than figures.
+        links: Of each row the file beside the report that its name links to, or ""; or none.
     """
 
     head: Sequence[str]
@@ -32,6 +33,7 @@ class Table:
     strong: Sequence[int] = ()
     shades: Sequence[Sequence[float]] = ()
     prose: bool = False
+    links: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

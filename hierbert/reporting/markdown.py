@@ -49,6 +49,9 @@ def _table(table: Table) -> str:
         longest[-1] = _LONGEST_TEXT
     head = [cell(text) for text in table.head]
     rows = [[cell(t, most) for t, most in zip(row, longest, strict=True)] for row in table.rows]
+    for number, link in enumerate(table.links):
+        if link:
+            rows[number][0] = f"[{rows[number][0]}]({link})"
     for number in table.strong:
         rows[number][0] = f"**{rows[number][0]}**"
     widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]

@@ -56,7 +56,7 @@ def report_folder(folder: Path, kind: str, examples: Mapping[str, Any]) -> None:
 
     Args:
         folder: Of it.
-        kind: "full", "without_excerpts" or "none".
+        kind: "full", "pages" (which are written by then), "without_excerpts" or "none".
         examples: See `Found`.
     """
     if kind == "none":

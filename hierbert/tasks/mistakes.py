@@ -29,9 +29,9 @@ def surest_mistakes(
         names: Of the labels (C).
 
     Returns:
-        Of each `id`, `true`, `answer`, the `probability` of the answer, and an `excerpt`. Of
-        several labels a mistake is about one of them, which "not" stands before where it does not
-        apply.
+        Of each `id`, `true`, `answer`, the `probability` of the answer, the `labels` that it is
+        about, an `excerpt` and the `text`, or its sentences where these were given. Of several
+        labels a mistake is about one of them, which "not" stands before where it does not apply.
     """
     wrong = np.argwhere(predictions != references)
     several = predictions.ndim == 2
@@ -55,7 +55,8 @@ def surest_mistakes(
                 "true": true,
                 "answer": answer,
                 "probability": float(sure[place]),
-                "excerpt": excerpt(documents[number]),
+                "labels": [name] if several else [answer, true],
+                **_texts(documents[number]),
             }
         )
     return found
@@ -74,11 +75,18 @@ def largest_errors(
             "true": f"{references[number]:.4g}",
             "answer": f"{predictions[number]:.4g}",
             "error": float(errors[number]),
-            "excerpt": excerpt(documents[number]),
+            "labels": [],
+            **_texts(documents[number]),
         }
         for number in np.argsort(-np.abs(errors), kind="stable")[:_MOST]
         if errors[number]
     ]
+
+
+def _texts(document: PreparedDocument) -> dict[str, Any]:
+    segmented, text = document.segmented, document.segmented.text
+    given = [text[start:end] for start, end in segmented.sentence_spans]
+    return {"excerpt": excerpt(document), "text": given if segmented.given_sentences else text}
 
 
 def excerpt(document: PreparedDocument) -> str:

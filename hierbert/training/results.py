@@ -12,6 +12,8 @@ from hierbert.files import write_folder_whole, write_json, write_text
 from hierbert.log import format_seconds, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.prediction.mistake_pages import write_mistake_pages
+from hierbert.prediction.predictor import HierBert
 from hierbert.reporting.report import report_folder
 from hierbert.tasks.evaluation import Answer, not_finite, score_answers
 from hierbert.tasks.prepared import PreparedDocument, length_histogram, lengths_of
@@ -131,6 +133,18 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
             log.info(fitted["line"])
     if completed:
         run.processor = HierBertProcessor.from_config(run.processor.tokenizer, run.model.config)
+    for task in run.tasks:
+        if task.tunes:
+            answers, _ = _scored(run, "validation", "choosing how to select")
+            kept = [answer.kept[task.name] for answer in answers]
+
+            def tune(task: Task = task, kept: Sequence[Any] = kept) -> dict[str, Any]:
+                return task.tune(validation, kept, run.model.config)
+
+            tuned = on_first_process(run.accelerator, tune)
+            run.model.config.update(tuned["config"])
+            entries |= tuned["results"]
+            log.info(tuned["line"])
     return completed, entries
 
 
@@ -183,6 +197,8 @@ def save_run(
             write_text(run.folder / "answers.jsonl", lines)
         with writing(run.folder / "results.json"):
             write_json(run.folder / "results.json", results)
+        if run.config.report == "pages":
+            write_mistake_pages(run.folder, HierBert(run.model, run.processor), examples)
         report_folder(run.folder, run.config.report, examples)
         report = f"\n{result_tables(run.tasks, results)}\n"
         if run.config.show_sample:

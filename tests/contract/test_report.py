@@ -1,6 +1,7 @@
 """report.html and report.md of runs and evaluations, and `hierbert report`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def folder(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     done = succeed("train.py", *settings(*more), here=True)
     assert f"report: {folder / 'run/report.html'}" in done.stderr
     evaluated = ["--model", folder / "run/model", "--input", folder / "test.jsonl"]
+    pages = [*evaluated, "--output", folder / "with-pages", "--no-baselines", "--report", "pages"]
+    succeed("hierbert-evaluate", *pages, here=True)
     evaluated += ["--output", folder / "evaluated", "--no-baselines"]
     succeed("hierbert-evaluate", *evaluated, "--report", "without-excerpts", here=True)
     return folder
@@ -52,6 +55,17 @@ def test_texts_are_in_the_full_report_alone(folder) -> None:
     assert holding == {"run/report.html", "run/report.md"}
     text = (folder / "evaluated/report.md").read_text(encoding="utf-8")
     assert "Excerpts of documents are left out" in text
+
+
+def test_each_mistake_has_a_page_where_that_is_asked_for(folder) -> None:
+    text = (folder / "with-pages/report.md").read_text(encoding="utf-8")
+    page = (folder / "with-pages/report.html").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((pages/[^)]+)\)", text)
+    assert links and len(links) == len(set(links))
+    for link in links:
+        written = (folder / "with-pages" / link).read_text(encoding="utf-8")
+        assert f'href="{link}"' in page and "zyzzyva" in written and "logit" in written
+    assert not (folder / "evaluated/pages").exists()
 
 
 def test_a_push_leaves_the_report_at_home(folder) -> None:

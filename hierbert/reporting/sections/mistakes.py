@@ -3,6 +3,7 @@
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found
 
+_LINKED = "The pages behind the names show what in a document spoke for its answer."
 _WHY = (
     "What in a document spoke for its answer, infer.py shows on pages of their own: --model MODEL "
     "--input FILE --html FOLDER."
@@ -24,11 +25,12 @@ def mistakes(found: Found) -> Section | None:
         own = [row["id"], row["true"], row["answer"], sure]
         cells.append(own if found.left_out else [*own, row["excerpt"]])
     blocks: list[Block] = []
+    links = [row.get("page", "") for row in rows]
     if found.left_out:
         blocks.append(Note(found.left_out))
         blocks.append(Table(head, cells))
     else:
-        blocks.append(Table([*head, "begins with"], cells, prose=True))
+        blocks.append(Table([*head, "begins with"], cells, prose=True, links=links))
     if numbers:
-        blocks.append(Note(_WHY))
+        blocks.append(Note(_LINKED if any(links) else _WHY))
     return Section("The surest mistakes", blocks)

@@ -57,7 +57,7 @@ def test_few_right_answers_do_not_make_a_model_certain() -> None:
 
 
 def documents_of(labels: list[Any]) -> Any:
-    text = SimpleNamespace(text="")
+    text = SimpleNamespace(text="", sentence_spans=[], given_sentences=False)
     return [PreparedDocument("d", text, {"classification": label}) for label in labels]
 
 

@@ -13,7 +13,12 @@ from hierbert.tasks.summary_examples import summary_examples
 
 def documents(count: int) -> Any:
     return [
-        SimpleNamespace(id=f"d{n}", segmented=SimpleNamespace(text=f"Text  {n}.\n"))
+        SimpleNamespace(
+            id=f"d{n}",
+            segmented=SimpleNamespace(
+                text=f"Text  {n}.\n", sentence_spans=[(0, 4)], given_sentences=n == 2
+            ),
+        )
         for n in range(count)
     ]
 
@@ -24,7 +29,9 @@ def test_the_surest_wrong_answer_comes_first() -> None:
         documents(4), shares, shares.argmax(1), np.array([1, 1, 0, 0]), ["law", "film"]
     )
     first = {"id": "d0", "true": "film", "answer": "law", "probability": 0.9, "excerpt": "Text 0."}
-    assert found[0] == first
+    assert found[0] == {**first, "labels": ["law", "film"], "text": "Text  0.\n"}
+    # What came as sentences stays sentences.
+    assert found[1]["text"] == ["Text"]
     assert [(one["id"], one["probability"]) for one in found] == [("d0", 0.9), ("d2", 0.6)]
 
 

@@ -34,6 +34,10 @@ class Check:
 
     def __init__(self, config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         self.config, self.tokenizer = config, tokenizer
+        self.begin()
+
+    def begin(self) -> None:
+        """Make what documents are counted in."""
 
     def add(self, document: ReadDocument) -> None:
         """Look at one document; each comes once, in the order of numbers, from 0 on."""

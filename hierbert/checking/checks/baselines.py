@@ -37,8 +37,8 @@ class Baselines(Check):
 
     name, place, is_cheap = "baselines", 6, False
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._kept = {role: _Sample(most) for role, most in _CHARACTERS.items()}
         self._table: dict[str, dict[str, dict[str, float]]] = {}
         self._documents: dict[str, int] = {}

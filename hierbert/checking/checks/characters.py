@@ -88,8 +88,8 @@ class Characters(Check):
 
     name = "characters"
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._found: dict[str, list[int]] = {kind.name: [] for kind in _KINDS}
         self._counts = dict.fromkeys(self._found, 0)
 

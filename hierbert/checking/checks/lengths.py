@@ -25,8 +25,8 @@ class Lengths(Check):
 
     name, place, is_cheap = "lengths", 0, False
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._characters: list[int] = []
         self._tokens: dict[int, int] = {}
         self._counted: dict[str, int] = {}

@@ -39,8 +39,8 @@ class NearDuplicates(Check):
 
     name = "near_duplicates"
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._numbers: list[int] = []
         self._sketches: list[_Sketch] = []
         self._left_out = 0

@@ -33,8 +33,8 @@ class Pages(Check):
 
     name = "pages"
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._pages: list[int] = []
         self._hyphens: list[int] = []
         self._lines = self._hyphenated = 0

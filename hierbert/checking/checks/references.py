@@ -23,8 +23,8 @@ class References(Check):
 
     name, place = "references", 4
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._shares: dict[int, float] = {}
         # In the order of reading; each number once.
         self._whole: dict[int, None] = {}

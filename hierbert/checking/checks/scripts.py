@@ -51,8 +51,8 @@ class Scripts(Check):
 
     name, place = "languages", 5
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._kind: dict[int, str] = {}
         self._mixed: list[int] = []
         self._look_alike: list[int] = []

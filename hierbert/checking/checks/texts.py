@@ -26,8 +26,8 @@ class Texts(Check):
 
     name = "texts"
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    @override
+    def begin(self) -> None:
         self._blank: list[int] = []
         self._short: list[int] = []
         self._one_sentence: list[int] = []

@@ -1,6 +1,6 @@
 """How soon the page of a long document can be used, and how large it is: docs/pages.md.
 
-Needs node, npm and Chromium: `npm ci --prefix .ci/pages` first. The page is opened in headless
+Needs node, npm and Chromium: `npm ci` in .ci/pages first. The page is opened in headless
 Chromium, a key is pressed that goes to the first highlight, and the time is taken when that is
 drawn; then the last highlight is gone to, whose place was not laid out before.
 """

@@ -72,10 +72,14 @@ def figures(name: str, data: Path, most: int, source: str | None) -> dict:
         with torch.inference_mode():
             [answered] = answer_batch(model.model, [document], [HEAD])
         scores = answered.scores[HEAD].tolist()
+        # Many ways select the same.
+        known: dict[str, dict[str, float]] = {}
         for title, rule in rules(words).items():
             selected = rule.select(document, scores)
-            made = score_extract(selected, [row["summary"]])
             text = summary_text(selected)
+            if text not in known:
+                known[text] = score_extract(selected, [row["summary"]])
+            made = known[text]
             rest = len(selected), len(text.split()), repeated_share(text)
             own = (*(made[metric] for metric in METRICS), *rest, dangling(document, selected))
             found[title].append([round(value, 5) for value in own])

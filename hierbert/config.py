@@ -368,6 +368,13 @@ class SummaryConfig(_SelectionSettings):
     How they are selected is declared in `hierbert.model.selection_options`.
     """
 
+    tune: bool = setting(
+        False,
+        "After training, try other values of redundancy, min_words_per_sentence and selection on "
+        "the validation documents; one is taken where it surely raises ROUGE-1 (its interval is "
+        "above 0).",
+    )
+
     @property
     def model_fields(self) -> dict[str, Any]:
         """What a model's configuration holds of it."""

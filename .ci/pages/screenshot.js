@@ -11,7 +11,7 @@ const browser = await puppeteer.launch({
   args: ["--no-sandbox", "--disable-gpu"],
 });
 const page = await browser.newPage();
-await page.setViewport({ width: Number(width), height: 800 });
+await page.setViewport({ width: Number(width), height: 1000 });
 await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
 await page.goto(pathToFileURL(resolve(path)).href);
 // So many highlights further.

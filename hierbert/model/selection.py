@@ -215,10 +215,13 @@ def select_sentences(
 
     By the method ``greedy`` the best sentences are taken in turn; one that does not fit into what
     is left of the budget is passed over, and a shorter one after it may still fit. By ``knapsack``
-    the sum of relevance is as great as it can be (all 1 when they are equal), and then what still
-    fits is taken greedily. When no selectable sentence fits the limit, the best one is selected
-    alone, so that a document is never without a summary; what is longer than a limit is cut
-    before: see `cut_to_limit`. Ties go to the earlier sentence.
+    the sum of relevance times cost is as great as it can be (all 1 when they are equal): each word
+    counts as its sentence does, for a sum over sentences is greatest of many short ones. Then what
+    still fits is taken greedily.
+
+    When no selectable sentence fits the limit, the best one is selected alone, so that a document
+    is never without a summary; what is longer than a limit is cut before: see `cut_to_limit`. Ties
+    go to the earlier sentence.
 
     With `redundancy` the next sentence is the one of greatest worth,
     ``(1 - redundancy) * relevance - redundancy * similarity`` (maximal marginal relevance,
@@ -431,7 +434,8 @@ def _by_knapsack(
         is_own = owners[possible.alike[index]] == index
         is_open = is_open and is_own and cost <= limit
         if is_open:
-            value += worths.get(index, 0.0) if index in pool else 0.0
+            if index in pool:
+                value += worths.get(index, 0.0) * possible.costs[index]
             if index in pool and index in worths:
                 choices.append(Choice(start, cost, value))
                 ends.append(index)

@@ -5,14 +5,16 @@ Settings of training, fields of a checkpoint (`summary_` and the name), argument
 `SelectionOptions`. Another option is a field more, and its code where `SummaryRule` selects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, make_dataclass
 from typing import Any, Literal, get_args, get_origin
 
 _RANGES = {"at_least": "at least {:g}", "at_most": "at most {:g}"}
 
 
-def _option(before: Any, help: str, *, default: Any = None, **bounds: float) -> Any:
+def _option(
+    before: Any, help: str, *, default: Any = None, tried: Sequence[Any] = (), **bounds: float
+) -> Any:
     """Declare an option.
 
     Args:
@@ -20,10 +22,12 @@ def _option(before: Any, help: str, *, default: Any = None, **bounds: float) -> 
             this option, or by a `SummaryRule`.
         help: One sentence or two, for a setting and a flag alike.
         default: That of training; None for `before`.
+        tried: Values that training tries where it is to choose.
         **bounds: `at_least` and `at_most` of a number.
     """
     default = before if default is None else default
-    return field(default=before, metadata={"help": help, "default": default, "bounds": bounds})
+    facts = {"help": help, "default": default, "tried": tried, "bounds": bounds}
+    return field(default=before, metadata=facts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +43,21 @@ class SelectionOptions:
         0,
         "Shorter sentences, such as headings, are selected only where there is no longer one.",
         default=5,
+        tried=(0, 5, 8, 12, 16),
         at_least=0,
     )
     redundancy: float = _option(
         0.0,
         "Maximal marginal relevance: up to 1, avoid sentences alike.",
+        tried=(0.0, 0.3, 0.5, 0.7),
         at_least=0,
         at_most=1,
     )
     selection: Literal["greedy", "knapsack"] = _option(
         "greedy",
-        "greedy takes the best sentences in turn; knapsack those whose scores have the greatest "
-        "sum within the limit, which are more and shorter.",
+        "greedy takes the best sentences in turn; knapsack those that fill the limit best: each "
+        "word, or what else is counted, has its sentence's score, and the sum is the greatest.",
+        tried=("greedy", "knapsack"),
     )
     include_antecedent: bool = _option(
         False,

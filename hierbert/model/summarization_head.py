@@ -1,8 +1,8 @@
 """The head that summarizes: a score for each sentence, and from scores to a summary."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
@@ -169,6 +169,7 @@ class SummaryRule(SelectionOptions):
         """Candidates, of which these sentences or their pieces may be selected."""
         spans = document.sentence_spans
         none_fits = not _any_fits(costs, limit, selectable)
+        of_names = self._costs_of_names(document, {name for name in names if name is not None})
         sentences: list[int] = []
         pieces: list[Span] = []
         prices: list[int] = []
@@ -181,7 +182,8 @@ class SummaryRule(SelectionOptions):
                 and (none_fits or count_words(text) > _LONGEST_SENTENCE)
             ):
                 of_piece = self._cost_in(document, index)
-                room = max(1, limit - self._cost_of_name(document, names[index]))
+                name = names[index]
+                room = max(1, limit - (0 if name is None else of_names[name]))
                 cuts = cut_to_limit(document.text[start:end], of_piece, room)
                 own = [of_piece(*cut) for cut in cuts]
             sentences += [index] * len(cuts)
@@ -203,7 +205,6 @@ class SummaryRule(SelectionOptions):
             # A limit may be less than so many words.
             if len(pieces) > len(spans) and _any_fits(prices, limit, long_enough):
                 selectable = long_enough
-        of_names = {name: self._cost_of_name(document, name) for name in {*before} if name}
         for place, name in enumerate(before):
             if name is not None:
                 texts[place] = f"{document.text[slice(*name)]}: {texts[place]}"
@@ -224,18 +225,21 @@ class SummaryRule(SelectionOptions):
             limit, sentences, pieces, texts, prices, selectable, said_by, needs_previous
         )
 
-    def _cost_of_name(self, document: SegmentedDocument, name: Span | None) -> int:
+    def _costs_of_names(
+        self, document: SegmentedDocument, names: Collection[Span]
+    ) -> dict[Span, int]:
         """What a speaker's name and its colon cost before a sentence."""
-        if name is None or self.budget.unit == "sentences":
-            return 0
-        start, end = name
-        if self.budget.unit == "characters":
-            return end - start + 2
-        if self.budget.unit == "words":
-            return count_words(f"{document.text[start:end]}:")
-        index = bisect_right([first for first, _ in document.sentence_spans], start) - 1
-        first = document.sentence_spans[index][0]
-        return self._cost_in(document, index)(start - first, end + 1 - first)
+        if not names or self.budget.unit == "sentences":
+            return dict.fromkeys(names, 0)
+        if self.budget.unit == "tokens":
+            places = _token_places(document, (document.sentence_index >= 0).nonzero().flatten())
+            return {
+                (start, end): bisect_left(places, end + 1) - bisect_left(places, start)
+                for start, end in names
+            }
+        texts = {name: f"{document.text[slice(*name)]}: " for name in names}
+        count = len if self.budget.unit == "characters" else count_words
+        return {name: count(text) for name, text in texts.items()}
 
     def _cost_in(self, document: SegmentedDocument, index: int) -> Callable[[int, int], int]:
         """What characters of a sentence cost."""
@@ -244,15 +248,7 @@ class SummaryRule(SelectionOptions):
         if self.budget.unit != "tokens":
             return lambda first, last: sentence_costs([text[first:last]], self.budget, ())[0]
         tokens = (document.sentence_index == index).nonzero().flatten()
-        ends = document.segment_lengths.cumsum(0)
-        segments = torch.bucketize(tokens, ends, right=True).tolist()
-        # Of bytes several begin at one character; what a segment repeats of the one before counts
-        # once.
-        most: Counter[int] = Counter()
-        counts = Counter(zip(segments, document.token_starts[tokens].tolist(), strict=True))
-        for (_, place), count in counts.items():
-            most[place] = max(most[place], count)
-        own = sorted(most.elements())
+        own = _token_places(document, tokens)
         return lambda first, last: max(
             1, bisect_left(own, start + last) - bisect_left(own, start + first)
         )
@@ -270,6 +266,18 @@ class SummaryRule(SelectionOptions):
         long_prose = [one and other for one, other in zip(long_enough, prose, strict=True)]
         choices = (long_prose, long_enough, prose)
         return [*(choice for choice in choices if any(choice)), not_blank]
+
+
+def _token_places(document: SegmentedDocument, tokens: Tensor) -> list[int]:
+    """Where tokens, given by their places among all, begin in the text, in order."""
+    ends = document.segment_lengths.cumsum(0)
+    segments = torch.bucketize(tokens, ends, right=True).tolist()
+    # Of bytes several begin at one character; what a segment repeats of the one before counts once.
+    most: Counter[int] = Counter()
+    counts = Counter(zip(segments, document.token_starts[tokens].tolist(), strict=True))
+    for (_, place), count in counts.items():
+        most[place] = max(most[place], count)
+    return sorted(most.elements())
 
 
 class Candidate(NamedTuple):

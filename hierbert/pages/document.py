@@ -21,6 +21,7 @@ _TOLD = {
     *("id", "label", "labels", "abstained", "probabilities", "top_labels", "evidence", "summary"),
     *("sentences", "rewritten", "rewritten_sentences", "document_vector", "segment_vectors"),
     *("segment_spans", "over_limit", "query_unmatched", "omission", "sentence_kinds"),
+    "sentence_evidence",
 }
 
 
@@ -97,12 +98,20 @@ def answer_facts(text: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         "probabilities": likeliest[:_MOST_PROBABILITIES],
         "more_probabilities": max(0, len(likeliest) - _MOST_PROBABILITIES),
         "has_summary": answer.get("sentences") is not None,
+        "made_of": [_made_of(one) for one in answer.get("sentence_evidence") or ()],
         "rewritten": answer.get("rewritten_sentences") or [],
         "omission": answer.get("omission"),
         "over_limit": answer.get("over_limit"),
         "query_unmatched": answer.get("query_unmatched"),
         "signed": signed,
     }
+
+
+def _made_of(evidence: Mapping[str, float]) -> str:
+    """What a sentence's score is made of, in words, the largest first."""
+    kinds = [(name, one) for name, one in evidence.items() if name not in ("logit", "average")]
+    kinds.sort(key=lambda one: -abs(one[1]))
+    return ", ".join(f"{name} {signed(value)}" for name, value in kinds)
 
 
 def of_group(group: Group) -> list[Highlight]:

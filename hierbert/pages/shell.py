@@ -82,6 +82,7 @@ def environment() -> Environment:
         finalize=shown,
         undefined=StrictUndefined,
         trim_blocks=True,
+        auto_reload=False,
         lstrip_blocks=True,
     )
     made.filters["category"] = category

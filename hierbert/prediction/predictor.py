@@ -487,6 +487,11 @@ class HierBert(PushToHubMixin):
         embed = _EMBED in asked
         return self._predictions(documents, heads, options, embed, segment_vectors, rewriting)
 
+    def has_evidence(self, tasks: Sequence[str]) -> bool:
+        """Whether an answer to some tasks can tell where it comes from."""
+        learnt = self.model.config.summary_scores == "learnt"
+        return "classify" in tasks or ("summarize" in tasks and learnt)
+
     def page(
         self,
         text: DocumentLike,
@@ -512,7 +517,7 @@ class HierBert(PushToHubMixin):
             RunError: The device has too little memory.
         """
         asked = self.check_tasks(tasks)
-        if "classify" in asked and (rule is None or isinstance(rule, Mapping)):
+        if self.has_evidence(asked) and (rule is None or isinstance(rule, Mapping)):
             rule = {**(rule or {})}
             if rule.get("evidence") is None:
                 rule["evidence"] = True

@@ -106,8 +106,8 @@ class Run:
             predictor, probed = self._load()
             tasks = asked_tasks(self.options, predictor)
             if self.options.html is not None and self.options.evidence is None:
-                # Of what cannot classify it is refused where it is asked for.
-                self.options.evidence = True if "classify" in tasks else None
+                # What has none refuses to be asked for it.
+                self.options.evidence = predictor.has_evidence(tasks) or None
             check_for_model(self.options, tasks, predictor.processor)
             rewriter = rewriter_of(self.options)
             if rewriter is not None:

@@ -25,6 +25,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.selection_options import OPTIONS
 from hierbert.model.sentence_query import QUERY, QueryWords
 from hierbert.model.summarization_head import (
     Candidate,
@@ -54,6 +55,7 @@ from hierbert.tasks.oracle import (
     oracle_sentences,
 )
 from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.selection_tuning import tune_selection
 from hierbert.tasks.sentence_query import fit_queries
 from hierbert.tasks.sentence_stack import Labelled, fit_sentence_stack, sentence_vectors
 from hierbert.tasks.summary_examples import summary_examples
@@ -117,6 +119,7 @@ class Summarization(Task):
         sentence_labels: How sentences are labelled by the reference: "graded" or "oracle".
         words: Whether what is fitted beside the layers reads words.
         seed: Of what is fitted.
+        tunes: Whether options of the selection are chosen on validation documents.
     """
 
     name = "summarization"
@@ -124,8 +127,15 @@ class Summarization(Task):
     optional_fields = (SPANS, QUERY)
     auto_metric = "rouge1"
 
-    def __init__(self, sentence_labels: str = "graded", words: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sentence_labels: str = "graded",
+        words: bool = False,
+        seed: int = 0,
+        tunes: bool = False,
+    ) -> None:
         self.sentence_labels, self.words, self.seed = sentence_labels, words, seed
+        self._tunes = tunes
 
     @classmethod
     @override
@@ -135,7 +145,8 @@ class Summarization(Task):
                 f"data.train: column {config.data.summary_column!r} holds no summary in any of "
                 f"{len(train):,} documents, from {train[0].location} on"
             )
-        return cls(config.training.sentence_labels, config.model.words, config.seed)
+        labels, words = config.training.sentence_labels, config.model.words
+        return cls(labels, words, config.seed, config.summary.tune)
 
     @classmethod
     @override
@@ -327,6 +338,49 @@ class Summarization(Task):
             return found
         asked_train, asked_validation = map(_asked, (train, validation))
         return fit_queries(model, found, asked_train, asked_validation, vectors) or found
+
+    @property
+    @override
+    def tunes(self) -> bool:
+        return self._tunes
+
+    @override
+    def tune(
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
+    ) -> dict[str, Any]:
+        known = [
+            (document, extract.sentence_scores.tolist())
+            for document, extract in zip(documents, kept, strict=True)
+            if self._is_known(document)
+        ]
+        if not known:
+            return {"config": {}, "results": {}, "line": "no validation document has a reference"}
+
+        def score(rule: SummaryRule) -> list[float]:
+            return [
+                -self._loss(
+                    rule,
+                    rule.candidates(document.segmented),
+                    document.targets[self.name],
+                    np.array(scores),
+                )
+                for document, scores in known
+            ]
+
+        before = SummaryRule.from_config(config)
+        rule, tried = tune_selection(before, score, self.seed)
+        changed = {
+            name: getattr(rule, name)
+            for name in OPTIONS
+            if getattr(rule, name) != getattr(before, name)
+        }
+        taken = ", ".join(f"{name} = {value}" for name, value in changed.items())
+        return {
+            "config": {f"summary_{name}": value for name, value in changed.items()},
+            "results": {"selection_tuning": tried},
+            "line": f"selection: {taken or 'as it is set'}, of {len(tried)} others on "
+            f"{len(known):,} validation documents",
+        }
 
     def _is_known(self, document: PreparedDocument) -> bool:
         return self.counts(document.targets[self.name], document.segmented)

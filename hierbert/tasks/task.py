@@ -296,6 +296,21 @@ class Task:
         """
         return {}
 
+    @property
+    def tunes(self) -> bool:
+        """Whether `tune` is to be asked, for which the validation documents are answered again."""
+        return False
+
+    def tune(
+        self, documents: Sequence["PreparedDocument"], kept: Sequence[Any], config: HierBertConfig
+    ) -> dict[str, Any]:
+        """Choose how the completed model answers, by its answers to documents held out.
+
+        Returns:
+            As `calibrate`.
+        """
+        return {}
+
     # --- What users read.
 
     def learning_baselines(self) -> list[str]:

@@ -133,6 +133,18 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
             log.info(fitted["line"])
     if completed:
         run.processor = HierBertProcessor.from_config(run.processor.tokenizer, run.model.config)
+    for task in run.tasks:
+        if task.tunes:
+            answers, _ = _scored(run, "validation", "choosing how to select")
+            kept = [answer.kept[task.name] for answer in answers]
+
+            def tune(task: Task = task, kept: Sequence[Any] = kept) -> dict[str, Any]:
+                return task.tune(validation, kept, run.model.config)
+
+            tuned = on_first_process(run.accelerator, tune)
+            run.model.config.update(tuned["config"])
+            entries |= tuned["results"]
+            log.info(tuned["line"])
     return completed, entries
 
 

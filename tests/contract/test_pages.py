@@ -44,7 +44,9 @@ def test_a_job_writes_a_page_for_each_document(models, docs, tmp_path) -> None:
     assert f"{len(IDS)} pages" in told.stderr
     rows = read_jsonl(tmp_path / "o.jsonl")
     # Evidence is asked for, and is in the rows too.
-    assert all(row["evidence"] for row in rows)
+    assert all(
+        row["evidence"] and len(row["sentence_evidence"]) == len(row["sentences"]) for row in rows
+    )
     expected = {row["id"]: row["text"].replace("\0", "␀") for row in read_jsonl(docs)}
     assert pages_of(pages) == expected
     index = (pages / "index.html").read_text()

@@ -79,3 +79,14 @@ def test_a_sentence_that_needs_the_one_before_comes_with_it_or_not_at_all(summar
     # The whole document is the whole document.
     (whole,) = summarizer.summarize(PROSE, ratio=1.0, include_antecedent=True, keep_speaker=True)
     assert whole.summary.split() == PROSE.split()
+
+
+def test_a_name_costs_its_tokens(encoders) -> None:
+    """With an encoder that has real tokens; a limit of tokens counts names too."""
+    summarizer = hierbert.HierBert.summarizer(encoders["bert"])
+    for limit in (12, 20, 40, 60):
+        (answer,) = summarizer.summarize(
+            DIALOGUE, max_tokens=limit, keep_speaker=True, min_words_per_sentence=0
+        )
+        tokens = summarizer.processor.tokenizer(answer.summary, add_special_tokens=False)
+        assert 0 < len(tokens["input_ids"]) <= limit

@@ -45,8 +45,8 @@ def test_a_selection_is_the_best_and_whole_and_within_its_limit() -> None:
         least, greatest = min(scores[i] for i in pool), max(scores[i] for i in pool)
         worth = [1.0 if least == greatest else (one - least) / (greatest - least) for one in scores]
 
-        def total(own, worth=worth, selectable=selectable) -> float:
-            return sum(worth[i] for i in own if selectable[i])
+        def total(own, worth=worth, costs=costs, selectable=selectable) -> float:
+            return sum(worth[i] * costs[i] for i in own if selectable[i])
 
         given = {"selectable": selectable, "needs_previous": needs}
         found = set(select_sentences(scores, costs, limit, method="knapsack", **given))

@@ -12,7 +12,7 @@ from hierbert.pages.document import document_page, entry_of, notebook_view
 from hierbert.pages.marked_text import blocks
 
 HOSTILE = "<script>alert(1)</script>\"' onmouseover=x \u202e&amp;"
-VOID = {"meta", "input", "rect"}
+VOID = {"br", "meta", "input", "rect"}
 
 
 class Page(HTMLParser):
@@ -88,7 +88,9 @@ def answer_about(text: str, seed: int, labels: int = 2) -> dict[str, Any]:
         {"text": text[start:end], "start": start, "end": end, "score": 0.5}
         for start, end in (span() for _ in range(3))
     ]
-    return {"id": "d", "label": "label 0", "evidence": evidence, "sentences": sentences}
+    made_of = [{"logit": 1.0, "average": 0.5, "words": -0.25, "place": 0.75}] * 3
+    answer = {"id": "d", "label": "label 0", "evidence": evidence, "sentences": sentences}
+    return {**answer, "sentence_evidence": made_of}
 
 
 def expected_marks(text: str, answer: dict[str, Any]) -> list[frozenset[int]]:
@@ -119,6 +121,7 @@ def test_all_of_the_text_is_there_and_what_is_evidence_is_marked(seed: int) -> N
     led = {int(number): link for link, number in page.links if number is not None}
     assert led == {number: f"#at-{at}" for number, at in firsts.items()}
     assert all(link[1:] in page.ids for link in led.values())
+    assert page.page.count("place +0.75, words −0.25") == 3
 
 
 def test_blocks_are_short_and_whole() -> None:

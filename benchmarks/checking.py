@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.common.models import load_tokenizer
 from benchmarks.common.report import DEFAULT_ENCODER, finish
-from hierbert.checking.checks.near_duplicates import similar_pairs, sketch
+from hierbert.checking.checks.near_duplicates import similar_pairs, sketch, sketched_runs
 from hierbert.checking.short import log_findings
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
@@ -32,7 +32,7 @@ from hierbert.model.segmentation import Segmenter
 from hierbert.model.words import word_hashes
 from hierbert.settings import load_config
 
-_RUN, _FEWEST_WORDS = 5, 30
+_RUN, _FEWEST_RUNS = 5, 26
 # Of a document the runs that pairs are looked for by, and documents of a run that is not rare.
 _SOUGHT, _MANY = 60, 60
 _SURE, _UNLIKE = 0.8, 0.5
@@ -77,8 +77,9 @@ def read(folder: Path) -> list[str]:
 def pairs(texts: list[str]) -> dict[str, float]:
     """Pairs that are told, against exact shares."""
     hashes = [word_hashes([text])[0].numpy() for text in texts]
-    kept = [place for place, own in enumerate(hashes) if len(own) >= _FEWEST_WORDS]
-    sketches = np.stack([sketch(hashes[place]) for place in kept])
+    each = [sketched_runs(own) for own in hashes]
+    kept = [place for place, own in enumerate(each) if len(own) >= _FEWEST_RUNS]
+    sketches = np.stack([sketch(each[place]) for place in kept])
     told = {tuple(sorted((kept[a], kept[b]))) for a, b, _ in similar_pairs(sketches)}
     runs = {place: runs_of(texts[place]) for place in kept}
     holders = defaultdict(list)

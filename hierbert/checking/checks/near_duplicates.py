@@ -16,13 +16,17 @@ from typing_extensions import override
 from hierbert.checking.check import Check, register_check
 from hierbert.checking.corpus import CheckedCorpus, ReadDocument
 from hierbert.checking.finding import Finding
+from hierbert.model.words import word_hash
 
 _RUN = 5
 _BINS, _ROWS = 64, 4
 # In all that two documents have of runs of five words. One word in 30 that is changed leaves 0.7.
 _ALIKE = 0.7
-# Of fewer words, what is alike is a form letter; equal ones are found by their hash.
-_FEWEST_WORDS = 30
+# Of fewer, what is alike is a form letter; equal ones are found by their hash.
+_FEWEST_RUNS = 26
+# All digits are alike in the words that are hashed, so that tables of numbers would be too.
+_NUMBERS = np.array([word_hash("0" * digits) for digits in range(1, 16)], np.int64)
+_MOST_NUMBERS = 2
 # 256 bytes each.
 _MOST_DOCUMENTS = 1_000_000
 _OTHERS = 4
@@ -47,13 +51,14 @@ class NearDuplicates(Check):
 
     @override
     def add(self, document: ReadDocument) -> None:
-        if len(document.hashes) < _FEWEST_WORDS:
+        runs = sketched_runs(document.hashes)
+        if len(runs) < _FEWEST_RUNS:
             return
         if len(self._numbers) == _MOST_DOCUMENTS:
             self._left_out += 1
             return
         self._numbers.append(document.number)
-        self._sketches.append(sketch(document.hashes))
+        self._sketches.append(sketch(runs))
 
     @override
     def findings(self, corpus: CheckedCorpus) -> Iterable[Finding]:
@@ -130,9 +135,18 @@ def runs_of(hashes: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.uint64
     return runs ^ (runs >> np.uint64(29))
 
 
-def sketch(hashes: npt.NDArray[np.int64]) -> _Sketch:
-    """The least run of each bin, uint32 (64,), of a text of at least five words."""
-    runs = np.unique(runs_of(hashes, _RUN))
+def sketched_runs(hashes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """The runs of a text, but those that are mostly numbers."""
+    runs = runs_of(hashes, _RUN)
+    if not len(runs):
+        return runs
+    numbers = np.convolve(np.isin(hashes, _NUMBERS), np.ones(_RUN, np.int64), "valid")
+    return runs[numbers <= _MOST_NUMBERS]
+
+
+def sketch(runs: npt.NDArray[np.uint64]) -> _Sketch:
+    """The least run of each bin, uint32 (64,), of a text's runs, at least one."""
+    runs = np.unique(runs)
     bins = (runs >> np.uint64(58)).astype(np.int64)
     least = np.full(_BINS, _EMPTY)
     # In order, so that the first of each bin is the least.

@@ -5,7 +5,12 @@ import random
 import numpy as np
 import pytest
 
-from hierbert.checking.checks.near_duplicates import runs_of, similar_pairs, sketch
+from hierbert.checking.checks.near_duplicates import (
+    runs_of,
+    similar_pairs,
+    sketch,
+    sketched_runs,
+)
 from hierbert.model.words import word_hashes
 
 
@@ -23,7 +28,9 @@ def jaccard(a: list[str], b: list[str]) -> float:
 
 
 def sketches(texts: list[list[str]]) -> np.ndarray:
-    return np.stack([sketch(word_hashes([" ".join(one)])[0].numpy()) for one in texts])
+    return np.stack(
+        [sketch(sketched_runs(word_hashes([" ".join(one)])[0].numpy())) for one in texts]
+    )
 
 
 def test_pairs_that_are_alike_are_found_and_no_others() -> None:
@@ -67,3 +74,16 @@ def test_runs_are_equal_where_their_words_are() -> None:
     runs = runs_of(hashes, 5)
     assert len(runs) == 7 and runs[0] == runs[6] and len(set(runs.tolist())) == 6
     assert len(runs_of(hashes[:4], 5)) == 0
+
+
+def test_runs_of_numbers_make_no_two_texts_alike() -> None:
+    chance = random.Random(6)
+    words = [text(chance, 40) for _ in range(2)]
+    tables = [[str(chance.randrange(10, 100)) for _ in range(400)] for _ in range(2)]
+    kept = [
+        sketched_runs(word_hashes([" ".join(own + table)])[0].numpy())
+        for own, table in zip(words, tables, strict=True)
+    ]
+    # Of 36 runs of words, two more begin with words and end with one and two numbers.
+    assert [len(runs) for runs in kept] == [38, 38]
+    assert list(similar_pairs(np.stack([sketch(runs) for runs in kept]))) == []

@@ -24,7 +24,13 @@ import numpy as np
 
 from benchmarks.common.models import load_tokenizer
 from benchmarks.common.report import DEFAULT_ENCODER, finish
-from hierbert.checking.checks.near_duplicates import similar_pairs, sketch, sketched_runs
+from hierbert.checking.checks.near_duplicates import (
+    ALIKE,
+    KeptRuns,
+    similar_pairs,
+    sketch,
+    sketched_runs,
+)
 from hierbert.checking.short import log_findings
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
@@ -80,7 +86,14 @@ def pairs(texts: list[str]) -> dict[str, float]:
     each = [sketched_runs(own) for own in hashes]
     kept = [place for place, own in enumerate(each) if len(own) >= _FEWEST_RUNS]
     sketches = np.stack([sketch(each[place]) for place in kept])
-    told = {tuple(sorted((kept[a], kept[b]))) for a, b, _ in similar_pairs(sketches)}
+    counted = KeptRuns()
+    for place in kept:
+        counted.add(each[place])
+    told = {
+        tuple(sorted((kept[a], kept[b])))
+        for a, b, _ in similar_pairs(sketches)
+        if counted.share(a, b) >= ALIKE
+    }
     runs = {place: runs_of(texts[place]) for place in kept}
     holders = defaultdict(list)
     for place in kept:

@@ -109,6 +109,11 @@ def write_from_signal(message: str) -> None:
         os.write(2, f"{start}{handler.format(record)}\n".encode())
 
 
+def counted(number: int, word: str) -> str:
+    """A number and what there are as many of: ``1 note``, ``2 notes``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def format_seconds(seconds: float) -> str:
     """A duration in words: ``45 s``, ``2 min 38 s``, ``3 h 05 min``."""
     whole = round(seconds)

@@ -4,6 +4,7 @@ Invariant: memory grows with the number of documents, their labels and reference
 their length.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from hierbert.tasks.task import Task
 
 # Places that a finding names.
 _MOST_PLACES = 3
+# What findings say of documents begins with one of these.
+_OF_ONE = {"are": "is", "have": "has", "hold": "holds", "stand": "stands"}
 
 
 class ReadDocument:
@@ -100,7 +103,15 @@ class CheckedCorpus:
         weight: int = 0,
         **counts: float,
     ) -> Finding:
-        """A finding of some documents: ``3 of 20 test documents`` and `what`."""
+        """A finding of some documents: ``3 of 20 test documents`` and `what`.
+
+        That begins with a verb of many, which is put as of one where there is one.
+        """
+        if len(numbers) == 1:
+            verb, _, rest = what.partition(" ")
+            # What follows a colon may be another's words.
+            rest = re.sub(r"^([^:;]*)\btheir\b", r"\1its", rest)
+            what = f"{_OF_ONE.get(verb, verb)} {rest}"
         by_split = Counter(self.split_of[number] for number in numbers)
         if len(by_split) == 1:
             (split,) = by_split

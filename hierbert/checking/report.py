@@ -10,6 +10,7 @@ from hierbert.checking.check import Check
 from hierbert.checking.corpus import CheckedCorpus
 from hierbert.checking.finding import SEVERITIES, Finding, ranked
 from hierbert.errors import printable
+from hierbert.log import counted
 from hierbert.scoring.tables import grid
 
 _WIDTH = 79
@@ -35,16 +36,14 @@ def make_report(
 
 def report_text(report: Mapping[str, Any], checks: Sequence[Check]) -> str:
     """The same to be read: tables, the estimate, findings with what to do."""
-    parts = [grid(rows) for check in checks if (rows := check.table(report.get(check.name, {})))]
+    tables = [check.table(report.get(check.name, {})) for check in checks]
+    # Of titles alone there is nothing to see.
+    parts = [grid(rows) for rows in tables if len(rows) > 1]
     if report["estimate"]:
         parts.append("\n".join(_wrapped("Estimate: ", report["estimate"]["line"])))
     findings = report["findings"]
     counts = Counter(one["severity"] for one in findings)
-    total = ", ".join(
-        f"{counts[kind]:,} {kind}{'' if counts[kind] == 1 else 's'}"
-        for kind in SEVERITIES
-        if counts[kind]
-    )
+    total = ", ".join(counted(counts[kind], kind) for kind in SEVERITIES if counts[kind])
     lines = [f"Findings: {total or 'none'}"]
     for one in findings:
         lines += ["", f"{one['severity'].upper()}  {one['name']}"]

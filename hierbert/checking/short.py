@@ -7,13 +7,14 @@ from hierbert.checking.corpus import CheckedCorpus, ReadDocument
 from hierbert.checking.finding import ranked
 from hierbert.config import RunConfig
 from hierbert.data.document import Example, words_of
-from hierbert.log import log
+from hierbert.log import counted, log
 from hierbert.tasks.task import Task
 
 # Of more, one document in some is looked at: about half a second for a million characters, where
 # an encoder on a CPU takes a minute and more.
 _MOST_CHARACTERS = 5_000_000
 _MOST_LINES = 5
+_SAID = ("duplicates_of_", "labels_without_documents_in_")
 
 
 def log_findings(
@@ -37,7 +38,7 @@ def log_findings(
             examples.append(document.without_text())
     corpus = CheckedCorpus(config, examples, numbers, tasks)
     found = ranked(finding for check in looking for finding in check.findings(corpus))
-    found = [one for one in found if not one.name.startswith("duplicates_of_")]
+    found = [one for one in found if not one.name.startswith(_SAID)]
     warnings = [one for one in found if one.severity != "note"]
     sample = f" (one in {step} was looked at)" if step > 1 else ""
     for one in warnings[:_MOST_LINES]:
@@ -46,8 +47,9 @@ def log_findings(
     more = len(found) - len(warnings[:_MOST_LINES])
     if found:
         log.info(
-            f"documents{sample}: {len(warnings):,} warnings and {len(found) - len(warnings):,} "
-            f"notes; hierbert check tells {'all' if more else 'what to do'}"
+            f"documents{sample}: {counted(len(warnings), 'warning')} and "
+            f"{counted(len(found) - len(warnings), 'note')}; hierbert check tells "
+            f"{'all' if more else 'what to do'}"
         )
 
 

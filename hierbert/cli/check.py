@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.errors import ConfigError, HierBertError, ModelError, RunError, error_text
 from hierbert.files import write_json
 from hierbert.log import log
 from hierbert.settings import load_config, parse_command_line
@@ -18,7 +18,8 @@ WOULD_FAIL = 3
 EXAMPLES = f"""examples:
   hierbert check --config configs/classification.yaml data.train=my.csv \\
       data.text_column=body data.label_column=topic
-  hierbert check --config runs/mine/config.resolved.yaml --no-probe --json findings.json
+  hierbert check --config runs/mine/config.resolved.yaml run_dir=runs/next --no-probe \\
+      --json findings.json
 
 settings: those of training, as --config FILE and key=value
 output:   tables and findings, the gravest first, each with what to do
@@ -64,6 +65,7 @@ def _main(argv: list[str], prog: str) -> int:
     from hierbert.checking.report import make_report, report_text
     from hierbert.loading.encoders import resolve_encoder
     from hierbert.loading.tokenizer import load_tokenizer
+    from hierbert.training.building import check_model_settings
     from hierbert.training.estimate import estimate_run
 
     logging.set_verbosity_error()
@@ -84,12 +86,17 @@ def _main(argv: list[str], prog: str) -> int:
     lengths = next(check for check in checks if isinstance(check, Lengths))
     estimate = None
     broken = any(one.severity == "error" for one in findings)
-    if not (options.no_probe or broken):
-        train = [corpus.examples[number] for number in corpus.splits["train"]]
+    if tokenizer is not None:
         try:
-            estimate = estimate_run(config, corpus.tasks, train, lengths.tokens(corpus))
+            if options.no_probe or broken:
+                check_model_settings(config)
+            else:
+                train = [corpus.examples[number] for number in corpus.splits["train"]]
+                estimate = estimate_run(config, corpus.tasks, train, lengths.tokens(corpus))
         except HierBertError as error:
             findings.append(Finding("error", "model", str(error), "mend it: a run refuses it"))
+    if problem := _run_folder_problem(config):
+        findings.append(Finding("error", "run_dir", problem, "name another: a run refuses it"))
     report = make_report(corpus, checks, findings, estimate)
     if path is not None:
         try:
@@ -100,6 +107,24 @@ def _main(argv: list[str], prog: str) -> int:
     if path is not None:
         log.info(f"findings: {path}")
     return WOULD_FAIL if report["would_fail"] else 0
+
+
+def _run_folder_problem(config: RunConfig) -> str | None:
+    """Why a new run would refuse its folder; None where it would not."""
+    from hierbert.training.run_folder import check_run_folder
+
+    try:
+        check_run_folder(config, resume=False)
+    except RunError as error:
+        return str(error)
+    except OSError as error:
+        return f"run_dir={config.run_dir} cannot be read: {error_text(error)}"
+    folder = Path(config.run_dir).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return None
+    why = "may not be written" if there.is_dir() else "is no folder"
+    return f"run_dir={config.run_dir} cannot be made: {there} {why}"
 
 
 def _check_writable(path: Path) -> None:

@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from hierbert.config import ModelConfig, RunConfig, SegmentationConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError
-from hierbert.loading.building import build_from_encoder, inner_message
+from hierbert.loading.building import build_from_encoder, check_with_encoder, inner_message
 from hierbert.loading.model import load_model
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig, fields_of_heads
@@ -92,6 +92,18 @@ def build_model(
             "training.freeze_encoder=true choose mean, cls or max"
         )
     return model, processor
+
+
+def check_model_settings(config: RunConfig) -> None:
+    """Refuse what the encoder's configuration does not allow, without its weights.
+
+    Of a model to start from nothing is said, and of tasks and features nothing.
+    """
+    settings = config.model
+    if settings.start_from is None:
+        where = settings.encoder, settings.encoder_revision, f"model.encoder={settings.encoder}"
+        with _naming_sections():
+            check_with_encoder(*where, _document_settings(config))
 
 
 def _document_settings(config: RunConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.loading.probing import probe_seconds_per_token
-from hierbert.log import format_seconds
+from hierbert.log import counted, format_seconds
 from hierbert.tasks.results import peak_memory_mib
 from hierbert.tasks.task import Task
 from hierbert.training.building import build_model
@@ -97,8 +97,13 @@ def estimate_run(
     on_gpu = device.type == "cuda"
     own = needed + kept * graph.per_token
     memory = own + (torch.cuda.memory_allocated(device) if on_gpu else held)
-    where = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads of CPU"
-    how = "once, for the encoder is frozen" if frozen else f"in {epochs} epochs"
+    where = (
+        torch.cuda.get_device_name()
+        if on_gpu
+        else f"{counted(torch.get_num_threads(), 'thread')} of CPU"
+    )
+    how = "once, for the encoder is frozen" if frozen else f"in {counted(epochs, 'epoch')}"
+    took = f"about {format_seconds(seconds)}" if seconds >= 1 else "less than a second"
     return {
         "tokens": encoded,
         "seconds": round(seconds, 1),
@@ -107,7 +112,7 @@ def estimate_run(
         "tokens_per_second_trained": round(1 / step, 1) if step else None,
         "threads": torch.get_num_threads(),
         "device": device.type,
-        "line": f"about {format_seconds(seconds)} and {memory / _GIB:.1f} GiB on {where}: "
+        "line": f"{took} and {memory / _GIB:.1f} GiB on {where}: "
         f"{encoded:,} tokens are encoded {how}. A probe on random tokens, just now, read "
         f"{1 / forward:,.0f} a second"
         + (f" and trained on {1 / step:,.0f}" if step else "")

@@ -27,6 +27,8 @@ def checked(
     path: Path, *arguments: str | Path, code: int = 0
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]], str]:
     """The report, its findings by name, and what is printed."""
+    if not any(str(one).startswith("run_dir=") for one in arguments):
+        arguments = (*arguments, f"run_dir={path.with_name('not-there')}")
     done = run(COMMAND, *arguments, "--json", path, here=True)
     assert done.returncode == code, done.stderr[-3000:] + done.stdout[-1000:]
     assert "Traceback" not in done.stderr
@@ -168,6 +170,44 @@ def test_a_missing_encoder_is_a_finding(tmp_path) -> None:
     report, findings, _ = checked(tmp_path / "a.json", *given, "data.label_column=label", code=3)
     assert findings["model"]["severity"] == "error"
     assert report["documents"]["train"] > report["documents"]["validation"] > 0
+
+
+@pytest.mark.parametrize("kind", ["a run", "a file", "below a file"])
+def test_a_run_folder_that_a_run_refuses_is_an_error(encoders, tmp_path, kind) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", rows())
+    folder = tmp_path / "run"
+    if kind == "a run":
+        folder.mkdir()
+        (folder / "notes.txt").write_text("Mine.")
+    else:
+        folder.write_text("Mine.")
+    if kind == "below a file":
+        folder /= "new"
+    given = [f"model.encoder={encoders['bert']}", f"data.train={train}", "data.label_column=label"]
+    given += [f"run_dir={folder}", "--no-baselines", "--no-probe"]
+    _, findings, _ = checked(tmp_path / "a.json", *given, code=3)
+    errors = [one for one in findings.values() if one["severity"] == "error"]
+    assert [one["name"] for one in errors] == ["run_dir"] and str(folder) in errors[0]["message"]
+
+
+def test_segments_that_the_encoder_does_not_read_are_seen_without_a_probe(
+    encoders, tmp_path
+) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", rows())
+    given = [f"model.encoder={encoders['bert']}", f"data.train={train}", "data.label_column=label"]
+    given += ["segmentation.max_tokens_per_segment=5000", "--no-baselines"]
+    said = [
+        checked(tmp_path / "a.json", *given, *more, code=3)[1]["model"]["message"]
+        for more in ([], ["--no-probe"])
+    ]
+    assert said[0] == said[1] and "segmentation.max_tokens_per_segment=5000" in said[0]
+
+
+def test_a_file_without_rows_has_no_table(encoders, tmp_path) -> None:
+    (tmp_path / "train.jsonl").write_text("")
+    given = [f"model.encoder={encoders['bert']}", f"data.train={tmp_path / 'train.jsonl'}"]
+    _, _, printed = checked(tmp_path / "a.json", *given, "data.label_column=label", code=3)
+    assert printed.startswith("Findings: 1 error")
 
 
 def test_bad_usage_is_one_line_and_exit_code_2(encoders, tmp_path) -> None:

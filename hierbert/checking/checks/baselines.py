@@ -80,13 +80,23 @@ class Baselines(Check):
         table: dict[str, dict[str, float]] = {}
         for baseline in LABEL_BASELINES:
             if (
-                isinstance(baseline, LabelBaseline)
-                and baseline.name in _LABEL_BASELINES
-                and task.problem_type in baseline.problem_types
-                and len(task.label_map.names) <= (baseline.most_labels or np.inf)
+                not isinstance(baseline, LabelBaseline)
+                or baseline.name not in _LABEL_BASELINES
+                or task.problem_type not in baseline.problem_types
             ):
-                given = np.asarray(baseline.predict(train, labels, asked))
-                table[baseline.title] = label_scores(task.problem_type, given, references)
+                continue
+            count, most = len(task.label_map.names), baseline.most_labels
+            if most is not None and count > most:
+                yield Finding(
+                    "note",
+                    f"no_{baseline.name}_baseline",
+                    f"{baseline.title} is left out of the baselines: {count:,} labels, more than "
+                    f"{most:,}, would take too long",
+                    counts={"labels": count},
+                )
+                continue
+            given = np.asarray(baseline.predict(train, labels, asked))
+            table[baseline.title] = label_scores(task.problem_type, given, references)
         self._table[task.name], self._documents[task.name] = table, len(asked)
         best = max((own.get("accuracy", 0.0) for own in table.values()), default=0.0)
         if task.problem_type == "single_label" and best >= _TOO_GOOD and len(asked) >= _FEWEST:

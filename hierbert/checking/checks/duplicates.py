@@ -9,9 +9,15 @@ from hierbert.checking.check import Check, register_check
 from hierbert.checking.corpus import CheckedCorpus
 from hierbert.checking.finding import Finding
 from hierbert.data.repeated import repeated_documents
+from hierbert.tasks.classification import Classification
 
 # Of what makes scores wrong; see `Finding.weight`.
 _LEAK = 3
+_OF_CONFLICTS = {
+    "single_label": "decide which label is right, or give the text both (multi_label)",
+    "multi_label": "decide which labels are right",
+    "regression": "decide which number is right",
+}
 
 
 @register_check
@@ -31,7 +37,8 @@ class Duplicates(Check):
                     query = repr(example.fields.get("query"))
                     groups[split, str(example.text), query].append(number)
         several = [numbers for numbers in groups.values() if len(numbers) > 1]
-        conflicting = [numbers for numbers in several if _labels_differ(corpus, numbers)]
+        task = next((one for one in corpus.tasks if isinstance(one, Classification)), None)
+        conflicting = [] if task is None else _conflicting(corpus, task, several)
         if again := [number for numbers in several for number in numbers[1:]]:
             yield corpus.finding(
                 "warning" if len(again) > 0.05 * corpus.size else "note",
@@ -40,13 +47,13 @@ class Duplicates(Check):
                 "stand in their split before, word for word",
                 "leave them out: what is there twice counts twice",
             )
-        if conflicting:
+        if task is not None and conflicting:
             yield corpus.finding(
                 "warning",
                 "conflicting_labels",
                 [number for numbers in conflicting for number in numbers],
                 "have the text of another, and other labels",
-                "decide which label is right, or give the text both (multi_label)",
+                _OF_CONFLICTS[task.problem_type],
                 weight=_LEAK - 1,
                 texts=len(conflicting),
             )
@@ -71,6 +78,14 @@ def _leaks(corpus: CheckedCorpus) -> Iterable[Finding]:
         yield finding
 
 
-def _labels_differ(corpus: CheckedCorpus, numbers: list[int]) -> bool:
-    labels = [corpus.examples[number].fields.get("label") for number in numbers]
-    return len({repr(label) for label in labels if label is not None}) > 1
+def _conflicting(
+    corpus: CheckedCorpus, task: Classification, several: list[list[int]]
+) -> list[list[int]]:
+    """Those whose labels differ, in whatever order and form they are written."""
+    found = []
+    for numbers in several:
+        known = [corpus.examples[number] for number in numbers if number not in corpus.refused]
+        labels = [task.encode(example) for example in known]
+        if len({repr(label) for label in labels if label is not None}) > 1:
+            found.append(numbers)
+    return found

@@ -9,12 +9,14 @@ from typing_extensions import override
 from hierbert.checking.check import Check, register_check
 from hierbert.checking.corpus import CheckedCorpus
 from hierbert.checking.finding import Finding
-from hierbert.errors import quote, quote_all
+from hierbert.errors import printable, quote, quote_all
 from hierbert.tasks.classification import Classification
 
 # The commonest label of as many documents answers nearly all of them.
 _MOST_COMMON = 0.9
-_SHOWN = 12
+# Of all labels.
+_MANY = 0.5
+_SHOWN, _MOST_LETTERS = 12, 60
 
 
 @register_check
@@ -32,11 +34,12 @@ class Labels(Check):
         labelled = {split: self._labelled(corpus, split) for split in corpus.splits}
         once = [name for name, count in train.items() if count == 1]
         if once:
+            verb = "occur" if len(once) > 1 else "occurs"
             yield Finding(
                 "note",
                 "labels_occurring_once",
-                f"{len(once):,} of {len(train):,} labels occur once in train, such as "
-                f"{quote(once[0])}: little is learnt of them",
+                f"{len(once):,} of {len(train):,} labels {verb} once in train, such as "
+                f"{quote(once[0])}: one document teaches little",
                 "join rare labels, or give more documents of them",
                 {"labels": len(once)},
             )
@@ -60,12 +63,13 @@ class Labels(Check):
                 continue
             lacking = [name for name, count in train.items() if count and not counts[split][name]]
             if lacking:
+                verb = "have" if len(lacking) > 1 else "has"
                 yield Finding(
-                    "note",
+                    "warning" if len(lacking) > _MANY * len(train) else "note",
                     f"labels_without_documents_in_{split}",
-                    f"{len(lacking):,} of {len(train):,} labels have no document in {split}: "
+                    f"{len(lacking):,} of {len(train):,} labels {verb} no document in {split}: "
                     f"{quote_all(lacking[:5])}{' and more' * (len(lacking) > 5)}",
-                    "their scores cannot be told",
+                    "their scores cannot be told; give documents of them, or join rare labels",
                     {"labels": len(lacking)},
                 )
 
@@ -92,7 +96,10 @@ class Labels(Check):
         # A stranger's label may be a text.
         shown = list(facts.items())
         for name, counts in shown[:_SHOWN]:
-            rows.append([quote(name)[1:-1], *(f"{counts[split]:,}" for split in splits)])
+            cut = "..." if len(name) > _MOST_LETTERS else ""
+            rows.append(
+                [printable(name[:_MOST_LETTERS]) + cut, *(f"{counts[split]:,}" for split in splits)]
+            )
         if rest := shown[_SHOWN:]:
             sums = [f"{sum(counts[split] for _, counts in rest):,}" for split in splits]
             rows.append([f"({len(rest):,} rarer labels)", *sums])

@@ -160,7 +160,7 @@ class Lengths(Check):
 
     @override
     def table(self, facts: dict[str, Any]) -> list[list[str]]:
-        titles = ["Documents", "", "tokens", "median", "90 %", "longest", "over 512", "unseen"]
+        titles = ["Documents", "", "text tokens", "median", "90 %", "longest", "over 512", "unseen"]
         rows = [titles]
         for split, own in facts.items():
             row = [split, f"{own['documents']:,}"]

@@ -7,10 +7,12 @@ import pytest
 from commands import write_jsonl
 from conftest import make_rows, make_tokenizer
 
+from hierbert.checking.checks.labels import Labels
 from hierbert.checking.finding import Finding, ranked
 from hierbert.checking.reading import look_at
 from hierbert.checking.report import make_report
 from hierbert.config import RunConfig
+from hierbert.log import counted
 from hierbert.settings import load_config
 
 
@@ -105,6 +107,58 @@ def test_one_text_asked_twice_is_no_copy(tmp_path) -> None:
     findings = found(tmp_path, asked, *more)
     assert not findings.keys() & {"repeated_documents", "near_duplicates"}
     assert "repeated_documents" in found(tmp_path, asked, more[0])
+
+
+LISTS = [
+    (["a", "b"], ["b", "a"], []),
+    ("a;b", "b;a", ["data.label_separator=;"]),
+    ("a; b", "b;a;b", ["data.label_separator=;"]),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "more"), LISTS)
+def test_labels_conflict_where_their_sets_differ(tmp_path, one, other, more) -> None:
+    own = rows(20, label=one) + [{**row, "id": f"b{n}"} for n, row in enumerate(rows(4))]
+    for row in own[20:]:
+        row["label"] = other
+    more = ["data.label_type=multi_label", *more]
+    dev = rows(24)[20:]
+    for row in dev:
+        row["label"] = one
+    findings = found(tmp_path, own, *more, validation=dev)
+    assert "repeated_documents" in findings and "conflicting_labels" not in findings
+    own[21]["label"] = ["a"] if isinstance(one, list) else "a"
+    finding = found(tmp_path, own, *more, validation=dev)["conflicting_labels"]
+    assert finding.counts["documents"] == 2 and "multi_label" not in finding.advice
+
+
+def test_what_is_said_of_one_document_is_said_of_one(tmp_path) -> None:
+    own = rows(20)
+    twice = [*own, {**own[3], "id": "again"}]
+    message = found(tmp_path, twice, validation=rows(22)[20:])["repeated_documents"].message
+    assert message.startswith("1 of 21 train documents stands in its split before")
+    assert [counted(n, "note") for n in (0, 1, 2000)] == ["0 notes", "1 note", "2,000 notes"]
+
+
+def test_many_labels_have_no_linear_baseline_and_it_is_said(tmp_path) -> None:
+    own = [{"text": f"Text {n} of some. It is short.", "label": f"l{n % 257}"} for n in range(514)]
+    dev = [{"text": f"Other {n} of some. It is so.", "label": f"l{n}"} for n in range(128)]
+    findings = found(tmp_path, own, validation=dev)
+    assert findings["no_tfidf_logistic_baseline"].counts["labels"] == 257
+    lacking = findings["labels_without_documents_in_validation"]
+    assert lacking.severity == "warning" and lacking.counts["labels"] == 257 - 128
+    most = [row for row in own if int(row["label"][1:]) < 250]
+    more = [{**row, "label": f"l{n}"} for n, row in enumerate(dev[:125])]
+    findings = found(tmp_path, most, validation=more)
+    assert "no_tfidf_logistic_baseline" not in findings
+    assert findings["labels_without_documents_in_validation"].severity == "note"
+
+
+def test_labels_are_shown_as_they_are_but_for_what_orders_a_terminal() -> None:
+    labels = Labels(load_config(RunConfig, None, ["data.train=a.jsonl", "data.label_column=b"]))
+    names = ["<b>&\"\\'", "a\x1b[2J", "y" * 61]
+    shown = [row[0] for row in labels.table({name: {"train": 1} for name in names})]
+    assert shown == ["Label", "<b>&\"\\'", "a\\x1b[2J", "y" * 60 + "..."]
 
 
 def test_the_gravest_comes_first_then_what_makes_scores_wrong() -> None:

@@ -1,17 +1,24 @@
 """Near-duplicates against sets of runs of words, compared pair by pair."""
 
 import random
+import re
 
 import numpy as np
 import pytest
+from commands import write_jsonl
 
 from hierbert.checking.checks.near_duplicates import (
+    KeptRuns,
+    NearDuplicates,
     runs_of,
     similar_pairs,
     sketch,
     sketched_runs,
 )
+from hierbert.checking.reading import look_at
+from hierbert.config import RunConfig
 from hierbert.model.words import word_hashes
+from hierbert.settings import load_config
 
 
 def text(chance: random.Random, words: int) -> list[str]:
@@ -58,6 +65,52 @@ def test_the_share_is_that_of_the_runs() -> None:
         a, b = sketches([one, other])
         # Four standard deviations of a share of 64.
         assert np.mean(a == b) == pytest.approx(jaccard(one, other), abs=0.25)
+
+
+def test_what_is_counted_is_the_exact_share(monkeypatch) -> None:
+    chance = random.Random(7)
+    # Most of the runs are beyond what is kept in memory.
+    monkeypatch.setattr("hierbert.checking.checks.near_duplicates._RUNS_IN_MEMORY", 500)
+    one = text(chance, 400)
+    texts = [changed(chance, one, share) for share in (0.0, 0.01, 0.03, 0.06, 0.2, 1.0)]
+    kept = KeptRuns()
+    for own in texts:
+        assert kept.add(sketched_runs(word_hashes([" ".join(own)])[0].numpy()))
+    for first, a in enumerate(texts):
+        for second, b in enumerate(texts):
+            assert kept.share(first, second) == pytest.approx(jaccard(a, b), abs=1e-9)
+
+
+def test_runs_for_which_there_is_no_room_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("hierbert.checking.checks.near_duplicates._MOST_RUNS", 5)
+    kept = KeptRuns()
+    runs = np.arange(8, dtype=np.uint64) << np.uint64(32)
+    assert [kept.add(runs[:4]), kept.add(runs[2:6]), kept.add(runs[:1])] == [True, False, True]
+    assert kept.share(0, 1) == 1 / 4
+
+
+def test_pairs_below_the_share_are_not_told_and_others_with_their_own(tmp_path) -> None:
+    chance = random.Random(8)
+    pairs, train, test = {}, [], []
+    for n in range(60):
+        one = text(chance, 300)
+        other = changed(chance, one, 0.02 + 0.04 * n / 60)
+        pairs[n] = jaccard(one, other)
+        train.append({"text": " ".join(one), "label": "ab"[n % 2]})
+        test.append({"text": " ".join(other), "label": "ab"[n % 2]})
+    given = [
+        f"data.train={write_jsonl(tmp_path / 'train.jsonl', train)}",
+        "data.label_column=label",
+    ]
+    given.append(f"data.test={write_jsonl(tmp_path / 'test.jsonl', test)}")
+    config = load_config(RunConfig, None, given)
+    _, _, findings = look_at(config, checks=[NearDuplicates])
+    told = [one for one in findings if "_of_" in one.name]
+    # Of training some are held out for validation.
+    assert sum(one.counts["documents"] for one in told) == sum(s >= 0.7 for s in pairs.values())
+    for place in (place for one in told for place in one.examples):
+        line, share = re.search(r"line (\d+) is (\d+) %", place).groups()
+        assert int(share) == round(100 * pairs[int(line) - 1])
 
 
 def test_a_corpus_of_one_template_costs_no_more_pairs_than_some_a_document() -> None:

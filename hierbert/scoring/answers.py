@@ -13,7 +13,7 @@ from hierbert.scoring.intervals import label_gains, label_intervals, paired_diff
 
 TRUE, OWN = "true", "hierbert"
 # Beside the tasks, in each row.
-_OF_ROWS = ("id", "tokens", "text_hash")
+OF_ROWS = ("id", "tokens", "text_hash")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
         if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
             raise ValueError(f"line {number} is no row of answers")
         for task, systems in row.items():
-            if task in _OF_ROWS:
+            if task in OF_ROWS:
                 continue
             if not isinstance(systems, Mapping) or OWN not in systems:
                 raise ValueError(f"line {number}: {task!r} has no answer of {OWN!r}")

@@ -25,6 +25,7 @@ from benchmarks.common.answers import Answers, gain, interval, mcnemar, packed, 
 from benchmarks.common.cells import ROOT
 from benchmarks.common.corpora import CORPORA, documents
 from benchmarks.common.report import RESULTS
+from hierbert.scoring.answers import OF_ROWS
 from hierbert.scoring.label_baselines import LABEL_BASELINES
 from hierbert.scoring.metric import METRICS
 
@@ -85,7 +86,7 @@ def cell_of(results: dict[str, Any], rows: Sequence[dict[str, Any]]) -> Cell:
     titled = [
         {
             key: value
-            if key in ("id", "tokens")
+            if key in OF_ROWS
             else {_TITLES.get(system, system): answer for system, answer in value.items()}
             for key, value in row.items()
         }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hierbert.scoring.answers import OF_ROWS
 from hierbert.scoring.intervals import difference, resampled_scores
 from hierbert.scoring.metric import METRICS, metrics_of, shown_metrics
 
@@ -25,7 +26,7 @@ def packed(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         # Tells whether two runs tested the same documents.
         "documents": hashlib.sha256("\n".join(row["id"] for row in rows).encode()).hexdigest()[:12]
     }
-    for task in dict.fromkeys(key for row in rows for key in row if key not in ("id", "tokens")):
+    for task in dict.fromkeys(key for row in rows for key in row if key not in OF_ROWS):
         own = [row for row in rows if task in row]
         systems = {name: [row[task][name] for row in own] for name in own[0][task]}
         true = systems.get(TRUE, [None])[0]

@@ -51,7 +51,10 @@ def _main(argv: list[str], prog: str) -> int:
     options, rest = parser.parse_known_args(argv)
     command = parse_command_line(rest, RunConfig, _FLAGS)
     config = load_config(RunConfig, command.config, command.overrides)
-    path = None if options.json is None else Path(os.path.expanduser(options.json))
+    path = None
+    if options.json is not None:
+        # Of a link, what it points to is written.
+        path = Path(os.path.expanduser(options.json)).resolve()
     if path is not None:
         _check_writable(path)
     escape_unprintable()
@@ -131,6 +134,8 @@ def _check_writable(path: Path) -> None:
     """Refuse a file that cannot be written, before anything costs time."""
     if path.is_dir():
         raise ConfigError(f"--json {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"--json {path} is a device or a pipe; name a file")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -73,8 +73,9 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     options = parser.parse_args(argv)
     options.evidence_exact = options.evidence == "exact" or None
     options.evidence = options.evidence and True
-    if names := vars(options).pop("evidence_labels"):
-        options.evidence = [name.strip() for name in ",".join(names).split(",")]
+    if options.evidence_labels:
+        names = ",".join(options.evidence_labels).split(",")
+        options.evidence_labels = [name.strip() for name in names]
     check_options(options)
     return options
 

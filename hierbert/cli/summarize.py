@@ -56,7 +56,7 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     # What a trained model may be asked beside.
     asked = {"task": "summarize", "segment_vectors": False}
     labels = ("threshold", "top_labels", "abstain_below", "evidence", "evidence_count")
-    parser.set_defaults(**asked, **dict.fromkeys([*labels, "evidence_exact"]))
+    parser.set_defaults(**asked, **dict.fromkeys([*labels, "evidence_labels", "evidence_exact"]))
     options = parser.parse_args(argv)
     for name in _OF_ENCODERS:
         if options.encoder is None and getattr(options, name) != parser.get_default(name):

@@ -28,6 +28,7 @@ from transformers.utils.hub import extract_commit_hash
 
 from hierbert.errors import ModelError, error_text, quote
 from hierbert.files import read_json
+from hierbert.model.configuration_hierbert import HierBertConfig
 
 CONFIG = "config.json"
 Kind = Callable[[dict[str, Any], str], dict[str, Any]]
@@ -181,6 +182,13 @@ def _check_config(
 ) -> None:
     """Check the content of a config.json against the sizes of its weights, where they are known."""
     sized = kind(values, place)
+    encoder = values.get("text_config")
+    for part in (values, encoder if isinstance(encoder, dict) else {}):
+        for key in part:
+            if callable(getattr(HierBertConfig, key, None)):
+                raise ModelError(
+                    f"{place}: {CONFIG}: {quote(key)} is no setting, but a method of configurations"
+                )
     for path, value in _walk(values):
         key = path.rpartition(".")[2]
         if key in _FOREIGN and value:

@@ -83,7 +83,7 @@ class ClassificationHead(Head):
     reads = frozenset(["document"])
     settings = (
         *("threshold", "top_labels", "abstain_below"),
-        *("evidence", "evidence_count", "evidence_exact"),
+        *("evidence", "evidence_labels", "evidence_count", "evidence_exact"),
     )
     bias: Tensor
 
@@ -138,7 +138,10 @@ class ClassificationHead(Head):
         """The model's own rule, but for what is given."""
         kind = config.problem_type or "single_label_classification"
         values = {name: value for name, value in given.items() if value is not None}
-        evidence = _evidence(config, values.pop("evidence", False))
+        asked, labels = values.pop("evidence", False), values.pop("evidence_labels", None)
+        evidence = _evidence(config, "evidence", asked)
+        if labels is not None:
+            evidence = [*(evidence or ()), *(_evidence(config, "evidence_labels", labels) or ())]
         count, exact = values.pop("evidence_count", None), values.pop("evidence_exact", False)
         for name, value in (("evidence_count", count), ("evidence_exact", exact or None)):
             if value is not None and evidence is None:
@@ -309,18 +312,18 @@ class ClassificationHead(Head):
         return torch.where(labelled, losses, losses * 0.0), labelled
 
 
-def _evidence(config: HierBertConfig, asked: Any) -> list[int] | None:
+def _evidence(config: HierBertConfig, setting: str, asked: Any) -> list[int] | None:
     """Numbers of the labels that are asked for by name; None where no evidence is asked for."""
     if isinstance(asked, bool):
         return [] if asked else None
     names = [config.id2label[number] for number in range(config.num_labels)]
     if isinstance(asked, str) or not isinstance(asked, Sequence):
-        raise ValueError(f"evidence={asked!r} is not allowed: True, or a list of labels")
+        raise ValueError(f"{setting}={asked!r} is not allowed: True, or a list of labels")
     for name in asked:
         if name not in names:
             known = ", ".join(map(repr, names[:_MOST_NAMES]))
             more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-            raise ValueError(f"evidence={name!r} is not allowed: the model has {known}{more}")
+            raise ValueError(f"{setting}={name!r} is not allowed: the model has {known}{more}")
     return [names.index(name) for name in asked]
 
 

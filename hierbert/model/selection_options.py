@@ -90,7 +90,10 @@ def allowed_of(option: Field) -> str:
         return f"choose from {', '.join(choices)}"
     if option.type is bool:
         return "true or false"
-    bounds = [_RANGES[name].format(end) for name, end in option.metadata["bounds"].items()]
+    own = option.metadata["bounds"]
+    if own.keys() == _RANGES.keys():
+        return "{at_least:g} to {at_most:g}".format(**own)
+    bounds = [_RANGES[name].format(end) for name, end in own.items()]
     return ", ".join(["a whole number" if option.type is int else "a number", *bounds])
 
 

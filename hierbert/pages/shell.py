@@ -100,6 +100,9 @@ def asset(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
 def render_page(
     title: str, body: Markup, styles: str = "", scripts: str = "", head: Any = ""
 ) -> str:
@@ -118,7 +121,8 @@ def render_page(
         allowed = f"script-src 'sha256-{digest}'"
     page = fragment(
         "shell.html.jinja",
-        title=title,
+        # What turns the direction of a title would turn that of what a browser writes beside it.
+        title=f"\u2068{title}\u2069" if _TURNS.search(title) else title,
         body=body,
         head=head,
         generator=GENERATOR,

@@ -6,11 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hierbert.errors import RunError
+from hierbert.errors import RunError, quote
 from hierbert.reporting import charts
 from hierbert.reporting.blocks import Block, Note, Section, Table
-from hierbert.reporting.found import RESULTS, Found, difference, figure, metric_of, read_found
-from hierbert.scoring.answers import difference_of
+from hierbert.reporting.found import (
+    METRIC_LINES,
+    RESULTS,
+    Found,
+    difference,
+    figure,
+    metric_of,
+    read_found,
+)
+from hierbert.reporting.report import draw_sections
+from hierbert.scoring.answers import difference_of, has_hashes
 from hierbert.scoring.metric import METRICS, Metric, shown_metrics
 
 # They differ between any two runs.
@@ -44,6 +53,9 @@ def read_several(folders: Sequence[Path]) -> list[Found]:
         one if names[one.name] == 1 else replace(one, name=str(folder))
         for one, folder in zip(found, folders, strict=True)
     ]
+    if len(found) > 1:
+        for folder, one in zip(seen, found, strict=True):
+            _check_numbers(folder, one)
     if not _common(found):
         told = "; ".join(
             f"{one.name}: {', '.join(m.title for m in one.headlines(one.results['scores']))}"
@@ -53,10 +65,24 @@ def read_several(folders: Sequence[Path]) -> list[Found]:
     return found
 
 
+def _check_numbers(folder: Path, one: Found) -> None:
+    """Refuse what tables and curves would show, and is no number."""
+    results = {name: one.results.get(name) for name in ("documents", "seconds", "seed")}
+    results |= {f"scores.{name}": value for name, value in one.results["scores"].items()}
+    lines = [
+        (METRIC_LINES, name, value)
+        for line in one.metrics
+        for name, value in line.items()
+        if name == "step" or name.startswith("validation.")
+    ]
+    for file, name, value in [*((RESULTS, *item) for item in results.items()), *lines]:
+        if value is not None and not isinstance(value, int | float):
+            raise RunError(f"{folder / file} is damaged: {name} is {quote(value)}, not a number")
+
+
 def compare(found: Sequence[Found]) -> list[Section]:
     """The sections of a comparison; the first run is what the others are held against."""
-    sections = [_scores(found), _differences(found), _training(found), _settings(found)]
-    return [section for section in sections if section.blocks]
+    return draw_sections((_scores, _differences, _training, _settings), found)
 
 
 def _common(found: Sequence[Found]) -> list[Metric]:
@@ -75,7 +101,7 @@ def _scores(found: Sequence[Found]) -> Section:
         rows.append(
             [
                 one.name,
-                f"{one.results.get('documents', 0):,} {one.results.get('split', '')}",
+                f"{one.results.get('documents') or 0:,} {one.results.get('split', '')}",
                 *cells,
                 f"{one.results['seconds']:,.0f}" if one.results.get("seconds") else "-",
                 f"{peak:,.0f}" if peak else "-",
@@ -117,10 +143,16 @@ def _differences(found: Sequence[Found]) -> Section:
             if task not in base.answers:
                 continue
             gains, count = difference_of(answers, base.answers[task], base.seed)
+            if not has_hashes(answers, base.answers[task]):
+                notes.append(
+                    f"{one.name} or {base.name} is of an earlier version, which kept no text_hash: "
+                    f"documents of {task} are the same where id, tokens and truth are, which "
+                    "another tokenizer changes."
+                )
             if not count:
                 notes.append(f"{one.name} and {base.name} have no {task} document in common.")
                 continue
-            own, others = len(answers.keys), len(base.answers[task].keys)
+            own, others = len(answers.ids), len(base.answers[task].ids)
             if count < max(own, others):
                 notes.append(
                     f"{one.name} and {base.name} share {count:,} documents of {task}, of {own:,} "

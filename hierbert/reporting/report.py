@@ -1,8 +1,8 @@
 """report.html and report.md of a run or an evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hierbert.errors import HierBertError, error_text
 from hierbert.files import write_text
@@ -17,15 +17,25 @@ PAGE, TABLES = "report.html", "report.md"
 WITHOUT_EXCERPTS = "Excerpts of documents are left out, as was set."
 
 
+_Given = TypeVar("_Given")
+
+
 def make_sections(found: Found) -> list[Section]:
     """The sections of a report, those that there is something for."""
+    return draw_sections(SECTIONS, found)
+
+
+def draw_sections(
+    draws: Iterable[Callable[[_Given], Section | None]], found: _Given
+) -> list[Section]:
+    """Those that there is something for; one that cannot be drawn says so in its place."""
     made = []
-    for draw in SECTIONS:
+    for draw in draws:
         try:
             section = draw(found)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # Results of another version, or changed by hand: the other sections stand.
-            name = draw.__name__.replace("_", " ")
+            name = draw.__name__.strip("_").replace("_", " ")
             told = f"This cannot be told from these results: {error_text(error)}."
             section = Section(name.capitalize(), [Note(told)])
         if section is not None and section.blocks:

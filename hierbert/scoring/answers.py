@@ -1,5 +1,6 @@
 """What systems answered to documents, from rows of answers.jsonl, and how far they differ."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hierbert.scoring.intervals import label_gains, label_intervals, paired_diff
 
 TRUE, OWN = "true", "hierbert"
 # Beside the tasks, in each row.
-_OF_ROWS = ("id", "tokens")
+OF_ROWS = ("id", "tokens", "text_hash")
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,27 @@ class TaskAnswers:
 
     Attributes:
         kind: "single_label", "multi_label", "regression" or, of scores, "summary".
-        keys: Of each document its id, and how often that stood in rows before.
+        ids: Of each document, not always one document's alone.
         tokens: Of each document.
+        hashes: `text_hash` of each document; "" of rows that earlier versions wrote.
         systems: What each answers: labels, lists of labels, numbers, or scores.
         true: What is true; None of scores.
     """
 
     kind: str
-    keys: list[tuple[str, int]]
+    ids: list[str]
     tokens: list[int]
+    hashes: list[str]
     systems: dict[str, list[Any]]
     true: list[Any] | None
 
     def at(self, places: Sequence[int]) -> "TaskAnswers":
         """Those to some documents."""
         systems = {name: [each[p] for p in places] for name, each in self.systems.items()}
-        keys, tokens = [self.keys[p] for p in places], [self.tokens[p] for p in places]
+        ids, hashes = [self.ids[p] for p in places], [self.hashes[p] for p in places]
+        tokens = [self.tokens[p] for p in places]
         true = None if self.true is None else [self.true[p] for p in places]
-        return TaskAnswers(self.kind, keys, tokens, systems, true)
+        return TaskAnswers(self.kind, ids, tokens, hashes, systems, true)
 
     def intervals(self, seed: int) -> dict[str, dict[str, dict[str, float]]]:
         """95 % intervals of labels and numbers, by the system and the metric."""
@@ -47,6 +51,12 @@ class TaskAnswers:
         arrays = _arrays(self.kind, {**self.systems, TRUE: self.true})
         true = arrays.pop(TRUE)
         return {name: label_intervals(self.kind, each, true, seed) for name, each in arrays.items()}
+
+
+def text_hash(text: str) -> str:
+    """What tells a document from others of its id, 16 hexadecimal digits."""
+    # Lone surrogates are no UTF-8.
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
@@ -58,19 +68,16 @@ def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
     Raises:
         ValueError: A row is not as it is written.
     """
-    kept: dict[str, list[tuple[tuple[str, int], int, dict[str, Any]]]] = {}
-    seen = Counter[str]()
+    kept: dict[str, list[tuple[Mapping[str, Any], dict[str, Any]]]] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
             raise ValueError(f"line {number} is no row of answers")
-        key = row["id"], seen[row["id"]]
-        seen[row["id"]] += 1
         for task, systems in row.items():
-            if task in _OF_ROWS:
+            if task in OF_ROWS:
                 continue
             if not isinstance(systems, Mapping) or OWN not in systems:
                 raise ValueError(f"line {number}: {task!r} has no answer of {OWN!r}")
-            kept.setdefault(task, []).append((key, int(row.get("tokens") or 0), dict(systems)))
+            kept.setdefault(task, []).append((row, dict(systems)))
     return {task: _answers(own) for task, own in kept.items()}
 
 
@@ -79,12 +86,17 @@ def difference_of(
 ) -> tuple[dict[str, dict[str, float]], int]:
     """How far the model of the first is from that of the second, on the documents of both.
 
+    Ids alone do not tell documents apart: files of one name give equal ones. The hash of the text,
+    or where either has none the number of tokens, and the truth have to be the same too.
+
     Returns:
         By metric "mean", "low", "high" and "p", as `paired_difference` gives them; of scores by
         "score". Empty where no document is the same, with the same truth. And how many are.
     """
-    places = {key: place for place, key in enumerate(second.keys)}
-    pairs = [(place, places[key]) for place, key in enumerate(first.keys) if key in places]
+    by_text = has_hashes(first, second)
+    places = {key: place for place, key in enumerate(_keys(second, by_text))}
+    keys = enumerate(_keys(first, by_text))
+    pairs = [(place, places[key]) for place, key in keys if key in places]
     if first.true is not None and second.true is not None:
         pairs = [(a, b) for a, b in pairs if _same(first.true[a], second.true[b])]
     if not pairs or first.kind != second.kind:
@@ -98,16 +110,35 @@ def difference_of(
     return gains["b"], len(pairs)
 
 
-def _answers(kept: list[tuple[tuple[str, int], int, dict[str, Any]]]) -> TaskAnswers:
-    names = [name for name in kept[0][2] if all(name in systems for _, _, systems in kept)]
-    systems = {name: [row[name] for _, _, row in kept] for name in names}
+def has_hashes(*answers: TaskAnswers) -> bool:
+    """Whether all rows of all of them tell the text."""
+    return all(all(one.hashes) for one in answers)
+
+
+def _keys(answers: TaskAnswers, by_text: bool) -> list[tuple[str, str | int, int]]:
+    """Of each document its id, its text or length, and how often both stood in rows before."""
+    marks: Sequence[str | int] = answers.hashes if by_text else answers.tokens
+    seen = Counter[tuple[str, str | int]]()
+    keys = []
+    for both in zip(answers.ids, marks, strict=True):
+        keys.append((*both, seen[both]))
+        seen[both] += 1
+    return keys
+
+
+def _answers(kept: list[tuple[Mapping[str, Any], dict[str, Any]]]) -> TaskAnswers:
+    names = [name for name in kept[0][1] if all(name in systems for _, systems in kept)]
+    systems = {name: [own[name] for _, own in kept] for name in names}
     true = systems.pop(TRUE, None)
     kind = "summary"
     if true is not None:
         first = next(iter(true))
         kind = "single_label" if isinstance(first, str) else "regression"
         kind = "multi_label" if isinstance(first, list) else kind
-    return TaskAnswers(kind, [key for key, _, _ in kept], [n for _, n, _ in kept], systems, true)
+    ids = [row["id"] for row, _ in kept]
+    tokens = [int(row.get("tokens") or 0) for row, _ in kept]
+    hashes = [str(row.get("text_hash") or "") for row, _ in kept]
+    return TaskAnswers(kind, ids, tokens, hashes, systems, true)
 
 
 def _same(first: Any, second: Any) -> bool:

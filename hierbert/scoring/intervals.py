@@ -15,6 +15,8 @@ from hierbert.scoring.metric import METRICS, metrics_of, shown_metrics
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
+# Drawn from fewer documents, an interval says nothing: of one it has no width.
+FEWEST_DOCUMENTS = 5
 _SAMPLES, _CONFIDENCE = 1000, 0.95
 # So many drawn values are held at once, whatever the number of documents.
 _VALUES_AT_ONCE = 1_000_000

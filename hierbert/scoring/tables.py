@@ -32,5 +32,6 @@ def gain_line(metric: Metric, baseline: str, gain: Mapping[str, float], split: s
     line = f"{metric.title} over {baseline}: {mean} [{low}, {high}]"
     if split == "validation":
         return f"{line}; these documents also chose the weights: a test split says more"
-    better = gain["low"] > 0 if metric.better == "higher" else gain["high"] < 0
-    return line if better else f"{line}; no sure gain"
+    above, below = gain["low"] > 0, gain["high"] < 0
+    better, worse = (above, below) if metric.better == "higher" else (below, above)
+    return line if better else f"{line}; {'worse' if worse else 'no sure gain'}"

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.scoring.answers import text_hash
 from hierbert.tasks.evaluation import Answer, VectorSource
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Scored, Task
@@ -38,7 +39,10 @@ def report_answers(
     """
     entries: dict[str, Any] = {}
     examples: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = [{"id": one.id, "tokens": one.tokens} for one in documents]
+    rows: list[dict[str, Any]] = [
+        {"id": one.id, "tokens": one.tokens, "text_hash": text_hash(one.segmented.text)}
+        for one in documents
+    ]
     for task in tasks:
         kept = [answer.kept[task.name] for answer in answers]
         own = task.report(Scored(documents, kept, train, config, seed, baselines, vectors))

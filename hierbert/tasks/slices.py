@@ -6,6 +6,7 @@ from typing import Any
 
 from hierbert.errors import printable
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.scoring.intervals import FEWEST_DOCUMENTS
 from hierbert.scoring.metric import Metric, shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.evaluation import Answer, score_answers
@@ -14,8 +15,6 @@ from hierbert.tasks.task import Task
 
 # Upper ends in tokens: a segment, and twice as much each time.
 _LENGTHS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
-# Scores of fewer documents say nothing: such values are one slice.
-_FEWEST = 5
 _MOST_VALUES = 20
 _TABLE_WIDTH, _LONGEST_NAME = 79, 40
 
@@ -42,7 +41,7 @@ def score_slices(
 
     Returns:
         "length" and, by name, "columns": lists of slices, each with its "documents", "scores" and
-        "intervals".
+        "intervals", which a task has none of where fewer than `FEWEST_DOCUMENTS` have a target.
         A slice of lengths has "from_tokens" and "to_tokens", None for no end. One of a column has
         "value", None where the documents have none; or, of values that are too few documents' or
         too many, "rare_values", how many those are. The most frequent come first.
@@ -60,6 +59,8 @@ def score_slices(
             scores = score_answers(*parts, tasks, model)
             ends: dict[str, Any] = {}
             for task in tasks:
+                if sum(one.targets[task.name] is not None for one in parts[1]) < FEWEST_DOCUMENTS:
+                    continue
                 kept = [answer.kept[task.name] for answer in parts[0]]
                 ends |= task.intervals(parts[1], kept, model.config, seed)
             rows.append({**facts, "documents": len(own), "scores": scores, "intervals": ends})
@@ -91,7 +92,7 @@ def _by_value(values: Mapping[int, Any]) -> Iterator[_Slice]:
         blank = value is None or not text.strip()
         (without if blank else found.setdefault(text, [])).append(place)
     ordered = sorted(found, key=lambda text: (-len(found[text]), text))
-    kept = [text for text in ordered[:_MOST_VALUES] if len(found[text]) >= _FEWEST]
+    kept = [text for text in ordered[:_MOST_VALUES] if len(found[text]) >= FEWEST_DOCUMENTS]
     if len(ordered) - len(kept) == 1:
         kept = ordered
     for text in kept:
@@ -131,9 +132,12 @@ def _figure(metric: Metric, row: Mapping[str, Any], bounded: bool) -> str:
     """A figure of a slice, with its interval in whole points where that is asked for."""
     if (value := row["scores"].get(metric.name)) is None:
         return "-"
-    ends = row.get("intervals", {}).get(metric.name)
-    if not bounded or ends is None:
+    if not bounded:
         return metric.shown(value)
+    ends = row.get("intervals", {}).get(metric.name)
+    # Earlier versions made intervals of any number.
+    if ends is None or row["documents"] < FEWEST_DOCUMENTS:
+        return f"{metric.shown(value)} [-]"
     low, high = (f"{100 * end:.0f}" if metric.percent else f"{end:.2g}" for end in ends.values())
     return f"{metric.shown(value)} [{low}, {high}]"
 

@@ -216,6 +216,9 @@ def test_bad_usage_is_one_line_and_exit_code_2(encoders, tmp_path) -> None:
     assert "--probe" in refuse(COMMAND, *given, "--probe", here=True)
     assert "nope.jsonl" in refuse(COMMAND, *given[::2], "data.train=nope.jsonl", here=True)
     assert "folder" in refuse(COMMAND, *given, "--json", tmp_path, here=True)
+    os.mkfifo(tmp_path / "pipe")
+    refused = refuse(COMMAND, *given, "--no-probe", "--json", tmp_path / "pipe", here=True)
+    assert "a device or a pipe" in refused and (tmp_path / "pipe").is_fifo()
     missing = refuse(COMMAND, *given, "--json", tmp_path / "no" / "a.json", here=True)
     assert "cannot be written" in missing
     assert "data.labels" in refuse(COMMAND, *given, "data.labels=x", here=True)

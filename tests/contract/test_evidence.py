@@ -117,13 +117,13 @@ def test_a_model_of_0_1_0_tells_segments_and_sentences(tmp_path) -> None:
 
 def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> None:
     for kind, flags, told in (
-        ("both", ("--evidence-labels", "lav"), ["evidence", "'lav'", "'law'"]),
-        ("summaries", ("--evidence-labels", "law"), ["evidence", "'law'", "true or false"]),
+        ("both", ("--evidence-labels", "lav"), ["--evidence-labels", "'lav'", "'law'"]),
+        ("summaries", ("--evidence-labels", "law"), ["--evidence-labels", "classify"]),
         ("summaries", ("--evidence-count", "2"), ["--evidence-count", "classify"]),
         ("both", ("--evidence-count", "3"), ["--evidence-count=3", "without evidence"]),
         ("both", ("--evidence", "all"), ["--evidence", "'all'", "exact"]),
         ("both", ("--evidence", "--evidence-count", "0"), ["--evidence-count", "at least 1"]),
-        ("number", ("--evidence-labels", "law"), ["evidence", "'law'", "'LABEL_0'"]),
+        ("number", ("--evidence-labels", "law"), ["--evidence-labels", "'law'", "'LABEL_0'"]),
     ):
         asked = ["--model", models[kind], "--input", docs, "--output", tmp_path / "o.jsonl"]
         error = refuse("infer.py", *asked, *flags, here=True)

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,8 @@ def test_answers_of_all_systems_are_kept_for_each_document(runs) -> None:
             assert own == [{}] * len(rows)
         else:
             assert [row["id"] for row in rows] == [row["id"] for row in made.rows]
+            hashes = [blake2b(row["text"].encode(), digest_size=8).hexdigest() for row in made.rows]
+            assert [row["text_hash"] for row in rows] == hashes
             given = [row.get("label", row.get("labels")) for row in made.answers]
             expected = given if kind != "regression" else pytest.approx(given, rel=1e-4)
             assert [row["hierbert"] for row in own] == expected

@@ -129,7 +129,7 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
     "a size that is text": (edit(text_config__hidden_size="32"), "hidden_size"),
     "a size below nothing": (edit(text_config__vocab_size=-5), "cannot be loaded"),
-    "a method as a key": (edit(to_dict="x", validate_heads="y"), "cannot be loaded|validate_heads"),
+    "a method as a key": (edit(to_dict="x", validate_heads="y"), "'to_dict' is no setting"),
     "code for the tokenizer": (
         every(write("tokenizer_config.json", json.dumps(OWN_TOKENIZER)), modules("own.py")),
         "the tokenizer of model .* needs code of its own repository, which is not run",

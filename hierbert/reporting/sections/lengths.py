@@ -6,6 +6,7 @@ from typing import Any
 from hierbert.reporting import charts
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found, figure
+from hierbert.scoring.intervals import FEWEST_DOCUMENTS
 from hierbert.scoring.metric import Metric
 
 _SIZES = ("documents", "median_tokens", "p90_tokens", "longest_tokens", "tokens")
@@ -61,26 +62,31 @@ def _by(
     """Scores of parts: of each task a table, and a chart of the first metric with intervals."""
     blocks: list[Block] = []
     for metrics in _by_task(found.headlines(found.results["scores"])):
+        bounded = {m.name for m in metrics if any(m.name in row["intervals"] for row in rows)}
         cells = [
-            [
-                name,
-                f"{row['documents']:,}",
-                *(
-                    figure(
-                        metric, row["scores"].get(metric.name), row["intervals"].get(metric.name)
-                    )
-                    for metric in metrics
-                ),
-            ]
+            [name, f"{row['documents']:,}", *(_figure(m, row, m.name in bounded) for m in metrics)]
             for name, row in zip(names, rows, strict=True)
         ]
         titles = [metric.title + (" x 100" if metric.percent else "") for metric in metrics]
         blocks.append(Table([f"By {what}", "documents", *titles], cells))
         for metric in metrics:
-            if sum(metric.name in row["intervals"] for row in rows) > 1:
+            if sum(bool(_ends(metric, row)) for row in rows) > 1:
                 blocks.append(_chart(metric, what, names, rows))
                 break
     return blocks
+
+
+def _figure(metric: Metric, row: Mapping[str, Any], bounded: bool) -> str:
+    """A score of a part; "-" for an interval that it lacks and other parts have."""
+    value, ends = row["scores"].get(metric.name), _ends(metric, row)
+    text = figure(metric, value, ends)
+    return f"{text} (-)" if bounded and value is not None and not ends else text
+
+
+def _ends(metric: Metric, row: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """The interval of a part; earlier versions made some of any number of documents."""
+    enough = row["documents"] >= FEWEST_DOCUMENTS
+    return row["intervals"].get(metric.name) if enough else None
 
 
 def _by_task(metrics: Sequence[Metric]) -> list[list[Metric]]:
@@ -102,10 +108,8 @@ def _chart(
     scale = 100 if metric.percent else 1
     heights = [scale * row["scores"].get(metric.name, 0) for row in rows]
     ends = [
-        (scale * own["low"], scale * own["high"])
-        if (own := r["intervals"].get(metric.name))
-        else None
-        for r in rows
+        (scale * own["low"], scale * own["high"]) if (own := _ends(metric, row)) else None
+        for row in rows
     ]
     return charts.bars(
         f"{metric.title} by {what}",

@@ -21,7 +21,7 @@ def numbers(found: Found) -> Section | None:
         places = range(0, count, -(-count // _MOST_POINTS))
         pairs = [true[p] for p in places], [given[p] for p in places]
         far = sorted(range(count), key=lambda p: -abs(given[p] - true[p]))[:_MOST_ROWS]
-        rows = [[answers.keys[p][0], f"{true[p]:.4g}", f"{given[p]:.4g}"] for p in far]
+        rows = [[answers.ids[p], f"{true[p]:.4g}", f"{given[p]:.4g}"] for p in far]
         blocks.append(
             charts.scatter(
                 "Answered and true numbers; on the dotted line they are the same",

@@ -3,6 +3,7 @@
 from hierbert.reporting import charts
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found, figure
+from hierbert.scoring.intervals import FEWEST_DOCUMENTS
 from hierbert.scoring.metric import METRICS
 
 
@@ -13,7 +14,15 @@ def places(found: Found) -> Section | None:
         return None
     blocks: list[Block] = [Note(kept["what"])]
     metric, rows = METRICS[kept["metric"]], kept["parts"]
-    cells = [[r["part"], f"{r['documents']:,}", figure(metric, r["score"], r)] for r in rows]
+    ends = [row if row["documents"] >= FEWEST_DOCUMENTS else None for row in rows]
+    cells = [
+        [
+            row["part"],
+            f"{row['documents']:,}",
+            figure(metric, row["score"], own) + ("" if own else " (-)"),
+        ]
+        for row, own in zip(rows, ends, strict=True)
+    ]
     scale = 100 if metric.percent else 1
     blocks.append(
         charts.bars(
@@ -23,7 +32,7 @@ def places(found: Found) -> Section | None:
             {metric.title: [scale * row["score"] for row in rows]},
             "part of the document",
             metric.title + (" x 100" if metric.percent else ""),
-            [(scale * row["low"], scale * row["high"]) for row in rows],
+            [(scale * own["low"], scale * own["high"]) if own else None for own in ends],
             Table(["Evidence lies in the", "documents", metric.title], cells),
         )
     )

@@ -42,7 +42,7 @@ def test_hostile_text_stays_text() -> None:
     found = Elements(page)
     assert [tag for tag, _ in found.tags].count("script") == 0
     expected = "</title><script>alert(1)</script> \" onload='x' & \u202e ␀ � ␛[2J �"
-    assert found.text["title"] == found.text["p"] == expected
+    assert found.text["title"].strip("\u2068\u2069") == found.text["p"] == expected
 
 
 def test_one_character_stands_for_one() -> None:
@@ -77,3 +77,9 @@ def test_categories_differ_without_colour() -> None:
     assert len({(one.hue, one.line) for one in looks}) == 35
     hues = set(re.findall(r"--hue-\d+", " ".join(one.hue for one in looks)))
     assert all(f"{hue}: #" in render_page("t", Markup("")) for hue in hues)
+
+
+def test_a_title_turns_nothing_but_itself() -> None:
+    page = render_page("a \u202eevil", Markup(""))
+    assert "<title>\u2068a \u202eevil\u2069</title>" in page
+    assert "<title>plain</title>" in render_page("plain", Markup(""))

@@ -1,6 +1,7 @@
 """Runs beside one another."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ import pytest
 from hierbert.cli.report import main
 from hierbert.reporting.blocks import Table
 from hierbert.reporting.comparison import compare, read_several
+from hierbert.scoring.answers import text_hash
 
 LABELS = ("law", "film")
 
 
-def made(folder: Path, right: list[int], first: int = 0, **results: Any) -> Path:
-    """A run whose answers are right where there is a 1."""
+def made(folder: Path, right: list[int], first: int = 0, texts: str = "", **results: Any) -> Path:
+    """A run whose answers are right where there is a 1; `texts` tells its documents from others."""
     folder.mkdir(parents=True)
     true = [LABELS[place % 2] for place in range(first, first + len(right))]
     rows = [
         {
             "id": f"d{first + place}",
             "tokens": 5,
+            "text_hash": text_hash(f"{texts}{first + place}"),
             "classification": {"true": t, "hierbert": t if r else LABELS[t == "law"]},
         }
         for place, (t, r) in enumerate(zip(true, right, strict=True))
@@ -102,6 +105,16 @@ def test_runs_without_answers_or_common_documents_say_so(tmp_path: Path, capsys)
     one, other = made(tmp_path / "one", [1, 0]), made(tmp_path / "other", [1, 1], 50)
     assert main([str(one), str(other)]) == 0
     assert "no classification document in common" in capsys.readouterr().out
+    # Ids that were made up are those of other documents too.
+    others = made(tmp_path / "others", [1, 1], texts="of another file ")
+    assert main([str(one), str(others)]) == 0
+    shown = capsys.readouterr().out
+    assert "no classification document in common" in shown and "which is" not in shown
+    answers = others / "answers.jsonl"
+    answers.write_text(answers.read_text().replace("text_hash", "id"))
+    answers.write_text(re.sub(r', "id": "[0-9a-f]{16}"', "", answers.read_text()))
+    assert main([str(one), str(others)]) == 0
+    assert "of an earlier version, which kept no text" in capsys.readouterr().out
     (other / "answers.jsonl").unlink()
     assert main([str(one), str(other)]) == 0
     assert "no answers.jsonl of other" in capsys.readouterr().out
@@ -111,3 +124,33 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capsys) ->
     one = made(tmp_path / "one", [1, 0])
     (tmp_path / "file").write_text("")
     assert "cannot be written" in refused(capsys, one, "--output", tmp_path / "file" / "x")
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "changed"),
+    [
+        ("results.json", "scores.accuracy", {"scores": {"accuracy": "high"}}),
+        ("results.json", "documents", {"documents": "many"}),
+        ("results.json", "seconds", {"seconds": "abc"}),
+        ("results.json", "seed", {"seed": [1]}),
+        ("metrics.jsonl", "validation.accuracy", {"step": 1, "validation.accuracy": "x" * 999}),
+        ("metrics.jsonl", "step", {"step": "one", "validation.accuracy": 0.5}),
+    ],
+)
+def test_what_is_no_number_is_named_by_file_and_field(
+    tmp_path: Path, capsys, file: str, field: str, changed: dict[str, Any]
+) -> None:
+    one, other = made(tmp_path / "one", [1, 0]), made(tmp_path / "other", [1, 1])
+    old = {} if file == "metrics.jsonl" else json.loads((other / file).read_text())
+    (other / file).write_text(json.dumps(old | changed) + "\n")
+    told = refused(capsys, one, other)
+    assert str(other / file) in told and f" {field} is " in told and len(told) < 400
+
+
+def test_a_part_that_is_damaged_leaves_the_others(tmp_path: Path, capsys) -> None:
+    one = made(tmp_path / "one", [1, 0])
+    other = made(tmp_path / "other", [1, 1], intervals=[3], environment="x", resources=7)
+    assert main([str(one), str(other)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("This cannot be told from these results") == 2
+    assert "## Differences" in shown and "## Training" in shown

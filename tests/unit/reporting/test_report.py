@@ -226,14 +226,15 @@ def test_what_is_told_of_summaries() -> None:
     row = {"places": [1] * 9 + [11], "sentences": 2.0, "words": 30.0, "redundancy": 0.02}
     picks = {"systems": {"hierbert": row, "Oracle": row}, "shared": {"precision": 0.3}}
     picks["references"], picks["shared"]["recall"] = {"words": 9.0, "redundancy": 0.0}, 0.2
-    part = {"part": "first third", "documents": 3, "score": 0.4, "low": 0.3, "high": 0.5}
-    places = {"what": "By.", "metric": "rouge1", "parts": [part]}
+    part = {"part": "first third", "documents": 5, "score": 0.4, "low": 0.3, "high": 0.5}
+    few = {**part, "documents": 1, "score": 0.2, "low": 0.2, "high": 0.2}
+    places = {"what": "By.", "metric": "rouge1", "parts": [part, few]}
     told = words(section(found(picks=picks), "Picked sentences"))
     # Of 20 sentences, 11 are from the last tenth.
     assert "| 90 to 100 % | 55 | 55 |" in " ".join(told.split())
     assert "Of the model's sentences 30 % are the oracle's, of the oracle's 20 %" in told
     told = words(section(found(evidence_places=places), "Where the evidence lies"))
-    assert "| first third" in told and "40.0 (30.0 to 50.0)" in told
+    assert "| first third" in told and "40.0 (30.0 to 50.0)" in told and "20.0 (-)" in told
 
 
 def test_excerpts_are_left_out_where_that_is_set() -> None:
@@ -322,7 +323,21 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, name: str, content:
 
 def test_settings_that_are_the_defaults_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(RESULTS))
-    (tmp_path / "config.resolved.yaml").write_text("seed: 0\ntraining:\n  epochs: 7\n")
-    write_report(tmp_path, read_found(tmp_path))
-    text = (tmp_path / "report.md").read_text()
-    assert re.search(r"training\.epochs +\| 7", text) and "| seed " not in text
+    resolved = "seed: 0\ntraining:\n  epochs: 7\nsummary:\n  max_words: {}\n"
+    for words, told in ((100, False), (99, True), ("null", False)):
+        (tmp_path / "config.resolved.yaml").write_text(resolved.format(words))
+        write_report(tmp_path, read_found(tmp_path))
+        text = (tmp_path / "report.md").read_text()
+        assert re.search(r"training\.epochs +\| 7", text) and "| seed " not in text
+        # A run that sets no limit has this one filled in.
+        assert ("summary.max\\_words" in text) is told, words
+
+
+def test_a_part_of_few_documents_has_no_interval() -> None:
+    slices = copy.deepcopy(RESULTS["slices"])
+    slices["length"][1] |= {"documents": 1, "intervals": {"accuracy": {"low": 0.0, "high": 0.0}}}
+    for own in ({"accuracy": {"low": 0.0, "high": 0.0}}, {}):
+        slices["length"][1]["intervals"] = own
+        told = words(section(found(slices=slices), "Lengths and parts"))
+        assert re.search(r"from 513 +\| +1 \| +80\.0 \(-\) ", told)
+        assert "80.0 (70.0 to 90.0)" in told

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hierbert.scoring.answers import difference_of, task_answers
+from hierbert.scoring.answers import difference_of, task_answers, text_hash
 
 
 def rows(task: str, given: list[Any], true: list[Any] | None = None, first: int = 0) -> list[dict]:
@@ -58,11 +58,42 @@ def test_several_labels_and_numbers_are_told_by_what_is_true() -> None:
 def test_documents_of_one_id_are_told_apart_and_others_are_not_compared() -> None:
     twice = [*rows("x", [0.5, 0.25]), *rows("x", [1.0])]
     answers = task_answers(twice)["x"]
-    assert answers.keys == [("d0", 0), ("d1", 0), ("d0", 1)]
+    same = task_answers([*rows("x", [0.25]), *rows("x", [0.5])])["x"]
+    # The second "d0" is held against the second: 1 less 0.5, beside 0.5 less 0.25.
+    found, count = difference_of(answers, same, 0)
+    assert count == 2 and found["score"]["mean"] == pytest.approx(0.375)
     assert difference_of(answers, task_answers(rows("x", [0.1], first=7))["x"], 0) == ({}, 0)
     # Of another truth it is another document, whatever its id.
     one = task_answers(rows("x", ["a"], ["a"]))["x"]
     assert difference_of(one, task_answers(rows("x", ["a"], ["b"]))["x"], 0) == ({}, 0)
+
+
+def test_documents_of_equal_ids_and_other_texts_are_not_the_same() -> None:
+    def answers(*documents: tuple[str | None, int, float]):
+        made = [
+            {"id": "test-1", "tokens": tokens, "x": {"hierbert": score}}
+            | ({} if text is None else {"text_hash": text_hash(text)})
+            for text, tokens, score in documents
+        ]
+        return task_answers(made)["x"]
+
+    one = answers(("a", 9, 0.5), ("b", 9, 1.0))
+    # In another order, and cut into other tokens.
+    found, count = difference_of(one, answers(("b", 7, 0.25), ("a", 7, 0.25)), 0)
+    assert count == 2 and found["score"]["mean"] == pytest.approx(0.5)
+    found, count = difference_of(one, answers(("c", 9, 0.0), ("b", 9, 0.25)), 0)
+    assert count == 1 and found["score"]["mean"] == pytest.approx(0.75)
+    assert difference_of(one, answers(("c", 9, 0.0)), 0) == ({}, 0)
+    # Rows of earlier versions tell the tokens alone.
+    assert difference_of(one, answers((None, 8, 0.0)), 0) == ({}, 0)
+    found, count = difference_of(one, answers((None, 9, 0.0)), 0)
+    assert count == 1 and found["score"]["mean"] == pytest.approx(0.5)
+
+
+def test_the_hash_of_a_text_is_blake2b_of_its_utf_8() -> None:
+    # From `printf 'Hé' | b2sum -l 64`.
+    assert text_hash("H\u00e9") == "1a71a6ae33ba3156"
+    assert len(text_hash("\ud800")) == 16
 
 
 @pytest.mark.parametrize("row", [[], {"id": 1}, {"id": "a", "x": 3}, {"id": "a", "x": {"b": 1}}])

@@ -50,6 +50,18 @@ def test_every_length_is_in_one_slice(tokens, ends) -> None:
     assert (row["from_tokens"], row["to_tokens"], row["documents"]) == (*ends, 2)
 
 
+def test_a_slice_of_few_documents_has_no_interval() -> None:
+    task = Classification(LabelMap(["a", "b"], "single_label"))
+    ends = {"accuracy": {"low": 0.0, "high": 0.0}}
+    rows = [
+        {"value": str(count), "documents": count, "scores": {"accuracy": 0.0}, "intervals": own}
+        for count, own in ((4, ends), (5, ends), (3, {}))
+    ]
+    (table,) = slice_tables([task], {"length": [], "columns": {"x": rows}})
+    shown = [line.split(maxsplit=2)[2] for line in table.split("\n")[2:]]
+    assert shown == ["0.0 [-]", "0.0 [0, 0]", "0.0 [-]"]
+
+
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
 def test_a_table_is_of_79_columns_and_one_line_a_slice(kind) -> None:
     task = Classification(LabelMap([] if kind == "regression" else ["a", "b"], kind))

@@ -91,9 +91,9 @@ def allowed_of(option: Field) -> str:
     if option.type is bool:
         return "true or false"
     own = option.metadata["bounds"]
-    if own.keys() == _RANGES.keys():
-        return "{at_least:g} to {at_most:g}".format(**own)
     bounds = [_RANGES[name].format(end) for name, end in own.items()]
+    if own.keys() == _RANGES.keys():
+        bounds = ["{at_least:g} to {at_most:g}".format(**own)]
     return ", ".join(["a whole number" if option.type is int else "a number", *bounds])
 
 

@@ -82,11 +82,10 @@ def resources(
     system does not tell.
     """
     gpu = device.type == "cuda"
-    device_mib = torch.cuda.max_memory_allocated() / _BYTES_PER_MIB if gpu else 0.0
-    gathered = [(peak_memory_mib(), device_mib)]
+    gathered = [memory_now(device)]
     if accelerator is not None:
         gathered = gather_object(gathered)
-    peaks = [peak for peak, _ in gathered if peak is not None]
+    peaks = [one["memory_mib"] for one in gathered if "memory_mib" in one]
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if gpu else _device_name(device),
         "processes": 1 if accelerator is None else accelerator.num_processes,
@@ -95,9 +94,9 @@ def resources(
     for kind, (tokens, seconds) in work.items():
         rate = round(tokens / seconds, 1) if tokens and seconds else None
         found[f"{kind}_tokens_per_second"] = rate
-    found["peak_memory_mib"] = round(max(peaks), 1) if peaks else None
+    found["peak_memory_mib"] = max(peaks, default=None)
     if gpu:
-        found["peak_device_memory_mib"] = round(max(peak for _, peak in gathered), 1)
+        found["peak_device_memory_mib"] = max(one["device_memory_mib"] for one in gathered)
     return found
 
 

@@ -9,7 +9,6 @@ difference are of a paired bootstrap over documents. *Openers* is the part of se
 with what refers to a sentence before them that is not there, *repeated* that of pairs of words.
 """
 
-import argparse
 import gzip
 import json
 import statistics
@@ -25,7 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.corpora import not_copied
-from benchmarks.common.report import RESULTS, keep_figures
+from benchmarks.common.report import corpus_options, corpus_parser, keep_figures
 from benchmarks.untrained import CORPORA
 from hierbert import HierBert
 from hierbert.model.answering import answer_batch
@@ -128,15 +127,9 @@ def table(name: str, found: dict) -> str:
 
 def main() -> None:
     """Score what is asked for, keep it, and print all tables there are."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the corpora")
-    parser.add_argument("--corpora", nargs="*", choices=CORPORA, default=[], metavar="NAME")
-    parser.add_argument("--documents", type=int, default=1000, help="most of a corpus")
+    parser = corpus_parser(__doc__, CORPORA, "selection")
     parser.add_argument("--model", help="folder of a trained model, else LexRank")
-    parser.add_argument("--output", type=Path, default=RESULTS / "selection.json")
-    options = parser.parse_args()
-    if options.corpora and options.data is None:
-        parser.error("--corpora needs --data")
+    options = corpus_options(parser)
     asked = {
         f"{name}, trained" if options.model else name: partial(
             figures, name, options.data, options.documents, options.model

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common.corpora import not_copied
-from benchmarks.common.report import RESULTS, keep_figures
+from benchmarks.common.report import corpus_options, corpus_parser, keep_figures
 from hierbert import HierBert
 from hierbert.model.central_words import METHODS
 from hierbert.model.selection import Budget
@@ -131,15 +131,9 @@ def table(name: str, found: dict) -> str:
 
 def main() -> None:
     """Score what is asked for, keep it, and print all tables there are."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the corpora")
-    parser.add_argument("--corpora", nargs="*", choices=CORPORA, default=[], metavar="NAME")
-    parser.add_argument("--documents", type=int, default=1000, help="most of a corpus")
+    parser = corpus_parser(__doc__, CORPORA, "untrained")
     parser.add_argument("--sumy", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--output", type=Path, default=RESULTS / "untrained.json")
-    options = parser.parse_args()
-    if options.corpora and options.data is None:
-        parser.error("--corpora needs --data")
+    options = corpus_options(parser)
     asked = {
         name: partial(figures, name, options.data, options.documents, options.sumy)
         for name in options.corpora

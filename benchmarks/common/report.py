@@ -6,7 +6,7 @@ A result keeps its lines of Markdown, which benchmarks/README.md shows of the la
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,24 @@ def bench_parser(
             help=f"{value}, or {quick[size]} with --quick",
         )
     return parser
+
+
+def corpus_parser(doc: str | None, corpora: Iterable[str], name: str) -> argparse.ArgumentParser:
+    """The flags of a benchmark that scores documents of some corpora, and keeps the figures."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of the corpora")
+    parser.add_argument("--corpora", nargs="*", choices=corpora, default=[], metavar="NAME")
+    parser.add_argument("--documents", type=int, default=1000, help="most of a corpus")
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{name}.json")
+    return parser
+
+
+def corpus_options(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What the command line says of them; corpora without their folder are refused."""
+    options = parser.parse_args()
+    if options.corpora and options.data is None:
+        parser.error("--corpora needs --data")
+    return options
 
 
 def choose_sizes(

@@ -1,6 +1,6 @@
 """Whether what a sentence's score is made of agrees with what people marked, on ACLSum and QMSum.
 
-    python benchmarks/agreement.py --data FOLDER --corpora aclsum qmsum --model runs/quickstart/model
+    python benchmarks/agreement.py --data FOLDER --corpora aclsum qmsum --model MODEL
 
 Of each paper of ACLSum the sentences that people marked for any of its three aspects, in abstract,
 introduction and conclusion; of each question about a meeting of QMSum the parts that people wrote

@@ -162,6 +162,7 @@ def _members(
 ) -> dict[str, Any]:
     """What was fitted, with scores of the parts of a model as they would answer alone."""
     scores: dict[str, dict[str, float]] = {}
+    ends: dict[str, dict[str, dict[str, float]]] = {}
     for task in run.tasks:
         if task.name not in completed:
             continue
@@ -174,7 +175,9 @@ def _members(
                 own_fit = task.calibrate(held_out.documents, held_out.kept)
                 alone.update(own_fit.get("config", {}))
             scores[name] = task.score(documents, own, alone)
-    return {"members": {**fitted.get("members", {}), "scores": scores}} if scores else {}
+            ends[name] = task.intervals(documents, own, alone, run.config.seed)
+    members = {**fitted.get("members", {}), "scores": scores, "intervals": ends}
+    return {"members": members} if scores else {}
 
 
 def save_run(

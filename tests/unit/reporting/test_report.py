@@ -237,6 +237,15 @@ def test_what_is_told_of_summaries() -> None:
     assert "| first third" in told and "40.0 (30.0 to 50.0)" in told and "20.0 (-)" in told
 
 
+def test_parts_of_the_model_have_intervals_where_the_run_made_some() -> None:
+    alone = {"words": {"accuracy": 0.6}, "vectors": {"accuracy": 0.5}}
+    ends = {"words": {"accuracy": {"low": 0.25, "high": 0.75}}}
+    for kept, shown in (({}, "60.0 "), ({"intervals": ends}, "60.0 (25.0 to 75.0)")):
+        told = words(section(found(members={"scores": alone, **kept}), "Scores"))
+        assert re.search(rf"\| words alone +\| +{re.escape(shown)}", told), told
+        assert re.search(r"\| vectors alone +\| +50.0 ", told)
+
+
 def test_labels_by_where_their_evidence_lies() -> None:
     rows = [
         {**row, "part": part}

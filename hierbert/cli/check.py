@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
+from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, HierBertError, ModelError, RunError, error_text
 from hierbert.files import write_json
@@ -106,7 +107,7 @@ def _main(argv: list[str], prog: str) -> int:
             write_json(path, report)
         except OSError as error:
             raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
-    print(report_text(report, checks))
+    show(report_text(report, checks))
     if path is not None:
         log.info(f"findings: {path}")
     return WOULD_FAIL if report["would_fail"] else 0

@@ -16,7 +16,9 @@ from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, DataError, ModelError, setting_name
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import log
+from hierbert.scoring.tables import join_parts
 from hierbert.tasks.evaluation import answer_documents, not_finite, score_answers
+from hierbert.tasks.evidence_places import asked_for_places
 from hierbert.tasks.labels import UnknownLabel
 from hierbert.tasks.prepared import (
     PreparedDocument,
@@ -142,7 +144,14 @@ def evaluate_model(
         began = time.monotonic()
         if predictor.vectors is not None and accelerator is not None:
             predictor.vectors.fill([one.segmented for one in prepared], accelerator)
-        answers = answer_documents(model, prepared, accelerator, tasks, predictor.vectors)
+        answers = answer_documents(
+            model,
+            prepared,
+            accelerator,
+            tasks,
+            predictor.vectors,
+            places_of=asked_for_places(prepared),
+        )
         seconds = time.monotonic() - began
     scores = score_answers(answers, prepared, tasks, model)
     problem = not_finite("the model's answers", scores, answers, prepared)
@@ -187,8 +196,8 @@ def evaluate_model(
         "seconds": round(time.monotonic() - started, 1),
         "environment": environment(),
     }
-    tables = [result_tables(tasks, results), *slice_tables(tasks, results["slices"])]
-    return Evaluation(results, "\n\n".join(tables), rows, quoted)
+    tables = [*result_tables(tasks, results), *slice_tables(tasks, results["slices"])]
+    return Evaluation(results, join_parts(tables), rows, quoted)
 
 
 def _asked(

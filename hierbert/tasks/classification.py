@@ -15,7 +15,11 @@ from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, DataError, quote_all
 from hierbert.log import log
-from hierbert.model.classification_head import MISSING_LABEL, regression_values
+from hierbert.model.classification_head import (
+    MISSING_LABEL,
+    ClassificationHead,
+    regression_values,
+)
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -340,6 +344,12 @@ class Classification(Task):
         )
 
     @override
+    def places(self, model: HierBertForDocuments, answered: Answered) -> list[float]:
+        head = model.heads[self.name]
+        assert isinstance(head, ClassificationHead)
+        return head.places(model, answered)
+
+    @override
     def learning_baselines(self) -> list[str]:
         return [
             one.title
@@ -447,11 +457,8 @@ class Classification(Task):
             rows.append(["95 % interval", *cells])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
-        yield (
-            f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n"
-            + grid(rows)
-            + "".join(f"\n  {line}" for line in (*self._gains(results), *self._trust(results)))
-        )
+        title = f"{what} of the {results['documents']:,} {results['split']} documents{unit}"
+        yield grid(rows, title, [*self._gains(results), *self._trust(results)])
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:

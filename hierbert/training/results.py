@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.prediction.mistake_pages import write_mistake_pages
 from hierbert.prediction.predictor import HierBert
 from hierbert.reporting.report import report_folder
+from hierbert.scoring.tables import join_parts
 from hierbert.tasks.evaluation import Answer, not_finite, score_answers
+from hierbert.tasks.evidence_places import asked_for_places
 from hierbert.tasks.prepared import PreparedDocument, length_histogram, lengths_of
 from hierbert.tasks.results import environment, report_answers, resources, result_tables
 from hierbert.tasks.slices import score_slices
@@ -40,7 +42,7 @@ def score_run(
     split = "test" if "test" in run.splits else "validation"
     documents, state = run.splits[split], loop.state
     began = time.monotonic()
-    answers, scores = _scored(run, split, f"scoring {split}")
+    answers, scores = _scored(run, split, f"scoring {split}", asked_for_places(documents))
     seconds = time.monotonic() - began
     work = {"encoding": run.encoding}
     # Of a frozen encoder, these read vectors: tokens a second would mislead.
@@ -90,9 +92,12 @@ def score_run(
     return results | entries, answers, rows, examples
 
 
-def _scored(run: Run, split: str, description: str) -> tuple[list[Answer], dict[str, float]]:
+def _scored(
+    run: Run, split: str, description: str, places_of: Collection[int] = ()
+) -> tuple[list[Answer], dict[str, float]]:
     """Answers for a split and their scores; a RunError where one is not finite."""
-    answers, documents = run.answer(split, description), run.splits[split]
+    answers = run.answer(split, description, places_of=places_of)
+    documents = run.splits[split]
     scores = score_answers(answers, documents, run.tasks, run.model)
     problem = not_finite(f"scoring {split}", scores, answers, documents)
     if problem is not None:
@@ -157,6 +162,7 @@ def _members(
 ) -> dict[str, Any]:
     """What was fitted, with scores of the parts of a model as they would answer alone."""
     scores: dict[str, dict[str, float]] = {}
+    ends: dict[str, dict[str, dict[str, float]]] = {}
     for task in run.tasks:
         if task.name not in completed:
             continue
@@ -169,7 +175,9 @@ def _members(
                 own_fit = task.calibrate(held_out.documents, held_out.kept)
                 alone.update(own_fit.get("config", {}))
             scores[name] = task.score(documents, own, alone)
-    return {"members": {**fitted.get("members", {}), "scores": scores}} if scores else {}
+            ends[name] = task.intervals(documents, own, alone, run.config.seed)
+    members = {**fitted.get("members", {}), "scores": scores, "intervals": ends}
+    return {"members": members} if scores else {}
 
 
 def save_run(
@@ -183,7 +191,7 @@ def save_run(
 
     Gives what there is to read of the results; an empty text on other processes.
     """
-    report = ""
+    report: list[str] = []
     if run.accelerator.is_main_process:
 
         def write(aside: Path) -> None:
@@ -200,14 +208,14 @@ def save_run(
         if run.config.report == "pages":
             write_mistake_pages(run.folder, HierBert(run.model, run.processor), examples)
         report_folder(run.folder, run.config.report, examples)
-        report = f"\n{result_tables(run.tasks, results)}\n"
+        report += result_tables(run.tasks, results)
         if run.config.show_sample:
             split = results["split"]
             first = run.splits[split][0], answers[0]
-            report += "\n" + sample_answer(*first, run.tasks, split, run.model.config)
+            report.append(sample_answer(*first, run.tasks, split, run.model.config))
         log.info(f"run folder: {run.folder} ({format_seconds(results['seconds'])})")
     run.accelerator.wait_for_everyone()
-    return report
+    return join_parts(report)
 
 
 def sample_answer(

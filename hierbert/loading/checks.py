@@ -334,6 +334,19 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
             hook.remove()
 
 
+def refuse_other_weights(model: nn.Module, report: dict[str, Any], place: str) -> None:
+    """Refuse (ModelError) what did not load as a config.json says, by the report of loading it."""
+    if lost := sorted(report["missing_keys"]):
+        raise ModelError(f"{place} lacks {len(lost)} weights, such as {lost[0]}")
+    if wrong := sorted(report["mismatched_keys"]):
+        weight, there, wanted = wrong[0]
+        raise ModelError(
+            f"{place} holds {len(wrong)} weights of another shape than its config.json says, such "
+            f"as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
+        )
+    refuse_not_finite(model, place)
+
+
 def refuse_not_finite(model: nn.Module, place: str) -> None:
     """Refuse (ModelError) a model whose weights hold NaN or infinity."""
     for name, weight in model.named_parameters():

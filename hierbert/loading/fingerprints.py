@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig
 
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.state_files import file_checksum
 
 # Of a configuration; they change no number.
 _UNIMPORTANT = (
@@ -57,9 +58,7 @@ def folder_fingerprint(source: str | os.PathLike[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         if path.suffix in _MODEL_FILES and path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name}\0{content}\n".encode())
+            digest.update(f"{path.name}\0{file_checksum(path)}\n".encode())
     return digest.hexdigest()
 
 

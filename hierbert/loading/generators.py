@@ -34,7 +34,7 @@ from hierbert.loading.checks import (
     check_files,
     check_sizes,
     of_generator,
-    refuse_not_finite,
+    refuse_other_weights,
 )
 from hierbert.loading.forking import on_one_thread
 from hierbert.loading.model import check_folder
@@ -193,15 +193,8 @@ def load_generator(
                 ignore_mismatched_sizes=True,
                 **hub,
             )
-        refuse_not_finite(model, place)
+        refuse_other_weights(model, report, place)
         tokenizer = load_tokenizer(source, place, **hub)
-    if lost := sorted(report["missing_keys"]):
-        raise ModelError(f"{place} lacks {len(lost)} weights, such as {lost[0]}")
-    if wrong := sorted(report["mismatched_keys"]):
-        raise ModelError(
-            f"{place} holds {len(wrong)} weights of another shape than its config.json says, such "
-            f"as {wrong[0][0]}"
-        )
     known = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > known:
         raise ModelError(

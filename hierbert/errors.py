@@ -22,6 +22,8 @@ class UNSET:
 
 # Control characters, lone surrogates, and the separators of lines and paragraphs.
 _CONTROL_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
+# What shows all that follows in another order: embeddings, overrides, isolates, and their ends.
+_TURNS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 
 _MAX_VALUE_CHARS = 60
 _MAX_NAMES = 20
@@ -134,7 +136,11 @@ def printable(text: str) -> str:
     """A text on one line that gives a terminal no orders: its control characters as escapes."""
     return "".join(
         character
-        if character == "\t" or unicodedata.category(character) not in _CONTROL_CATEGORIES
+        if character == "\t"
+        or (
+            unicodedata.category(character) not in _CONTROL_CATEGORIES
+            and unicodedata.bidirectional(character) not in _TURNS
+        )
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )

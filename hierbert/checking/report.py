@@ -11,7 +11,7 @@ from hierbert.checking.corpus import CheckedCorpus
 from hierbert.checking.finding import SEVERITIES, Finding, ranked
 from hierbert.errors import printable
 from hierbert.log import counted
-from hierbert.scoring.tables import grid
+from hierbert.scoring.tables import Parts, grid, join_parts
 
 _WIDTH = 79
 
@@ -34,13 +34,17 @@ def make_report(
     }
 
 
-def report_text(report: Mapping[str, Any], checks: Sequence[Check]) -> str:
+def report_text(report: Mapping[str, Any], checks: Sequence[Check]) -> Parts:
     """The same to be read: tables, the estimate, findings with what to do."""
     tables = [check.table(report.get(check.name, {})) for check in checks]
     # Of titles alone there is nothing to see.
-    parts = [grid(rows) for rows in tables if len(rows) > 1]
+    parts: list[str] = [
+        grid([[printable(cell) for cell in row] for row in rows])
+        for rows in tables
+        if len(rows) > 1
+    ]
     if report["estimate"]:
-        parts.append("\n".join(_wrapped("Estimate: ", report["estimate"]["line"])))
+        parts.append("\n".join(_wrapped("Estimate: ", printable(report["estimate"]["line"]))))
     findings = report["findings"]
     counts = Counter(one["severity"] for one in findings)
     total = ", ".join(counted(counts[kind], kind) for kind in SEVERITIES if counts[kind])
@@ -52,10 +56,9 @@ def report_text(report: Mapping[str, Any], checks: Sequence[Check]) -> str:
             lines.append(f"  {'   ' if number else 'at:'} {place}")
         if one["advice"]:
             lines += _wrapped("  do: ", one["advice"])
-    parts.append("\n".join(lines))
     # They quote what stands in a stranger's documents.
-    text = "\n\n".join(part for part in parts if part)
-    return "\n".join(printable(line) for line in text.split("\n"))
+    parts.append("\n".join(map(printable, lines)))
+    return join_parts(parts)
 
 
 def _wrapped(start: str, text: str) -> list[str]:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, command, escape_unprintable, quiet_libraries
+from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.errors import (
     ConfigError,
@@ -101,7 +102,7 @@ def _main(argv: list[str], prog: str) -> int:
             write_json(path, report)
         except OSError as error:
             raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
-    print(report_text(report, checks))
+    show(report_text(report, checks))
     if path is not None:
         log.info(f"findings: {path}")
     return WOULD_FAIL if report["would_fail"] else 0

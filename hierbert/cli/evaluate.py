@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, command, escape_unprintable, quiet_libraries
 from hierbert.cli.flags import add_document_flags, add_encoder_flags, number
+from hierbert.cli.terminal import show
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError, DataError, RunError, error_text, flag_setting, quote
 from hierbert.files import write_json, write_text
@@ -160,7 +161,9 @@ def _main(argv: list[str], prog: str) -> None:
             if options.report == PAGES:
                 write_mistake_pages(path.parent, model, made.examples)
             report_folder(path.parent, options.report.replace("-", "_"), made.examples)
-        print(f"\n{made.report}\n")
+        print()
+        show(made.report)
+        print()
         if path is not None:
             log.info(f"results: {path} ({format_seconds(made.results['seconds'])})")
 

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, command, escape_unprintable
-from hierbert.errors import ConfigError, RunError, error_text, printable
+from hierbert.cli.terminal import show_sections
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.log import log
 
 EXAMPLES = """examples:
@@ -51,8 +52,7 @@ def _main(argv: list[str], prog: str) -> None:
             write_pages(output, title, sections)
         except OSError as error:
             raise RunError(f"{output} cannot be written: {error_text(error)}") from error
-    shown = render_markdown(title, sections)
-    print("\n".join(map(printable, shown.splitlines())))
+    show_sections(title, sections, render_markdown(title, sections))
     if output is not None:
         log.info(f"report: {output / PAGE}")
 

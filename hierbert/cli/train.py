@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hierbert.cli.common import LOG_FLAGS, escape_unprintable, quiet_libraries, run_command
+from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.data.columns import columns_of_text
 from hierbert.errors import ConfigError, flag_setting
@@ -88,7 +89,8 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
 
         def on_end(self, results: Mapping[str, Any]) -> None:
             if is_first_process():
-                print(trainer.report)
+                print()
+                show(trainer.report)
                 print(f"\nGo on with:\n  {inference_command(config, typed)}")
 
     trainer = HierBertTrainer(config=config, callbacks=[Report()])

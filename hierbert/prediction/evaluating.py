@@ -16,6 +16,7 @@ from hierbert.data.sources import Corpus
 from hierbert.errors import ConfigError, DataError, ModelError, setting_name
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import log
+from hierbert.scoring.tables import join_parts
 from hierbert.tasks.evaluation import answer_documents, not_finite, score_answers
 from hierbert.tasks.labels import UnknownLabel
 from hierbert.tasks.prepared import (
@@ -218,8 +219,8 @@ def evaluate_model(
         "seconds": round(time.monotonic() - started, 1),
         "environment": environment(),
     }
-    tables = [result_tables(tasks, results), *slice_tables(tasks, results["slices"])]
-    return Evaluation(results, "\n\n".join(tables), rows, quoted)
+    tables = [*result_tables(tasks, results), *slice_tables(tasks, results["slices"])]
+    return Evaluation(results, join_parts(tables), rows, quoted)
 
 
 def _asked(

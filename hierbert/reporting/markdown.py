@@ -7,15 +7,19 @@ from hierbert.errors import printable
 from hierbert.reporting.blocks import Chart, Note, Quotation, Section, Table
 
 LONGEST_CELL = 60
-_LONGEST_TEXT = 600
+LONGEST_TEXT = 600
+
+
+def shortened(text: str, longest: int = LONGEST_CELL) -> str:
+    """So many characters at most, on a line that gives a terminal no orders."""
+    # A lone surrogate cannot be written as UTF-8.
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= longest else f"{line[:longest].rstrip()}…"
 
 
 def cell(text: str, longest: int = LONGEST_CELL) -> str:
-    """So many characters at most, on a line, escaped: nothing is read as Markdown or HTML."""
-    # A lone surrogate cannot be written as UTF-8, and a terminal obeys control characters.
-    line = printable(" ".join(text.split()))
-    if len(line) > longest:
-        line = f"{line[:longest].rstrip()}…"
+    """The same, escaped: nothing is read as Markdown or HTML."""
+    line = shortened(text, longest)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", line)
     # The Hub makes links and mentions of bare addresses.
@@ -37,7 +41,7 @@ def render_markdown(title: str, sections: Sequence[Section]) -> str:
             elif isinstance(block, Quotation):
                 parts.append(f"### {cell(block.title, 200)}")
                 parts += [
-                    f"{cell(name, 200)}:\n\n> {cell(text, _LONGEST_TEXT)}"
+                    f"{cell(name, 200)}:\n\n> {cell(text, LONGEST_TEXT)}"
                     for name, text in block.texts
                 ]
     return "\n\n".join(parts) + "\n"
@@ -46,7 +50,7 @@ def render_markdown(title: str, sections: Sequence[Section]) -> str:
 def _table(table: Table) -> str:
     longest = [LONGEST_CELL] * len(table.head)
     if table.prose:
-        longest[-1] = _LONGEST_TEXT
+        longest[-1] = LONGEST_TEXT
     head = [cell(text) for text in table.head]
     rows = [[cell(t, most) for t, most in zip(row, longest, strict=True)] for row in table.rows]
     for number, link in enumerate(table.links):

@@ -447,11 +447,8 @@ class Classification(Task):
             rows.append(["95 % interval", *cells])
         what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
-        yield (
-            f"{what} of the {results['documents']:,} {results['split']} documents{unit}\n"
-            + grid(rows)
-            + "".join(f"\n  {line}" for line in (*self._gains(results), *self._trust(results)))
-        )
+        title = f"{what} of the {results['documents']:,} {results['split']} documents{unit}"
+        yield grid(rows, title, [*self._gains(results), *self._trust(results)])
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:

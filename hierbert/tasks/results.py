@@ -3,7 +3,7 @@
 import contextlib
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,10 @@ def report_answers(
     return entries, rows, examples
 
 
-def result_tables(tasks: Sequence[Task], results: dict[str, Any]) -> str:
-    """What there is to read of results.json, for a terminal."""
-    return "\n\n".join(table for task in reversed(tasks) for table in task.tables(results))
+def result_tables(tasks: Sequence[Task], results: dict[str, Any]) -> Iterator[str]:
+    """What there is to read of results.json, for a terminal: its tables."""
+    for task in reversed(tasks):
+        yield from task.tables(results)
 
 
 def environment() -> dict[str, str]:

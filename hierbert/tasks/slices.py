@@ -124,8 +124,7 @@ def slice_tables(tasks: Sequence[Task], slices: Mapping[str, Any]) -> Iterator[s
             table = [[_cut(first, _TABLE_WIDTH - 2 - rest), *others] for first, *others in table]
             unit = " (x 100)" if shown[0].percent else ""
             by = "length in tokens" if rows is slices["length"] else printable(name)
-            title = f"{task.name.capitalize()} by {_cut(by, _LONGEST_NAME)}{unit}"
-            yield f"{title}\n{grid(table)}"
+            yield grid(table, f"{task.name.capitalize()} by {_cut(by, _LONGEST_NAME)}{unit}")
 
 
 def _figure(metric: Metric, row: Mapping[str, Any], bounded: bool) -> str:

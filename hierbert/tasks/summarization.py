@@ -599,12 +599,11 @@ class Summarization(Task):
         rows = [["", *(metric.title for metric in shown)]]
         for name, row in summaries["systems"].items():
             rows.append([name, *(metric.shown(row[metric.name]["mean"]) for metric in shown)])
-        yield (
+        title = (
             f"Summaries of the {results['documents']:,} {results['split']} documents, "
-            f"{budget['name']} = {budget['limit']:g} (F1 x 100)\n"
-            + grid(rows)
-            + "".join(f"\n  {line}" for line in [*self._gains(results), *self._cautions(results)])
+            f"{budget['name']} = {budget['limit']:g} (F1 x 100)"
         )
+        yield grid(rows, title, [*self._gains(results), *self._cautions(results)])
         yield from picks_table(results.get("picks"))
 
     def _gains(self, results: dict[str, Any]) -> Iterable[str]:

@@ -82,7 +82,7 @@ def picks_table(picks: Mapping[str, Any] | None) -> Iterator[str]:
     if shared := picks.get("shared"):
         precision, recall = (100 * shared[name] for name in ("precision", "recall"))
         lines.append(f"{precision:.0f} % of the picked are the oracle's, {recall:.0f} % of those")
-    yield "\n  ".join([grid(picks_rows(picks)), *lines])
+    yield grid(picks_rows(picks), notes=lines)
 
 
 def _facts(texts: Sequence[str]) -> dict[str, float]:

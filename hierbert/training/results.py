@@ -15,6 +15,7 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.prediction.mistake_pages import write_mistake_pages
 from hierbert.prediction.predictor import HierBert
 from hierbert.reporting.report import report_folder
+from hierbert.scoring.tables import join_parts
 from hierbert.tasks.evaluation import Answer, not_finite, score_answers
 from hierbert.tasks.prepared import PreparedDocument, length_histogram, lengths_of
 from hierbert.tasks.results import environment, report_answers, resources, result_tables
@@ -183,7 +184,7 @@ def save_run(
 
     Gives what there is to read of the results; an empty text on other processes.
     """
-    report = ""
+    report: list[str] = []
     if run.accelerator.is_main_process:
 
         def write(aside: Path) -> None:
@@ -200,14 +201,14 @@ def save_run(
         if run.config.report == "pages":
             write_mistake_pages(run.folder, HierBert(run.model, run.processor), examples)
         report_folder(run.folder, run.config.report, examples)
-        report = f"\n{result_tables(run.tasks, results)}\n"
+        report += result_tables(run.tasks, results)
         if run.config.show_sample:
             split = results["split"]
             first = run.splits[split][0], answers[0]
-            report += "\n" + sample_answer(*first, run.tasks, split, run.model.config)
+            report.append(sample_answer(*first, run.tasks, split, run.model.config))
         log.info(f"run folder: {run.folder} ({format_seconds(results['seconds'])})")
     run.accelerator.wait_for_everyone()
-    return report
+    return join_parts(report)
 
 
 def sample_answer(

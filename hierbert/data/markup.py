@@ -43,8 +43,7 @@ _TITLE = re.compile(r"^title:[ \t]+([\"']?)([^\s|>\"'][^\n]*?)\1[ \t]*\r?$", re.
 def html_text(markup: str) -> str:
     """What a page says, its title first.
 
-    Raises:
-        DataError: The package that reads HTML is not installed.
+    A DataError where the package that reads HTML is missing.
     """
     try:
         from lxml import etree
@@ -88,8 +87,7 @@ def html_text(markup: str) -> str:
 def markdown_text(markup: str) -> str:
     """What a Markdown text says, without its marks; of YAML before it the title.
 
-    Raises:
-        DataError: A package that it needs is not installed.
+    A DataError where a package that it needs is not installed.
     """
     try:
         from markdown_it import MarkdownIt

@@ -296,11 +296,9 @@ def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
-    """Stop (ModelError) the laying out of a model, on "meta", that grows far beyond its files.
+    """Stop (ModelError) the laying out of a model, on "meta", that grows far beyond its weights.
 
-    Args:
-        sizes: Of the weights that it is built for; None sets no bound.
-        place: What the message begins with.
+    Where their sizes are not known there is no bound.
     """
     if sizes is None:
         yield

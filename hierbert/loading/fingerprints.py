@@ -47,10 +47,8 @@ def folder_fingerprint(source: str | os.PathLike[str]) -> str:
     """Hash of a model's files: 32 hexadecimal digits; of anything but a folder, the name itself.
 
     It loads nothing. Unlike `model_fingerprint`, it differs where two files hold the same model in
-    other bytes, and does not depend on how the model computes.
-
-    Raises:
-        OSError: A file cannot be read.
+    other bytes, and does not depend on how the model computes. An OSError where a file cannot be
+    read.
     """
     folder = Path(os.path.expanduser(source))
     if not folder.is_dir():

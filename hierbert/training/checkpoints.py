@@ -81,8 +81,7 @@ class Checkpoints:
     def save(self, state: TrainerState) -> None:
         """Write step_N, and remove what no resume will need.
 
-        Raises:
-            RunError: It cannot be written, on every process. Older ones are untouched.
+        A RunError, on every process, where it cannot be written; older ones are untouched.
         """
         random = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
@@ -115,10 +114,8 @@ class Checkpoints:
     def load(self, path: Path) -> TrainerState:
         """Put model, optimizer and random states back to where a checkpoint was.
 
-        Learning rates are not in it: they follow from the steps.
-
-        Raises:
-            RunError: The checkpoint is damaged, or of another model or number of processes.
+        Learning rates are not in it: they follow from the steps. A RunError where it is damaged, or
+        of another model or number of processes.
         """
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         try:
@@ -153,12 +150,9 @@ class Checkpoints:
     def newest_whole(self) -> tuple[Path, TrainerState] | None:
         """The checkpoint to resume from, on the first process; None where there is none at all.
 
-        It is the newest that is as it was written, and the best weights it refers to with it;
-        where a checkpoint holds the same, a damaged file of them is written anew. Damaged
-        checkpoints go when a new one is written.
-
-        Raises:
-            RunError: There are checkpoints, and none is whole.
+        It is the newest that is as it was written, and the best weights it refers to with it; where
+        a checkpoint holds the same, a damaged file of them is written anew. Damaged checkpoints go
+        when a new one is written. A RunError where there are some, and none is whole.
         """
         why = ""
         for path in reversed(find_checkpoints(self.folder)):

@@ -13,20 +13,10 @@ _HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "iframe",
 # What stands on lines of its own, and what stands on one line of its block.
 _BLOCKS = frozenset(
     [
-        *(
-            "title",
-            "address",
-            "article",
-            "aside",
-            "blockquote",
-            "body",
-            "caption",
-            "details",
-            "div",
-        ),
-        *("dl", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5"),
-        *("h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section", "summary", "table"),
-        "ul",
+        *("title", "address", "article", "aside", "blockquote", "body", "caption", "details"),
+        *("div", "dl", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3"),
+        *("h4", "h5", "h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section"),
+        *("summary", "table", "ul"),
     ]
 )
 _LINES = frozenset({"br", "dd", "dt", "li", "td", "th", "tr"})

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hierbert.model.sentences import split_sentences
     from hierbert.prediction.predictor import HierBert, HierBertPredictor
     from hierbert.prediction.rewriting import Rewriter
+    from hierbert.taxonomy.reading import read_taxonomy
+    from hierbert.taxonomy.tree import Taxonomy
     from hierbert.training.callbacks import Callback
     from hierbert.training.trainer import HierBertTrainer
 
@@ -47,7 +49,9 @@ __all__ = [
     "ModelError",
     "Rewriter",
     "RunError",
+    "Taxonomy",
     "read_documents",
+    "read_taxonomy",
     "split_sentences",
 ]
 
@@ -65,7 +69,9 @@ _MODULES = {
     "HierBertProcessor": "hierbert.model.processing_hierbert",
     "HierBertTrainer": "hierbert.training.trainer",
     "Rewriter": "hierbert.prediction.rewriting",
+    "Taxonomy": "hierbert.taxonomy.tree",
     "read_documents": "hierbert.data.corpus",
+    "read_taxonomy": "hierbert.taxonomy.reading",
     "split_sentences": "hierbert.model.sentences",
 }
 

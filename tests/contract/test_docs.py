@@ -35,7 +35,7 @@ SHOWN = {"json", "yaml", "text", "{toctree}", "{include}", "{eval-rst}"}
 COMMANDS = {"train.py": "train.py", "infer.py": "infer.py", "hierbert.publishing": "hierbert-push"}
 COMMANDS |= {
     f"hierbert-{name}": f"hierbert-{name}"
-    for name in ("train", "infer", "summarize", "check", "evaluate", "report", "push")
+    for name in ["train", "infer", "summarize", "check", "evaluate", "report", "taxonomy", "push"]
 }
 # Whose own manuals say what they take.
 OTHERS = {"accelerate", "bash", "cat", "git", "head", "hf", "mypy", "pip", "pytest", "ruff"}
@@ -275,6 +275,7 @@ def test_every_flag_that_is_named_exists() -> None:
         "hierbert-evaluate",
         "hierbert-check",
         "hierbert-report",
+        "hierbert-taxonomy",
         "hierbert-push",
         *_benchmarks(),
     ):

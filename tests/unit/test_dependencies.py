@@ -21,6 +21,7 @@ FLOORS = [
     {"files", "hub", "hub_names", "log", "model", "settings_text"},
     {"settings", "state_files"},
     {"data", "pages", "scoring"},
+    {"taxonomy"},
     {"config"},
     {"loading"},
     {"tasks", "vectors"},

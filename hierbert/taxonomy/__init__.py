@@ -1,0 +1,1 @@
+"""Trees of labels and of what they name: nodes with parents, read from files."""

@@ -1,0 +1,78 @@
+"""What a taxonomy looks like, in figures and in words."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from hierbert.errors import printable, quote
+from hierbert.log import counted
+from hierbert.taxonomy.tree import Taxonomy
+
+_MOST_NAMES = 5
+# A classifier has a number for each, and a row of weights.
+_MANY_NODES = 100_000
+
+
+def taxonomy_facts(taxonomy: Taxonomy) -> dict[str, Any]:
+    """Counts of nodes, levels and pairs, and what may be a mistake; JSON.
+
+    Raises:
+        DataError: It is too deep; see `Taxonomy.ancestors`.
+    """
+    levels, children = taxonomy.levels, taxonomy.children.lengths
+    is_leaf = children == 0
+    names = Counter(taxonomy.names)
+    several = taxonomy.parents.lengths > 1
+    return {
+        "nodes": len(taxonomy),
+        "leaves": int(is_leaf.sum()),
+        "is_tree": taxonomy.is_tree,
+        "levels": [
+            {
+                "level": level,
+                "nodes": int((levels == level).sum()),
+                "leaves": int((is_leaf & (levels == level)).sum()),
+            }
+            for level in range(1, int(levels.max()) + 1)
+        ],
+        "ancestor_pairs": len(taxonomy.ancestors.values),
+        "most_children": int(children.max()),
+        "nodes_with_several_parents": [taxonomy.nodes[node] for node in np.flatnonzero(several)],
+        "only_children": int((children == 1).sum()),
+        "repeated_names": [name for name, count in names.items() if count > 1],
+    }
+
+
+def facts_text(facts: dict[str, Any]) -> str:
+    """The same for a terminal."""
+    lines = [
+        f"{facts['nodes']:,} nodes, {facts['leaves']:,} of them leaves, on "
+        f"{len(facts['levels']):,} levels; {facts['ancestor_pairs']:,} pairs of a node and an "
+        f"ancestor; at most {facts['most_children']:,} children",
+        "",
+        f"{'level':>7} {'nodes':>9} {'leaves':>9}",
+    ]
+    lines += [
+        f"{one['level']:>7,} {one['nodes']:>9,} {one['leaves']:>9,}" for one in facts["levels"]
+    ]
+    notes = []
+    if several := facts["nodes_with_several_parents"]:
+        notes.append(
+            f"no tree: {counted(len(several), 'node')} with several parents, " + _some(several)
+        )
+    if names := facts["repeated_names"]:
+        notes.append(f"{counted(len(names), 'name')} at several places, {_some(names)}")
+    if only := facts["only_children"]:
+        notes.append(f"single children, which say no more than their parents: {only:,}")
+    if facts["most_children"] <= 1 and len(facts["levels"]) == facts["nodes"]:
+        notes.append("a chain: no node has a sibling, so there is nothing to decide")
+    if facts["nodes"] > _MANY_NODES:
+        notes.append("so many nodes that a classifier's output layer takes gigabytes")
+    return "\n".join([*lines, *([""] if notes else []), *map(printable, notes)])
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    shown = ", ".join(map(quote, names[:_MOST_NAMES]))
+    return "such as " + shown if more > 0 else shown

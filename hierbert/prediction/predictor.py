@@ -481,9 +481,21 @@ class HierBert(PushToHubMixin):
         segment_vectors: bool = False,
         rewrite: str | os.PathLike[str] | Rewriter | None = None,
     ) -> Answering:
-        """What `predict` asks, checked once, to be asked of documents as often as wanted.
+        """What `predict` asks, checked once, to be asked as often as wanted.
 
-        The documents themselves are not checked; all else is as of `predict`.
+        Args:
+            tasks: As of `predict`, as all others.
+            rule: How to answer.
+            segment_vectors: Whether "embed" gives those too.
+            rewrite: What rewrites summaries.
+
+        Returns:
+            Called with documents, which it does not check, it gives a prediction for each, in
+            order.
+
+        Raises:
+            ConfigError: There is no such task, or a value is not allowed.
+            ModelError: The model has no head for a task.
         """
         asked = self.check_tasks(tasks)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]

@@ -149,7 +149,7 @@ class RayRun(Run):
                 self._ray.cancel(one)
             raise
         self._repeated = repeated_rows(hashes)
-        if not self.inputs.keep_broken:
+        if not self.skip:
             self._refuse_repeated(hashes)
         say_broken(checks)
         return checks

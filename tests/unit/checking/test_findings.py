@@ -133,7 +133,8 @@ def test_labels_conflict_where_their_sets_differ(tmp_path, one, other, more) -> 
 
 
 def test_an_unknown_label_conflicts_with_none(tmp_path) -> None:
-    findings = found(tmp_path, [*rows(20), {**rows(1, label=None)[0], "id": "again"}])
+    own = [*rows(20), {**rows(1, label=None)[0], "id": "again"}]
+    findings = found(tmp_path, own, validation=rows(24)[20:])
     assert "repeated_documents" in findings and "conflicting_labels" not in findings
 
 

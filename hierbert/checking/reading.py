@@ -20,6 +20,8 @@ from hierbert.tasks.evaluation import check_metric
 from hierbert.tasks.task import learn_tasks
 
 _WOULD_FAIL = "mend it: a run refuses it"
+# Some seconds, in which there is no progress.
+_LONG = 5_000_000
 
 
 def look_at(
@@ -62,8 +64,12 @@ def look_at(
                         broken.append(item)
                         continue
                     document = ReadDocument(len(examples), role, item)
+                    if len(document.text) > _LONG:
+                        size = f"{len(document.text):,} characters"
+                        log.info(f"reading: {item.location} is of {size}, which takes its time")
                     for check in looking:
                         check.add(document)
+                        bar.advance(0)
                     roles[role].append(document.number)
                     examples.append(document.without_text())
                     bar.advance()

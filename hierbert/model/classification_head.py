@@ -238,6 +238,20 @@ class ClassificationHead(Head):
             evidence.append({"label": model.config.id2label[number], **logit, **parts})
         return {"evidence": evidence}
 
+    def places(self, model: Any, answered: Answered) -> list[float]:
+        """Where in the document lie the segments that speak most for the answer's labels, 0 to 1.
+
+        Of a regression it is the segment that moves the number most. Empty for one segment.
+        """
+        labels = self.labels_explained(answered, model.config, self.options(model.config, {}))
+        if not labels or len(answered.segment_vectors) < 2:
+            return []
+        with torch.inference_mode(False):
+            spans, found = self.explain(model, answered, labels).segments()
+        most, numbers = (found.abs() if self.problem_type == "regression" else found).max(0)
+        middles = [sum(spans[number]) / 2 for number in numbers[most > 0].tolist()]
+        return [middle / len(answered.document.text) for middle in middles]
+
     def labels_explained(
         self, answered: Answered, config: HierBertConfig, options: LabelRule
     ) -> list[int]:

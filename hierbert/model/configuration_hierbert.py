@@ -224,6 +224,9 @@ class HierBertConfig(SavedWithCode, SavedOptions, PreTrainedConfig):
         if self.max_tokens_per_segment is None:
             self.max_tokens_per_segment = min(DEFAULT_SEGMENT_TOKENS, self.longest_segment)
         super().__post_init__(**kwargs)
+        if self.problem_type == "regression" and getattr(self, "id2label", {}) == {0: "LABEL_0"}:
+            # As train.py calls it: a number has no label's name.
+            self.id2label, self.label2id = {0: "value"}, {"value": 0}
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

@@ -129,6 +129,11 @@ class Evidence:
             for column in range(len(self.whole))
         ]
 
+    def segments(self) -> tuple[list[Span], Tensor]:
+        """Segments, R of them or the strongest of many, and their contributions, float32 (R, L)."""
+        parts, found = self._left_out(self._segment_parts(), _MOST_SEGMENTS)
+        return parts.spans, found
+
     def with_vector(self, segment: int, vector: Tensor) -> Tensor:
         """What is explained where a segment has another vector, float (H,): float32 (L,)."""
         vectors = self._vectors.clone().to(vector)

@@ -18,6 +18,7 @@ from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import log
 from hierbert.scoring.tables import join_parts
 from hierbert.tasks.evaluation import answer_documents, not_finite, score_answers
+from hierbert.tasks.evidence_places import asked_for_places
 from hierbert.tasks.labels import UnknownLabel
 from hierbert.tasks.prepared import (
     PreparedDocument,
@@ -143,7 +144,14 @@ def evaluate_model(
         began = time.monotonic()
         if predictor.vectors is not None and accelerator is not None:
             predictor.vectors.fill([one.segmented for one in prepared], accelerator)
-        answers = answer_documents(model, prepared, accelerator, tasks, predictor.vectors)
+        answers = answer_documents(
+            model,
+            prepared,
+            accelerator,
+            tasks,
+            predictor.vectors,
+            places_of=asked_for_places(prepared),
+        )
         seconds = time.monotonic() - began
     scores = score_answers(answers, prepared, tasks, model)
     problem = not_finite("the model's answers", scores, answers, prepared)

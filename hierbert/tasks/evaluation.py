@@ -5,9 +5,9 @@ of processes, batch or padding can lose or double one.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,12 +51,15 @@ class Answer:
         kept: What each task's scoring reads, by the task's name.
         losses: Of each task, by its name; None where the document has no target.
         finite: Whether every number behind it is.
+        places: Where in the document lies what it rests on, by the task's name, see `Task.places`;
+            of tasks and documents for which that was asked, and can be told.
     """
 
     index: int
     kept: dict[str, Any]
     losses: dict[str, float | None]
     finite: bool = True
+    places: dict[str, list[float]] = field(default_factory=dict)
 
 
 def answer_documents(
@@ -67,12 +70,14 @@ def answer_documents(
     vectors: VectorSource | None = None,
     description: str = "evaluating",
     stop: Callable[[], bool] | None = None,
+    places_of: Collection[int] = (),
 ) -> list[Answer]:
     """A model's answers for a corpus, in its order, the same on every process.
 
     The model is a bare one, whose mode is put back. Without an accelerator, this process answers
     alone, in the model's precision; without `vectors`, tokens are encoded. `stop` is asked after
-    each batch: where it says so on any process, StoppedError is raised on all.
+    each batch: where it says so on any process, StoppedError is raised on all. `places_of` are the
+    documents of which `Answer.places` are asked, which costs no pass of the encoder.
     """
     sizes = [document.tokens for document in documents]
     processes, rank = 1, 0
@@ -87,7 +92,7 @@ def answer_documents(
     with torch.no_grad(), Progress(sum(sizes[i] for i in own), description, "tokens", shown) as bar:
         for indices in batches_by_tokens(own, sizes.__getitem__, TOKENS_PER_BATCH):
             batch = [documents[index] for index in indices]
-            answers += _answer_batch(model, indices, batch, accelerator, tasks, vectors)
+            answers += _answer_batch(model, indices, batch, accelerator, tasks, vectors, places_of)
             bar.advance(sum(document.tokens for document in batch))
             if stop is not None and stop():
                 break
@@ -108,21 +113,21 @@ def _answer_batch(
     accelerator: Accelerator | None,
     tasks: Sequence[Task],
     vectors: VectorSource | None,
+    places_of: Collection[int],
 ) -> list[Answer]:
     segmented = [document.segmented for document in documents]
     cached = None if vectors is None else vectors.batch(segmented)
     targets = collate_targets(documents, tasks)
     with nullcontext() if accelerator is None else accelerator.autocast():
         answered = answer_batch(model, segmented, list(targets), cached, targets)
-    return [
-        Answer(
-            index,
-            {task.name: task.keep(one, document, model.config) for task in tasks},
-            one.losses,
-            all(one.finite.values()),
-        )
-        for index, document, one in zip(indices, documents, answered, strict=True)
-    ]
+    answers = []
+    for index, document, one in zip(indices, documents, answered, strict=True):
+        kept = {task.name: task.keep(one, document, model.config) for task in tasks}
+        finite = all(one.finite.values())
+        told = tasks if finite and index in places_of else ()
+        places = {task.name: own for task in told if (own := task.places(model, one))}
+        answers.append(Answer(index, kept, one.losses, finite, places))
+    return answers
 
 
 def score_answers(

@@ -1,14 +1,36 @@
 """Scores by where in a document lies what has to be found."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hierbert.scoring.intervals import mean_interval
 
+if TYPE_CHECKING:
+    from hierbert.tasks.prepared import PreparedDocument
+
 PARTS = ("first third", "middle third", "last third")
 SPREAD = "no one of them"
+MOST_DOCUMENTS = 200
+
+
+def part_of(places: Sequence[float]) -> str:
+    """Which third of a document most of some places, 0 to 1, are in."""
+    counts = np.bincount([min(2, int(3 * place)) for place in places], minlength=3)
+    most = np.flatnonzero(counts == counts.max())
+    return PARTS[most[0]] if len(most) == 1 else SPREAD
+
+
+def asked_for_places(documents: Sequence["PreparedDocument"]) -> frozenset[int]:
+    """Numbers of the documents whose `Answer.places` are asked: from the first to the last."""
+    known = [
+        number
+        for number, one in enumerate(documents)
+        if any(target is not None for target in one.targets.values())
+    ]
+    some = np.linspace(0, len(known) - 1, min(len(known), MOST_DOCUMENTS)).astype(int)
+    return frozenset(known[number] for number in some)
 
 
 def evidence_places(
@@ -31,11 +53,8 @@ def evidence_places(
     """
     found: dict[str, list[float]] = {part: [] for part in (*PARTS, SPREAD)}
     for own, score in zip(places, scores, strict=True):
-        if not own:
-            continue
-        counts = np.bincount([min(2, int(3 * place)) for place in own], minlength=3)
-        most = np.flatnonzero(counts == counts.max())
-        found[PARTS[most[0]] if len(most) == 1 else SPREAD].append(score)
+        if own:
+            found[part_of(own)].append(score)
     parts = []
     for part, own_scores in found.items():
         if own_scores:

@@ -10,6 +10,7 @@ from hierbert.scoring.intervals import FEWEST_DOCUMENTS
 from hierbert.scoring.metric import Metric, shown_metrics
 from hierbert.scoring.tables import grid
 from hierbert.tasks.evaluation import Answer, score_answers
+from hierbert.tasks.evidence_places import PARTS, SPREAD, part_of
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.task import Task
 
@@ -40,11 +41,13 @@ def score_slices(
         seed: Of intervals.
 
     Returns:
-        "length" and, by name, "columns": lists of slices, each with its "documents", "scores" and
-        "intervals", which a task has none of where fewer than `FEWEST_DOCUMENTS` have a target.
+        "length", by name "columns", and by task "evidence": lists of slices, each with its
+        "documents", "scores" and "intervals", which a task has none of where fewer than
+        `FEWEST_DOCUMENTS` have a target.
         A slice of lengths has "from_tokens" and "to_tokens", None for no end. One of a column has
         "value", None where the documents have none; or, of values that are too few documents' or
-        too many, "rare_values", how many those are. The most frequent come first.
+        too many, "rare_values", how many those are. The most frequent come first. One of evidence
+        has "part", the part of a document in which lies what the task's answers rest on.
     """
     places = [
         place
@@ -52,7 +55,7 @@ def score_slices(
         if any(target is not None for target in document.targets.values())
     ]
 
-    def scored(slices: Iterator[_Slice]) -> list[dict[str, Any]]:
+    def scored(slices: Iterator[_Slice], tasks: Sequence[Task] = tasks) -> list[dict[str, Any]]:
         rows = []
         for facts, own in slices:
             parts = [answers[place] for place in own], [documents[place] for place in own]
@@ -72,6 +75,11 @@ def score_slices(
             name: scored(_by_value({place: values[place] for place in places}))
             for name, values in columns.items()
         },
+        "evidence": {
+            task.name: rows
+            for task in tasks
+            if (rows := scored(_by_part(_parts(task, places, answers, documents)), [task]))
+        },
     }
 
 
@@ -82,6 +90,27 @@ def _by_length(tokens: Mapping[int, int]) -> Iterator[_Slice]:
         if own:
             yield {"from_tokens": start, "to_tokens": end}, own
         start = 0 if end is None else end + 1
+
+
+def _parts(
+    task: Task,
+    places: Sequence[int],
+    answers: Sequence[Answer],
+    documents: Sequence[PreparedDocument],
+) -> dict[int, str]:
+    """Of the documents with a target whose answers' places are known, in which part they are."""
+    return {
+        place: part_of(own)
+        for place in places
+        if documents[place].targets[task.name] is not None
+        and (own := answers[place].places.get(task.name))
+    }
+
+
+def _by_part(parts: Mapping[int, str]) -> Iterator[_Slice]:
+    for part in (*PARTS, SPREAD):
+        if own := [place for place, found in parts.items() if found == part]:
+            yield {"part": part}, own
 
 
 def _by_value(values: Mapping[int, Any]) -> Iterator[_Slice]:

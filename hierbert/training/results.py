@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hierbert.prediction.predictor import HierBert
 from hierbert.reporting.report import report_folder
 from hierbert.scoring.tables import join_parts
 from hierbert.tasks.evaluation import Answer, not_finite, score_answers
+from hierbert.tasks.evidence_places import asked_for_places
 from hierbert.tasks.prepared import PreparedDocument, length_histogram, lengths_of
 from hierbert.tasks.results import environment, report_answers, resources, result_tables
 from hierbert.tasks.slices import score_slices
@@ -41,7 +42,7 @@ def score_run(
     split = "test" if "test" in run.splits else "validation"
     documents, state = run.splits[split], loop.state
     began = time.monotonic()
-    answers, scores = _scored(run, split, f"scoring {split}")
+    answers, scores = _scored(run, split, f"scoring {split}", asked_for_places(documents))
     seconds = time.monotonic() - began
     work = {"encoding": run.encoding}
     # Of a frozen encoder, these read vectors: tokens a second would mislead.
@@ -91,9 +92,12 @@ def score_run(
     return results | entries, answers, rows, examples
 
 
-def _scored(run: Run, split: str, description: str) -> tuple[list[Answer], dict[str, float]]:
+def _scored(
+    run: Run, split: str, description: str, places_of: Collection[int] = ()
+) -> tuple[list[Answer], dict[str, float]]:
     """Answers for a split and their scores; a RunError where one is not finite."""
-    answers, documents = run.answer(split, description), run.splits[split]
+    answers = run.answer(split, description, places_of=places_of)
+    documents = run.splits[split]
     scores = score_answers(answers, documents, run.tasks, run.model)
     problem = not_finite(f"scoring {split}", scores, answers, documents)
     if problem is not None:
@@ -158,6 +162,7 @@ def _members(
 ) -> dict[str, Any]:
     """What was fitted, with scores of the parts of a model as they would answer alone."""
     scores: dict[str, dict[str, float]] = {}
+    ends: dict[str, dict[str, dict[str, float]]] = {}
     for task in run.tasks:
         if task.name not in completed:
             continue
@@ -170,7 +175,9 @@ def _members(
                 own_fit = task.calibrate(held_out.documents, held_out.kept)
                 alone.update(own_fit.get("config", {}))
             scores[name] = task.score(documents, own, alone)
-    return {"members": {**fitted.get("members", {}), "scores": scores}} if scores else {}
+            ends[name] = task.intervals(documents, own, alone, run.config.seed)
+    members = {**fitted.get("members", {}), "scores": scores, "intervals": ends}
+    return {"members": members} if scores else {}
 
 
 def save_run(

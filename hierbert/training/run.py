@@ -1,7 +1,7 @@
 """What a run works with, checked and made ready in the order of what it costs."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +61,16 @@ class Run:
         return SegmentDropout(self.config.training.segments_per_document, self.config.seed)
 
     def answer(
-        self, split: str, description: str, stop: Callable[[], bool] | None = None
+        self,
+        split: str,
+        description: str,
+        stop: Callable[[], bool] | None = None,
+        places_of: Collection[int] = (),
     ) -> list[Answer]:
         """The model's answers for a split; see `answer_documents`."""
         documents, accelerator = self.splits[split], self.accelerator
-        return answer_documents(
-            self.model, documents, accelerator, self.tasks, self.vectors, description, stop
-        )
+        own = self.tasks, self.vectors, description, stop, places_of
+        return answer_documents(self.model, documents, accelerator, *own)
 
 
 def prepare_run(

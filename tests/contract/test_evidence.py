@@ -123,7 +123,7 @@ def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> 
         ("both", ("--evidence-count", "3"), ["--evidence-count=3", "without evidence"]),
         ("both", ("--evidence", "all"), ["--evidence", "'all'", "exact"]),
         ("both", ("--evidence", "--evidence-count", "0"), ["--evidence-count", "at least 1"]),
-        ("number", ("--evidence-labels", "law"), ["--evidence-labels", "'law'", "'LABEL_0'"]),
+        ("number", ("--evidence-labels", "law"), ["--evidence-labels", "'law'", "'value'"]),
     ):
         asked = ["--model", models[kind], "--input", docs, "--output", tmp_path / "o.jsonl"]
         error = refuse("infer.py", *asked, *flags, here=True)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -13,6 +14,8 @@ from commands import read_jsonl, refuse, succeed, write_jsonl
 from conftest import make_rows
 from rouge_score.rouge_scorer import RougeScorer
 from small_runs import Settings, results_of, small_run
+
+from hierbert import HierBert
 
 ALWAYS = {
     "split", "documents", "seed", "epochs", "steps", "best_step", "nonfinite_steps", "scores",
@@ -202,6 +205,41 @@ def test_rates_are_of_work_that_the_encoder_did(runs) -> None:
         names = [f"{name}_tokens_per_second" for name in ("training", "scoring")]
         assert all((name in resources) is not reads_vectors for name in names), kind
         assert (resources["encoding_tokens_per_second"] is not None) is reads_vectors
+
+
+@pytest.mark.parametrize("kind", ["single", "multi_label", "regression", "both"])
+def test_scores_by_where_the_evidence_lies_are_those_of_the_evidence(kind, runs) -> None:
+    made = runs[kind]
+    model = HierBert.from_pretrained(made.folder / "model")
+    texts = [row["text"] for row in made.rows]
+    answers = model.classify(texts, evidence=True, evidence_count=100)
+    expected: dict[str, list[float]] = {}
+    for row, answer in zip(made.rows, answers, strict=True):
+        thirds = Counter[int]()
+        for one in answer.evidence:
+            strength = abs if kind == "regression" else float
+            own = max(one["segments"], key=lambda it: strength(it["contribution"]), default=None)
+            if own is not None and strength(own["contribution"]) > 0:
+                thirds[min(2, 3 * (own["start"] + own["end"]) // (2 * len(row["text"])))] += 1
+        most = [third for third, count in thirds.items() if count == max(thirds.values())]
+        parts = ("first third", "middle third", "last third", "no one of them")
+        if most:
+            error = 0.0 if kind == "multi_label" else answer.label != row["label"]
+            if kind == "regression":
+                error = (answer.label - row["label"]) ** 2
+            expected.setdefault(parts[most[0] if len(most) == 1 else 3], []).append(error)
+    found = made.results["slices"]["evidence"]["classification"]
+    assert {row["part"]: row["documents"] for row in found} == {
+        part: len(errors) for part, errors in expected.items()
+    }
+    for row in found:
+        mean = sum(expected[row["part"]]) / row["documents"]
+        if kind == "regression":
+            assert row["scores"]["mse"] == pytest.approx(mean, rel=1e-3)
+        elif kind != "multi_label":
+            assert row["scores"]["accuracy"] == pytest.approx(1 - mean)
+        assert "rouge1" not in row["scores"]
+    assert any(len(answer.evidence[0]["segments"]) > 1 for answer in answers if answer.evidence)
 
 
 def test_without_test_documents_the_validation_is_reported(runs) -> None:

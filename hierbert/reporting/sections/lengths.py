@@ -43,7 +43,7 @@ def lengths(found: Found) -> Section | None:
     slices = found.results.get("slices") or {}
     rows = slices.get("length") or []
     if len(rows) > 1:
-        blocks += _by(
+        blocks += by_parts(
             "length in tokens",
             [_range(r["from_tokens"], r["to_tokens"]) for r in rows],
             rows,
@@ -52,16 +52,17 @@ def lengths(found: Found) -> Section | None:
     elif rows:
         blocks.append(Note("The scored documents are of one range of lengths."))
     for name, rows in (slices.get("columns") or {}).items():
-        blocks += _by(name, [_value(row) for row in rows], rows, found)
+        blocks += by_parts(name, [_value(row) for row in rows], rows, found)
     return Section("Lengths and parts", blocks) if blocks else None
 
 
-def _by(
+def by_parts(
     what: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]], found: Found
 ) -> list[Block]:
     """Scores of parts: of each task a table, and a chart of the first metric with intervals."""
     blocks: list[Block] = []
-    for metrics in _by_task(found.headlines(found.results["scores"])):
+    known = {name: value for row in rows for name, value in row["scores"].items()}
+    for metrics in _by_task(found.headlines(known)):
         bounded = {m.name for m in metrics if any(m.name in row["intervals"] for row in rows)}
         cells = [
             [name, f"{row['documents']:,}", *(_figure(m, row, m.name in bounded) for m in metrics)]

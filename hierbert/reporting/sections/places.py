@@ -1,17 +1,34 @@
 """Whether answers depend on where in a document lies what decides."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hierbert.reporting import charts
 from hierbert.reporting.blocks import Block, Note, Section, Table
 from hierbert.reporting.found import Found, figure
+from hierbert.reporting.sections.lengths import by_parts
 from hierbert.scoring.intervals import FEWEST_DOCUMENTS
 from hierbert.scoring.metric import METRICS
+
+_OF_LABELS = (
+    "Documents by the third in which the segments lie without which the answer would lose most "
+    "(a number: would move most): of at most 200, from the first to the last, and of those with "
+    "more than one segment."
+)
 
 
 def places(found: Found) -> Section | None:
     """Scores by the third of the document that holds the evidence."""
-    kept = found.results.get("evidence_places")
-    if not kept:
-        return None
+    blocks: list[Block] = []
+    for rows in ((found.results.get("slices") or {}).get("evidence") or {}).values():
+        what = "where the evidence lies"
+        blocks += [Note(_OF_LABELS), *by_parts(what, [row["part"] for row in rows], rows, found)]
+    if kept := found.results.get("evidence_places"):
+        blocks += _of_summaries(kept)
+    return Section("Where the evidence lies", blocks) if blocks else None
+
+
+def _of_summaries(kept: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [Note(kept["what"])]
     metric, rows = METRICS[kept["metric"]], kept["parts"]
     ends = [row if row["documents"] >= FEWEST_DOCUMENTS else None for row in rows]
@@ -36,4 +53,4 @@ def places(found: Found) -> Section | None:
             Table(["Evidence lies in the", "documents", metric.title], cells),
         )
     )
-    return Section("Where the evidence lies", blocks)
+    return blocks

@@ -58,8 +58,11 @@ def _label_systems(found: Found) -> dict[str, tuple[_Scores, _Ends]]:
         for name, title in _titles(results["scores"]).items()
         if results.get(name)
     }
-    for name, alone in ((results.get("members") or {}).get("scores") or {}).items():
-        systems[f"{name.replace('_', ' ')} alone"] = alone, {}
+    members = results.get("members") or {}
+    for name, alone in (members.get("scores") or {}).items():
+        # Earlier versions made no intervals of them.
+        own = (members.get("intervals") or {}).get(name, {})
+        systems[f"{name.replace('_', ' ')} alone"] = alone, own
     return systems | {OWN: (results["scores"], results.get("intervals") or {})}
 
 

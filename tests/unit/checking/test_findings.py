@@ -169,3 +169,16 @@ def test_the_gravest_comes_first_then_what_makes_scores_wrong() -> None:
         Finding("error", "d", ""),
     ]
     assert [one.name for one in ranked(given)] == ["d", "c", "b", "a"]
+
+
+def test_a_long_document_is_named_before_it_takes_its_time(tmp_path, caplog, monkeypatch) -> None:
+    caplog.set_level("INFO", "hierbert")
+    own = rows(3)
+    longest = max(own, key=lambda row: len(row["text"]))
+    monkeypatch.setattr("hierbert.checking.reading._LONG", len(longest["text"]) - 1)
+    found(tmp_path, own)
+    place = f"line {own.index(longest) + 1} is of {len(longest['text']):,} characters"
+    assert [line for line in caplog.messages if "takes its time" in line and place in line]
+    assert sum("takes its time" in line for line in caplog.messages) == sum(
+        len(row["text"]) == len(longest["text"]) for row in own
+    )

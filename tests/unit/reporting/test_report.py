@@ -237,6 +237,28 @@ def test_what_is_told_of_summaries() -> None:
     assert "| first third" in told and "40.0 (30.0 to 50.0)" in told and "20.0 (-)" in told
 
 
+def test_parts_of_the_model_have_intervals_where_the_run_made_some() -> None:
+    alone = {"words": {"accuracy": 0.6}, "vectors": {"accuracy": 0.5}}
+    ends = {"words": {"accuracy": {"low": 0.25, "high": 0.75}}}
+    for kept, shown in (({}, "60.0 "), ({"intervals": ends}, "60.0 (25.0 to 75.0)")):
+        told = words(section(found(members={"scores": alone, **kept}), "Scores"))
+        assert re.search(rf"\| words alone +\| +{re.escape(shown)}", told), told
+        assert re.search(r"\| vectors alone +\| +50.0 ", told)
+
+
+def test_labels_by_where_their_evidence_lies() -> None:
+    rows = [
+        {**row, "part": part}
+        for part, row in zip(
+            ("first third", "last third"), RESULTS["slices"]["length"], strict=True
+        )
+    ]
+    slices = {**RESULTS["slices"], "evidence": {"classification": rows}}
+    told = words(section(found(slices=slices), "Where the evidence lies"))
+    assert re.search(r"\| first third +\| +20 \| +80.0 \(70.0 to 90.0\) \|", told)
+    assert "| last third" in told and "at most 200" in told
+
+
 def test_excerpts_are_left_out_where_that_is_set() -> None:
     own = found()
     without = Found("r", RESULTS, LINES, own.answers, own.examples, None, "Left out, as was set.")

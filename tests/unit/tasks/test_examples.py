@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hierbert.tasks.evidence_places import evidence_places
+from hierbert.tasks.evidence_places import asked_for_places, evidence_places
 from hierbert.tasks.mistakes import excerpt, largest_errors, surest_mistakes
 from hierbert.tasks.prepared import length_histogram
 from hierbert.tasks.summary_examples import summary_examples
@@ -92,3 +92,13 @@ def test_scores_by_the_third_that_holds_most_of_the_evidence() -> None:
     assert found["parts"][2]["low"] == 0.3 and found["parts"][2]["high"] == 0.6
     assert evidence_places([[]], [0.1], "rouge1", "What.", 0) == {}
     assert evidence_places([], [], "rouge1", "What.", 0) == {}
+
+
+def test_evidence_is_asked_of_some_documents_from_the_first_to_the_last() -> None:
+    def asked(targets: list[Any]) -> list[int]:
+        found: Any = [SimpleNamespace(targets={"a": None, "b": one}) for one in targets]
+        return sorted(asked_for_places(found))
+
+    assert asked([]) == [] and asked([None, 0, None, "x"]) == [1, 3]
+    many = asked([None, 1] * 500)
+    assert len(many) == 200 and (many[0], many[-1]) == (1, 999) and all(n % 2 for n in many)

@@ -2,13 +2,19 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
+from hierbert.cli.common import CommandLineParser, command, escape_unprintable, quiet_libraries
 from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, HierBertError, ModelError, RunError, error_text
+from hierbert.errors import (
+    ConfigError,
+    HierBertError,
+    ModelError,
+    RunError,
+    config_setting,
+    error_text,
+)
 from hierbert.files import write_json
 from hierbert.log import log
 from hierbert.settings import load_config, parse_command_line
@@ -28,14 +34,6 @@ exit:     0, also with warnings; {WOULD_FAIL} where the run would fail; 2 for a 
           command, its settings or the names of files; 130 when interrupted
 """
 _FLAGS = ("--json FILE", "--no-probe", "--no-baselines", "--help")
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-check") -> int:
-    """Run the check, which the help calls `prog`; argv of None is the process's.
-
-    The exit code is 0, `WOULD_FAIL`, 2 for a mistake in the input, or 130 when interrupted.
-    """
-    return run_command(lambda arguments: _main(arguments, prog), argv)
 
 
 def _main(argv: list[str], prog: str) -> int:
@@ -59,8 +57,6 @@ def _main(argv: list[str], prog: str) -> int:
     if path is not None:
         _check_writable(path)
     escape_unprintable()
-    from transformers.utils import logging
-
     from hierbert.checking.check import known_checks
     from hierbert.checking.checks.baselines import Baselines
     from hierbert.checking.checks.lengths import Lengths
@@ -72,8 +68,7 @@ def _main(argv: list[str], prog: str) -> int:
     from hierbert.training.building import check_model_settings
     from hierbert.training.estimate import estimate_run
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     findings, tokenizer = [], None
     name = config.model.start_from or resolve_encoder(
         config.model.encoder, config.model.encoder_revision
@@ -111,6 +106,9 @@ def _main(argv: list[str], prog: str) -> int:
     if path is not None:
         log.info(f"findings: {path}")
     return WOULD_FAIL if report["would_fail"] else 0
+
+
+main = command(_main, "hierbert-check", config_setting)
 
 
 def _run_folder_problem(config: RunConfig) -> str | None:

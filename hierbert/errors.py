@@ -149,10 +149,8 @@ def printable(text: str) -> str:
 def error_text(error: object, secret: str = "") -> str:
     """What another library's or the system's error says: one line of at most 300 characters.
 
-    Args:
-        error: The error. A system's is given without its number and its file's name, one without
-            words by its type's name.
-        secret: A text that is shown as ``***``, such as a token.
+    A system's error is given without its number and its file's name, one without words by its
+    type's name. A `secret`, such as a token, is shown as ``***``.
     """
     text = " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
     if not text or isinstance(error, KeyError):

@@ -68,13 +68,9 @@ def _ask(seconds: float) -> str | None:
 def cached_alone(name: str, file: str, **hub: Any) -> bool:
     """Whether a repository is to be taken from the cache, since the Hub does not answer.
 
-    Args:
-        name: Of the repository.
-        file: Which is in the cache where the repository is.
-        **hub: `revision`, `cache_dir` and `local_files_only` count.
-
-    Raises:
-        ConnectionError: The Hub does not answer, and the file is not in the cache.
+    `file` is in the cache where the repository is; of `hub` the `revision`, `cache_dir` and
+    `local_files_only` count. A ConnectionError where the Hub does not answer, and the file is not
+    there.
     """
     if hub.get("local_files_only") or (problem := hub_problem()) is None:
         return bool(hub.get("local_files_only"))

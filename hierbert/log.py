@@ -46,12 +46,9 @@ def rank() -> int:
 def command_log(level: str = "info", as_json: bool = False) -> Iterator[None]:
     """Write the package's log to standard error as long as a command line runs.
 
-    Processes other than the first write errors alone.
-
-    Args:
-        level: The least that is written, one of `LEVELS`; bars and lines of progress are "info".
-        as_json: Write each line as a JSON object of "time" (ISO 8601, UTC), "level", "message" and
-            "rank" (the process's number), instead of its text.
+    Processes other than the first write errors alone. `level` is one of `LEVELS`; bars and lines of
+    progress are "info". As JSON each line is an object of "time" (ISO 8601, UTC), "level",
+    "message" and "rank" (the process's number).
     """
     handler = _StandardError(as_json)
     before = log.handlers, log.level, log.propagate
@@ -93,9 +90,8 @@ class _StandardError(logging.Handler):
 def write_from_signal(message: str) -> None:
     """Write a line of the log from a signal's handler, while a stream may be in use.
 
-    Args:
-        message: At the level "info" of a command line's log; in a program that sets up none,
-            whoever interrupts it is at its terminal, and sees a "warning".
+    It is "info" in a command line's log; in a program that sets up none, whoever interrupts it is
+    at its terminal, and sees a "warning".
     """
     handler = next((it for it in log.handlers if isinstance(it, _StandardError)), None)
     level = logging.WARNING if handler is None else logging.INFO

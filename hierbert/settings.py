@@ -61,19 +61,11 @@ _SCALAR_ORDER = (bool, int, float, str)
 
 
 def load_config(schema: type[S], path: Path | None, overrides: Sequence[str] = ()) -> S:
-    """Read a configuration: the schema's defaults, then the file, then the overrides.
+    """Read a configuration: the schema's defaults, then the YAML file, then the overrides.
 
-    Args:
-        schema: The dataclass to fill.
-        path: A YAML file in UTF-8; None for overrides alone.
-        overrides: ``key=value`` with dotted keys; later ones win.
-
-    Returns:
-        An instance of ``schema`` whose ranges are kept and whose sections' `check()` passed.
-
-    Raises:
-        ConfigError: The file cannot be read or is not plain YAML, a key is unknown or missing, or
-            a value is not allowed.
+    These are ``key=value`` with dotted keys; later ones win. Of the dataclass that is given ranges
+    are kept and sections' `check()` passed: a ConfigError where a value is not allowed, a key is
+    unknown or missing, or the file cannot be read or is not plain YAML.
     """
     values = _Values(schema)
     if path is not None and (root := _compose(_read_text(path), str(path))) is not None:
@@ -364,14 +356,9 @@ class CommandLine(NamedTuple):
 def parse_command_line(argv: Sequence[str], schema: type, flags: Iterable[str]) -> CommandLine:
     """Split ``--config FILE key=value ...``; no file is opened and no value checked.
 
-    Args:
-        argv: The arguments without the command's name.
-        schema: The dataclass of the settings, for "did you mean".
-        flags: The command's flags beside ``--config``; one that takes a value, which is told with
-            it (``--level LEVEL``), is only offered.
-
-    Raises:
-        ConfigError: An argument is none of these; the message says what to write instead.
+    `flags` are those beside ``--config``; one that takes a value, which is told with it (``--level
+    LEVEL``), is only offered. A ConfigError where an argument is none of these says what to write
+    instead.
     """
     config: Path | None = None
     overrides: list[str] = []

@@ -40,15 +40,9 @@ def setting(
 ) -> Any:
     """Declare a setting of a schema, for use as ``name: type = setting(default, "what it does")``.
 
-    Args:
-        default: The value when none is given. Without it and without ``factory`` the setting is
-            required (such fields come first).
-        help: What the setting does, with unit and the reason of the default.
-        factory: Makes the default, for lists and sections.
-        **bounds: The range of a number: ``at_least`` or ``above``, ``at_most`` or ``below``.
-
-    Returns:
-        A dataclass field that carries the help and the range.
+    Without a default and without a `factory`, which makes that of lists and sections, it is
+    required (such fields come first). The help says what it does, with unit and the reason of the
+    default; `bounds` are a number's ``at_least`` or ``above``, ``at_most`` or ``below``.
     """
     if bounds.keys() - _RANGES:
         raise TypeError(f"{', '.join(bounds)}: a range is given by {', '.join(_RANGES)}")
@@ -115,8 +109,7 @@ def walk(schema: type, prefix: str = "") -> Iterator[tuple[str, Setting]]:
 def describe_type(declared: Any) -> str:
     """A type in a user's words: ``whole number or null``, ``one of mean, cls``, ``[text, ...]``.
 
-    Raises:
-        TypeError: A setting cannot have it.
+    A TypeError where a setting cannot have it.
     """
     members = union_members(declared)
     if len(members) > 1:
@@ -163,13 +156,8 @@ def write_value(value: Any) -> str:
 def dump_config(instance: Any, comments: bool = False) -> str:
     """A configuration as YAML that `load_config` reads back to an equal instance.
 
-    Args:
-        instance: An instance of a schema.
-        comments: Write each setting's help and type above it.
-
-    Returns:
-        Text that ends in a line break: keys in field order, a blank line around each section of
-        the top level.
+    Keys are in field order, a blank line around each section of the top level; with `comments` each
+    setting has its help and type above it.
     """
     return "\n".join(_dump_section(instance, "", comments)) + "\n"
 
@@ -179,15 +167,8 @@ def format_help(
 ) -> str:
     """The text of ``--help``: what the command does, examples, options, then every setting.
 
-    Args:
-        schema: The dataclass of the settings.
-        description: What the command does; paragraphs are kept and wrapped.
-        epilog: Examples, printed as they stand.
-        prog: The command's name.
-        flags: The command's flags (``--resume``) with their help.
-
-    Returns:
-        Text of at most `HELP_WIDTH` columns, but for the examples and keys longer than that.
+    It has at most `HELP_WIDTH` columns, but for the examples (`epilog`) and keys longer than that.
+    `flags` are the command's own, with their help.
     """
     options = {
         "--config FILE": "Read settings from this YAML file; what it leaves out keeps its default.",

@@ -30,17 +30,11 @@ class ShapeError(HierBertError):
 
 
 def of_shape(value: Any, shape: type[T], where: str = "it") -> T:
-    """A value of JSON as a type that it was written from.
+    """A value of JSON as a type that it was written from; `where` is what messages call it.
 
-    Args:
-        value: What `json` read.
-        shape: A dataclass (out of an object of its fields, those with defaults optional), str, int,
-            float, bool, None, Any, and lists, dicts, tuples and unions of these.
-        where: What messages call the value.
-
-    Raises:
-        ShapeError: It is of another type, lacks a field, has one too many, or is nested deeper than
-            any state is.
+    The type is a dataclass (out of an object of its fields, those with defaults optional), str,
+    int, float, bool, None, Any, and lists, dicts, tuples and unions of these. A ShapeError where it
+    is of another, lacks a field, has one too many, or is nested deeper than any state is.
     """
     return cast(T, _of_shape(value, shape, where, 0))
 

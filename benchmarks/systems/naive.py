@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.model.processing_hierbert import HierBertProcessor, collate_structure
+from hierbert.model.processing_hierbert import HierBertProcessor
 
 _DOCUMENTS_PER_BATCH = 8
 
@@ -69,7 +70,7 @@ class Naive:
             weights = flat[..., None].to(states.dtype)
             pooled = (states * weights).sum(1) / weights.sum(1)
         pooled = pooled.view(len(documents), most, -1)
-        structure = collate_structure(documents)
+        structure = vars(Structure.of_documents(documents))
         counts = structure["segments_per_document"].tolist()
         real = torch.cat([pooled[row, :count] for row, count in enumerate(counts)])
         sentences = int(structure["sentences_per_document"].sum())

@@ -1,18 +1,25 @@
 """The command line that looks at documents before training: `hierbert check`."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from hierbert.cli.common import (
     CommandLineParser,
     check_writable,
+    command,
     escape_unprintable,
-    run_command,
+    quiet_libraries,
 )
 from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
-from hierbert.errors import ConfigError, HierBertError, ModelError, RunError, error_text
+from hierbert.errors import (
+    ConfigError,
+    HierBertError,
+    ModelError,
+    RunError,
+    config_setting,
+    error_text,
+)
 from hierbert.files import write_json
 from hierbert.log import log
 from hierbert.settings import load_config, parse_command_line
@@ -32,14 +39,6 @@ exit:     0, also with warnings; {WOULD_FAIL} where the run would fail; 2 for a 
           command, its settings or the names of files; 130 when interrupted
 """
 _FLAGS = ("--json FILE", "--no-probe", "--no-baselines", "--help")
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-check") -> int:
-    """Run the check, which the help calls `prog`; argv of None is the process's.
-
-    The exit code is 0, `WOULD_FAIL`, 2 for a mistake in the input, or 130 when interrupted.
-    """
-    return run_command(lambda arguments: _main(arguments, prog), argv)
 
 
 def _main(argv: list[str], prog: str) -> int:
@@ -62,8 +61,6 @@ def _main(argv: list[str], prog: str) -> int:
         path = Path(os.path.expanduser(options.json)).resolve()
         check_writable(path, "--json")
     escape_unprintable()
-    from transformers.utils import logging
-
     from hierbert.checking.check import known_checks
     from hierbert.checking.checks.baselines import Baselines
     from hierbert.checking.checks.lengths import Lengths
@@ -75,8 +72,7 @@ def _main(argv: list[str], prog: str) -> int:
     from hierbert.training.building import check_model_settings
     from hierbert.training.estimate import estimate_run
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     findings, tokenizer = [], None
     name = config.model.start_from or resolve_encoder(
         config.model.encoder, config.model.encoder_revision
@@ -114,6 +110,9 @@ def _main(argv: list[str], prog: str) -> int:
     if path is not None:
         log.info(f"findings: {path}")
     return WOULD_FAIL if report["would_fail"] else 0
+
+
+main = command(_main, "hierbert-check", config_setting)
 
 
 def _run_folder_problem(config: RunConfig) -> str | None:

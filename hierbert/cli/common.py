@@ -1,6 +1,7 @@
 """What the command lines share: mistakes in one line, exit codes, the log on standard error."""
 
 import argparse
+import contextlib
 import errno
 import io
 import os
@@ -19,9 +20,11 @@ from hierbert.errors import (
     Setting,
     config_setting,
     error_text,
+    flag_setting,
     quote,
 )
 from hierbert.log import LEVELS, command_log, is_first_process, log
+from hierbert.prediction.stopping import stopped_by_signals
 
 LOG_FLAGS = {
     "--quiet": "Write warnings and errors alone: --log-level warning.",
@@ -94,6 +97,33 @@ def run_command(
             log.warning("interrupted")
             return 130
     return code
+
+
+def command(
+    body: Callable[[list[str], str], int | None],
+    prog: str,
+    name_of: Setting = flag_setting,
+    terminated: bool = False,
+) -> Callable[..., int]:
+    """The `main` of a command line, of arguments (None: the process's) and what the help calls it.
+
+    Its body is called with both; it gives the exit code, see `run_command`. Where a SIGTERM is to
+    end it as an interrupt does, by a SystemExit with 143, `terminated` is True.
+    """
+
+    def main(argv: Sequence[str] | None = None, prog: str = prog) -> int:
+        with stopped_by_signals() if terminated else contextlib.nullcontext():
+            return run_command(lambda arguments: body(arguments, prog), argv, name_of)
+
+    return main
+
+
+def quiet_libraries() -> None:
+    """Leave the log and its bars to hierbert."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _split_log_flags(argv: Sequence[str]) -> tuple[list[str], str, bool]:

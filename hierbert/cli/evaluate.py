@@ -8,15 +8,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
-from hierbert.cli.flags import add_document_flags, add_encoder_flags
+from hierbert.cli.common import CommandLineParser, command, escape_unprintable, quiet_libraries
+from hierbert.cli.flags import add_document_flags, add_encoder_flags, number
 from hierbert.cli.terminal import show
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError, DataError, RunError, error_text, flag_setting, quote
 from hierbert.files import write_json, write_text
 from hierbert.log import format_seconds, is_first_process, log
 from hierbert.prediction.options import cache_options, fields_of
-from hierbert.prediction.stopping import stop_if_asked, stopped_by_signals
+from hierbert.prediction.stopping import stop_if_asked
 
 EXAMPLES = f"""examples:
   hierbert evaluate --model runs/NAME/model --input labelled.csv
@@ -35,6 +35,7 @@ _RESULTS, _ANSWERS = "results.json", "answers.jsonl"
 _REPORT = ("report.html", "report.md")
 _FILES = (_RESULTS, _ANSWERS, *_REPORT, "pages")
 _REPORTS = ("full", "pages", "without-excerpts", "none")
+_SEED = number(int, lambda value: value >= 0, "a whole number, 0 or more")
 # What Python calls otherwise than this command.
 _FLAGS = {"documents": "input", "keep_columns": "by"}
 
@@ -79,26 +80,9 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add("--train", nargs="+", metavar="FILE", help=text)
     text = "score what the model has to beat too (default: yes)"
     add("--baselines", action=argparse.BooleanOptionalAction, default=True, help=text)
-    add("--seed", type=_seed, default=0, help="of intervals and random baselines (default: 0)")
+    add("--seed", type=_SEED, default=0, help="of intervals and random baselines (default: 0)")
     add_encoder_flags(parser)
     return parser.parse_args(argv)
-
-
-def _seed(value: str) -> int:
-    with contextlib.suppress(ValueError):
-        if int(value) >= 0:
-            return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, 0 or more")
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-evaluate") -> int:
-    """Run the evaluation command, which the help calls `prog`; argv of None is the process's.
-
-    The exit code: 0, 2 for a mistake in the input, 130 when interrupted. When terminated a
-    SystemExit with 143.
-    """
-    with stopped_by_signals():
-        return run_command(lambda arguments: _main(arguments, prog), argv, _flag)
 
 
 def _flag(name: str) -> str:
@@ -111,7 +95,6 @@ def _main(argv: list[str], prog: str) -> None:
     with _output(options):
         escape_unprintable()
         from accelerate import Accelerator
-        from transformers.utils import logging
 
         from hierbert.prediction.evaluating import evaluate_model
         from hierbert.prediction.mistake_pages import PAGES, write_mistake_pages
@@ -119,8 +102,7 @@ def _main(argv: list[str], prog: str) -> None:
         from hierbert.prediction.processes import Processes
         from hierbert.reporting.report import report_folder
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        quiet_libraries()
         processes = Processes.from_environment()
         for name in ("dtype", "tokens_per_forward"):
             if processes.count > 1 and getattr(options, name) == "auto":
@@ -184,6 +166,9 @@ def _main(argv: list[str], prog: str) -> None:
         print()
         if path is not None:
             log.info(f"results: {path} ({format_seconds(made.results['seconds'])})")
+
+
+main = command(_main, "hierbert-evaluate", _flag, terminated=True)
 
 
 @contextlib.contextmanager

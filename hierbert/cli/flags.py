@@ -9,6 +9,20 @@ from typing import Any
 from hierbert.cli.common import CommandLineParser
 from hierbert.model.selection_options import OPTIONS, check_option, choices_of
 
+
+def number(kind: type, fits: Callable[[Any], bool], allowed: str) -> Callable[[str], Any]:
+    """What reads the number of a flag, as argparse wants it."""
+
+    def read(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: {allowed}")
+
+    return read
+
+
+count = number(int, lambda value: value >= 1, "a whole number, at least 1")
 DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 
 
@@ -80,16 +94,8 @@ def add_encoder_flags(parser: CommandLineParser) -> None:
     kept("--cache-limit-gib", type=float, metavar="G", help=text)
 
 
-def count(value: str) -> int:
-    """A whole number, at least 1, as argparse reads it."""
-    with contextlib.suppress(ValueError):
-        if int(value) >= 1:
-            return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a whole number, at least 1")
-
-
 def count_or_auto(value: str) -> int | str:
-    """The same, or "auto"."""
+    """A whole number, at least 1, or "auto"."""
     with contextlib.suppress(argparse.ArgumentTypeError):
         return value if value == "auto" else count(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not allowed: auto, or at least 1")

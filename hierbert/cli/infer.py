@@ -1,18 +1,22 @@
 """The command line of inference: `infer.py`, `hierbert infer` and `hierbert-infer`."""
 
 import argparse
-import contextlib
 import math
 from collections.abc import Sequence
 
-from hierbert.cli.common import CommandLineParser, run_command
-from hierbert.cli.flags import add_document_flags, add_encoder_flags, add_selection_flags, count
+from hierbert.cli.common import CommandLineParser, command, quiet_libraries
+from hierbert.cli.flags import (
+    add_document_flags,
+    add_encoder_flags,
+    add_selection_flags,
+    count,
+    number,
+)
 from hierbert.data.readers import allowed_endings, stdin_formats
-from hierbert.errors import flag_setting
 from hierbert.pages.page_folder import DEFAULT_LIMIT
 from hierbert.prediction.answer_files import FORMATS
 from hierbert.prediction.options import check_options, find_target
-from hierbert.prediction.stopping import stop_if_asked, stopped_by_signals
+from hierbert.prediction.stopping import stop_if_asked
 
 EXAMPLES = f"""examples:
   python infer.py --model runs/NAME/model --input docs.jsonl --output answers.jsonl
@@ -36,6 +40,10 @@ output: one row for each document, in the order of the input: id, label (or labe
 exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a mistake, 130 or
         143 when interrupted
 """
+
+_share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+_part = number(float, lambda value: 0 < value <= 1, "a number above 0, at most 1")
+_amount = number(float, lambda value: 0 <= value < math.inf, "a number, 0 or more")
 
 
 def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Namespace:
@@ -151,37 +159,6 @@ def _words(value: str) -> str:
     raise argparse.ArgumentTypeError(f"{value!r} is not allowed: some words")
 
 
-def _share(value: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(value) <= 1:
-            return float(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number from 0 to 1")
-
-
-def _part(value: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(value) <= 1:
-            return float(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number above 0, at most 1")
-
-
-def _amount(value: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(value) < math.inf:
-            return float(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not allowed: a number, 0 or more")
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "infer.py") -> int:
-    """Run the inference command, which the help calls `prog`; argv of None is the process's.
-
-    The exit code: 0 when every row is answered, 3 when some could not be, 2 for a mistake in the
-    input, 130 when interrupted. When terminated a SystemExit with 143.
-    """
-    with stopped_by_signals():
-        return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
-
-
 def _main(argv: list[str], prog: str) -> int:
     options = parse_options(argv, prog)
     # Again when the job begins; here before torch is imported.
@@ -189,12 +166,12 @@ def _main(argv: list[str], prog: str) -> int:
     return run_job(options)
 
 
+main = command(_main, "infer.py", terminated=True)
+
+
 def run_job(options: argparse.Namespace) -> int:
     """Answer what options ask for; the exit code."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     from hierbert.prediction.run import Run
 
     kind = Run

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from hierbert.cli.common import CommandLineParser, run_command
-from hierbert.errors import ConfigError, error_text, flag_setting
+from hierbert.cli.common import CommandLineParser, command, quiet_libraries
+from hierbert.errors import ConfigError, error_text
 from hierbert.files import write_text
 from hierbert.hub_names import check_hub_name
 from hierbert.log import log
@@ -45,14 +45,6 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-push") -> int:
-    """Run the publishing command, which the help calls `prog`; argv of None is the process's.
-
-    The exit code: 0, 2 for a mistake or a refusal, 130 when interrupted.
-    """
-    return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
-
-
 def _main(argv: list[str], prog: str) -> None:
     options = _parse(argv, prog)
     check_hub_name("repo", options.repo)
@@ -60,7 +52,6 @@ def _main(argv: list[str], prog: str) -> None:
     if options.license is not None:
         check_hub_name("license", options.license)
     from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging
 
     from hierbert.publishing.publish import describe, prepare, publish
     from hierbert.publishing.upload import Request, require_token
@@ -68,9 +59,8 @@ def _main(argv: list[str], prog: str) -> None:
     request = Request(**{field.name: getattr(options, field.name) for field in fields(Request)})
     if not request.message.strip():
         raise ConfigError("--message is empty: a commit needs a message")
-    logging.set_verbosity_error()
+    quiet_libraries()
     hub_logging.set_verbosity_error()
-    logging.disable_progress_bar()
     if not options.dry_run:
         require_token()
     upload = prepare(request, online=not options.dry_run)
@@ -85,6 +75,9 @@ def _main(argv: list[str], prog: str) -> None:
     except KeyboardInterrupt:
         log.info("what was uploaded stays: the same command goes on")
         raise
+
+
+main = command(_main, "hierbert-push")
 
 
 def _write_card(path: Path, card: str) -> None:

@@ -1,12 +1,11 @@
 """The command line that shows what runs found: `hierbert report` and `hierbert-report`."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
+from hierbert.cli.common import CommandLineParser, command, escape_unprintable
 from hierbert.cli.terminal import show_sections
-from hierbert.errors import ConfigError, RunError, error_text, flag_setting
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.log import log
 
 EXAMPLES = """examples:
@@ -19,14 +18,6 @@ output: tables, and with --output the folder's report.html and report.md. Of sev
         is what the others are held against, on the documents that both have answered
 exit:   0, 2 for a mistake
 """
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-report") -> int:
-    """Run the report command, which the help calls `prog`; argv of None is the process's.
-
-    The exit code: 0, or 2 for a mistake in the input.
-    """
-    return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
 
 
 def _main(argv: list[str], prog: str) -> None:
@@ -64,3 +55,6 @@ def _main(argv: list[str], prog: str) -> None:
     show_sections(title, sections, render_markdown(title, sections))
     if output is not None:
         log.info(f"report: {output / PAGE}")
+
+
+main = command(_main, "hierbert-report")

@@ -4,12 +4,11 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 
-from hierbert.cli.common import CommandLineParser, run_command
+from hierbert.cli.common import CommandLineParser, command, quiet_libraries
 from hierbert.cli.infer import add_job_flags, run_job
 from hierbert.data.readers import allowed_endings
 from hierbert.errors import ConfigError, flag_setting
 from hierbert.prediction.options import check_options, find_target
-from hierbert.prediction.stopping import stopped_by_signals
 
 EXAMPLES = f"""examples:
   hierbert summarize docs.jsonl
@@ -65,20 +64,11 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     return options
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert summarize") -> int:
-    """Run the command, which the help calls `prog`; exit codes are those of `hierbert infer`."""
-    with stopped_by_signals():
-        return run_command(lambda arguments: _main(arguments, prog), argv, flag_setting)
-
-
 def _main(argv: list[str], prog: str) -> int:
     options = parse_options(argv, prog)
     # Again when the job begins; here before torch is imported.
     find_target(options)
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     from hierbert.prediction.predictor import HierBert
 
     model = HierBert.summarizer(
@@ -93,3 +83,6 @@ def _main(argv: list[str], prog: str) -> int:
         model.save_pretrained(folder)
         options.model = folder
         return run_job(options)
+
+
+main = command(_main, "hierbert summarize", terminated=True)

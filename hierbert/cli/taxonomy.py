@@ -2,15 +2,14 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hierbert.cli.common import (
     CommandLineParser,
     check_writable,
+    command,
     escape_unprintable,
-    run_command,
 )
 from hierbert.cli.flags import count
 from hierbert.errors import ConfigError, RunError, error_text
@@ -35,14 +34,6 @@ output: check: how many nodes each level has, and what may be a mistake; embed: 
 exit:   0; 2 for a mistake, such as a circle or a parent that is no node; 130 when interrupted
 """
 _OF_EMBED = ("output", "dimensions", "epochs", "seed", "euclidean", "held_out", "overwrite")
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-taxonomy") -> int:
-    """Run the command, which the help calls `prog`; argv of None is the process's.
-
-    The exit code: 0, 2 for a mistake in the input, or 130 when interrupted.
-    """
-    return run_command(lambda arguments: _main(arguments, prog), argv, _flag)
 
 
 def _flag(name: str) -> str:
@@ -195,3 +186,6 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
     )
     log.info(f"vectors: {options.output}")
     return facts
+
+
+main = command(_main, "hierbert-taxonomy", _flag, terminated=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hierbert.cli.common import LOG_FLAGS, escape_unprintable, run_command
+from hierbert.cli.common import LOG_FLAGS, escape_unprintable, quiet_libraries, run_command
 from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.data.columns import columns_of_text
@@ -79,8 +79,6 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
 
     check_run_folder(config, resume)
     escape_unprintable()
-    from transformers.utils import logging
-
     from hierbert.training.callbacks import Callback
     from hierbert.training.trainer import HierBertTrainer
 
@@ -96,8 +94,7 @@ def _main(argv: list[str], stop: StopSignals, prog: str) -> None:
                 print(f"\nGo on with:\n  {inference_command(config, typed)}")
 
     trainer = HierBertTrainer(config=config, callbacks=[Report()])
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     try:
         trainer.train(resume, stop)
     except KeyboardInterrupt:

@@ -23,19 +23,13 @@ _FIRST_LATER_YEAR = 2014
 
 
 def read_aclsum(split: str) -> Iterator[dict[str, Any]]:
-    """Stream the papers of a split.
+    """Stream the papers of a split, "train", "validation" or "test".
 
-    Args:
-        split: ``train``, ``validation`` or ``test``.
-
-    Yields:
-        The strings ``id`` (of the ACL Anthology), ``title``, ``text`` (the body without the
-        abstract: a line for each paragraph and, where the section changes, for its heading),
-        ``abstract``, ``summary`` (its challenge, approach and outcome, a line each) and ``era``
-        (see `era_of`).
-
-    Raises:
-        DataError: The package is not installed, or its files are not those of version 0.1.2.
+    Of each the strings ``id`` (of the ACL Anthology), ``title``, ``text`` (the body without the
+    abstract: a line for each paragraph and, where the section changes, for its heading),
+    ``abstract``, ``summary`` (its challenge, approach and outcome, a line each) and ``era`` (see
+    `era_of`). A DataError where the package is not installed, or its files are not those of version
+    0.1.2.
     """
     folder = _dataset_folder()
     try:

@@ -157,10 +157,9 @@ def check_columns(
 ) -> Mapping[str, Any]:
     """Refuse (ConfigError) columns of further fields that make no sense, whoever gives them.
 
-    Args:
-        given: What should be the column of each field, by the field's name.
-        read: The fields that something reads; None where that is not known yet.
-        may_lack: Those whose column may be None.
+    `given` should be the column of each field, by the field's name; `read` are the fields that
+    something reads, None where that is not known yet, and `may_lack` those whose column may be
+    None.
     """
     if not isinstance(given, Mapping):
         allowed = "a mapping of fields to columns"

@@ -21,20 +21,12 @@ def plan_epoch(
     epoch: int,
     group_by_length: bool,
 ) -> list[Step]:
-    """Plan the documents of an epoch.
+    """Plan the documents of an epoch, from 0; `sizes` are their tokens.
 
-    Args:
-        sizes: Tokens of each document.
-        documents_per_batch: Documents of one step over all processes; the last may have fewer.
-        processes: How many processes share a step.
-        accumulation_steps: Most forward passes of a process in a step.
-        seed: Of the run.
-        epoch: From 0.
-        group_by_length: Whether documents of a batch are of similar length. They are drawn
-            from pools of 16 batches, so that batches still differ from epoch to epoch.
-
-    Returns:
-        The steps. A process without a document in a step has an empty list of passes.
+    `documents_per_batch` are those of one step over all processes; the last may have fewer. A
+    process has at most `accumulation_steps` forward passes in a step, and none where it has no
+    document. With `group_by_length` documents of a batch are of similar length: they are drawn from
+    pools of 16 batches, so that batches still differ from epoch to epoch.
     """
     chance = random.Random(f"plan {seed} {epoch}")
     order = list(range(len(sizes)))

@@ -15,15 +15,11 @@ _MAX_NAMES_COMPARED = 10_000
 
 
 def text_files(folder: str | Path, endings: tuple[str, ...]) -> list[str]:
-    """List the files of a folder with these endings, at any depth.
+    """List the files of a folder with these endings, at any depth, sorted part by part.
 
-    Returns:
-        Paths relative to the folder, with ``/`` between their parts, sorted part by part. Files
-        and folders whose names start with a dot are left out.
-
-    Raises:
-        DataError: The folder cannot be listed, or holds a symbolic link to a folder or a text, or
-            a pipe, a socket or a device named like one.
+    Paths are relative to the folder, with ``/`` between their parts; files and folders whose names
+    start with a dot are left out. A DataError where it cannot be listed, or holds a symbolic link
+    to a folder or a text, or a pipe, a socket or a device named like one.
     """
 
     def fail(error: OSError) -> None:

@@ -13,20 +13,10 @@ _HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "iframe",
 # What stands on lines of its own, and what stands on one line of its block.
 _BLOCKS = frozenset(
     [
-        *(
-            "title",
-            "address",
-            "article",
-            "aside",
-            "blockquote",
-            "body",
-            "caption",
-            "details",
-            "div",
-        ),
-        *("dl", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5"),
-        *("h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section", "summary", "table"),
-        "ul",
+        *("title", "address", "article", "aside", "blockquote", "body", "caption", "details"),
+        *("div", "dl", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3"),
+        *("h4", "h5", "h6", "header", "hr", "main", "nav", "ol", "p", "pre", "section"),
+        *("summary", "table", "ul"),
     ]
 )
 _LINES = frozenset({"br", "dd", "dt", "li", "td", "th", "tr"})
@@ -43,8 +33,7 @@ _TITLE = re.compile(r"^title:[ \t]+([\"']?)([^\s|>\"'][^\n]*?)\1[ \t]*\r?$", re.
 def html_text(markup: str) -> str:
     """What a page says, its title first.
 
-    Raises:
-        DataError: The package that reads HTML is not installed.
+    A DataError where the package that reads HTML is missing.
     """
     try:
         from lxml import etree
@@ -88,8 +77,7 @@ def html_text(markup: str) -> str:
 def markdown_text(markup: str) -> str:
     """What a Markdown text says, without its marks; of YAML before it the title.
 
-    Raises:
-        DataError: A package that it needs is not installed.
+    A DataError where a package that it needs is not installed.
     """
     try:
         from markdown_it import MarkdownIt

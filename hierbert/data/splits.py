@@ -23,24 +23,16 @@ def split_validation(
 ) -> tuple[list[Example], list[Example]]:
     """Hold out a part of the examples that have a target, each class in proportion.
 
-    Args:
-        examples: The training corpus. Where there are questions, those about one text are one
-            document, for its other questions would give it away.
-        fraction: The share to hold out, above 0 and below 1; at least one document.
-        seed: Of the draw.
-        fields: Where targets are; empty where any document has one. A document without a target
-            stays in training, for nothing can be measured on it.
-        stratified: Whether to hold out the same share of each label, and at least one document of
-            each label stays in training, where every label is a string, a boolean or a whole
-            number; False is for regression on numbers held as strings.
+    Where there are questions, those about one text are one document, for its other questions would
+    give it away. `fields` are where targets are; empty where any document has one. A document
+    without a target stays in training, for nothing can be measured on it. With `stratified` the
+    same share of each label is held out, and at least one document of each stays in training, where
+    every label is a string, a boolean or a whole number; without, numbers are held as strings.
 
-    Returns:
-        The training and the validation examples, each in their old order, neither empty. Where
-        two documents or more have a field, one of them is in each, if labels allow it; the only
-        one that has a field stays in training, if another can be held out.
-
-    Raises:
-        DataError: Fewer than 2 documents have a target, or no class has a document to spare.
+    Gives training and validation examples, each in their old order, neither empty. Where two
+    documents or more have a field, one of them is in each, if labels allow it; the only one that
+    has a field stays in training, if another can be held out. A DataError where fewer than 2
+    documents have a target, or no class has a document to spare.
     """
     keys: list[bytes | str]
     if any(example.fields.get("query") is not None for example in examples):

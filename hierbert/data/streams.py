@@ -73,11 +73,8 @@ def plain_delimiter(delimiter: str | None) -> str | None:
 def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advice: str) -> None:
     """Refuse (DataError) a packed file that holds too much, in all or for its size.
 
-    Args:
-        source: The file.
-        unpacked_bytes: What of it is unpacked, or is about to be.
-        packed_bytes: What that takes in the file.
-        advice: What to do instead.
+    Of it `unpacked_bytes` are unpacked, or are about to be, and `packed_bytes` are what these take
+    in the file; `advice` says what to do instead.
     """
     dense = unpacked_bytes > max(EXPANSION_FREE_BYTES, MAX_EXPANSION * packed_bytes)
     if dense or unpacked_bytes > MAX_DECOMPRESSED_BYTES:
@@ -92,8 +89,8 @@ def check_expansion(source: Source, unpacked_bytes: int, packed_bytes: int, advi
 def byte_pieces(source: Source) -> Iterator[bytes]:
     """Read a file or standard input, unzipped, as pieces of at most 64 KiB.
 
-    Raises:
-        DataError: It cannot be opened or read, its packed data is damaged or unpacks to too much.
+    A DataError where it cannot be opened or read, its packed data is damaged or unpacks to too
+    much.
     """
     if source.path is None:
         yield from _pieces(sys.stdin.buffer)
@@ -136,13 +133,8 @@ def _unpacked_pieces(source: Source, raw: BinaryIO) -> Iterator[bytes]:
 def text_pieces(source: Source, encoding: str = "utf-8") -> Iterator[str]:
     """Decode a file or standard input piece by piece; a UTF-8 byte order mark is dropped.
 
-    Args:
-        source: What to read.
-        encoding: Any text encoding of Python's.
-
-    Raises:
-        DataError: It begins with the mark of another encoding, lacks the mark that its own needs,
-            and whatever `byte_pieces` raises.
+    A DataError where it begins with the mark of another encoding or lacks the mark that its own
+    needs, and as `byte_pieces`.
     """
     codecs.register_error(_MARKING, _mark)
     pieces = byte_pieces(source)
@@ -161,9 +153,8 @@ def text_pieces(source: Source, encoding: str = "utf-8") -> Iterator[str]:
 def whole_text(source: Source, max_characters: int, encoding: str = "utf-8", hint: str = "") -> str:
     """Decode a file or standard input that must be held whole.
 
-    Raises:
-        DataError: It is longer than `max_characters` (`hint` says what to do instead), has bytes
-            that are no text, and whatever `text_pieces` raises.
+    A DataError where it is too long (`hint` says what to do instead) or has bytes that are no text,
+    and as `text_pieces`.
     """
     pieces: list[str] = []
     characters = newlines = 0
@@ -255,8 +246,7 @@ def lines(pieces: Iterable[str]) -> Iterator[str]:
 def lines_of_any_end(pieces: Iterable[str], source: Source) -> Iterator[str]:
     r"""Cut text into lines at ``\n``, ``\r\n`` and lone ``\r``, ends kept, as `csv` wants them.
 
-    Raises:
-        DataError: A line is longer than `MAX_ROW_CHARACTERS`.
+    A DataError where one is longer than `MAX_ROW_CHARACTERS`.
     """
     for line in lines(pieces):
         if len(line) > MAX_ROW_CHARACTERS:

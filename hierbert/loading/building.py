@@ -77,15 +77,14 @@ def check_with_encoder(name: str, asked: str | None, place: str, settings: dict[
 def _naming_failures(name: str, asked: str | None, place: str) -> Iterator[None]:
     """Around what reads an encoder's files: what fails is an error of ours, in one line."""
     try:
-        yield
+        with naming_settings():
+            yield
     except HierBertError:
         raise
     except OSError as error:
         raise ModelError(
             f"{place} cannot be loaded: {error_text(error)}; {encoder_hint(name, asked)}"
         ) from error
-    except (ValueError, StrictDataclassError) as error:
-        raise ConfigError(inner_message(error)) from error
     # The settings of a stranger fail anywhere in transformers, with anything.
     except Exception as error:
         raise ModelError(
@@ -100,11 +99,8 @@ def naming_settings() -> Iterator[None]:
     try:
         yield
     except (ValueError, StrictDataclassError) as error:
-        raise ConfigError(inner_message(error)) from error
-
-
-def inner_message(error: BaseException) -> str:
-    """The message of the check that failed, which strict dataclasses wrap."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error)
+        inner: BaseException = error
+        # Strict dataclasses wrap the check that failed.
+        while inner.__cause__ is not None:
+            inner = inner.__cause__
+        raise ConfigError(str(inner)) from error

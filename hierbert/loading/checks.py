@@ -296,11 +296,9 @@ def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 @contextlib.contextmanager
 def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
-    """Stop (ModelError) the laying out of a model, on "meta", that grows far beyond its files.
+    """Stop (ModelError) the laying out of a model, on "meta", that grows far beyond its weights.
 
-    Args:
-        sizes: Of the weights that it is built for; None sets no bound.
-        place: What the message begins with.
+    Where their sizes are not known there is no bound.
     """
     if sizes is None:
         yield
@@ -332,6 +330,19 @@ def bounded_building(sizes: WeightSizes | None, place: str) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def refuse_other_weights(model: nn.Module, report: dict[str, Any], place: str) -> None:
+    """Refuse (ModelError) what did not load as a config.json says, by the report of loading it."""
+    if lost := sorted(report["missing_keys"]):
+        raise ModelError(f"{place} lacks {len(lost)} weights, such as {lost[0]}")
+    if wrong := sorted(report["mismatched_keys"]):
+        weight, there, wanted = wrong[0]
+        raise ModelError(
+            f"{place} holds {len(wrong)} weights of another shape than its config.json says, such "
+            f"as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
+        )
+    refuse_not_finite(model, place)
 
 
 def refuse_not_finite(model: nn.Module, place: str) -> None:

@@ -1,6 +1,5 @@
 """Where a segment encoder's name leads: a local folder, an installed package, or the Hub."""
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hierbert.errors import ConfigError, ModelError
+from hierbert.state_files import file_checksum
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,5 @@ def encoder_hint(name: str, revision: str | None = None) -> str:
 def _verify_sha256(path: Path, expected: str) -> None:
     if not path.is_file():
         raise ModelError(f"{path} is missing; reinstall the package")
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != expected:
+    if (actual := file_checksum(path)) != expected:
         raise ModelError(f"{path} has the SHA-256 {actual}, expected {expected}; reinstall it")

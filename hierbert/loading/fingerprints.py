@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig
 
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.state_files import file_checksum
 
 # Of a configuration; they change no number.
 _UNIMPORTANT = (
@@ -46,10 +47,8 @@ def folder_fingerprint(source: str | os.PathLike[str]) -> str:
     """Hash of a model's files: 32 hexadecimal digits; of anything but a folder, the name itself.
 
     It loads nothing. Unlike `model_fingerprint`, it differs where two files hold the same model in
-    other bytes, and does not depend on how the model computes.
-
-    Raises:
-        OSError: A file cannot be read.
+    other bytes, and does not depend on how the model computes. An OSError where a file cannot be
+    read.
     """
     folder = Path(os.path.expanduser(source))
     if not folder.is_dir():
@@ -57,9 +56,7 @@ def folder_fingerprint(source: str | os.PathLike[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         if path.suffix in _MODEL_FILES and path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name}\0{content}\n".encode())
+            digest.update(f"{path.name}\0{file_checksum(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -34,7 +34,7 @@ from hierbert.loading.checks import (
     check_files,
     check_sizes,
     of_generator,
-    refuse_not_finite,
+    refuse_other_weights,
 )
 from hierbert.loading.forking import on_one_thread
 from hierbert.loading.model import check_folder
@@ -94,8 +94,7 @@ class Generator:
     def encode(self, text: str, instruction: str | None) -> list[int]:
         """The tokens of a request: an instruction, None for what such models know, and a text.
 
-        Raises:
-            UnreadableError: Its chat template refuses them, as some do what is long.
+        An UnreadableError where the chat template refuses them, as some do what is long.
         """
         text = self._plain(text)
         if self.has_encoder:
@@ -152,16 +151,10 @@ def load_generator(
 ) -> Generator:
     """Load a model that writes: on a CPU in float32, else as its weights are.
 
-    Args:
-        name: A folder with config.json and safetensors, or with one GGUF file; such a file; a Hub
-            id; or a GGUF file of the Hub (``user/name/file.gguf``).
-        revision: Branch, tag or commit on the Hub.
-        device: Where it computes.
-        trust_remote_code: Whether code of its repository may run.
-
-    Raises:
-        ConfigError: A package is missing for it.
-        ModelError: There is no such model, it is damaged, or it does not write text.
+    It is a folder with config.json and safetensors, or with one GGUF file; such a file; a Hub id,
+    whose code runs with `trust_remote_code` alone; or a GGUF file of the Hub
+    (``user/name/file.gguf``). A ConfigError where a package is missing for it; a ModelError where
+    there is no such model, it is damaged, or it does not write text.
     """
     place = f"rewrite={name}"
     source, file = _find(name)
@@ -193,15 +186,8 @@ def load_generator(
                 ignore_mismatched_sizes=True,
                 **hub,
             )
-        refuse_not_finite(model, place)
+        refuse_other_weights(model, report, place)
         tokenizer = load_tokenizer(source, place, **hub)
-    if lost := sorted(report["missing_keys"]):
-        raise ModelError(f"{place} lacks {len(lost)} weights, such as {lost[0]}")
-    if wrong := sorted(report["mismatched_keys"]):
-        raise ModelError(
-            f"{place} holds {len(wrong)} weights of another shape than its config.json says, such "
-            f"as {wrong[0][0]}"
-        )
     known = model.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > known:
         raise ModelError(

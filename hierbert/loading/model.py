@@ -15,7 +15,7 @@ from hierbert.loading.checks import (
     bounded_building,
     check_files,
     of_hierbert,
-    refuse_not_finite,
+    refuse_other_weights,
 )
 from hierbert.loading.forking import on_one_thread, threads_are_used
 from hierbert.loading.int8 import quantize
@@ -96,15 +96,7 @@ def _load(
     # The settings of a stranger fail anywhere in transformers, with anything.
     except Exception as error:
         raise ModelError(f"model {name} cannot be loaded: {error_text(error)}") from error
-    if lost := sorted(report["missing_keys"]):
-        raise ModelError(f"model {name} lacks {len(lost)} weights, such as {lost[0]}")
-    if wrong := sorted(report["mismatched_keys"]):
-        weight, there, wanted = wrong[0]
-        raise ModelError(
-            f"model {name} holds {len(wrong)} weights of another shape than its config.json says, "
-            f"such as {weight}: {tuple(there)}, where {tuple(wanted)} is needed"
-        )
-    refuse_not_finite(model, f"model {name}")
+    refuse_other_weights(model, report, f"model {name}")
     _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
     _try_out(model, processor, name)

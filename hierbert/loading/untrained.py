@@ -24,18 +24,9 @@ def build_summarizer(
 ) -> tuple[HierBertForDocuments, HierBertProcessor]:
     """Build a model whose sentence scores are computed: of words, or of an encoder's vectors.
 
-    Args:
-        encoder: As of `build_from_encoder`; None reads words alone, and no weights.
-        revision: Of the encoder on the Hub.
-        method: One of `METHODS`; None for LexRank of words, and the centroid of vectors.
-        settings: Further fields of the config.
-
-    Returns:
-        The model in float32 and evaluation mode, and its processor.
-
-    Raises:
-        ConfigError: There is no such method, or a setting is not allowed.
-        ModelError: There is no such encoder, or it is not whole.
+    Without an encoder it reads words alone, and has no weights. The method is one of `METHODS`;
+    None for LexRank of words, and the centroid of vectors. `settings` are further fields of the
+    config. Else, and in what it raises, it is as `build_from_encoder`.
     """
     if encoder is not None and not encoder.strip():
         raise ConfigError(

@@ -13,7 +13,7 @@ from torch import Tensor
 from .features import collate_features
 from .heads import Answered, Structure
 from .modeling_hierbert import HierBertForDocuments
-from .processing_hierbert import collate, collate_structure
+from .processing_hierbert import collate
 from .ragged import all_finite
 from .segmentation import SegmentedDocument
 from .sentence_query import collate_queries
@@ -37,7 +37,7 @@ def collate_inputs(
     if vectors is None:
         inputs = collate(documents)
     else:
-        inputs = collate_structure(documents)
+        inputs = {**vars(Structure.of_documents(documents))}
         inputs["segment_vectors"], inputs["sentence_vectors"] = vectors
     asked = model.heads if heads is None else heads
     if any("query" in model.heads[name].reads for name in asked):

@@ -103,10 +103,10 @@ def lexrank(
         # "unsafe" leaves a check out, which fails where there is no sentence.
         return torch.segment_reduce(mass[there], "sum", lengths=similar, unsafe=True, initial=0.0)
 
-    return _stationary(spread, count)
+    return stationary(spread, count)
 
 
-def _stationary(spread: Callable[[Tensor], Tensor], count: int) -> Tensor:
+def stationary(spread: Callable[[Tensor], Tensor], count: int) -> Tensor:
     """Power iteration on symmetric similarities, their rows made to sum to 1: float64 (count,).
 
     `spread` multiplies by the similarities. A sentence similar to none goes anywhere.

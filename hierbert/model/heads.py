@@ -4,10 +4,11 @@ A document without targets has a loss of exactly 0 and no gradient, whatever its
 may hold any head that is registered here; `HierBertForDocuments` names none of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from .configuration_hierbert import HierBertConfig
@@ -30,6 +31,20 @@ class Structure:
     sentences_per_document: Tensor
     sentence_segments: Tensor | None = None
     sentence_tokens: Tensor | None = None
+
+    @classmethod
+    def of_documents(cls, documents: Sequence[SegmentedDocument]) -> "Structure":
+        """That of some documents, at least one, laid out flat."""
+        segments, before = [], 0
+        for document in documents:
+            segments.append(document.sentence_segments + before)
+            before += len(document.segment_lengths)
+        return cls(
+            torch.tensor([len(document.segment_lengths) for document in documents]),
+            torch.tensor([len(document.sentence_spans) for document in documents]),
+            torch.cat(segments),
+            torch.cat([document.sentence_tokens for document in documents]),
+        )
 
     @classmethod
     def of(cls, inputs: Mapping[str, Any]) -> "Structure":

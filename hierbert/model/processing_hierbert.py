@@ -15,6 +15,7 @@ from .central_sentences import CentralityHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
 from .documents import Document, DocumentLike, field_lacking, is_blank, is_document
 from .features import collate_features, make_features
+from .heads import Structure
 from .multi_label import MultiLabelHead  # noqa: F401
 from .regression import RegressionHead  # noqa: F401
 from .saving import SavedWithCode
@@ -172,7 +173,7 @@ def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
 
     Returns:
         int64 tensors: `input_ids` (T,), `sentence_index` (T,), `segment_lengths` (P,), and
-        those of `collate_structure`.
+        those of `Structure`.
     """
     indices, before = [], 0
     for document in documents:
@@ -183,24 +184,5 @@ def collate(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
         "input_ids": torch.cat([document.input_ids for document in documents]).long(),
         "sentence_index": torch.cat(indices),
         "segment_lengths": torch.cat([document.segment_lengths for document in documents]),
-        **collate_structure(documents),
-    }
-
-
-def collate_structure(documents: Sequence[SegmentedDocument]) -> dict[str, Tensor]:
-    """The part of a batch that is needed with tokens and with cached vectors alike.
-
-    Returns:
-        int64 tensors: `segments_per_document` (D,), `sentences_per_document` (D,),
-        `sentence_segments` (N,) counted through the batch, `sentence_tokens` (N,).
-    """
-    segments, before = [], 0
-    for document in documents:
-        segments.append(document.sentence_segments + before)
-        before += len(document.segment_lengths)
-    return {
-        "segments_per_document": torch.tensor([len(d.segment_lengths) for d in documents]),
-        "sentences_per_document": torch.tensor([len(d.sentence_spans) for d in documents]),
-        "sentence_segments": torch.cat(segments),
-        "sentence_tokens": torch.cat([document.sentence_tokens for document in documents]),
+        **vars(Structure.of_documents(documents)),
     }

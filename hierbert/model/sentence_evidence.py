@@ -81,19 +81,9 @@ def sentence_evidence(
     return [dict(zip(told, row, strict=True)) for row in zip(*numbers, strict=True)]
 
 
-def _structure(answered: Answered) -> dict[str, Tensor]:
-    document = answered.document
-    return {
-        "segments_per_document": torch.tensor([len(answered.segment_vectors)]),
-        "sentences_per_document": torch.tensor([len(document.sentence_spans)]),
-        "sentence_segments": document.sentence_segments,
-        "sentence_tokens": document.sentence_tokens,
-    }
-
-
 def _features(model: Any, head: str, answered: Answered) -> dict[str, Tensor]:
     """Features of a document's sentences, by name, float32 with N rows."""
-    structure, found = Structure.of(_structure(answered)), {}
+    structure, found = Structure.of_documents([answered.document]), {}
     for name, feature in model.features_of([head]).items():
         if name in (SentenceFeatures.name, CentralWords.name):
             own = copy.deepcopy(feature).cpu()
@@ -106,7 +96,7 @@ def _without_query(model: Any, head: str, answered: Answered) -> Tensor:
     document = replace(answered.document, query=None)
     assert answered.sentence_vectors is not None
     inputs = {
-        **_structure(answered),
+        **vars(Structure.of_documents([document])),
         "segment_vectors": answered.segment_vectors,
         "sentence_vectors": answered.sentence_vectors,
         "query.input_ids": torch.zeros(0, dtype=torch.int64),

@@ -1,4 +1,4 @@
-"""Predictions as rows, and rows as jsonl, csv or parquet, in files or on standard output.
+"""Rows as jsonl, csv or parquet, in files or on standard output.
 
 A job keeps its rows as JSON lines, whatever the format; files of any format are made of them, each
 there whole or not at all. Invariant: all formats hold the same content, but for halves of surrogate
@@ -17,15 +17,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_whole
 from hierbert.log import log
 from hierbert.prediction.units import Result
-
-if TYPE_CHECKING:
-    from hierbert.prediction.predictions import Prediction
 
 FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
 # Columns of names of labels.
@@ -37,18 +34,6 @@ _CSV_END = "\r\n"
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def to_row(document_id: str, prediction: "Prediction") -> dict[str, Any]:
-    """A prediction as a plain row; what was not asked is left out.
-
-    In this order: `id`, `label` or `labels`, `abstained`, `probabilities`, `top_labels`,
-    `evidence`, `summary`, `sentences` (`text`, `start`, `end`, `score`), `rewritten`,
-    `rewritten_sentences` (`text`, `extracts`, `flags`, `fell_back`), `over_limit` where it is, the
-    fields of heads of other kinds, `document_vector`, `segment_vectors`, `segment_spans`, and
-    `omission` where a limit on segments left something out. A `label` that was withheld is None.
-    """
-    return {"id": document_id, **prediction.row()}
 
 
 def output_format(path: str, given: str | None) -> str:

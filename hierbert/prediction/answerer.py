@@ -24,7 +24,6 @@ from hierbert.errors import (
 )
 from hierbert.log import log
 from hierbert.model.documents import Document, DocumentLike
-from hierbert.prediction.answer_files import to_row
 from hierbert.prediction.output_folder import OutputFolder
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.predictor import HierBertPredictor
@@ -86,7 +85,7 @@ class Tries:
 
 
 class Answerer:
-    """Answers rows by a model: what is asked of every document are arguments of `HierBert.predict`.
+    """Answers rows by a model: what is asked of each are arguments of `HierBert.answering`.
 
     With `skip` a document that cannot be answered is passed over; else it stops the job.
     """
@@ -94,8 +93,8 @@ class Answerer:
     def __init__(
         self, predictor: HierBertPredictor, question: dict[str, Any], skip: bool = False
     ) -> None:
-        self._predictor, self.question = predictor, question
-        self._skip = skip
+        self.question, self._skip = question, skip
+        self._ask, self._fields = predictor.answering(**question), predictor.processor.fields
         self._answered = self._failed = 0
         self._told = False
 
@@ -120,9 +119,6 @@ class Answerer:
         yield from self._broken_rows()
         if self._mistake is not None:
             raise self._mistake
-
-    def _ask(self, documents: Iterable[DocumentLike]) -> Iterator[Prediction]:
-        return self._predictor.predict(documents, **self.question)
 
     def _texts(self) -> Iterator[DocumentLike]:
         try:
@@ -183,7 +179,7 @@ class Answerer:
     def _result(self, row: InputRow, prediction: Prediction) -> Result:
         assert row.id is not None
         self._answered += 1
-        answer = to_row(row.id, prediction)
+        answer = {"id": row.id, **prediction.row()}
         for name in row.kept:
             if name in answer:
                 raise ConfigError(
@@ -219,7 +215,7 @@ class Answerer:
 
     def _answers_a_word(self) -> bool:
         """When not even a word is answered any more, the document is not what failed."""
-        word = Document(_WORD, dict.fromkeys(self._predictor.processor.fields))
+        word = Document(_WORD, dict.fromkeys(self._fields))
         try:
             list(self._ask([word]))
         except Exception as error:

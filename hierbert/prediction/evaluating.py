@@ -82,10 +82,41 @@ def evaluate_model(
     seed: int = 0,
     accelerator: Accelerator | None = None,
 ) -> Evaluation:
-    """Score a model's answers; the arguments are those of `HierBert.evaluate`.
+    """Score the model's answers, as `hierbert evaluate` does.
 
-    All processes of an accelerator call it together; but on the first, the results are the scores
-    alone.
+    Args:
+        documents: A path, a glob, a Hub dataset (its test split unless another is named), or
+            rows in memory, with their labels or reference summaries.
+        text_column: Of the documents.
+        label_column: Of the labels, where the model classifies, or several such columns; None
+            leaves them out.
+        summary_column: Of the reference summaries, where it summarizes; None leaves them out.
+        id_column: Of the ids; None takes a column ``id``, else makes ids.
+        encoding: Of text files.
+        delimiter: Between the fields of csv; None where the header tells.
+        columns: Of other fields that the model's tasks and features read, by the field's name,
+            which is also the default; of a task's field None leaves the task out.
+        label_separator: What splits a string into several labels, such as ``;``.
+        empty_label: What a blank label says of several: that they are unknown, or that none
+            applies.
+        unknown_labels: "leave_out" leaves documents out whose label the model does not know.
+        by: Columns whose values are scored each for itself, in ``results["slices"]``.
+        train: Training documents, in the same columns, for baselines that learn from some.
+        baselines: Whether to score those that the model has to beat too.
+        seed: Of intervals and of random baselines.
+        accelerator: Of several processes that call this together; but on the first, what they get
+            is the scores alone.
+
+    Returns:
+        Each metric by its name, 0 to 1; losses and errors are 0 and above. It is a dict, with
+        all that was found in its `results`, and tables of it in its `report`.
+
+    Raises:
+        ConfigError: `columns` names a field that the model does not read, or is no mapping; or
+            a setting changes nothing with this model.
+        DataError: A column is missing, a label is unknown, or nothing can be scored.
+        ModelError: The model gives no finite numbers.
+        RunError: The device has too little memory.
     """
     started = time.monotonic()
     predictor.check_tasks(None)

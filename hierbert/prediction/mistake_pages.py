@@ -17,13 +17,9 @@ PAGES = "pages"
 def write_mistake_pages(folder: Path, predictor: HierBert, examples: Mapping[str, Any]) -> None:
     """Write a page of each mistake among the examples of a report, which then link to it.
 
-    Each row gets its page's place in the folder as `page`. What cannot be written is said in one
-    line, and the others of the report stand.
-
-    Args:
-        folder: Of the run or the evaluation; pages go into `pages` there.
-        predictor: The model that has answered.
-        examples: See `hierbert.tasks.Task.report`.
+    Pages go into `pages` in the folder of the run or the evaluation, and each row of the examples
+    (see `hierbert.tasks.Task.report`) gets its page's place there as `page`. What cannot be written
+    is said in one line, and the others of the report stand.
     """
     made: dict[str, Sequence[Any]] = {}
     try:

@@ -33,19 +33,9 @@ PROBED = ("dtype", "tokens_per_forward")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
-    *(
-        "on_error",
-        "delimiter",
-        "check",
-        "output",
-        "output_format",
-        "csv_safe",
-        "resume",
-        "overwrite",
-    ),
-    *("rewrite", "rewrite_revision"),
-    *("device", "batch_tokens", "tokens_per_forward", "compile", "cache_dir", "cache_limit_gib"),
-    *("engine", *RAY),
+    *("on_error", "delimiter", "check", "output", "output_format", "csv_safe", "resume"),
+    *("overwrite", "rewrite", "rewrite_revision", "device", "batch_tokens", "tokens_per_forward"),
+    *("compile", "cache_dir", "cache_limit_gib", "engine", *RAY),
 }
 
 
@@ -236,9 +226,6 @@ def settings_of(
     kind = "jsonl" if target.rows_per_shard is None else target.kind
     values |= {"task": list(tasks), "output_format": kind}
     values["rewrite"] = None if rewriter is None else rewriter.fingerprint
+    values["csv_safe"] = (target.rows_per_shard is not None and target.csv_safe) or None
     # What is not asked for is left out, as by versions that did not know it.
-    values = {name: value for name, value in values.items() if value is not None}
-    if target.rows_per_shard is not None and target.csv_safe:
-        # Where it is not asked for it is left out, as by versions that did not know it.
-        values["csv_safe"] = True
-    return values
+    return {name: value for name, value in values.items() if value is not None}

@@ -7,7 +7,7 @@ is set by the batch, not by how many documents there are.
 import contextlib
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from transformers.utils import PushToHubMixin
 
 from hierbert.config import ModelConfig, SegmentationConfig
 from hierbert.data.in_memory import document_texts
-from hierbert.data.sources import Corpus
 from hierbert.errors import (
     ConfigError,
     ModelError,
@@ -40,7 +39,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.summarization_head import SummaryRule
 from hierbert.pages.document import document_page
 from hierbert.prediction.batches import segmented_batches
-from hierbert.prediction.evaluating import Evaluation, evaluate_model
+from hierbert.prediction.evaluating import evaluate_model
 from hierbert.prediction.option_arguments import takes_selection_options
 from hierbert.prediction.predictions import Prediction
 from hierbert.prediction.rewriting import Rewriter, Rewriting
@@ -50,6 +49,7 @@ _EMBED = "embed"
 _SUMMARIZES = "summarization"
 # The more passes a batch has, the more alike are the lengths of the segments in each.
 _PASSES_PER_BATCH = 16
+Answering = Callable[[Iterable[DocumentLike]], Iterator[Prediction]]
 
 
 class HierBert(PushToHubMixin):
@@ -471,9 +471,35 @@ class HierBert(PushToHubMixin):
             ModelError: The model has no head for a task, or gives no finite numbers.
             RunError: The device has too little memory for a batch.
         """
+        answers = self.answering(tasks, rule, segment_vectors, rewrite)
+        return answers(document_texts(texts, self.processor.needed_fields))
+
+    def answering(
+        self,
+        tasks: Sequence[str] | None = None,
+        rule: "SummaryRule | Mapping[str, Any] | None" = None,
+        segment_vectors: bool = False,
+        rewrite: str | os.PathLike[str] | Rewriter | None = None,
+    ) -> Answering:
+        """What `predict` asks, checked once, to be asked as often as wanted.
+
+        Args:
+            tasks: As of `predict`, as all others.
+            rule: How to answer.
+            segment_vectors: Whether "embed" gives those too.
+            rewrite: What rewrites summaries.
+
+        Returns:
+            Called with documents, which it does not check, it gives a prediction for each, in
+            order.
+
+        Raises:
+            ConfigError: There is no such task, or a value is not allowed.
+            ModelError: The model has no head for a task.
+        """
         asked = self.check_tasks(tasks)
-        documents = document_texts(texts, self.processor.needed_fields)
         heads = [name for name, head in self.model.heads.items() if head.verb in asked]
+        fields: dict[str, Any] = {}
         if isinstance(rule, SummaryRule):
             options = {**self._options(heads, {}), _SUMMARIZES: rule}
         elif rule is not None and not isinstance(rule, Mapping):
@@ -481,11 +507,15 @@ class HierBert(PushToHubMixin):
             raise ConfigError(f"rule is {type_name(rule)}", allowed=allowed)
         else:
             options = self._options(heads, rule or {})
-            if own := {n: v for n in self.processor.fields if (v := (rule or {}).get(n))}:
-                documents = (with_fields(one, own) for one in documents)
+            fields = {n: v for n in self.processor.fields if (v := (rule or {}).get(n))}
         rewriting = None if rewrite is None else self._rewriting(rewrite, heads)
         embed = _EMBED in asked
-        return self._predictions(documents, heads, options, embed, segment_vectors, rewriting)
+
+        def answers(documents: Iterable[DocumentLike]) -> Iterator[Prediction]:
+            given = (with_fields(one, fields) for one in documents)
+            return self._predictions(given, heads, options, embed, segment_vectors, rewriting)
+
+        return answers
 
     def has_evidence(self, tasks: Sequence[str]) -> bool:
         """Whether an answer to some tasks can tell where it comes from."""
@@ -554,77 +584,7 @@ class HierBert(PushToHubMixin):
                 raise ConfigError(message) from error
         return options
 
-    def evaluate(
-        self,
-        documents: Corpus,
-        *,
-        text_column: str = "text",
-        label_column: str | Sequence[str] | None = "label",
-        summary_column: str | None = "summary",
-        id_column: str | None = None,
-        encoding: str = "utf-8",
-        delimiter: str | None = None,
-        columns: Mapping[str, str | None] | None = None,
-        label_separator: str | None = None,
-        empty_label: Literal["unknown", "none"] = "unknown",
-        unknown_labels: Literal["refuse", "leave_out"] = "refuse",
-        by: str | Sequence[str] = (),
-        train: Corpus | None = None,
-        baselines: bool = True,
-        seed: int = 0,
-    ) -> Evaluation:
-        """Score the model's answers, as `hierbert evaluate` does.
-
-        Args:
-            documents: A path, a glob, a Hub dataset (its test split unless another is named), or
-                rows in memory, with their labels or reference summaries.
-            text_column: Of the documents.
-            label_column: Of the labels, where the model classifies, or several such columns; None
-                leaves them out.
-            summary_column: Of the reference summaries, where it summarizes; None leaves them out.
-            id_column: Of the ids; None takes a column ``id``, else makes ids.
-            encoding: Of text files.
-            delimiter: Between the fields of csv; None where the header tells.
-            columns: Of other fields that the model's tasks and features read, by the field's name,
-                which is also the default; of a task's field None leaves the task out.
-            label_separator: What splits a string into several labels, such as ``;``.
-            empty_label: What a blank label says of several: that they are unknown, or that none
-                applies.
-            unknown_labels: "leave_out" leaves documents out whose label the model does not know.
-            by: Columns whose values are scored each for itself, in ``results["slices"]``.
-            train: Training documents, in the same columns, for baselines that learn from some.
-            baselines: Whether to score those that the model has to beat too.
-            seed: Of intervals and of random baselines.
-
-        Returns:
-            Each metric by its name, 0 to 1; losses and errors are 0 and above. It is a dict, with
-            all that was found in its `results`, and tables of it in its `report`.
-
-        Raises:
-            ConfigError: `columns` names a field that the model does not read, or is no mapping; or
-                a setting changes nothing with this model.
-            DataError: A column is missing, a label is unknown, or nothing can be scored.
-            ModelError: The model gives no finite numbers.
-            RunError: The device has too little memory.
-        """
-        return evaluate_model(
-            self,
-            documents,
-            text_column=text_column,
-            label_column=label_column,
-            summary_column=summary_column,
-            id_column=id_column,
-            encoding=encoding,
-            delimiter=delimiter,
-            columns=columns,
-            label_separator=label_separator,
-            empty_label=empty_label,
-            unknown_labels=unknown_labels,
-            by=by,
-            train=train,
-            baselines=baselines,
-            seed=seed,
-        )
+    evaluate = evaluate_model
 
     def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, or those of all heads.

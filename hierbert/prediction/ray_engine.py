@@ -149,7 +149,7 @@ class RayRun(Run):
                 self._ray.cancel(one)
             raise
         self._repeated = repeated_rows(hashes)
-        if not self.inputs.keep_broken:
+        if not self.skip:
             self._refuse_repeated(hashes)
         say_broken(checks)
         return checks
@@ -373,15 +373,9 @@ def read_units(
 ) -> Iterator[list[Unit]]:
     """The units of a source that are not done, in lists for a call of an actor each.
 
-    Args:
-        inputs: What to read.
-        index: Which source.
-        check: What it held when it was checked.
-        repeated: Its rows whose ids occur in a source before.
-        cuts: Where units end.
-        rows_before: Rows of the sources before.
-        done: Digests of its units that are done.
-        units_per_call: Units of a list.
+    `check` is what it held when it was checked, `repeated` its rows whose ids occur in a source
+    before, `rows_before` counts those of the sources before, and `done` has the digests of its
+    units.
     """
     rows = without_repeated(inputs.rows(index, check=check), repeated)
     call: list[Unit] = []

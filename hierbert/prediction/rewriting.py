@@ -257,12 +257,8 @@ def check(drafts: list[Said], finished: bool, extract: list[Said]) -> list[Rewri
     """Sentences as they were written, with the extract's in the place of those that are flagged.
 
     What shares no words with the extract is left out. Nothing is said twice: where a sentence of
-    the extract stands itself, what was written of it alone does not.
-
-    Args:
-        drafts: What was written.
-        finished: Whether the last of them came to its end.
-        extract: What they should come from.
+    the extract stands itself, what was written of it alone does not. `finished` is whether the last
+    draft came to its end.
     """
     if not drafts:
         return _verbatim(extract, "nothing written")

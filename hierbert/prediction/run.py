@@ -120,7 +120,7 @@ class Run:
                 "segment_vectors": self.options.segment_vectors,
                 "rewrite": rewriter,
             }
-            predictor.predict((), **question)  # refuses what is not allowed, before it is begun
+            # Refuses what is not allowed, before it is begun.
             answerer = Answerer(predictor, question, self.skip)
             if self.target is None:
                 return self._print(answerer, predictor, checks)

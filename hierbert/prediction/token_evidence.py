@@ -47,6 +47,7 @@ def token_evidence(
         raise ConfigError("evidence by token needs gradients, and int8 has none: use float32")
     with torch.no_grad():
         [answered] = answer_batch(model, [document], [head.name])
+    ends = [0, *document.segment_lengths.cumsum(0).tolist()]
     numbers = head.labels_explained(answered, model.config, rule)
     embeddings = encoder.encoder.get_input_embeddings()
     mask = processor.tokenizer.mask_token_id
@@ -65,10 +66,13 @@ def token_evidence(
                 gradients = LayerIntegratedGradients(
                     partial(_logit, encoder, explained, place), embeddings
                 )
-                ids, masked = _ids(document, place, mask)
+                inside = slice(ends[place], ends[place + 1])
+                ids = document.input_ids[inside].long()
+                # Special tokens stay, which are of no sentence.
+                masked = ids.masked_fill(document.sentence_index[inside] >= 0, mask)
                 values, missed = gradients.attribute(
-                    ids.to(model.device),
-                    masked.to(model.device),
+                    ids[None].to(model.device),
+                    masked[None].to(model.device),
                     n_steps=steps,
                     internal_batch_size=1,
                     return_convergence_delta=True,
@@ -80,7 +84,7 @@ def token_evidence(
                         "end": document.segment_spans[place][1],
                         "contribution": float(shares.sum()),
                         "error": float(missed),
-                        "tokens": _tokens(document, place, shares),
+                        "tokens": _tokens(document, inside, shares),
                     }
                 )
             found.append({"label": model.config.id2label[number], "segments": parts})
@@ -100,24 +104,10 @@ def _logit(
     return explained.with_vector(place, vectors[0]) + 0.0 * vectors.sum()
 
 
-def _inside(document: "SegmentedDocument", place: int) -> slice:
-    """The tokens of a segment."""
-    ends = document.segment_lengths.cumsum(0).tolist()
-    return slice([0, *ends][place], ends[place])
-
-
-def _ids(document: "SegmentedDocument", place: int, mask: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens of a segment, int64 (1, T), and with a mask for each that is of the text."""
-    inside = _inside(document, place)
-    ids = document.input_ids[inside].long()
-    return ids[None], ids.masked_fill(document.sentence_index[inside] >= 0, mask)[None]
-
-
 def _tokens(
-    document: "SegmentedDocument", place: int, shares: torch.Tensor
+    document: "SegmentedDocument", inside: slice, shares: torch.Tensor
 ) -> list[dict[str, Any]]:
-    """Of each token of the text its place and contribution, in the text's order."""
-    inside = _inside(document, place)
+    """Of each token of a segment that is of the text: its place and contribution, in order."""
     starts = document.token_starts.unique().tolist()
     found = []
     for start, sentence, share in zip(

@@ -133,12 +133,10 @@ class Inputs:
         sources: What `find_corpora` gives; paths are absolute, so that every process of a
             machine reads the same files.
         reader: Reads them.
-        keep_broken: Whether a row that cannot be read is a row all the same, rather than an error.
     """
 
     sources: list[Source]
     reader: CorpusReader
-    keep_broken: bool
 
     @classmethod
     def find(
@@ -149,12 +147,12 @@ class Inputs:
         input_format: str = "jsonl",
         keep_broken: bool = False,
     ) -> "Inputs":
-        """Find the sources; arguments and errors are those of `corpus.read_documents`."""
+        """Find the sources; arguments and errors are as of `corpus.read_documents`."""
         sources = [
             source if source.path is None else replace(source, path=source.path.absolute())
             for source in find_corpora({"input": spec}, columns, input_format=input_format)["input"]
         ]
-        return cls(sources, CorpusReader(sources, columns, encoding, keep_broken), keep_broken)
+        return cls(sources, CorpusReader(sources, columns, encoding, keep_broken))
 
     @property
     def is_stream(self) -> bool:

@@ -60,14 +60,7 @@ def text_hash(text: str) -> str:
 
 
 def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
-    """Answers by the task's name.
-
-    Args:
-        rows: Of answers.jsonl.
-
-    Raises:
-        ValueError: A row is not as it is written.
-    """
+    """Answers in rows of answers.jsonl, by the task's name; a ValueError for what is none."""
     kept: dict[str, list[tuple[Mapping[str, Any], dict[str, Any]]]] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
@@ -87,11 +80,9 @@ def difference_of(
     """How far the model of the first is from that of the second, on the documents of both.
 
     Ids alone do not tell documents apart: files of one name give equal ones. The hash of the text,
-    or where either has none the number of tokens, and the truth have to be the same too.
-
-    Returns:
-        By metric "mean", "low", "high" and "p", as `paired_difference` gives them; of scores by
-        "score". Empty where no document is the same, with the same truth. And how many are.
+    or where either has none the number of tokens, and the truth have to be the same too. Gives by
+    metric "mean", "low", "high" and "p", as `paired_difference` (of scores by "score"; empty where
+    no document is the same, with the same truth), and how many are the same.
     """
     by_text = has_hashes(first, second)
     places = {key: place for place, key in enumerate(_keys(second, by_text))}

@@ -5,10 +5,11 @@ LexRank keeps the similar pairs of sentences that are not too far apart.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import sparse
 
 from hierbert.model import centrality
@@ -16,11 +17,6 @@ from hierbert.model.sentence_words import SentenceWords
 from hierbert.scoring.rouge_words import RougeWords
 
 _Floats = npt.NDArray[np.float64]
-# Probability of going anywhere, 1 - d of TextRank's paper.
-_DAMPING = 0.15
-# Stop when an iteration moves the scores, which sum to 1, by less than this in all.
-_TOLERANCE = 1e-8
-_MAX_ITERATIONS = 200
 
 
 def lexrank(
@@ -68,7 +64,10 @@ def textrank(sentences: Sequence[str]) -> list[float]:
         total = np.bincount(row, arriving.data * inverse[length_of[row], length], len(sentences))
         return np.maximum(total - own * mass, 0.0)  # no sentence is like itself
 
-    return _stationary(spread, len(sentences))
+    walk = centrality.stationary(
+        lambda mass: torch.from_numpy(spread(mass.numpy())), len(sentences)
+    )
+    return walk.tolist()
 
 
 def _words(sentences: Sequence[str]) -> SentenceWords:
@@ -81,22 +80,3 @@ def _word_counts(sentences: Sequence[str]) -> sparse.csr_array:
 
     words = map(RougeWords().tokenize, sentences)
     return sparse.csr_array(DictVectorizer().fit_transform(map(Counter, words)))
-
-
-def _stationary(spread: Callable[[_Floats], _Floats], sentence_count: int) -> list[float]:
-    """Power iteration on symmetric similarities, their rows made to sum to 1.
-
-    `spread` multiplies by the similarities. A sentence similar to none goes anywhere.
-    """
-    degrees = spread(np.ones(sentence_count))
-    connected = degrees > 1e-12
-    mass = np.full(sentence_count, 1.0 / sentence_count)
-    for _ in range(_MAX_ITERATIONS):
-        walking = np.where(connected, mass / np.where(connected, degrees, 1.0), 0.0)
-        anywhere = _DAMPING + (1 - _DAMPING) * mass[~connected].sum()
-        following = anywhere / sentence_count + (1 - _DAMPING) * spread(walking)
-        moved = np.abs(following - mass).sum()
-        mass = following / following.sum()
-        if moved < _TOLERANCE:
-            break
-    return mass.tolist()

@@ -23,14 +23,9 @@ _VALUES_AT_ONCE = 1_000_000
 
 
 def mean_interval(values: Sequence[float] | _Floats, seed: int) -> tuple[float, float, float]:
-    """The mean of a score over documents and the lower and upper end of its 95 % interval.
+    """The mean of one score a document, and the lower and upper end of its 95 % interval.
 
-    Args:
-        values: One score per document.
-        seed: Of the draws, at least 0.
-
-    Raises:
-        ValueError: There are no values, or one is not finite.
+    A ValueError where there are no values, or one is not finite.
     """
     scores = np.asarray(values, dtype=np.float64)
     low, high = _ends(_means(scores, seed))
@@ -40,31 +35,20 @@ def mean_interval(values: Sequence[float] | _Floats, seed: int) -> tuple[float, 
 def paired_difference(
     first: Sequence[float] | _Floats, second: Sequence[float] | _Floats, seed: int
 ) -> tuple[float, float, float, float]:
-    """The mean difference of two systems' scores on the same documents, and its 95 % interval.
+    """The mean difference of two systems' scores of the same documents, and its 95 % interval.
 
-    Args:
-        first: One score per document.
-        second: The other system's scores of the same documents in the same order.
-        seed: Of the draws, at least 0.
-
-    Returns:
-        Mean of first minus second, lower end, upper end, and the two-sided p: how often
-        resampled differences, moved to have mean 0, are at least as far from 0 as the observed
-        one; at least 1/1001.
-
-    Raises:
-        ValueError: As `mean_interval`.
+    Gives the mean of first minus second, the lower and the upper end, and the two-sided p: how
+    often resampled differences, moved to have mean 0, are at least as far from 0 as the observed
+    one; at least 1/1001. A ValueError as `mean_interval`.
     """
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     return difference(float(differences.mean()), _means(differences, seed))
 
 
 def difference(observed: float, resampled: _Floats) -> tuple[float, float, float, float]:
-    """A difference, its 95 % interval and its p, as those of `paired_difference`.
+    """A difference of all documents, its 95 % interval and its p, as of `paired_difference`.
 
-    Args:
-        observed: Of all documents.
-        resampled: Of each sample of them, float64 (S).
+    `resampled` are those of samples of them, float64 (S).
     """
     # Rounding must not tell equal distances apart.
     as_far = np.abs(resampled - observed) >= abs(observed) * (1 - 1e-9)
@@ -74,11 +58,7 @@ def difference(observed: float, resampled: _Floats) -> tuple[float, float, float
 def label_intervals(
     problem_type: str, predictions: npt.ArrayLike, references: npt.ArrayLike, seed: int
 ) -> dict[str, dict[str, float]]:
-    """95 % intervals of scores of labels; the arguments are those of `resampled_scores`.
-
-    Returns:
-        "low" and "high" of each metric there.
-    """
+    """95 % intervals, "low" and "high", of each metric of `resampled_scores`, called with these."""
     resampled = resampled_scores(problem_type, predictions, references, seed)
     ends = {name: _ends(scores) for name, scores in resampled.items()}
     return {name: {"low": low, "high": high} for name, (low, high) in ends.items()}
@@ -93,16 +73,9 @@ def label_gains(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """How far a system's scores of labels are from those of others on the same documents.
 
-    Args:
-        problem_type: See `label_scores`.
-        predictions: As those of `resampled_scores`.
-        others: Predictions of each other system, by its name.
-        references: The true labels.
-        seed: Of the draws, at least 0.
-
-    Returns:
-        For each other system and metric "mean", the system's score minus the other's, with "low",
-        "high" and "p" as `paired_difference` gives them.
+    Arguments are as of `resampled_scores`, of each other system by its name. Gives of each and each
+    metric "mean", the system's score minus the other's, with "low", "high" and "p" as
+    `paired_difference`.
     """
 
     def scored(given: npt.ArrayLike) -> tuple[dict[str, _Floats], dict[str, float]]:
@@ -130,14 +103,9 @@ def resampled_scores(
 ) -> dict[str, _Floats]:
     """Scores of labels on bootstrap samples, which are the same for as many documents and the seed.
 
-    Args:
-        problem_type: See `label_scores`.
-        predictions: Label numbers, integers (D); or 0 and 1 for each label (D, C); or numbers (D).
-        references: The true labels in the same form; at least one document.
-        seed: Of the draws, at least 0.
-
-    Returns:
-        Of each metric that can be resampled and repeats no other one its scores, float64 (S).
+    Predictions and references of at least one document are label numbers, integers (D); or 0 and 1
+    for each label (D, C); or numbers (D). Gives of each metric of the problem type that can be
+    resampled and repeats no other one its scores, float64 (S).
     """
     predicted, true = np.asarray(predictions), np.asarray(references)
     if problem_type == "single_label":

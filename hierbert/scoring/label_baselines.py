@@ -182,16 +182,9 @@ def label_baselines(
 ) -> dict[str, _Labels]:
     """What every label baseline that applies to the problem type answers, by its name.
 
-    Args:
-        problem_type: See `label_scores`.
-        texts: Of the labelled training documents, at least one.
-        labels: Theirs, as references of that function.
-        asked: Texts of the documents to answer.
-        vectors: Read those of the training documents, and of the others; None leaves out what
-            reads them.
-
-    Returns:
-        Predictions of `label_scores`; of several labels those from 0.5 on apply.
+    Of labelled training documents, at least one, with labels as `label_scores` takes them, to those
+    that are `asked`. `vectors` read the vectors of the former, and of the latter; None leaves out
+    what reads them. Of several labels, those from 0.5 on apply.
     """
     known = np.asarray(labels)
     count = known.shape[1] if known.ndim == 2 else len(np.unique(known))

@@ -28,7 +28,7 @@ def label_scores(
     threshold: float | Sequence[float] = 0.5,
     probabilities: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
-    """Every metric of a problem type, over D documents.
+    """Every metric of a problem type over D documents, by its name, in the order of tables.
 
     Args:
         problem_type: ``single_label``, ``multi_label`` or ``regression``.
@@ -40,12 +40,8 @@ def label_scores(
         probabilities: Of one label, the probability of each, float (D, C); None leaves out what
             reads them.
 
-    Returns:
-        The score of each metric by its name, in the order of tables. A mean with nothing to
-        average is 0.0.
-
-    Raises:
-        ValueError: There are no documents, shapes differ, or a value is not finite.
+    A mean with nothing to average is 0.0. A ValueError where there are no documents, shapes differ,
+    or a value is not finite.
     """
     predicted, true = np.asarray(predictions), np.asarray(references)
     if predicted.shape != true.shape:
@@ -68,18 +64,12 @@ def label_scores(
 def label_details(
     predictions: _Ints, references: _Ints, label_names: Sequence[str]
 ) -> dict[str, list[Any]]:
-    """What lies behind the scores of labels.
+    """What lies behind the scores of labels: label numbers (D), or 0 and 1 for each label (D, C).
 
-    Args:
-        predictions: Label numbers (D), or 0 and 1 for each label (D, C).
-        references: True labels in the same form.
-        label_names: Of each label (C).
-
-    Returns:
-        "labels": One row per label, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0
-        where there is nothing to divide by), ``support`` (documents that truly have the label) and
-        ``predicted`` (documents that are given it). Of one label per document also "confusion": the
-        documents of each pair of true (row) and predicted (column) label, of up to 1,000 labels.
+    "labels" has a row for each, in order: ``label``, ``precision``, ``recall``, ``f1`` (0.0 where
+    there is nothing to divide by), ``support`` (documents that truly have it) and ``predicted``
+    (those that are given it). Of one label per document "confusion" has the documents of each pair
+    of true (row) and predicted (column) label, of up to 1,000 labels.
     """
     from sklearn import metrics
 

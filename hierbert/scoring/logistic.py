@@ -114,9 +114,7 @@ class Targets:
 def folds_of(texts: Sequence[str], labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """The fold of each document; equal texts are in one, and each has its share of a label.
 
-    Args:
-        texts: Of the documents.
-        labels: 0 and 1 for each label, (D, C).
+    `labels` are 0 and 1 for each label, (D, C).
     """
     keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     folds = min(_FOLDS, len(set(keys)))

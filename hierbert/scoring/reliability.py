@@ -1,4 +1,8 @@
-"""Whether probabilities are what they say, and what is gained where unsure answers are withheld."""
+"""Whether probabilities are what they say, and what is gained where unsure answers are withheld.
+
+Probabilities are of each label, float (D, C), of at least one document; references are label
+numbers, integers (D), or of several labels 0 and 1 for each (D, C).
+"""
 
 from typing import Any
 
@@ -16,14 +20,8 @@ def calibration_error(probabilities: npt.ArrayLike, references: npt.ArrayLike) -
     """Expected calibration error (Guo et al. 2017, section 2), over 15 bins of equal width.
 
     How far, in the mean, the probability of what is claimed is from how often it is so: of one
-    label, that the likeliest is right; of several, that a label applies, over all of them.
-
-    Args:
-        probabilities: Of each label, float (D, C); at least one document.
-        references: Label numbers, integers (D); or of several labels 0 and 1 for each (D, C).
-
-    Returns:
-        0 (they are what they say) to 1.
+    label, that the likeliest is right; of several, that a label applies, over all of them. From 0
+    (they are what they say) to 1.
     """
     _, gaps, claimed = _binned(probabilities, references)
     return float(np.abs(gaps).sum() / len(claimed))
@@ -34,13 +32,8 @@ def reliability_bins(
 ) -> list[dict[str, float]]:
     """The bins behind `calibration_error`, those that hold something, ascending.
 
-    Args:
-        probabilities: As there.
-        references: As there.
-
-    Returns:
-        Of each bin `count` (how many claims it holds), `claimed` (their mean probability) and
-        `true` (the part of them that is so).
+    Of each `count` (how many claims it holds), `claimed` (their mean probability) and `true` (the
+    part of them that is so).
     """
     bins, gaps, claimed = _binned(probabilities, references)
     counts, sums = np.bincount(bins, None, _BINS), np.bincount(bins, claimed, _BINS)
@@ -68,12 +61,7 @@ def _binned(
 
 
 def log_loss(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:
-    """Mean negative log-likelihood in nats: of a document's label, or of several, of each of them.
-
-    Args:
-        probabilities: Of each label, float (D, C); at least one document.
-        references: Label numbers, integers (D); or of several labels 0 and 1 for each (D, C).
-    """
+    """Mean negative log-likelihood in nats of a document's label, or of each of several."""
     shares, true = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
     if true.ndim == 1:
         likely = shares[np.arange(len(true)), true]
@@ -84,16 +72,11 @@ def log_loss(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:
 
 
 def risks(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> tuple[_Floats, _Floats]:
-    """What part of the surest answers is wrong, by how many are given.
+    """What part of the surest answers is wrong, by how many are given; of one label a document.
 
-    Args:
-        probabilities: Of each label, of which one applies, float (D, C); at least one document.
-        references: Label numbers, integers (D).
-
-    Returns:
-        The probabilities of the likeliest labels, highest first, and the part of wrong answers
-        among those from the first on, each float (D). Answers that are equally sure come in any
-        order: each is as wrong as they are in the mean.
+    Gives the probabilities of the likeliest labels, highest first, and the part of wrong answers
+    among those from the first on, each float (D). Answers that are equally sure come in any order:
+    each is as wrong as they are in the mean.
     """
     shares, true = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
     wrong = (shares.argmax(1) != true).astype(np.float64)
@@ -116,13 +99,12 @@ def risk_area(probabilities: npt.ArrayLike, references: npt.ArrayLike) -> float:
 def risk_coverage(
     probabilities: npt.ArrayLike, references: npt.ArrayLike, abstain_below: float | None
 ) -> dict[str, Any]:
-    """The risk-coverage curve; arguments as of `risks`.
+    """The risk-coverage curve behind `risks`.
 
-    Returns:
-        `area`; `points`, at most 20, each with `coverage` (the part of the documents that are
-        answered where answers below `confidence` are withheld) and `risk` (the part of these
-        answers that is wrong); and `answered`, the same for `abstain_below`, where that is given:
-        the risk of no answer is 0.
+    `area`; `points`, at most 20, each with `coverage` (the part of the documents that are answered
+    where answers below `confidence` are withheld) and `risk` (the part of these answers that is
+    wrong); and `answered`, the same for `abstain_below`, where that is given: the risk of no answer
+    is 0.
     """
     surest, wrong = risks(probabilities, references)
     count = len(surest)

@@ -15,14 +15,10 @@ from hierbert.scoring.metric import Metric, add_metrics, metrics_of
 def summary_scores(
     predictions: Sequence[str], references: Sequence[str]
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Every metric of summaries, for each document: float64 (D).
+    """Every metric of D summaries, for each document: float64 (D).
 
-    Args:
-        predictions: D summaries, sentences joined by newlines, which rougeLsum splits at.
-        references: D reference summaries, the same.
-
-    Raises:
-        ValueError: The numbers of texts differ.
+    Sentences of both are joined by newlines, which rougeLsum splits at. A ValueError where the
+    numbers of texts differ.
     """
     return {metric.name: metric.score(predictions, references) for metric in metrics_of("summary")}
 

@@ -141,10 +141,9 @@ def set_spread(center: Tensor, scale: Tensor, rows: Tensor) -> None:
 
 
 def draw_documents(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Places of all documents, ascending, or of as many as do not have too many sentences.
+    """Places of documents, ascending: of all, or of as many as have not too many sentences.
 
-    Args:
-        lengths: Sentences of each, (D,).
+    `lengths` are the sentences of each, (D,).
     """
     if lengths.sum() <= _MOST_SENTENCES:
         return np.arange(len(lengths))

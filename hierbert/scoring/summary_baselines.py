@@ -85,10 +85,7 @@ def learnt_scores(
 ) -> dict[str, list[Floats]]:
     """Of each baseline that learns the scores of each document's sentences, by its name.
 
-    Args:
-        train: Training documents, D of them; without any nothing is learnt.
-        asked: Documents to answer.
-        vectors: Of a frozen encoder; None leaves out what reads them.
+    Without training documents nothing is learnt; without `vectors` what reads them is left out.
     """
     ends = np.cumsum([len(one.sentence_spans) for one in asked])[:-1]
     found = {}

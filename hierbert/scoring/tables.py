@@ -59,11 +59,8 @@ def join_parts(parts: Iterable[str]) -> Parts:
 def gain_line(metric: Metric, baseline: str, gain: Mapping[str, float], split: str) -> str:
     """What a model gained over the best baseline, and whether that is sure.
 
-    Args:
-        metric: Of the gain.
-        baseline: Its title.
-        gain: "mean", "low" and "high", as of `paired_difference`.
-        split: Of the documents: those of "validation" chose the weights.
+    `baseline` is its title, `gain` as of `paired_difference`; documents of "validation" chose the
+    weights.
     """
     mean, low, high = (
         f"{100 * gain[key]:+.1f}" if metric.percent else f"{gain[key]:+.4g}"

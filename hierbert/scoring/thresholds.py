@@ -63,14 +63,9 @@ def fit_thresholds(
 ) -> Thresholds:
     """Find the thresholds of labels under which documents that were not trained on score best.
 
-    Args:
-        logits: float (D, C), over the temperature; at least one document.
-        references: 0 and 1 for each label (D, C).
-        metric: What the thresholds of labels are for: "macro_f1" weighs a rare label like a
-            frequent one, "micro_f1" by its documents.
-
-    Returns:
-        The thresholds, as probabilities; 0.5 each where no document has any label.
+    Of logits over the temperature, float (D, C), of at least one document, and 0 and 1 for each
+    label (D, C). For "macro_f1" a rare label weighs like a frequent one, for "micro_f1" by its
+    documents. They are 0.5 each where no document has any label.
     """
     scores, true = np.asarray(logits, dtype=np.float64), np.asarray(references) == 1
     together = _Counts(scores.ravel(), true.ravel())
@@ -98,10 +93,8 @@ def fit_thresholds(
 def from_a_half(held_out: _Floats, references: npt.ArrayLike, logits: _Floats) -> _Floats:
     """Probabilities moved so that each label applies from 0.5, by tuned thresholds.
 
-    Args:
-        held_out: Logits of documents that were not trained on, float64 (D, C).
-        references: Of those; see `fit_thresholds`.
-        logits: Of the documents to answer, float64 (A, C).
+    These are of documents that were not trained on, by their logits and `references`, (D, C); the
+    probabilities are of other logits, float64 (A, C).
     """
     from scipy.special import expit, logit
 

@@ -113,20 +113,11 @@ def predict_by_vectors(
     asked: Read,
     count: int,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Answers of baselines, as `label_scores` takes them, by their names.
+    """Answers of the baselines that can be fitted, as `label_scores` takes them, by their names.
 
-    All read a document's vectors together, which may have to be encoded.
-
-    Args:
-        baselines: Those to be asked.
-        texts: Of the labelled training documents, at least one.
-        labels: Theirs, as references of `label_scores`.
-        train: Reads the training documents.
-        asked: Reads the documents to answer.
-        count: How many those are.
-
-    Returns:
-        Without baselines that nothing can be fitted for.
+    All read a document's vectors together, which may have to be encoded: `train` those of the
+    labelled training documents, at least one, whose texts and labels these are, `asked` those of
+    the `count` documents to answer.
     """
     several, known = labels.ndim == 2, np.unique(labels)
     places = draw_few(len(texts), _MOST_DOCUMENTS)

@@ -55,11 +55,9 @@ def prepare_documents(
 ) -> list[PreparedDocument]:
     """Segment a split's examples and make what each task learns of them, in their order.
 
-    `cache` is a folder that keeps what takes long to make. A DataError for an unknown label.
+    That none has an unknown label was seen when they were read. `cache` is a folder that keeps what
+    takes long to make.
     """
-    for task in tasks:
-        for example in examples:
-            task.encode(example)
     segmented: list[SegmentedDocument] = []
     with Progress(len(examples), description) as bar:
         for document in processor.segment_each(_document(one, processor) for one in examples):

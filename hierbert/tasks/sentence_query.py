@@ -148,7 +148,7 @@ def fit_pairs(train: Labelled) -> QueryPairs | None:
     pairs = QueryPairs()
     rows = []
     for batch in in_batches(train.documents):
-        inputs, structure = pairs.collate(batch), _structure(batch)
+        inputs, structure = pairs.collate(batch), Structure.of_documents(batch)
         buckets, values = map(torch.cat, zip(*pairs.pairs(inputs, structure), strict=True))
         sentences = group_of_unit(inputs["sizes"]).repeat(len(inputs["asked"].T))
         there = values > 0
@@ -165,12 +165,9 @@ def fit_pairs(train: Labelled) -> QueryPairs | None:
 def _scores_of(pairs: QueryPairs, documents: Sequence[SegmentedDocument]) -> Tensor:
     """Of all their sentences, float32 (N, 1)."""
     batches = in_batches(documents)
-    return torch.cat([pairs(pairs.collate(batch), _structure(batch)) for batch in batches])
-
-
-def _structure(documents: Sequence[SegmentedDocument]) -> Structure:
-    lengths = torch.tensor([len(one.sentence_spans) for one in documents])
-    return Structure(torch.ones_like(lengths), lengths)
+    return torch.cat(
+        [pairs(pairs.collate(batch), Structure.of_documents(batch)) for batch in batches]
+    )
 
 
 def _read(

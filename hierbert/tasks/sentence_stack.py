@@ -324,8 +324,7 @@ def _ask(
             central = asked.central[start : start + int(lengths.sum())]
             start += len(central)
             own = None if vectors is None else vectors.batch(batch)[1]
-            structure = Structure(torch.ones_like(lengths), lengths)
-            rows = features(features.collate(batch), structure)
+            rows = features(features.collate(batch), Structure.of_documents(batch))
             found.append(stack(rows, central, own, lengths).double().numpy())
     return np.concatenate(found)
 

@@ -20,7 +20,6 @@ from hierbert.model.classification_head import ClassificationHead, LinearOfVecto
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.model.processing_hierbert import collate_structure
 from hierbert.model.segment_words import SegmentWords
 from hierbert.model.words import Words, buckets_for
 from hierbert.scoring.logistic import (
@@ -347,7 +346,7 @@ def _batches(documents: Sequence[PreparedDocument]) -> Iterator[Sequence[Prepare
 
 
 def _structure(documents: Sequence[PreparedDocument]) -> Structure:
-    return Structure.of(collate_structure([document.segmented for document in documents]))
+    return Structure.of_documents([document.segmented for document in documents])
 
 
 def _weigh_fitted(fitted: Mapping[str, Fitted], targets: Targets) -> tuple[Floats, Floats, Floats]:

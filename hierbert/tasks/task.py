@@ -376,20 +376,18 @@ def learn_tasks(config: RunConfig, train: Sequence[Example]) -> list[Task]:
     """The tasks that a run's settings ask for, at least one, else a ConfigError."""
     read = config.data.fields
     features = {name for feature in FEATURES.values() for name in feature.fields}
-    known = {
-        name for task in _known().values() for name in (str(task.field), *task.optional_fields)
-    }
-    known |= features
-    check_columns(config.data.columns, known)
-    asked = [task for task in _known().values() if task.field is None or task.field in read]
-    for task in _known().values():
-        for name in read.keys() & {*task.optional_fields}:
-            if task not in asked:
-                column = field_setting(str(task.field))
-                raise ConfigError(
-                    f"is read for {task.name} alone; set {setting_name(column)} too",
-                    setting=f"data.columns.{name}",
-                )
+    known = _known().values()
+    fields = {name for task in known for name in (str(task.field), *task.optional_fields)}
+    check_columns(config.data.columns, fields | features)
+    asked = []
+    for task in known:
+        if task.field is None or task.field in read:
+            asked.append(task)
+        elif lacking := read.keys() & {*task.optional_fields}:
+            raise ConfigError(
+                f"is read for {task.name} alone; set {setting_name(field_setting(task.field))} too",
+                setting=f"data.columns.{min(lacking)}",
+            )
     if not asked:
         raise ConfigError(
             f"nothing to learn: no task that is known here reads {', '.join(read)}; import the "

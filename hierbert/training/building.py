@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-
 from hierbert.config import ModelConfig, RunConfig, SegmentationConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, ModelError
-from hierbert.loading.building import build_from_encoder, check_with_encoder, inner_message
+from hierbert.loading.building import build_from_encoder, check_with_encoder, naming_settings
 from hierbert.loading.model import load_model
 from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig, fields_of_heads
@@ -150,10 +148,8 @@ def _continue(
     values = before.to_dict() | asked | new
     for fields_kept in kept.values():
         values |= fields_kept or {}
-    try:
+    with naming_settings():
         made = HierBertForDocuments(HierBertConfig.from_dict(values))
-    except (ValueError, StrictDataclassError) as error:
-        raise ConfigError(inner_message(error)) from error
     made.hierbert.load_state_dict(model.hierbert.state_dict())
     made.config.encoder_config._name_or_path = before.encoder_config._name_or_path
     for name, head in made.heads.items():

@@ -8,7 +8,6 @@ from the encoder again.
 """
 
 import contextlib
-import hashlib
 import json
 import re
 import shutil
@@ -26,7 +25,7 @@ from torch import nn
 from hierbert.errors import RunError, error_text
 from hierbert.files import write_bytes, write_folder_whole, write_whole
 from hierbert.log import log
-from hierbert.state_files import ShapeError, of_shape
+from hierbert.state_files import CHECKSUM, ShapeError, file_checksum, of_shape, with_checksum
 from hierbert.training.optimization import trained_weights
 from hierbert.training.processes import on_first_process
 from hierbert.training.run_folder import writing
@@ -82,8 +81,7 @@ class Checkpoints:
     def save(self, state: TrainerState) -> None:
         """Write step_N, and remove what no resume will need.
 
-        Raises:
-            RunError: It cannot be written, on every process. Older ones are untouched.
+        A RunError, on every process, where it cannot be written; older ones are untouched.
         """
         random = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
@@ -116,10 +114,8 @@ class Checkpoints:
     def load(self, path: Path) -> TrainerState:
         """Put model, optimizer and random states back to where a checkpoint was.
 
-        Learning rates are not in it: they follow from the steps.
-
-        Raises:
-            RunError: The checkpoint is damaged, or of another model or number of processes.
+        Learning rates are not in it: they follow from the steps. A RunError where it is damaged, or
+        of another model or number of processes.
         """
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         try:
@@ -154,12 +150,9 @@ class Checkpoints:
     def newest_whole(self) -> tuple[Path, TrainerState] | None:
         """The checkpoint to resume from, on the first process; None where there is none at all.
 
-        It is the newest that is as it was written, and the best weights it refers to with it;
-        where a checkpoint holds the same, a damaged file of them is written anew. Damaged
-        checkpoints go when a new one is written.
-
-        Raises:
-            RunError: There are checkpoints, and none is whole.
+        It is the newest that is as it was written, and the best weights it refers to with it; where
+        a checkpoint holds the same, a damaged file of them is written anew. Damaged checkpoints go
+        when a new one is written. A RunError where there are some, and none is whole.
         """
         why = ""
         for path in reversed(find_checkpoints(self.folder)):
@@ -254,8 +247,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def seal(folder: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint's state.json, over its files that are all there; an OSError if not."""
     files = {path.name: _size_and_hash(path) for path in sorted(folder.iterdir())}
-    sealed = {"format": _FORMAT, **content, "files": files}
-    sealed["sha256"] = _hash_of_json(sealed)
+    sealed = with_checksum({"format": _FORMAT, **content, "files": files})
     (folder / _STATE).write_text(json.dumps(sealed, indent=1) + "\n", encoding="utf-8")
 
 
@@ -269,7 +261,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{_STATE} cannot be read: {error_text(error)}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise DamagedError(f"{_STATE} is not of this version of hierbert")
-    if content.pop("sha256", None) != _hash_of_json(content):
+    written = content
+    content = {name: value for name, value in written.items() if name != CHECKSUM}
+    if written != with_checksum(content):
         raise DamagedError(f"{_STATE} is not as it was written (its sha256 differs)")
     try:
         sealed = of_shape(content, _Sealed, _STATE)
@@ -307,9 +301,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _size_and_hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
+    return {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
 
 
 def _check_file(path: Path, entry: dict[str, Any]) -> None:
@@ -324,7 +316,3 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
     # Version 0.1.0 wrote the name of the file too.
     if found["sha256"] != entry.get("sha256"):
         raise DamagedError(f"{path.name} is not as it was written (its sha256 differs)")
-
-
-def _hash_of_json(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

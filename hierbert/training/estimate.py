@@ -36,13 +36,8 @@ def estimate_run(
     """Tokens, seconds and bytes of a run in one process, and a line that says how it was made.
 
     The model is built, which finds what is wrong with it (a HierBertError), and its encoder reads
-    random tokens for some seconds. What is fitted and scored at the end is not in it.
-
-    Args:
-        config: Of the run.
-        tasks: Its tasks.
-        train: Training documents; their texts are not read.
-        tokens: Of each document, by split.
+    random tokens for some seconds. What is fitted and scored at the end is not in it. The texts of
+    training documents are not read; `tokens` are those of each document, by split.
     """
     model, _ = build_model(config, tasks, train)
     settings = config.training

@@ -371,8 +371,7 @@ def keep_heap_flat(encoder: nn.Module) -> None:
 def read_probed(folder: Path) -> dict[str, int]:
     """What the run found out about the machine it began on, by name.
 
-    Raises:
-        RunError: The file cannot be read, or holds anything but whole numbers from 0 up.
+    A RunError where the file cannot be read, or holds anything but whole numbers from 0 up.
     """
     path = folder / PROBED
     if not path.exists():

@@ -57,11 +57,8 @@ def on_first_process(accelerator: "Accelerator", work: Callable[[], T]) -> T:
     """Do something on the first process, and let every process have its result or its error.
 
     Every process takes part, so that none waits for one that has failed. The result is pickled on
-    the way to the others; the first has its own.
-
-    Raises:
-        RunError: `work` raised it, on every process; anything else that it raised is raised here
-            as it is on the first process, and as this on the others.
+    the way to the others; the first has its own. A RunError is raised on every process; anything
+    else as it is on the first, and as a RunError on the others.
     """
     # Brings torch, which a mistake on the command line need not wait for.
     from accelerate.utils import gather_object

@@ -12,10 +12,8 @@ from hierbert.publishing.upload import Request, Unreachable, check_token, requir
 def check_push(settings: PublishConfig) -> None:
     """Refuse before hours of training what could not be pushed after them.
 
-    A Hub that cannot be reached now is tried again at the end.
-
-    Raises:
-        HubError: There is no token, or the Hub refuses it.
+    A HubError where there is no token, or the Hub refuses it. One that cannot be reached now is
+    tried again at the end.
     """
     require_token()
     if not is_first_process():
@@ -31,9 +29,8 @@ def check_push(settings: PublishConfig) -> None:
 def push_run(model: Path, settings: PublishConfig) -> None:
     """Push the saved model of a run that is whole.
 
-    Raises:
-        HubError: It was not pushed; the message says that the run is there, and the command that
-            pushes again.
+    A HubError where it was not pushed says that the run is there, and the command that pushes
+    again.
     """
     assert settings.repo is not None
     request = Request(

@@ -44,8 +44,7 @@ class RunIdentity:
     def save(self, folder: Path) -> None:
         """Keep the documents' hashes in the run folder, so that a resume can say which differ.
 
-        Raises:
-            RunError: They cannot be written.
+        A RunError where they cannot be written.
         """
         lines = [
             json.dumps([split, identity, known]) + "\n"

@@ -4,24 +4,68 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from hierbert.checking.short import log_findings
 from hierbert.config import RunConfig
+from hierbert.data.corpus import find_corpora, load_examples
 from hierbert.data.document import Example
+from hierbert.data.repeated import warn_of_repeated
 from hierbert.files import cache_folder
-from hierbert.log import log
+from hierbert.log import is_first_process, log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.tasks.corpora import columns_of, hold_out, refuse_no_texts
 from hierbert.tasks.evaluation import Answer, answer_documents, check_metric
-from hierbert.tasks.prepared import PreparedDocument, log_lengths, prepare_documents
-from hierbert.tasks.task import Task
+from hierbert.tasks.prepared import (
+    PreparedDocument,
+    log_documents,
+    log_lengths,
+    prepare_documents,
+)
+from hierbert.tasks.task import Task, learn_tasks
 from hierbert.training.building import build_model
 from hierbert.training.memory import bound_memory, choose_tokens_per_forward
 from hierbert.training.run_folder import open_run_folder
 from hierbert.training.segment_dropout import SegmentDropout
 from hierbert.vectors.cache import CacheOptions, VectorCache
+
+
+def load_corpora(
+    config: RunConfig, given: Mapping[str, Any] | None = None
+) -> tuple[dict[str, list[Example]], list[Task]]:
+    """Read and check all documents of a run, and learn its tasks, at least one.
+
+    Splits that are `given` take the place of those that the settings name. There are "train" and
+    "validation", of at least one example each, and "test" where there is one.
+    """
+    data, columns = config.data, columns_of(config)
+    specs = {role: getattr(data, role) for role in ("train", "validation", "test")}
+    specs |= given or {}
+    sources = find_corpora({r: spec for r, spec in specs.items() if spec is not None}, columns)
+    read = {role: load_examples(found, columns, data.encoding) for role, found in sources.items()}
+    train, validation, test = read["train"], read.get("validation"), read.get("test")
+    refuse_no_texts(config, train)
+    tasks = learn_tasks(config, train)
+    for task in tasks:
+        for split in (train, validation or [], test or []):
+            for example in split:
+                task.encode(example)
+    if validation is None:
+        train, validation = hold_out(config, train, tasks)
+        log.info(f"validation: {len(validation):,} of the training documents, held out by the seed")
+    splits = {"train": train, "validation": validation}
+    if test is not None:
+        splits["test"] = test
+    for name, examples in splits.items():
+        log_documents(name, examples, tasks)
+    warn_of_repeated(splits)
+    if config.check_data and is_first_process():
+        log_findings(config, splits, tasks)
+    return splits, tasks
 
 
 @dataclass

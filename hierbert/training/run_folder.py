@@ -56,11 +56,8 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
     """The settings of a run that goes on, as `load_config` reads them.
 
     Where `path` is the config.resolved.yaml of a run folder and no override names a run_dir, that
-    folder is the run's, wherever it was when the run began.
-
-    Raises:
-        ConfigError: As `load_config` raises it.
-        RunError: The file is a run's and damaged.
+    folder is the run's, wherever it was when the run began. A RunError where it is a run's and
+    damaged.
     """
     if path is None or path.name != RESOLVED or not path.is_file():
         return load_config(RunConfig, path, overrides)
@@ -78,9 +75,8 @@ def load_resumed(path: Path | None, overrides: Sequence[str]) -> RunConfig:
 def check_run_folder(config: RunConfig, resume: bool) -> None:
     """Refuse a folder that holds something else, before anything costs time.
 
-    Raises:
-        RunError: It holds another run, there is none to go on with, the settings there are
-            damaged, or settings differ that numbers may depend on.
+    A RunError where it holds another run, there is none to go on with, the settings there are
+    damaged, or settings differ that numbers may depend on.
     """
     folder = Path(config.run_dir)
     saved = folder / RESOLVED

@@ -46,13 +46,9 @@ def _part(document: PreparedDocument, segments: Sequence[int]) -> PreparedDocume
 
 
 def keep_segments(document: SegmentedDocument, segments: Sequence[int]) -> SegmentedDocument:
-    """A document with some of its segments alone, in their order.
+    """A document with some of its segments alone, at least one, in their order.
 
     Its sentences are those that begin in them. The text stays whole.
-
-    Args:
-        document: Any.
-        segments: Places of different segments, at least one.
     """
     kept = torch.zeros(len(document.segment_lengths), dtype=torch.bool)
     kept[list(segments)] = True

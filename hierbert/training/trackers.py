@@ -46,9 +46,8 @@ class Trackers:
     def begin(self, first: int) -> None:
         """Drop the lines from step `first` on, which are yet to come, and start the other trackers.
 
-        Raises:
-            RunError: The file cannot be read or written, or another tracker does not start; on
-                every process.
+        A RunError, on every process, where the file cannot be read or written, or another tracker
+        does not start.
         """
 
         def begin_here() -> None:

@@ -26,13 +26,12 @@ from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.prediction.predictor import HierBert
 from hierbert.settings import load_config
 from hierbert.training.callbacks import Callback
-from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.memory import allow_large_pages
 from hierbert.training.processes import partners_needed, partners_there
 from hierbert.training.pushing import check_push, push_run
 from hierbert.training.results import save_run, score_run
-from hierbert.training.run import prepare_run
+from hierbert.training.run import load_corpora, prepare_run
 from hierbert.training.run_folder import flat, run_lock
 from hierbert.training.signals import StopSignals
 from hierbert.training.trackers import require_installed

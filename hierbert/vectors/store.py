@@ -175,11 +175,7 @@ class VectorStore:
                 return
 
     def open(self, path: Path) -> None:
-        """Open a file of the folder; a damaged one is removed.
-
-        Raises:
-            FileNotFoundError: It is not there.
-        """
+        """Open a file of the folder, or a FileNotFoundError; a damaged one is removed."""
         if path.name in self._files:
             return
         try:
@@ -219,11 +215,7 @@ class VectorStore:
                             del self._places[other]
 
     def get(self, key: bytes) -> Entry:
-        """The vectors of a document.
-
-        Raises:
-            KeyError: They are not here, or damaged.
-        """
+        """The vectors of a document; a KeyError where they are not here, or damaged."""
         file, row = self._places[key]
         try:
             reader = file.reader or self._reopened(file)
@@ -262,8 +254,7 @@ class VectorStore:
     def add(self, entries: Sequence[Entry]) -> list[Path]:
         """Write the vectors of some documents, each dtype's to a file of its own: their paths.
 
-        Raises:
-            OSError, SafetensorError: They cannot be written.
+        An OSError or SafetensorError where they cannot be written, as of the next.
         """
         written = []
         for dtype in _DTYPES:
@@ -273,10 +264,9 @@ class VectorStore:
         return written
 
     def merge_small_files(self) -> None:
-        """Make one file of many small ones; processes that read those go on reading them.
+        """Make one file of many small ones, of which nothing is lost where that cannot be written.
 
-        Raises:
-            OSError, SafetensorError: It cannot be written; nothing is lost.
+        Processes that read those go on reading them.
         """
         small = [file for file in self._files.values() if file.size_bytes < _SMALL_BYTES]
         if len(small) < _MOST_SMALL_FILES:

@@ -156,16 +156,21 @@ def test_an_actor_answers_as_the_local_job_does(model, target, tmp_path) -> None
 def test_units_that_keep_ending_their_process_are_taken_document_by_document(
     model, target, monkeypatch
 ) -> None:
-    actor, predict = actor_of(model, target, skip=True), HierBertPredictor.predict
+    actor, answering = actor_of(model, target, skip=True), HierBertPredictor.answering
     asked: list[list[str]] = []
 
-    def die(self: Any, texts: Any, *rest: Any, **more: Any) -> Any:
-        asked.append(texts := list(texts))
-        if ROWS[1]["text"] in texts:
-            raise KeyboardInterrupt
-        return predict(self, texts, *rest, **more)
+    def deadly(self: Any, *question: Any, **more: Any) -> Any:
+        answers = answering(self, *question, **more)
 
-    monkeypatch.setattr(HierBertPredictor, "predict", die)
+        def die(texts: Any) -> Any:
+            asked.append(texts := list(texts))
+            if ROWS[1]["text"] in texts:
+                raise KeyboardInterrupt
+            return answers(texts)
+
+        return die
+
+    monkeypatch.setattr(HierBertPredictor, "answering", deadly)
     units = units_of(ROWS[:4], 10**9, 2)
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
@@ -176,8 +181,8 @@ def test_units_that_keep_ending_their_process_are_taken_document_by_document(
     assert asked == [*[[d0, d1, d3]] * 3, *[[d0], [d1]] * 2, [d0], [d3]]
     Job(target, manifest_of(), 1).finish()
     assert [row["id"] for row in shard_rows(target.path)] == ["d0", "d3"]
-    deadly, broken = read_jsonl(target.errors)
-    assert deadly["id"] == "d1" and "2 processes were ended from outside" in deadly["reason"]
+    first, broken = read_jsonl(target.errors)
+    assert first["id"] == "d1" and "2 processes were ended from outside" in first["reason"]
     assert (broken["row"], broken["reason"]) == (3, "broken JSON")
 
 

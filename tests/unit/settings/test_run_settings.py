@@ -18,9 +18,9 @@ from hierbert.tasks.evaluation import Answer, choose_metric
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.summarization import Summarization
-from hierbert.training.corpora import load_corpora
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.results import sample_answer
+from hierbert.training.run import load_corpora
 from hierbert.vectors import cache as vector_cache
 
 NUMBERS = Classification.of(LabelMap([], "regression"))

@@ -16,6 +16,8 @@ from .ragged import group_max, group_mean
 
 MISSING_LABEL = -100
 _MOST_NAMES = 20
+# Of more segments those that are strongest by an estimate are left out, to find the strongest one.
+_MOST_PLACES = 8
 # What only models of this kind can be asked.
 _ONLY_OF = {
     "threshold": "multi_label_classification",
@@ -247,7 +249,7 @@ class ClassificationHead(Head):
         if not labels or len(answered.segment_vectors) < 2:
             return []
         with torch.inference_mode(False):
-            spans, found = self.explain(model, answered, labels).segments()
+            spans, found = self.explain(model, answered, labels).segments(_MOST_PLACES)
         most, numbers = (found.abs() if self.problem_type == "regression" else found).max(0)
         middles = [sum(spans[number]) / 2 for number in numbers[most > 0].tolist()]
         return [middle / len(answered.document.text) for middle in middles]

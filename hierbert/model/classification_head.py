@@ -18,6 +18,8 @@ from .linear import StandardisedLinear
 from .ragged import group_max, group_mean
 
 _MOST_NAMES = 20
+# Of more segments those that are strongest by an estimate are left out, to find the strongest one.
+_MOST_PLACES = 8
 _USUAL = "single_label_classification"
 
 
@@ -253,7 +255,7 @@ class ClassificationHead(Head):
         if not labels or len(answered.segment_vectors) < 2:
             return []
         with torch.inference_mode(False):
-            spans, found = self.explain(model, answered, labels).segments()
+            spans, found = self.explain(model, answered, labels).segments(_MOST_PLACES)
         most, numbers = self.strength(found).max(0)
         middles = [sum(spans[number]) / 2 for number in numbers[most > 0].tolist()]
         return [middle / len(answered.document.text) for middle in middles]

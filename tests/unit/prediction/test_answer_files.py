@@ -92,6 +92,14 @@ def test_parquet_keeps_what_heads_of_other_kinds_answer(tmp_path) -> None:
     assert "\n" not in str(caught.value) and not (tmp_path / "m.parquet").exists()
 
 
+def test_parquet_holds_each_row_once_in_groups_of_a_thousand(tmp_path) -> None:
+    names = [str(number) for number in range(2_001)]
+    write(tmp_path / "o.parquet", [{"id": name} for name in names])
+    file = pq.ParquetFile(tmp_path / "o.parquet")
+    assert [file.metadata.row_group(n).num_rows for n in range(3)] == [1000, 1000, 1]
+    assert file.read()["id"].to_pylist() == names
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_each_answer_is_out_at_once(monkeypatch, kind) -> None:
     reads, writes = os.pipe()

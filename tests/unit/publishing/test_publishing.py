@@ -17,7 +17,7 @@ from hierbert.config import RunConfig
 from hierbert.errors import ConfigError
 from hierbert.hub_names import check_hub_name
 from hierbert.model.saving import completed_files, public_name
-from hierbert.publishing.files import is_replaced
+from hierbert.publishing.files import files_of, is_replaced
 from hierbert.publishing.publish import encoder_license, push_command
 from hierbert.publishing.runs import base_model, dataset_id, encoder_name, find_run, public_settings
 from hierbert.publishing.upload import Request
@@ -92,6 +92,17 @@ def test_a_file_that_cannot_be_read_is_one_line(copy, capsys, monkeypatch) -> No
     monkeypatch.setattr(Path, "open", refused)
     assert dry_run(copy) == 2
     assert the_error(capsys) == f"{copy / 'notes.txt'} cannot be read: Permission denied"
+
+
+def test_weights_of_another_sharding_in_the_folder_stay_there(copy) -> None:
+    index, others = "model.safetensors.index.json", ["model-00001-of-00002.safetensors", "notes.md"]
+    for name in (index, *others):
+        (copy / name).write_text("{}")
+    assert files_of(copy, None).keys() & {index, *others, "model.safetensors"} == {
+        "model.safetensors"
+    }
+    (copy / "model.safetensors").unlink()
+    assert files_of(copy, None).keys() & {index, *others} == {index, others[0]}
 
 
 def test_what_a_push_takes_away_is_only_what_a_push_writes() -> None:

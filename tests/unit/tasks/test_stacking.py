@@ -14,6 +14,7 @@ from small_models import build
 from hierbert.model.answering import answer_batch
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.scoring.logistic import Targets
+from hierbert.tasks.members import gains
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, fit_stack
 
@@ -249,3 +250,11 @@ def test_steps_learn_the_layers_of_a_model_whose_sum_has_no_layers(parts) -> Non
     loss = model(**processor(TEXTS[:4]), labels=torch.tensor([0, 1, 2, 0])).loss
     loss.backward()
     assert model.classifier.output.weight.grad.abs().sum() > 0
+
+
+def test_a_gain_is_told_from_chance_by_its_standard_error() -> None:
+    # Of 16 losses that fall by 3 or rise by 1 the mean gain is 1, and its standard error a half.
+    before, after = np.full(16, 5.0), np.tile([2.0, 6.0], 8)
+    assert gains(before, after) and gains(before, after, 1.99)
+    assert not gains(before, after, 2.01) and not gains(after, before, 0.0)
+    assert not gains(before, before, 0.0)

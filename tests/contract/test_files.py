@@ -48,7 +48,8 @@ PAGE = """<!DOCTYPE html><html><head><title>A &amp; B</title><meta charset="lati
 wrapped.<br>A line<p>Not closed<ul><li>first<li>second</ul>
 <table><tr><td>1</td><td>2</td></tr></table><!-- hidden --><noscript>never</noscript>tail
 <pre>def f():
-    pass</pre></body></html>"""
+    pass</pre><p>Wrapped
+again</body></html>"""
 PAGE_TEXT = """A & B
 
 The heading
@@ -67,7 +68,9 @@ second
 tail
 
 def f():
-pass"""
+pass
+
+Wrapped again"""
 
 
 def test_html_and_markdown_are_read_as_what_they_say(tmp_path) -> None:

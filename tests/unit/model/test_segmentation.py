@@ -199,6 +199,14 @@ def test_overlap_repeats_whole_sentences_and_counts_them_once(
     assert document.sentence_tokens.tolist() == [5] * 7
 
 
+def test_a_sentence_that_goes_on_in_the_next_segment_is_not_repeated(tokenizers) -> None:
+    segmenter = Segmenter(tokenizers["bert"], max_tokens_per_segment=8, overlap_sentences=1)
+    # Its second piece would leave room for the first.
+    (document,) = segmenter(["The cat. Red green, blue cat dog qqqqqqqqq."])
+    segments = [document.text[slice(*span)] for span in document.segment_spans]
+    assert segments == ["The cat. Red green, ", "blue cat dog ", "qqqqqq", "qqq."]
+
+
 @pytest.mark.parametrize(
     ("policy", "limit", "kept"),
     [

@@ -205,3 +205,15 @@ def test_headings_are_left_out_unless_there_is_nothing_else() -> None:
     rule = SummaryRule(Budget(max_words=100), min_words_per_sentence=6)
     assert [one.sentence for one in rule.select(document, [9.0, 1.0, 5.0])] == [1]
     assert [one.sentence for one in rule.select(headings, [1.0, 2.0])] == [0, 1]
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_tokens_that_a_segment_repeats_cost_once(overlap: int) -> None:
+    segmenter = Segmenter(
+        make_tokenizer("bert"), max_tokens_per_segment=16, overlap_sentences=overlap
+    )
+    (document,) = segmenter([" ".join(["The cat and the dog."] * 5)])
+    assert document.tokens - 2 * len(document.segment_lengths) == 30 + 6 * 3 * overlap
+    # No sentence of 6 tokens is within the limit: each is cut, and its pieces cost what it has.
+    found = SummaryRule(Budget(max_tokens=4)).candidates(document)
+    assert len(found.costs) > 5 and max(found.costs) <= 4 and sum(found.costs) == 30

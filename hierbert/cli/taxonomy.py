@@ -164,8 +164,15 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
     facts["held_out_pairs"] = len(out)
     rows = [["", "mean rank", "MAP", *(["MAP of held-out pairs"] if len(out) else [])]]
     for euclidean, title in ((False, "Poincare ball"), (True, "Plane")):
+        part = "plane" if euclidean else "ball"
         vectors = fit_tree_vectors(
-            taxonomy, dimensions, euclidean=euclidean, pairs=kept, seed=seed, **more
+            taxonomy,
+            dimensions,
+            euclidean=euclidean,
+            pairs=kept,
+            seed=seed,
+            checkpoint=options.output.with_name(f".{options.output.name}.{part}.checkpoint"),
+            **more,
         )
         own = reconstruction(vectors, taxonomy, kept)
         cells = [title, f"{own['mean_rank']:.3f}", f"{own['map']:.4f}"]
@@ -173,7 +180,7 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
             own["map_of_held_out"] = reconstruction(vectors, taxonomy, out)["map"]
             cells.append(f"{own['map_of_held_out']:.4f}")
         rows.append(cells)
-        facts["plane" if euclidean else "ball"] = own
+        facts[part] = own
         if euclidean == options.euclidean:
             chosen = vectors
     try:

@@ -70,17 +70,11 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True)
 class Generator:
-    """A model that writes, with its tokenizer.
+    """A model that writes, with its tokenizer."""
 
-    Attributes:
-        model: In evaluation mode.
-        tokenizer: Its own.
-        window: Tokens that it reads; those that a causal model writes are among them.
-    """
-
-    model: PreTrainedModel
+    model: PreTrainedModel  # In evaluation mode.
     tokenizer: PreTrainedTokenizerBase
-    window: int
+    window: int  # Tokens that it reads; those that a causal model writes are among them.
 
     @property
     def has_encoder(self) -> bool:
@@ -286,6 +280,7 @@ def _gguf_sizes(path: Path, place: str) -> WeightSizes:
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The tokens that say where texts and turns begin and end, and the like."""
+
     # Those that part the turns of a talk are not always among `all_special_tokens`.
     added = tokenizer.added_tokens_decoder.values()
     special = {token.content for token in added if token.special}

@@ -51,23 +51,14 @@ _UNIT_FILE = re.compile(r"unit-(\d{5,9})-(\d{6,9})", re.ASCII)  # see `unit_path
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What the file of a unit holds.
+    """What the file of a unit holds."""
 
-    Attributes:
-        rows: Rows of the input.
-        answers: Rows that were answered.
-        size: As of `Unit`.
-        input: The unit's digest.
-        last: As of `Unit`.
-        checksum: CRC-32 of the lines before.
-    """
-
-    rows: int
-    answers: int
-    size: int
-    input: str
-    last: bool
-    checksum: int
+    rows: int  # Rows of the input.
+    answers: int  # Rows that were answered.
+    size: int  # As of `Unit`.
+    input: str  # The unit's digest.
+    last: bool  # As of `Unit`.
+    checksum: int  # CRC-32 of the lines before.
 
     def line(self) -> bytes:
         """The line of the file, with a checksum of its own."""

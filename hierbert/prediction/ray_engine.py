@@ -409,28 +409,17 @@ class UnitAnswerer:
 
     It knows nothing of Ray. Units that keep ending their process are taken document by document, so
     that the one that does it is found, see `Tries`: it goes to the errors, or ends the job.
-
-    Attributes:
-        target: The output.
-        folder: Where units go.
-        model: A folder under the same path on every machine, or a Hub id.
-        fingerprint: Of the files of the model that was checked.
-        question: What is asked.
-        options: Of `HierBert.from_pretrained`.
-        skip: Whether a document that cannot be answered is an error of its own.
-        threads: Of torch, on a CPU.
-        version: Of hierbert where the job was started.
     """
 
     target: OutputFolder
-    folder: Path
-    model: str
-    fingerprint: str
-    question: dict[str, Any]
-    options: dict[str, Any]
-    skip: bool
-    threads: int
-    version: str
+    folder: Path  # Where units go.
+    model: str  # A folder under the same path on every machine, or a Hub id.
+    fingerprint: str  # Of the files of the model that was checked.
+    question: dict[str, Any]  # What is asked.
+    options: dict[str, Any]  # Of `HierBert.from_pretrained`.
+    skip: bool  # Whether a document that cannot be answered is an error of its own.
+    threads: int  # Of torch, on a CPU.
+    version: str  # Of hierbert where the job was started.
 
     @cached_property
     def _answerer(self) -> Answerer:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import hierbert
 from hierbert.errors import RunError, error_text, flag_setting, quote
-from hierbert.files import LOCK, FolderLock, read_json, sync_folder, write_json
+from hierbert.files import LOCK, FolderLock, read_json, write_json, write_whole
 from hierbert.log import log
 from hierbert.pages.page_folder import PageFolder
 from hierbert.prediction.units import changed_input
@@ -379,11 +379,8 @@ class OutputFolder:
         return manifest
 
     def put(self, path: Path, write: Callable[[Path], None]) -> None:
-        """Let a file be written where nothing is left behind by a kill, and give it its name."""
-        aside = self.unfinished / "new-output"
-        write(aside)
-        aside.replace(path)
-        sync_folder(path.parent)
+        """Let a file be written whole, where nothing is left behind by a kill."""
+        write_whole(path, write, self.unfinished)
 
     def save(self, manifest: Manifest) -> None:
         """Write the manifest."""

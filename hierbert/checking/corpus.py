@@ -84,11 +84,6 @@ class CheckedCorpus:
         """How many documents there are."""
         return len(self.split_of)
 
-    @property
-    def has_queries(self) -> bool:
-        """Whether one text may be that of several documents, each with its question."""
-        return "query" in self.config.data.fields
-
     def places(self, numbers: Iterable[int]) -> list[str]:
         """Where the first of these documents are."""
         return [self.examples[number].location for number in list(numbers)[:_MOST_PLACES]]

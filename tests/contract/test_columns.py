@@ -204,8 +204,9 @@ def test_a_list_given_in_pieces_is_refused_with_its_form(tmp_path) -> None:
     assert f"--input {a} {b}" in line
     line = refuse("train.py", f"data.train=[{a}]", f"data.train={b}", here=True)
     assert "data.train is given twice" in line
-    line = refuse("infer.py", "--input", a, "--model", "m", "--input", b, here=True)
-    assert "--input is given twice; several are written --input ONE OTHER" in line
+    for other in (a, b):
+        line = refuse("infer.py", "--input", a, "--model", "m", "--input", other, here=True)
+        assert "--input is given twice; several are written --input ONE OTHER" in line
 
 
 def test_of_a_setting_given_twice_the_last_counts_and_that_is_said(tmp_path) -> None:

@@ -157,27 +157,6 @@ def test_labels_of_csv_and_jsonl_are_the_same(settings, tmp_path) -> None:
     assert config["id2label"] == {"0": "false", "1": "true"}
 
 
-def test_lists_and_separated_labels_are_several_labels(settings, tmp_path) -> None:
-    sets = [["x", "y"], ["y"], ["z"]]
-    rows = [{"text": row["text"], "label": sets[n % 3]} for n, row in enumerate(make_rows(8))]
-    lists = write_jsonl(tmp_path / "lists.jsonl", rows)
-    source = as_csv(tmp_path / "cells.csv", [{**r, "label": ";".join(r["label"])} for r in rows])
-    for name, more in {
-        "run": [f"data.train={lists}"],
-        "other": [
-            f"data.train={source}",
-            "data.label_type=multi_label",
-            "data.label_separator=;",
-            f"run_dir={tmp_path / 'other'}",
-        ],
-    }.items():
-        both = [*more, f"data.validation={lists}", "data.test="]
-        succeed("train.py", *settings(*both), here=True)
-        config = json.loads((tmp_path / name / "model/config.json").read_text())
-        assert list(config["id2label"].values()) == ["x", "y", "z"]
-    assert bits_of(tmp_path / "run") == bits_of(tmp_path / "other")
-
-
 def test_a_document_may_lack_a_label_or_a_summary(settings, tmp_path) -> None:
     for name in ("train", "validation", "test"):
         rows = read_jsonl(tmp_path / f"{name}.jsonl")

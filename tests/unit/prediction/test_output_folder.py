@@ -1,5 +1,6 @@
 """What a job may replace, resume and remove; looking at an output changes nothing."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -195,3 +196,28 @@ def test_places_that_no_output_can_have(tmp_path) -> None:
         (one_file(long), PLAIN, "cannot be written: File name too long", []),
     ):
         assert told in refused(target, way, *inputs), (target, way)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "complete", "told"),
+    [
+        ({"rows": 12}, {"rows": 13}, False, None),
+        ({"rows": 12}, {"rows": 13}, True, "had 12 rows, now 13"),
+        ({"rows": 12}, {"rows": 11}, False, "had 12 rows, now 11"),
+        ({"rows": 12, "digest": "a"}, {"rows": 12, "digest": "b"}, False, "not what they were"),
+        ({"rows": 12, "digest": "a"}, {"rows": 13, "digest": "b"}, False, None),
+        # Without a check the bytes alone are known, of which a mended line leaves nearly all.
+        ({"bytes": 1000}, {"bytes": 901}, False, None),
+        ({"bytes": 1000}, {"bytes": 899}, False, "had 1,000 bytes, now 899"),
+        ({"bytes": 1000}, {"bytes": 999}, True, "had 1,000 bytes, now 999"),
+        # What is known of one reading alone is compared with nothing.
+        ({"rows": 12}, {"bytes": 1}, True, None),
+    ],
+)
+def test_input_that_lost_rows_is_refused_and_a_complete_jobs_that_has_more(
+    before, now, complete, told
+) -> None:
+    was, is_now = (manifest_of(sources=[{"name": "a.csv", **own}]) for own in (before, now))
+    was.complete = complete
+    with pytest.raises(RunError, match=told) if told else contextlib.nullcontext():
+        was.refuse_lost_input(is_now)

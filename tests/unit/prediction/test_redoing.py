@@ -26,10 +26,10 @@ def model(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def complete(model: Path, folder: Path, *more: str) -> tuple[list[Any], dict[str, bytes]]:
-    """A whole job of three shards and two broken rows: how it is resumed, and its files."""
+    """A whole job of three shards, two ending in a broken row: how it is resumed, its files."""
     docs = write_jsonl(folder / "docs.jsonl", [{**row, "from": f"f{row['id']}"} for row in ROWS])
     lines = docs.read_text().splitlines()
-    docs.write_text("\n".join([*lines[:6], "{", *lines[6:], "{", ""]))
+    docs.write_text("\n".join([*lines[:11], "{", *lines[11:], "{", ""]))
     command = ["infer.py", "--model", model, "--input", docs, "--output", folder / "out"]
     command += ["--rows-per-shard", "6", "--on-error", "skip", *more, "--resume"]
     assert run(*command, here=True).returncode == 3
@@ -98,7 +98,7 @@ def test_of_a_complete_job_the_parts_that_changed_alone_are_answered_again(
     )
     monkeypatch.setattr(Answerer, "results", noted)
     ids: list[str | None] = [str(row["id"]) for row in ROWS]
-    shards = [ids[:6], [None, *ids[6:11]], [*ids[11:], None]]
+    shards = [ids[:6], [*ids[6:11], None], [*ids[11:], None]]
     for damage, files, again in DAMAGES:
         names = [f"part-0000{one}.{kind}" if isinstance(one, int) else one for one in files]
         for name in names:

@@ -32,12 +32,18 @@ def test_rows_are_known_by_their_ids_and_texts_and_broken_ones_by_their_places()
     def fingerprint(item: Example | BrokenRow) -> str:
         return to_row(item).fingerprint
 
-    documents: list[tuple[str, Any]] = [
+    documents: list[tuple[Any, ...]] = [
         *(("a", "text"), ("b", "text"), ("a", "text "), ("a", ["text"]), ("at", "ext")),
         *(("a\0", "text"), ("a", "\ud800")),
+        # What is read and what is kept beside the text is a part of the answer.
+        *(("a", "text", {"x": 1}), ("a", "text", {"x": 2}), ("a", "text", {}, {"y": 1})),
+        *(("a", "text", {}, {"y": 2}), ("a", "text", {"x": 1}, {"y": 1})),
     ]
     made = [
-        [fingerprint(Example(name, text, {}, place)) for name, text in documents]
+        [
+            fingerprint(Example(name, text, fields[0] if fields else {}, place, *fields[1:]))
+            for name, text, *fields in documents
+        ]
         for place in ("x.jsonl, line 1", "y.csv, row 9")
     ]
     assert made[0] == made[1]

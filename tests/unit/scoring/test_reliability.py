@@ -21,6 +21,9 @@ def test_a_calibration_error_by_hand() -> None:
     shares = [[0.9, 0.1, 1.0], [0.9, 0.0, 1.0]]
     expected = (abs(1.8 - 1) + abs(0.1 - 1)) / 6
     assert calibration_error(shares, [[1, 1, 1], [0, 0, 1]]) == pytest.approx(expected)
+    # The third of 15 bins ends with 0.2.
+    expected = (abs(0.19 + 0.2 - 1) + abs(0.21 - 0)) / 3
+    assert calibration_error([[0.19, 0.2, 0.21]], [[0, 1, 0]]) == pytest.approx(expected)
 
 
 @settings(deadline=None, max_examples=60)

@@ -14,11 +14,12 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from hierbert.errors import HierBertError, RunError, error_text
 
@@ -35,6 +36,15 @@ def cache_folder(configured: str | None = None) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = configured or os.environ.get("HIERBERT_CACHE") or f"{home}/hierbert"
     return Path(os.path.expanduser(folder))
+
+
+@contextlib.contextmanager
+def writing(place: object, then: str = "") -> Iterator[None]:
+    """Say in one line, a RunError, that a place cannot be written here, and what `then` to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{place} cannot be written: {error_text(error)}{then}") from error
 
 
 def write_whole(path: Path, write: Callable[[Path], object], folder: Path | None = None) -> None:

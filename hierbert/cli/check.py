@@ -15,7 +15,7 @@ from hierbert.errors import (
     config_setting,
     error_text,
 )
-from hierbert.files import write_json
+from hierbert.files import write_json, writing
 from hierbert.log import log
 from hierbert.settings import load_config, parse_command_line
 
@@ -98,10 +98,8 @@ def _main(argv: list[str], prog: str) -> int:
         findings.append(Finding("error", "run_dir", problem, "name another: a run refuses it"))
     report = make_report(corpus, checks, findings, estimate)
     if path is not None:
-        try:
+        with writing(f"--json {path}"):
             write_json(path, report)
-        except OSError as error:
-            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
     show(report_text(report, checks))
     if path is not None:
         log.info(f"findings: {path}")
@@ -135,8 +133,5 @@ def _check_writable(path: Path) -> None:
         raise ConfigError(f"--json {path} is a folder; name a file")
     if path.exists() and not path.is_file():
         raise ConfigError(f"--json {path} is a device or a pipe; name a file")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
+    with writing(f"--json {path}"), tempfile.TemporaryFile(dir=path.parent):
+        pass

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
-from hierbert.errors import ConfigError, error_text
-from hierbert.files import write_json
+from hierbert.errors import ConfigError
+from hierbert.files import write_json, writing
 
 EXAMPLES = """examples:
   hierbert taxonomy check tree.jsonl
@@ -71,8 +71,6 @@ def _main(argv: list[str], prog: str) -> None:
     facts = taxonomy_facts(read_taxonomy(options.file, columns, options.encoding))
     if options.json is not None:
         path = Path(os.path.expanduser(options.json)).resolve()
-        try:
+        with writing(f"--json {path}"):
             write_json(path, facts)
-        except OSError as error:
-            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
     print(facts_text(facts))

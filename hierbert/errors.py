@@ -112,6 +112,11 @@ class ConfigError(HierBertError):
     """A setting that is missing, unknown, of the wrong type, or at odds with another."""
 
 
+def not_allowed(setting: str, value: Any, allowed: str) -> ConfigError:
+    """The mistake of a setting's value, which is none of what is allowed, in words."""
+    return ConfigError("is not allowed", setting=setting, value=value, allowed=allowed)
+
+
 class DataError(HierBertError):
     """A corpus that cannot be read: the message names file, row, field, value, what is allowed."""
 

@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from hierbert.data.epoch_plan import share_by_tokens
-from hierbert.errors import ConfigError, RunError, setting_name
+from hierbert.errors import RunError, not_allowed, setting_name
 from hierbert.files import writing
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
@@ -70,9 +70,7 @@ class CacheOptions:
             ("cache_limit_gib", limit, 0 < limit < math.inf, "a number above 0"),
         ):
             if not fits:
-                raise ConfigError(
-                    "is not allowed", setting=f"training.{name}", value=value, allowed=allowed
-                )
+                raise not_allowed(f"training.{name}", value, allowed)
 
 
 class VectorCache:

@@ -27,7 +27,7 @@ import torch
 
 import hierbert
 from hierbert.data.corpus import repeated_id
-from hierbert.errors import ConfigError, HierBertError, ModelError, RunError
+from hierbert.errors import HierBertError, ModelError, RunError, needing
 from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answerer import Answerer, Tries
@@ -72,12 +72,8 @@ class RayRun(Run):
         if options.ray_address is None:
             # It listens on loopback alone where no other machine can join, as on macOS.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        try:
+        with needing("--engine ray", "Ray", "ray"):
             import ray
-        except ImportError as error:
-            raise ConfigError(
-                f"--engine ray needs Ray, which is missing ({error}): pip install 'hierbert[ray]'"
-            ) from error
         self._ray: Any = ray
         # Of each source the rows whose ids occur in a source before.
         self._repeated: list[set[int]] = []

@@ -1,14 +1,18 @@
 """The command line that looks at documents before training: `hierbert check`."""
 
 import os
-import tempfile
 from pathlib import Path
 
-from hierbert.cli.common import CommandLineParser, command, escape_unprintable, quiet_libraries
+from hierbert.cli.common import (
+    CommandLineParser,
+    check_writable,
+    command,
+    escape_unprintable,
+    quiet_libraries,
+)
 from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.errors import (
-    ConfigError,
     HierBertError,
     ModelError,
     RunError,
@@ -54,8 +58,7 @@ def _main(argv: list[str], prog: str) -> int:
     if options.json is not None:
         # Of a link, what it points to is written.
         path = Path(os.path.expanduser(options.json)).resolve()
-    if path is not None:
-        _check_writable(path)
+        check_writable(path, "--json")
     escape_unprintable()
     from hierbert.checking.check import known_checks
     from hierbert.checking.checks.baselines import Baselines
@@ -125,13 +128,3 @@ def _run_folder_problem(config: RunConfig) -> str | None:
         return None
     why = "may not be written" if there.is_dir() else "is no folder"
     return f"run_dir={config.run_dir} cannot be made: {there} {why}"
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before anything costs time."""
-    if path.is_dir():
-        raise ConfigError(f"--json {path} is a folder; name a file")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"--json {path} is a device or a pipe; name a file")
-    with writing(f"--json {path}"), tempfile.TemporaryFile(dir=path.parent):
-        pass

@@ -129,9 +129,9 @@ class Evidence:
             for column in range(len(self.whole))
         ]
 
-    def segments(self) -> tuple[list[Span], Tensor]:
-        """Segments, R of them or the strongest of many, and their contributions, float32 (R, L)."""
-        parts, found = self._left_out(self._segment_parts(), _MOST_SEGMENTS)
+    def segments(self, most: int) -> tuple[list[Span], Tensor]:
+        """Segments, the strongest R by the estimate, and their contributions, float32 (R, L)."""
+        parts, found = self._left_out(self._segment_parts(), most, chosen=most)
         return parts.spans, found
 
     def with_vector(self, segment: int, vector: Tensor) -> Tensor:
@@ -186,7 +186,9 @@ class Evidence:
         lost = torch.zeros(len(numbers), dtype=torch.int64).index_add(0, parts, gone.long())
         return found.chosen((lost < count).nonzero()[:, 0])
 
-    def _left_out(self, parts: _Parts, most: int, exact: bool = False) -> tuple[_Parts, Tensor]:
+    def _left_out(
+        self, parts: _Parts, most: int, exact: bool = False, chosen: int | None = None
+    ) -> tuple[_Parts, Tensor]:
         """Parts, the strongest where there are too many, and their contributions (R, L).
 
         If `exact`, their segments are encoded without them.
@@ -194,7 +196,7 @@ class Evidence:
         if len(parts) > most:
             # Each of the L has its strongest among them, as far as there is room.
             ranks = self._estimates(parts).abs().argsort(0, descending=True).argsort(0).amin(1)
-            parts = parts.chosen(ranks.argsort(stable=True)[:_CHOSEN].sort().values)
+            parts = parts.chosen(ranks.argsort(stable=True)[: chosen or _CHOSEN].sort().values)
         if exact:
             parts = replace(parts, vectors=self._encoded_without(parts))
         found = [torch.zeros(0, len(self.whole))]

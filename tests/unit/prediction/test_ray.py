@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -92,6 +93,27 @@ def test_answers_errors_and_ids_are_those_of_the_local_job(
     assert errors == locally
     assert [error["row"] for error in errors] == [11, 12, 34]
     assert ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_pages_are_those_of_the_local_job(model, two_cores, tmp_path) -> None:
+    save_mixed(tmp_path / "in")
+    job = ("--input", tmp_path / "in", "--on-error", "skip", "--rows-per-shard", "4")
+    found = []
+    for name, more in (("ray", RAY), ("local", ())):
+        pages = tmp_path / f"{name}-pages"
+        given = ("--output", tmp_path / name, "--html", pages, "--html-limit", "20")
+        assert infer(model, *job, *given, *more) == 3
+        page = {path.name: path.read_text() for path in pages.iterdir()}
+        # Contributions are rounded otherwise in batches of other sizes.
+        found.append({one: re.sub(r"[+−-]?\d+\.\d+", "", text) for one, text in page.items()})
+    assert sorted(found[0]) == sorted(found[1])
+    # 20 rows of the input, of which two are broken, and the index.
+    assert len(found[0]) == 18 + 1 and found[0]["index.html"] == found[1]["index.html"]
+    headings = [
+        sorted(re.findall("<h1>.*?</h1>", text)[0] for text in own.values()) for own in found
+    ]
+    assert headings[0] == headings[1] and "20 of 35 rows" in found[0]["index.html"]
 
 
 @pytest.mark.slow

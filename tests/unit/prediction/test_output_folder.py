@@ -171,7 +171,8 @@ def test_an_overwriting_that_is_killed_can_be_tried_again(tmp_path, monkeypatch)
         assert list(target.path.iterdir()) == []
 
 
-def test_places_that_no_output_can_have(tmp_path) -> None:
+def test_places_that_no_output_can_have(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     other = finished(one_file(tmp_path / "a.errors.jsonl"))
     work_folder = tmp_path / "in.jsonl.partial"
     work_folder.mkdir()
@@ -185,6 +186,7 @@ def test_places_that_no_output_can_have(tmp_path) -> None:
         (shards(tmp_path), OVERWRITE, "holds the input", [tmp_path / "part-00000.jsonl"]),
         (shards(tmp_path), OVERWRITE, "holds the input", [tmp_path]),
         (one_file(file), OVERWRITE, "one of the inputs", [file]),
+        (one_file(Path(file.name)), OVERWRITE, "one of the inputs", [file]),
         # It is named like errors, and is the output of another job.
         (one_file(tmp_path / "a.jsonl"), PLAIN, "holds no errors of a job", []),
         (one_file(tmp_path / "a.jsonl"), OVERWRITE, "holds no errors of a job", []),

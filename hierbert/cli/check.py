@@ -1,21 +1,25 @@
 """The command line that looks at documents before training: `hierbert check`."""
 
 import os
-import tempfile
 from pathlib import Path
 
-from hierbert.cli.common import CommandLineParser, command, escape_unprintable, quiet_libraries
+from hierbert.cli.common import (
+    CommandLineParser,
+    check_writable,
+    command,
+    escape_unprintable,
+    quiet_libraries,
+)
 from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.errors import (
-    ConfigError,
     HierBertError,
     ModelError,
     RunError,
     config_setting,
     error_text,
 )
-from hierbert.files import write_json
+from hierbert.files import write_json, writing
 from hierbert.log import log
 from hierbert.settings import load_config, parse_command_line
 
@@ -54,8 +58,7 @@ def _main(argv: list[str], prog: str) -> int:
     if options.json is not None:
         # Of a link, what it points to is written.
         path = Path(os.path.expanduser(options.json)).resolve()
-    if path is not None:
-        _check_writable(path)
+        check_writable(path, "--json")
     escape_unprintable()
     from hierbert.checking.check import known_checks
     from hierbert.checking.checks.baselines import Baselines
@@ -98,10 +101,8 @@ def _main(argv: list[str], prog: str) -> int:
         findings.append(Finding("error", "run_dir", problem, "name another: a run refuses it"))
     report = make_report(corpus, checks, findings, estimate)
     if path is not None:
-        try:
+        with writing(f"--json {path}"):
             write_json(path, report)
-        except OSError as error:
-            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
     show(report_text(report, checks))
     if path is not None:
         log.info(f"findings: {path}")
@@ -127,16 +128,3 @@ def _run_folder_problem(config: RunConfig) -> str | None:
         return None
     why = "may not be written" if there.is_dir() else "is no folder"
     return f"run_dir={config.run_dir} cannot be made: {there} {why}"
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before anything costs time."""
-    if path.is_dir():
-        raise ConfigError(f"--json {path} is a folder; name a file")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"--json {path} is a device or a pipe; name a file")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error

@@ -6,8 +6,10 @@ import errno
 import io
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hierbert
@@ -21,6 +23,7 @@ from hierbert.errors import (
     flag_setting,
     quote,
 )
+from hierbert.files import writing
 from hierbert.log import LEVELS, command_log, is_first_process, log
 from hierbert.prediction.stopping import stopped_by_signals
 
@@ -151,6 +154,16 @@ def escape_unprintable() -> None:
     """Show characters of documents that the terminal's encoding lacks as escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def check_writable(path: Path, flag: str) -> None:
+    """Refuse a file that cannot be written, before anything costs time."""
+    if path.is_dir():
+        raise ConfigError(f"{flag} {path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{flag} {path} is a device or a pipe; name a file")
+    with writing(f"{flag} {path}"), tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 class CommandLineParser(argparse.ArgumentParser):

@@ -14,7 +14,7 @@ COMMANDS = {
     "summarize": "summarize documents without training",
     "evaluate": "score a trained model on labelled or summarized documents",
     "report": "show what a run found, or compare several",
-    "taxonomy": "look at a tree of labels",
+    "taxonomy": "look at a tree of labels, or give its nodes vectors",
     "push": "publish a trained model on the Hugging Face Hub",
 }
 

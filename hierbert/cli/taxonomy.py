@@ -1,32 +1,39 @@
-"""The command line about trees of labels: `hierbert taxonomy check`."""
+"""The command line about trees of labels: `hierbert taxonomy check` and `embed`."""
 
+import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hierbert.cli.common import CommandLineParser, escape_unprintable, run_command
-from hierbert.errors import ConfigError, error_text
+from hierbert.cli.common import (
+    CommandLineParser,
+    check_writable,
+    command,
+    escape_unprintable,
+)
+from hierbert.cli.flags import count
+from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import write_json
+from hierbert.log import log
+
+if TYPE_CHECKING:
+    from hierbert.taxonomy.tree import Taxonomy
 
 EXAMPLES = """examples:
   hierbert taxonomy check tree.jsonl
   hierbert taxonomy check synsets.jsonl.gz --parent-column hypernyms --json facts.json
+  hierbert taxonomy embed tree.jsonl --output tree-vectors.parquet --dimensions 10
 
 input:  nodes with their parent or parents (columns id and parent, or id and parents), pairs
         (parent and child), paths from the top (path: a list, or one text with ' > ' between the
         names), in any format of a corpus; or a .txt file whose lines are a parent and its
         children with tabs between them
-output: how many nodes each level has, and what may be a mistake
-exit:   0; 2 for a mistake, such as a circle or a parent that is no node
+output: check: how many nodes each level has, and what may be a mistake; embed: a Parquet file of
+        id and vector, and how well a node's ancestors stand out by their distance, with points of
+        the plane beside it
+exit:   0; 2 for a mistake, such as a circle or a parent that is no node; 130 when interrupted
 """
-
-
-def main(argv: Sequence[str] | None = None, prog: str = "hierbert-taxonomy") -> int:
-    """Run the command, which the help calls `prog`; argv of None is the process's.
-
-    The exit code: 0, or 2 for a mistake in the input.
-    """
-    return run_command(lambda arguments: _main(arguments, prog), argv, _flag)
+_OF_EMBED = ("output", "dimensions", "epochs", "seed", "euclidean", "held_out", "overwrite")
 
 
 def _flag(name: str) -> str:
@@ -35,9 +42,53 @@ def _flag(name: str) -> str:
 
 
 def _main(argv: list[str], prog: str) -> None:
-    parser = CommandLineParser(prog=prog, description="Look at a tree of labels.", epilog=EXAMPLES)
+    options = _parser(prog).parse_args(argv)
+    escape_unprintable()
+    from hierbert.data.streams import check_encoding
+    from hierbert.taxonomy.reading import SEPARATOR, TaxonomyColumns, read_taxonomy
+
+    check_encoding(options.encoding)
+    if options.separator is not None and not options.separator.strip():
+        raise ConfigError(
+            "is not allowed: at least one character that is no space",
+            setting="separator",
+            value=options.separator,
+        )
+    path = None
+    if options.json is not None:
+        path = Path(os.path.expanduser(options.json)).resolve()
+        check_writable(path, "--json")
+    if options.action == "embed":
+        _check_embed(options)
+    else:
+        for name in _OF_EMBED:
+            if getattr(options, name) not in (None, False):
+                raise ConfigError(f"{_flag(name)} is of embed, not of check")
+    columns = TaxonomyColumns(
+        options.id_column,
+        options.parent_column,
+        options.path_column,
+        options.name_column,
+        separator=options.separator or SEPARATOR,
+    )
+    taxonomy = read_taxonomy(options.file, columns, options.encoding)
+    facts = (_embed if options.action == "embed" else _check)(taxonomy, options)
+    if path is not None:
+        try:
+            write_json(path, facts)
+        except OSError as error:
+            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
+
+
+def _parser(prog: str) -> CommandLineParser:
+    parser = CommandLineParser(
+        prog=prog,
+        description="Look at a tree of labels, or give its nodes vectors.",
+        epilog=EXAMPLES,
+    )
     add = parser.add_argument
-    add("action", choices=("check",), help="say what is in a file, and whether it can be used")
+    text = "check: say what is in a file, and whether it can be used; embed: find vectors"
+    add("action", choices=("check", "embed"), help=text)
     add("file", metavar="FILE", help="what holds the nodes")
     add("--id-column", metavar="NAME", help="column of a node's id (default: id, or child)")
     text = "column of its parent, or of a list of them (default: parents, or parent)"
@@ -48,31 +99,93 @@ def _main(argv: list[str], prog: str) -> None:
     add("--separator", metavar="TEXT", help=text)
     add("--encoding", default="utf-8", help="of text files (default: utf-8)")
     add("--json", type=Path, metavar="FILE", help="write all that was found to FILE")
-    options = parser.parse_args(argv)
-    escape_unprintable()
-    from hierbert.data.streams import check_encoding
-    from hierbert.taxonomy.facts import facts_text, taxonomy_facts
-    from hierbert.taxonomy.reading import SEPARATOR, TaxonomyColumns, read_taxonomy
+    add = parser.add_argument_group("embed").add_argument
+    add("--output", type=Path, metavar="FILE.parquet", help="where vectors are written")
+    add("--overwrite", action="store_true", help="replace that file")
+    add("--dimensions", type=count, metavar="N", help="of the vectors (default: 10)")
+    text = "write points of the plane rather than of the Poincare ball; both are scored"
+    add("--euclidean", action="store_true", help=text)
+    text = "how often each node is asked about (default: 250)"
+    add("--epochs", type=count, metavar="N", help=text)
+    add("--seed", type=_seed, metavar="N", help="of first points and order (default: 0)")
+    text = "leave out that part of all pairs of a node and an ancestor that is not its parent, and "
+    text += "say how well they are found (default: 0)"
+    add("--held-out", type=_part, metavar="P", help=text)
+    return parser
 
-    check_encoding(options.encoding)
-    if options.separator is not None and not options.separator.strip():
-        raise ConfigError(
-            "is not allowed: at least one character that is no space",
-            setting="separator",
-            value=options.separator,
-        )
-    columns = TaxonomyColumns(
-        options.id_column,
-        options.parent_column,
-        options.path_column,
-        options.name_column,
-        separator=options.separator or SEPARATOR,
-    )
-    facts = taxonomy_facts(read_taxonomy(options.file, columns, options.encoding))
-    if options.json is not None:
-        path = Path(os.path.expanduser(options.json)).resolve()
-        try:
-            write_json(path, facts)
-        except OSError as error:
-            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
+
+def _seed(text: str) -> int:
+    if text.isdecimal() and int(text) < 2**63:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: a whole number, at least 0")
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: 0 to 0.5")
+    return value
+
+
+def _check(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
+    from hierbert.taxonomy.facts import facts_text, taxonomy_facts
+
+    facts = taxonomy_facts(taxonomy)
     print(facts_text(facts))
+    return facts
+
+
+def _check_embed(options: argparse.Namespace) -> None:
+    """Refuse an output before anything is computed."""
+    if options.output is None:
+        raise ConfigError("embed needs --output FILE.parquet, where vectors are written")
+    options.output = Path(os.path.expanduser(options.output))
+    if options.output.suffix.lower() != ".parquet":
+        raise ConfigError(f"--output {options.output} has another ending; allowed: .parquet")
+    check_writable(options.output, "--output")
+    if options.output.exists() and not options.overwrite:
+        raise ConfigError(f"--output {options.output} exists; --overwrite replaces it")
+
+
+def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
+    from hierbert.scoring.tables import grid
+    from hierbert.taxonomy.embedding import ancestor_pairs, fit_tree_vectors, reconstruction
+    from hierbert.taxonomy.vector_files import write_tree_vectors
+
+    dimensions, seed = options.dimensions or 10, options.seed or 0
+    kept, out = ancestor_pairs(taxonomy, options.held_out or 0.0, seed)
+    if not len(kept):
+        raise ConfigError("no node has another above it, so there is nothing to learn")
+    more = {} if options.epochs is None else {"epochs": options.epochs}
+    facts: dict[str, Any] = {"nodes": len(taxonomy), "dimensions": dimensions, "seed": seed}
+    facts["held_out_pairs"] = len(out)
+    rows = [["", "mean rank", "MAP", *(["MAP of held-out pairs"] if len(out) else [])]]
+    for euclidean, title in ((False, "Poincare ball"), (True, "Plane")):
+        vectors = fit_tree_vectors(
+            taxonomy, dimensions, euclidean=euclidean, pairs=kept, seed=seed, **more
+        )
+        own = reconstruction(vectors, taxonomy, kept)
+        cells = [title, f"{own['mean_rank']:.3f}", f"{own['map']:.4f}"]
+        if len(out):
+            own["map_of_held_out"] = reconstruction(vectors, taxonomy, out)["map"]
+            cells.append(f"{own['map_of_held_out']:.4f}")
+        rows.append(cells)
+        facts["plane" if euclidean else "ball"] = own
+        if euclidean == options.euclidean:
+            chosen = vectors
+    try:
+        write_tree_vectors(options.output, chosen, facts)
+    except OSError as error:
+        raise RunError(f"{options.output} cannot be written: {error_text(error)}") from error
+    print(
+        f"{len(taxonomy):,} nodes in {dimensions:,} dimensions, {len(kept):,} pairs of a node and "
+        f"an ancestor (1 is best)\n{grid(rows)}"
+    )
+    log.info(f"vectors: {options.output}")
+    return facts
+
+
+main = command(_main, "hierbert-taxonomy", _flag, terminated=True)

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.errors import HierBertError, ModelError, error_text, needing
 from hierbert.hub import cached_alone
 from hierbert.hub_names import is_hub_id
 from hierbert.loading.checks import (
@@ -70,17 +70,11 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True)
 class Generator:
-    """A model that writes, with its tokenizer.
+    """A model that writes, with its tokenizer."""
 
-    Attributes:
-        model: In evaluation mode.
-        tokenizer: Its own.
-        window: Tokens that it reads; those that a causal model writes are among them.
-    """
-
-    model: PreTrainedModel
+    model: PreTrainedModel  # In evaluation mode.
     tokenizer: PreTrainedTokenizerBase
-    window: int
+    window: int  # Tokens that it reads; those that a causal model writes are among them.
 
     @property
     def has_encoder(self) -> bool:
@@ -268,12 +262,8 @@ def _told(place: str) -> Iterator[None]:
 
 def _gguf_sizes(path: Path, place: str) -> WeightSizes:
     """The sizes of the weights in a GGUF file, of which only the header is read."""
-    try:
+    with needing(f"{place}, a GGUF file,", "gguf", "rewrite"):
         from gguf import GGUFReader
-    except ImportError as error:
-        raise ConfigError(
-            f"{place} is a GGUF file, which needs gguf ({error}): pip install 'hierbert[rewrite]'"
-        ) from error
     try:
         shapes = [[int(size) for size in tensor.shape] for tensor in GGUFReader(path).tensors]
     # A damaged file fails anywhere in the reader, with anything.
@@ -286,6 +276,7 @@ def _gguf_sizes(path: Path, place: str) -> WeightSizes:
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The tokens that say where texts and turns begin and end, and the like."""
+
     # Those that part the turns of a talk are not always among `all_special_tokens`.
     added = tokenizer.added_tokens_decoder.values()
     special = {token.content for token in added if token.special}

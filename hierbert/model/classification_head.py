@@ -1,28 +1,26 @@
-"""The head that classifies: documents to labels, to several labels, or to a number."""
+"""The head that classifies: documents to logits of labels, and logits to answers.
 
-from collections.abc import Mapping, Sequence
+What the labels are (one of several, several, a number) is said by a subclass, a file for each,
+which a config names as its problem type.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .configuration_hierbert import HierBertConfig
 from .evidence import Evidence
-from .heads import Answered, Head, Structure, Vectors, register_head
+from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .linear import StandardisedLinear
 from .ragged import group_max, group_mean
 
-MISSING_LABEL = -100
 _MOST_NAMES = 20
 # Of more segments those that are strongest by an estimate are left out, to find the strongest one.
 _MOST_PLACES = 8
-# What only models of this kind can be asked.
-_ONLY_OF = {
-    "threshold": "multi_label_classification",
-    "abstain_below": "single_label_classification",
-}
+_USUAL = "single_label_classification"
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,15 @@ class LinearOfVectors(StandardisedLinear):
 
 @register_head
 class ClassificationHead(Head):
-    """Document vectors to logits; single-label, multi-label or regression.
+    """Document vectors to logits.
 
     Args:
-        config: `problem_type` (single-label when None), `num_labels`, `class_weights`,
-            `label_smoothing`, `label_mean`, `label_scale`, `dropout` and `logit_weights` are read.
+        config: `problem_type` (single-label when None), `num_labels`, `dropout`, `logit_weights`
+            and what the kind of labels needs are read.
+
+    Attributes:
+        title: Of the kind of labels, for messages.
+        own_settings: Names of what only models of this kind can be asked.
     """
 
     name = "classification"
@@ -87,15 +89,24 @@ class ClassificationHead(Head):
         *("threshold", "top_labels", "abstain_below"),
         *("evidence", "evidence_labels", "evidence_count", "evidence_exact"),
     )
+    title: ClassVar[str]
+    own_settings: ClassVar[frozenset[str]] = frozenset()
     bias: Tensor
+
+    @classmethod
+    def kind(cls, config: HierBertConfig) -> "type[ClassificationHead]":
+        """The class of a model's labels; a ValueError where it is not registered."""
+        name = config.problem_type or _USUAL
+        check_registered("kind of labels", [name], LABEL_HEADS)
+        return LABEL_HEADS[name]
+
+    @classmethod
+    def of(cls, config: HierBertConfig) -> "ClassificationHead":
+        """The head of the labels that the config has."""
+        return cls.kind(config)(config)
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__()
-        self.problem_type = config.problem_type or "single_label_classification"
-        self.label_smoothing = config.label_smoothing
-        self.class_weights = config.class_weights
-        self.label_mean = config.label_mean
-        self.label_scale = config.label_scale
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_size, config.num_labels)
@@ -138,7 +149,6 @@ class ClassificationHead(Head):
     @classmethod
     def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> LabelRule:
         """The model's own rule, but for what is given."""
-        kind = config.problem_type or "single_label_classification"
         values = {name: value for name, value in given.items() if value is not None}
         asked, labels = values.pop("evidence", False), values.pop("evidence_labels", None)
         evidence = _evidence(config, "evidence", asked)
@@ -153,12 +163,13 @@ class ClassificationHead(Head):
         if count is not None and (type(count) is not int or count < 1):
             raise ValueError(f"evidence_count={count!r} is not allowed: a whole number, at least 1")
         for name, value in values.items():
-            only = _ONLY_OF.get(name)
-            if kind == "regression" or only not in (None, kind):
-                own, other = (
-                    each.removesuffix("_classification") for each in (kind, only or "labels")
+            own_kind = cls.kind(config)
+            if name not in own_kind.own_settings:
+                able = [one.title for one in LABEL_HEADS.values() if name in one.own_settings]
+                raise ValueError(
+                    f"{name} is for a model of {' or '.join(able)}, and this one is of "
+                    f"{own_kind.title}"
                 )
-                raise ValueError(f"{name} is for a model of {other}, and this one is of {own}")
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if name != "top_labels" and not (is_number and 0 <= value <= 1):
                 raise ValueError(f"{name}={value!r} is not allowed: 0 to 1")
@@ -180,36 +191,27 @@ class ClassificationHead(Head):
         """What the document's logits, float (C,), say.
 
         Returns:
-            `label` and `probabilities`; multi-label: `labels`, those that reach their thresholds,
-            likeliest first, and `probabilities`; regression: `label`, a number. Where asked for,
-            `top_labels`, the likeliest first, each with `label` and `probability`, and
-            `abstained`, with which `label` is None.
+            `label` or `labels`, as the kind of labels has it, and `probabilities`. Where asked for,
+            `top_labels`, the likeliest first, each with `label` and `probability`.
         """
         logits = answered.scores[self.name]
-        if self.problem_type == "regression":
-            return {"label": float(regression_values(logits, config)[0])}
         names = [config.id2label[number] for number in range(config.num_labels)]
-        several = self.problem_type == "multi_label_classification"
-        shares = logits.sigmoid() if several else logits.softmax(0)
-        probabilities = dict(zip(names, shares.tolist(), strict=True))
-        answer: dict[str, Any] = {}
-        if several:
-            pairs = zip(names, options.thresholds, strict=True)
-            reached = [name for name, least in pairs if probabilities[name] >= least]
-            answer["labels"] = sorted(reached, key=lambda name: -probabilities[name])
-        else:
-            answer["label"] = names[int(shares.argmax())]
-        if options.abstain_below is not None:
-            answer["abstained"] = probabilities[answer["label"]] < options.abstain_below
-            if answer["abstained"]:
-                answer["label"] = None
-        answer["probabilities"] = probabilities
+        probabilities = dict(zip(names, self.probabilities(logits).tolist(), strict=True))
+        answer = self.decide(probabilities, options) | {"probabilities": probabilities}
         if options.top_labels is not None:
             likeliest = sorted(names, key=lambda name: -probabilities[name])[: options.top_labels]
             answer["top_labels"] = [
                 {"label": name, "probability": probabilities[name]} for name in likeliest
             ]
         return answer
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each label, of logits float (..., C)."""
+        raise NotImplementedError
+
+    def decide(self, probabilities: dict[str, float], options: LabelRule) -> dict[str, Any]:
+        """The labels of an answer, by those of all labels in their order."""
+        raise NotImplementedError
 
     def reads_for(self, options: LabelRule) -> frozenset[str]:
         """Sentences too, where they are evidence."""
@@ -236,36 +238,42 @@ class ClassificationHead(Head):
             )
         evidence: list[dict[str, Any]] = []
         for number, value, parts in zip(labels, found.whole.tolist(), told, strict=True):
-            logit = {} if self.problem_type == "regression" else {"logit": value}
-            evidence.append({"label": model.config.id2label[number], **logit, **parts})
+            label = {"label": model.config.id2label[number]}
+            evidence.append(label | self.explained_value(value) | parts)
         return {"evidence": evidence}
+
+    def explained_value(self, value: float) -> dict[str, float]:
+        """What an entry of evidence calls the value that is explained."""
+        return {"logit": value}
 
     def places(self, model: Any, answered: Answered) -> list[float]:
         """Where in the document lie the segments that speak most for the answer's labels, 0 to 1.
 
-        Of a regression it is the segment that moves the number most. Empty for one segment.
+        Empty for one segment.
         """
         labels = self.labels_explained(answered, model.config, self.options(model.config, {}))
         if not labels or len(answered.segment_vectors) < 2:
             return []
         with torch.inference_mode(False):
             spans, found = self.explain(model, answered, labels).segments(_MOST_PLACES)
-        most, numbers = (found.abs() if self.problem_type == "regression" else found).max(0)
+        most, numbers = self.strength(found).max(0)
         middles = [sum(spans[number]) / 2 for number in numbers[most > 0].tolist()]
         return [middle / len(answered.document.text) for middle in middles]
+
+    def strength(self, contributions: Tensor) -> Tensor:
+        """How much parts speak for an answer, by their contributions to its labels."""
+        return contributions
 
     def labels_explained(
         self, answered: Answered, config: HierBertConfig, options: LabelRule
     ) -> list[int]:
         """Numbers of the answer's labels, likeliest first, and of those that were asked for."""
-        logits, labels = answered.scores[self.name], [0]
-        if self.problem_type == "multi_label_classification":
-            least = torch.tensor(options.thresholds, dtype=torch.float64)
-            reached = (logits.sigmoid().double() >= least).nonzero()[:, 0]
-            labels = reached[logits[reached].argsort(descending=True, stable=True)].tolist()
-        elif self.problem_type == "single_label_classification":
-            labels = [int(logits.argmax())]
+        labels = self.answered_labels(answered.scores[self.name], options)
         return list(dict.fromkeys([*labels, *(options.evidence or ())]))
+
+    def answered_labels(self, logits: Tensor, options: LabelRule) -> list[int]:
+        """Numbers of the labels that an answer has, likeliest first, of logits float (C,)."""
+        raise NotImplementedError
 
     def explain(self, model: Any, answered: Answered, labels: list[int]) -> Evidence:
         """What the logits of some labels, by number, lose without parts of the document."""
@@ -273,59 +281,44 @@ class ClassificationHead(Head):
         weights = dict(self.logit_weights or {})
         weights = {name: weight / config.temperature for name, weight in weights.items()}
         return Evidence(
-            model, self.name, answered, lambda z: self._explained(z, labels, config), weights
+            model, self.name, answered, lambda z: self.explained(z, labels, config), weights
         )
 
-    def _explained(self, logits: Tensor, labels: list[int], config: HierBertConfig) -> Tensor:
+    def explained(self, logits: Tensor, labels: list[int], config: HierBertConfig) -> Tensor:
         """The logit of the probability of each of L labels, float (R, L), of logits (R, C)."""
-        if self.problem_type == "regression":
-            return regression_values(logits, config)
-        if self.problem_type == "multi_label_classification" or logits.shape[1] == 1:
-            return logits[:, labels]
-        columns = []
-        for label in labels:
-            others = torch.cat([logits[:, :label], logits[:, label + 1 :]], 1)
-            columns.append(logits[:, label] - others.logsumexp(1))
-        return torch.stack(columns, 1)
+        raise NotImplementedError
 
     def losses(
         self, logits: Tensor, labels: Tensor, structure: Structure | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy; binary for several labels; the squared error for numbers.
+        """The loss of each document, float32 (D,), and which documents have labels, bool (D,).
 
         Args:
             logits: float (D, C).
-            labels: Single-label: int64 (D,), `MISSING_LABEL` where none is known.
-                Multi-label: float (D, C) of 0 and 1. Regression: float (D,) or (D, C), in
-                their own unit: the logits are compared with (label - mean) / scale.
-                NaN anywhere in a document's row leaves the document out.
+            labels: As the kind has them.
             structure: Not read.
         """
-        logits = logits.float()
-        weights = None
-        if self.class_weights is not None:
-            weights = torch.tensor(self.class_weights, device=logits.device)
-        if self.problem_type == "single_label_classification":
-            labelled = labels != MISSING_LABEL
-            losses = F.cross_entropy(
-                logits,
-                labels.masked_fill(~labelled, 0),
-                weight=weights,
-                label_smoothing=self.label_smoothing,
-                reduction="none",
-            )
-        else:
-            targets = labels.float().view(logits.shape)
-            labelled = ~targets.isnan().any(1)
-            targets = targets.masked_fill(~labelled[:, None], 0.0)
-            if self.problem_type == "regression":
-                targets = (targets - self.label_mean) / self.label_scale
-                losses = F.mse_loss(logits, targets, reduction="none").mean(1)
-            else:
-                losses = F.binary_cross_entropy_with_logits(
-                    logits, targets, pos_weight=weights, reduction="none"
-                ).mean(1)
-        return torch.where(labelled, losses, losses * 0.0), labelled
+        raise NotImplementedError
+
+
+_Kind = TypeVar("_Kind", bound=type[ClassificationHead])
+LABEL_HEADS: dict[str, type[ClassificationHead]] = {}
+"""Kinds of labels by the config's problem type."""
+
+
+def register_labels(problem_type: str) -> Callable[[_Kind], _Kind]:
+    """Register a kind of labels, as a class decorator."""
+
+    def register(kind: _Kind) -> _Kind:
+        LABEL_HEADS[problem_type] = kind
+        return kind
+
+    return register
+
+
+def loss_weights(weights: Sequence[float] | None, logits: Tensor) -> Tensor | None:
+    """What each of C labels counts in the loss, float32 (C,), where some count more."""
+    return None if weights is None else torch.tensor(weights, device=logits.device)
 
 
 def _evidence(config: HierBertConfig, setting: str, asked: Any) -> list[int] | None:
@@ -341,8 +334,3 @@ def _evidence(config: HierBertConfig, setting: str, asked: Any) -> list[int] | N
             more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
             raise ValueError(f"{setting}={name!r} is not allowed: the model has {known}{more}")
     return [names.index(name) for name in asked]
-
-
-def regression_values(logits: Tensor, config: HierBertConfig) -> Tensor:
-    """The numbers a regression predicts, in the unit of its labels; float32 of any shape."""
-    return logits.float() * config.label_scale + config.label_mean

@@ -12,16 +12,18 @@ from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 # The heads of this package, and with them the features that they read, are registered here: models
 # import this file, and processors nothing else.
 from .central_sentences import CentralityHead  # noqa: F401
-from .classification_head import ClassificationHead  # noqa: F401
 from .configuration_hierbert import HierBertConfig
 from .documents import Document, DocumentLike, field_lacking, is_blank, is_document
 from .features import collate_features, make_features
 from .heads import Structure
+from .multi_label import MultiLabelHead  # noqa: F401
+from .regression import RegressionHead  # noqa: F401
 from .saving import SavedWithCode
 from .segment_words import SegmentWords  # noqa: F401
 from .segmentation import SegmentedDocument, Segmenter
 from .sentence_features import SentenceFeatures  # noqa: F401
 from .sentence_query import QUERY, collate_queries
+from .single_label import SingleLabelHead  # noqa: F401
 from .summarization_head import SummarizationHead  # noqa: F401
 from .words import Words  # noqa: F401
 

@@ -23,15 +23,10 @@ _ROUNDS = 20
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Probabilities from which labels apply.
+    """Probabilities from which labels apply."""
 
-    Attributes:
-        overall: The one that gives the highest micro-F1 of all labels together.
-        by_label: Of each label (C).
-    """
-
-    overall: float
-    by_label: list[float]
+    overall: float  # The one that gives the highest micro-F1 of all labels together.
+    by_label: list[float]  # Of each label (C).
 
 
 class _Counts:

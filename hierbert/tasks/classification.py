@@ -1,38 +1,37 @@
-"""Labels of documents: one of several, several, or a number."""
+"""Labels of documents.
 
-import statistics
+What they are (one of several, several, a number) is said by a subclass, a file for each.
+"""
+
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 from typing_extensions import override
 
 from hierbert.config import RunConfig
 from hierbert.data.document import Example
-from hierbert.errors import ConfigError, DataError, quote_all
+from hierbert.errors import ConfigError, quote_all
 from hierbert.log import log
-from hierbert.model.classification_head import MISSING_LABEL, regression_values
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
-from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_gains, label_intervals
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, label_baselines
 from hierbert.scoring.labels import label_details, label_scores
 from hierbert.scoring.logistic import Targets
-from hierbert.scoring.metric import METRICS, shown_metrics
-from hierbert.scoring.precision_recall import precision_recall
-from hierbert.scoring.reliability import reliability_bins, risk_coverage
+from hierbert.scoring.metric import shown_metrics
+from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import gain_line, grid
-from hierbert.scoring.thresholds import ThresholdMetric, fit_thresholds
+from hierbert.scoring.thresholds import ThresholdMetric
 from hierbert.scoring.vector_baselines import DocumentVectors, Read
 from hierbert.tasks.labels import LabelMap
-from hierbert.tasks.mistakes import largest_errors, surest_mistakes
+from hierbert.tasks.mistakes import surest_mistakes
 from hierbert.tasks.prepared import PreparedDocument
 from hierbert.tasks.stacking import Labelled, Stack, fit_stack
 from hierbert.tasks.task import Scored, Task, register_task
@@ -40,16 +39,14 @@ from hierbert.tasks.task import Scored, Task, register_task
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
-_SUFFIX = "_classification"
 _LARGEST_CLASS_WEIGHT = 10.0
-_AUTO_METRICS = {"single_label": "macro_f1", "multi_label": "map", "regression": "mse"}
 
 _Floats = npt.NDArray[np.float64]
 
 
 @register_task
 class Classification(Task):
-    """Labels or numbers of documents.
+    """Labels of documents.
 
     Args:
         label_map: What the labels are.
@@ -57,11 +54,18 @@ class Classification(Task):
         words: Whether a linear model of words is fitted beside the layers.
 
     Attributes:
-        problem_type: "single_label", "multi_label" or "regression".
+        head_type: The problem type of the model's config, by which its head is known.
+        several: Whether a document may have several of them.
+        abstains: Whether an answer may name none where the likeliest is too unlikely.
+        titles: What a table calls them.
     """
 
     name = "classification"
     field = "label"
+    head_type: ClassVar[str]
+    several: ClassVar[bool] = False
+    abstains: ClassVar[bool] = False
+    titles: ClassVar[str] = "Labels"
 
     def __init__(
         self,
@@ -71,20 +75,13 @@ class Classification(Task):
     ) -> None:
         self.label_map, self.words = label_map, words
         self.threshold_metric = threshold_metric
-        self.problem_type = label_map.problem_type
-        self.auto_metric = _AUTO_METRICS[self.problem_type]
-
-    @property
-    @override
-    def bounded_metric(self) -> str:
-        return "r2" if self.problem_type == "regression" else self.auto_metric
 
     @property
     @override
     def stratifies(self) -> bool:
         # Numbers and lists held as strings (csv) look like class names, and each that occurs once
         # would stay in training.
-        return self.problem_type == "single_label"
+        return False
 
     @classmethod
     @override
@@ -93,73 +90,76 @@ class Classification(Task):
         column, kind = data.fields["label"], data.label_type
         if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
             kind = "multi_label"
-        labels = LabelMap.learn(train, kind, data.label_separator, field=_listed(column))
-        if config.model.abstain_below is not None and labels.problem_type != "single_label":
+        labels = LabelMap.learn(train, kind, data.label_separator, field=listed(column))
+        # A threshold that is given stays.
+        tuned = config.model.decision_threshold is None
+        metric = config.training.threshold_metric if tuned else None
+        task = cls.of(labels, metric, config.model.words)
+        if config.model.abstain_below is not None and not task.abstains:
             raise ConfigError(
                 f"is for one label a document, and those of column {labels.field!r} are "
                 f"{labels.problem_type}",
                 setting="model.abstain_below",
                 value=config.model.abstain_below,
             )
-        # A threshold that is given stays.
-        tuned = config.model.decision_threshold is None
-        metric = config.training.threshold_metric if tuned else None
-        return cls(labels, metric, config.model.words)
+        return task
+
+    @classmethod
+    def of(
+        cls,
+        label_map: LabelMap,
+        threshold_metric: ThresholdMetric | None = None,
+        words: bool = False,
+    ) -> "Classification":
+        """The task of the kind that some labels are."""
+        return kind_of_labels(label_map.problem_type)(label_map, threshold_metric, words)
 
     @classmethod
     @override
     def of_model(cls, config: HierBertConfig) -> "Classification":
-        kind = config.problem_type or f"single_label{_SUFFIX}"
-        kind = kind.removesuffix(_SUFFIX)
+        asked = config.problem_type or "single_label_classification"
+        kind = kind_of_labels(asked.removesuffix("_classification"))
         names = [config.id2label[number] for number in range(config.num_labels)]
-        return cls(LabelMap([] if kind == "regression" else names, kind))
+        return kind(LabelMap(kind.known_names(names), kind.problem_type))
+
+    @classmethod
+    def known_names(cls, names: list[str]) -> list[str]:
+        """Of a model's outputs those that are labels."""
+        return names
 
     @override
     def reading(self, data: Mapping[str, Any]) -> "Classification":
         known, column = self.label_map, data.get("label_column") or self.label_map.field
-        if data.get("empty_label") == "none" and self.problem_type != "multi_label":
+        if data.get("empty_label") == "none" and not self.several:
             raise ConfigError(
                 f"needs multi_label, and the model's labels are {self.problem_type}",
                 setting="empty_label",
                 value="none",
             )
-        separator, field = data.get("label_separator"), _listed(column)
-        return Classification(LabelMap(known.names, known.problem_type, separator, field=field))
+        separator, field = data.get("label_separator"), listed(column)
+        return type(self)(LabelMap(known.names, known.problem_type, separator, field=field))
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
-        regression = self.problem_type == "regression"
         names = self.label_map.names or ["value"]
-        values: dict[str, Any] = {
+        return {
             "classification_loss_weight": config.training.classification_loss_weight,
             "decision_threshold": _or_half(config.model.decision_threshold),
             "decision_thresholds": None,
             "abstain_below": config.model.abstain_below,
-            "class_weights": None,
+            "class_weights": self._class_weights(config, train),
             "logit_weights": None,
-            "problem_type": "regression" if regression else self.problem_type + _SUFFIX,
+            "problem_type": self.head_type,
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
         }
-        if self.problem_type == "single_label":
-            values["label_smoothing"] = config.training.label_smoothing
-        if regression:
-            numbers = [value for value, _ in self._numbers(train)] or [0.0]
-            values["label_mean"] = statistics.fmean(numbers)
-            values["label_scale"] = statistics.pstdev(numbers) or 1.0
-        elif config.training.class_weights == "balanced":
-            values["class_weights"] = self._balanced_weights(train)
-        return values
 
     @override
     def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
-        # Where the labels are the same; numbers keep their unit.
+        # Where the labels are the same.
         before = Classification.of_model(config).label_map
-        if (before.names, before.problem_type) != (self.label_map.names, self.problem_type):
-            return None
-        if self.problem_type == "regression":
-            return {"label_mean": config.label_mean, "label_scale": config.label_scale}
-        return {}
+        same = (before.names, before.problem_type) == (self.label_map.names, self.problem_type)
+        return {} if same else None
 
     @override
     def encode(self, example: Example) -> Any:
@@ -185,20 +185,6 @@ class Classification(Task):
                 f"{quote_all(lost)}; a validation corpus of its own, or another seed, leaves them "
                 "in training"
             )
-        mean, scale = config.label_mean, config.label_scale
-        for name, examples in splits.items():
-            values = self._numbers(examples)
-            # As the classification head learns them.
-            errors = (torch.tensor([value for value, _ in values]) - mean) / scale
-            if not (errors * errors).isfinite().all():
-                value, example = max(values, key=lambda pair: abs(pair[0] - mean))
-                raise DataError(
-                    f"data.{name}: {example.location}, id {example.id}: column "
-                    f"{self.label_map.field!r} holds {value:g}; the training documents have the "
-                    f"mean {mean:g} and the spread {scale:g}, and 32-bit numbers allow {mean:g} "
-                    "plus or minus at most 1e19 times that spread, which must be at least 1e-37: "
-                    "mend that label, or give all of them in another unit"
-                )
 
     @override
     def plain(self, target: Any) -> Any:
@@ -209,26 +195,9 @@ class Classification(Task):
         return [names[number] for number in target] if isinstance(target, list) else names[target]
 
     @override
-    def collate(self, targets: Sequence[Any], documents: Sequence[SegmentedDocument]) -> Tensor:
-        """int64 (D,) for single_label, float32 (D, C) for multi_label, float32 (D,) otherwise."""
-        if self.problem_type == "single_label":
-            return torch.tensor([MISSING_LABEL if label is None else label for label in targets])
-        if self.problem_type == "regression":
-            return torch.tensor([torch.nan if label is None else float(label) for label in targets])
-        table = torch.zeros(len(targets), len(self.label_map.names))
-        for row, labels in enumerate(targets):
-            table[row, slice(None) if labels is None else labels] = (
-                torch.nan if labels is None else 1.0
-            )
-        return table
-
-    @override
     def keep(self, answered: Answered, document: PreparedDocument, config: HierBertConfig) -> Any:
-        """C logits; of a regression, the number in the unit of the labels."""
-        logits = answered.scores[self.name]
-        if self.problem_type == "regression":
-            logits = regression_values(logits, config)
-        return logits.tolist()
+        """C logits."""
+        return answered.scores[self.name].tolist()
 
     @override
     def score(
@@ -243,20 +212,19 @@ class Classification(Task):
         # It brings pandas and datasets, which nothing else needs.
         from hierbert.scoring.evaluate_metric import LabelMetric
 
-        several = self.problem_type == "multi_label"
-        shares = None if self.problem_type == "regression" else self._probabilities(logits)
         scores: dict[str, float] = LabelMetric(self.problem_type).compute(
-            predictions=shares if several else self._predictions(logits, config),
-            references=references,
-            threshold=config.label_thresholds,
-            probabilities=None if several else shares,
+            references=references, **self.scored(logits, config)
         )
         return scores
+
+    def scored(self, logits: _Floats, config: HierBertConfig) -> dict[str, Any]:
+        """What `label_scores` reads beside the references, of logits float64 (D, C)."""
+        raise NotImplementedError
 
     @property
     @override
     def calibrates(self) -> bool:
-        return self.problem_type != "regression"
+        return True
 
     @override
     def complete(
@@ -266,9 +234,7 @@ class Classification(Task):
         kept: Sequence[Any],
         vectors: "VectorSource | None",
     ) -> Stack | None:
-        """Words and vectors beside the layers; a regression has neither."""
-        if self.problem_type == "regression":
-            return None
+        """Words and vectors beside the layers."""
         deep, _ = self._labelled(splits["validation"], kept)
         weights = model.config.class_weights
         return fit_stack(
@@ -283,46 +249,25 @@ class Classification(Task):
     def calibrate(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
     ) -> dict[str, Any]:
-        """Fit the temperature of probabilities, and of several labels from which each applies.
-
-        A regression has neither.
-        """
+        """Fit the temperature of probabilities."""
         logits, references = self._labelled(documents, kept)
         if not self.calibrates or not len(references) or not np.isfinite(logits).all():
             return {}
         fitted: dict[str, Any] = fit_temperature(logits, references)
-        values = {"temperature": fitted["temperature"]}
         line = "temperature: {temperature:.3f} (negative log-likelihood of {documents:,} documents "
         line = (line + "{before:.4f} -> {after:.4f})").format(**fitted)
-        if self.problem_type == "multi_label" and self.threshold_metric is not None:
-            own, thresholds = self._fit_thresholds(logits / fitted["temperature"], references)
-            values |= own
-            fitted["thresholds"] = thresholds
-            line += "; thresholds: {overall:.3f} for all labels, {low:.3f} to {high:.3f} for each "
-            line += "({metric} {before:.4f} -> {after:.4f})"
-            each = own["decision_thresholds"]
-            line = line.format(low=min(each), high=max(each), **thresholds)
-        return {"config": values, "results": {"calibration": fitted}, "line": line}
-
-    def _fit_thresholds(
-        self, logits: _Floats, references: npt.NDArray[Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Fields of the model's config, and what results say of them."""
-        assert self.threshold_metric is not None
-        found = fit_thresholds(logits, references, self.threshold_metric)
-
-        def reached(thresholds: float | list[float]) -> float:
-            given = (self._probabilities(logits) >= np.asarray(thresholds)).astype(int)
-            return float(METRICS[str(self.threshold_metric)].score(given, references))
-
-        own = {"decision_threshold": found.overall, "decision_thresholds": found.by_label}
-        return own, {
-            "metric": self.threshold_metric,
-            "overall": found.overall,
-            "labels": dict(zip(self.label_map.names, found.by_label, strict=True)),
-            "before": reached(0.5),
-            "after": reached(found.by_label),
+        found = {
+            "config": {"temperature": fitted["temperature"]},
+            "results": {"calibration": fitted},
+            "line": line,
         }
+        self.add_calibration(found, logits / fitted["temperature"], references)
+        return found
+
+    def add_calibration(
+        self, found: dict[str, Any], logits: _Floats, references: npt.NDArray[Any]
+    ) -> None:
+        """Add what else is fitted to what `calibrate` gives, of logits over the temperature."""
 
     @override
     def intervals(
@@ -336,7 +281,7 @@ class Classification(Task):
         if not len(references):
             return {}
         return label_intervals(
-            self.problem_type, self._predictions(logits, config), references, seed
+            self.problem_type, self.predictions(logits, config), references, seed
         )
 
     @override
@@ -362,7 +307,7 @@ class Classification(Task):
         logits, references = self._labelled(scored.documents, scored.kept)
         if not len(references):
             return entries
-        predictions = self._predictions(logits, scored.config)
+        predictions = self.predictions(logits, scored.config)
         systems = {"hierbert": predictions}
         train, asked = self._known(scored.train), self._known(scored.documents)
         if scored.baselines and train:
@@ -376,33 +321,35 @@ class Classification(Task):
             )
             for name, given in found.items():
                 entries[name] = label_scores(self.problem_type, given, references)
-                several = self.problem_type == "multi_label"
-                systems[name] = (given >= 0.5).astype(int) if several else given
+                systems[name] = (given >= 0.5).astype(int) if self.several else given
             others = {name: systems[name] for name in found}
             entries["gain"] = label_gains(
                 self.problem_type, predictions, others, references, scored.seed
             )
         known = {"true": references, **systems}
         entries["by_document"] = {name: self._plain_all(each) for name, each in known.items()}
-        if self.problem_type != "regression":
-            names = self.label_map.names
-            entries["per_label"] = label_details(predictions, references, names)
-        if self.problem_type == "regression":
-            mistakes = largest_errors(asked, predictions, references)
-        else:
-            shares = self._probabilities(logits)
-            entries["reliability"] = reliability_bins(shares, references)
-            mistakes = surest_mistakes(asked, shares, predictions, references, self.label_map.names)
-        entries["examples"] = {"mistakes": mistakes}
-        if self.problem_type == "single_label":
-            below = scored.config.abstain_below
-            entries["risk_coverage"] = risk_coverage(shares, references, below)
-        if self.problem_type == "multi_label":
-            entries["precision_recall"] = precision_recall(shares, references, predictions)
+        entries |= self.details(asked, logits, predictions, references, scored.config)
         entries["intervals"] = label_intervals(
             self.problem_type, predictions, references, scored.seed
         )
         return entries
+
+    def details(
+        self,
+        documents: Sequence[PreparedDocument],
+        logits: _Floats,
+        predictions: npt.NDArray[Any],
+        references: npt.NDArray[Any],
+        config: HierBertConfig,
+    ) -> dict[str, Any]:
+        """Entries of the report behind the scores, of labelled documents."""
+        names, shares = self.label_map.names, self.probabilities(logits)
+        mistakes = surest_mistakes(documents, shares, predictions, references, names)
+        return {
+            "per_label": label_details(predictions, references, names),
+            "reliability": reliability_bins(shares, references),
+            "examples": {"mistakes": mistakes},
+        }
 
     @override
     def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
@@ -417,7 +364,7 @@ class Classification(Task):
             "baselines": self._baselines(results),
             "gains": list(self._gains(results)),
             "kind": self.problem_type,
-            "answer": "labels" if self.problem_type == "multi_label" else "label",
+            "answer": "labels" if self.several else "label",
             "labels": [config.id2label[number] for number in range(config.num_labels)],
             "counts": results["label_counts"],
             "supports": {row["label"]: row["support"] for row in per_label},
@@ -445,32 +392,9 @@ class Classification(Task):
                 for metric, end in ends
             )
             rows.append(["95 % interval", *cells])
-        what = "Numbers" if self.problem_type == "regression" else "Labels"
         unit = " (x 100)" if shown[0].percent else ""
-        title = f"{what} of the {results['documents']:,} {results['split']} documents{unit}"
+        title = f"{self.titles} of the {results['documents']:,} {results['split']} documents{unit}"
         yield grid(rows, title, [*self._gains(results), *self._trust(results)])
-
-    @override
-    def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
-        true, names = document.targets[self.name], self.label_map.names
-        if self.problem_type == "regression":
-            return [f"  value: {kept[0]:.4g} (true: {true})"]
-        values = torch.tensor(kept)
-        if self.problem_type == "single_label":
-            shares = values.softmax(0)
-            best = int(shares.argmax())
-            known = "unknown" if true is None else names[true]
-            share = float(shares[best])
-            abstained = ", abstained" if share < (config.abstain_below or 0) else ""
-            return [f"  label: {names[best]} ({share:.2f}{abstained}); true: {known}"]
-        named = [
-            f"{name} ({share:.2f})"
-            for name, share, least in zip(
-                names, values.sigmoid().tolist(), config.label_thresholds, strict=True
-            )
-            if share >= least
-        ]
-        return [f"  labels: {_listed(named, 20) or 'none'}"]
 
     def _trust(self, results: dict[str, Any]) -> Iterable[str]:
         """How far probabilities can be trusted, in lines for a terminal."""
@@ -511,32 +435,23 @@ class Classification(Task):
             found.update(label if isinstance(label, list) else [label])
         return {name for number, name in enumerate(self.label_map.names) if number not in found}
 
-    def _numbers(self, examples: Sequence[Example]) -> list[tuple[float, Example]]:
-        """The labels of a regression, each with its example."""
-        if self.problem_type != "regression":
-            return []
-        labels = ((self.label_map.encode(example), example) for example in examples)
-        return [(float(v), example) for v, example in labels if isinstance(v, (int, float))]
-
-    def _balanced_weights(self, train: Sequence[Example]) -> list[float]:
-        """Loss weights that let rare labels count as much as frequent ones, from 1/10 to 10.
-
-        Single-label: documents over labels times the label's documents; multi-label: documents
-        without the label over documents with it.
-        """
+    def _class_weights(self, config: RunConfig, train: Sequence[Example]) -> list[float] | None:
+        """Loss weights that let rare labels count as much as frequent ones, from 1/10 to 10."""
+        if config.training.class_weights != "balanced":
+            return None
         labels = [self.label_map.encode(example) for example in train]
         labels = [label for label in labels if label is not None]
         each = (label if isinstance(label, list) else [label] for label in labels)
         counts = Counter(number for numbers in each for number in numbers)
-        weights = []
-        for number in range(len(self.label_map.names)):
-            count = max(1, counts[number])
-            if self.problem_type == "single_label":
-                weight = len(labels) / (len(self.label_map.names) * count)
-            else:
-                weight = (len(labels) - count) / count
-            weights.append(min(_LARGEST_CLASS_WEIGHT, max(1 / _LARGEST_CLASS_WEIGHT, weight)))
-        return weights
+        weights = (
+            self.balanced_weight(max(1, counts[number]), len(labels))
+            for number in range(len(self.label_map.names))
+        )
+        return [min(_LARGEST_CLASS_WEIGHT, max(1 / _LARGEST_CLASS_WEIGHT, one)) for one in weights]
+
+    def balanced_weight(self, count: int, documents: int) -> float:
+        """What a label that so many of all labelled documents have counts in the loss."""
+        raise NotImplementedError
 
     def _labelled(
         self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
@@ -547,39 +462,32 @@ class Classification(Task):
         return logits, self._references([documents[place] for place in places])
 
     def _references(self, documents: Sequence[PreparedDocument]) -> npt.NDArray[Any]:
-        """What `hierbert.scoring` compares with: numbers (D,), or 0 and 1 (D, C)."""
-        labels = [document.targets[self.name] for document in documents]
-        if self.problem_type != "multi_label":
-            return np.array(labels)
-        table = np.zeros((len(labels), len(self.label_map.names)), dtype=int)
-        for row, numbers in enumerate(labels):
-            table[row, numbers] = 1
-        return table
+        return self.references([document.targets[self.name] for document in documents])
+
+    def references(self, labels: list[Any]) -> npt.NDArray[Any]:
+        """What `hierbert.scoring` compares with, of encoded labels: (D,), or 0 and 1 (D, C)."""
+        return np.array(labels)
 
     def _with_labels(
         self, documents: Sequence[PreparedDocument], class_weights: Sequence[float] | None
     ) -> Labelled:
         """Those that have labels, with them."""
         labelled = self._known(documents)
-        references = self._references(labelled)
-        if self.problem_type == "single_label":
-            references = np.eye(len(self.label_map.names))[references.astype(int)]
         weights = None if class_weights is None else np.array(class_weights)
-        several = self.problem_type == "multi_label"
-        return Labelled(labelled, Targets(references.astype(np.float64), several, weights))
+        table = self.table(self._references(labelled))
+        return Labelled(labelled, Targets(table, self.several, weights))
 
-    def _predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
-        if self.problem_type == "single_label":
-            return logits.argmax(1)
-        if self.problem_type == "regression":
-            return logits[:, 0]
-        return (self._probabilities(logits) >= np.array(config.label_thresholds)).astype(int)
+    def table(self, references: npt.NDArray[Any]) -> _Floats:
+        """Which labels documents have, 0 and 1, float64 (D, C)."""
+        raise NotImplementedError
 
-    def _probabilities(self, logits: _Floats) -> _Floats:
-        values = torch.from_numpy(logits)
-        return (
-            values.sigmoid() if self.problem_type == "multi_label" else values.softmax(1)
-        ).numpy()
+    def predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
+        """Answers as `hierbert.scoring` reads them, of logits float64 (D, C)."""
+        raise NotImplementedError
+
+    def probabilities(self, logits: _Floats) -> _Floats:
+        """Of each label, of logits float64 (D, C)."""
+        raise NotImplementedError
 
     def _plain_all(self, predictions: npt.NDArray[Any]) -> list[Any]:
         """Labels by name, for files."""
@@ -605,11 +513,29 @@ def _reader(documents: Sequence[PreparedDocument], source: "VectorSource") -> Re
     return read
 
 
+_Kind = TypeVar("_Kind", bound=type[Classification])
+LABELS: dict[str, type[Classification]] = {}
+"""Kinds of labels by what `data.label_type` calls them."""
+
+
+def register_labels(kind: _Kind) -> _Kind:
+    """Register a kind of labels by its problem type, as a class decorator."""
+    LABELS[kind.problem_type] = kind
+    return kind
+
+
+def kind_of_labels(problem_type: str) -> type[Classification]:
+    """A kind that is registered, or is a file of this folder with that name."""
+    if problem_type not in LABELS and find_spec(f"hierbert.tasks.{problem_type}"):
+        import_module(f"hierbert.tasks.{problem_type}")
+    return LABELS[problem_type]
+
+
 def _or_half(threshold: float | None) -> float:
     return 0.5 if threshold is None else threshold
 
 
-def _listed(names: str | Sequence[str], most: int = 3) -> str:
+def listed(names: str | Sequence[str], most: int = 3) -> str:
     """A name, or the first of some."""
     if isinstance(names, str):
         return names

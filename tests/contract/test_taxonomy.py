@@ -1,10 +1,12 @@
-"""`hierbert taxonomy check`: what it prints and writes of a tree, and what it refuses."""
+"""`hierbert taxonomy check` and `embed`: what they print and write, and what they refuse."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import refuse, succeed
+from pyarrow import parquet
 
 TREE = "id,parent,name\nlaw,,Law\nlease,law,Lease\nloan,law,Loan\nsub,lease,Sublease\nnote,,Lease\n"
 
@@ -52,6 +54,7 @@ def test_a_tree_is_counted(tree: Path) -> None:
         (TREE, ["--encoding", "nope"], "--encoding='nope'"),
         (TREE, ["--separator", " "], "--separator=' ' is not allowed"),
         (TREE, ["--json", "/proc/none/facts.json"], "cannot be written"),
+        (TREE, ["--output", "v.parquet"], "--output is of embed, not of check"),
     ],
 )
 def test_what_is_no_tree_is_one_line(
@@ -74,3 +77,49 @@ def test_names_give_a_terminal_no_orders(tmp_path: Path) -> None:
     rows = [{"id": str(n), "parent": None, "name": name} for n, name in enumerate(names)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert "\x1b" not in succeed("hierbert", "taxonomy", "check", path, here=True).stdout
+
+
+def embed(*arguments: str | Path) -> tuple[str, ...]:
+    return ("hierbert", "taxonomy", "embed", *map(str, arguments))
+
+
+def test_nodes_get_vectors_that_are_scored_and_written(tree: Path) -> None:
+    path, facts = tree.with_name("v.parquet"), tree.with_name("facts.json")
+    asked = embed(tree, "--output", path, "--dimensions", "3", "--epochs", "20", "--json", facts)
+    printed = succeed(*asked, here=True).stdout
+    assert "5 nodes in 3 dimensions, 4 pairs" in printed
+    assert "Poincare ball" in printed and "Plane" in printed
+    table = parquet.read_table(path)
+    assert table.column_names == ["id", "vector"]
+    assert table["id"].to_pylist() == ["law", "lease", "loan", "sub", "note"]
+    points = np.array(table["vector"].to_pylist())
+    assert points.shape == (5, 3) and (np.linalg.norm(points, axis=1) < 1).all()
+    found = json.loads(facts.read_text("utf-8"))
+    assert found["nodes"] == 5 and 0 < found["ball"]["map"] <= 1 <= found["ball"]["mean_rank"]
+    assert "exists; --overwrite replaces it" in refuse(*asked, here=True)
+    before = path.read_bytes()
+    succeed(*asked, "--overwrite", "--euclidean", here=True)
+    about = json.loads(parquet.read_schema(path).metadata[b"hierbert"])
+    assert about["geometry"] == "plane" and path.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "said"),
+    [
+        (TREE, [], "embed needs --output FILE.parquet"),
+        (TREE, ["--output", "v.txt"], "allowed: .parquet"),
+        (TREE, ["--output", "/proc/none/v.parquet"], "cannot be written"),
+        (TREE, ["--output", "v.parquet", "--dimensions", "0"], "'0' is not allowed"),
+        (TREE, ["--output", "v.parquet", "--held-out", "0.6"], "'0.6' is not allowed: 0 to 0.5"),
+        (TREE, ["--output", "v.parquet", "--seed", "-1"], "'-1' is not allowed"),
+        ("id,parent\na,\n", ["--output", "v.parquet"], "no node has another above it"),
+    ],
+)
+def test_what_cannot_be_embedded_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tree.csv"
+    path.write_text(text, encoding="utf-8")
+    assert said in refuse(*embed(path, *arguments), here=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["tree.csv"]

@@ -12,8 +12,9 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from hierbert import HierBertConfig, HierBertForDocuments, HierBertModel, HierBertProcessor
 from hierbert.loading.fingerprints import model_fingerprint
-from hierbert.model.classification_head import MISSING_LABEL, ClassificationHead
+from hierbert.model.classification_head import ClassificationHead
 from hierbert.model.heads import Structure, Vectors
+from hierbert.model.single_label import MISSING_LABEL
 from hierbert.model.summarization_head import SummarizationHead
 
 TEXTS = [
@@ -175,14 +176,14 @@ def test_losses_of_labels_equal_their_formulas() -> None:
             class_weights=weights.tolist(),
             label_smoothing=smoothing,
         )
-        losses, labelled = ClassificationHead(config).losses(logits, labels)
+        losses, labelled = ClassificationHead.of(config).losses(logits, labels)
         close(losses, torch.cat([expected, torch.zeros(1)]))
         assert labelled.tolist() == [True, True, False]
     # A regression learns in units of its labels.
     config = HierBertConfig(
         problem_type="regression", num_labels=1, label_mean=100.0, label_scale=5.0
     )
-    losses, labelled = ClassificationHead(config).losses(
+    losses, labelled = ClassificationHead.of(config).losses(
         torch.tensor([[1.0], [2.0], [9.0]]), torch.tensor([105.0, 95.0, torch.nan])
     )
     assert losses.tolist() == [0.0, 9.0, 0.0] and labelled.tolist() == [True, True, False]

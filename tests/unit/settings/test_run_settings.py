@@ -23,8 +23,8 @@ from hierbert.training.results import sample_answer
 from hierbert.training.run import load_corpora
 from hierbert.vectors import cache as vector_cache
 
-NUMBERS = Classification(LabelMap([], "regression"))
-LABELS = Classification(LabelMap(["a", "b", "c"], "multi_label"))
+NUMBERS = Classification.of(LabelMap([], "regression"))
+LABELS = Classification.of(LabelMap(["a", "b", "c"], "multi_label"))
 
 
 def load(*overrides: str) -> RunConfig:
@@ -65,7 +65,7 @@ def test_documents_are_split_by_label_but_for_lists_of_labels(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("tasks", "expected"),
     [
-        ([Classification(LabelMap(["a", "b"], "single_label"))], 0.4),
+        ([Classification.of(LabelMap(["a", "b"], "single_label"))], 0.4),
         ([LABELS, Summarization()], (0.6 + 0.2) / 2),
         ([NUMBERS], -50.0),
         ([NUMBERS, Summarization()], (0.8 + 0.2) / 2),

@@ -62,7 +62,7 @@ def documents_of(labels: list[Any]) -> Any:
 
 
 def test_documents_without_a_label_say_nothing() -> None:
-    task = Classification(LabelMap(["a", "b"], "single_label"))
+    task = Classification.of(LabelMap(["a", "b"], "single_label"))
     kept = [[4.0, 0.0], [4.0, 0.0], [0.0, 9.0]]
 
     def found(labels: list[int | None]) -> tuple[Any, Any]:
@@ -81,7 +81,7 @@ def test_documents_without_a_label_say_nothing() -> None:
 
 
 def test_a_label_applies_from_the_threshold_on() -> None:
-    task = Classification(LabelMap(["a", "b"], "multi_label"))
+    task = Classification.of(LabelMap(["a", "b"], "multi_label"))
     kept = [[0.0, -0.1]]  # of the probabilities a half, and a little less
     for values, f1s in (
         ({"decision_threshold": 0.5}, [1.0, 0.0]),
@@ -104,7 +104,7 @@ def test_thresholds_are_one_probability_a_label(thresholds) -> None:
 
 def test_tuned_thresholds_are_of_the_probabilities_that_are_answered() -> None:
     # What has label a has a logit of 3 times -2, else of 3 times -4; of b +4 and +2.
-    task = Classification(LabelMap(["a", "b"], "multi_label"), "micro_f1")
+    task = Classification.of(LabelMap(["a", "b"], "multi_label"), "micro_f1")
     labels = [[0, 1], [], [0], [1]] * 20
     kept = [[-6.0 if 0 in own else -12.0, 12.0 if 1 in own else 6.0] for own in labels]
     fitted = task.calibrate(documents_of(labels), kept)
@@ -115,7 +115,7 @@ def test_tuned_thresholds_are_of_the_probabilities_that_are_answered() -> None:
     told = fitted["results"]["calibration"]["thresholds"]
     assert told["labels"] == dict(zip("ab", config.label_thresholds, strict=True))
     assert (told["before"], told["after"]) == (pytest.approx(80 / 160 * 2 * 0.5, abs=1), 1.0)
-    untuned = Classification(LabelMap(["a", "b"], "multi_label"))
+    untuned = Classification.of(LabelMap(["a", "b"], "multi_label"))
     assert untuned.calibrate(documents_of(labels), kept)["config"].keys() == {"temperature"}
 
 
@@ -151,10 +151,10 @@ def test_balanced_weights_let_rare_labels_count_as_much() -> None:
     def weights_of(task: Classification) -> Any:
         return task.model_settings(config, train)["class_weights"]
 
-    single = Classification(LabelMap(["a", "b"], "single_label"))
+    single = Classification.of(LabelMap(["a", "b"], "single_label"))
     assert weights_of(single) == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
     # Documents without the label over those with it; of 50 of these no less than 1/10.
-    several = Classification(LabelMap(["a", "b"], "multi_label"))
+    several = Classification.of(LabelMap(["a", "b"], "multi_label"))
     assert weights_of(several) == pytest.approx([1 / 3, 3])
     train += train[:1] * 50
     assert weights_of(several) == pytest.approx([0.1, 10])

@@ -51,7 +51,7 @@ def test_every_length_is_in_one_slice(tokens, ends) -> None:
 
 
 def test_a_slice_of_few_documents_has_no_interval() -> None:
-    task = Classification(LabelMap(["a", "b"], "single_label"))
+    task = Classification.of(LabelMap(["a", "b"], "single_label"))
     ends = {"accuracy": {"low": 0.0, "high": 0.0}}
     rows = [
         {"value": str(count), "documents": count, "scores": {"accuracy": 0.0}, "intervals": own}
@@ -64,7 +64,7 @@ def test_a_slice_of_few_documents_has_no_interval() -> None:
 
 @pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
 def test_a_table_is_of_79_columns_and_one_line_a_slice(kind) -> None:
-    task = Classification(LabelMap([] if kind == "regression" else ["a", "b"], kind))
+    task = Classification.of(LabelMap([] if kind == "regression" else ["a", "b"], kind))
     scores = dict.fromkeys(task.metrics(), 0.123456789)
     ends = {name: {"low": 0.0123456, "high": 0.98765} for name in ("accuracy", "macro_f1", "mse")}
     rows = [

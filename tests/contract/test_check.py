@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ROOT, refuse, run, succeed, write_jsonl
+from commands import ROOT, read_jsonl, refuse, run, succeed, write_jsonl
 from conftest import make_rows
+from transformers import AutoTokenizer
 
 COMMAND = "hierbert-check"
 FIXTURES = ROOT / "tests" / "fixtures" / "check"
@@ -75,6 +76,12 @@ def test_a_clean_corpus_has_no_warning_and_its_figures_are_true(encoders, tmp_pa
     assert systems["Majority class"]["accuracy"] == pytest.approx(6 / 18)
     assert {"Lead", "Oracle"} <= report["baselines"]["summarization"]["systems"].keys()
     estimate, lengths = report["estimate"], report["lengths"]
+    tokenizer = AutoTokenizer.from_pretrained(encoders["bert"])
+    texts = [row["text"] for row in read_jsonl(FIXTURES / "clean" / "validation.jsonl")]
+    sizes = sorted(len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids)
+    # Of 18 the tenth, and the first that nine tenths are not longer than.
+    known = {"tokens": sum(sizes), "median_tokens": sizes[9], "p90_tokens": sizes[16]}
+    assert lengths["validation"].items() >= {**known, "longest_tokens": sizes[-1]}.items()
     tokens = {split: lengths[split]["tokens"] for split in lengths}
     assert estimate["tokens"] == 2 * tokens["train"] + 2 * tokens["validation"] + tokens["test"]
     assert estimate["seconds"] > 0 and estimate["memory_gib"] > 0

@@ -97,6 +97,10 @@ DAMAGED_MODELS: dict[str, tuple[Damage, str]] = {
         edit(text_config__attn_implementation="evil/kernel"),
         r"text_config\.attn_implementation='evil/kernel' is not allowed",
     ),
+    "other weights for the encoder": (
+        edit(text_config__transformers_weights="evil.bin"),
+        r"text_config\.transformers_weights names the file of its weights, which is not allowed",
+    ),
     "hidden vectors of terabytes": (
         edit(text_config__hidden_size=10**9),
         "hidden_size=1000000000 is more than a model of these weights can have; at most",

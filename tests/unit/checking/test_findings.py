@@ -132,6 +132,12 @@ def test_labels_conflict_where_their_sets_differ(tmp_path, one, other, more) -> 
     assert finding.counts["documents"] == 2 and "multi_label" not in finding.advice
 
 
+def test_an_unknown_label_conflicts_with_none(tmp_path) -> None:
+    own = [*rows(20), {**rows(1, label=None)[0], "id": "again"}]
+    findings = found(tmp_path, own, validation=rows(24)[20:])
+    assert "repeated_documents" in findings and "conflicting_labels" not in findings
+
+
 def test_what_is_said_of_one_document_is_said_of_one(tmp_path) -> None:
     own = rows(20)
     twice = [*own, {**own[3], "id": "again"}]

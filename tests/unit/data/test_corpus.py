@@ -25,7 +25,7 @@ def test_every_column_is_found_under_its_own_name(tmp_path) -> None:
 READ = {
     "text": [(value, value) for value in ["", "half \ud800 pair", [], ["one", ""], [["a"], []]]],
     "label": [
-        *((value, value) for value in ["x", 0, False, 2.5, [], ["a", "b"], [1, 2]]),
+        *((value, value) for value in ["x", 0, False, 2.5, [], ["a", "b"], [1, 2], float("inf")]),
         *((value, None) for value in ["", "  ", None, float("nan")]),
     ],
     "summary": [

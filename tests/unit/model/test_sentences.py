@@ -33,6 +33,9 @@ ONE_LINE_CASES = [
     "He left. |She stayed. |They met?! |Yes! |No one knew.",
     "He sells pens etc... |Then he left. |Ask the Prof.! |Is it Dr.? |It is.",
     "One sentence without an end",
+    # no sentence starts with a mark
+    "He left Yahoo! & Partners. |She stayed.",
+    "Is it so? , he asked. |Who came? : nobody. |It grew by 5. % of them fell.",
     "  Padded by spaces.   |And by tabs.\t",
     # titles and other abbreviations that never end a sentence
     "Dr. Smith met Mr. Jones and Mrs. Brown. |They talked.",

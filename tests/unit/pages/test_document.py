@@ -145,6 +145,14 @@ def test_tips_tell_rank_and_signed_contribution() -> None:
     assert page.tips[19] == "\u2068pos\u2069: sentence 2 of 2, +0.50 logits, speaks for it"
 
 
+@pytest.mark.parametrize(("count", "told"), [(10, False), (12, True)])
+def test_ten_probabilities_are_shown_and_others_counted(count: int, told: bool) -> None:
+    shares = {f"label {n}": 0.5 - n / 100 for n in range(count)}
+    page = notebook_view("A text.", {"label": "label 0", "probabilities": shares})
+    assert page.count("label 9") == 1 and "label 10" not in page
+    assert ("and 2 less likely ones" in page) == told == ("less likely" in page)
+
+
 def test_hostile_texts_labels_and_ids_stay_text() -> None:
     text = HOSTILE + " A\0B \ud800 \r\n" + HOSTILE
     evidence = [

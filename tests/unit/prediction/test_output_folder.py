@@ -88,6 +88,20 @@ def test_what_was_being_written_when_a_job_was_killed_does_not_stay(tmp_path) ->
         assert not any((target.path / name).exists() for name in torn)
 
 
+def test_what_cannot_be_written_to_its_end_is_not_there(tmp_path) -> None:
+    target = shards(tmp_path / "out")
+    target.start(manifest_of())
+    before = sorted(tmp_path.rglob("*"))
+
+    def half(aside: Path) -> None:
+        aside.write_text("half")
+        raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        target.put(target.part_path(0), half)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("content", ["{", '{"name": "my web app"}', "[" * 100_000, "null"])
 def test_a_manifest_of_another_kind_is_no_job(tmp_path, content) -> None:
     target = shards(tmp_path)
@@ -157,7 +171,8 @@ def test_an_overwriting_that_is_killed_can_be_tried_again(tmp_path, monkeypatch)
         assert list(target.path.iterdir()) == []
 
 
-def test_places_that_no_output_can_have(tmp_path) -> None:
+def test_places_that_no_output_can_have(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     other = finished(one_file(tmp_path / "a.errors.jsonl"))
     work_folder = tmp_path / "in.jsonl.partial"
     work_folder.mkdir()
@@ -171,6 +186,7 @@ def test_places_that_no_output_can_have(tmp_path) -> None:
         (shards(tmp_path), OVERWRITE, "holds the input", [tmp_path / "part-00000.jsonl"]),
         (shards(tmp_path), OVERWRITE, "holds the input", [tmp_path]),
         (one_file(file), OVERWRITE, "one of the inputs", [file]),
+        (one_file(Path(file.name)), OVERWRITE, "one of the inputs", [file]),
         # It is named like errors, and is the output of another job.
         (one_file(tmp_path / "a.jsonl"), PLAIN, "holds no errors of a job", []),
         (one_file(tmp_path / "a.jsonl"), OVERWRITE, "holds no errors of a job", []),

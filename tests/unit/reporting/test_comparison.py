@@ -11,7 +11,9 @@ import pytest
 from hierbert.cli.report import main
 from hierbert.reporting.blocks import Table
 from hierbert.reporting.comparison import compare, read_several
+from hierbert.reporting.found import difference
 from hierbert.scoring.answers import text_hash
+from hierbert.scoring.metric import METRICS
 
 LABELS = ("law", "film")
 
@@ -65,6 +67,22 @@ def test_differences_are_those_of_numpy_on_the_documents_of_both(tmp_path: Path)
     assert isinstance(shown, Table) and [row[0] for row in shown.rows] == ["a", "b"]
     settings = sections["Settings that differ"].blocks[0]
     assert isinstance(settings, Table) and settings.rows == [["seed", "60", "40"]]
+
+
+@pytest.mark.parametrize(
+    ("ends", "higher", "lower"),
+    [
+        ((0.2, 0.1, 0.3), "better", "worse"),
+        ((-0.2, -0.3, -0.1), "worse", "better"),
+        ((0.2, 0.0, 0.4), "not sure", "not sure"),
+        ((-0.2, -0.4, 0.0), "not sure", "not sure"),
+        ((0.0, 0.0, 0.0), "the same", "the same"),
+    ],
+)
+def test_what_is_better_is_for_the_metric_to_say(ends, higher: str, lower: str) -> None:
+    gain = dict(zip(("mean", "low", "high"), ends, strict=True)) | {"p": 0.01}
+    assert difference(METRICS["accuracy"], gain)[2] == higher
+    assert difference(METRICS["mse"], gain)[2] == lower
 
 
 def test_ten_runs_and_files_that_are_written_once(tmp_path: Path, capsys) -> None:

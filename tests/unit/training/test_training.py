@@ -193,6 +193,8 @@ def test_a_plan_holds_every_document_once_and_no_process_decides_what_is_in_a_st
 def test_documents_are_shared_out_by_tokens() -> None:
     shares = share_by_tokens(range(5), [100, 10, 20, 30, 40], 2)
     assert shares == [[0], [1, 2, 3, 4]]
+    # The longest come first, wherever they stand.
+    assert share_by_tokens(range(5), [10, 20, 30, 40, 100], 2) == [[4], [0, 1, 2, 3]]
     assert share_by_tokens([2], [1, 1, 1], 2) == [[2], []]
 
 

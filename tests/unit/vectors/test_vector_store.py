@@ -215,8 +215,16 @@ def test_what_a_killed_run_was_writing_goes_after_an_hour(tmp_path) -> None:
     assert at_work.exists() and not abandoned.exists()
 
 
-def test_sentences_without_tokens_are_in_the_key_of_a_document() -> None:
-    segmenter = Segmenter(make_tokenizer("bert"))
-    plain, longer, again = segmenter([["The cat."], ["The cat.", ""], ["The cat."]])
-    assert plain.input_ids.equal(longer.input_ids)
-    assert document_key(plain) == document_key(again) != document_key(longer)
+def test_what_is_read_and_how_it_is_cut_is_in_the_key_of_a_document() -> None:
+    tokenizer = make_tokenizer("bert")
+    texts: list[list[str]] = [["The cat.", "A dog."], ["The", "cat. A dog."], ["The cat. A dog."]]
+    # A sentence without tokens, other words, and the same in two segments.
+    texts += [["The cat.", "A dog.", ""], ["The cat.", "A bird."]]
+    documents = [
+        *Segmenter(tokenizer)(texts),
+        Segmenter(tokenizer, max_tokens_per_segment=5)(texts[:1])[0],
+    ]
+    assert all(one.input_ids.equal(documents[0].input_ids) for one in documents[:4])
+    keys = [document_key(one) for one in documents]
+    assert keys == [*map(document_key, Segmenter(tokenizer)(texts)), keys[-1]]
+    assert len(set(keys)) == len(keys)

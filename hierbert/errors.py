@@ -5,11 +5,12 @@ raised is a defect of hierbert and keeps its traceback. The helpers that word va
 other libraries' errors never fail, whatever they are given.
 """
 
+import contextlib
 import difflib
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Setting = Callable[[str], str]
@@ -112,12 +113,30 @@ class ConfigError(HierBertError):
     """A setting that is missing, unknown, of the wrong type, or at odds with another."""
 
 
+def not_allowed(setting: str, value: Any, allowed: str) -> ConfigError:
+    """The mistake of a setting's value, which is none of what is allowed, in words."""
+    return ConfigError("is not allowed", setting=setting, value=value, allowed=allowed)
+
+
 class DataError(HierBertError):
     """A corpus that cannot be read: the message names file, row, field, value, what is allowed."""
 
 
 class ModelError(HierBertError):
     """A model or encoder folder that is missing, incomplete, or not what was expected."""
+
+
+@contextlib.contextmanager
+def needing(
+    what: str, package: str, extra: str, kind: type[HierBertError] = ConfigError
+) -> Iterator[None]:
+    """Say in one line that something needs a package that is imported here and missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise kind(
+            f"{what} needs {package}, which is missing ({error}): pip install 'hierbert[{extra}]'"
+        ) from error
 
 
 class RunError(HierBertError):

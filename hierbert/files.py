@@ -14,11 +14,12 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from hierbert.errors import HierBertError, RunError, error_text
 
@@ -37,14 +38,28 @@ def cache_folder(configured: str | None = None) -> Path:
     return Path(os.path.expanduser(folder))
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file aside, sync it and rename it; its folder is made.
+@contextlib.contextmanager
+def writing(place: object, then: str = "") -> Iterator[None]:
+    """Say in one line, a RunError, that a place cannot be written here, and what `then` to do."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{place} cannot be written: {error_text(error)}{then}") from error
+
+
+def write_whole(path: Path, write: Callable[[Path], object], folder: Path | None = None) -> None:
+    """Write a file aside, sync it and rename it.
 
     `write` is given a path for the content, which only its owner can read as long as it is not
-    whole; then that is for the umask to say. Where it fails nothing is left behind.
+    whole; then that is for the umask to say. Where it fails nothing is left behind. It is beside
+    the file, whose folder is made; or in a `folder` that is there, under a name with "new-" before
+    it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    if folder is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    else:
+        aside = folder / f"new-{secrets.token_hex(4)}"
     os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         mode = stat.S_IMODE(aside.stat().st_mode)

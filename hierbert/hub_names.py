@@ -3,7 +3,7 @@
 import os
 import re
 
-from hierbert.errors import ConfigError
+from hierbert.errors import not_allowed
 
 _PART = r"(?![^/]*(?:--|\.\.))[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?(?<!\.git)"
 _HUB_ID = re.compile(f"{_PART}(?:/{_PART})?")
@@ -35,7 +35,7 @@ def check_hub_name(kind: str, name: str) -> None:
     """
     pattern, allowed = _ALLOWED[kind]
     if not pattern.fullmatch(name):
-        raise ConfigError("is not allowed", setting=f"publish.{kind}", value=name, allowed=allowed)
+        raise not_allowed(f"publish.{kind}", name, allowed)
 
 
 def is_hub_id(name: str) -> bool:

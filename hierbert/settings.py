@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 import yaml
 
-from hierbert.errors import ConfigError, error_text, nearest, quote
+from hierbert.errors import ConfigError, error_text, nearest, not_allowed, quote
 from hierbert.log import log
 from hierbert.settings_text import (
     TEXT_BY_NAME,
@@ -101,7 +101,7 @@ def _check(config: Any, prefix: str = "") -> None:
         elif not _is_inside(value, item.bounds):
             # The dot says that the key is whole, also of a setting in no section.
             name = key if prefix else f".{key}"
-            raise ConfigError("is not allowed", setting=name, value=value, allowed=item.allowed())
+            raise not_allowed(name, value, item.allowed())
     if hasattr(config, "check"):
         config.check()
 

@@ -52,22 +52,15 @@ def setting(
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of a schema.
+    """One field of a schema."""
 
-    Attributes:
-        name: The field's name, the last part of its key.
-        type: Its declared type, resolved.
-        help: What it does, one paragraph, maybe empty.
-        bounds: The range of a number, as `setting` takes it.
-        section: The dataclass of the settings inside; None where the field is a single setting.
-        default: Gives a fresh default, or `dataclasses.MISSING` where the field declares none.
-    """
-
-    name: str
-    type: Any
-    help: str
-    bounds: Mapping[str, float]
+    name: str  # The field's name, the last part of its key.
+    type: Any  # Its declared type, resolved.
+    help: str  # What it does, one paragraph, maybe empty.
+    bounds: Mapping[str, float]  # The range of a number, as `setting` takes it.
+    # The dataclass of the settings inside; None where the field is a single setting.
     section: type | None
+    # Gives a fresh default, or `dataclasses.MISSING` where the field declares none.
     default: Callable[[], Any]
 
     def allowed(self) -> str:

@@ -13,14 +13,13 @@ from hierbert.cli.common import (
 from hierbert.cli.terminal import show
 from hierbert.config import RunConfig
 from hierbert.errors import (
-    ConfigError,
     HierBertError,
     ModelError,
     RunError,
     config_setting,
     error_text,
 )
-from hierbert.files import write_json
+from hierbert.files import write_json, writing
 from hierbert.log import log
 from hierbert.settings import load_config, parse_command_line
 
@@ -102,10 +101,8 @@ def _main(argv: list[str], prog: str) -> int:
         findings.append(Finding("error", "run_dir", problem, "name another: a run refuses it"))
     report = make_report(corpus, checks, findings, estimate)
     if path is not None:
-        try:
+        with writing(f"--json {path}"):
             write_json(path, report)
-        except OSError as error:
-            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
     show(report_text(report, checks))
     if path is not None:
         log.info(f"findings: {path}")

@@ -23,6 +23,7 @@ from hierbert.errors import (
     flag_setting,
     quote,
 )
+from hierbert.files import writing
 from hierbert.log import LEVELS, command_log, is_first_process, log
 from hierbert.prediction.stopping import stopped_by_signals
 
@@ -161,11 +162,8 @@ def check_writable(path: Path, flag: str) -> None:
         raise ConfigError(f"{flag} {path} is a folder; name a file")
     if path.exists() and not path.is_file():
         raise ConfigError(f"{flag} {path} is a device or a pipe; name a file")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{flag} {path} cannot be written: {error_text(error)}") from error
+    with writing(f"{flag} {path}"), tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 class CommandLineParser(argparse.ArgumentParser):

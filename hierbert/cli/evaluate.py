@@ -12,8 +12,8 @@ from hierbert.cli.common import CommandLineParser, command, escape_unprintable, 
 from hierbert.cli.flags import add_document_flags, add_encoder_flags, number
 from hierbert.cli.terminal import show
 from hierbert.data.readers import allowed_endings
-from hierbert.errors import ConfigError, DataError, RunError, error_text, flag_setting, quote
-from hierbert.files import write_json, write_text
+from hierbert.errors import ConfigError, DataError, flag_setting, quote
+from hierbert.files import write_json, write_text, writing
 from hierbert.log import format_seconds, is_first_process, log
 from hierbert.prediction.options import cache_options, fields_of
 from hierbert.prediction.stopping import stop_if_asked
@@ -149,15 +149,13 @@ def _main(argv: list[str], prog: str) -> None:
         path = None if options.output is None else options.output / _RESULTS
         # Before the tables, whose reader may be gone (`| head`).
         if path is not None:
-            try:
+            with writing(path):
                 lines = "".join(f"{json.dumps(row)}\n" for row in made.answers)
                 write_text(path.parent / _ANSWERS, lines)
                 write_json(path, made.results)
                 # What another evaluation has left does not stand beside these results.
                 for name in _REPORT:
                     (path.parent / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise RunError(f"{path} cannot be written: {error_text(error)}") from error
             if options.report == PAGES:
                 write_mistake_pages(path.parent, model, made.examples)
             report_folder(path.parent, options.report.replace("-", "_"), made.examples)
@@ -181,14 +179,12 @@ def _output(options: argparse.Namespace) -> Iterator[None]:
         return
     folder = options.output = Path(os.path.expanduser(options.output))
     there = folder.exists()
-    try:
+    with writing(f"--output {folder}"):
         if is_first_process():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    except OSError as error:
-        raise ConfigError(f"--output {folder} cannot be written: {error_text(error)}") from error
     # Without results, what has these names may be anyone's.
     own = _FILES if _RESULTS in held else ()
     others = [name for name in held if name not in own]

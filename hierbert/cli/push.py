@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, command, quiet_libraries
-from hierbert.errors import ConfigError, error_text
-from hierbert.files import write_text
+from hierbert.errors import ConfigError
+from hierbert.files import write_text, writing
 from hierbert.hub_names import check_hub_name
 from hierbert.log import log
 
@@ -65,7 +65,9 @@ def _main(argv: list[str], prog: str) -> None:
         require_token()
     upload = prepare(request, online=not options.dry_run)
     if options.card_out is not None:
-        _write_card(options.card_out, upload.card)
+        with writing(f"--card-out {options.card_out}"):
+            write_text(options.card_out, upload.card)
+        log.info(f"card: {options.card_out}")
     if options.dry_run:
         print(f"would push {request.model} to {request.repo}, branch {request.branch}:")
         print("\n".join(describe(upload)))
@@ -78,11 +80,3 @@ def _main(argv: list[str], prog: str) -> None:
 
 
 main = command(_main, "hierbert-push")
-
-
-def _write_card(path: Path, card: str) -> None:
-    try:
-        write_text(path, card)
-    except OSError as error:
-        raise ConfigError(f"--card-out {path} cannot be written: {error_text(error)}") from error
-    log.info(f"card: {path}")

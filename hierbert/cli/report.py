@@ -5,7 +5,8 @@ from pathlib import Path
 
 from hierbert.cli.common import CommandLineParser, command, escape_unprintable
 from hierbert.cli.terminal import show_sections
-from hierbert.errors import ConfigError, RunError, error_text
+from hierbert.errors import ConfigError
+from hierbert.files import writing
 from hierbert.log import log
 
 EXAMPLES = """examples:
@@ -48,10 +49,8 @@ def _main(argv: list[str], prog: str) -> None:
     else:
         title, sections = f"{len(found)} runs compared", compare(found)
     if output is not None:
-        try:
+        with writing(output):
             write_pages(output, title, sections)
-        except OSError as error:
-            raise RunError(f"{output} cannot be written: {error_text(error)}") from error
     show_sections(title, sections, render_markdown(title, sections))
     if output is not None:
         log.info(f"report: {output / PAGE}")

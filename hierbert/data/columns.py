@@ -27,26 +27,22 @@ from hierbert.errors import (
 class Columns:
     """Which column holds what.
 
-    Attributes:
-        text: The document.
-        id: Its id; None takes the column ``id`` where there is one and makes ids where not; empty
-            makes ids always.
-        fields: Columns of what else is read, by the field's name: "label", "summary", or any other
-            that a task or a feature reads. Of several columns, a list, the field is a mapping of
-            them to what they hold.
-        delimiter: Between the fields of csv files; None where their header tells.
-        kept: Columns that go into the answers as they are, by the name they have there.
-        blanks: What fields are where a row has nothing in their column, by name, else None.
-
     Where files differ the text's column has alternatives in order, ``text|body``, some of one file
     alone, ``a.csv=body|text``. A file that none of them is of has it in ``text``.
     """
 
     text: str = "text"
+    # Its id; None takes the column ``id`` where there is one and makes ids where not; empty makes
+    # ids always.
     id: str | None = None
+    # Columns of what else is read, by the field's name: "label", "summary", or any other that a
+    # task or a feature reads. Of several columns, a list, the field is a mapping of them to what
+    # they hold.
     fields: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    delimiter: str | None = None
+    delimiter: str | None = None  # Between the fields of csv files; None where their header tells.
+    # Columns that go into the answers as they are, by the name they have there.
     kept: Mapping[str, str] = field(default_factory=dict)
+    # What fields are where a row has nothing in their column, by name, else None.
     blanks: Mapping[str, Any] = field(default_factory=dict)
 
     def text_of(self, source: Source, there: Container[str]) -> str:
@@ -74,16 +70,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Field:
-    """What a field may hold.
+    """What a field may hold."""
 
-    Attributes:
-        value: Turns a column's value, not null, into the field's; a TypeError refuses it. None
-            says that there is none.
-        allowed: What it takes, in words.
-    """
-
+    # Turns a column's value, not null, into the field's; a TypeError refuses it. None says that
+    # there is none.
     value: Callable[[Any], Any]
-    allowed: str
+    allowed: str  # What it takes, in words.
 
 
 def _label(value: Any) -> Any:

@@ -5,7 +5,7 @@ Invariant: what a browser would not show (scripts, styles, comments) is in no te
 
 import re
 
-from hierbert.errors import DataError
+from hierbert.errors import DataError, needing
 
 # Where blocks and lines end, in the text that is collected.
 _BLOCK, _LINE = "\0", "\1"
@@ -35,10 +35,8 @@ def html_text(markup: str) -> str:
 
     A DataError where the package that reads HTML is missing.
     """
-    try:
+    with needing("HTML", "lxml", "files", DataError):
         from lxml import etree
-    except ImportError as error:
-        raise DataError("is HTML, which needs the package lxml: install hierbert[files]") from error
     # Bytes, so that an encoding that the page names is not believed once more.
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True)
     parser.feed(re.sub(f"[{_BLOCK}{_LINE}]", " ", markup).encode("utf-8", "replace"))
@@ -79,12 +77,8 @@ def markdown_text(markup: str) -> str:
 
     A DataError where a package that it needs is not installed.
     """
-    try:
+    with needing("Markdown", "markdown-it-py", "files", DataError):
         from markdown_it import MarkdownIt
-    except ImportError as error:
-        raise DataError(
-            "is Markdown, which needs the package markdown-it-py: install hierbert[files]"
-        ) from error
     head = _FRONT_MATTER.match(markup)
     title = head and _TITLE.search(head[0])
     text = html_text(

@@ -10,16 +10,12 @@ import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from hierbert.errors import DataError
+from hierbert.errors import DataError, needing
 
 
 def _zstd(raw: BinaryIO) -> Any:
-    try:
+    with needing("what is packed by zstd", "backports.zstd", "files", DataError):
         from backports import zstd
-    except ImportError as error:
-        raise DataError(
-            "is packed by zstd, which needs the package backports.zstd: install hierbert[files]"
-        ) from error
     return zstd.ZstdFile(raw)
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from hierbert.data.document import Source
 from hierbert.data.packing import PACKINGS, is_damage
-from hierbert.errors import ConfigError, DataError, error_text, setting_name
+from hierbert.errors import ConfigError, DataError, error_text, not_allowed, setting_name
 
 MAX_DECOMPRESSED_BYTES = 64 * 2**30
 """A packed file that holds more than this is refused."""
@@ -61,12 +61,7 @@ def plain_delimiter(delimiter: str | None) -> str | None:
     if delimiter == "\\t":
         return "\t"
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise ConfigError(
-            "is not allowed",
-            setting="delimiter",
-            value=delimiter,
-            allowed="one character, such as ; or \\t, a tab",
-        )
+        raise not_allowed("delimiter", delimiter, "one character, such as ; or \\t, a tab")
     return delimiter
 
 

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, not_allowed
 from hierbert.loading.building import build_from_encoder, naming_settings
 from hierbert.model.central_sentences import scores_by
 from hierbert.model.central_words import METHODS
@@ -34,9 +34,7 @@ def build_summarizer(
         )
     method = method or ("lexrank" if encoder is None else "centroid")
     if method not in METHODS:
-        raise ConfigError(
-            "is not allowed", setting="method", value=method, allowed=", ".join(METHODS)
-        )
+        raise not_allowed("method", method, ", ".join(METHODS))
     own = fields_of_heads(["summarization"]) | _DEFAULTS
     own |= scores_by(method, vectors=encoder is not None) | {"aggregator_layers": 0} | settings
     if encoder is not None:

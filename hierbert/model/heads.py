@@ -194,6 +194,10 @@ class Head(nn.Module):
         """
         return {}
 
+    def places(self, model: Any, answered: Answered) -> list[float]:
+        """Where in the document, 0 to 1, lies what the answer rests on; empty: it is not known."""
+        return []
+
 
 HEADS: dict[str, type[Head]] = {}
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hierbert.errors import RunError, error_text
-from hierbert.files import write_text
+from hierbert.errors import RunError
+from hierbert.files import write_text, writing
 from hierbert.log import log
 from hierbert.pages.document import ENTRY, document_page
 from hierbert.pages.index import INDEX, write_index
@@ -118,12 +118,8 @@ class PageFolder:
         with self._writing():
             write_text(self.path / name, page)
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise RunError(f"--html {self.path} cannot be written: {error_text(error)}") from error
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(f"--html {self.path}")
 
 
 def _is_ours(path: Path) -> bool:

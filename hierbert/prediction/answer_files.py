@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.files import write_whole
 from hierbert.log import log
 from hierbert.prediction.units import Result
 
@@ -108,22 +107,18 @@ class RowWriter:
         self._csv.writerow({name: self._cell(value) for name, value in _encodable(row).items()})
 
 
-def write_rows(lines: Iterable[bytes], output: Path, kind: str, csv_safe: bool = False) -> None:
-    """Write rows, JSON lines, into a file of a format that is there whole or not at all."""
+def write_rows(lines: Iterable[bytes], path: Path, kind: str, csv_safe: bool = False) -> None:
+    """Write rows, JSON lines, into a file of a format."""
     plain = kind.removesuffix(".gz")
     write_csv: Callable[..., None] = partial(_write_csv, csv_safe=csv_safe)
     write = {"jsonl": _write_jsonl, "csv": write_csv, "parquet": _write_parquet}[plain]
 
-    def write_aside(aside: Path) -> None:
-        with contextlib.ExitStack() as stack:
-            file: Any = stack.enter_context(aside.open("wb"))
-            if plain != kind:
-                # The same rows are the same bytes: neither the time nor the name is in them.
-                zipped = gzip.GzipFile("", "wb", fileobj=file, mtime=0)
-                file = stack.enter_context(zipped)
-            write(lines, file)
-
-    write_whole(output, write_aside)
+    with contextlib.ExitStack() as stack:
+        file: Any = stack.enter_context(path.open("wb"))
+        if plain != kind:
+            # The same rows are the same bytes: neither the time nor the name is in them.
+            file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
+        write(lines, file)
 
 
 def _write_jsonl(lines: Iterable[bytes], file: BinaryIO) -> None:

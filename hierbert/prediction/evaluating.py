@@ -13,7 +13,7 @@ from hierbert.data.corpus import find_corpora, load_examples
 from hierbert.data.document import Example
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.data.sources import Corpus
-from hierbert.errors import ConfigError, DataError, ModelError, setting_name
+from hierbert.errors import ConfigError, DataError, ModelError, not_allowed, setting_name
 from hierbert.loading.fingerprints import model_fingerprint
 from hierbert.log import log
 from hierbert.scoring.tables import join_parts
@@ -124,9 +124,7 @@ def evaluate_model(
     own = {"label": label_column, "summary": summary_column}
     tasks, fields = _asked(predictor, own, {} if columns is None else columns)
     if empty_label not in ("unknown", "none"):
-        raise ConfigError(
-            "is not allowed", setting="empty_label", value=empty_label, allowed="unknown, none"
-        )
+        raise not_allowed("empty_label", empty_label, "unknown, none")
     for name, given in (
         ("label_separator", label_separator is not None),
         ("empty_label", empty_label != "unknown"),
@@ -258,12 +256,7 @@ def _known(
 ) -> tuple[list[Example], int]:
     """The examples whose labels the model knows, and how many are left out."""
     if unknown_labels not in ("refuse", "leave_out"):
-        raise ConfigError(
-            "is not allowed",
-            setting="unknown_labels",
-            value=unknown_labels,
-            allowed="refuse, leave_out",
-        )
+        raise not_allowed("unknown_labels", unknown_labels, "refuse, leave_out")
     known = []
     for example in examples:
         try:

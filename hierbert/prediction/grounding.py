@@ -95,14 +95,11 @@ _BEGINNERS |= _listed(
 
 
 class Grounds(NamedTuple):
-    """What a sentence stands on.
+    """What a sentence stands on."""
 
-    Attributes:
-        sources: Which of some others it comes from, ascending; none where it shares no words.
-        flags: What it says and they do not, such as "number: 4"; none where it says what they do.
-    """
-
+    # Which of some others it comes from, ascending; none where it shares no words.
     sources: list[int]
+    # What it says and they do not, such as "number: 4"; none where it says what they do.
     flags: list[str]
 
 

@@ -2,9 +2,9 @@
 
 What state a unit is in is what the folder says, not what a process remembers:
 
-* Not done: there is no file of its name. A process that answers it writes rows to a file aside.
-* Done: the file aside was ended by a footer, synced, and renamed to the unit's name. The rename
-  makes it done; done twice, it is the same rows, so that the second rename loses nothing.
+* Not done: there is no file of its name. A process that answers it holds its rows.
+* Done: these and a footer were written to a file aside, synced, and renamed to the unit's name. The
+  rename makes it done; done twice, it is the same rows, so that the second rename loses nothing.
 * In the output: the file or shard of its rows was written aside, synced and renamed; of a shard
   the manifest then says so. Units stay until the whole output is there, so that a shard that was
   lost is made again without answering anything.
@@ -24,7 +24,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +34,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hierbert.errors import RunError
-from hierbert.files import open_plain, sync_folder
+from hierbert.files import open_plain, write_whole
 from hierbert.log import log
 from hierbert.prediction.answer_files import encode_line, write_rows
 from hierbert.prediction.output_folder import Manifest, OutputFolder, Part
@@ -51,23 +50,14 @@ _UNIT_FILE = re.compile(r"unit-(\d{5,9})-(\d{6,9})", re.ASCII)  # see `unit_path
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What the file of a unit holds.
+    """What the file of a unit holds."""
 
-    Attributes:
-        rows: Rows of the input.
-        answers: Rows that were answered.
-        size: As of `Unit`.
-        input: The unit's digest.
-        last: As of `Unit`.
-        checksum: CRC-32 of the lines before.
-    """
-
-    rows: int
-    answers: int
-    size: int
-    input: str
-    last: bool
-    checksum: int
+    rows: int  # Rows of the input.
+    answers: int  # Rows that were answered.
+    size: int  # As of `Unit`.
+    input: str  # The unit's digest.
+    last: bool  # As of `Unit`.
+    checksum: int  # CRC-32 of the lines before.
 
     def line(self) -> bytes:
         """The line of the file, with a checksum of its own."""
@@ -148,42 +138,28 @@ def write_units(
 
 
 def _write_unit(target: OutputFolder, folder: Path, unit: Unit, results: Iterable[Result]) -> None:
+    lines: list[bytes] = []
+    answers = checksum = 0
+    for row, answer, why, text in results:
+        if answer is not None and text is not None and target.pages is not None:
+            # Before the unit is done, so that what is done has its pages.
+            target.pages.write(unit.rows_before + len(lines), row.fingerprint, text, answer)
+        kind = _FAILURE if answer is None else _ANSWER
+        if answer is None:
+            answer = {"location": row.location, "id": row.id, "reason": why}
+        lines.append(kind + row.fingerprint.encode() + encode_line(answer).encode())
+        checksum = zlib.crc32(lines[-1], checksum)
+        answers += kind == _ANSWER
+    assert len(lines) == len(unit.rows)
+    lines.append(Footer(len(lines), answers, unit.size, unit.digest, unit.last, checksum).line())
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:
+            file.writelines(lines)
+
     # What answers raise is not told as what writing raises.
     with target.writing():
-        handle, name = tempfile.mkstemp(prefix="new-", dir=folder)
-    file, aside = os.fdopen(handle, "wb"), Path(name)
-    count = answers = checksum = 0
-    try:
-        for row, answer, why, text in results:
-            if answer is not None and text is not None and target.pages is not None:
-                # Before the unit is done, so that what is done has its pages.
-                number = unit.rows_before + count
-                target.pages.write(number, row.fingerprint, text, answer)
-            kind = _FAILURE if answer is None else _ANSWER
-            if answer is None:
-                answer = {"location": row.location, "id": row.id, "reason": why}
-            line = kind + row.fingerprint.encode() + encode_line(answer).encode()
-            checksum = zlib.crc32(line, checksum)
-            count += 1
-            answers += kind == _ANSWER
-            with target.writing():
-                file.write(line)
-        assert count == len(unit.rows)
-        footer = Footer(count, answers, unit.size, unit.digest, unit.last, checksum)
-        with target.writing():
-            file.write(footer.line())
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            aside.replace(unit_path(folder, unit.name))
-            sync_folder(folder)
-    except BaseException:
-        # Closing writes what is left, which a full disk refuses once more.
-        with contextlib.suppress(OSError):
-            file.close()
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
+        write_whole(unit_path(folder, unit.name), write, folder)
 
 
 class Job:

@@ -27,6 +27,8 @@ ANSWERED = (
     *("segment_vectors", "segment_spans", "over_limit", "query_unmatched", "omission"),
 )
 """Fields of answers, whose names columns of the input cannot have there."""
+_ANSWERED_WHERE = {"keep_speaker": "speakers", "sentence_kinds": "sentence_kinds"}
+"""Others, that are there where an option asks for them."""
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
 PROBED = ("dtype", "tokens_per_forward")
@@ -114,12 +116,13 @@ def pages_of(options: argparse.Namespace) -> PageFolder | None:
 def columns_of(options: argparse.Namespace) -> Columns:
     """Which column of the input holds what; refuses --keep-columns that make no sense."""
     kept: dict[str, str] = {}
+    own = {*ANSWERED, *(n for flag, n in _ANSWERED_WHERE.items() if getattr(options, flag, False))}
     for given in ",".join(options.keep_columns).split(",") if options.keep_columns else ():
         column, _, name = (part.strip() for part in given.partition("="))
         name = name or column
-        if not column or name in kept or name in ANSWERED:
+        if not column or name in kept or name in own:
             why = "is given twice" if name in kept else "is not allowed: names of other columns"
-            new = f"; an answer has {name!r} itself: {column}=NEW" if name in ANSWERED else ""
+            new = f"; an answer has {name!r} itself: {column}=NEW" if name in own else ""
             raise ConfigError(f"--keep-columns {column} {why}{new}")
         kept[name] = column
     fields = fields_of(options)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import hierbert
 from hierbert.errors import RunError, error_text, flag_setting, quote
-from hierbert.files import LOCK, FolderLock, read_json, sync_folder, write_json
+from hierbert.files import LOCK, FolderLock, read_json, write_json, write_whole
 from hierbert.log import log
 from hierbert.pages.page_folder import PageFolder
 from hierbert.prediction.units import changed_input
@@ -55,32 +55,19 @@ _LONGEST_ERROR_BYTES = 1 << 24
 
 @dataclass
 class Part:
-    """A shard, or the one file.
+    """A shard, or the one file."""
 
-    Attributes:
-        part: From 0.
-        file: Its name; None where no row could be answered.
-        bytes: Of the file.
-        rows: Of the input.
-        answers: Rows that were answered.
-        errors: Rows that could not be.
-        input: Fingerprint of the rows.
-        sha256: Of the file; None where there is none, or a version before wrote it.
-        shortened: Documents that `max_segments` took something from.
-        omitted_segments: How many it took from all of them.
-        over_limit: Summaries longer than their limit.
-    """
-
-    part: int
-    file: str | None
-    bytes: int
-    rows: int
-    answers: int
-    errors: int
-    input: str
-    shortened: int = 0
-    omitted_segments: int = 0
-    over_limit: int = 0
+    part: int  # From 0.
+    file: str | None  # Its name; None where no row could be answered.
+    bytes: int  # Of the file.
+    rows: int  # Of the input.
+    answers: int  # Rows that were answered.
+    errors: int  # Rows that could not be.
+    input: str  # Fingerprint of the rows.
+    shortened: int = 0  # Documents that `max_segments` took something from.
+    omitted_segments: int = 0  # How many it took from all of them.
+    over_limit: int = 0  # Summaries longer than their limit.
+    # Of the file; None where there is none, or a version before wrote it.
     sha256: str | None = None
 
     def is_there(self, folder: Path) -> bool:
@@ -97,28 +84,20 @@ class Part:
 
 @dataclass
 class Manifest:
-    """A job; its file is whole at any time.
+    """A job; its file is whole at any time."""
 
-    Attributes:
-        settings: All that answers depend on, beside the model and the input's rows.
-        model: Fingerprint of the model.
-        sources: Files and other sources of the input, by name, with their bytes where known.
-        unit_size: Where units end.
-        probed: What the job found out for itself: the commit of the model, what it measured.
-        parts: The shards that are there, from the first on.
-        complete: Whether all of the input is done.
-        sessions: A name for each time that the job was started or resumed; the first is the job's.
-        errors_sha256: Of the file of the rows without an answer; None while there is none.
-    """
-
-    settings: dict[str, Any]
-    model: str
+    settings: dict[str, Any]  # All that answers depend on, beside the model and the input's rows.
+    model: str  # Fingerprint of the model.
+    # Files and other sources of the input, by name, with their bytes where known.
     sources: list[dict[str, Any]]
-    unit_size: int
+    unit_size: int  # Where units end.
+    # What the job found out for itself: the commit of the model, what it measured.
     probed: dict[str, Any] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
-    complete: bool = False
+    parts: list[Part] = field(default_factory=list)  # The shards that are there, from the first on.
+    complete: bool = False  # Whether all of the input is done.
+    # A name for each time that the job was started or resumed; the first is the job's.
     sessions: list[str] = field(default_factory=list)
+    # Of the file of the rows without an answer; None while there is none.
     errors_sha256: str | None = None
 
     def total(self, name: str) -> int:
@@ -215,21 +194,13 @@ class Manifest:
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """The output of a job on disk. What writes raises OSErrors, see `writing`.
+    """The output of a job on disk. What writes raises OSErrors, see `writing`."""
 
-    Attributes:
-        path: The file, or the folder of shards.
-        kind: One of `answer_files.FORMATS`.
-        rows_per_shard: Rows of a shard; None for one file.
-        csv_safe: Whether no cell of a csv may be a formula to a spreadsheet.
-        pages: Where pages of the documents go; None: there are none.
-    """
-
-    path: Path
-    kind: str
-    rows_per_shard: int | None = None
-    csv_safe: bool = False
-    pages: PageFolder | None = None
+    path: Path  # The file, or the folder of shards.
+    kind: str  # One of `answer_files.FORMATS`.
+    rows_per_shard: int | None = None  # Rows of a shard; None for one file.
+    csv_safe: bool = False  # Whether no cell of a csv may be a formula to a spreadsheet.
+    pages: PageFolder | None = None  # Where pages of the documents go; None: there are none.
 
     @property
     def folder(self) -> Path:
@@ -408,11 +379,8 @@ class OutputFolder:
         return manifest
 
     def put(self, path: Path, write: Callable[[Path], None]) -> None:
-        """Let a file be written where nothing is left behind by a kill, and give it its name."""
-        aside = self.unfinished / "new-output"
-        write(aside)
-        aside.replace(path)
-        sync_folder(path.parent)
+        """Let a file be written whole, where nothing is left behind by a kill."""
+        write_whole(path, write, self.unfinished)
 
     def save(self, manifest: Manifest) -> None:
         """Write the manifest."""

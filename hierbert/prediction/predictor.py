@@ -21,6 +21,7 @@ from hierbert.errors import (
     ModelError,
     RunError,
     did_you_mean,
+    not_allowed,
     setting_name,
     type_name,
 )
@@ -343,9 +344,7 @@ class HierBert(PushToHubMixin):
         for name, value in (("segments", segments), ("steps", steps)):
             if type(value) is not int or value < 1:
                 allowed = "a whole number, at least 1"
-                raise ConfigError(
-                    "is not allowed", setting=f".{name}", value=value, allowed=allowed
-                )
+                raise not_allowed(f".{name}", value, allowed)
         rule = self._options([HEAD], {"evidence": labels or True})[HEAD]
         documents = list(document_texts([text], self.processor.needed_fields))
         [document] = self.processor.segment(documents)

@@ -28,17 +28,11 @@ _SAY_SECONDS = 10.0
 
 @dataclass
 class Processes:
-    """How many processes share a job, and which one this is.
+    """How many processes share a job, and which one this is."""
 
-    Attributes:
-        count: At least 1.
-        index: This one, from 0.
-        local_index: This one among those of its machine.
-    """
-
-    count: int = 1
-    index: int = 0
-    local_index: int = 0
+    count: int = 1  # At least 1.
+    index: int = 0  # This one, from 0.
+    local_index: int = 0  # This one among those of its machine.
     _store: Any = None
     _said: int = 0
 

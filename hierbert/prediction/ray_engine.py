@@ -27,7 +27,7 @@ import torch
 
 import hierbert
 from hierbert.data.corpus import repeated_id
-from hierbert.errors import ConfigError, HierBertError, ModelError, RunError
+from hierbert.errors import HierBertError, ModelError, RunError, needing
 from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.log import Progress, log
 from hierbert.prediction.answerer import Answerer, Tries
@@ -72,12 +72,8 @@ class RayRun(Run):
         if options.ray_address is None:
             # It listens on loopback alone where no other machine can join, as on macOS.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        try:
+        with needing("--engine ray", "Ray", "ray"):
             import ray
-        except ImportError as error:
-            raise ConfigError(
-                f"--engine ray needs Ray, which is missing ({error}): pip install 'hierbert[ray]'"
-            ) from error
         self._ray: Any = ray
         # Of each source the rows whose ids occur in a source before.
         self._repeated: list[set[int]] = []
@@ -409,28 +405,17 @@ class UnitAnswerer:
 
     It knows nothing of Ray. Units that keep ending their process are taken document by document, so
     that the one that does it is found, see `Tries`: it goes to the errors, or ends the job.
-
-    Attributes:
-        target: The output.
-        folder: Where units go.
-        model: A folder under the same path on every machine, or a Hub id.
-        fingerprint: Of the files of the model that was checked.
-        question: What is asked.
-        options: Of `HierBert.from_pretrained`.
-        skip: Whether a document that cannot be answered is an error of its own.
-        threads: Of torch, on a CPU.
-        version: Of hierbert where the job was started.
     """
 
     target: OutputFolder
-    folder: Path
-    model: str
-    fingerprint: str
-    question: dict[str, Any]
-    options: dict[str, Any]
-    skip: bool
-    threads: int
-    version: str
+    folder: Path  # Where units go.
+    model: str  # A folder under the same path on every machine, or a Hub id.
+    fingerprint: str  # Of the files of the model that was checked.
+    question: dict[str, Any]  # What is asked.
+    options: dict[str, Any]  # Of `HierBert.from_pretrained`.
+    skip: bool  # Whether a document that cannot be answered is an error of its own.
+    threads: int  # Of torch, on a CPU.
+    version: str  # Of hierbert where the job was started.
 
     @cached_property
     def _answerer(self) -> Answerer:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from hierbert.errors import ConfigError, type_name
+from hierbert.errors import ConfigError, not_allowed, type_name
 from hierbert.loading.fingerprints import folder_fingerprint
 from hierbert.loading.generators import Generator, UnreadableError, find_commit, load_generator
 from hierbert.log import log
@@ -89,9 +89,7 @@ class Rewriter:
         """Refuse what is blank or no text."""
         for name, value in (("rewrite", self.source), ("rewrite_instruction", self.instruction)):
             if not isinstance(value, str | None) or (value is not None and not value.strip()):
-                raise ConfigError(
-                    "is not allowed", setting=f".{name}", value=value, allowed="a text"
-                )
+                raise not_allowed(f".{name}", value, "a text")
         # Another process may have another working folder.
         path = os.path.expanduser(self.source)
         if os.path.exists(path):

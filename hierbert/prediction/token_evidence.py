@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, needing
 from hierbert.model.answering import answer_batch
 from hierbert.model.classification_head import ClassificationHead, LabelRule
 from hierbert.model.evidence import Evidence
@@ -34,13 +34,8 @@ def token_evidence(
     steps: int,
 ) -> list[dict[str, Any]]:
     """Evidence of labels, by token; see `HierBert.token_evidence`."""
-    try:
+    with needing("evidence by token", "captum", "evidence"):
         from captum.attr import LayerIntegratedGradients  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise ConfigError(
-            f"evidence by token needs captum, which is missing ({error}): pip install "
-            "'hierbert[evidence]'"
-        ) from error
     encoder, head = model.hierbert.segment_encoder, model.heads[HEAD]
     assert isinstance(head, ClassificationHead)
     if encoder.is_int8:

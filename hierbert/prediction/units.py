@@ -32,28 +32,18 @@ _UNITS_PER_PROCESS = 8
 
 
 class InputRow(NamedTuple):
-    """One row, readable or not.
+    """One row, readable or not."""
 
-    Attributes:
-        location: Where it lies, for messages: ``docs.jsonl, line 3``.
-        id: Of the document; None where the row is so broken that it has none.
-        text: The document; None of a broken row.
-        broken: Why it cannot be read; None of a document.
-        fingerprint: 16 hexadecimal digits that follow from the id and the text; of a broken row,
-            from its place without the folder.
-        size: Of the text, in UTF-8 bytes: what its tokens are estimated by, in any script.
-        kept: What goes into the answer as it is.
-        unread: As of `BrokenRow`.
-    """
-
-    location: str
-    id: str | None
-    text: Text | Document | None
-    broken: str | None
+    location: str  # Where it lies, for messages: ``docs.jsonl, line 3``.
+    id: str | None  # Of the document; None where the row is so broken that it has none.
+    text: Text | Document | None  # The document; None of a broken row.
+    broken: str | None  # Why it cannot be read; None of a document.
+    # 16 hexadecimal digits that follow from the id and the text; of a broken row, from its place
+    # without the folder.
     fingerprint: str
-    size: int
-    kept: Mapping[str, Any] = {}
-    unread: int = 0
+    size: int  # Of the text, in UTF-8 bytes: what its tokens are estimated by, in any script.
+    kept: Mapping[str, Any] = {}  # What goes into the answer as it is.
+    unread: int = 0  # As of `BrokenRow`.
 
 
 class Result(NamedTuple):
@@ -73,46 +63,27 @@ class UnitName(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """Some rows, at least one.
-
-    Attributes:
-        name: Which unit.
-        first_row: Number of its first row in the source, from 0.
-        rows: The rows.
-        size: Of their texts, in UTF-8 bytes.
-        digest: 32 hexadecimal digits that follow from the rows and from `last`.
-        last: Whether it is the last of its source.
-        shard: Which shard its rows are in, from 0; 0 where there are none.
-        rows_before: Rows of the input before it, those of other sources too.
-    """
+    """Some rows, at least one."""
 
     name: UnitName
-    first_row: int
+    first_row: int  # Number of its first row in the source, from 0.
     rows: list[InputRow]
-    size: int
-    digest: str
-    last: bool
-    shard: int = 0
-    rows_before: int = 0
+    size: int  # Of their texts, in UTF-8 bytes.
+    digest: str  # 32 hexadecimal digits that follow from the rows and from `last`.
+    last: bool  # Whether it is the last of its source.
+    shard: int = 0  # Which shard its rows are in, from 0; 0 where there are none.
+    rows_before: int = 0  # Rows of the input before it, those of other sources too.
 
 
 @dataclass
 class SourceCheck:
-    """What a source holds, as far as it was read.
+    """What a source holds, as far as it was read."""
 
-    Attributes:
-        rows: Documents and broken rows.
-        size: Of its texts, in UTF-8 bytes.
-        broken: How many rows cannot be read.
-        digest: Follows from the rows.
-        unread: Rows of it where it is a file that was refused as a whole.
-    """
-
-    rows: int = 0
-    size: int = 0
-    broken: int = 0
-    digest: str = ""
-    unread: int = 0
+    rows: int = 0  # Documents and broken rows.
+    size: int = 0  # Of its texts, in UTF-8 bytes.
+    broken: int = 0  # How many rows cannot be read.
+    digest: str = ""  # Follows from the rows.
+    unread: int = 0  # Rows of it where it is a file that was refused as a whole.
 
     def count(self, rows: Iterable[InputRow]) -> Iterator[InputRow]:
         """Count rows while they go by."""
@@ -127,14 +98,10 @@ class SourceCheck:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a job reads, by `hierbert.data`, whose ids and messages are the same everywhere.
+    """What a job reads, by `hierbert.data`, whose ids and messages are the same everywhere."""
 
-    Attributes:
-        sources: What `find_corpora` gives; paths are absolute, so that every process of a
-            machine reads the same files.
-        reader: Reads them.
-    """
-
+    # What `find_corpora` gives; paths are absolute, so that every process of a machine reads the
+    # same files.
     sources: list[Source]
     reader: CorpusReader
 
@@ -252,6 +219,7 @@ def to_row(item: Example | BrokenRow) -> InputRow:
 
 def broken_row(location: str, document_id: str | None, why: str) -> InputRow:
     """A row that cannot be answered; it is known by its place."""
+
     # The file's name and the line, for the folder may be another one when a job is resumed.
     place = location.replace("\\", "/").rpartition("/")[2]
     fingerprint = _fingerprint("broken", place.encode("utf-8", "surrogatepass"))

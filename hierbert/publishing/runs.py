@@ -25,17 +25,11 @@ _OPTIONAL = (
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, or what is left of it.
-
-    Attributes:
-        folder: Where it is.
-        config: Its settings; None where they cannot be read.
-        results: What `results.json` holds; None where there is none.
-    """
+    """A run folder, or what is left of it."""
 
     folder: Path
-    config: RunConfig | None
-    results: dict[str, Any] | None
+    config: RunConfig | None  # Its settings; None where they cannot be read.
+    results: dict[str, Any] | None  # What `results.json` holds; None where there is none.
 
 
 def find_run(model: Path, config: HierBertConfig, folder: Path | None = None) -> Run | None:

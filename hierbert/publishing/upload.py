@@ -32,45 +32,29 @@ _NETWORK = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 @dataclass(frozen=True)
 class Request:
-    """What to publish, and where.
-
-    Attributes:
-        model: The model folder.
-        repo: user/name.
-        private: Whether a new repository is private.
-        branch: The branch to commit to; it is made where it is missing.
-        message: Of the commit.
-        run: The run's folder; None looks beside the model.
-        license: Of the model, which a card that is there gets too; None takes the encoder's, and
-            leaves the card its own.
-        card: A card of the author's own, which is uploaded as it is.
-        overwrite_card: Whether a card that is there is replaced; else its author's words stay.
-    """
+    """What to publish, and where."""
 
     model: Path
-    repo: str
-    private: bool = False
-    branch: str = _MAIN
-    message: str = "Upload model with hierbert"
-    run: Path | None = None
+    repo: str  # user/name.
+    private: bool = False  # Whether a new repository is private.
+    branch: str = _MAIN  # The branch to commit to; it is made where it is missing.
+    message: str = "Upload model with hierbert"  # Of the commit.
+    run: Path | None = None  # The run's folder; None looks beside the model.
+    # Of the model, which a card that is there gets too; None takes the encoder's, and leaves the
+    # card its own.
     license: str | None = None
-    card: Path | None = None
+    card: Path | None = None  # A card of the author's own, which is uploaded as it is.
+    # Whether a card that is there is replaced; else its author's words stay.
     overwrite_card: bool = False
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What is sent for a request.
+    """What is sent for a request."""
 
-    Attributes:
-        files: All files but the card, as `files_of` gives them.
-        card: As rendered, or as its author wrote it.
-        left_out: Names of what lies in the model's folder and stays there.
-    """
-
-    files: dict[str, bytes | Path]
-    card: str
-    left_out: list[str]
+    files: dict[str, bytes | Path]  # All files but the card, as `files_of` gives them.
+    card: str  # As rendered, or as its author wrote it.
+    left_out: list[str]  # Names of what lies in the model's folder and stays there.
 
 
 class Unreachable(HubError):

@@ -18,23 +18,14 @@ OF_ROWS = ("id", "tokens", "text_hash")
 
 @dataclass(frozen=True)
 class TaskAnswers:
-    """Of one task, in the order of the documents.
+    """Of one task, in the order of the documents."""
 
-    Attributes:
-        kind: "single_label", "multi_label", "regression" or, of scores, "summary".
-        ids: Of each document, not always one document's alone.
-        tokens: Of each document.
-        hashes: `text_hash` of each document; "" of rows that earlier versions wrote.
-        systems: What each answers: labels, lists of labels, numbers, or scores.
-        true: What is true; None of scores.
-    """
-
-    kind: str
-    ids: list[str]
-    tokens: list[int]
-    hashes: list[str]
-    systems: dict[str, list[Any]]
-    true: list[Any] | None
+    kind: str  # "single_label", "multi_label", "regression" or, of scores, "summary".
+    ids: list[str]  # Of each document, not always one document's alone.
+    tokens: list[int]  # Of each document.
+    hashes: list[str]  # `text_hash` of each document; "" of rows that earlier versions wrote.
+    systems: dict[str, list[Any]]  # What each answers: labels, lists of labels, numbers, or scores.
+    true: list[Any] | None  # What is true; None of scores.
 
     def at(self, places: Sequence[int]) -> "TaskAnswers":
         """Those to some documents."""
@@ -55,6 +46,7 @@ class TaskAnswers:
 
 def text_hash(text: str) -> str:
     """What tells a document from others of its id, 16 hexadecimal digits."""
+
     # Lone surrogates are no UTF-8.
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 

@@ -43,37 +43,23 @@ _SILENT = 1e30
 
 @dataclass(frozen=True)
 class Fitted:
-    """A logistic regression; D documents, F inputs, C labels.
+    """A logistic regression; D documents, F inputs, C labels."""
 
-    Attributes:
-        weights: float64 (F, C).
-        bias: float64 (C,).
-        held_out: The scores of each training document by a fit without it, float64 (D, C).
-        strength: Of the inputs against the penalty, as it was chosen.
-        log_loss: Of `held_out`, in nats a document (of several labels: a label).
-    """
-
-    weights: Floats
-    bias: Floats
-    held_out: Floats
-    strength: float
-    log_loss: float
+    weights: Floats  # float64 (F, C).
+    bias: Floats  # float64 (C,).
+    held_out: Floats  # The scores of each training document by a fit without it, float64 (D, C).
+    strength: float  # Of the inputs against the penalty, as it was chosen.
+    log_loss: float  # Of `held_out`, in nats a document (of several labels: a label).
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The labels of D documents, and how much each counts.
+    """The labels of D documents, and how much each counts."""
 
-    Attributes:
-        labels: 0 and 1 for each of C labels, float64 (D, C).
-        several: Whether a document may have several labels, each with a probability of its own.
-        class_weights: Of each label, float64 (C,); None: all count the same. Of one label a
-            document it is the weight of its documents, of several that of the documents it
-            applies to.
-    """
-
-    labels: Floats
-    several: bool
+    labels: Floats  # 0 and 1 for each of C labels, float64 (D, C).
+    several: bool  # Whether a document may have several labels, each with a probability of its own.
+    # Of each label, float64 (C,); None: all count the same. Of one label a document it is the
+    # weight of its documents, of several that of the documents it applies to.
     class_weights: Floats | None = None
 
     def __len__(self) -> int:

@@ -17,9 +17,6 @@ from hierbert.config import RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, quote_all
 from hierbert.log import log
-from hierbert.model.classification_head import (
-    ClassificationHead,
-)
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
@@ -286,12 +283,6 @@ class Classification(Task):
         return label_intervals(
             self.problem_type, self.predictions(logits, config), references, seed
         )
-
-    @override
-    def places(self, model: HierBertForDocuments, answered: Answered) -> list[float]:
-        head = model.heads[self.name]
-        assert isinstance(head, ClassificationHead)
-        return head.places(model, answered)
 
     @override
     def learning_baselines(self) -> list[str]:

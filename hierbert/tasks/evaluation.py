@@ -51,7 +51,7 @@ class Answer:
         kept: What each task's scoring reads, by the task's name.
         losses: Of each task, by its name; None where the document has no target.
         finite: Whether every number behind it is.
-        places: Where in the document lies what it rests on, by the task's name, see `Task.places`;
+        places: Where in the document lies what it rests on, by the task's name, see `Head.places`;
             of tasks and documents for which that was asked, and can be told.
     """
 
@@ -124,8 +124,8 @@ def _answer_batch(
     for index, document, one in zip(indices, documents, answered, strict=True):
         kept = {task.name: task.keep(one, document, model.config) for task in tasks}
         finite = all(one.finite.values())
-        told = tasks if finite and index in places_of else ()
-        places = {task.name: own for task in told if (own := task.places(model, one))}
+        told = [task.name for task in tasks] if finite and index in places_of else []
+        places = {name: own for name in told if (own := model.heads[name].places(model, one))}
         answers.append(Answer(index, kept, one.losses, finite, places))
     return answers
 

@@ -311,10 +311,6 @@ class Task:
         """
         return {}
 
-    def places(self, model: HierBertForDocuments, answered: Answered) -> list[float]:
-        """Where in a document, 0 to 1, lies what the answer rests on; empty where none can tell."""
-        return []
-
     # --- What users read.
 
     def learning_baselines(self) -> list[str]:

@@ -29,16 +29,12 @@ from hierbert.vectors.keys import encoder_fingerprint
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What the numbers of a run follow from beside its settings, wherever it lies.
+    """What the numbers of a run follow from beside its settings, wherever it lies."""
 
-    Attributes:
-        documents: Id and SHA-256 (of text, label and summary) of each document, by split.
-        hashes: SHA-256 of the documents of each split in their order ("train"), of what the
-            tokenizer and the segmentation make of them ("train.read"), and of the pretrained
-            encoder ("encoder").
-    """
-
+    # Id and SHA-256 (of text, label and summary) of each document, by split.
     documents: dict[str, list[tuple[str, str]]]
+    # SHA-256 of the documents of each split in their order ("train"), of what the tokenizer and the
+    # segmentation make of them ("train.read"), and of the pretrained encoder ("encoder").
     hashes: dict[str, str]
 
     def save(self, folder: Path) -> None:

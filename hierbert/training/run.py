@@ -70,25 +70,19 @@ def load_corpora(
 
 @dataclass
 class Run:
-    """What a run works with, on every process.
-
-    Attributes:
-        model: On its device and frozen as configured.
-        splits: Documents of "train", "validation" and, where it is given, "test".
-        vectors: Of a frozen encoder; None encodes tokens in every step.
-        is_continued: Whether it started from a hierbert model.
-        encoding: Tokens that were encoded for those vectors, and the seconds it took.
-    """
+    """What a run works with, on every process."""
 
     config: RunConfig
     accelerator: Accelerator
     folder: Path
     tasks: Sequence[Task]
-    model: HierBertForDocuments
+    model: HierBertForDocuments  # On its device and frozen as configured.
     processor: HierBertProcessor
+    # Documents of "train", "validation" and, where it is given, "test".
     splits: dict[str, list[PreparedDocument]]
-    vectors: VectorCache | None = None
-    is_continued: bool = False
+    vectors: VectorCache | None = None  # Of a frozen encoder; None encodes tokens in every step.
+    is_continued: bool = False  # Whether it started from a hierbert model.
+    # Tokens that were encoded for those vectors, and the seconds it took.
     encoding: tuple[int, float] = (0, 0.0)
 
     @property

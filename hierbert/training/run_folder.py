@@ -16,8 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
+from hierbert import files
 from hierbert.config import RunConfig
 from hierbert.errors import ConfigError, RunError, error_text
 from hierbert.files import LOCK, FolderLock, sync_folder, write_text
@@ -120,16 +119,9 @@ def other_ways(folder: Path) -> str:
     )
 
 
-@contextlib.contextmanager
-def writing(place: Path | str) -> Iterator[None]:
+def writing(place: Path | str) -> contextlib.AbstractContextManager[None]:
     """Say in one line, as a RunError, that a file of a run could not be written in this context."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        why = error_text(error)
-        raise RunError(
-            f"{place} cannot be written: {why}; mend that and go on with --resume"
-        ) from error
+    return files.writing(place, "; mend that and go on with --resume")
 
 
 def _read_resolved(path: Path) -> RunConfig:

@@ -12,17 +12,18 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from torch import Tensor
 
 from hierbert.data.epoch_plan import share_by_tokens
-from hierbert.errors import ConfigError, RunError, error_text, setting_name
+from hierbert.errors import RunError, not_allowed, setting_name
+from hierbert.files import writing
 from hierbert.log import Progress, log
 from hierbert.model.modeling_hierbert import HierBertModel
 from hierbert.model.processing_hierbert import collate
@@ -69,9 +70,7 @@ class CacheOptions:
             ("cache_limit_gib", limit, 0 < limit < math.inf, "a number above 0"),
         ):
             if not fits:
-                raise ConfigError(
-                    "is not allowed", setting=f"training.{name}", value=value, allowed=allowed
-                )
+                raise not_allowed(f"training.{name}", value, allowed)
 
 
 class VectorCache:
@@ -103,12 +102,10 @@ class VectorCache:
         self.options = options
         self.model = model
         self.root = Path(os.path.expanduser(options.folder))
-        try:
+        with self._writing():
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-        except OSError as error:
-            raise self._not_writable(error) from error
         self.limit = default_limit_bytes(self.root)
         if options.limit_gib is not None:
             self.limit = int(options.limit_gib * GIB)
@@ -297,18 +294,15 @@ class VectorCache:
                 f"{self.limit / GIB:.4g}, and what is left in it is in use; further vectors are "
                 "not kept"
             )
-        try:
+        with self._writing():
             written = self.store.add(fitting)
             self.store.merge_small_files()
-        except (OSError, SafetensorError) as error:
-            raise self._not_writable(error) from error
         return written
 
-    def _not_writable(self, error: Exception) -> RunError:
-        return RunError(
-            f"the vector cache {self.root} cannot be written: {error_text(error)}; free some room "
-            f"there, or name another folder as {setting_name('training.cache_dir')}"
-        )
+    def _writing(self) -> AbstractContextManager[None]:
+        setting = setting_name("training.cache_dir")
+        then = f"; free some room there, or name another folder as {setting}"
+        return writing(f"the vector cache {self.root}", then)
 
 
 def _batches_with_gaps(

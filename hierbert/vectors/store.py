@@ -53,17 +53,11 @@ _MOST_OPEN_FILES = 256
 
 @dataclass(frozen=True)
 class Entry:
-    """Vectors of one document, on the CPU, both float32 or both float16.
+    """Vectors of one document, on the CPU, both float32 or both float16."""
 
-    Attributes:
-        key: See `document_key`.
-        segment_vectors: (S, H).
-        sentence_vectors: (N, H).
-    """
-
-    key: bytes
-    segment_vectors: Tensor
-    sentence_vectors: Tensor
+    key: bytes  # See `document_key`.
+    segment_vectors: Tensor  # (S, H).
+    sentence_vectors: Tensor  # (N, H).
 
     @property
     def size_bytes(self) -> int:

@@ -211,4 +211,4 @@ def test_without_its_package_a_format_is_refused_by_name(tmp_path, monkeypatch) 
         line = refuse(
             "infer.py", "--model", "m", "--input", tmp_path / name, "--output", "-", here=True
         )
-        assert name in line and "install hierbert[files]" in line
+        assert name in line and "pip install 'hierbert[files]'" in line

@@ -1,7 +1,7 @@
 """Ways to select sentences: limits are kept, places are right, and rows say who speaks."""
 
 import pytest
-from commands import read_jsonl, succeed, write_jsonl
+from commands import read_jsonl, refuse, succeed, write_jsonl
 
 import hierbert
 
@@ -60,6 +60,10 @@ def test_a_summary_of_a_dialogue_says_who_speaks(summarizer, tmp_path) -> None:
         assert turn.startswith(f"{name}: ")
         opens = one["text"].startswith(name)
         assert line == (one["text"] if opens else f"{name}: {one['text']}")
+    for flag, name in (("--keep-speaker", "speakers"), ("--sentence-kinds", "sentence_kinds")):
+        asked = ("hierbert", "summarize", tmp_path / "in.jsonl", "--output", tmp_path / "no.jsonl")
+        error = refuse(*asked, flag, "--keep-columns", name, here=True)
+        assert f"{name}=NEW" in error and not (tmp_path / "no.jsonl").exists()
     (plain,) = summarizer.summarize(DIALOGUE, max_words=60)
     assert "speakers" not in plain.others
 

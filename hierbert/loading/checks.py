@@ -26,7 +26,7 @@ from transformers.models.auto import modeling_auto
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from hierbert.errors import ModelError, error_text, quote
+from hierbert.errors import HierBertError, ModelError, error_text, quote
 from hierbert.files import read_json
 from hierbert.model.configuration_hierbert import HierBertConfig
 
@@ -292,6 +292,17 @@ def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             # The names of labels are no settings.
             if isinstance(value, (dict, list)) and name not in ("id2label", "label2id"):
                 waiting.append((f"{prefix}{name}.", value))
+
+
+@contextlib.contextmanager
+def strangers_files(place: str) -> Iterator[None]:
+    """Around what reads them: it fails anywhere in transformers, with anything, and is one line."""
+    try:
+        yield
+    except HierBertError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{place} cannot be loaded: {error_text(error)}") from error
 
 
 @contextlib.contextmanager

@@ -4,10 +4,9 @@ They write greedily, one text at a time, so that a text depends on the model and
 alone. Nothing of their own settings of generation is read but which tokens begin and end a text.
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from transformers import (
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from hierbert.errors import HierBertError, ModelError, error_text, needing
+from hierbert.errors import ModelError, error_text, needing
 from hierbert.hub import cached_alone
 from hierbert.hub_names import is_hub_id
 from hierbert.loading.checks import (
@@ -35,6 +34,7 @@ from hierbert.loading.checks import (
     check_sizes,
     of_generator,
     refuse_other_weights,
+    strangers_files,
 )
 from hierbert.loading.forking import on_one_thread
 from hierbert.loading.model import check_folder
@@ -152,7 +152,7 @@ def load_generator(
     """
     place = f"rewrite={name}"
     source, file = _find(name)
-    with _told(place):
+    with strangers_files(place):
         hub = _hub(source, file, revision)
         if file is not None:
             path = Path(source, file)
@@ -214,7 +214,7 @@ def find_commit(name: str, revision: str | None) -> str | None:
     source, file = _find(name)
     if os.path.isdir(source):
         return None
-    with _told(f"rewrite={name}"):
+    with strangers_files(f"rewrite={name}"):
         found = cached_file(source, file or CONFIG, **_hub(source, file, revision))
         return extract_commit_hash(str(found), None)
 
@@ -247,17 +247,6 @@ def _hub(source: str, file: str | None, revision: str | None) -> dict[str, Any]:
         return {}
     alone = cached_alone(source, file or CONFIG, revision=revision)
     return {"revision": revision, "local_files_only": alone}
-
-
-@contextlib.contextmanager
-def _told(place: str) -> Iterator[None]:
-    """Around what reads a stranger's files: those fail anywhere in transformers, with anything."""
-    try:
-        yield
-    except HierBertError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{place} cannot be loaded: {error_text(error)}") from error
 
 
 def _gguf_sizes(path: Path, place: str) -> WeightSizes:

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from hierbert.data.folders import near_paths_hint
-from hierbert.errors import ConfigError, HierBertError, ModelError, error_text
+from hierbert.errors import ConfigError, ModelError, error_text
 from hierbert.hub import cached_alone
 from hierbert.loading.checks import (
     CONFIG,
@@ -16,6 +16,7 @@ from hierbert.loading.checks import (
     check_files,
     of_hierbert,
     refuse_other_weights,
+    strangers_files,
 )
 from hierbert.loading.forking import on_one_thread, threads_are_used
 from hierbert.loading.int8 import quantize
@@ -71,7 +72,7 @@ def _load(
     name = os.path.expanduser(source)
     # Said, lest transformers ask at the terminal whether code may run.
     hub = {"trust_remote_code": False, **hub}
-    try:
+    with strangers_files(f"model {name}"):
         if not _is_hub_id(name):
             check_folder(Path(name))
         if not os.path.isdir(name):
@@ -91,11 +92,6 @@ def _load(
             )
         tokenizer = load_tokenizer(name, f"model {name}", **hub)
         processor = HierBertProcessor.from_config(tokenizer, model.config)
-    except HierBertError:
-        raise
-    # The settings of a stranger fail anywhere in transformers, with anything.
-    except Exception as error:
-        raise ModelError(f"model {name} cannot be loaded: {error_text(error)}") from error
     refuse_other_weights(model, report, f"model {name}")
     _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()

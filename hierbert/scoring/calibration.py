@@ -19,10 +19,10 @@ _PENALTY = 2.0
 def fit_temperature(logits: npt.ArrayLike, references: npt.ArrayLike) -> dict[str, float]:
     """Find the temperature under which true labels are likeliest, less a penalty.
 
-    Of logits at temperature 1, float (D, C), and label numbers, integers (D), or 0 and 1 for each
-    of several (D, C). Gives `temperature`, from 0.05 to 20, by which logits are to be divided;
-    `documents` that it was fitted on; and the mean negative log-likelihood of their labels (of
-    several labels: over all of them), in nats, `before` (at temperature 1) and `after`.
+    Logits are at temperature 1, float (D, C); references label numbers, integers (D), or 0 and 1
+    for each of several labels (D, C). Gives `temperature`, from 0.05 to 20, by which logits are to
+    be divided; `documents` that it was fitted on; and the mean negative log-likelihood of their
+    labels (of several labels: over all of them), in nats, `before` (at temperature 1) and `after`.
     """
     from scipy.optimize import minimize_scalar
 

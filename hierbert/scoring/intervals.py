@@ -73,9 +73,9 @@ def label_gains(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """How far a system's scores of labels are from those of others on the same documents.
 
-    Arguments are as of `resampled_scores`, of each other system by its name. Gives of each and each
-    metric "mean", the system's score minus the other's, with "low", "high" and "p" as
-    `paired_difference`.
+    `others` are predictions by the name of a system; the rest is as of `resampled_scores`. Gives
+    for each other system and metric "mean", the system's score minus the other's, with "low",
+    "high" and "p" as `paired_difference`.
     """
 
     def scored(given: npt.ArrayLike) -> tuple[dict[str, _Floats], dict[str, float]]:

@@ -182,9 +182,9 @@ def label_baselines(
 ) -> dict[str, _Labels]:
     """What every label baseline that applies to the problem type answers, by its name.
 
-    Of labelled training documents, at least one, with labels as `label_scores` takes them, to those
-    that are `asked`. `vectors` read the vectors of the former, and of the latter; None leaves out
-    what reads them. Of several labels, those from 0.5 on apply.
+    `texts` are those of labelled training documents, at least one, with labels as `label_scores`
+    takes them; `asked` those of documents to answer. `vectors` read the vectors of the former, and
+    of the latter; None leaves out what reads them. Of several labels, those from 0.5 on apply.
     """
     known = np.asarray(labels)
     count = known.shape[1] if known.ndim == 2 else len(np.unique(known))

@@ -13,10 +13,10 @@ def precision_recall(
 ) -> dict[str, Any]:
     """The precision-recall curve of all labels together, under one threshold for all of them.
 
-    Of probabilities of each label, float (D, C), and of 0 and 1 that are true and that are given
-    under the thresholds which were chosen. Gives `points`, at most 50, each with `threshold`,
-    `precision` and `recall`, by falling threshold; and `chosen`, `precision` and `recall` of what
-    is given. Empty where no label applies.
+    Probabilities are float (D, C); references, and predictions under the thresholds that were
+    chosen, 0 and 1 (D, C). Gives `points`, at most 50, each with `threshold`, `precision` and
+    `recall`, by falling threshold; and `chosen`, `precision` and `recall` of the predictions. Empty
+    where no label applies.
     """
     from sklearn.metrics import precision_recall_curve
 

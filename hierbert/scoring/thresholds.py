@@ -58,8 +58,8 @@ def fit_thresholds(
 ) -> Thresholds:
     """Find the thresholds of labels under which documents that were not trained on score best.
 
-    Of logits over the temperature, float (D, C), of at least one document, and 0 and 1 for each
-    label (D, C). For "macro_f1" a rare label weighs like a frequent one, for "micro_f1" by its
+    Logits are over the temperature, float (D, C), of at least one document; references 0 and 1 for
+    each label (D, C). For "macro_f1" a rare label weighs like a frequent one, for "micro_f1" by its
     documents. They are 0.5 each where no document has any label.
     """
     scores, true = np.asarray(logits, dtype=np.float64), np.asarray(references) == 1
@@ -88,8 +88,8 @@ def fit_thresholds(
 def from_a_half(held_out: _Floats, references: npt.ArrayLike, logits: _Floats) -> _Floats:
     """Probabilities moved so that each label applies from 0.5, by tuned thresholds.
 
-    These are of documents that were not trained on, by their logits and `references`, (D, C); the
-    probabilities are of other logits, float64 (A, C).
+    Thresholds are tuned on documents that were not trained on, by their logits and `references`,
+    (D, C); what is moved are the probabilities of other logits, float64 (A, C).
     """
     from scipy.special import expit, logit
 

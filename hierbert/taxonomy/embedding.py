@@ -9,6 +9,7 @@ of a node's ancestors are to be nearer than any other node, which is one loss fo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierbert.log import Progress
-from hierbert.taxonomy.tree import Taxonomy
+from hierbert.taxonomy.fit_checkpoint import FitCheckpoint
+from hierbert.taxonomy.tree import Taxonomy, gathered, run_places
 
 _LEARNING_RATE, _FIRST_RANGE = 0.1, 1e-3
 # Of the loss: how far nearer is near enough.
@@ -71,10 +73,8 @@ class Pairs:
     def of(self, nodes: npt.NDArray[np.int64]) -> "Pairs":
         """Those of some nodes, which are then numbered by their places there."""
         starts, ends = (np.searchsorted(self.nodes, nodes, side) for side in ("left", "right"))
-        lengths = ends - starts
-        shifts = starts - (np.cumsum(lengths) - lengths)
-        places = np.arange(int(lengths.sum())) + np.repeat(shifts, lengths)
-        return Pairs(np.repeat(np.arange(len(nodes)), lengths), self.ancestors[places])
+        owners = np.repeat(np.arange(len(nodes)), ends - starts)
+        return Pairs(owners, self.ancestors[run_places(starts, ends - starts)])
 
 
 def ancestor_pairs(taxonomy: Taxonomy, held_out: float = 0.0, seed: int = 0) -> tuple[Pairs, Pairs]:
@@ -103,6 +103,7 @@ def fit_tree_vectors(
     pairs: Pairs | None = None,
     epochs: int = _EPOCHS,
     seed: int = 0,
+    checkpoint: Path | None = None,
 ) -> TreeVectors:
     """Find a point for each node such that its ancestors are nearer than all others.
 
@@ -113,41 +114,65 @@ def fit_tree_vectors(
         pairs: Which ancestors are known; the others of the closure are left out. None: all.
         epochs: How often each node is asked about.
         seed: Of first points and order.
+        checkpoint: File to go on from where it is of this very fit, written every half minute, and
+            removed at the end.
     """
     every, _ = ancestor_pairs(taxonomy)
     known = every if pairs is None else pairs
-    asked = np.unique(known.nodes)
-    generator = torch.Generator().manual_seed(seed)
-    first = torch.rand((len(taxonomy), dimensions), generator=generator, dtype=torch.float64)
+    order = _depth_first(taxonomy)
+    order = order[np.isin(order, known.nodes)]
+    steps = -(-len(order) // _NODES_PER_STEP)
+    first = torch.rand((len(taxonomy), dimensions), generator=_drawing(seed, -1)).double()
     table = nn.Embedding.from_pretrained((2 * first - 1) * _FIRST_RANGE, freeze=False, sparse=True)
     # Of each step only the rows that it reads are moved.
     optimizer = torch.optim.SparseAdam(table.parameters(), lr=_LEARNING_RATE)
+    own = [taxonomy.fingerprint, known.nodes.tobytes(), known.ancestors.tobytes(), dimensions]
+    kept = FitCheckpoint(checkpoint, [*own, euclidean, epochs, seed])
+    done = _restore(kept, table, optimizer, steps)
     between = _straight if euclidean else _of_tangents
-    steps = max(1, epochs * -(-len(asked) // _NODES_PER_STEP))
     words = "fitting points of the plane" if euclidean else "fitting points of the ball"
-    with Progress(steps, words, unit="steps") as bar:
-        for step, (nodes, others) in enumerate(_steps(taxonomy, asked, steps, generator)):
-            for group in optimizer.param_groups:
-                group["lr"] = _LEARNING_RATE * (1 - step / steps)
-            place = np.full(len(taxonomy), -1)
-            place[others] = np.arange(len(others))
-            are_above, are_left_out = (
-                _table(found.of(nodes), place, len(nodes), len(others)) for found in (known, every)
-            )
-            are_left_out[torch.arange(len(nodes)), torch.from_numpy(place[nodes])] = True
-            rows = torch.from_numpy(others)
-            points = table(rows)
-            distances = _SHARPNESS * between(points[torch.from_numpy(place[nodes])], points)
-            least = torch.logsumexp((-distances).masked_fill(are_left_out, -torch.inf), 1)
-            most = torch.logsumexp(distances.masked_fill(~are_above, -torch.inf), 1)
-            optimizer.zero_grad()
-            F.softplus(least + most).mean().backward()
-            optimizer.step()
-            bar.advance()
+    with Progress(epochs * steps, words, unit="steps", initial=done * steps) as bar:
+        for epoch in range(done, epochs):
+            for number, (nodes, others) in enumerate(_steps(taxonomy, order, seed, epoch)):
+                share = (epoch * steps + number) / (epochs * steps)
+                optimizer.param_groups[0]["lr"] = _LEARNING_RATE * (1 - share)
+                place = np.full(len(taxonomy), -1)
+                place[others] = np.arange(len(others))
+                are_above, are_left_out = (
+                    _table(found.of(nodes), place, len(nodes), len(others))
+                    for found in (known, every)
+                )
+                are_left_out[torch.arange(len(nodes)), torch.from_numpy(place[nodes])] = True
+                points = table(torch.from_numpy(others))
+                distances = _SHARPNESS * between(points[torch.from_numpy(place[nodes])], points)
+                least = torch.logsumexp((-distances).masked_fill(are_left_out, -torch.inf), 1)
+                most = torch.logsumexp(distances.masked_fill(~are_above, -torch.inf), 1)
+                optimizer.zero_grad()
+                F.softplus(least + most).mean().backward()
+                optimizer.step()
+                bar.advance()
+            moments = optimizer.state[table.weight]
+            kept.write(epoch + 1, {"points": table.weight.detach(), **moments})
+    kept.remove()
     points = table.weight.detach()
     return TreeVectors(
         taxonomy.nodes, (points if euclidean else _in_ball(points)).numpy(), euclidean
     )
+
+
+def _restore(
+    kept: FitCheckpoint, table: nn.Embedding, optimizer: torch.optim.Optimizer, steps: int
+) -> int:
+    """Put what was kept into both; gives the epochs that are done."""
+    if (found := kept.read()) is None:
+        return 0
+    epochs, state = found
+    if state["points"].shape != table.weight.shape:
+        return 0
+    with torch.no_grad():
+        table.weight.copy_(state.pop("points"))
+    optimizer.state[table.weight] = {"step": epochs * steps, **state}
+    return epochs
 
 
 def reconstruction(
@@ -178,11 +203,12 @@ def reconstruction(
         above = every.of(some)
         others[above.nodes, above.ancestors] = np.inf
         others[np.arange(len(some)), some] = np.inf
-        others.sort(1)
         wanted = asked.of(some)
         for row in range(len(some)):
             own = np.sort(distances[row, wanted.ancestors[wanted.nodes == row]])
-            nearer = np.searchsorted(others[row], own, side="right")
+            # Of each other node how many of them are nearer, and of each of them how many others.
+            behind = np.searchsorted(own, others[row])
+            nearer = np.bincount(behind, minlength=len(own) + 1)[:-1].cumsum()
             ranks += (nearer + 1.0).tolist()
             place = np.arange(1, len(own) + 1)
             precisions.append(float((place / (place + nearer)).mean()))
@@ -192,35 +218,37 @@ def reconstruction(
     }
 
 
+def _drawing(seed: int, epoch: int) -> torch.Generator:
+    """Of each epoch its own, so that one can be gone on with."""
+    mixed = np.random.SeedSequence([seed, epoch + 1]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
+
+
 def _steps(
-    taxonomy: Taxonomy, asked: npt.NDArray[np.int64], steps: int, generator: torch.Generator
+    taxonomy: Taxonomy, order: npt.NDArray[np.int64], seed: int, epoch: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Of each step the nodes that are asked about, and those that they are compared with."""
-    count = len(taxonomy)
+    """Of each step of an epoch the nodes that are asked about, and those to compare them with.
+
+    Args:
+        taxonomy: The tree.
+        order: The nodes that are asked about, depth first.
+        seed: Of the order and of what is drawn.
+        epoch: From 0.
+    """
+    generator, count = _drawing(seed, epoch), len(taxonomy)
     if count <= _ALL_NODES:
-        every = np.arange(count)
-        left = np.zeros(0, np.int64)
-        for _ in range(steps):
-            if not len(left):
-                left = asked[torch.randperm(len(asked), generator=generator).numpy()]
-            yield left[:_NODES_PER_STEP], every
-            left = left[_NODES_PER_STEP:]
+        mixed = order[torch.randperm(len(order), generator=generator).numpy()]
+        for start in range(0, len(order), _NODES_PER_STEP):
+            yield mixed[start : start + _NODES_PER_STEP], np.arange(count)
         return
-    order = _depth_first(taxonomy)
-    order = order[np.isin(order, asked)]
+    # So that the same nodes are not always asked about together.
+    shifted = np.roll(order, int(torch.randint(len(order), (), generator=generator)))
     starts = np.arange(0, len(order), _NODES_PER_STEP)
-    left = np.zeros(0, np.int64)
-    above = taxonomy.ancestors
-    for _ in range(steps):
-        if not len(left):
-            left = starts[torch.randperm(len(starts), generator=generator).numpy()]
-            # So that the same nodes are not always asked about together.
-            shift = int(torch.randint(len(order), (), generator=generator))
-        nodes = np.roll(order, shift)[left[0] : left[0] + _NODES_PER_STEP]
-        left = left[1:]
+    for start in starts[torch.randperm(len(starts), generator=generator).numpy()]:
+        nodes = shifted[start : start + _NODES_PER_STEP]
         drawn = torch.randint(count, (_DRAWN_NODES,), generator=generator).numpy()
-        near = [np.concatenate([above[node], taxonomy.children[node]]) for node in nodes]
-        yield nodes, np.unique(np.concatenate([nodes, drawn, *near]))
+        above, below = (gathered(one, nodes)[0] for one in (taxonomy.ancestors, taxonomy.children))
+        yield nodes, np.unique(np.concatenate([nodes, drawn, above, below]))
 
 
 def _depth_first(taxonomy: Taxonomy) -> npt.NDArray[np.int64]:

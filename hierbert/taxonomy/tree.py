@@ -143,7 +143,7 @@ class Taxonomy:
         """Of each node how far below the top it is by the shortest way, int64 (K,), from 1."""
         found = np.ones(len(self), np.int64)
         for nodes in self._levels[1:]:
-            parents, owners = _gathered(self.parents, nodes)
+            parents, owners = gathered(self.parents, nodes)
             least = np.full(len(nodes), np.iinfo(np.int64).max)
             np.minimum.at(least, owners, found[parents])
             found[nodes] = least + 1
@@ -160,14 +160,14 @@ class Taxonomy:
         values, distances = np.zeros(1024, np.int64), np.zeros(1024, np.int64)
         used = 0
         for nodes in self._levels[1:]:
-            parents, owners = _gathered(self.parents, nodes)
+            parents, owners = gathered(self.parents, nodes)
             total = used + len(parents) + int(lengths[parents].sum())
             if total > MOST_PAIRS:
                 raise DataError(
                     f"a taxonomy of {len(self):,} nodes is so deep that it has more than "
                     f"{MOST_PAIRS:,} pairs of a node and an ancestor"
                 )
-            places = _places(starts[parents], lengths[parents])
+            places = run_places(starts[parents], lengths[parents])
             found = np.concatenate([parents, values[places]])
             steps = np.concatenate([np.ones(len(parents), np.int64), distances[places] + 1])
             owner = np.concatenate([owners, np.repeat(owners, lengths[parents])])
@@ -187,7 +187,7 @@ class Taxonomy:
             lengths[nodes] = np.bincount(owner, minlength=len(nodes))
             starts[nodes] = used + np.cumsum(lengths[nodes]) - lengths[nodes]
             used += len(found)
-        places = _places(starts, lengths)
+        places = run_places(starts, lengths)
         return Ancestors(_offsets(lengths), values[places], distances[places])
 
     def path(self, node: int) -> list[int]:
@@ -223,14 +223,14 @@ def _offsets(lengths: npt.NDArray[np.integer]) -> _Integers:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _places(starts: _Integers, lengths: _Integers) -> _Integers:
+def run_places(starts: _Integers, lengths: _Integers) -> _Integers:
     """The places of runs of so many that begin there, one run after the other."""
     shifts = starts - (np.cumsum(lengths) - lengths)
     return np.arange(int(lengths.sum())) + np.repeat(shifts, lengths)
 
 
-def _gathered(groups: Groups, nodes: _Integers) -> tuple[_Integers, _Integers]:
+def gathered(groups: Groups, nodes: _Integers) -> tuple[_Integers, _Integers]:
     """The lists of some nodes one after the other, and of each value whose of them it is."""
     lengths = groups.lengths[nodes]
-    places = _places(groups.offsets[nodes], lengths)
+    places = run_places(groups.offsets[nodes], lengths)
     return groups.values[places], np.repeat(np.arange(len(nodes)), lengths)

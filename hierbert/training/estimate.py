@@ -15,9 +15,9 @@ from hierbert.tasks.task import Task
 from hierbert.training.building import build_model
 from hierbert.training.memory import (
     LargestSizes,
+    budget_bytes,
     measure_graph_bytes,
     reserved_bytes,
-    safe_budget_bytes,
 )
 from hierbert.training.optimization import steps_of_epoch
 
@@ -66,10 +66,8 @@ def estimate_run(
     if not frozen and settings.memory != "recompute":
         kept = largest
         if settings.memory == "auto":
-            budget = safe_budget_bytes(device, 1)
-            if settings.memory_budget_gib is not None:
-                budget = round(settings.memory_budget_gib * _GIB)
-            kept = min(largest, max(0, budget - needed) // max(1, graph.per_token))
+            free = max(0, budget_bytes(settings, device, 1) - needed)
+            kept = min(largest, free // max(1, graph.per_token))
     with accelerator.autocast():
         forward = probe_seconds_per_token(encoder, segment, backward=False)
         step = 0.0

@@ -133,15 +133,12 @@ def _affordable_tokens(
 ) -> int:
     """Tokens of a step whose graphs fit the budget, on the process with least room."""
     encoder = model.hierbert.segment_encoder
-    if settings.memory_budget_gib is None:
-        # Set by torchrun and accelerate launch; processes of a machine share its memory.
-        here = int(os.environ.get("LOCAL_WORLD_SIZE") or accelerator.num_processes)
-        budget: float = safe_budget_bytes(accelerator.device, here)
-    else:
-        budget = settings.memory_budget_gib * _GIB
+    # Set by torchrun and accelerate launch; processes of a machine share its memory.
+    here = int(os.environ.get("LOCAL_WORLD_SIZE") or accelerator.num_processes)
+    budget = budget_bytes(settings, accelerator.device, here)
     per_pass = max(encoder.tokens_of_a_pass(accelerator.device), sizes.tokens_per_segment)
     needed = reserved_bytes(model, accelerator.num_processes, graph, sizes, per_pass)
-    kept: int = min(gather_object([max(0, round(budget) - needed) // graph.per_token]))
+    kept: int = min(gather_object([max(0, budget - needed) // graph.per_token]))
     log.info(
         f"memory: of {budget / _GIB:.2f} GiB for training, {needed / _GIB:.2f} are needed in "
         f"any case and {graph.per_token / 1024:.0f} KiB for each token whose graph is kept: "
@@ -277,6 +274,13 @@ def held_bytes(compute: Callable[[], object], own: Sequence[Tensor]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         compute()
     return sum(storage.nbytes() for storage in held.values())
+
+
+def budget_bytes(settings: TrainingConfig, device: torch.device, processes: int) -> int:
+    """Bytes that each of a machine's processes may take for training: as set, or what is safe."""
+    if settings.memory_budget_gib is not None:
+        return round(settings.memory_budget_gib * _GIB)
+    return safe_budget_bytes(device, processes)
 
 
 def safe_budget_bytes(device: torch.device, processes: int) -> int:

@@ -100,6 +100,7 @@ def test_the_code_of_this_package_is_imported_by_name_only() -> None:
         "import_module(f'hierbert.checking.checks.{name}')",
         "import_module(f'hierbert.cli.{name}')",
         "import_module(f'hierbert.tasks.{name}')",
+        "import_module(f'hierbert.tasks.{problem_type}')",
     }
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from hierbert.errors import DataError
-from hierbert.taxonomy import embedding
+from hierbert.taxonomy import embedding, fit_checkpoint
 from hierbert.taxonomy.embedding import (
     Pairs,
     TreeVectors,
@@ -15,6 +17,7 @@ from hierbert.taxonomy.embedding import (
     fit_tree_vectors,
     reconstruction,
 )
+from hierbert.taxonomy.fit_checkpoint import FitCheckpoint
 from hierbert.taxonomy.tree import Taxonomy
 from hierbert.taxonomy.vector_files import read_tree_vectors, write_tree_vectors
 
@@ -138,3 +141,53 @@ def test_what_holds_no_vectors_is_refused(tmp_path: Path, content: bytes | None)
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"vectors\.parquet: holds no vectors of a tree"):
         read_tree_vectors(path)
+
+
+@pytest.mark.parametrize("all_nodes", [10, 100])
+def test_a_fit_goes_on_where_it_was_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_nodes: int
+) -> None:
+    """To the bit, whether steps compare with all nodes or with some."""
+    monkeypatch.setattr(embedding, "_ALL_NODES", all_nodes)
+    monkeypatch.setattr(fit_checkpoint, "_SECONDS_BETWEEN", 0.0)
+    taxonomy, path = complete(3, 4), tmp_path / "fit.checkpoint"
+    whole = fit_tree_vectors(taxonomy, 3, epochs=8)
+    write = FitCheckpoint.write
+
+    def end_after_three(self: FitCheckpoint, epochs: int, state: dict[str, torch.Tensor]) -> None:
+        write(self, epochs, state)
+        if epochs == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FitCheckpoint, "write", end_after_three)
+        with pytest.raises(KeyboardInterrupt):
+            fit_tree_vectors(taxonomy, 3, epochs=8, checkpoint=path)
+    seen: list[int] = []
+    monkeypatch.setattr(FitCheckpoint, "write", lambda self, epochs, state: seen.append(epochs))
+    found = fit_tree_vectors(taxonomy, 3, epochs=8, checkpoint=path)
+    assert seen == [4, 5, 6, 7, 8] and not path.exists()
+    assert np.array_equal(found.points, whole.points)
+
+
+@pytest.mark.parametrize("content", ["other seed", b"", b"\x00" * 100, "not finite"])
+def test_a_checkpoint_of_something_else_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes
+) -> None:
+    monkeypatch.setattr(fit_checkpoint, "_SECONDS_BETWEEN", 0.0)
+    taxonomy, path = complete(3, 3), tmp_path / "fit.checkpoint"
+    monkeypatch.setattr(FitCheckpoint, "remove", lambda self: None)
+    fit_tree_vectors(taxonomy, 3, epochs=2, seed=content == "other seed", checkpoint=path)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    if content == "not finite":
+        tensors = load_file(path)
+        tensors["points"][0, 0] = torch.nan
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+        save_file(tensors, path, about)
+    seen: list[int] = []
+    monkeypatch.setattr(FitCheckpoint, "write", lambda self, epochs, state: seen.append(epochs))
+    found = fit_tree_vectors(taxonomy, 3, epochs=2, checkpoint=path)
+    assert seen == [1, 2]
+    assert np.array_equal(found.points, fit_tree_vectors(taxonomy, 3, epochs=2).points)

@@ -141,5 +141,8 @@ def test_what_no_evidence_can_be_told_of_is_one_line(models, docs, tmp_path) -> 
         with pytest.raises(ConfigError, match="is not allowed"):
             model.classify(TEXTS, **wrong)
     assert model.classify(TEXTS, evidence=False)[0].evidence is None
+    alone = HierBert.from_pretrained(models["summaries"], device="cpu")
+    with pytest.raises(ConfigError, match=r"evidence=\['law'\] is not allowed: true or false"):
+        alone.summarize(TEXTS, evidence=["law"])
     with pytest.raises(ConfigError, match="evidence is of learnt scores"):
         HierBert.summarizer().summarize(TEXTS, evidence=True)

@@ -179,6 +179,10 @@ def test_a_piece_ends_after_a_clause_or_between_words_and_loses_nothing() -> Non
             full = size(a, b) + len(following) > limit
             assert size(a, b) <= limit or len(text[a:b].split()) == 1
             assert full or text[b - 1] in ",、"
+    # A clause that ends in the first half of what fits ends no piece.
+    text = "a b, c d e f g h i j"
+    words = [text[a:b] for a, b in cut_to_limit(text, lambda a, b: len(text[a:b].split()), 6)]
+    assert words == ["a b, c d e f", "g h i j"]
 
 
 def test_what_stands_between_words_costs_too() -> None:

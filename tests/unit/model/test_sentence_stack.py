@@ -2,7 +2,10 @@
 
 import numpy as np
 import torch
+from conftest import make_tokenizer
 
+from hierbert.model.segmentation import Segmenter
+from hierbert.model.sentence_columns import sentence_columns
 from hierbert.model.sentence_stack import closeness, stacked
 
 LENGTHS = [1, 5, 45]
@@ -43,3 +46,19 @@ def test_cosines_are_to_the_mean_and_to_the_first_twentieth() -> None:
         expected.append(np.concatenate([cosines[:, :1], standing_out(cosines)], 1))
     found = closeness(torch.tensor(vectors, dtype=torch.float32), torch.tensor(LENGTHS))
     np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-3)
+
+
+def test_centrality_is_of_words_that_few_sentences_have() -> None:
+    drawn = np.random.default_rng(2)
+    rows = drawn.integers(0, 30, (45, 6))
+    [document] = Segmenter(make_tokenizer("bert"))([[f"Sentence {n}." for n in range(45)]])
+    hashes = torch.tensor(rows.ravel())
+    found = sentence_columns(document, hashes, torch.full((45,), 6))[:, -3:]
+    counts = np.stack([np.bincount(row, minlength=30) for row in rows]).astype(float)
+    weighed = counts * np.log(46 / (1 + (counts > 0).sum(0)))
+    weighed /= np.linalg.norm(weighed, axis=1, keepdims=True)
+    # To all sentences, and to the first twentieth of them.
+    centers = np.stack([weighed.sum(0), weighed[:2].sum(0)], 1)
+    cosines = weighed @ (centers / np.linalg.norm(centers, axis=0))
+    expected = np.concatenate([cosines[:, :1], standing_out(cosines)], 1)
+    np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hierbert.scoring.thresholds import fit_thresholds
+from hierbert.scoring.thresholds import fit_thresholds, from_a_half
 
 
 def tables(documents: int, labels: int):
@@ -96,3 +96,16 @@ def test_one_document_and_equal_scores_are_enough() -> None:
         assert all(0 < one < 1 for one in [found.overall, *found.by_label])
         found = fit_thresholds([[800.0, -800.0]], [[1, 0]], metric)
         assert all(0 <= one <= 1 for one in [found.overall, *found.by_label])
+
+
+def test_probabilities_are_moved_by_the_threshold_of_their_own_label() -> None:
+    chance = np.random.default_rng(7)
+    logits, asked = chance.normal(size=(80, 2)), chance.normal(size=(30, 2))
+    # What is said of the second label is too high by far.
+    true = (logits - [0.0, 1.5] + 0.1 * chance.normal(size=(80, 2)) > 0).astype(int)
+    moved = from_a_half(logits, true, asked)
+    least = fit_thresholds(logits, true).by_label
+    shares = 1 / (1 + np.exp(-asked))
+    assert ((moved >= 0.5) == (shares >= least)).all() and least[1] > least[0] + 0.1
+    between = (shares[:, 1] >= np.mean(least)) != (shares[:, 1] >= least[1])
+    assert between.any()

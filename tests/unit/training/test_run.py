@@ -76,6 +76,14 @@ def test_what_people_have_marked_is_the_label(tmp_path, text, spans, labels) -> 
         assert task.prepare([given], segmented, tmp_path, "test") == [None]
 
 
+def test_of_several_references_the_labels_are_the_mean() -> None:
+    text = "A cat sat here. A dog ran off. The sun is red."
+    segmented = Segmenter(make_tokenizer("bert"))([text])
+    given = Example("a", text, {"summary": ["A cat sat here.", "A dog ran off."]}, "here")
+    (target,) = Summarization("oracle").prepare([given], segmented, None, "test")
+    assert target is not None and target.sentence_labels == [0.5, 0.5, 0.0]
+
+
 @pytest.mark.parametrize("policy", ["head", "tail"])
 def test_marks_of_what_is_left_out_of_a_document_go_with_it(policy) -> None:
     words = ["red", "blue", "green", "white", "black", "grey"]

@@ -100,6 +100,12 @@ def test_parquet_holds_each_row_once_in_groups_of_a_thousand(tmp_path) -> None:
     assert file.read()["id"].to_pylist() == names
 
 
+def test_a_packed_file_tells_neither_its_time_nor_its_name(tmp_path) -> None:
+    write_rows([b'{"id": "a"}\n'], tmp_path / "o.jsonl.gz", "jsonl.gz")
+    # Flags, of which one is for a name, and four bytes of time (RFC 1952).
+    assert (tmp_path / "o.jsonl.gz").read_bytes()[3:8] == b"\0" * 5
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_each_answer_is_out_at_once(monkeypatch, kind) -> None:
     reads, writes = os.pipe()

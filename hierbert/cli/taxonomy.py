@@ -12,6 +12,7 @@ from hierbert.cli.common import (
     escape_unprintable,
 )
 from hierbert.cli.flags import count, number
+from hierbert.cli.terminal import show
 from hierbert.errors import ConfigError
 from hierbert.files import write_json, writing
 from hierbert.log import log
@@ -118,7 +119,7 @@ def _check(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
     from hierbert.taxonomy.facts import facts_text, taxonomy_facts
 
     facts = taxonomy_facts(taxonomy)
-    print(facts_text(facts))
+    show(facts_text(facts))
     return facts
 
 
@@ -169,10 +170,10 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
             chosen = vectors
     with writing(options.output):
         write_tree_vectors(options.output, chosen, facts)
-    print(
+    title = (
         f"{len(taxonomy):,} nodes in {dimensions:,} dimensions, {len(kept):,} pairs of a node and "
-        f"an ancestor (1 is best)\n{grid(rows)}"
     )
+    show(grid(rows, f"{title}an ancestor (1 is best)"))
     log.info(f"vectors: {options.output}")
     return facts
 

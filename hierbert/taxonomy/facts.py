@@ -7,6 +7,7 @@ import numpy as np
 
 from hierbert.errors import printable, quote
 from hierbert.log import counted
+from hierbert.scoring.tables import grid
 from hierbert.taxonomy.tree import Taxonomy
 
 _MOST_NAMES = 5
@@ -46,16 +47,13 @@ def taxonomy_facts(taxonomy: Taxonomy) -> dict[str, Any]:
 
 def facts_text(facts: dict[str, Any]) -> str:
     """The same for a terminal."""
-    lines = [
+    heading = (
         f"{facts['nodes']:,} nodes, {facts['leaves']:,} of them leaves, on "
         f"{len(facts['levels']):,} levels; {facts['ancestor_pairs']:,} pairs of a node and an "
-        f"ancestor; at most {facts['most_children']:,} children",
-        "",
-        f"{'level':>7} {'nodes':>9} {'leaves':>9}",
-    ]
-    lines += [
-        f"{one['level']:>7,} {one['nodes']:>9,} {one['leaves']:>9,}" for one in facts["levels"]
-    ]
+        f"ancestor; at most {facts['most_children']:,} children"
+    )
+    rows = [["level", "nodes", "leaves"]]
+    rows += [[f"{one[key]:,}" for key in rows[0]] for one in facts["levels"]]
     notes = []
     if several := facts["nodes_with_several_parents"]:
         notes.append(
@@ -69,7 +67,7 @@ def facts_text(facts: dict[str, Any]) -> str:
         notes.append("a chain: no node has a sibling, so there is nothing to decide")
     if facts["nodes"] > _MANY_NODES:
         notes.append("so many nodes that a classifier's output layer takes gigabytes")
-    return "\n".join([*lines, *([""] if notes else []), *map(printable, notes)])
+    return grid(rows, heading, map(printable, notes))
 
 
 def _some(names: list[str]) -> str:

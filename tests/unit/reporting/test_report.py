@@ -363,3 +363,17 @@ def test_a_part_of_few_documents_has_no_interval() -> None:
         told = words(section(found(slices=slices), "Lengths and parts"))
         assert re.search(r"from 513 +\| +1 \| +80\.0 \(-\) ", told)
         assert "80.0 (70.0 to 90.0)" in told
+
+
+def test_parts_by_a_column_have_their_values_names() -> None:
+    rows = copy.deepcopy(RESULTS["slices"]["length"])
+    own = [
+        {**rows[0], **named} for named in ({"value": "news"}, {"rare_values": 3}, {"value": None})
+    ]
+    told = words(
+        section(
+            found(slices={**RESULTS["slices"], "columns": {"source": own}}), "Lengths and parts"
+        )
+    )
+    for name in ("source", "news", "(3 rare values)", "(none)"):
+        assert name in told

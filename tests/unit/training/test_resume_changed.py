@@ -1,5 +1,6 @@
 """A resume goes on with the same run, or says what is not the same."""
 
+import contextlib
 import json
 import shutil
 
@@ -10,8 +11,12 @@ from small_runs import outcome
 from training import KilledError, dying, error_of
 
 from hierbert.cli.train import main
+from hierbert.config import RunConfig
+from hierbert.errors import RunError
+from hierbert.settings import dump_config, load_config
 from hierbert.training.checkpoints import find_checkpoints, read_sealed, seal
 from hierbert.training.loop import TrainingLoop
+from hierbert.training.run_folder import check_run_folder
 
 
 def killed_in_step(number: int, arguments: list[str]) -> None:
@@ -131,3 +136,20 @@ def test_whose_run_folder_the_settings_of_a_run_mean(arguments, tmp_path, capsys
         capsys.readouterr()
         assert main(["--resume", "--config", *map(str, asked)]) == 0
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ("data.validation=v.jsonl", None),
+        # It begins like one that may be another.
+        ("data.validation_fraction=0.2", "data.validation_fraction: 0.1 -> 0.2"),
+        ("seed=1", "seed: 0 -> 1"),
+    ],
+)
+def test_what_a_setting_is_called_decides_whether_it_may_change(tmp_path, changed, told) -> None:
+    own = ["data.train=t.jsonl", "data.label_column=label", f"run_dir={tmp_path}"]
+    resolved = tmp_path / "config.resolved.yaml"
+    resolved.write_text(dump_config(load_config(RunConfig, None, own)))
+    with pytest.raises(RunError, match=told) if told else contextlib.nullcontext():
+        check_run_folder(load_config(RunConfig, None, [*own, changed]), resume=True)

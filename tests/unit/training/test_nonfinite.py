@@ -17,6 +17,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.training.checkpoints import find_checkpoints, read_sealed
 from hierbert.training.loop import TrainingLoop
 from hierbert.training.nonfinite import find_nonfinite
+from hierbert.training.state import TrainerState
 
 KINDS = {
     "regression": ["data.label_column=number", "data.label_type=regression"],
@@ -235,3 +236,7 @@ def test_ten_steps_in_a_row_that_are_not_finite_end_the_run(arguments, capsys, m
     poison(monkeypatch, {f"d{number}" for number in range(11)}, "loss")
     error = error_of(capsys, arguments(SKIP, "training.documents_per_batch=1"))
     assert error.startswith("error: step 10: ") and "10 such steps in a row" in error
+
+
+def test_the_schedule_follows_the_steps_that_changed_weights_alone() -> None:
+    assert TrainerState(step=9, skipped_steps=1, nonfinite_steps=2).updates == 6

@@ -148,15 +148,17 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
     facts: dict[str, Any] = {"nodes": len(taxonomy), "dimensions": dimensions, "seed": seed}
     facts["held_out_pairs"] = len(out)
     rows = [["", "mean rank", "MAP", *(["MAP of held-out pairs"] if len(out) else [])]]
+    checkpoints = []
     for euclidean, title in ((False, "Poincare ball"), (True, "Plane")):
         part = "plane" if euclidean else "ball"
+        checkpoints.append(options.output.with_name(f".{options.output.name}.{part}.checkpoint"))
         vectors = fit_tree_vectors(
             taxonomy,
             dimensions,
             euclidean=euclidean,
             pairs=kept,
             seed=seed,
-            checkpoint=options.output.with_name(f".{options.output.name}.{part}.checkpoint"),
+            checkpoint=checkpoints[-1],
             **more,
         )
         own = reconstruction(vectors, taxonomy, kept)
@@ -170,6 +172,8 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
             chosen = vectors
     with writing(options.output):
         write_tree_vectors(options.output, chosen, facts)
+    for path in checkpoints:
+        path.unlink(missing_ok=True)
     title = (
         f"{len(taxonomy):,} nodes in {dimensions:,} dimensions, {len(kept):,} pairs of a node and "
     )

@@ -255,7 +255,7 @@ class Evidence:
             inputs = {"segment_vectors": vectors, **features}
             inputs["segments_per_document"] = torch.tensor([len(vectors)])
             explained = self._measure(self._scores(inputs))[0]
-            slopes = [torch.autograd.grad(o, vectors, retain_graph=True)[0] for o in explained]
+            slopes = [_slope(value, vectors) for value in explained]
         lost = self._vectors[parts.segments] - parts.vectors
         each = torch.stack([(own[parts.segments] * lost).sum(1) for own in slopes], 1)
         found = torch.zeros(len(parts), len(self.whole)).index_add(0, parts.parts, each)
@@ -304,6 +304,14 @@ class Evidence:
 
 
 _AT_END = 1 << 62
+
+
+def _slope(value: Tensor, inputs: Tensor) -> Tensor:
+    """The gradient of a number; 0 where it hangs on something else, such as words, alone."""
+    found = None
+    if value.requires_grad:
+        (found,) = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(inputs) if found is None else found
 
 
 def _strongest(contributions: Tensor, count: int) -> list[int]:

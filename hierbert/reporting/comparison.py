@@ -166,7 +166,7 @@ def _differences(found: Sequence[Found]) -> Section:
     lacking = [one.name for one in found if not one.answers]
     if lacking:
         notes.append(
-            f"There is no answers.jsonl of {', '.join(lacking)}: differences on the same documents "
+            f"There are no answers of {', '.join(lacking)}: differences on the same documents "
             "cannot be told."
         )
     blocks: list[Block] = [Note(text) for text in notes]

@@ -114,8 +114,8 @@ def fit_tree_vectors(
         pairs: Which ancestors are known; the others of the closure are left out. None: all.
         epochs: How often each node is asked about.
         seed: Of first points and order.
-        checkpoint: File to go on from where it is of this very fit, written every half minute, and
-            removed at the end.
+        checkpoint: File to go on from where it is of this very fit, written every half minute and
+            at the end.
     """
     every, _ = ancestor_pairs(taxonomy)
     known = every if pairs is None else pairs
@@ -152,8 +152,8 @@ def fit_tree_vectors(
                 optimizer.step()
                 bar.advance()
             moments = optimizer.state[table.weight]
-            kept.write(epoch + 1, {"points": table.weight.detach(), **moments})
-    kept.remove()
+            ended = epoch + 1 == epochs
+            kept.write(epoch + 1, {"points": table.weight.detach(), **moments}, at_once=ended)
     points = table.weight.detach()
     return TreeVectors(
         taxonomy.nodes, (points if euclidean else _in_ball(points)).numpy(), euclidean

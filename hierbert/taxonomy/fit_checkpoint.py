@@ -1,6 +1,5 @@
 """How far a fit of vectors is, in a file, so that the same command goes on where it was ended."""
 
-import contextlib
 import hashlib
 import json
 import time
@@ -17,7 +16,7 @@ _TENSORS = ("points", "exp_avg", "exp_avg_sq")
 
 
 class FitCheckpoint:
-    """The state of one fit, written every half minute and gone when it is whole.
+    """The state of one fit.
 
     Args:
         path: Of the file; None keeps nothing.
@@ -48,9 +47,10 @@ class FitCheckpoint:
         log.info(f"{self.path} is passed over: {reason}")
         return None
 
-    def write(self, epochs: int, state: dict[str, Tensor]) -> None:
-        """Keep the state after so many epochs, unless it was kept a moment ago."""
-        if self.path is None or time.monotonic() - self._written < _SECONDS_BETWEEN:
+    def write(self, epochs: int, state: dict[str, Tensor], at_once: bool = False) -> None:
+        """Keep the state after so many epochs; unless `at_once`, every half minute."""
+        recent = time.monotonic() - self._written < _SECONDS_BETWEEN
+        if self.path is None or (recent and not at_once):
             return
         from safetensors.torch import save
 
@@ -62,12 +62,6 @@ class FitCheckpoint:
             # The fit itself needs none.
             log.warning(f"{self.path} cannot be written: {error.strerror}")
         self._written = time.monotonic()
-
-    def remove(self) -> None:
-        """The fit is whole."""
-        if self.path is not None:
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
 
 
 def _is_whole(state: dict[str, Tensor]) -> bool:

@@ -31,7 +31,7 @@ def make_model(encoder: Path, **settings: Any) -> HierBert:
     if settings.pop("words", True):
         own = {"labels": settings.get("num_labels", 3), "buckets": BUCKETS}
         features = {"words": {**own, "pairs": True}, "segment_words": {**own, "pairs": False}}
-        settings |= {"features": features, "logit_weights": WEIGHTS}
+        settings = {"features": features, "logit_weights": WEIGHTS} | settings
     settings = {"summarization": False, "max_tokens_per_segment": 24, **settings}
     model, processor = build(encoder, **settings)
     generator = torch.Generator().manual_seed(1)
@@ -275,8 +275,11 @@ def test_words_add_up_to_what_the_words_say(encoders) -> None:
     assert TEXT[slice(*pair["spans"][0])] == "Straße 77"
 
 
-def test_of_many_parts_the_strongest_are_left_out(encoders, monkeypatch) -> None:
-    model = make_model(encoders["bert"], num_labels=2)
+@pytest.mark.parametrize("members", [list(WEIGHTS), ["words"]], ids=["all", "words_alone"])
+def test_of_many_parts_the_strongest_are_left_out(encoders, monkeypatch, members) -> None:
+    """Also where an answer hangs on words alone, and vectors have no slope."""
+    weights = {name: WEIGHTS[name] for name in members}
+    model = make_model(encoders["bert"], num_labels=2, logit_weights=weights)
     # One segment decides: the estimate cannot miss it.
     text = f"{TEXT} {' '.join(['moon star moon star sun'] * 4)}. {TEXT}"
     for word in ("moon", "star"):

@@ -154,8 +154,10 @@ def test_a_fit_goes_on_where_it_was_ended(
     whole = fit_tree_vectors(taxonomy, 3, epochs=8)
     write = FitCheckpoint.write
 
-    def end_after_three(self: FitCheckpoint, epochs: int, state: dict[str, torch.Tensor]) -> None:
-        write(self, epochs, state)
+    def end_after_three(
+        self: FitCheckpoint, epochs: int, state: dict[str, torch.Tensor], at_once: bool
+    ) -> None:
+        write(self, epochs, state, at_once)
         if epochs == 3:
             raise KeyboardInterrupt
 
@@ -164,9 +166,18 @@ def test_a_fit_goes_on_where_it_was_ended(
         with pytest.raises(KeyboardInterrupt):
             fit_tree_vectors(taxonomy, 3, epochs=8, checkpoint=path)
     seen: list[int] = []
-    monkeypatch.setattr(FitCheckpoint, "write", lambda self, epochs, state: seen.append(epochs))
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            FitCheckpoint, "write", lambda self, epochs, *more, **_: seen.append(epochs)
+        )
+        found = fit_tree_vectors(taxonomy, 3, epochs=8, checkpoint=path)
+    assert seen == [4, 5, 6, 7, 8]
+    assert np.array_equal(found.points, whole.points)
+    # What is whole is not fitted again.
+    monkeypatch.setattr(fit_checkpoint, "_SECONDS_BETWEEN", 1e9)
+    fit_tree_vectors(taxonomy, 3, epochs=8, checkpoint=path)
+    monkeypatch.setattr(embedding, "_steps", None)
     found = fit_tree_vectors(taxonomy, 3, epochs=8, checkpoint=path)
-    assert seen == [4, 5, 6, 7, 8] and not path.exists()
     assert np.array_equal(found.points, whole.points)
 
 
@@ -176,7 +187,6 @@ def test_a_checkpoint_of_something_else_is_passed_over(
 ) -> None:
     monkeypatch.setattr(fit_checkpoint, "_SECONDS_BETWEEN", 0.0)
     taxonomy, path = complete(3, 3), tmp_path / "fit.checkpoint"
-    monkeypatch.setattr(FitCheckpoint, "remove", lambda self: None)
     fit_tree_vectors(taxonomy, 3, epochs=2, seed=content == "other seed", checkpoint=path)
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -187,7 +197,9 @@ def test_a_checkpoint_of_something_else_is_passed_over(
             about = file.metadata()
         save_file(tensors, path, about)
     seen: list[int] = []
-    monkeypatch.setattr(FitCheckpoint, "write", lambda self, epochs, state: seen.append(epochs))
+    monkeypatch.setattr(
+        FitCheckpoint, "write", lambda self, epochs, *more, **_: seen.append(epochs)
+    )
     found = fit_tree_vectors(taxonomy, 3, epochs=2, checkpoint=path)
     assert seen == [1, 2]
     assert np.array_equal(found.points, fit_tree_vectors(taxonomy, 3, epochs=2).points)

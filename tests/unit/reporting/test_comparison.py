@@ -135,7 +135,7 @@ def test_runs_without_answers_or_common_documents_say_so(tmp_path: Path, capsys)
     assert "of an earlier version, which kept no text" in capsys.readouterr().out
     (other / "answers.jsonl").unlink()
     assert main([str(one), str(other)]) == 0
-    assert "no answers.jsonl of other" in capsys.readouterr().out
+    assert "no answers of other" in capsys.readouterr().out
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capsys) -> None:

@@ -5,6 +5,7 @@ What they are (one of several, several, a number) is said by a subclass, a file 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -42,6 +43,17 @@ if TYPE_CHECKING:
 _LARGEST_CLASS_WEIGHT = 10.0
 
 _Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LabelAnswers:
+    """What a model says of D labelled documents."""
+
+    documents: Sequence[PreparedDocument]
+    logits: _Floats  # (D, C)
+    predictions: npt.NDArray[Any]  # As `hierbert.scoring` reads them, as the next.
+    references: npt.NDArray[Any]
+    config: HierBertConfig
 
 
 @register_task
@@ -328,27 +340,23 @@ class Classification(Task):
             )
         known = {"true": references, **systems}
         entries["by_document"] = {name: self._plain_all(each) for name, each in known.items()}
-        entries |= self.details(asked, logits, predictions, references, scored.config)
+        answers = LabelAnswers(asked, logits, predictions, references, scored.config)
+        entries |= self.details(answers)
         entries["intervals"] = label_intervals(
             self.problem_type, predictions, references, scored.seed
         )
         return entries
 
-    def details(
-        self,
-        documents: Sequence[PreparedDocument],
-        logits: _Floats,
-        predictions: npt.NDArray[Any],
-        references: npt.NDArray[Any],
-        config: HierBertConfig,
-    ) -> dict[str, Any]:
-        """Entries of the report behind the scores, of labelled documents."""
-        names, shares = self.label_map.names, self.probabilities(logits)
-        mistakes = surest_mistakes(documents, shares, predictions, references, names)
+    def details(self, answers: LabelAnswers) -> dict[str, Any]:
+        """Entries of the report behind the scores."""
+        names, shares = self.label_map.names, self.probabilities(answers.logits)
+        given, true = answers.predictions, answers.references
         return {
-            "per_label": label_details(predictions, references, names),
-            "reliability": reliability_bins(shares, references),
-            "examples": {"mistakes": mistakes},
+            "per_label": label_details(given, true, names),
+            "reliability": reliability_bins(shares, true),
+            "examples": {
+                "mistakes": surest_mistakes(answers.documents, shares, given, true, names)
+            },
         }
 
     @override

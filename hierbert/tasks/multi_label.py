@@ -14,7 +14,7 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.metric import METRICS
 from hierbert.scoring.precision_recall import precision_recall
 from hierbert.scoring.thresholds import fit_thresholds
-from hierbert.tasks.classification import Classification, listed, register_labels
+from hierbert.tasks.classification import Classification, LabelAnswers, listed, register_labels
 from hierbert.tasks.prepared import PreparedDocument
 
 _Floats = npt.NDArray[np.float64]
@@ -94,17 +94,10 @@ class MultiLabel(Classification):
         found["line"] += line.format(low=min(each), high=max(each), **told)
 
     @override
-    def details(
-        self,
-        documents: Sequence[PreparedDocument],
-        logits: _Floats,
-        predictions: npt.NDArray[Any],
-        references: npt.NDArray[Any],
-        config: HierBertConfig,
-    ) -> dict[str, Any]:
-        found = super().details(documents, logits, predictions, references, config)
-        shares = self.probabilities(logits)
-        return found | {"precision_recall": precision_recall(shares, references, predictions)}
+    def details(self, answers: LabelAnswers) -> dict[str, Any]:
+        shares = self.probabilities(answers.logits)
+        found = precision_recall(shares, answers.references, answers.predictions)
+        return super().details(answers) | {"precision_recall": found}
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:

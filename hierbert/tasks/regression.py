@@ -18,7 +18,7 @@ from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.regression import regression_values
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.tasks.classification import Classification, register_labels
+from hierbert.tasks.classification import Classification, LabelAnswers, register_labels
 from hierbert.tasks.mistakes import largest_errors
 from hierbert.tasks.prepared import PreparedDocument
 
@@ -112,15 +112,9 @@ class Regression(Classification):
         return {"predictions": self.predictions(logits, config)}
 
     @override
-    def details(
-        self,
-        documents: Sequence[PreparedDocument],
-        logits: _Floats,
-        predictions: npt.NDArray[Any],
-        references: npt.NDArray[Any],
-        config: HierBertConfig,
-    ) -> dict[str, Any]:
-        return {"examples": {"mistakes": largest_errors(documents, predictions, references)}}
+    def details(self, answers: LabelAnswers) -> dict[str, Any]:
+        found = largest_errors(answers.documents, answers.predictions, answers.references)
+        return {"examples": {"mistakes": found}}
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:

@@ -15,7 +15,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.single_label import MISSING_LABEL
 from hierbert.scoring.reliability import risk_coverage
-from hierbert.tasks.classification import Classification, register_labels
+from hierbert.tasks.classification import Classification, LabelAnswers, register_labels
 from hierbert.tasks.prepared import PreparedDocument
 
 _Floats = npt.NDArray[np.float64]
@@ -67,17 +67,10 @@ class SingleLabel(Classification):
         return {"predictions": self.predictions(logits, config), "probabilities": shares}
 
     @override
-    def details(
-        self,
-        documents: Sequence[PreparedDocument],
-        logits: _Floats,
-        predictions: npt.NDArray[Any],
-        references: npt.NDArray[Any],
-        config: HierBertConfig,
-    ) -> dict[str, Any]:
-        found = super().details(documents, logits, predictions, references, config)
-        shares = self.probabilities(logits)
-        return found | {"risk_coverage": risk_coverage(shares, references, config.abstain_below)}
+    def details(self, answers: LabelAnswers) -> dict[str, Any]:
+        shares, below = self.probabilities(answers.logits), answers.config.abstain_below
+        found = {"risk_coverage": risk_coverage(shares, answers.references, below)}
+        return super().details(answers) | found
 
     @override
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:

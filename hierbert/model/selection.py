@@ -242,9 +242,9 @@ def select_sentences(
         selectable: Which sentences may be selected; all when None.
         alike: Of sentences for which this is equal one is selected at most: see `repeats` of
             `same_words`.
-        needs_previous: Which sentences, never the first, are selected only together with the one
-            before them, selectable or not; where these do not fit, they are passed over. None can
-            be so where nothing fits that way.
+        needs_previous: Which sentences are selected only together with the one before them,
+            selectable or not; where these do not fit, they are passed over. None can be so where
+            nothing fits that way.
 
     Returns:
         Indices of the selected sentences; empty when there is none to select from.
@@ -301,6 +301,8 @@ class _Selection:
         self.relevance = [min(1.0, max(0.0, (score - least) / span)) for score in scores]
         self.all_equal = least == greatest
         self.needs = [False] * len(scores) if needs_previous is None else [*needs_previous]
+        # There is none before it.
+        self.needs[0] = False
         self.prices: list[int] | Tensor = self._prices()
         if min(self.prices[index] for index in pool) > limit:
             self.needs, self.prices = [False] * len(scores), list(costs)

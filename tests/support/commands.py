@@ -103,10 +103,16 @@ def _forget_accelerator() -> None:
         sys.modules["accelerate.state"].AcceleratorState._reset_state(True)
 
 
-def installed(command: str) -> Callable[[], int]:
-    """What an installed command such as ``hierbert-push`` calls."""
+def entry_point(command: str) -> tuple[str, str]:
+    """Where an installed command such as ``hierbert-push`` begins: a module, and a name in it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, name = project["scripts"][command].split(":")
+    return module, name
+
+
+def installed(command: str) -> Callable[[], int]:
+    """What an installed command calls."""
+    module, name = entry_point(command)
     return getattr(import_module(module), name)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import ROOT, installed
+from commands import ROOT, entry_point
 from local_hub import LocalHub
 
 FIRST_FORMAT = ROOT / "tests" / "fixtures" / "first_format"
@@ -115,13 +115,13 @@ class Worker:
 
     def push(self, *arguments: str | Path, token: str | None = TOKEN) -> Done:
         """The publishing command, as it is installed."""
-        push = installed("hierbert-push")
+        module, name = entry_point("hierbert-push")
         argv = ["hierbert-push", *map(str, arguments)]
         return self.run(
             "import importlib, sys\nsys.argv = argv\n"
             "result = getattr(importlib.import_module(module), name)()",
             {"HF_TOKEN": token},
             argv=argv,
-            module=push.__module__,
-            name=push.__name__,
+            module=module,
+            name=name,
         )

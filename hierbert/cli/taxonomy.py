@@ -13,7 +13,7 @@ from hierbert.cli.common import (
 )
 from hierbert.cli.flags import count, number
 from hierbert.cli.terminal import show
-from hierbert.errors import ConfigError
+from hierbert.errors import ConfigError, flag_setting
 from hierbert.files import write_json, writing
 from hierbert.log import log
 
@@ -41,7 +41,7 @@ _OF_EMBED = ("output", "dimensions", "epochs", "seed", "euclidean", "held_out", 
 
 def _flag(name: str) -> str:
     """As this command line names settings; what holds the nodes is no flag."""
-    return "FILE" if name == "taxonomy" else "--" + name.replace("_", "-")
+    return "FILE" if name == "taxonomy" else flag_setting(name)
 
 
 def _main(argv: list[str], prog: str) -> None:

@@ -71,7 +71,7 @@ def figures(
     vectors = fit_tree_vectors(taxonomy, dimensions, euclidean=euclidean, pairs=kept, seed=seed)
     found: dict[str, Any] = {"cpu_seconds": time.process_time() - began, "nodes": len(taxonomy)}
     found |= reconstruction(vectors, taxonomy, kept)
-    if len(out):
+    if len(out.values):
         found["map_of_held_out"] = reconstruction(vectors, taxonomy, out)["map"]
     return found
 

@@ -142,12 +142,12 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
 
     dimensions, seed = options.dimensions or 10, options.seed or 0
     kept, out = ancestor_pairs(taxonomy, options.held_out or 0.0, seed)
-    if not len(kept):
+    if not len(kept.values):
         raise ConfigError("no node has another above it, so there is nothing to learn")
     more = {} if options.epochs is None else {"epochs": options.epochs}
     facts: dict[str, Any] = {"nodes": len(taxonomy), "dimensions": dimensions, "seed": seed}
-    facts["held_out_pairs"] = len(out)
-    rows = [["", "mean rank", "MAP", *(["MAP of held-out pairs"] if len(out) else [])]]
+    facts["held_out_pairs"] = len(out.values)
+    rows = [["", "mean rank", "MAP", *(["MAP of held-out pairs"] if len(out.values) else [])]]
     checkpoints = []
     for euclidean, title in ((False, "Poincare ball"), (True, "Plane")):
         part = "plane" if euclidean else "ball"
@@ -163,7 +163,7 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
         )
         own = reconstruction(vectors, taxonomy, kept)
         cells = [title, f"{own['mean_rank']:.3f}", f"{own['map']:.4f}"]
-        if len(out):
+        if len(out.values):
             own["map_of_held_out"] = reconstruction(vectors, taxonomy, out)["map"]
             cells.append(f"{own['map_of_held_out']:.4f}")
         rows.append(cells)
@@ -174,10 +174,8 @@ def _embed(taxonomy: "Taxonomy", options: argparse.Namespace) -> dict[str, Any]:
         write_tree_vectors(options.output, chosen, facts)
     for path in checkpoints:
         path.unlink(missing_ok=True)
-    title = (
-        f"{len(taxonomy):,} nodes in {dimensions:,} dimensions, {len(kept):,} pairs of a node and "
-    )
-    show(grid(rows, f"{title}an ancestor (1 is best)"))
+    size = f"{len(taxonomy):,} nodes in {dimensions:,} dimensions, {len(kept.values):,} pairs"
+    show(grid(rows, f"{size} of a node and an ancestor (1 is best)"))
     log.info(f"vectors: {options.output}")
     return facts
 

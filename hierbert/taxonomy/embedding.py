@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from hierbert.log import Progress
 from hierbert.taxonomy.fit_checkpoint import FitCheckpoint
-from hierbert.taxonomy.tree import Taxonomy, gathered, run_places
+from hierbert.taxonomy.tree import Groups, Taxonomy, gathered
 
 _LEARNING_RATE, _FIRST_RANGE = 0.1, 1e-3
 # Of the loss: how far nearer is near enough.
@@ -55,29 +55,9 @@ class TreeVectors:
         return between(points[torch.from_numpy(nodes)], points).numpy()
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of a node and an ancestor.
-
-    Attributes:
-        nodes: int64 (M,), ascending.
-        ancestors: int64 (M,).
-    """
-
-    nodes: npt.NDArray[np.int64]
-    ancestors: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.nodes)
-
-    def of(self, nodes: npt.NDArray[np.int64]) -> "Pairs":
-        """Those of some nodes, which are then numbered by their places there."""
-        starts, ends = (np.searchsorted(self.nodes, nodes, side) for side in ("left", "right"))
-        owners = np.repeat(np.arange(len(nodes)), ends - starts)
-        return Pairs(owners, self.ancestors[run_places(starts, ends - starts)])
-
-
-def ancestor_pairs(taxonomy: Taxonomy, held_out: float = 0.0, seed: int = 0) -> tuple[Pairs, Pairs]:
+def ancestor_pairs(
+    taxonomy: Taxonomy, held_out: float = 0.0, seed: int = 0
+) -> tuple[Groups, Groups]:
     """All pairs of a tree, and those that are held out: never a node and its parent.
 
     Args:
@@ -91,7 +71,10 @@ def ancestor_pairs(taxonomy: Taxonomy, held_out: float = 0.0, seed: int = 0) -> 
     drawn = np.random.default_rng(seed).choice(far, wanted, replace=False)
     is_out = np.zeros(len(above.values), bool)
     is_out[drawn] = True
-    kept, out = (Pairs(above.owners[one], above.values[one]) for one in (~is_out, is_out))
+    owners, nodes = above.owners, len(taxonomy)
+    kept, out = (
+        Groups.by_owner(owners[one], above.values[one], nodes) for one in (~is_out, is_out)
+    )
     return kept, out
 
 
@@ -100,7 +83,7 @@ def fit_tree_vectors(
     dimensions: int = 10,
     *,
     euclidean: bool = False,
-    pairs: Pairs | None = None,
+    pairs: Groups | None = None,
     epochs: int = _EPOCHS,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -120,13 +103,13 @@ def fit_tree_vectors(
     every, _ = ancestor_pairs(taxonomy)
     known = every if pairs is None else pairs
     order = _depth_first(taxonomy)
-    order = order[np.isin(order, known.nodes)]
+    order = order[known.lengths[order] > 0]
     steps = -(-len(order) // _NODES_PER_STEP)
     first = torch.rand((len(taxonomy), dimensions), generator=_drawing(seed, -1)).double()
     table = nn.Embedding.from_pretrained((2 * first - 1) * _FIRST_RANGE, freeze=False, sparse=True)
     # Of each step only the rows that it reads are moved.
     optimizer = torch.optim.SparseAdam(table.parameters(), lr=_LEARNING_RATE)
-    own = [taxonomy.fingerprint, known.nodes.tobytes(), known.ancestors.tobytes(), dimensions]
+    own = [taxonomy.fingerprint, known.offsets.tobytes(), known.values.tobytes(), dimensions]
     kept = FitCheckpoint(checkpoint, [*own, euclidean, epochs, seed])
     done = _restore(kept, table, optimizer, steps)
     between = _straight if euclidean else _of_tangents
@@ -139,8 +122,7 @@ def fit_tree_vectors(
                 place = np.full(len(taxonomy), -1)
                 place[others] = np.arange(len(others))
                 are_above, are_left_out = (
-                    _table(found.of(nodes), place, len(nodes), len(others))
-                    for found in (known, every)
+                    _table(found, nodes, place, len(others)) for found in (known, every)
                 )
                 are_left_out[torch.arange(len(nodes)), torch.from_numpy(place[nodes])] = True
                 points = table(torch.from_numpy(others))
@@ -176,7 +158,7 @@ def _restore(
 
 
 def reconstruction(
-    vectors: TreeVectors, taxonomy: Taxonomy, pairs: Pairs | None = None
+    vectors: TreeVectors, taxonomy: Taxonomy, pairs: Groups | None = None
 ) -> dict[str, float]:
     """How well ancestors stand out among all nodes by their distance.
 
@@ -195,17 +177,16 @@ def reconstruction(
     asked = every if pairs is None else pairs
     ranks: list[float] = []
     precisions: list[float] = []
-    nodes = np.unique(asked.nodes)
+    nodes = np.flatnonzero(asked.lengths)
     for start in range(0, len(nodes), _ASKED_AT_ONCE):
         some = nodes[start : start + _ASKED_AT_ONCE]
         distances = vectors.distances(some)
         others = distances.copy()
-        above = every.of(some)
-        others[above.nodes, above.ancestors] = np.inf
+        above, owners = gathered(every, some)
+        others[owners, above] = np.inf
         others[np.arange(len(some)), some] = np.inf
-        wanted = asked.of(some)
         for row in range(len(some)):
-            own = np.sort(distances[row, wanted.ancestors[wanted.nodes == row]])
+            own = np.sort(distances[row, asked[some[row]]])
             # Of each other node how many of them are nearer, and of each of them how many others.
             behind = np.searchsorted(own, others[row])
             nearer = np.bincount(behind, minlength=len(own) + 1)[:-1].cumsum()
@@ -264,10 +245,13 @@ def _depth_first(taxonomy: Taxonomy) -> npt.NDArray[np.int64]:
     return np.array(found)
 
 
-def _table(pairs: Pairs, place: npt.NDArray[np.int64], rows: int, columns: int) -> Tensor:
-    """Which pairs there are, bool (rows, columns)."""
-    table = torch.zeros((rows, columns), dtype=torch.bool)
-    table[torch.from_numpy(pairs.nodes), torch.from_numpy(place[pairs.ancestors])] = True
+def _table(
+    groups: Groups, nodes: npt.NDArray[np.int64], place: npt.NDArray[np.int64], columns: int
+) -> Tensor:
+    """Whose ancestors are at which place, bool (nodes, columns)."""
+    ancestors, rows = gathered(groups, nodes)
+    table = torch.zeros((len(nodes), columns), dtype=torch.bool)
+    table[torch.from_numpy(rows), torch.from_numpy(place[ancestors])] = True
     return table
 
 

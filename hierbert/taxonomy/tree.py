@@ -41,6 +41,11 @@ class Groups:
         flat = np.fromiter((one for each in lists for one in each), np.int64, int(lengths.sum()))
         return cls(_offsets(lengths), flat)
 
+    @classmethod
+    def by_owner(cls, owners: _Integers, values: _Integers, nodes: int) -> "Groups":
+        """From values, and of each whose list it is in, ascending."""
+        return cls(_offsets(np.bincount(owners, minlength=nodes)), values)
+
     @property
     def lengths(self) -> _Integers:
         """Of each list, int64 (K,)."""
@@ -125,8 +130,8 @@ class Taxonomy:
     def children(self) -> Groups:
         """Of each node, in the order of the nodes."""
         order = np.argsort(self.parents.values, kind="stable")
-        counts = np.bincount(self.parents.values, minlength=len(self))
-        return Groups(_offsets(counts), self.parents.owners[order])
+        parents, children = self.parents.values[order], self.parents.owners[order]
+        return Groups.by_owner(parents, children, len(self))
 
     @property
     def top(self) -> _Integers:
@@ -167,7 +172,7 @@ class Taxonomy:
                     f"a taxonomy of {len(self):,} nodes is so deep that it has more than "
                     f"{MOST_PAIRS:,} pairs of a node and an ancestor"
                 )
-            places = run_places(starts[parents], lengths[parents])
+            places = _places(starts[parents], lengths[parents])
             found = np.concatenate([parents, values[places]])
             steps = np.concatenate([np.ones(len(parents), np.int64), distances[places] + 1])
             owner = np.concatenate([owners, np.repeat(owners, lengths[parents])])
@@ -187,7 +192,7 @@ class Taxonomy:
             lengths[nodes] = np.bincount(owner, minlength=len(nodes))
             starts[nodes] = used + np.cumsum(lengths[nodes]) - lengths[nodes]
             used += len(found)
-        places = run_places(starts, lengths)
+        places = _places(starts, lengths)
         return Ancestors(_offsets(lengths), values[places], distances[places])
 
     def path(self, node: int) -> list[int]:
@@ -223,7 +228,7 @@ def _offsets(lengths: npt.NDArray[np.integer]) -> _Integers:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def run_places(starts: _Integers, lengths: _Integers) -> _Integers:
+def _places(starts: _Integers, lengths: _Integers) -> _Integers:
     """The places of runs of so many that begin there, one run after the other."""
     shifts = starts - (np.cumsum(lengths) - lengths)
     return np.arange(int(lengths.sum())) + np.repeat(shifts, lengths)
@@ -232,5 +237,5 @@ def run_places(starts: _Integers, lengths: _Integers) -> _Integers:
 def gathered(groups: Groups, nodes: _Integers) -> tuple[_Integers, _Integers]:
     """The lists of some nodes one after the other, and of each value whose of them it is."""
     lengths = groups.lengths[nodes]
-    places = run_places(groups.offsets[nodes], lengths)
+    places = _places(groups.offsets[nodes], lengths)
     return groups.values[places], np.repeat(np.arange(len(nodes)), lengths)

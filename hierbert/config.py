@@ -150,6 +150,24 @@ class ModelConfig:
         at_least=0,
         at_most=1,
     )
+    tree_decision: Literal["expected_f1", "leaf", "path"] = setting(
+        "expected_f1",
+        "Of a tree of labels, where an answer ends: expected_f1, at the node whose path is likely "
+        "to share most with the true one, so that it stops where it is unsure of what is below; "
+        "leaf, at the likeliest leaf; path, where no child reaches min_probability.",
+    )
+    min_probability: float = setting(
+        0.5,
+        "Of tree_decision=path: the probability that each node of an answer has at least.",
+        at_least=0,
+        at_most=1,
+    )
+    tree_adjustment: float = setting(
+        0.0,
+        "Of a tree of labels: how far rare children are helped in training, by so many times the "
+        "log of their share among their siblings; 0: not at all, 1: as if all were as frequent.",
+        at_least=0,
+    )
     abstain_below: float | None = setting(
         None,
         "Single-label: an answer whose label has a lower probability names none; null: all name "

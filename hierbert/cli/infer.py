@@ -30,10 +30,10 @@ EXAMPLES = f"""examples:
 
 input:  {allowed_endings()},
         a Hub dataset id, or - for standard input
-output: one row for each document, in the order of the input: id, label (or labels),
-        probabilities, summary, sentences (text, start, end, score), and omission where the
-        model's max_segments left something out; top_labels, abstained and evidence where
-        asked for.
+output: one row for each document, in the order of the input: id, label (or labels), path (or
+        paths) in a tree of labels, probabilities, summary, sentences (text, start, end, score),
+        and omission where the model's max_segments left something out; top_labels, abstained and
+        evidence where asked for.
         What is done is kept in OUTPUT.partial until the file is whole, or in the folder itself
         with --rows-per-shard; --resume goes on with it, after kill -9 too, also with another
         number of processes or on the other engine
@@ -68,6 +68,10 @@ def parse_options(argv: Sequence[str], prog: str = "infer.py") -> argparse.Names
     labels("--top-labels", type=count, metavar="K", help=text)
     text = "of one label: where its probability is lower the answer names none, 0 (never) to 1"
     labels("--abstain-below", type=_share, metavar="X", help=text)
+    text = "of a tree of labels: answers have at most N levels, from the top"
+    labels("--depth", type=count, metavar="N", help=text)
+    text = "of a tree with one path: each node of an answer has at least that probability, 0 to 1"
+    labels("--min-probability", type=_share, metavar="X", help=text)
     text = "tell which segments, sentences and words the labels of an answer come from, and what "
     text += "the scores of a summary's sentences are made of; exact: encode segments anew without "
     text += "each sentence of a label's evidence"

@@ -20,6 +20,8 @@ from .ragged import group_max, group_mean
 _MOST_NAMES = 20
 # Of more segments those that are strongest by an estimate are left out, to find the strongest one.
 _MOST_PLACES = 8
+# Settings that are whole numbers.
+_COUNTS = ("top_labels", "depth")
 _USUAL = "single_label_classification"
 
 
@@ -31,6 +33,8 @@ class LabelRule:
         thresholds: Of several labels, the probability from which each applies (C).
         top_labels: How many of the likeliest labels an answer names too; None: none.
         abstain_below: Of one label, the probability below which an answer names none.
+        depth: Of a tree of labels, how many levels an answer has at most.
+        min_probability: Of a tree, the probability that each node of an answer has at least.
         evidence: Numbers of the labels whose evidence is told beside that of the answer's own;
             None: no evidence is told.
         evidence_count: How many segments, sentences and words are told of each.
@@ -40,6 +44,8 @@ class LabelRule:
     thresholds: list[float]
     top_labels: int | None = None
     abstain_below: float | None = None
+    depth: int | None = None
+    min_probability: float | None = None
     evidence: list[int] | None = None
     evidence_count: int = 5
     evidence_exact: bool = False
@@ -86,7 +92,7 @@ class ClassificationHead(Head):
     attribute = "classifier"
     reads = frozenset(["document"])
     settings = (
-        *("threshold", "top_labels", "abstain_below"),
+        *("threshold", "top_labels", "abstain_below", "depth", "min_probability"),
         *("evidence", "evidence_labels", "evidence_count", "evidence_exact"),
     )
     title: ClassVar[str]
@@ -97,6 +103,8 @@ class ClassificationHead(Head):
     def kind(cls, config: HierBertConfig) -> "type[ClassificationHead]":
         """The class of a model's labels; a ValueError where it is not registered."""
         name = config.problem_type or _USUAL
+        if config.label_tree is not None:
+            name = "tree_of_paths" if config.label_tree.get("several") else "tree"
         check_registered("kind of labels", [name], LABEL_HEADS)
         return LABEL_HEADS[name]
 
@@ -144,7 +152,12 @@ class ClassificationHead(Head):
 
     def calibrated(self, scores: Tensor, config: HierBertConfig) -> Tensor:
         """Logits over the config's temperature."""
-        return scores / config.temperature
+        return scores / self.temperatures(config).to(scores)
+
+    @classmethod
+    def temperatures(cls, config: HierBertConfig) -> Tensor:
+        """What logits are divided by, float64 (C,) or (1,)."""
+        return torch.tensor([config.temperature], dtype=torch.float64)
 
     @classmethod
     def options(cls, config: HierBertConfig, given: Mapping[str, Any]) -> LabelRule:
@@ -171,9 +184,9 @@ class ClassificationHead(Head):
                     f"{own_kind.title}"
                 )
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if name != "top_labels" and not (is_number and 0 <= value <= 1):
+            if name not in _COUNTS and not (is_number and 0 <= value <= 1):
                 raise ValueError(f"{name}={value!r} is not allowed: 0 to 1")
-            if name == "top_labels" and not (is_number and isinstance(value, int) and value >= 1):
+            if name in _COUNTS and not (is_number and isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name}={value!r} is not allowed: a whole number, at least 1")
         thresholds = config.label_thresholds
         if "threshold" in values:
@@ -181,7 +194,13 @@ class ClassificationHead(Head):
         # Below 0 there is nothing.
         least = values.get("abstain_below", config.abstain_below) or None
         rule = LabelRule(
-            thresholds, values.get("top_labels"), least, evidence, evidence_exact=exact
+            thresholds,
+            values.get("top_labels"),
+            least,
+            values.get("depth"),
+            values.get("min_probability"),
+            evidence,
+            evidence_exact=exact,
         )
         return rule if count is None else replace(rule, evidence_count=count)
 
@@ -278,8 +297,8 @@ class ClassificationHead(Head):
     def explain(self, model: Any, answered: Answered, labels: list[int]) -> Evidence:
         """What the logits of some labels, by number, lose without parts of the document."""
         config = model.config
-        weights = dict(self.logit_weights or {})
-        weights = {name: weight / config.temperature for name, weight in weights.items()}
+        divisors = self.temperatures(config)[:, None]
+        weights = {n: (w / divisors).float() for n, w in (self.logit_weights or {}).items()}
         return Evidence(
             model, self.name, answered, lambda z: self.explained(z, labels, config), weights
         )

@@ -139,6 +139,7 @@ class HierBertConfig(SavedWithCode, SavedOptions, PreTrainedConfig):
             "deep" (the layers that training steps learn), "words", "segment_words" and "vectors"
             (linear models fitted beside them), at least one; None for "deep" alone. Not of
             regressions.
+        label_tree: Of labels that have parents; see `tree.TreeSettings`. None: they have none.
         sentence_weights: Scores of sentences are this weighted sum of those of the members named:
             "deep" (the layers that training steps learn), "stack" (what was fitted beside them)
             and "central_words" (LexRank, that nothing was learnt for), at least one; None for
@@ -202,6 +203,7 @@ class HierBertConfig(SavedWithCode, SavedOptions, PreTrainedConfig):
     decision_thresholds: list[float] | None = None
     abstain_below: float | None = None
     logit_weights: dict[str, float] | None = None
+    label_tree: dict | None = None
     sentence_weights: dict[str, float] | None = None
     sentence_stack: dict | None = None
     sentence_queries: list[str] | None = None

@@ -76,7 +76,7 @@ class Evidence:
         head: The head's name; one that answers documents.
         answered: Its answer.
         measure: What is explained.
-        word_weights: By feature, what its words weigh in the head's scores.
+        word_weights: By feature, what its words weigh in each of the head's scores, float (C, 1).
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Evidence:
         head: str,
         answered: Answered,
         measure: Measure,
-        word_weights: dict[str, float],
+        word_weights: dict[str, Tensor],
     ) -> None:
         self._model, self._head, self._measure = model, head, measure
         self._document = answered.document
@@ -270,7 +270,7 @@ class Evidence:
         inputs = {name: value.to(model.device) for name, value in inputs.items()}
         return model(**inputs, heads=[self._head]).scores[self._head].float().cpu()
 
-    def _contributions_of_words(self, slopes: Tensor, weights: dict[str, float]) -> list[Tensor]:
+    def _contributions_of_words(self, slopes: Tensor, weights: dict[str, Tensor]) -> list[Tensor]:
         """As `Words.contributions` gives them, of all features that read words."""
         none = (torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
         found = [(*none, torch.zeros(0, len(self.whole)))]

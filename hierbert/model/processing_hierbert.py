@@ -25,6 +25,7 @@ from .sentence_features import SentenceFeatures  # noqa: F401
 from .sentence_query import QUERY, collate_queries
 from .single_label import SingleLabelHead  # noqa: F401
 from .summarization_head import SummarizationHead  # noqa: F401
+from .tree import TreeHead  # noqa: F401
 from .words import Words  # noqa: F401
 
 # Of a batch of documents, where nothing else is asked for.

@@ -327,7 +327,7 @@ class Words(Feature):
 
 def buckets_for(labels: int) -> int | None:
     """Buckets whose weights take at most 64 MiB; None where labels are too many for words."""
-    for bits in (18, 17, 16, 15, 14):
+    for bits in range(18, 11, -1):
         if labels << bits <= _MOST_WEIGHTS:
             return 1 << bits
     return None

@@ -18,8 +18,16 @@ _MOST_COLUMNS = 8
 _LONGEST_VALUE = 300
 # What has a place of its own in a page, or none.
 _TOLD = {
-    *("id", "label", "labels", "abstained", "probabilities", "top_labels", "evidence", "summary"),
-    *("sentences", "rewritten", "rewritten_sentences", "document_vector", "segment_vectors"),
+    *("id", "label", "labels", "path", "paths", "abstained", "probabilities", "top_labels"),
+    *(
+        "evidence",
+        "summary",
+        "sentences",
+        "rewritten",
+        "rewritten_sentences",
+        "document_vector",
+        "segment_vectors",
+    ),
     *("segment_spans", "over_limit", "query_unmatched", "omission", "sentence_kinds"),
     "sentence_evidence",
 }
@@ -88,12 +96,15 @@ def answer_facts(text: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     probabilities = answer.get("probabilities") or {}
     likeliest = sorted(probabilities.items(), key=lambda one: -one[1])
     label = answer.get("label")
+    paths = [path for path in [answer.get("path"), *(answer.get("paths") or ())] if path]
     return {
         "groups": groups,
         "summary": summary,
         "label": label,
         "is_number": isinstance(label, int | float),
         "labels": answer.get("labels"),
+        "paths": paths,
+        "named": {*(answer.get("labels") or ()), label, *(node for path in paths for node in path)},
         "abstained": answer.get("abstained"),
         "probabilities": likeliest[:_MOST_PROBABILITIES],
         "more_probabilities": max(0, len(likeliest) - _MOST_PROBABILITIES),

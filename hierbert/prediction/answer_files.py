@@ -25,7 +25,7 @@ from hierbert.prediction.units import Result
 
 FORMATS = ("jsonl", "csv", "parquet", "jsonl.gz", "csv.gz")
 # Columns of names of labels.
-_LABELS = ("label", "labels", "top_labels", "evidence")
+_LABELS = ("label", "labels", "path", "paths", "top_labels", "evidence")
 _ROWS_PER_GROUP = 1_000
 _BYTES_PER_GROUP = 10_000_000
 _CSV_END = "\r\n"
@@ -204,6 +204,8 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "id": pa.string(),
         "label": pa.float64() if isinstance(row.get("label"), float) else pa.string(),
         "labels": pa.list_(pa.string()),
+        "path": pa.list_(pa.string()),
+        "paths": pa.list_(pa.list_(pa.string())),
         "abstained": pa.bool_(),
         "top_labels": pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])),
         "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
@@ -219,6 +221,9 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "query_unmatched": pa.bool_(),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
+    if "path" in row or "paths" in row:
+        # Of a tree each row tells other nodes.
+        del types["probabilities"]
     columns = []
     for name, own in row.items():
         kind = types.get(name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hierbert.vectors.cache import CacheOptions
 
 ANSWERED = (
-    *("id", "label", "labels", "abstained", "probabilities", "top_labels"),
+    *("id", "label", "labels", "path", "paths", "abstained", "probabilities", "top_labels"),
     *("evidence", "summary", "sentences", "rewritten", "rewritten_sentences", "document_vector"),
     *("segment_vectors", "segment_spans", "over_limit", "query_unmatched", "omission"),
 )

@@ -17,9 +17,13 @@ class Prediction:
     Attributes:
         label: The likeliest label; for regression the number.
         labels: Multi-label: those that reach their thresholds, likeliest first.
+        path: Of a tree of labels, the nodes from the top down to `label`; empty where none is
+            likely enough, with a `label` of None.
+        paths: Of a tree with several paths a document, that to each of `labels`.
         abstained: Whether the likeliest label is too unlikely to be named: then `label` is None;
             None where every answer names one.
-        probabilities: Of every label; None for regression.
+        probabilities: Of every label; of a tree those of the answer, of what stands beside them,
+            and of others from 0.01 on; None for regression.
         top_labels: The likeliest first, each with `label` and `probability`.
         evidence: Of each label of the answer, and of those asked for, its `label`, its `logit`, and
             the strongest `segments` and `sentences`, each with `start`, `end` and `contribution`,
@@ -44,6 +48,8 @@ class Prediction:
 
     label: str | float | None = None
     labels: list[str] | None = None
+    path: list[str] | None = None
+    paths: list[list[str]] | None = None
     abstained: bool | None = None
     probabilities: dict[str, float] | None = None
     top_labels: list[dict[str, Any]] | None = None
@@ -88,9 +94,14 @@ class Prediction:
                 row |= value
             elif name in ("sentences", "rewritten_sentences") and value is not None:
                 row[name] = [vars(sentence) for sentence in value]
-            elif name != "text" and (value is not None or (name == "label" and self.abstained)):
+            elif name != "text" and (value is not None or (name == "label" and self._has_none)):
                 row[name] = vars(value) if name == "omission" else value
         return row
+
+    @property
+    def _has_none(self) -> bool:
+        """Whether the answer is that there is no label."""
+        return bool(self.abstained) or self.path == []
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

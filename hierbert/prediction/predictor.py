@@ -276,6 +276,8 @@ class HierBert(PushToHubMixin):
         threshold: float | None = None,
         top_labels: int | None = None,
         abstain_below: float | None = None,
+        depth: int | None = None,
+        min_probability: float | None = None,
         evidence: bool | Sequence[str] | None = None,
         evidence_count: int | None = None,
         evidence_exact: bool | None = None,
@@ -289,6 +291,9 @@ class HierBert(PushToHubMixin):
             top_labels: How many of the likeliest labels to name in `top_labels` too.
             abstain_below: Of one label: the probability below which `label` is None, 0 (never) to
                 1; None for the model's own.
+            depth: Of a tree of labels: how many levels an answer has at most; None for all.
+            min_probability: Of a tree with one path a document: the probability that each node of
+                an answer has at least, 0 to 1; None for the model's own decision.
             evidence: Whether to tell in `evidence` which segments, sentences and words the labels
                 of an answer come from; or names of labels, to tell it of these too.
             evidence_count: How many of each to tell, the strongest first; None for 5.
@@ -305,6 +310,8 @@ class HierBert(PushToHubMixin):
             "threshold": threshold,
             "top_labels": top_labels,
             "abstain_below": abstain_below,
+            "depth": depth,
+            "min_probability": min_probability,
             "evidence": evidence,
             "evidence_count": evidence_count,
             "evidence_exact": evidence_exact,

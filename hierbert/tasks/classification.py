@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from hierbert.config import RunConfig
+from hierbert.config import DataConfig, RunConfig
 from hierbert.data.document import Example
 from hierbert.errors import ConfigError, quote_all
 from hierbert.log import log
@@ -30,7 +30,7 @@ from hierbert.scoring.metric import shown_metrics
 from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import gain_line, grid
 from hierbert.scoring.thresholds import ThresholdMetric
-from hierbert.scoring.vector_baselines import DocumentVectors, Read
+from hierbert.scoring.vector_baselines import DocumentVectors, Read, VectorBaseline
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.mistakes import surest_mistakes
 from hierbert.tasks.prepared import PreparedDocument
@@ -74,7 +74,7 @@ class Classification(Task):
 
     name = "classification"
     field = "label"
-    head_type: ClassVar[str]
+    head_type: ClassVar[str | None]
     several: ClassVar[bool] = False
     abstains: ClassVar[bool] = False
     titles: ClassVar[str] = "Labels"
@@ -98,11 +98,8 @@ class Classification(Task):
     @classmethod
     @override
     def learn(cls, config: RunConfig, train: Sequence[Example]) -> "Classification":
-        data = config.data
-        column, kind = data.fields["label"], data.label_type
-        if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
-            kind = "multi_label"
-        labels = LabelMap.learn(train, kind, data.label_separator, field=listed(column))
+        asked = kind_of_labels("tree") if config.data.has_tree else cls
+        labels = asked.learn_labels(config.data, train)
         # A threshold that is given stays.
         tuned = config.model.decision_threshold is None
         metric = config.training.threshold_metric if tuned else None
@@ -115,6 +112,14 @@ class Classification(Task):
                 value=config.model.abstain_below,
             )
         return task
+
+    @classmethod
+    def learn_labels(cls, data: DataConfig, train: Sequence[Example]) -> LabelMap:
+        """What the labels of the training documents are."""
+        column, kind = data.fields["label"], data.label_type
+        if kind == "auto" and (data.empty_label == "none" or not isinstance(column, str)):
+            kind = "multi_label"
+        return LabelMap.learn(train, kind, data.label_separator, field=listed(column))
 
     @classmethod
     def of(
@@ -130,26 +135,26 @@ class Classification(Task):
     @override
     def of_model(cls, config: HierBertConfig) -> "Classification":
         asked = config.problem_type or "single_label_classification"
-        kind = kind_of_labels(asked.removesuffix("_classification"))
-        names = [config.id2label[number] for number in range(config.num_labels)]
-        return kind(LabelMap(kind.known_names(names), kind.problem_type))
+        name = "tree" if config.label_tree is not None else asked.removesuffix("_classification")
+        kind = kind_of_labels(name)
+        return kind(kind.labels_of(config))
 
     @classmethod
-    def known_names(cls, names: list[str]) -> list[str]:
-        """Of a model's outputs those that are labels."""
-        return names
+    def labels_of(cls, config: HierBertConfig) -> LabelMap:
+        """What the labels of a trained model are."""
+        names = [config.id2label[number] for number in range(config.num_labels)]
+        return LabelMap(names, cls.problem_type)
 
     @override
     def reading(self, data: Mapping[str, Any]) -> "Classification":
-        known, column = self.label_map, data.get("label_column") or self.label_map.field
+        column = data.get("label_column") or self.label_map.field
         if data.get("empty_label") == "none" and not self.several:
             raise ConfigError(
                 f"needs multi_label, and the model's labels are {self.problem_type}",
                 setting="empty_label",
                 value="none",
             )
-        separator, field = data.get("label_separator"), listed(column)
-        return type(self)(LabelMap(known.names, known.problem_type, separator, field=field))
+        return type(self)(self.label_map.written(data.get("label_separator"), listed(column)))
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
@@ -161,6 +166,7 @@ class Classification(Task):
             "abstain_below": config.model.abstain_below,
             "class_weights": self._class_weights(config, train),
             "logit_weights": None,
+            "label_tree": None,
             "problem_type": self.head_type,
             "id2label": dict(enumerate(names)),
             "label2id": {name: number for number, name in enumerate(names)},
@@ -248,10 +254,9 @@ class Classification(Task):
     ) -> Stack | None:
         """Words and vectors beside the layers."""
         deep, _ = self._labelled(splits["validation"], kept)
-        weights = model.config.class_weights
         return fit_stack(
-            self._with_labels(splits["train"], weights),
-            self._with_labels(splits["validation"], weights),
+            self._with_labels(splits["train"], model.config),
+            self._with_labels(splits["validation"], model.config),
             deep,
             words=self.words,
             vectors=vectors,
@@ -259,7 +264,7 @@ class Classification(Task):
 
     @override
     def calibrate(
-        self, documents: Sequence[PreparedDocument], kept: Sequence[Any]
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
     ) -> dict[str, Any]:
         """Fit the temperature of probabilities."""
         logits, references = self._labelled(documents, kept)
@@ -298,11 +303,27 @@ class Classification(Task):
 
     @override
     def learning_baselines(self) -> list[str]:
-        return [
-            one.title
-            for one in LABEL_BASELINES
-            if isinstance(one, LabelBaseline) and self.problem_type in one.problem_types
-        ]
+        return [one.title for one in self.baselines if isinstance(one, LabelBaseline)]
+
+    @property
+    def baselines(self) -> Sequence[LabelBaseline | VectorBaseline]:
+        """Of its report, in the order of tables."""
+        return [one for one in LABEL_BASELINES if self.problem_type in one.problem_types]
+
+    def answers_of_baselines(
+        self,
+        train: Sequence[PreparedDocument],
+        asked: Sequence[PreparedDocument],
+        vectors: "VectorSource | None",
+    ) -> dict[str, npt.NDArray[Any]]:
+        """What they answer, by their names, as `label_scores` takes it."""
+        return label_baselines(
+            self.problem_type,
+            [one.segmented.text for one in train],
+            self._references(train),
+            [one.segmented.text for one in asked],
+            None if vectors is None else (reader(train, vectors), reader(asked, vectors)),
+        )
 
     @override
     def report(self, scored: Scored) -> dict[str, Any]:
@@ -323,14 +344,7 @@ class Classification(Task):
         systems = {"hierbert": predictions}
         train, asked = self._known(scored.train), self._known(scored.documents)
         if scored.baselines and train:
-            source = scored.vectors
-            found = label_baselines(
-                self.problem_type,
-                [one.segmented.text for one in train],
-                self._references(train),
-                [one.segmented.text for one in asked],
-                None if source is None else (_reader(train, source), _reader(asked, source)),
-            )
+            found = self.answers_of_baselines(train, asked, scored.vectors)
             for name, given in found.items():
                 entries[name] = label_scores(self.problem_type, given, references)
                 systems[name] = (given >= 0.5).astype(int) if self.several else given
@@ -422,8 +436,8 @@ class Classification(Task):
         """Of the baselines that were scored, by name."""
         return {
             baseline.name: baseline.title
-            for baseline in LABEL_BASELINES
-            if self.problem_type in baseline.problem_types and results.get(baseline.name)
+            for baseline in self.baselines
+            if results.get(baseline.name)
         }
 
     def _gains(self, results: dict[str, Any]) -> Iterable[str]:
@@ -477,13 +491,16 @@ class Classification(Task):
         return np.array(labels)
 
     def _with_labels(
-        self, documents: Sequence[PreparedDocument], class_weights: Sequence[float] | None
+        self, documents: Sequence[PreparedDocument], config: HierBertConfig
     ) -> Labelled:
         """Those that have labels, with them."""
         labelled = self._known(documents)
-        weights = None if class_weights is None else np.array(class_weights)
-        table = self.table(self._references(labelled))
-        return Labelled(labelled, Targets(table, self.several, weights))
+        return Labelled(labelled, self.targets(self._references(labelled), config))
+
+    def targets(self, references: npt.NDArray[Any], config: HierBertConfig) -> Targets:
+        """What a linear model is fitted to."""
+        weights = None if config.class_weights is None else np.array(config.class_weights)
+        return Targets(self.table(references), self.several, weights)
 
     def table(self, references: npt.NDArray[Any]) -> _Floats:
         """Which labels documents have, 0 and 1, float64 (D, C)."""
@@ -508,7 +525,7 @@ class Classification(Task):
         return [one for one in documents if one.targets[self.name] is not None]
 
 
-def _reader(documents: Sequence[PreparedDocument], source: "VectorSource") -> Read:
+def reader(documents: Sequence[PreparedDocument], source: "VectorSource") -> Read:
     """What reads a document's vectors by its place."""
 
     def read(place: int) -> DocumentVectors:

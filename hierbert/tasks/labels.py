@@ -146,6 +146,10 @@ class LabelMap:
         )
         return cls(_sorted(counts), problem_type, separator, field=field)
 
+    def written(self, separator: str | None, field: str) -> "LabelMap":
+        """The same labels as another corpus writes them."""
+        return type(self)(self.names, self.problem_type, separator, field=field)
+
     def encode(self, example: Example) -> int | list[int] | float | None:
         """Turn the label of an example, of the training corpus or another, into numbers.
 

@@ -19,6 +19,7 @@ from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.regression import regression_values
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.tasks.classification import Classification, LabelAnswers, register_labels
+from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.mistakes import largest_errors
 from hierbert.tasks.prepared import PreparedDocument
 
@@ -43,8 +44,8 @@ class Regression(Classification):
 
     @classmethod
     @override
-    def known_names(cls, names: list[str]) -> list[str]:
-        return []
+    def labels_of(cls, config: HierBertConfig) -> LabelMap:
+        return LabelMap([], cls.problem_type)
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:

@@ -116,7 +116,8 @@ class Stack:
 
         What the linear members leave of the whole is the layers'.
         """
-        rest = np.array(kept, dtype=np.float64) * config.temperature - self.bias.double().numpy()
+        temperatures = ClassificationHead.kind(config).temperatures(config).numpy()
+        rest = np.array(kept, dtype=np.float64) * temperatures - self.bias.double().numpy()
         found = {name: _words_of(words, documents) for name, words in self.words.items()}
         if self.linear is not None and vectors is not None:
             found["vectors"] = _logits_of_vectors(self.linear, documents, vectors)

@@ -286,9 +286,9 @@ class Task:
         return type(self).calibrate is not Task.calibrate
 
     def calibrate(
-        self, documents: Sequence["PreparedDocument"], kept: Sequence[Any]
+        self, documents: Sequence["PreparedDocument"], kept: Sequence[Any], config: HierBertConfig
     ) -> dict[str, Any]:
-        """Fit answers to documents that were not trained on.
+        """Fit answers to documents that were not trained on, by a model of this config.
 
         Returns:
             Fields of the model's config to set, under "config"; an entry of the results, under

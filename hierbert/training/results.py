@@ -124,7 +124,7 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
             held_out = HeldOut(validation, kept) if found is None else found.held_out
             if not (run.config.training.calibrate and task.calibrates):
                 return found, {}
-            return found, task.calibrate(held_out.documents, held_out.kept)
+            return found, task.calibrate(held_out.documents, held_out.kept, run.model.config)
 
         found, fitted = on_first_process(run.accelerator, fit)
         if found is not None:
@@ -172,7 +172,7 @@ def _members(
         for name, (held_out, own) in parts.items():
             alone = copy.deepcopy(config)
             if run.config.training.calibrate:
-                own_fit = task.calibrate(held_out.documents, held_out.kept)
+                own_fit = task.calibrate(held_out.documents, held_out.kept, alone)
                 alone.update(own_fit.get("config", {}))
             scores[name] = task.score(documents, own, alone)
             ends[name] = task.intervals(documents, own, alone, run.config.seed)

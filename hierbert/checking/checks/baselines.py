@@ -195,9 +195,4 @@ class _Sample:
 
 
 def _table(task: Classification, known: Sequence[tuple[int, Any]]) -> np.ndarray:
-    if task.problem_type != "multi_label":
-        return np.array([target for _, target in known])
-    table = np.zeros((len(known), len(task.label_map.names)), dtype=int)
-    for row, (_, numbers) in enumerate(known):
-        table[row, numbers] = 1
-    return table
+    return task.references([target for _, target in known])

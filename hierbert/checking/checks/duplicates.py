@@ -17,6 +17,7 @@ _OF_CONFLICTS = {
     "single_label": "decide which label is right, or give the text both (multi_label)",
     "multi_label": "decide which labels are right",
     "regression": "decide which number is right",
+    "tree": "decide which path is right, or give the text both (data.multi_path=true)",
 }
 
 

@@ -19,9 +19,10 @@ from hierbert.reporting.sections.reliability import reliability
 from hierbert.reporting.sections.scores import scores
 from hierbert.reporting.sections.settings import settings
 from hierbert.reporting.sections.summaries import summaries
+from hierbert.reporting.sections.tree import tree
 
 SECTIONS: tuple[Callable[[Found], Section | None], ...] = (
-    *(overview, scores, curves, labels, numbers, reliability, precision_recall, coverage),
+    *(overview, scores, curves, labels, tree, numbers, reliability, precision_recall, coverage),
     *(lengths, places, picks, mistakes, summaries, settings, machine),
 )
 """Each makes its section of what was found; None where that has nothing of the kind."""

@@ -9,6 +9,7 @@ from hierbert.reporting.found import Found, difference, figure
 from hierbert.scoring.answers import OWN
 from hierbert.scoring.label_baselines import LABEL_BASELINES
 from hierbert.scoring.metric import METRICS, Metric, metrics_of, shown_metrics
+from hierbert.scoring.tree_baselines import TREE_BASELINES
 
 _Scores = Mapping[str, float]
 _Ends = Mapping[str, Mapping[str, float]]
@@ -70,7 +71,7 @@ def _titles(own: _Scores) -> dict[str, str]:
     """Of the baselines of labels of this kind, by name: some share one over the kinds."""
     return {
         baseline.name: baseline.title
-        for baseline in LABEL_BASELINES
+        for baseline in (*LABEL_BASELINES, *TREE_BASELINES)
         if any(
             all(metric.name in own for metric in metrics_of(kind) if metric.headline)
             for kind in baseline.problem_types

@@ -112,5 +112,5 @@ def test_a_document_says_the_soft_maximum_of_what_its_segments_say() -> None:
 
 def test_weights_of_many_labels_are_bounded() -> None:
     assert buckets_for(2) == 1 << 18
-    assert all(labels * buckets_for(labels) <= 1 << 24 for labels in (64, 65, 1000, 1024))
-    assert buckets_for(1025) is None
+    assert all(labels * buckets_for(labels) <= 1 << 24 for labels in (64, 65, 1000, 1025, 4096))
+    assert buckets_for(4097) is None

@@ -68,7 +68,7 @@ def test_documents_without_a_label_say_nothing() -> None:
     def found(labels: list[int | None]) -> tuple[Any, Any]:
         documents = documents_of(labels)
         report = task.report(Scored(documents, kept, baselines=False))
-        return task.calibrate(documents, kept), report
+        return task.calibrate(documents, kept, HierBertConfig()), report
 
     assert found([None, None, None]) == ({}, {})
     fitted, _ = found([0, 1, None])
@@ -107,7 +107,7 @@ def test_tuned_thresholds_are_of_the_probabilities_that_are_answered() -> None:
     task = Classification.of(LabelMap(["a", "b"], "multi_label"), "micro_f1")
     labels = [[0, 1], [], [0], [1]] * 20
     kept = [[-6.0 if 0 in own else -12.0, 12.0 if 1 in own else 6.0] for own in labels]
-    fitted = task.calibrate(documents_of(labels), kept)
+    fitted = task.calibrate(documents_of(labels), kept, HierBertConfig())
     config = HierBertConfig(**fitted["config"])
     logits = torch.tensor(kept) / config.temperature
     reached = logits.sigmoid() >= torch.tensor(config.label_thresholds)
@@ -116,7 +116,9 @@ def test_tuned_thresholds_are_of_the_probabilities_that_are_answered() -> None:
     assert told["labels"] == dict(zip("ab", config.label_thresholds, strict=True))
     assert (told["before"], told["after"]) == (pytest.approx(80 / 160 * 2 * 0.5, abs=1), 1.0)
     untuned = Classification.of(LabelMap(["a", "b"], "multi_label"))
-    assert untuned.calibrate(documents_of(labels), kept)["config"].keys() == {"temperature"}
+    assert untuned.calibrate(documents_of(labels), kept, HierBertConfig())["config"].keys() == {
+        "temperature"
+    }
 
 
 def test_a_temperature_travels_with_its_model_and_changes_no_loss(encoders, tmp_path) -> None:

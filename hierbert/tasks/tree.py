@@ -1,0 +1,363 @@
+"""Documents that have a path in a tree of labels, or several paths."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from hierbert.config import DataConfig, RunConfig
+from hierbert.data.document import Example
+from hierbert.errors import ConfigError
+from hierbert.model.classification_head import LabelRule
+from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.segmentation import SegmentedDocument
+from hierbert.model.tree import TreeSettings
+from hierbert.scoring.calibration import fit_temperature
+from hierbert.scoring.hierarchical import consistent_share, level_scores
+from hierbert.scoring.label_baselines import LabelBaseline
+from hierbert.scoring.labels import label_details
+from hierbert.scoring.metric import METRICS
+from hierbert.scoring.reliability import reliability_bins
+from hierbert.scoring.tables import grid
+from hierbert.scoring.tree_baselines import TREE_BASELINES, tree_baselines
+from hierbert.scoring.tree_targets import TreeTargets
+from hierbert.scoring.vector_baselines import VectorBaseline
+from hierbert.tasks.classification import (
+    Classification,
+    LabelAnswers,
+    listed,
+    reader,
+    register_labels,
+)
+from hierbert.tasks.mistakes import surest_mistakes
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.task import Scored
+from hierbert.tasks.tree_labels import TreeLabels
+from hierbert.taxonomy.reading import SEPARATOR
+from hierbert.taxonomy.tree import Taxonomy
+
+if TYPE_CHECKING:
+    from hierbert.tasks.evaluation import VectorSource
+
+_Floats = npt.NDArray[np.float64]
+
+# What is tried of the cost of a node, and of the probability from which one of several paths is
+# answered.
+_COSTS = tuple(place / 20 for place in range(17))
+# Documents whose nodes are all decided at once.
+_AT_ONCE = 256
+
+
+@register_labels
+class Tree(Classification):
+    """Labels that have parents: a document has all nodes of its path."""
+
+    problem_type = "tree"
+    head_type = None
+    auto_metric = "hf1"
+    titles = "Paths"
+    label_map: TreeLabels
+
+    @classmethod
+    @override
+    def learn_labels(cls, data: DataConfig, train: Sequence[Example]) -> TreeLabels:
+        return TreeLabels.learn_tree(
+            train,
+            taxonomy=data.taxonomy,
+            separator=data.label_separator,
+            field=listed(data.fields["label"]),
+            multi_path=data.multi_path,
+            encoding=data.encoding,
+        )
+
+    @classmethod
+    @override
+    def labels_of(cls, config: HierBertConfig) -> TreeLabels:
+        settings = TreeSettings.of(config)
+        nodes = [config.id2label[number] for number in range(config.num_labels)]
+        return TreeLabels(Taxonomy(nodes, settings.parents), multi_path=settings.several)
+
+    @override
+    def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
+        if config.training.class_weights != "none":
+            raise ConfigError(
+                "is not for a tree of labels; model.tree_adjustment helps rare children",
+                setting="training.class_weights",
+                value=config.training.class_weights,
+            )
+        taxonomy, several = self.label_map.taxonomy, self.label_map.multi_path
+        parents = [taxonomy.parents[node].tolist() for node in range(len(taxonomy))]
+        paths = [path for one in train if (path := self.label_map.encode(one))]
+        is_leaf = taxonomy.children.lengths == 0
+        stops = sorted({path[-1] for path in paths if not is_leaf[path[-1]]})
+        settings = TreeSettings(
+            parents,
+            [] if several else stops,
+            several,
+            config.model.tree_decision,
+            config.model.min_probability,
+            adjustment=self._adjustment(config.model.tree_adjustment, paths),
+        )
+        return super().model_settings(config, train) | {"label_tree": settings.as_config()}
+
+    def _adjustment(self, strength: float, paths: Sequence[list[int]]) -> list[float] | None:
+        """So many times the log of each node's share among its siblings (Menon et al. 2021)."""
+        if not strength:
+            return None
+        counts = np.bincount([node for path in paths for node in path], minlength=len(self.names))
+        # Of a node that no document has, half a one.
+        counts = counts + 0.5
+        parents = self.label_map.taxonomy.parents
+        groups = np.full(len(counts), len(counts))
+        groups[parents.owners] = parents.values
+        of_siblings = np.bincount(groups, weights=counts)[groups]
+        found: list[float] = (strength * np.log(counts / of_siblings)).tolist()
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """Of the nodes."""
+        return self.label_map.names
+
+    @override
+    def continued(self, config: HierBertConfig) -> dict[str, Any] | None:
+        if config.label_tree is None or super().continued(config) is None:
+            return None
+        known, own = TreeSettings.of(config), self.label_map
+        same = own.taxonomy == self.labels_of(config).taxonomy and known.several == own.multi_path
+        return {} if same else None
+
+    @override
+    def collate(self, targets: Sequence[Any], documents: Sequence[SegmentedDocument]) -> Tensor:
+        """float32 (D, C)."""
+        table = torch.zeros(len(targets), len(self.names))
+        for row, path in enumerate(targets):
+            table[row, slice(None) if path is None else path] = torch.nan if path is None else 1.0
+        return table
+
+    @override
+    def references(self, labels: list[Any]) -> npt.NDArray[Any]:
+        table = np.zeros((len(labels), len(self.names)), dtype=int)
+        for row, path in enumerate(labels):
+            table[row, path] = 1
+        return table
+
+    @override
+    def table(self, references: npt.NDArray[Any]) -> _Floats:
+        return references.astype(np.float64)
+
+    @override
+    def targets(self, references: npt.NDArray[Any], config: HierBertConfig) -> TreeTargets:
+        settings = TreeSettings.of(config)
+        added = 0.0 if settings.adjustment is None else np.array(settings.adjustment)
+        table = self.table(references)
+        return TreeTargets(table, settings.several, tree=settings.tree, adjustment=added)
+
+    @override
+    def predictions(self, logits: _Floats, config: HierBertConfig) -> npt.NDArray[Any]:
+        """Which nodes answers have, 0 and 1, int64 (D, C)."""
+        settings, rule = TreeSettings.of(config), LabelRule(config.label_thresholds)
+        found = [np.zeros((0, logits.shape[1]), dtype=int)]
+        for start in range(0, len(logits), _AT_ONCE):
+            rows = torch.from_numpy(logits[start : start + _AT_ONCE])
+            found.append(settings.answers(rows, rule).numpy().astype(int))
+        return np.concatenate(found)
+
+    @override
+    def scored(self, logits: _Floats, config: HierBertConfig) -> dict[str, Any]:
+        return {"predictions": self.predictions(logits, config)}
+
+    @override
+    def calibrate(
+        self, documents: Sequence[PreparedDocument], kept: Sequence[Any], config: HierBertConfig
+    ) -> dict[str, Any]:
+        """Fit a temperature for each level, and what decides where answers end."""
+        logits, references = self._labelled(documents, kept)
+        if not len(references) or not np.isfinite(logits).all():
+            return {}
+        settings = TreeSettings.of(config)
+        levels = _temperatures(logits, self.targets(references, config))
+        temperatures = [one["temperature"] for one in levels]
+        settings = replace(settings, temperatures=temperatures)
+        shares = _shares(logits / settings.divisors().numpy(), settings)
+        scores = _hf1_by_cost(shares, references, settings)
+        # Of equal ones that in the middle: what is near it does as well.
+        best = [cost for cost, score in scores.items() if score == max(scores.values())]
+        chosen = best[len(best) // 2]
+        if settings.several:
+            fields: dict[str, Any] = {"decision_threshold": chosen}
+        else:
+            settings, fields = replace(settings, cost=chosen), {}
+        fields["label_tree"] = settings.as_config()
+        told = {
+            "documents": len(references),
+            "levels": levels,
+            "cost": chosen,
+            "hf1": scores[chosen],
+        }
+        shown = ", ".join(f"{one:.2f}" for one in temperatures)
+        return {
+            "config": fields,
+            "results": {"calibration": told},
+            "line": f"temperatures of {len(levels)} levels: {shown}; a node counts from a "
+            f"probability of {chosen:g} (hierarchical F1 of {len(references):,} documents that "
+            f"were held out {told['hf1']:.4f})",
+        }
+
+    @property
+    @override
+    def baselines(self) -> Sequence[LabelBaseline | VectorBaseline]:
+        return TREE_BASELINES
+
+    @override
+    def answers_of_baselines(
+        self,
+        train: Sequence[PreparedDocument],
+        asked: Sequence[PreparedDocument],
+        vectors: "VectorSource | None",
+    ) -> dict[str, npt.NDArray[Any]]:
+        return tree_baselines(
+            self._parents,
+            [one.segmented.text for one in train],
+            self._references(train),
+            [one.segmented.text for one in asked],
+            None if vectors is None else (reader(train, vectors), reader(asked, vectors)),
+        )
+
+    @override
+    def report(self, scored: Scored) -> dict[str, Any]:
+        entries = super().report(scored)
+        if "tree" not in entries:
+            return entries
+        train, asked = self._known(scored.train), self._known(scored.documents)
+        true = self._references(asked)
+        if train:
+            counts = self._references(train).sum(0)
+            entries["tree"]["levels"] = self._levels(scored, counts)
+            entries["tree"] |= self._unseen(counts, true)
+        return entries
+
+    @override
+    def details(self, answers: LabelAnswers) -> dict[str, Any]:
+        settings = TreeSettings.of(answers.config)
+        given, true = answers.predictions, answers.references
+        shares = _shares(answers.logits, settings)
+        found = {
+            "per_label": label_details(given, true, self.names),
+            "reliability": reliability_bins(shares, true),
+            "tree": {"consistent": consistent_share(given, self._parents)},
+        }
+        if not settings.several:
+            ends = [_ends(table, settings) for table in (given, true)]
+            # Of an answer without a node there is nothing to be sure of.
+            own = (ends[0] >= 0) & (ends[1] >= 0)
+            rows = np.flatnonzero(own)
+            documents = [answers.documents[row] for row in rows]
+            mistakes = surest_mistakes(
+                documents, shares[rows], ends[0][rows], ends[1][rows], self.names
+            )
+            found["examples"] = {"mistakes": mistakes}
+        return found
+
+    def _levels(self, scored: Scored, counts: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Figures of each level, with names in place of numbers."""
+        logits, references = self._labelled(scored.documents, scored.kept)
+        given = self.predictions(logits, scored.config)
+        levels = TreeSettings.of(scored.config).tree.levels.numpy()
+        found = level_scores(given, references, levels, self._parents, counts)
+        for level in found:
+            for confusion in level["confusions"]:
+                for side in ("true", "answer"):
+                    number = confusion[side]
+                    confusion[side] = None if number is None else self.names[number]
+        return found
+
+    def _unseen(
+        self, counts: npt.NDArray[np.int64], true: npt.NDArray[np.int64]
+    ) -> dict[str, float]:
+        """Part of the documents with a node that no training document has."""
+        return {"unseen": float((true[:, counts == 0]).any(1).mean())}
+
+    @override
+    def tables(self, results: dict[str, Any]) -> Iterable[str]:
+        yield from super().tables(results)
+        facts = results.get("tree") or {}
+        if not facts.get("levels"):
+            return
+        rows = [["level", "nodes", "documents", "accuracy", "Macro-F1", "of the rarer half"]]
+        for one in facts["levels"]:
+            figures = (one["accuracy"], one["macro_f1"], one["rare_macro_f1"])
+            shown = ("-" if value is None else f"{100 * value:.1f}" for value in figures)
+            rows.append([f"{one[key]:,}" for key in ("level", "nodes", "documents")] + [*shown])
+        notes = [f"answers whose nodes all have their parents: {100 * facts['consistent']:.1f} %"]
+        if facts.get("unseen"):
+            share = 100 * facts["unseen"]
+            notes.append(f"documents with a node that no training document has: {share:.1f} %")
+        yield grid(rows, "Levels of the tree, from the top (x 100)", notes)
+
+    @override
+    def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
+        path = document.targets[self.name]
+        found = np.flatnonzero(self.predictions(np.array([kept]), config)[0])
+        levels = TreeSettings.of(config).tree.levels.numpy()
+        nodes = found[np.argsort(levels[found], kind="stable")].tolist()
+        true = "unknown" if path is None else SEPARATOR.join(self.names[node] for node in path)
+        answer = SEPARATOR.join(self.names[node] for node in nodes) or "none"
+        return [f"  path: {answer}; true: {true}"]
+
+    @property
+    def _parents(self) -> list[list[int]]:
+        taxonomy = self.label_map.taxonomy
+        return [taxonomy.parents[node].tolist() for node in range(len(taxonomy))]
+
+
+def _shares(logits: _Floats, settings: TreeSettings) -> _Floats:
+    """The probability of each node, float64 (D, C)."""
+    found = [np.zeros((0, logits.shape[1]))]
+    for start in range(0, len(logits), _AT_ONCE):
+        rows = torch.from_numpy(logits[start : start + _AT_ONCE])
+        found.append(settings.tree.probabilities(rows).numpy())
+    return np.concatenate(found)
+
+
+def _ends(table: npt.NDArray[Any], settings: TreeSettings) -> npt.NDArray[np.int64]:
+    """The last node of each path, int64 (D,); -1 where there is none."""
+    depths = table * settings.tree.levels.numpy()
+    found: npt.NDArray[np.int64] = depths.argmax(1)
+    return np.where(depths.max(1) > 0, found, -1)
+
+
+def _temperatures(logits: _Floats, targets: TreeTargets) -> list[dict[str, float]]:
+    """For each level, from the top, what `fit_temperature` finds of the choices there."""
+    found = []
+    for level in range(1, int(targets.tree.levels.max()) + 1):
+        choices, chosen = targets.choices_of(logits, level)
+        if len(choices):
+            found.append(fit_temperature(choices, chosen))
+        else:
+            found.append({"temperature": 1.0, "documents": 0, "before": 0.0, "after": 0.0})
+    return found
+
+
+def _hf1_by_cost(
+    shares: _Floats, references: npt.NDArray[Any], settings: TreeSettings
+) -> dict[float, float]:
+    """Hierarchical F1 by the cost of a node; of several paths by the threshold."""
+    tree, found = settings.tree, {}
+    own, true = torch.from_numpy(shares), torch.from_numpy(references).double()
+    if settings.several:
+        for cost in _COSTS:
+            given = tree.closed(own >= cost).numpy().astype(int)
+            found[cost] = float(METRICS["hf1"].score(given, references))
+        return found
+    sums, common = tree.summed(own), tree.summed(true)
+    for cost in _COSTS:
+        ends = (sums - cost * tree.levels).argmax(1)
+        shared = common.gather(1, ends[:, None]).sum()
+        found[cost] = float(2 * shared / (tree.levels[ends].sum() + true.sum()))
+    return found

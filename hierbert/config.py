@@ -52,13 +52,27 @@ class DataConfig:
     id_column: str | None = setting(
         None, 'Column of the document id; null takes a column "id", else makes ids.'
     )
-    label_type: Literal["auto", "single_label", "multi_label", "regression"] = setting(
+    label_type: Literal["auto", "single_label", "multi_label", "regression", "tree"] = setting(
         "auto",
-        "What the labels are; auto takes lists (in a cell of csv [\"a\", \"b\"] or ['a', 'b']) and "
+        "What the labels are; auto takes tree where data.taxonomy names one or data.label_paths is "
+        "set, lists (in a cell of csv [\"a\", \"b\"] or ['a', 'b']) and "
         "several columns for multi_label, all else for single_label.",
     )
     label_separator: str | None = setting(
-        None, 'Separates the labels of a document in one csv cell, for example ";".'
+        None,
+        'Separates the labels of a document in one csv cell, for example ";", or the names of a '
+        'path in a tree, which are separated by " > " by default.',
+    )
+    taxonomy: str | None = setting(
+        None,
+        "File of the tree that labels are nodes of, of any layout that `hierbert taxonomy check` "
+        "reads; null: of a tree it is made of the paths of the training documents.",
+    )
+    label_paths: bool = setting(False, "Whether labels that are lists are paths in a tree.")
+    multi_path: bool = setting(
+        False,
+        "Of a tree: whether a document may have several paths, a list of nodes or of paths, and a "
+        "node several parents.",
     )
     empty_label: Literal["unknown", "none"] = setting(
         "unknown",
@@ -86,6 +100,7 @@ class DataConfig:
         columns = self.label_column
         if isinstance(columns, list) and not 0 < len(set(columns)) == len(columns):
             raise ConfigError("must name columns, each once", setting="label_column", value=columns)
+        self._check_tree()
         if (self.empty_label == "none" or isinstance(columns, list)) and self.label_type not in (
             "auto",
             "multi_label",
@@ -100,6 +115,35 @@ class DataConfig:
             raise ConfigError(
                 "nothing to learn: set data.label_column, data.summary_column or both"
             )
+
+    def _check_tree(self) -> None:
+        if not self.has_tree:
+            for name in ("taxonomy", "label_paths", "multi_path"):
+                if value := getattr(self, name):
+                    raise ConfigError(
+                        f"is for a tree of labels, and data.label_type is {self.label_type}",
+                        setting=f"data.{name}",
+                        value=value,
+                        allowed="data.label_type=tree beside it",
+                    )
+        elif not isinstance(self.label_column, str):
+            raise ConfigError(
+                "must name one column, which holds paths or nodes of a tree",
+                setting="data.label_column",
+                value=self.label_column,
+            )
+        elif self.empty_label == "none":
+            raise ConfigError(
+                "is not for a tree of labels: a document without a path is trained around",
+                setting="data.empty_label",
+                value=self.empty_label,
+            )
+
+    @property
+    def has_tree(self) -> bool:
+        """Whether labels are nodes of a tree."""
+        says = self.taxonomy is not None or self.label_paths
+        return self.label_type == "tree" or (self.label_type == "auto" and says)
 
     @property
     def fields(self) -> dict[str, Any]:

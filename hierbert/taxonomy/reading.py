@@ -95,6 +95,23 @@ def read_taxonomy(
     for row in rows:
         read_row(row.values, row.location)
     _add_paths(paths, columns, found)
+    return _taxonomy_of(found, place)
+
+
+def taxonomy_of_paths(paths: Mapping[tuple[str, ...], str], separator: str = SEPARATOR) -> Taxonomy:
+    """The tree that paths from the top make, whatever their order; each with its place.
+
+    Raises:
+        DataError: Two paths are written alike.
+    """
+    found = _Found()
+    said: Mapping[str, str] = {}
+    each = {path: (paths[path], said) for path in sorted(paths)}
+    _add_paths(each, TaxonomyColumns(separator=separator), found)
+    return _taxonomy_of(found, "the paths of the documents")
+
+
+def _taxonomy_of(found: _Found, place: str) -> Taxonomy:
     numbers = {node: number for number, node in enumerate(found.parents)}
     for node, parents in found.parents.items():
         for parent, where in parents.items():

@@ -20,7 +20,7 @@ class LabelMetric(evaluate.Metric):
     takes ``threshold`` as well, of one ``probabilities``.
 
     Args:
-        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        problem_type: ``single_label``, ``multi_label``, ``regression`` or ``tree``.
         **settings: Settings of `evaluate.Metric`; rows stay in memory whatever is set.
     """
 
@@ -33,6 +33,7 @@ class LabelMetric(evaluate.Metric):
             "single_label": (label, label),
             "multi_label": (datasets.Sequence(number), datasets.Sequence(label)),
             "regression": (number, number),
+            "tree": (datasets.Sequence(label), datasets.Sequence(label)),
         }[self.config_name]
         return evaluate.MetricInfo(
             description=label_scores.__doc__ or "",

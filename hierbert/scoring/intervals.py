@@ -104,13 +104,17 @@ def resampled_scores(
     """Scores of labels on bootstrap samples, which are the same for as many documents and the seed.
 
     Predictions and references of at least one document are label numbers, integers (D); or 0 and 1
-    for each label (D, C); or numbers (D). Gives of each metric of the problem type that can be
-    resampled and repeats no other one its scores, float64 (S).
+    for each label, or node of a tree (D, C); or numbers (D). Gives of each metric of the problem
+    type that can be resampled and repeats no other one its scores, float64 (S).
     """
     predicted, true = np.asarray(predictions), np.asarray(references)
     if problem_type == "single_label":
         labels = np.arange(max(predicted.max(), true.max()) + 1)
         predicted, true = predicted[:, None] == labels, true[:, None] == labels
+    if problem_type == "tree":
+        # Of many nodes few occur, and the others change no score.
+        occur = predicted.any(0) | true.any(0)
+        predicted, true = predicted[:, occur], true[:, occur]
     predicted, true = (each.astype(np.float64).reshape(len(each), -1) for each in (predicted, true))
     resampled = {
         metric.name: metric.resampled

@@ -28,7 +28,7 @@ _FOLDS = 3
 _MOST_DOCUMENTS = 20_000
 _MOST_LABELS = 256
 # Of the words, the commonest, so that their weights fit in memory: 128 MiB.
-_MOST_WEIGHTS = 1 << 24
+MOST_WEIGHTS = 1 << 24
 _OF_LABELS = ("single_label", "multi_label")
 _Fit = Callable[[Any, Floats, npt.NDArray[np.int64], Any], tuple[Floats, Floats]]
 
@@ -129,7 +129,7 @@ def _by_words(
     texts, labels = [texts[place] for place in drawn], labels[drawn]
     known = np.unique(labels)
     count = labels.shape[1] if several else len(known)
-    read = _tfidf(texts, asked, _MOST_WEIGHTS // max(1, count))
+    read = tfidf(texts, asked, MOST_WEIGHTS // max(1, count))
     if read is None or len(known) < 2 or len(set(texts)) < _FOLDS:
         return (_commonest if several else _majority)(texts, labels, asked)
     table = (labels if several else labels[:, None] == known).astype(np.float64)
@@ -137,7 +137,7 @@ def _by_words(
     return from_a_half(held_out, labels, scores) if several else known[scores.argmax(1)]
 
 
-def _tfidf(texts: Sequence[str], asked: Sequence[str], most_words: int) -> tuple[Any, Any] | None:
+def tfidf(texts: Sequence[str], asked: Sequence[str], most_words: int) -> tuple[Any, Any] | None:
     """Words and pairs of words by the usual weights; None where there are no words."""
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import TfidfVectorizer

@@ -1,4 +1,4 @@
-"""Scores of labels: one label per document, several, or a number.
+"""Scores of labels: one label per document, several, a number; of trees see `hierarchical`.
 
 The figures are those of scikit-learn and SciPy. A mean over labels (macro, weighted) takes those
 that occur in the references or in the predictions, as scikit-learn does by default for single
@@ -31,10 +31,10 @@ def label_scores(
     """Every metric of a problem type over D documents, by its name, in the order of tables.
 
     Args:
-        problem_type: ``single_label``, ``multi_label`` or ``regression``.
+        problem_type: ``single_label``, ``multi_label``, ``regression`` or ``tree``.
         predictions: Label numbers from 0 on, integers (D); or the probability of each label,
-            float (D, C); or numbers (D).
-        references: Label numbers (D); or 0 and 1 for each label (D, C); or numbers (D).
+            float (D, C); or numbers (D); or, of a tree, 0 and 1 for each node (D, C).
+        references: Label numbers (D); or 0 and 1 for each label or node (D, C); or numbers (D).
         threshold: Of several labels, the probability from which a label is predicted: one, or one
             for each label.
         probabilities: Of one label, the probability of each, float (D, C); None leaves out what
@@ -141,13 +141,15 @@ def _accuracies(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
     return weights @ (predicted * true).sum(1) / len(true)
 
 
-def _macro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+def macro_f1s(weights: _Floats, predicted: Any, true: Any) -> _Floats:
+    """Of samples: see `Metric.resampled`; tables are dense or scipy.sparse arrays."""
     hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
     # A label that a sample neither holds nor is given says nothing.
     return (2 * hits / np.maximum(sizes, 1)).sum(1) / np.maximum((sizes > 0).sum(1), 1)
 
 
-def _micro_f1s(weights: _Floats, predicted: _Floats, true: _Floats) -> _Floats:
+def micro_f1s(weights: _Floats, predicted: Any, true: Any) -> _Floats:
+    """Of samples: see `Metric.resampled`; tables are dense or scipy.sparse arrays."""
     hits, sizes = weights @ (predicted * true), weights @ predicted + weights @ true
     return 2 * hits.sum(1) / np.maximum(sizes.sum(1), 1)
 
@@ -177,9 +179,9 @@ def _error(name: str, title: str, size: Callable[[Any], Any]) -> Metric:
 
 add_metrics(
     _headline("accuracy", "Accuracy", _ONE, _accuracy, "accuracy", resampled=_accuracies),
-    _headline("macro_f1", "Macro-F1", _BOTH, _f1("macro"), "f1", resampled=_macro_f1s),
+    _headline("macro_f1", "Macro-F1", _BOTH, _f1("macro"), "f1", resampled=macro_f1s),
     _headline(
-        "micro_f1", "Micro-F1", _BOTH, _f1("micro"), "f1", resampled=_micro_f1s, repeats="accuracy"
+        "micro_f1", "Micro-F1", _BOTH, _f1("micro"), "f1", resampled=micro_f1s, repeats="accuracy"
     ),
     Metric("weighted_f1", "Weighted F1", _BOTH, _f1("weighted"), "f1"),
     Metric("samples_f1", "Samples F1", _SEVERAL, _f1("samples")),

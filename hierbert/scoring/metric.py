@@ -16,7 +16,7 @@ class Metric:
         name: Its key in scores and settings.
         title: What tables and model cards call it.
         problem_types: What it applies to: ``single_label``, ``multi_label``, ``regression``,
-            ``summary``.
+            ``tree``, ``summary``.
         score: Called with predictions and references, both as in `label_scores`;
             gives a number. Of summaries: with D texts and D reference texts; gives one score a
             document, float64 (D).
@@ -26,8 +26,8 @@ class Metric:
             without which it is left out.
         resampled: Computes the metric on S bootstrap samples at once, for its interval: called
             with how often each document is in each sample, float64 (S, D), with predictions and
-            with references, both float64 (D, C): 0 and 1 for each label, or one number. Gives
-            float64 (S). None: there is no interval.
+            with references, both float64 (D, C): 0 and 1 for each label, or one number; of a tree
+            for each node that occurs in either. Gives float64 (S). None: there is no interval.
         repeats: The metric that has the same value in problem types that both apply to: tables,
             model cards and intervals leave this one out there.
         headline: Whether the tables and progress lines of training show it.
@@ -70,7 +70,7 @@ def add_metrics(*metrics: Metric) -> None:
 
 
 def metrics_of(problem_type: str) -> list[Metric]:
-    """The metrics of ``single_label``, ``multi_label``, ``regression`` or ``summary``, in order."""
+    """The metrics of a problem type, as in `Metric.problem_types`, in order."""
     return [metric for metric in METRICS.values() if problem_type in metric.problem_types]
 
 

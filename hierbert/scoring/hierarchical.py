@@ -93,7 +93,7 @@ def _level(
         *((stopped[place], int(nodes[place]), None) for place in np.flatnonzero(stopped)),
     ]
     # Equally common ones in the order of the nodes, an answer that stopped last.
-    found.sort(key=lambda one: (-one[0], one[1], len(sizes) if one[2] is None else one[2]))
+    found.sort(key=lambda one: (-one[0], one[1], one[2] is None, one[2] or 0))
     row["confusions"] = [
         {"true": real_node, "answered": said_node, "count": int(count)}
         for count, real_node, said_node in found[:_MOST_CONFUSED]

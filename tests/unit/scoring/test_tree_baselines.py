@@ -156,15 +156,24 @@ def test_documents_without_nodes_and_a_tree_of_one_node_are_answered() -> None:
     assert all(answer.tolist() == [[1]] for answer in one.values())
 
 
-def test_random_documents_get_one_path_each_and_many_are_drawn(monkeypatch) -> None:
-    monkeypatch.setattr(module, "_MOST_DOCUMENTS", 30)
-    monkeypatch.setattr(module, "_MOST_CHOOSING", 10)
+def test_random_documents_get_one_path_each() -> None:
     chance = np.random.default_rng(1)
     texts = [" ".join(f"w{word}" for word in own) for own in chance.integers(0, 9, (80, 4))]
     table = table_of([PATHS[end] for end in chance.choice(list(PATHS), 50)])
     for answer in tree_baselines(PARENTS, texts[:50], table, texts[50:]).values():
         assert all(nodes in PATHS.values() or len(nodes) == 1 for nodes in rows_of(answer))
         assert consistent_share(answer, PARENTS) == 1.0
+
+
+def test_of_many_documents_some_are_drawn_with_their_own_nodes(monkeypatch) -> None:
+    monkeypatch.setattr(module, "_MOST_DOCUMENTS", 60)
+    monkeypatch.setattr(module, "_MOST_CHOOSING", 20)
+    texts, table = corpus(np.random.default_rng(2).choice(list(PATHS), 100).tolist())
+    found = tree_baselines(PARENTS, texts, table, [WORDS[end] for end in PATHS])
+    known = module.TreeDocuments(PARENTS, texts, table.astype(np.int8), ["?"], None)
+    assert known.words is not None and known.words[1].shape[0] == 60
+    for name in BY_WORDS:
+        assert rows_of(found[name]) == list(PATHS.values()), name
 
 
 def vectors_of(ends, noise: float = 0.1):

@@ -54,9 +54,9 @@ def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add_job_flags(parser, "at most 100 words, --redundancy 0.5, --min-words-per-sentence 5")
     # What a trained model may be asked beside.
     asked = {"task": "summarize", "segment_vectors": False}
-    labels = ("threshold", "top_labels", "abstain_below", "depth", "min_probability")
-    labels += ("evidence", "evidence_count")
-    parser.set_defaults(**asked, **dict.fromkeys([*labels, "evidence_labels", "evidence_exact"]))
+    labels = ("threshold", "top_labels", "abstain_below", "depth", "min_probability", "evidence")
+    own = (*labels, "evidence_count", "evidence_labels", "evidence_exact")
+    parser.set_defaults(**asked, **dict.fromkeys(own))
     options = parser.parse_args(argv)
     for name in _OF_ENCODERS:
         if options.encoder is None and getattr(options, name) != parser.get_default(name):

@@ -68,6 +68,16 @@ class Targets:
     def __getitem__(self, rows: npt.NDArray[Any]) -> "Targets":
         return Targets(self.labels[rows], self.several, self.class_weights)
 
+    def fit(
+        self,
+        inputs: Any,
+        folds: npt.NDArray[np.int64],
+        units: npt.NDArray[np.int64] | None = None,
+        few: int | None = None,
+    ) -> Fitted:
+        """The logistic regression of them; see `fit_logistic`."""
+        return fit_logistic(inputs, self, folds, units, FEW_DOCUMENTS if few is None else few)
+
     def losses(self, scores: Floats) -> Floats:
         """Negative log-likelihood of each document in nats, float64 (D,); of several, a label's.
 
@@ -120,6 +130,7 @@ def fit_logistic(
     units: npt.NDArray[np.int64] | None = None,
     few: int = FEW_DOCUMENTS,
     held_out: bool = True,
+    strength: float | None = None,
 ) -> Fitted:
     """Fit with the penalty under which held-out documents are likeliest.
 
@@ -133,6 +144,7 @@ def fit_logistic(
         few: Of more documents than these, so many choose the penalty.
         held_out: Whether scores of held-out documents are wanted, which of more than a few cost a
             fit for each fold; else those of the few alone are given.
+        strength: Of the inputs against the penalty; None: it is chosen.
     """
     from scipy import sparse
     from scipy.linalg import solve_triangular
@@ -143,9 +155,11 @@ def fit_logistic(
         used = np.unique(inputs.nonzero()[1])
         inputs = inputs[:, used]
         inputs.eliminate_zeros()
-    rows = _Rows(inputs, units)
+    rows = Rows(inputs, units)
     products = rows.products()
-    if len(targets) > few:
+    if strength is not None:
+        loss, strength, scores = _held_out(products, targets, folds, strength, {})
+    elif len(targets) > few:
         some = draw_few(len(targets), few)
         loss, strength, scores = _choose(rows[some].products(), targets[some], folds[some])
         if held_out:
@@ -182,7 +196,7 @@ def standardising(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray
 
 
 def _choose(
-    rows: "_Rows", targets: Targets, folds: npt.NDArray[np.int64]
+    rows: "Rows", targets: Targets, folds: npt.NDArray[np.int64]
 ) -> tuple[float, float, Floats]:
     """The result of `_held_out` with the strength that has the lowest loss."""
     starts: dict[int, Floats] = {}
@@ -200,7 +214,7 @@ def _choose(
 
 
 def _held_out(
-    rows: "_Rows",
+    rows: "Rows",
     targets: Targets,
     folds: npt.NDArray[np.int64],
     strength: float,
@@ -255,7 +269,7 @@ def minimize(
 class _Problem:
     """Loss plus half the squared weights over the strength, in weights (F + 1, C), bias last."""
 
-    def __init__(self, rows: "_Rows", targets: Targets, strength: float) -> None:
+    def __init__(self, rows: "Rows", targets: Targets, strength: float) -> None:
         self._rows, self._targets = rows, targets
         # The bias has a penalty too, a weak one: without it labels that never occur drift away.
         self._penalties = np.full((rows.inputs.shape[1] + 1, 1), 1 / strength)
@@ -280,19 +294,19 @@ class _Problem:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """The inputs of D documents, one row each, or as many as `units` says (D,)."""
 
     inputs: Any
     units: npt.NDArray[np.int64] | None = None
 
-    def __getitem__(self, documents: npt.NDArray[Any]) -> "_Rows":
+    def __getitem__(self, documents: npt.NDArray[Any]) -> "Rows":
         """Those of some documents, in their order; a mask, or ascending places."""
         if self.units is None:
-            return _Rows(self.inputs[documents])
+            return Rows(self.inputs[documents])
         kept = np.zeros(len(self.units), dtype=bool)
         kept[documents] = True
-        return _Rows(self.inputs[np.repeat(kept, self.units)], self.units[kept])
+        return Rows(self.inputs[np.repeat(kept, self.units)], self.units[kept])
 
     def scores(self, weights: Floats) -> tuple[Floats, Floats | float]:
         """Of the documents, float64 (D, C), and what each row has to say in its document's."""
@@ -319,7 +333,7 @@ class _Rows:
         assert self.units is not None
         return np.cumsum(self.units) - self.units
 
-    def products(self) -> "_Rows":
+    def products(self) -> "Rows":
         """Rows with the inner products of the inputs, lower triangular (D, D).
 
         A logistic regression sees its inputs through these alone. Of many documents, of several
@@ -332,4 +346,4 @@ class _Rows:
         products = np.asarray(products.todense() if hasattr(products, "todense") else products)
         # Of equal documents the products alone have no factor.
         np.fill_diagonal(products, products.diagonal() * (1 + _JITTER) + _JITTER)
-        return _Rows(np.linalg.cholesky(products))
+        return Rows(np.linalg.cholesky(products))

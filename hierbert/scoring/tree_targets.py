@@ -4,6 +4,8 @@ A document decides between the children of the nodes it belongs to, and says not
 of a thousand nodes those are some tens.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,11 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import logsumexp, softmax
 
 from hierbert.model.label_tree import LabelTree
-from hierbert.scoring.logistic import Floats, Targets
+from hierbert.scoring.logistic import (
+    FEW_DOCUMENTS,
+    FEWEST_FOLDS,
+    Fitted,
+    Floats,
+    Rows,
+    Targets,
+    fit_logistic,
+)
 
 _Integers = npt.NDArray[np.int64]
+# So few documents choose no penalty of their own.
+_FEW_OF_A_CHOICE = 40
+_USUAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,68 @@ class TreeTargets(Targets):
     def __getitem__(self, rows: npt.NDArray[Any]) -> "TreeTargets":
         labels = self.labels[rows]
         return TreeTargets(labels, self.several, tree=self.tree, adjustment=self.adjustment)
+
+    def fit(
+        self,
+        inputs: Any,
+        folds: _Integers,
+        units: _Integers | None = None,
+        few: int | None = None,
+    ) -> Fitted:
+        """A logistic regression of each choice, of the documents that make it.
+
+        The loss is a sum over choices that share no weights. Each has the penalty under which its
+        held-out documents are likeliest; one of few documents takes that of the choice above.
+        """
+        rows = Rows(inputs, units)
+        learnt = np.zeros((inputs.shape[1] + 1, self.labels.shape[1]))
+        held_out = np.zeros_like(self.labels)
+        strengths: dict[int, float] = {}
+        for choice in self._each_choice():
+            strength = next((strengths[one] for one in choice.above if one in strengths), _USUAL)
+            some, own = choice.documents, choice.targets
+            if len(some) >= 2 and own.labels.shape[1] + own.may_stop >= 2:
+                own_folds = folds[some]
+                if len(np.unique(own_folds)) < FEWEST_FOLDS:
+                    own_folds = np.arange(len(some)) % len(some)
+                fitted = fit_logistic(
+                    rows[some].inputs,
+                    own,
+                    own_folds,
+                    rows[some].units,
+                    FEW_DOCUMENTS if few is None else few,
+                    strength=strength if len(some) < _FEW_OF_A_CHOICE else None,
+                )
+                strength = fitted.strength
+                found = np.vstack([fitted.weights, fitted.bias])
+                learnt[:, choice.nodes] = found
+                scores = rows.scores(found)[0]
+                scores[some] = fitted.held_out
+                held_out[:, choice.nodes] = scores
+            strengths[choice.group] = strength
+        loss = float(self.losses(held_out).mean())
+        return Fitted(learnt[:-1], learnt[-1], held_out, _USUAL, loss)
+
+    def _each_choice(self) -> Iterator["_Choice"]:
+        """All choices, those at the top first."""
+        rows, columns = self._cells
+        starts, stops = self._choices
+        groups = self._groups[columns[starts]]
+        levels = self.tree.levels.numpy()
+        parents = self.tree.groups.numpy()
+        of_nodes = self._groups
+        order = np.lexsort((rows[starts], groups, levels[columns[starts]]))
+        ends = np.flatnonzero(np.diff(groups[order], append=-1)) + 1
+        for first, last in itertools.pairwise([0, *ends]):
+            own = order[first:last]
+            group, documents = int(groups[own[0]]), rows[starts[own]]
+            nodes = np.flatnonzero(of_nodes == group)
+            labels = self.labels[documents][:, nodes]
+            targets = _ChoiceTargets(labels, False, may_stop=bool(stops[own[0]]))
+            # The choice in which the parent of these was chosen.
+            parent = int(parents[nodes[0]])
+            above = () if parent == len(levels) else (int(of_nodes[parent]),)
+            yield _Choice(group, above, documents, nodes, targets)
 
     def losses(self, scores: Floats) -> Floats:
         """Negative log-likelihood of each document's path in nats, float64 (D,)."""
@@ -73,8 +149,8 @@ class TreeTargets(Targets):
         sums = np.add.reduceat(shares, starts) + np.where(stops, np.exp(-highest), 0.0)
         shares /= np.repeat(sums, lengths)
         chosen = np.add.reduceat(self.labels[rows, columns] * own, starts)
-        each = highest + np.log(sums) - chosen
-        losses: Floats = np.bincount(rows[starts], weights=each, minlength=len(scores))
+        losses = np.zeros(len(scores))
+        np.add.at(losses, rows[starts], highest + np.log(sums) - chosen)
         return losses, shares
 
     @cached_property
@@ -100,3 +176,37 @@ class TreeTargets(Targets):
         """Of each node its choice, int64 (C,); of several paths each node is one."""
         groups: _Integers = self.tree.groups.numpy()
         return np.arange(len(groups)) if self.tree.several else groups
+
+
+@dataclass(frozen=True)
+class _ChoiceTargets(Targets):
+    """Which of the children of a node documents go on to: at most one."""
+
+    may_stop: bool = field(kw_only=True)  # Whether it may be none, with a score of 0.
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> "_ChoiceTargets":
+        return _ChoiceTargets(self.labels[rows], False, may_stop=self.may_stop)
+
+    def losses(self, scores: Floats) -> Floats:
+        """Negative log-likelihood of each document's choice in nats, float64 (D,)."""
+        found: Floats = logsumexp(self._with_none(scores), axis=1)
+        return found - (self.labels * scores).sum(1)
+
+    def loss_and_errors(self, scores: Floats) -> tuple[float, Floats]:
+        """The sum of all negative log-likelihoods in nats, and its gradient, float64 (D, C)."""
+        shares = softmax(self._with_none(scores), axis=1)[:, : scores.shape[1]]
+        return float(self.losses(scores).sum()), shares - self.labels
+
+    def _with_none(self, scores: Floats) -> Floats:
+        return np.pad(scores, ((0, 0), (0, 1))) if self.may_stop else scores
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A choice between nodes, and the documents that make it."""
+
+    group: int
+    above: tuple[int, ...]  # The choice that leads to it; empty at the top.
+    documents: _Integers
+    nodes: _Integers
+    targets: _ChoiceTargets

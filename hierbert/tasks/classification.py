@@ -30,6 +30,7 @@ from hierbert.scoring.metric import shown_metrics
 from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import gain_line, grid
 from hierbert.scoring.thresholds import ThresholdMetric
+from hierbert.scoring.tree_baselines import TREE_BASELINES, TreeBaseline
 from hierbert.scoring.vector_baselines import DocumentVectors, Read, VectorBaseline
 from hierbert.tasks.labels import LabelMap
 from hierbert.tasks.mistakes import surest_mistakes
@@ -303,12 +304,13 @@ class Classification(Task):
 
     @override
     def learning_baselines(self) -> list[str]:
-        return [one.title for one in self.baselines if isinstance(one, LabelBaseline)]
+        return [one.title for one in self.baselines if not isinstance(one, VectorBaseline)]
 
     @property
-    def baselines(self) -> Sequence[LabelBaseline | VectorBaseline]:
+    def baselines(self) -> Sequence[LabelBaseline | VectorBaseline | TreeBaseline]:
         """Of its report, in the order of tables."""
-        return [one for one in LABEL_BASELINES if self.problem_type in one.problem_types]
+        known = (*LABEL_BASELINES, *TREE_BASELINES)
+        return [one for one in known if self.problem_type in one.problem_types]
 
     def answers_of_baselines(
         self,

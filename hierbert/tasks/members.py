@@ -24,7 +24,6 @@ from hierbert.scoring.logistic import (
     Fitted,
     Floats,
     Targets,
-    fit_logistic,
     minimize,
     standardising,
 )
@@ -42,7 +41,7 @@ def fit_linear(
     linear.center.copy_(torch.from_numpy(center))
     linear.scale.copy_(torch.from_numpy(scale))
     standardised = linear.standardised(torch.from_numpy(inputs)).double().numpy()
-    fitted = fit_logistic(standardised, targets, folds, few=few)
+    fitted = targets.fit(standardised, folds, few=few)
     linear.weights.copy_(torch.from_numpy(fitted.weights))
     linear.bias.copy_(torch.from_numpy(fitted.bias))
     return fitted

@@ -30,7 +30,6 @@ from hierbert.scoring.logistic import (
     Floats,
     Targets,
     draw_few,
-    fit_logistic,
     folds_of,
 )
 from hierbert.tasks.members import (
@@ -273,7 +272,7 @@ def _fit_words(
         if units is not None and len(inputs.data) * count > _MOST_SEGMENT_WORDS:
             log.info("words by segment are left out: there are too many for so many labels")
             return None
-        fitted = fit_logistic(inputs, train.targets, folds, units)
+        fitted = train.targets.fit(inputs, folds, units)
         if best is None or fitted.log_loss < best[1].log_loss:
             words.weights.copy_(torch.from_numpy(fitted.weights))
             words.bias.copy_(torch.from_numpy(fitted.bias))

@@ -19,14 +19,12 @@ from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.tree import TreeSettings
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.hierarchical import consistent_share, level_scores
-from hierbert.scoring.label_baselines import LabelBaseline
 from hierbert.scoring.labels import label_details
 from hierbert.scoring.metric import METRICS
 from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import grid
-from hierbert.scoring.tree_baselines import TREE_BASELINES, tree_baselines
+from hierbert.scoring.tree_baselines import tree_baselines
 from hierbert.scoring.tree_targets import TreeTargets
-from hierbert.scoring.vector_baselines import VectorBaseline
 from hierbert.tasks.classification import (
     Classification,
     LabelAnswers,
@@ -109,9 +107,9 @@ class Tree(Classification):
         """So many times the log of each node's share among its siblings (Menon et al. 2021)."""
         if not strength:
             return None
-        counts = np.bincount([node for path in paths for node in path], minlength=len(self.names))
         # Of a node that no document has, half a one.
-        counts = counts + 0.5
+        nodes = [node for path in paths for node in path]
+        counts = np.bincount(nodes, minlength=len(self.names)) + 0.5
         parents = self.label_map.taxonomy.parents
         groups = np.full(len(counts), len(counts))
         groups[parents.owners] = parents.values
@@ -209,11 +207,6 @@ class Tree(Classification):
             f"were held out {told['hf1']:.4f})",
         }
 
-    @property
-    @override
-    def baselines(self) -> Sequence[LabelBaseline | VectorBaseline]:
-        return TREE_BASELINES
-
     @override
     def answers_of_baselines(
         self,
@@ -257,7 +250,7 @@ class Tree(Classification):
             # Of an answer without a node there is nothing to be sure of.
             own = (ends[0] >= 0) & (ends[1] >= 0)
             rows = np.flatnonzero(own)
-            documents = [answers.documents[row] for row in rows]
+            documents = [answers.documents[row] for row in rows.tolist()]
             mistakes = surest_mistakes(
                 documents, shares[rows], ends[0][rows], ends[1][rows], self.names
             )
@@ -269,10 +262,10 @@ class Tree(Classification):
         logits, references = self._labelled(scored.documents, scored.kept)
         given = self.predictions(logits, scored.config)
         levels = TreeSettings.of(scored.config).tree.levels.numpy()
-        found = level_scores(given, references, levels, self._parents, counts)
+        found = level_scores(given, references, levels, counts)
         for level in found:
             for confusion in level["confusions"]:
-                for side in ("true", "answer"):
+                for side in ("true", "answered"):
                     number = confusion[side]
                     confusion[side] = None if number is None else self.names[number]
         return found

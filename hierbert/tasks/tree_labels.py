@@ -102,8 +102,8 @@ class TreeLabels(LabelMap):
             cut = cls(Taxonomy([""], [[]]), separator, field=field, multi_path=multi_path)
             places: dict[_Path, str] = {}
             for example in labelled:
-                for path in cut._paths_of(example):
-                    places.setdefault(path, example.location)
+                for own in cut._paths_of(example):
+                    places.setdefault(own, example.location)
             tree = taxonomy_of_paths(places, separator or SEPARATOR)
         learnt = cls(tree, separator, field=field, multi_path=multi_path)
         learnt._check_tree(taxonomy or f"the paths in column {field!r}")

@@ -32,7 +32,7 @@ def tree(found: Found) -> Section | None:
         ),
     ]
     pairs = [
-        [f"{level['level']}", one["true"], one["answer"] or "(ends above)", f"{one['count']:,}"]
+        [f"{level['level']}", one["true"], one["answered"] or "(ends above)", f"{one['count']:,}"]
         for level in levels
         for one in level["confusions"]
     ]

@@ -7,8 +7,9 @@ training document a score that it had no part in: what a stack is fitted on.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -259,11 +260,28 @@ def minimize(
         "ftol": _TOLERANCE,
         "maxcor": 5 if start.size > _MANY_WEIGHTS else 10,
     }
-    found = scipy_minimize(
-        flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
-    )
+    with one_thread() if start.size < _MANY_WEIGHTS else nullcontext():
+        found = scipy_minimize(
+            flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        )
     solution: Floats = found.x.reshape(start.shape)
     return solution
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Calculate with matrices in one thread.
+
+    Threads that wait for one another at each small step take many times as long as one alone.
+    """
+    limits: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="blas")
+    return limits
+
+
+@cache
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 class _Problem:
@@ -336,14 +354,15 @@ class Rows:
     def products(self) -> "Rows":
         """Rows with the inner products of the inputs, lower triangular (D, D).
 
-        A logistic regression sees its inputs through these alone. Of many documents, of several
-        rows each, or of few inputs, the inputs themselves.
+        A logistic regression sees its inputs through these alone. Of many rows, or of few inputs,
+        the inputs themselves.
         """
-        documents, width = self.inputs.shape
-        if self.units is not None or documents > FEW_DOCUMENTS or width <= documents:
+        rows, width = self.inputs.shape
+        if rows > FEW_DOCUMENTS or width <= rows:
             return self
-        products = self.inputs @ self.inputs.T
+        inputs = self.inputs.astype(np.float64)
+        products = inputs @ inputs.T
         products = np.asarray(products.todense() if hasattr(products, "todense") else products)
         # Of equal documents the products alone have no factor.
         np.fill_diagonal(products, products.diagonal() * (1 + _JITTER) + _JITTER)
-        return Rows(np.linalg.cholesky(products))
+        return Rows(np.linalg.cholesky(products), self.units)

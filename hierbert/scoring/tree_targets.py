@@ -24,6 +24,7 @@ from hierbert.scoring.logistic import (
     Rows,
     Targets,
     fit_logistic,
+    one_thread,
 )
 
 _Integers = npt.NDArray[np.int64]
@@ -56,8 +57,11 @@ class TreeTargets(Targets):
         The loss is a sum over choices that share no weights. Each has the penalty under which its
         held-out documents are likeliest; one of few documents takes that of the choice above.
         """
-        rows = Rows(inputs, units)
-        learnt = np.zeros((inputs.shape[1] + 1, self.labels.shape[1]))
+        with one_thread():
+            return self._fit(Rows(inputs, units), folds, few)
+
+    def _fit(self, rows: Rows, folds: _Integers, few: int | None) -> Fitted:
+        learnt = np.zeros((rows.inputs.shape[1] + 1, self.labels.shape[1]))
         held_out = np.zeros_like(self.labels)
         strengths: dict[int, float] = {}
         for choice in self._each_choice():

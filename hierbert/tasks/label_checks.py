@@ -7,7 +7,7 @@ or text. What may be one is a warning, and so is all else where the user has set
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hierbert.data.document import Example
@@ -76,7 +76,7 @@ def check_labels(labels: LearntLabels) -> None:
         _check_lists(labels, read)
         _check_separators(labels, read)
     _check_rare(labels)
-    _warn_of_similar(labels)
+    warn_of_similar(labels.counts, labels.field)
     _warn_of_constant(labels)
 
 
@@ -183,15 +183,15 @@ def _check_rare(labels: LearntLabels) -> None:
     log.warning(_worded(message))
 
 
-def _warn_of_similar(labels: LearntLabels) -> None:
+def warn_of_similar(names: Iterable[str], field: str) -> None:
     """Name labels that look much the same: they are classes of their own."""
     alike: dict[str, list[str]] = {}
-    for name in sorted(labels.counts):
+    for name in sorted(names):
         alike.setdefault(_as_seen(name), []).append(name)
     for group in alike.values():
         if len(group) > 1:
             log.warning(
-                f"column {labels.field!r}: the labels {quote_all(group)} differ in case, white "
+                f"column {field!r}: the labels {quote_all(group)} differ in case, white "
                 "space, invisible characters or the encoding of letters alone, and are "
                 f"{len(group)} classes; where they are one, write them alike"
             )

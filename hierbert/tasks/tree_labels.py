@@ -20,12 +20,17 @@ from hierbert.errors import (
     quote,
     quote_all,
     setting_name,
-    type_name,
 )
 from hierbert.log import log
-from hierbert.tasks.label_cells import list_in
+from hierbert.tasks.label_cells import list_in, looks_like_a_list
+from hierbert.tasks.label_checks import warn_of_similar
 from hierbert.tasks.labels import LabelMap, UnknownLabel
-from hierbert.taxonomy.reading import SEPARATOR, read_taxonomy, taxonomy_of_paths
+from hierbert.taxonomy.reading import (
+    SEPARATOR,
+    TaxonomyColumns,
+    read_taxonomy,
+    taxonomy_of_paths,
+)
 from hierbert.taxonomy.tree import Taxonomy
 
 _Path = tuple[str, ...]
@@ -67,7 +72,7 @@ class TreeLabels(LabelMap):
         self.taxonomy, self.separator, self.multi_path = taxonomy, separator, multi_path
         self._called: dict[str, list[int]] = defaultdict(list)
         for node, own in enumerate(zip(taxonomy.nodes, taxonomy.names, strict=True)):
-            for word in dict.fromkeys(own):
+            for word in dict.fromkeys(map(str.strip, own)):
                 self._called[word].append(node)
         # Of each path that was read, its node.
         self._read: dict[_Path, int] = {}
@@ -97,7 +102,8 @@ class TreeLabels(LabelMap):
                 f"no document has a label in column {field!r}, from {examples[0].location} on"
             )
         if taxonomy is not None:
-            tree = read_taxonomy(taxonomy, encoding=encoding)
+            columns = TaxonomyColumns(separator=separator or SEPARATOR)
+            tree = read_taxonomy(taxonomy, columns, encoding)
         else:
             cut = cls(Taxonomy([""], [[]]), separator, field=field, multi_path=multi_path)
             places: dict[_Path, str] = {}
@@ -105,6 +111,7 @@ class TreeLabels(LabelMap):
                 for own in cut._paths_of(example):
                     places.setdefault(own, example.location)
             tree = taxonomy_of_paths(places, separator or SEPARATOR)
+            warn_of_similar(tree.nodes, field)
         learnt = cls(tree, separator, field=field, multi_path=multi_path)
         learnt._check_tree(taxonomy or f"the paths in column {field!r}")
         paths = [path for one in labelled if (path := learnt.encode(one))]
@@ -128,9 +135,9 @@ class TreeLabels(LabelMap):
         Of several paths ascending.
 
         Raises:
-            UnknownLabel: A node that the tree lacks.
-            DataError: A path that the tree contradicts, a name of several nodes, several paths
-                where there may be one, what is no text.
+            UnknownLabel: A node that the tree lacks, or has elsewhere.
+            DataError: A name of several nodes, several paths where there may be one, what is no
+                text, a cell that looks like a list and cannot be read as one.
         """
         if _parts(example.fields["label"]) is None:
             return None
@@ -148,25 +155,31 @@ class TreeLabels(LabelMap):
             return [self._names(parts, example)]
         each = parts if isinstance(parts, list) else [parts]
         if len(each) > 1 and not self.multi_path:
-            raise self._refused(example, f"several paths; {_MULTI_PATH}, or give one")
+            raise self._refused(example, f", several paths; {_MULTI_PATH}, or give one")
         found = []
         for part in each:
             if isinstance(part, str) and part.strip() not in self._called:
+                if part is parts and part.lstrip().startswith("[") and looks_like_a_list(part):
+                    raise self._refused(
+                        example,
+                        ", which looks like a list and cannot be read as one; write lists of "
+                        'texts, ["a", "b"]',
+                    )
                 part = part.split(self.separator or SEPARATOR)
             found.append(self._names(part if isinstance(part, list) else [part], example))
         return found
 
     def _names(self, parts: list[Any], example: Example) -> _Path:
         names = []
-        for part in parts:
+        for part in parts or [None]:
             if isinstance(part, float) and math.isfinite(part) and part.is_integer():
                 part = int(part)
             is_name = isinstance(part, str) and part.strip()
             if not is_name and (not isinstance(part, int) or isinstance(part, bool)):
                 raise self._refused(
                     example,
-                    f"{quote(part)} ({type_name(part)}) in it; allowed are names of nodes, texts "
-                    "or whole numbers",
+                    f"; {quote(part) if parts else 'an empty path'} in it is not allowed: only "
+                    "names of nodes, texts or whole numbers",
                 )
             names.append(str(part).strip())
         return tuple(names)
@@ -183,18 +196,23 @@ class TreeLabels(LabelMap):
         if not called:
             raise UnknownLabel(
                 f"column {self.field!r} has {_worded(path)}, and the tree has no node "
-                f"{quote(path[-1])}{did_you_mean(path[-1], self._called)}",
+                f"{quote(path[-1])}{did_you_mean(path[-1], self._near(path[-1]))}",
                 place=example.location,
             )
         if not found:
             ways = sorted({self._way(node) for node in called})
-            raise self._refused(example, f"{_worded(path)}, but in the tree it is {ways[0]}")
+            several = not self.multi_path and all(name in self._called for name in path)
+            raise UnknownLabel(
+                f"column {self.field!r} has {_worded(path)}, but the tree has {quote(path[-1])} at "
+                f"{quote_all(ways)}" + f"; if these are several labels, {_MULTI_PATH}" * several,
+                place=example.location,
+            )
         if len(found) > 1:
             ways = sorted({self._way(node) for node in found})
-            raise self._refused(
-                example,
-                f"{_worded(path)}, which the tree has at {len(found)} places ({quote_all(ways)}); "
-                "write the id, or the whole path",
+            raise DataError(
+                f"column {self.field!r} has {_worded(path)}, which the tree has at {len(found)} "
+                f"places ({quote_all(ways)}); write the id, or the whole path",
+                place=example.location,
             )
         return self._read.setdefault(path, found[0])
 
@@ -211,8 +229,15 @@ class TreeLabels(LabelMap):
         names = self.taxonomy.names
         return (self.separator or SEPARATOR).join(names[one] for one in self.taxonomy.path(node))
 
+    def _near(self, name: str) -> list[str]:
+        """What begins or ends like a name, of about its length first: few of many are compared."""
+        start, end = name[:2].lower(), name[-2:].lower()
+        alike = [one for one in self._called if one[:2].lower() == start or one[-2:].lower() == end]
+        return sorted(alike, key=lambda one: abs(len(one) - len(name)))
+
     def _refused(self, example: Example, problem: str) -> DataError:
-        return DataError(f"column {self.field!r} holds {problem}", place=example.location)
+        cell = quote(example.fields["label"])
+        return DataError(f"column {self.field!r} holds {cell}{problem}", place=example.location)
 
     def _check_tree(self, place: str) -> None:
         tree = self.taxonomy
@@ -234,6 +259,15 @@ class TreeLabels(LabelMap):
                 f"{place}: {len(tree):,} nodes: the output layer has a row of weights for each, "
                 "and so has a linear model of words"
             )
+        if len(tree.top) == len(tree):
+            lists = "lists of such lists" if self.multi_path else "lists of names"
+            flat = DataError(
+                f"no node is above another, so this is no tree; paths are {lists}, or texts with "
+                f"{quote(self.separator or SEPARATOR)} ({setting_name('label_separator')}) between "
+                "the names",
+                place=place,
+            )
+            log.warning(flat.worded())
 
     def _tell(self, paths: Sequence[list[int]], documents: int) -> None:
         """Log what the tree is, and what of it the training documents have."""
@@ -259,7 +293,7 @@ def _parts(cell: Any) -> Any:
         spelled = list_in(cell)
         cell = cell if spelled is None else spelled
         return cell if cell and (isinstance(cell, list) or cell.strip()) else None
-    return None if cell == [] else cell
+    return None if isinstance(cell, list) and all(one == [] for one in cell) else cell
 
 
 def _worded(path: _Path) -> str:

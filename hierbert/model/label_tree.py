@@ -183,18 +183,22 @@ class LabelTree:
 def _closure(lengths: Tensor, parents: Tensor) -> tuple[Tensor, Tensor]:
     """Each node with itself and all above it, by the node: int64 (M,) each."""
     count = len(lengths)
-    starts = lengths.cumsum(0) - lengths
-    keys = found = torch.arange(count) * (count + 1)
+    starts, has_ways = lengths.cumsum(0) - lengths, int(lengths.max()) > 1
+    keys = torch.arange(count) * (count + 1)
+    found = [keys]
     # A way of more steps than there are nodes goes in a circle.
     for _ in range(count):
         nodes, above = keys // count, keys % count
         steps = lengths[above]
         if not steps.any():
-            return found.sort().values // count, found.sort().values % count
+            every = torch.cat(found).unique()
+            return every // count, every % count
         before = steps.cumsum(0) - steps
         places = torch.arange(int(steps.sum())) + (starts[above] - before).repeat_interleave(steps)
-        keys = (nodes.repeat_interleave(steps) * count + parents[places]).unique()
-        found = torch.cat([found, keys[~torch.isin(keys, found)]])
+        keys = nodes.repeat_interleave(steps) * count + parents[places]
+        # Several ways of as many steps may lead to one node.
+        keys = keys.unique() if has_ways else keys
+        found.append(keys)
     raise ValueError("parents are not allowed: they go in a circle")
 
 

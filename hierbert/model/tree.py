@@ -36,6 +36,7 @@ class TreeSettings:
             as it is. None: by 1.
         adjustment: Added to logits of each node while they are learnt, so that rare children are
             not passed over; None: nothing.
+        names: What each node is called; None: as in `id2label`.
     """
 
     parents: list[list[int]]
@@ -46,6 +47,7 @@ class TreeSettings:
     cost: float = 0.4
     temperatures: list[float] | None = None
     adjustment: list[float] | None = None
+    names: list[str] | None = None
 
     @classmethod
     def of(cls, config: HierBertConfig) -> "TreeSettings":
@@ -65,7 +67,8 @@ class TreeSettings:
         lists = all(isinstance(own, list) for own in (self.parents, self.stops, *self.parents))
         if not lists or any(type(n) is not int for own in self.parents for n in own):
             raise ValueError("label_tree: parents are not allowed: a list of numbers for each node")
-        for name, own in (("parents", self.parents), ("adjustment", self.adjustment)):
+        for name in ("parents", "adjustment", "names"):
+            own = getattr(self, name)
             if own is not None and len(own) != nodes:
                 raise ValueError(f"label_tree: {name} are {len(own)}, but there are {nodes} labels")
         if self.decision not in DECISIONS:
@@ -86,7 +89,9 @@ class TreeSettings:
     @cached_property
     def tree(self) -> LabelTree:
         """The tree."""
-        return LabelTree(self.parents, self.stops, self.several)
+        # Made while answering, it is read where gradients are too.
+        with torch.inference_mode(False):
+            return LabelTree(self.parents, self.stops, self.several)
 
     def answers(self, logits: Tensor, rule: LabelRule) -> Tensor:
         """Which nodes the answers to documents have, closed under parents, bool (D, C).
@@ -189,7 +194,8 @@ class TreeHead(ClassificationHead):
 
     def explained(self, logits: Tensor, labels: list[int], config: HierBertConfig) -> Tensor:
         """The logit of the probability of each of L nodes, float (R, L), of logits (R, C)."""
-        found = self._settings.tree.log_probabilities(logits.float())[:, labels]
+        tree = self._settings.tree.to(logits.device)
+        found = tree.log_probabilities(logits.float())[:, labels]
         # Of what is certain it would have no end.
         found = found.clamp(max=-torch.finfo(found.dtype).eps)
         return found - torch.log(-torch.expm1(found))

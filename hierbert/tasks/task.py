@@ -216,6 +216,10 @@ class Task:
         """A target by names rather than numbers, for the document's hash; JSON."""
         return target
 
+    def definitions(self) -> Mapping[str, Mapping[str, Any]]:
+        """What targets mean, which a run goes on with: by a setting's name its items; JSON."""
+        return {}
+
     def counts(self, target: Any, document: SegmentedDocument) -> bool:
         """Whether a document weighs in the loss."""
         return target is not None

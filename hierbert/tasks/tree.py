@@ -1,6 +1,6 @@
 """Documents that have a path in a tree of labels, or several paths."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,8 @@ class Tree(Classification):
     def labels_of(cls, config: HierBertConfig) -> TreeLabels:
         settings = TreeSettings.of(config)
         nodes = [config.id2label[number] for number in range(config.num_labels)]
-        return TreeLabels(Taxonomy(nodes, settings.parents), multi_path=settings.several)
+        taxonomy = Taxonomy(nodes, settings.parents, settings.names)
+        return TreeLabels(taxonomy, multi_path=settings.several)
 
     @override
     def model_settings(self, config: RunConfig, train: Sequence[Example]) -> dict[str, Any]:
@@ -100,6 +101,7 @@ class Tree(Classification):
             config.model.tree_decision,
             config.model.min_probability,
             adjustment=self._adjustment(config.model.tree_adjustment, paths),
+            names=None if taxonomy.names == taxonomy.nodes else list(taxonomy.names),
         )
         return super().model_settings(config, train) | {"label_tree": settings.as_config()}
 
@@ -129,6 +131,15 @@ class Tree(Classification):
         known, own = TreeSettings.of(config), self.label_map
         same = own.taxonomy == self.labels_of(config).taxonomy and known.several == own.multi_path
         return {} if same else None
+
+    @override
+    def definitions(self) -> Mapping[str, Mapping[str, Any]]:
+        tree = self.label_map.taxonomy
+        nodes = {
+            node: [tree.names[place], [tree.nodes[one] for one in tree.parents[place]]]
+            for place, node in enumerate(tree.nodes)
+        }
+        return {"taxonomy": nodes}
 
     @override
     def collate(self, targets: Sequence[Any], documents: Sequence[SegmentedDocument]) -> Tensor:

@@ -196,7 +196,8 @@ class TreeLabels(LabelMap):
         if not called:
             raise UnknownLabel(
                 f"column {self.field!r} has {_worded(path)}, and the tree has no node "
-                f"{quote(path[-1])}{did_you_mean(path[-1], self._near(path[-1]))}",
+                f"{quote(path[-1])}{did_you_mean(path[-1], self._near(path[-1]))}; "
+                f"{setting_name('taxonomy')} names a tree with nodes that no training document has",
                 place=example.location,
             )
         if not found:

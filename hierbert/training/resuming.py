@@ -31,7 +31,8 @@ from hierbert.vectors.keys import encoder_fingerprint
 class RunIdentity:
     """What the numbers of a run follow from beside its settings, wherever it lies."""
 
-    # Id and SHA-256 (of text, label and summary) of each document, by split.
+    # Id and SHA-256 (of text, label and summary) of each document, by split; and of what tasks
+    # define, such as nodes of a "taxonomy".
     documents: dict[str, list[tuple[str, str]]]
     # SHA-256 of the documents of each split in their order ("train"), of what the tokenizer and the
     # segmentation make of them ("train.read"), and of the pretrained encoder ("encoder").
@@ -77,6 +78,10 @@ def run_identity(
             for name in ("input_ids", "segment_lengths", "sentence_index"):
                 read.update(getattr(segmented, name).numpy().tobytes())
         hashes[split], hashes[f"{split}.read"] = _sha256(documents[split]), read.hexdigest()
+    for task in tasks:
+        for name, items in task.definitions().items():
+            documents[name] = [(item, _sha256(content)) for item, content in items.items()]
+            hashes[name] = _sha256(documents[name])
     return RunIdentity(documents, {**hashes, "encoder": encoder_fingerprint(model.hierbert)})
 
 
@@ -100,8 +105,9 @@ def resume_run(folder: Path, checkpoints: Checkpoints, now: RunIdentity) -> Trai
                 )
         if before and (differences := _differences(before, documents, now)):
             raise RunError(
-                f"--resume: {found[0] if found else folder} was trained with other documents or "
-                f"another encoder: {'; '.join(differences)}; {other_ways(folder)}"
+                f"--resume: {found[0] if found else folder} was trained with other documents, "
+                f"another taxonomy or another encoder: {'; '.join(differences)}; "
+                f"{other_ways(folder)}"
             )
         return found[0] if found else None
 
@@ -133,12 +139,13 @@ def _differences(
 ) -> list[str]:
     """What is different about a run, by its settings; `documents` are as they were, if known."""
     lines = []
-    for split in ("train", "validation", "test"):
+    for split in ("train", "validation", "test", "taxonomy"):
         if before.get(split) != now.hashes.get(split):
             known = documents.get(split, [])
-            what = "other documents (which ones is not known any more)"
+            kind = "nodes" if split == "taxonomy" else "documents"
+            what = f"other {kind} (which ones is not known any more)"
             if split not in before or _sha256(known) == before[split]:
-                what = _compare(dict(known), dict(now.documents.get(split, [])))
+                what = _compare(dict(known), dict(now.documents.get(split, [])), kind)
             lines.append(f"data.{split}: {what}")
         elif before.get(f"{split}.read") not in (None, now.hashes.get(f"{split}.read")):
             lines.append(
@@ -150,14 +157,14 @@ def _differences(
     return lines
 
 
-def _compare(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+def _compare(before: Mapping[str, str], now: Mapping[str, str], kind: str) -> str:
     groups = {
         "added": [name for name in now if name not in before],
         "removed": [name for name in before if name not in now],
         "changed": [name for name in now if name in before and before[name] != now[name]],
     }
     parts = [f"{len(ids):,} {what} ({quote_all(ids)})" for what, ids in groups.items() if ids]
-    return ", ".join(parts) or "the same documents in another order"
+    return ", ".join(parts) or f"the same {kind} in another order"
 
 
 def _sha256(value: Any) -> str:

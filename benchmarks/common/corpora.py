@@ -137,6 +137,7 @@ class Corpus:
 
 # In runs of summaries there is nothing to choose but the config.
 _summaries = partial(Corpus, config="summarization", systems=("configured",), target="summary")
+_trees = partial(Corpus, config="label_tree", target="path", split=text_folds)
 CORPORA = {
     "movie-reviews": Corpus("movie-reviews"),
     "movie-reviews-folds": Corpus("movie-reviews", split=review_folds),
@@ -145,6 +146,9 @@ CORPORA = {
     "ethereum-eips": Corpus("ethereum-eips"),
     "cuad": Corpus("cuad", target="labels"),
     "20newsgroups": Corpus("20newsgroups", keep=long_post),
+    "hwv": _trees("hwv"),
+    "20newsgroups-tree": _trees("20newsgroups", keep=long_post, split=as_given),
+    "ethereum-eips-tree": _trees("ethereum-eips"),
     "aclsum": Corpus("", "quickstart", ("configured",)),
     "scisummnet": _summaries(
         "scisummnet",

@@ -152,7 +152,7 @@ class LabelTree:
             numbers.masked_fill(conditional < highest, len(self)), "amin", len(self)
         )
         missed = (numbers != first[:, self.groups]).to(logits.dtype)
-        reached = (self.summed(missed) == 0) & (probabilities >= least)
+        reached = (self.summed(missed) == 0) & (probabilities.double() >= least)
         depth, node = torch.where(reached, self.levels, 0).max(1)
         return node.masked_fill(depth == 0, -1)
 

@@ -103,7 +103,9 @@ class TreeSettings:
         tree = self.tree
         shares = tree.probabilities(logits)
         if self.several:
-            found = tree.closed(shares >= torch.tensor(rule.thresholds, dtype=shares.dtype))
+            found = tree.closed(
+                shares.double() >= torch.tensor(rule.thresholds, dtype=torch.float64)
+            )
         else:
             node = self._ends(logits, shares, rule.min_probability)[:, None]
             found = tree.closed(node == torch.arange(len(tree)))

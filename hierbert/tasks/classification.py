@@ -26,7 +26,7 @@ from hierbert.scoring.intervals import label_gains, label_intervals
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, label_baselines
 from hierbert.scoring.labels import label_details, label_scores
 from hierbert.scoring.logistic import Targets
-from hierbert.scoring.metric import shown_metrics
+from hierbert.scoring.metric import Metric, shown_metrics
 from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import gain_line, grid
 from hierbert.scoring.thresholds import ThresholdMetric
@@ -383,8 +383,8 @@ class Classification(Task):
             "template": "classification.md.jinja",
             "hub_task": "text-classification",
             "tags": ["document-classification", "text-classification"],
-            "metrics": [metric for metric in facts["metrics"] if metric.hub_type is not None],
-            "has_figures": any(metric.hub_type for metric in facts["metrics"]),
+            "metrics": (metrics := [one for one in facts["metrics"] if self.is_on_card(one)]),
+            "has_figures": bool(metrics),
             "baselines": self._baselines(results),
             "gains": list(self._gains(results)),
             "kind": self.problem_type,
@@ -393,6 +393,10 @@ class Classification(Task):
             "counts": results["label_counts"],
             "supports": {row["label"]: row["support"] for row in per_label},
         }
+
+    def is_on_card(self, metric: Metric) -> bool:
+        """Whether a model's card shows a figure: those that the Hub knows."""
+        return metric.hub_type is not None
 
     @override
     def tables(self, results: dict[str, Any]) -> Iterable[str]:

@@ -20,7 +20,7 @@ from hierbert.model.tree import TreeSettings
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.hierarchical import consistent_share, level_scores
 from hierbert.scoring.labels import label_details
-from hierbert.scoring.metric import METRICS
+from hierbert.scoring.metric import METRICS, Metric
 from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import grid
 from hierbert.scoring.tree_baselines import tree_baselines
@@ -286,6 +286,10 @@ class Tree(Classification):
     ) -> dict[str, float]:
         """Part of the documents with a node that no training document has."""
         return {"unseen": float((true[:, counts == 0]).any(1).mean())}
+
+    @override
+    def is_on_card(self, metric: Metric) -> bool:
+        return metric.headline
 
     @override
     def tables(self, results: dict[str, Any]) -> Iterable[str]:

@@ -206,6 +206,12 @@ class ModelConfig:
         at_least=0,
         at_most=1,
     )
+    label_names: bool = setting(
+        True,
+        "Of a tree of labels, with a frozen encoder: score nodes also by how near a document's "
+        "vector is to that of the node's name (and text), so that a leaf without any training "
+        "document can be right; what that weighs is fitted.",
+    )
     tree_adjustment: float = setting(
         0.0,
         "Of a tree of labels: how far rare children are helped in training, by so many times the "

@@ -15,6 +15,7 @@ from .configuration_hierbert import HierBertConfig
 from .evidence import Evidence
 from .heads import Answered, Head, Structure, Vectors, check_registered, register_head
 from .linear import StandardisedLinear
+from .name_vectors import NameVectors
 from .ragged import group_max, group_mean
 
 _MOST_NAMES = 20
@@ -62,6 +63,11 @@ class LinearOfVectors(StandardisedLinear):
     def __init__(self, hidden_size: int, labels: int) -> None:
         super().__init__(2 * hidden_size, labels)
 
+    @property
+    def labels(self) -> int:
+        """C."""
+        return len(self.bias)
+
     @staticmethod
     def pooled(segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
         """Means and maxima, float32 (D, 2 H), of vectors float (P, H)."""
@@ -72,6 +78,13 @@ class LinearOfVectors(StandardisedLinear):
     def of_segments(self, segment_vectors: Tensor, segments_per_document: Tensor) -> Tensor:
         """Logits, float (D, C)."""
         return self(self.pooled(segment_vectors, segments_per_document))
+
+
+OF_SEGMENTS: dict[str, tuple[str, type[LinearOfVectors] | type[NameVectors]]] = {
+    "vectors": ("linear", LinearOfVectors),
+    "names": ("names", NameVectors),
+}
+"""Of members that read segment vectors: the head's attribute, and what it is."""
 
 
 @register_head
@@ -123,9 +136,10 @@ class ClassificationHead(Head):
         self.sentences_add_up = config.pooling == "mean"
         if self.logit_weights is not None:
             self.register_buffer("bias", torch.zeros(config.num_labels))
-            self.reads = self.reads | (set(self.logit_weights) - {"deep", "vectors"})
-            if "vectors" in self.logit_weights:
-                self.linear = LinearOfVectors(config.hidden_size, config.num_labels)
+            self.reads = self.reads | (set(self.logit_weights) - {"deep", *OF_SEGMENTS})
+            for member, (attribute, kind) in OF_SEGMENTS.items():
+                if member in self.logit_weights:
+                    setattr(self, attribute, kind(config.hidden_size, config.num_labels))
 
     def forward(self, vectors: Vectors) -> Tensor:
         """Logits, float (D, C): the weighted sum of its members, or the layers' alone.
@@ -138,8 +152,8 @@ class ClassificationHead(Head):
         for member, weight in self.logit_weights.items():
             if member == "deep":
                 own = self._deep(vectors).float()
-            elif member == "vectors":
-                own = self.linear.of_segments(
+            elif member in OF_SEGMENTS:
+                own = getattr(self, OF_SEGMENTS[member][0]).of_segments(
                     vectors.segment, vectors.structure.segments_per_document
                 )
             else:

@@ -30,7 +30,7 @@ STANDARD_TASKS = ("text-classification",)
 # Features that are logits of labels.
 _WORD_MEMBERS = ("words", "segment_words")
 # Whose logits `logit_weights` sums, and whose scores `sentence_weights` does.
-_MEMBERS = ("deep", *_WORD_MEMBERS, "vectors")
+_MEMBERS = ("deep", *_WORD_MEMBERS, "vectors", "names")
 _SENTENCE_MEMBERS = ("deep", "stack", "central_words")
 # What each of them reads.
 _SENTENCE_FEATURES = {
@@ -137,8 +137,8 @@ class HierBertConfig(SavedWithCode, SavedOptions, PreTrainedConfig):
             single-label only. None: every answer names one.
         logit_weights: Logits of labels are this weighted sum of those of the members named:
             "deep" (the layers that training steps learn), "words", "segment_words" and "vectors"
-            (linear models fitted beside them), at least one; None for "deep" alone. Not of
-            regressions.
+            (linear models fitted beside them), and "names" (how near the document's vector is to
+            those of the labels' names), at least one; None for "deep" alone. Not of regressions.
         label_tree: Of labels that have parents; see `tree.TreeSettings`. None: they have none.
         sentence_weights: Scores of sentences are this weighted sum of those of the members named:
             "deep" (the layers that training steps learn), "stack" (what was fitted beside them)

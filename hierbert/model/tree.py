@@ -37,6 +37,7 @@ class TreeSettings:
         adjustment: Added to logits of each node while they are learnt, so that rare children are
             not passed over; None: nothing.
         names: What each node is called; None: as in `id2label`.
+        read_names: Whether, with a frozen encoder, what nodes are called has a part in the sum.
     """
 
     parents: list[list[int]]
@@ -48,6 +49,7 @@ class TreeSettings:
     temperatures: list[float] | None = None
     adjustment: list[float] | None = None
     names: list[str] | None = None
+    read_names: bool = False
 
     @classmethod
     def of(cls, config: HierBertConfig) -> "TreeSettings":

@@ -204,8 +204,6 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "id": pa.string(),
         "label": pa.float64() if isinstance(row.get("label"), float) else pa.string(),
         "labels": pa.list_(pa.string()),
-        "path": pa.list_(pa.string()),
-        "paths": pa.list_(pa.list_(pa.string())),
         "abstained": pa.bool_(),
         "top_labels": pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())])),
         "probabilities": pa.struct([(name, pa.float64()) for name in row.get("probabilities", ())]),
@@ -221,9 +219,11 @@ def _schema(row: dict[str, Any], pa: Any) -> Any:
         "query_unmatched": pa.bool_(),
         "omission": pa.struct([(name, pa.int64()) for name in counts]),
     }
-    if "path" in row or "paths" in row:
-        # Of a tree each row tells other nodes.
-        del types["probabilities"]
+    for one, beside in (("path", "label"), ("paths", "labels")):
+        if {one, beside, "probabilities"} <= row.keys():
+            types[one] = types["labels"] if one == "path" else pa.list_(types["labels"])
+            # Of a tree each row tells other nodes.
+            del types["probabilities"]
     columns = []
     for name, own in row.items():
         kind = types.get(name)

@@ -52,6 +52,14 @@ class Fitted:
     strength: float  # Of the inputs against the penalty, as it was chosen.
     log_loss: float  # Of `held_out`, in nats a document (of several labels: a label).
 
+    @classmethod
+    def of_scores(cls, scores: Floats, targets: "Targets") -> "Fitted":
+        """Scores, float64 (D, C), that nothing was fitted for."""
+        nothing = np.zeros((0, scores.shape[1]))
+        return cls(
+            nothing, np.zeros(scores.shape[1]), scores, 0.0, float(targets.losses(scores).mean())
+        )
+
 
 @dataclass(frozen=True)
 class Targets:

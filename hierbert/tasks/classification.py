@@ -21,6 +21,8 @@ from hierbert.log import log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.name_vectors import NameVectors
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.intervals import label_gains, label_intervals
 from hierbert.scoring.label_baselines import LABEL_BASELINES, LabelBaseline, label_baselines
@@ -252,6 +254,7 @@ class Classification(Task):
         splits: Mapping[str, Sequence[PreparedDocument]],
         kept: Sequence[Any],
         vectors: "VectorSource | None",
+        processor: HierBertProcessor,
     ) -> Stack | None:
         """Words and vectors beside the layers."""
         deep, _ = self._labelled(splits["validation"], kept)
@@ -261,7 +264,14 @@ class Classification(Task):
             deep,
             words=self.words,
             vectors=vectors,
+            names=None if vectors is None else self.name_vectors(model.config, vectors, processor),
         )
+
+    def name_vectors(
+        self, config: HierBertConfig, vectors: "VectorSource", processor: HierBertProcessor
+    ) -> NameVectors | None:
+        """What the encoder makes of the labels' names, where these have a part; None elsewhere."""
+        return None
 
     @override
     def calibrate(

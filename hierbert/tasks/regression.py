@@ -16,6 +16,7 @@ from hierbert.errors import DataError
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.regression import regression_values
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.tasks.classification import Classification, LabelAnswers, register_labels
@@ -101,6 +102,7 @@ class Regression(Classification):
         splits: Mapping[str, Sequence[PreparedDocument]],
         kept: Sequence[Any],
         vectors: "VectorSource | None",
+        processor: HierBertProcessor,
     ) -> None:
         """Nothing stands beside the layers."""
 

@@ -16,10 +16,11 @@ from scipy import sparse
 from torch import Tensor
 
 from hierbert.log import log
-from hierbert.model.classification_head import ClassificationHead, LinearOfVectors
+from hierbert.model.classification_head import OF_SEGMENTS, ClassificationHead, LinearOfVectors
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Structure
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.name_vectors import NameVectors
 from hierbert.model.segment_words import SegmentWords
 from hierbert.model.words import Words, buckets_for
 from hierbert.scoring.logistic import (
@@ -46,6 +47,7 @@ from hierbert.tasks.task import HeldOut
 if TYPE_CHECKING:
     from hierbert.tasks.evaluation import VectorSource
 
+OfSegments = LinearOfVectors | NameVectors
 _DOCUMENTS_AT_ONCE = 64
 # Documents times labels: of more, the scores alone would take gigabytes.
 _MOST_SCORES = 10_000_000
@@ -70,7 +72,7 @@ class Stack:
         weights: Of each member in the sum, by name.
         bias: float32 (C,).
         words: The members that read words, by name.
-        linear: The member "vectors"; None where there is none.
+        of_segments: The members that read segment vectors, by name.
         held_out: The sum's logits, as lists, of documents that it was not fitted to.
         apart: The same of each member alone.
         results: What was chosen.
@@ -80,7 +82,7 @@ class Stack:
     weights: dict[str, float]
     bias: Tensor
     words: dict[str, Words]
-    linear: LinearOfVectors | None
+    of_segments: dict[str, OfSegments]
     held_out: HeldOut
     apart: dict[str, HeldOut]
     results: dict[str, Any]
@@ -95,13 +97,13 @@ class Stack:
 
         What was fitted stays on the CPU, where its members are asked.
         """
-        linear = {} if self.linear is None else {"linear": self.linear}
+        modules = {OF_SEGMENTS[name][0]: one for name, one in self.of_segments.items()}
         put_members(
             model,
             ClassificationHead.name,
             {"logit_weights": self.weights},
             list(self.words.values()),
-            {"bias": self.bias, **linear},
+            {"bias": self.bias, **modules},
         )
 
     def members(
@@ -118,8 +120,9 @@ class Stack:
         temperatures = ClassificationHead.kind(config).temperatures(config).numpy()
         rest = np.array(kept, dtype=np.float64) * temperatures - self.bias.double().numpy()
         found = {name: _words_of(words, documents) for name, words in self.words.items()}
-        if self.linear is not None and vectors is not None:
-            found["vectors"] = _logits_of_vectors(self.linear, documents, vectors)
+        if vectors is not None:
+            for name, one in self.of_segments.items():
+                found[name] = _logits_of_vectors(one, documents, vectors)
         if "deep" in self.weights:
             for name, own in found.items():
                 rest = rest - self.weights[name] * own
@@ -134,6 +137,7 @@ def fit_stack(
     *,
     words: bool,
     vectors: "VectorSource | None",
+    names: NameVectors | None = None,
 ) -> Stack | None:
     """Fit linear models to training documents, and what they and a head's layers weigh.
 
@@ -163,14 +167,19 @@ def fit_stack(
     fitted: dict[str, Fitted] = {}
     asked: dict[str, Floats] = {}
     of_words: dict[str, Words] = {}
-    of_vectors = None
+    of_segments: dict[str, OfSegments] = {}
     for kind in (Words, SegmentWords) if words else ():
         if (found := _fit_words(train, folds, kind)) is not None:
             of_words[kind.name], fitted[kind.name] = found
             asked[kind.name] = _words_of(found[0], validation.documents)
     if vectors is not None and (linear := _fit_vectors(train, folds, vectors)) is not None:
-        of_vectors, fitted["vectors"] = linear
-        asked["vectors"] = _logits_of_vectors(of_vectors, validation.documents, vectors)
+        of_segments["vectors"], fitted["vectors"] = linear
+        asked["vectors"] = _logits_of_vectors(linear[0], validation.documents, vectors)
+    if vectors is not None and names is not None and fitted:
+        of_segments["names"] = names
+        own = _logits_of_vectors(names, train.documents, vectors)
+        fitted["names"] = Fitted.of_scores(own, train.targets)
+        asked["names"] = _logits_of_vectors(names, validation.documents, vectors)
     if not fitted:
         return None
     shares, bias, train_sum = _weigh_fitted(fitted, train.targets)
@@ -215,7 +224,7 @@ def fit_stack(
     # What weighs nothing does not travel.
     weights = {name: weight for name, weight in weights.items() if weight > 0}
     of_words = {name: words for name, words in of_words.items() if name in weights}
-    of_vectors = of_vectors if "vectors" in weights else None
+    of_segments = {name: one for name, one in of_segments.items() if name in weights}
     if not weights:
         return None
     parts = " + ".join(f"{weight:.2f} x {name}" for name, weight in weights.items())
@@ -224,7 +233,7 @@ def fit_stack(
         weights,
         torch.from_numpy(bias).float(),
         of_words,
-        of_vectors,
+        of_segments,
         whole,
         apart,
         {"members": {"weights": weights, "log_loss": losses}},
@@ -308,14 +317,13 @@ def _fit_vectors(
 
 
 def _logits_of_vectors(
-    linear: LinearOfVectors, documents: Sequence[PreparedDocument], vectors: "VectorSource"
+    member: OfSegments, documents: Sequence[PreparedDocument], vectors: "VectorSource"
 ) -> Floats:
     """What the segment vectors of documents say, float64 (D, C)."""
-    found = [np.zeros((0, len(linear.bias)))]
-    found += [
-        linear.of_segments(*own).double().numpy() for own in _segment_vectors(documents, vectors)
+    found = [
+        member.of_segments(*own).double().numpy() for own in _segment_vectors(documents, vectors)
     ]
-    return np.concatenate(found)
+    return np.concatenate(found or [np.zeros((0, member.labels))])
 
 
 def _pooled(

@@ -24,6 +24,7 @@ from hierbert.log import Progress, log
 from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.heads import Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.selection_options import OPTIONS
 from hierbert.model.sentence_query import QUERY, QueryWords
@@ -313,6 +314,7 @@ class Summarization(Task):
         splits: Mapping[str, Sequence[PreparedDocument]],
         kept: Sequence[Any],
         vectors: "VectorSource | None",
+        processor: HierBertProcessor,
     ) -> Completed | None:
         """Words, form and place, and vectors beside the layers, and what a question adds.
 

@@ -22,6 +22,7 @@ from hierbert.model.configuration_hierbert import HierBertConfig
 from hierbert.model.features import FEATURES
 from hierbert.model.heads import HEADS, Answered
 from hierbert.model.modeling_hierbert import HierBertForDocuments
+from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.scoring.metric import metrics_of, shown_metrics
 
@@ -273,6 +274,7 @@ class Task:
         splits: Mapping[str, Sequence["PreparedDocument"]],
         kept: Sequence[Any],
         vectors: "VectorSource | None",
+        processor: HierBertProcessor,
     ) -> "Completed | None":
         """Fit what is not learnt by steps, once these are over; by default nothing.
 
@@ -280,7 +282,9 @@ class Task:
             model: As it was trained.
             splits: Documents of "train" and "validation".
             kept: The result of `keep` for each of validation.
-            vectors: Of a frozen encoder, for any of these documents; None for one that was trained.
+            vectors: Of a frozen encoder, for any of these documents and others; None for one that
+                was trained.
+            processor: Segments others.
         """
         return None
 

@@ -15,6 +15,9 @@ from hierbert.data.document import Example
 from hierbert.errors import ConfigError
 from hierbert.model.classification_head import LabelRule
 from hierbert.model.configuration_hierbert import HierBertConfig
+from hierbert.model.name_vectors import NameVectors
+from hierbert.model.processing_hierbert import HierBertProcessor
+from hierbert.model.ragged import group_mean
 from hierbert.model.segmentation import SegmentedDocument
 from hierbert.model.tree import TreeSettings
 from hierbert.scoring.calibration import fit_temperature
@@ -101,6 +104,7 @@ class Tree(Classification):
             config.model.tree_decision,
             config.model.min_probability,
             adjustment=self._adjustment(config.model.tree_adjustment, paths),
+            read_names=config.model.label_names,
             names=None if taxonomy.names == taxonomy.nodes else list(taxonomy.names),
         )
         return super().model_settings(config, train) | {"label_tree": settings.as_config()}
@@ -123,6 +127,25 @@ class Tree(Classification):
     def names(self) -> list[str]:
         """Of the nodes."""
         return self.label_map.names
+
+    @override
+    def name_vectors(
+        self, config: HierBertConfig, vectors: "VectorSource", processor: HierBertProcessor
+    ) -> NameVectors | None:
+        if not TreeSettings.of(config).read_names:
+            return None
+        tree = self.label_map.taxonomy
+        texts = [
+            name if text is None else f"{name}. {text}"
+            for name, text in zip(tree.names, tree.texts, strict=True)
+        ]
+        found = NameVectors(config.hidden_size, len(tree))
+        for start in range(0, len(texts), _AT_ONCE):
+            segmented = processor.segment(texts[start : start + _AT_ONCE])
+            own, _ = vectors.batch(segmented)
+            lengths = torch.tensor([len(one.segment_lengths) for one in segmented])
+            found.vectors[start : start + len(segmented)] = group_mean(own.float(), lengths)
+        return found
 
     @override
     def continued(self, config: HierBertConfig) -> dict[str, Any] | None:

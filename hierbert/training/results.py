@@ -120,7 +120,7 @@ def _complete(run: Run) -> tuple[dict[str, Completed], dict[str, Any]]:
         def fit(
             task: Task = task, kept: Sequence[Any] = kept
         ) -> tuple[Completed | None, dict[str, Any]]:
-            found = task.complete(run.model, run.splits, kept, run.unlearnt_vectors)
+            found = task.complete(run.model, run.splits, kept, run.unlearnt_vectors, run.processor)
             held_out = HeldOut(validation, kept) if found is None else found.held_out
             if not (run.config.training.calibrate and task.calibrates):
                 return found, {}

@@ -59,7 +59,7 @@ def scores(model, documents) -> np.ndarray:
 
 
 def fit(parts, task, *, vectors=True, layers=None, count=16):
-    model, _, documents = parts
+    model, processor, documents = parts
     validation = documents[count:]
     kept, start = [], 0
     if layers is None:
@@ -69,7 +69,8 @@ def fit(parts, task, *, vectors=True, layers=None, count=16):
         kept.append(Extract([], None, layers[start:end]))
         start = end
     splits = {"train": documents[:count], "validation": validation}
-    return task.complete(model, splits, kept, Vectors(model) if vectors else None)
+    source = Vectors(model) if vectors else None
+    return task.complete(model, splits, kept, source, processor)
 
 
 def told(documents) -> np.ndarray:

@@ -195,7 +195,7 @@ def test_a_member_that_weighs_nothing_does_not_travel(parts) -> None:
     )
     assert all(weight > 0 for weight in stack.weights.values())
     assert set(stack.words) == {"words", "segment_words"} & set(stack.weights)
-    assert (stack.linear is not None) == ("vectors" in stack.weights)
+    assert ("vectors" in stack.of_segments) == ("vectors" in stack.weights)
 
 
 def test_vectors_that_are_not_finite_leave_their_member_out(parts, caplog) -> None:

@@ -1,0 +1,97 @@
+"""What a tree's task fits beside the layers, and how it is calibrated."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from small_models import build
+
+from hierbert.model.heads import Structure
+from hierbert.model.tree import TreeSettings
+from hierbert.tasks.prepared import PreparedDocument
+from hierbert.tasks.tree import Tree
+from hierbert.tasks.tree_labels import TreeLabels
+from hierbert.taxonomy.tree import Taxonomy
+
+#   art ( jazz, opera ), law ( tax, court )
+NODES = ["art", "jazz", "opera", "law", "tax", "court"]
+PARENTS = [[], [0], [0], [], [3], [3]]
+ENDS = (1, 2, 4, 5)
+
+
+@pytest.fixture(scope="module")
+def parts(encoders):
+    settings = TreeSettings(PARENTS, read_names=True)
+    names = dict(enumerate(NODES))
+    return build(
+        encoders["bert"],
+        summarization=False,
+        num_labels=6,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+        label_tree=settings.as_config(),
+    )
+
+
+class Named:
+    """Vectors in which a document is what the node of its first word is."""
+
+    def __init__(self, hidden: int) -> None:
+        self.of = {
+            name: torch.nn.functional.one_hot(torch.tensor(place), hidden).float()
+            for place, name in enumerate(NODES)
+        }
+
+    def batch(self, documents):
+        own = [self.of[one.text.split()[0]] for one in documents]
+        rows = [own[n] for n, one in enumerate(documents) for _ in one.segment_lengths]
+        sentences = [own[n] for n, one in enumerate(documents) for _ in one.sentence_spans]
+        return torch.stack(rows), torch.stack(sentences)
+
+
+def documents(processor, ends):
+    texts = [f"{NODES[end]} number {place}" for place, end in enumerate(ends)]
+    for place, (end, segmented) in enumerate(zip(ends, processor.segment(texts), strict=True)):
+        path = [*PARENTS[end], end]
+        yield PreparedDocument(str(place), segmented, {"classification": path})
+
+
+def test_a_leaf_that_no_training_document_has_is_right_by_its_name(parts) -> None:
+    model, processor = parts
+    task = Tree(TreeLabels(Taxonomy(NODES, PARENTS)), words=False)
+    source = Named(model.config.hidden_size)
+    # No document of court.
+    train = list(documents(processor, [1, 2, 4, 1, 2, 4] * 5))
+    asked = list(documents(processor, [5, 1]))
+    splits = {"train": train, "validation": train[:6]}
+    kept = [[0.0] * 6] * 6
+    stack = task.complete(model, splits, kept, source, processor)
+    assert stack is not None and stack.weights["names"] > 0
+    vectors = stack.of_segments["names"].vectors
+    assert torch.equal(vectors, torch.stack([source.of[name] for name in NODES]))
+    structure = Structure.of_documents([one.segmented for one in asked])
+    own, _ = source.batch([one.segmented for one in asked])
+    scores = stack.of_segments["names"].of_segments(own, structure.segments_per_document)
+    assert scores.argmax(1).tolist() == [5, 1]
+
+
+def test_each_level_has_its_temperature(parts) -> None:
+    model, _ = parts
+    task = Tree(TreeLabels(Taxonomy(NODES, PARENTS)))
+    drawn = np.random.default_rng(1)
+    ends = drawn.choice(ENDS, 400)
+    logits = np.zeros((400, 6))
+    for row, end in enumerate(ends):
+        # The top is right in 7 of 10, and says so three times too loudly; below it is right always,
+        # and says so too quietly.
+        shown = PARENTS[end][0] if drawn.random() < 0.7 else 3 - PARENTS[end][0]
+        logits[row, shown] = 3 * np.log(0.7 / 0.3)
+        logits[row, end] = 1.0
+    targets = [SimpleNamespace(targets={"classification": [*PARENTS[end], end]}) for end in ends]
+    found = task.calibrate(targets, logits.tolist(), model.config)
+    top, below = found["config"]["label_tree"]["temperatures"]
+    assert top == pytest.approx(3, rel=0.15) and below < 0.5
+    assert found["config"]["label_tree"]["parents"] == PARENTS
+    # Nearly all are worth answering down to the leaf.
+    assert found["results"]["calibration"]["hf1"] > 0.65

@@ -321,7 +321,7 @@ class TrainingConfig:
     metric: str = setting(
         "auto",
         f"Validation metric that chooses the best checkpoint: {', '.join(METRICS)} or loss; "
-        "auto takes macro_f1 (map for multi-label, mse for "
+        "auto takes macro_f1 (map for multi-label, hf1 for a tree, mse for "
         "regression) or rouge1, and for two heads the mean of both (r2 for regression). Of equal "
         "checkpoints the one with the lower loss is best.",
     )

@@ -149,7 +149,7 @@ class ClassificationHead(Head):
         if self.logit_weights is None or self.training:
             return self._deep(vectors)
         logits = self.bias.float()
-        for member, weight in self.logit_weights.items():
+        for member in self.logit_weights:
             if member == "deep":
                 own = self._deep(vectors).float()
             elif member in OF_SEGMENTS:
@@ -158,8 +158,12 @@ class ClassificationHead(Head):
                 )
             else:
                 own = vectors.features[member]
-            logits = logits + weight * own
+            logits = logits + self.weight_of(member) * own
         return logits
+
+    def weight_of(self, member: str) -> float | Tensor:
+        """What a member's logits are multiplied by in the sum: a number, or float (C,)."""
+        return (self.logit_weights or {})[member]
 
     def _deep(self, vectors: Vectors) -> Tensor:
         return self.output(self.dropout(self.norm(vectors.document)))
@@ -311,8 +315,11 @@ class ClassificationHead(Head):
     def explain(self, model: Any, answered: Answered, labels: list[int]) -> Evidence:
         """What the logits of some labels, by number, lose without parts of the document."""
         config = model.config
-        divisors = self.temperatures(config)[:, None]
-        weights = {n: (w / divisors).float() for n, w in (self.logit_weights or {}).items()}
+        divisors = self.temperatures(config)
+        weights = {}
+        for name in self.logit_weights or ():
+            own = torch.as_tensor(self.weight_of(name), dtype=torch.float64).cpu()
+            weights[name] = (own / divisors).float()[:, None]
         return Evidence(
             model, self.name, answered, lambda z: self.explained(z, labels, config), weights
         )

@@ -153,11 +153,13 @@ class DocumentClassificationPipeline(DocumentPipeline):
     """Labels of long documents: ``pipeline("document-classification", model=...)``.
 
     An answer holds `label`, `score` and the `probabilities` of all labels; of a multi-label model
-    `labels` and `probabilities`; of a regression `label`, a number. Where the model's
-    `max_segments` left something out of a document, `omission` says how much. Settings, when
-    building it or with each call: `threshold`, of several labels the probability from which each
-    applies; `top_labels`, how many of the likeliest to name; `abstain_below`, of one label the
-    probability below which `label` is None and `abstained` true; `evidence` and `evidence_count`,
+    `labels` and `probabilities`; of a tree of labels `path` (or `paths`) too, and the probabilities
+    of the nodes that matter; of a regression `label`, a number. Where the model's `max_segments`
+    left something out of a document, `omission` says how much. Settings, when building it or with
+    each call: `threshold`, of several labels the probability from which each applies; `top_labels`,
+    how many of the likeliest to name; `abstain_below`, of one label the probability below which
+    `label` is None and `abstained` true; of a tree `depth`, how many levels an answer has at most,
+    and `min_probability`, that each of its nodes has at least; `evidence` and `evidence_count`,
     which segments, sentences and words the labels come from.
     """
 
@@ -165,7 +167,8 @@ class DocumentClassificationPipeline(DocumentPipeline):
 
     def _answer(self, fields: dict[str, Any]) -> dict[str, Any]:
         if "probabilities" in fields and "label" in fields:
-            fields["score"] = max(fields["probabilities"].values())
+            shares = fields["probabilities"]
+            fields["score"] = shares.get(fields["label"], max(shares.values()))
         return fields
 
 

@@ -137,11 +137,21 @@ class TreeHead(ClassificationHead):
 
     title = "tree"
     own_settings = frozenset(["top_labels", "depth", "min_probability"])
+    member_weights: Tensor
 
     def __init__(self, config: HierBertConfig) -> None:
         super().__init__(config)
         self._settings = TreeSettings.of(config)
         self._read_from = config.label_tree
+        if self.logit_weights is not None:
+            shape = len(self.logit_weights), config.num_labels
+            self.register_buffer("member_weights", torch.ones(shape))
+
+    def weight_of(self, member: str) -> Tensor:
+        """What a member's logits are multiplied by: its weight, more or less of it by the level."""
+        weights = self.logit_weights or {}
+        own = self.member_weights[list(weights).index(member)].float()
+        return weights[member] * own
 
     @classmethod
     def temperatures(cls, config: HierBertConfig) -> Tensor:

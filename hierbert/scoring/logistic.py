@@ -87,6 +87,10 @@ class Targets:
         """The logistic regression of them; see `fit_logistic`."""
         return fit_logistic(inputs, self, folds, units, FEW_DOCUMENTS if few is None else few)
 
+    def parts(self) -> list[tuple["Targets", npt.NDArray[np.bool_]]]:
+        """Parts of the labels that members of a sum are weighed for each for itself, if any."""
+        return []
+
     def losses(self, scores: Floats) -> Floats:
         """Negative log-likelihood of each document in nats, float64 (D,); of several, a label's.
 

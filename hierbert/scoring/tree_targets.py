@@ -6,7 +6,7 @@ of a thousand nodes those are some tens.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,10 +40,18 @@ class TreeTargets(Targets):
     tree: LabelTree = field(kw_only=True)
     # Added to the scores of each node while they are learnt, float64 (C,).
     adjustment: Floats | float = 0.0
+    # Whose choices alone are read; None: all.
+    level: int | None = None
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> "TreeTargets":
-        labels = self.labels[rows]
-        return TreeTargets(labels, self.several, tree=self.tree, adjustment=self.adjustment)
+        return replace(self, labels=self.labels[rows])
+
+    def parts(self) -> list[tuple[Targets, npt.NDArray[np.bool_]]]:
+        """The choices of each level: what says most of the top need not do so below."""
+        levels = self.tree.levels.numpy()
+        each = range(1, int(levels.max()) + 1)
+        found = [(replace(self, level=level), levels == level) for level in each]
+        return [(part, nodes) for part, nodes in found if len(part._cells[0])]
 
     def fit(
         self,
@@ -161,6 +169,8 @@ class TreeTargets(Targets):
     def _cells(self) -> tuple[_Integers, _Integers]:
         """Documents and nodes of all that is decided, (M,) each; a choice's are side by side."""
         asked = self.tree.asked(torch.from_numpy(self.labels)).numpy()
+        if self.level is not None:
+            asked = asked * (self.tree.levels.numpy() == self.level)
         rows, columns = np.nonzero(asked)
         order = np.lexsort((columns, self._groups[columns], rows))
         return rows[order], columns[order]

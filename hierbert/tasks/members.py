@@ -78,8 +78,11 @@ def put_members(
 
 
 def sum_of(scores: Sequence[Floats] | Floats, weights: Floats, bias: Floats | float) -> Floats:
-    """The weighted sum of members' scores, and a bias."""
-    total: Floats = np.tensordot(weights, np.asarray(scores), 1) + bias
+    """The weighted sum of members' scores, and a bias; weights are of members, or of each label."""
+    if weights.ndim == 2:
+        total: Floats = sum(own * each for own, each in zip(weights, scores, strict=True)) + bias
+        return total
+    total = np.tensordot(weights, np.asarray(scores), 1) + bias
     return total
 
 

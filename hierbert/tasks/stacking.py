@@ -53,6 +53,7 @@ _DOCUMENTS_AT_ONCE = 64
 _MOST_SCORES = 10_000_000
 _MOST_WEIGHTS = 1 << 24
 # Words of all segments times labels, which each of some hundred iterations multiplies.
+_TINY = 1e-12
 _MOST_SEGMENT_WORDS = 300_000_000
 
 
@@ -70,6 +71,8 @@ class Stack:
 
     Attributes:
         weights: Of each member in the sum, by name.
+        factors: By how much that is more or less for each label, float32 (C,), by name; empty where
+            it is the same for all.
         bias: float32 (C,).
         words: The members that read words, by name.
         of_segments: The members that read segment vectors, by name.
@@ -80,6 +83,7 @@ class Stack:
     """
 
     weights: dict[str, float]
+    factors: dict[str, Tensor]
     bias: Tensor
     words: dict[str, Words]
     of_segments: dict[str, OfSegments]
@@ -103,8 +107,19 @@ class Stack:
             ClassificationHead.name,
             {"logit_weights": self.weights},
             list(self.words.values()),
-            {"bias": self.bias, **modules},
+            {"bias": self.bias, **modules, **self._factors()},
         )
+
+    def _factors(self) -> dict[str, Tensor]:
+        """Those of all members as the head keeps them."""
+        if not self.factors:
+            return {}
+        same = torch.ones_like(self.bias)
+        return {"member_weights": torch.stack([self.factors.get(n, same) for n in self.weights])}
+
+    def _weight_of(self, name: str) -> Floats | float:
+        factor = self.factors.get(name)
+        return self.weights[name] * (1.0 if factor is None else factor.double().numpy())
 
     def members(
         self,
@@ -125,7 +140,7 @@ class Stack:
                 found[name] = _logits_of_vectors(one, documents, vectors)
         if "deep" in self.weights:
             for name, own in found.items():
-                rest = rest - self.weights[name] * own
+                rest = rest - self._weight_of(name) * own
             found["deep"] = rest / self.weights["deep"]
         return {name: (self.apart[name], own.tolist()) for name, own in found.items()}
 
@@ -193,7 +208,12 @@ def fit_stack(
             fitted = fewer
             shares, bias, train_sum = shares_of_fewer, bias_of_fewer, sum_of_fewer
     asked = {name: asked[name] for name in fitted}
-    weights = dict(zip(fitted, shares.tolist(), strict=True))
+    weights = dict(zip(fitted, shares.reshape(len(fitted), -1).mean(1).tolist(), strict=True))
+    factors = {}
+    if shares.ndim == 2:
+        # What weighs nothing in the mean weighs nothing anywhere.
+        each = zip(fitted, shares / np.maximum(shares.mean(1, keepdims=True), _TINY), strict=True)
+        factors = {name: torch.from_numpy(own).float() for name, own in each}
     validation_sum = sum_of(list(asked.values()), shares, bias)
     both = [*train.documents, *validation.documents]
     apart = {
@@ -227,10 +247,12 @@ def fit_stack(
     of_segments = {name: one for name, one in of_segments.items() if name in weights}
     if not weights:
         return None
+    factors = {name: own for name, own in factors.items() if name in weights}
     parts = " + ".join(f"{weight:.2f} x {name}" for name, weight in weights.items())
     shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
     return Stack(
         weights,
+        factors,
         torch.from_numpy(bias).float(),
         of_words,
         of_segments,
@@ -362,4 +384,10 @@ def _weigh_fitted(fitted: Mapping[str, Fitted], targets: Targets) -> tuple[Float
     held_out = [one.held_out for one in fitted.values()]
     even = np.full(len(held_out), 1 / len(held_out))
     shares, bias = weigh(held_out, even, targets)
+    if parts := targets.parts():
+        # Near those of all, of which a part with few documents says little else.
+        near, shares = shares, np.repeat(shares[:, None], len(bias), 1)
+        for part, labels in parts:
+            own, own_bias = weigh(held_out, near, part)
+            shares[:, labels], bias[labels] = own[:, None], own_bias[labels]
     return shares, bias, sum_of(held_out, shares, bias)

@@ -139,7 +139,11 @@ def test_from_python_and_from_transformers(run, folder) -> None:
     with pytest.raises(HierBertError, match="threshold is for a model of multi_label"):
         model.classify(texts, threshold=0.5)
     ask = pipeline("document-classification", model=str(run[0] / "model"), trust_remote_code=True)
-    assert ask(texts[0])["path"] == found[0].path
+    answer = ask(texts[0])
+    assert answer["path"] == found[0].path
+    assert answer["score"] == answer["probabilities"][answer["label"]]
+    # The likeliest node is one at the top.
+    assert answer["score"] <= answer["probabilities"]["art"]
 
 
 def test_a_labelled_file_is_scored(run, folder, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """What a tree's task fits beside the layers, and how it is calibrated."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from small_models import build
 
+from hierbert.model.answering import answer_batch
 from hierbert.model.heads import Structure
 from hierbert.model.tree import TreeSettings
 from hierbert.tasks.prepared import PreparedDocument
@@ -74,6 +76,24 @@ def test_a_leaf_that_no_training_document_has_is_right_by_its_name(parts) -> Non
     own, _ = source.batch([one.segmented for one in asked])
     scores = stack.of_segments["names"].of_segments(own, structure.segments_per_document)
     assert scores.argmax(1).tolist() == [5, 1]
+    # Each level weighs members for itself, and the model's logits are that sum.
+    levels = np.array([1, 2, 2, 1, 2, 2])
+    made = copy.deepcopy(model)
+    stack.put_into(made)
+    segmented = [one.segmented for one in asked]
+    linear = stack.of_segments["vectors"].of_segments(own, structure.segments_per_document)
+    summed = stack.bias + sum(
+        stack.weights[name] * stack.factors[name] * each
+        for name, each in (("vectors", linear), ("names", scores))
+    )
+    answered = answer_batch(made, segmented, vectors=source.batch(segmented))
+    torch.testing.assert_close(
+        torch.stack([one.scores["classification"] for one in answered]), summed
+    )
+    for name, factor in stack.factors.items():
+        for level in (1, 2):
+            assert len(set(factor.numpy()[levels == level].tolist())) == 1
+        assert float(factor.mean()) == pytest.approx(1), name
 
 
 def test_each_level_has_its_temperature(parts) -> None:

@@ -62,12 +62,17 @@ class TreeSettings:
                 f"allowed are {', '.join(one.name for one in fields(cls))}"
             )
         found = cls(**given)
-        found._check(config.num_labels)
+        try:
+            found._check(config.num_labels)
+        except TypeError as error:
+            raise ValueError(f"label_tree holds what is not allowed: {error}") from None
         return found
 
     def _check(self, nodes: int) -> None:
-        lists = all(isinstance(own, list) for own in (self.parents, self.stops, *self.parents))
-        if not lists or any(type(n) is not int for own in self.parents for n in own):
+        lists = [self.stops, *self.parents]
+        if not all(isinstance(own, list) for own in lists) or any(
+            type(number) is not int for own in lists for number in own
+        ):
             raise ValueError("label_tree: parents are not allowed: a list of numbers for each node")
         for name in ("parents", "adjustment", "names"):
             own = getattr(self, name)

@@ -2,6 +2,7 @@
 
 import math
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,6 +132,29 @@ def test_deep_and_broad_trees() -> None:
     broad = LabelTree([[], [], []])
     assert broad.probabilities(logits).tolist() == [[1.0, 0.0, 0.0]]
     assert broad.losses(logits, torch.tensor([[0.0, 1.0, 0.0]])).tolist() == [2e4]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "needs parents"),
+        ({"parents": 5}, "not allowed"),
+        ({"parents": "abc"}, "a list of numbers"),
+        ({"parents": [[], [0.5]]}, "a list of numbers"),
+        ({"parents": [[]]}, "parents are 1, but there are 2 labels"),
+        ({"parents": [[], []], "stops": 3}, "not allowed"),
+        ({"parents": [[], []], "decision": "any"}, "choose from"),
+        ({"parents": [[], []], "cost": 2}, "0 to 1"),
+        ({"parents": [[], []], "cost": "x"}, "not allowed"),
+        ({"parents": [[], []], "temperatures": [0.0]}, "above 0"),
+        ({"parents": [[], []], "names": ["a"]}, "names are 1"),
+        ({"parents": [[], []], "more": 1}, "allowed are parents"),
+    ],
+)
+def test_what_a_config_may_not_hold(given, said) -> None:
+    config = SimpleNamespace(label_tree=given, num_labels=2)
+    with pytest.raises(ValueError, match=said):
+        TreeSettings.of(config)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ FEWEST_DOCUMENTS = 4
 FEWEST_FOLDS = 2
 # What L-BFGS remembers takes room for so many weights, a few times.
 _MANY_WEIGHTS = 1_000_000
+# Steps of fewer weights are too small to be shared between threads.
+_WORTH_THREADS = 100_000
 _MOST_ITERATIONS = 300
 # Of documents of several rows, or of many, an iteration costs more, and the last ones change no
 # figure.
@@ -272,7 +274,7 @@ def minimize(
         "ftol": _TOLERANCE,
         "maxcor": 5 if start.size > _MANY_WEIGHTS else 10,
     }
-    with one_thread() if start.size < _MANY_WEIGHTS else nullcontext():
+    with one_thread() if start.size < _WORTH_THREADS else nullcontext():
         found = scipy_minimize(
             flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )

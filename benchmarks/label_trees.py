@@ -196,6 +196,7 @@ def tables(cells: dict[str, Cell]) -> Iterable[str]:
                 yield _row(baseline, [cell["systems"][baseline] for cell in every])
         yield ""
         yield from _gains(systems)
+        yield ""
 
 
 def _row(title: str, scores: Sequence[dict[str, Any]]) -> str:

@@ -67,7 +67,8 @@ def optional_results() -> list[str]:
 def public_settings(config: RunConfig) -> RunConfig:
     """Settings without the folders of this machine: files are named without them."""
     data = config.data
-    public = {name: _public(getattr(data, name)) for name in ("train", "validation", "test")}
+    files = ("train", "validation", "test", "taxonomy")
+    public = {name: _public(getattr(data, name)) for name in files}
     return replace(
         config,
         data=replace(data, **public),

@@ -400,6 +400,8 @@ class Classification(Task):
             "kind": self.problem_type,
             "answer": "labels" if self.several else "label",
             "labels": [config.id2label[number] for number in range(config.num_labels)],
+            # Of labels that have parents these, by the label.
+            "under": None,
             "counts": results["label_counts"],
             "supports": {row["label"]: row["support"] for row in per_label},
         }

@@ -232,7 +232,7 @@ class Tree(Classification):
             "cost": chosen,
             "hf1": scores[chosen],
         }
-        shown = ", ".join(f"{one:.2f}" for one in temperatures)
+        shown = listed([f"{one:.2f}" for one in temperatures], most=8)
         return {
             "config": fields,
             "results": {"calibration": told},
@@ -309,6 +309,15 @@ class Tree(Classification):
     ) -> dict[str, float]:
         """Part of the documents with a node that no training document has."""
         return {"unseen": float((true[:, counts == 0]).any(1).mean())}
+
+    @override
+    def card(self, config: HierBertConfig, results: dict[str, Any]) -> dict[str, Any]:
+        tree = self.label_map.taxonomy
+        above = [[tree.nodes[one] for one in own] for own in self._parents]
+        return super().card(config, results) | {
+            "answer": "paths" if self.label_map.multi_path else "path",
+            "under": [", ".join(own) for own in above],
+        }
 
     @override
     def is_on_card(self, metric: Metric) -> bool:

@@ -257,8 +257,7 @@ class TreeLabels(LabelMap):
             )
         if len(tree) > _MANY_NODES:
             log.warning(
-                f"{place}: {len(tree):,} nodes: the output layer has a row of weights for each, "
-                "and so has a linear model of words"
+                f"{place}: {len(tree):,} nodes: the output layer has a row of weights for each"
             )
         if len(tree.top) == len(tree):
             lists = "lists of such lists" if self.multi_path else "lists of names"

@@ -191,10 +191,15 @@ def _reader_of(
             allowed=f"{_LAYOUTS}; or name the columns",
         )
     are_pairs = node == "child"
+    # Where some rows have one of the usual names and some the other, none is passed over.
+    ups = [name for name in _USUAL["parent"] if name in there] if columns.parent is None else [parent]
 
     def read_node(values: Mapping[str, Any], place: str) -> None:
         above = [
-            _id_of(one, parent, place) for one in _list_of(values.get(parent)) if not _is_blank(one)
+            _id_of(one, up, place)
+            for up in ups
+            for one in _list_of(values.get(up))
+            if not _is_blank(one)
         ]
         own = values.get(node)
         if are_pairs:

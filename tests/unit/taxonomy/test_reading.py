@@ -19,6 +19,8 @@ FILES = {
     "d.csv": "id,parent\nopera,music\nmusic,art\nart,\nfilm,art\n",
     "e.csv": "path\nart > music > opera\nart > film\n",
     "f.jsonl": '{"path": ["art", "music", "opera"]}\n{"path": ["art", "film"]}\n',
+    "h.jsonl": '{"id": "art"}\n{"id": "music", "parents": ["art"]}\n'
+    '{"id": "opera", "parent": "music"}\n{"id": "film", "parent": "art", "parents": ["art"]}\n',
     "g.txt": "music\topera\n\nart\tmusic\tfilm\n",
 }
 
@@ -71,6 +73,7 @@ def test_where_a_name_stands_twice_paths_are_ids(tmp_path: Path) -> None:
             [{"id": "music", "parent": None}, {"id": "b", "parent": "musik"}],
             "row 2 .*: node 'b' has the parent 'musik', which is no node; did you mean 'music'",
         ),
+        ([{"id": "a", "parents": ["b"]}, {"id": "b", "parent": "c"}], "row 2 .*parent 'c'"),
         ([{"id": "a", "parent": "a"}], "row 1 .*: node 'a' is its own parent"),
         (
             [{"id": "a", "parent": None}, {"id": "a", "parent": None}],

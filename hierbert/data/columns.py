@@ -79,9 +79,11 @@ class Field:
 
 
 def _label(value: Any) -> Any:
-    for item in value if isinstance(value, list) else [value]:
-        if not isinstance(item, str | bool | int | float) or _is_null(item):
-            raise TypeError
+    for part in value if isinstance(value, list) else [value]:
+        # A list in a list is a path in a tree; what has no tree refuses it.
+        for item in part if isinstance(part, list) and part is not value else [part]:
+            if not isinstance(item, str | bool | int | float) or _is_null(item):
+                raise TypeError
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -107,7 +109,11 @@ def _text_or_none(value: Any) -> str | None:
 
 
 FIELDS = {
-    "label": Field(_label, "a string, a number, a boolean, a list of those, or null for no label"),
+    "label": Field(
+        _label,
+        "a string, a number, a boolean, a list of those (in a tree also a list of paths, which are "
+        "lists of them), or null for no label",
+    ),
     "summary": Field(
         _summary,
         "a string, a list of references (each a string or a list of its sentences), or null for "

@@ -198,6 +198,14 @@ class LabelMap:
                 f"{self.problem_type}: allowed is one label",
                 place=example.location,
             )
+        values = label.values() if isinstance(label, Mapping) else [label]
+        items = (item for value in values if isinstance(value, list) for item in value)
+        if any(isinstance(item, list) for item in items):
+            raise DataError(
+                f"column {self.field!r} holds {quote(label)}; lists in a list are paths in a tree "
+                f"({setting_name('label_paths')}), and labels are a list of names",
+                place=example.location,
+            )
         if not isinstance(label, Mapping):
             return self._names_in(label)
         names = []

@@ -192,7 +192,9 @@ def _reader_of(
         )
     are_pairs = node == "child"
     # Where some rows have one of the usual names and some the other, none is passed over.
-    ups = [name for name in _USUAL["parent"] if name in there] if columns.parent is None else [parent]
+    ups = (
+        [name for name in _USUAL["parent"] if name in there] if columns.parent is None else [parent]
+    )
 
     def read_node(values: Mapping[str, Any], place: str) -> None:
         above = [

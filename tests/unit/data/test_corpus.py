@@ -26,6 +26,7 @@ READ = {
     "text": [(value, value) for value in ["", "half \ud800 pair", [], ["one", ""], [["a"], []]]],
     "label": [
         *((value, value) for value in ["x", 0, False, 2.5, [], ["a", "b"], [1, 2], float("inf")]),
+        *((value, value) for value in [[["a", "b"], ["c"]], ["a", ["b", 3]], [[]]]),
         *((value, None) for value in ["", "  ", None, float("nan")]),
     ],
     "summary": [
@@ -40,7 +41,7 @@ READ = {
 }
 REFUSED = {
     "text": [None, {"a": "x" * 10_000}, ["a", ["b"]], [["a", None]], [[["a"]]], ["a", 3]],
-    "label": [{"a": 1}, [None], [["a"]], ["a", {}]],
+    "label": [{"a": 1}, [None], [[["a"]]], [["a", None]], ["a", {}]],
     "summary": [3, ["a", 3], {"a": "b"}],
     "spans": [3, "a", "[[0, 3]", "[0, 3]", "[" * 9999, [0, 3], [[3, 3]], [[-1, 3]], [[0, 3.0]]],
     "key": [None, "", True, 1.5, ["a"]],

@@ -164,6 +164,7 @@ def test_regression_takes_finite_numbers_of_32_bits() -> None:
         ([[], []], "auto", ["has 0 labels; multi_label needs at least 1"]),
         ([None], "auto", ["no document has a label in column 'topic', from my.csv, row 1 on"]),
         ([["a"], ["b"]], "single_label", ["column 'topic' holds the list"]),
+        ([[["a", "b"]], [["c"]]], "auto", ["row 1: ", "[['a', 'b']]; lists in a list are paths"]),
         ([["a"]], "regression", ["['a'], ", "set data.label_type to multi_label"]),
     ],
 )
@@ -184,6 +185,7 @@ def test_fractions_may_be_names_where_that_is_said() -> None:
           "did you mean 'label7'?"]),
         ("ab", "single_label", "x" * 1_000_000, ["allowed are 'a', 'b'"]),
         ("ab", "single_label", ["a"], ["the list ['a']", "allowed is one label"]),
+        ("ab", "multi_label", ["a", ["b"]], ["row 1: ", "['a', ['b']]", "data.label_paths"]),
         ("a", "multi_label", ["a", "no"], ["has the label 'no'"]),
         ("a", "multi_label", "no", ["has the label 'no'"]),
     ],

@@ -186,7 +186,14 @@ def test_the_encoders_folder_is_never_published(given, shown) -> None:
 
 
 def test_no_folder_of_a_machine_is_in_the_settings_of_a_page() -> None:
-    names = ("run_dir", "data.test", "data.taxonomy", "model.encoder", "model.start_from", "training.cache_dir")
+    names = (
+        "run_dir",
+        "data.test",
+        "data.taxonomy",
+        "model.encoder",
+        "model.start_from",
+        "training.cache_dir",
+    )
     config = settings_of(*(f"{name}=/home/me/{number}" for number, name in enumerate(names)))
     assert dump_config(config).count("/home/me") == len(names)
     assert "/home/me" not in dump_config(public_settings(config))

@@ -104,13 +104,14 @@ def _main(argv: list[str], prog: str) -> None:
 
         quiet_libraries()
         processes = Processes.from_environment()
-        for name in ("dtype", "tokens_per_forward"):
+        for name in ("dtype", "backend", "tokens_per_forward"):
             if processes.count > 1 and getattr(options, name) == "auto":
                 raise ConfigError(f"{flag_setting(name)} auto is for one process; name one")
         model = HierBert.from_pretrained(
             options.model,
             device=processes.device(options.device),
             dtype=options.dtype,
+            backend=options.backend,
             tokens_per_forward=options.tokens_per_forward,
             compile=options.compile,
             vector_cache=cache_options(options),

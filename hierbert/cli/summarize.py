@@ -28,7 +28,9 @@ exit:   0 when every row is answered, 3 when rows are in errors.jsonl, 2 for a m
         143 when interrupted
 """
 # What asks for a model's vectors, or sets how they are computed.
-_OF_ENCODERS = ("encoder_revision", "cache_dir", "compile", "tokens_per_forward", "dtype")
+_OF_ENCODERS = (
+    *("encoder_revision", "cache_dir", "compile", "tokens_per_forward", "dtype", "backend"),
+)
 
 
 def parse_options(argv: Sequence[str], prog: str) -> argparse.Namespace:

@@ -25,13 +25,9 @@ _UNIMPORTANT = (
 _MODEL_FILES = (".gguf", ".jinja", ".json", ".jsonl", ".model", ".safetensors", ".txt")
 
 
-def model_fingerprint(
-    model: HierBertForDocuments, processor: HierBertProcessor, computes: str = "float32"
-) -> str:
-    """Hash of all that a model's answers depend on: 24 hexadecimal digits.
-
-    `computes` is a dtype, or a name such as "int8" for what the weights alone do not show.
-    """
+def model_fingerprint(model: HierBertForDocuments, processor: HierBertProcessor) -> str:
+    """Hash of all that a model's answers depend on: 24 hexadecimal digits."""
+    computes = model.hierbert.segment_encoder.computes
     digest = hashlib.sha256()
     add_settings(digest, [plain_config(model.config), computes])
     tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from hierbert.data.folders import near_paths_hint
 from hierbert.errors import ConfigError, ModelError, error_text
 from hierbert.hub import cached_alone
+from hierbert.loading.backends import TORCH, check_backend, use_backend
 from hierbert.loading.checks import (
     CONFIG,
     bounded_building,
@@ -33,7 +34,11 @@ DTYPES = (*FLOAT_DTYPES, "int8", "auto")
 
 
 def load_model(
-    source: str | os.PathLike[str], device: str = "auto", dtype: str = "float32", **hub: Any
+    source: str | os.PathLike[str],
+    device: str = "auto",
+    dtype: str = "float32",
+    backend: str = TORCH,
+    **hub: Any,
 ) -> tuple[HierBertForDocuments, HierBertProcessor, str | None]:
     """Load a model that hierbert saved, with its processor.
 
@@ -42,19 +47,29 @@ def load_model(
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         dtype: One of `DTYPES`; all promises on equal answers are made for float32. "int8" is of
             the encoder's layers, on a CPU; "auto" measures which of the others is fastest.
+        backend: What reads segments: "torch", one of `BACKENDS`, or "auto" for the fastest.
         **hub: `revision`, `token`, `cache_dir` and the like for a Hub id.
 
     Returns:
         The model in evaluation mode, its processor, and of a Hub id the commit they are of.
 
     Raises:
-        ConfigError: There is no such device or dtype.
+        ConfigError: There is no such device, dtype or backend, or not together.
         ModelError: There is no such model, or it is incomplete or of another kind.
     """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
     place = find_device(device)
+    check_backend(backend, dtype, place.type == "cpu")
     with on_one_thread():
         model, processor, commit = _load(source, place, dtype, hub)
     encoder = model.hierbert.segment_encoder
+    if backend != TORCH:
+        threads_are_used()
+        use_backend(backend, model, processor, dtype)
+    elif dtype == "int8":
+        with on_one_thread():
+            _quantize(encoder, model.config.segment_tokens)
     if dtype == "auto":
         threads_are_used()
         model = model.to(FLOAT_DTYPES[probe_dtype(encoder.encoder, model.config.segment_tokens)])
@@ -65,8 +80,6 @@ def _load(
     source: str | os.PathLike[str], place: torch.device, dtype: str, hub: dict[str, Any]
 ) -> tuple[HierBertForDocuments, HierBertProcessor, str | None]:
     """A model on its device, in its precision but for "auto", tried out."""
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
     if dtype == "int8" and place.type != "cpu":
         raise ConfigError(f"dtype int8 is for CPUs, not for {place}; choose bfloat16 or float16")
     name = os.path.expanduser(source)
@@ -96,12 +109,14 @@ def _load(
     _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
     _try_out(model, processor, name)
-    if dtype == "int8":
-        try:
-            quantize(model.hierbert.segment_encoder, model.config.segment_tokens)
-        except ValueError as error:
-            raise ConfigError(f"dtype int8: {error}") from error
     return model, processor, commit
+
+
+def _quantize(encoder: SegmentEncoder, segment_tokens: int) -> None:
+    try:
+        quantize(encoder, segment_tokens)
+    except ValueError as error:
+        raise ConfigError(f"dtype int8: {error}") from error
 
 
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:

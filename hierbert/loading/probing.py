@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from hierbert.model.encoding import SegmentEncoder
+from hierbert.model.encoding import CPU_TOKENS_PER_FORWARD, Runtime, SegmentEncoder
 
 _CPU_CANDIDATES = (1_024, 2_048, 4_096)
 _ACCELERATOR_CANDIDATES = (8_192, 16_384, 32_768, 65_536, 131_072)
@@ -23,8 +23,8 @@ _SECONDS = 10.0
 FLOAT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CPU_DTYPE_PROBE_TOKENS = 1_024
 _ACCELERATOR_DTYPE_PROBE_TOKENS = 16_384
-# A precision with fewer digits must be worth it.
-_LEAST_GAIN = 1.1
+# Another precision, or another library, must be worth it.
+LEAST_GAIN = 1.1
 
 Name = TypeVar("Name")
 
@@ -38,7 +38,10 @@ def probe_tokens_per_forward(encoder: SegmentEncoder, segment_tokens: int) -> in
     candidates = _CPU_CANDIDATES if device.type == "cpu" else _ACCELERATOR_CANDIDATES
     sizes = sorted({max(1, size // segment_tokens) for size in candidates})
     backward = encoder.training and not encoder.frozen
-    runs = {size: _pass(encoder.encoder, size, segment_tokens, backward) for size in sizes}
+    runs = {
+        size: _pass(encoder.encoder, size, segment_tokens, backward, encoder.runtime)
+        for size in sizes
+    }
     # Dropout must not move the generators that training draws from.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seconds = {size: value / size for size, value in _median_seconds(runs, device).items()}
@@ -80,13 +83,28 @@ def probe_dtype(encoder: PreTrainedModel, segment_tokens: int) -> str:
             runs[name] = run
     seconds = _median_seconds(runs, device)
     fastest = min(seconds, key=lambda name: seconds[name])
-    if "float32" not in seconds or seconds["float32"] >= _LEAST_GAIN * seconds[fastest]:
+    if "float32" not in seconds or seconds["float32"] >= LEAST_GAIN * seconds[fastest]:
         return fastest
     return "float32"
 
 
+def probe_runtime(
+    encoder: SegmentEncoder, runtimes: Mapping[str, Runtime], segment_tokens: int
+) -> dict[str, float]:
+    """Median seconds of a pass of an encoder in float32 on a CPU: "torch", and each runtime."""
+    segments = max(1, CPU_TOKENS_PER_FORWARD // segment_tokens)
+    runs = {"torch": _pass(encoder.encoder, segments, segment_tokens, False)}
+    for name, runtime in runtimes.items():
+        runs[name] = _pass(encoder.encoder, segments, segment_tokens, False, runtime)
+    return _median_seconds(runs, encoder.encoder.device)
+
+
 def _pass(
-    encoder: PreTrainedModel, segments: int, segment_tokens: int, backward: bool
+    encoder: PreTrainedModel,
+    segments: int,
+    segment_tokens: int,
+    backward: bool,
+    runtime: Runtime | None = None,
 ) -> Callable[[], torch.Tensor]:
     """One pass over full segments of tokens drawn from a generator of its own."""
     generator = torch.Generator().manual_seed(0)
@@ -95,6 +113,8 @@ def _pass(
     ids = ids.to(encoder.device)
 
     def run() -> torch.Tensor:
+        if runtime is not None:
+            return runtime(ids, torch.ones_like(ids, dtype=torch.bool))
         with torch.set_grad_enabled(backward):
             states: torch.Tensor = encoder(input_ids=ids)[0]
             if backward:

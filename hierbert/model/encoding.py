@@ -4,6 +4,8 @@ Padding exists only inside a micro-batch of segments of similar length. A segmen
 depend on the segments beside it, and peak memory is set by the token budget, not by the document.
 """
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -18,6 +20,21 @@ CPU_TOKENS_PER_FORWARD = 2_048
 ACCELERATOR_TOKENS_PER_FORWARD = 32_768
 # A micro-batch ends rather than grow by segments so short that more of it would be padding.
 _MOST_PADDING = 0.05
+
+
+class Runtime(Protocol):
+    """What reads segments in the place of torch's encoder, where no gradients are kept.
+
+    Attributes:
+        name: Of the library.
+        dtype: What it computes in: "float32" up to rounding, or "int8".
+    """
+
+    name: str
+    dtype: str
+
+    def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token states, float32 (P, L, H), of tokens, int64 (P, L), and which there are, bool."""
 
 
 class SegmentEncoder(nn.Module):
@@ -49,6 +66,7 @@ class SegmentEncoder(nn.Module):
         self.kept_tokens: int | None = None
         # Set where its linear layers were replaced by layers in int8.
         self.is_int8 = False
+        self.runtime: Runtime | None = None
 
     def freeze(self, trained_layers: int = 0) -> None:
         """Leave the encoder out of training, but for this many of its last layers.
@@ -86,7 +104,16 @@ class SegmentEncoder(nn.Module):
     @property
     def precision(self) -> str:
         """What the encoder computes in: "float32", "bfloat16", "float16" or "int8"."""
+        if self.runtime is not None:
+            return self.runtime.dtype
         return "int8" if self.is_int8 else str(self.encoder.dtype).removeprefix("torch.")
+
+    @property
+    def computes(self) -> str:
+        """What vectors depend on beside weights: the precision, and whose int8 it is."""
+        if self.runtime is None or self.runtime.dtype == "float32":
+            return self.precision
+        return f"{self.runtime.dtype} by {self.runtime.name}"
 
     def forward(
         self,
@@ -162,22 +189,29 @@ class SegmentEncoder(nn.Module):
         self, ids: Tensor, mask: Tensor, rows: Tensor | None, row_count: int
     ) -> tuple[Tensor, Tensor | None]:
         """One rectangle of tokens (P, L) to segment vectors and sums of states by `rows` (P, L)."""
+        states = self._states(ids, mask, rows is None and self.pooling == "cls")
+        vectors = self._pool(states, mask)
+        if rows is None:
+            return vectors, None
+        totals = torch.zeros(row_count, states.shape[-1], device=states.device)
+        return vectors, totals.index_add(0, rows.reshape(-1), states.float().flatten(0, 1))
+
+    def _states(self, ids: Tensor, mask: Tensor, first_alone: bool = False) -> Tensor:
+        """Token states, float (P, L, H); of the first tokens alone where that is enough."""
+        if self.runtime is not None and not torch.is_grad_enabled():
+            return self.runtime(ids, mask)
         # Without padding there is nothing to mask, and attention is faster.
         attention_mask = None if bool(mask.all()) else mask.long()
         encoder = self.encoder
-        if rows is None and self.pooling == "cls":
+        if first_alone:
             encoder = first_token_encoder(encoder) or encoder
         more = {}
         if self.first_token_sees_all:
             more["global_attention_mask"] = torch.zeros_like(ids)
             more["global_attention_mask"][:, 0] = 1
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = encoder(input_ids=ids, attention_mask=attention_mask, **more)[0]
-        vectors = self._pool(states, mask)
-        if rows is None:
-            return vectors, None
-        totals = torch.zeros(row_count, states.shape[-1], device=states.device)
-        return vectors, totals.index_add(0, rows.reshape(-1), states.float().flatten(0, 1))
+            states: Tensor = encoder(input_ids=ids, attention_mask=attention_mask, **more)[0]
+            return states
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """Token states, float (P, L, H), to segment vectors, float (P, H)."""

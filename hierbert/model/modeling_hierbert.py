@@ -158,7 +158,7 @@ class HierBertPreTrainedModel(SavedWithCode, PreTrainedModel):
             ValueError: The encoder computes in int8, which is made of other weights on loading.
         """
         base = self if isinstance(self, HierBertModel) else self.hierbert
-        if base.segment_encoder.precision == "int8":
+        if base.segment_encoder.is_int8:
             raise ValueError("a model in int8 is not saved: load it in float32 or bfloat16")
         super().save_pretrained(save_directory, push_to_hub, **kwargs)
 

@@ -203,7 +203,7 @@ def evaluate_model(
     )
     results: dict[str, Any] = {
         "model": {
-            "fingerprint": model_fingerprint(model, predictor.processor, predictor.dtype),
+            "fingerprint": model_fingerprint(model, predictor.processor),
             "revision": predictor.commit,
             "dtype": predictor.dtype,
         },

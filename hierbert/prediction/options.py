@@ -31,13 +31,13 @@ _ANSWERED_WHERE = {"keep_speaker": "speakers", "sentence_kinds": "sentence_kinds
 """Others, that are there where an option asks for them."""
 RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address")
 _ROWS_PER_SHARD_ON_RAY = 10_000
-PROBED = ("dtype", "tokens_per_forward")
+PROBED = ("dtype", "backend", "tokens_per_forward")
 # Rows and the model are known by their fingerprints, wherever they lie.
 _NOT_IN_ROWS = {
     *("model", "input", "input_format", "encoding", "text_column", "id_column", "column"),
     *("on_error", "delimiter", "check", "output", "output_format", "csv_safe", "resume"),
     *("overwrite", "rewrite", "rewrite_revision", "device", "batch_tokens", "tokens_per_forward"),
-    *("compile", "cache_dir", "cache_limit_gib", "engine", *RAY),
+    *("backend", "compile", "cache_dir", "cache_limit_gib", "engine", *RAY),
 }
 
 
@@ -67,11 +67,12 @@ def _check_for_ray(options: argparse.Namespace) -> None:
             "--input - and --output - are not allowed with --engine ray: name files that every "
             "machine can read"
         )
-    if options.dtype == "auto":
-        raise ConfigError(
-            "--dtype auto is not allowed with --engine ray: machines could choose differently; "
-            "name one"
-        )
+    for name in ("dtype", "backend"):
+        if getattr(options, name) == "auto":
+            raise ConfigError(
+                f"{flag_setting(name)} auto is not allowed with --engine ray: machines could "
+                "choose differently; name one"
+            )
     is_file = format_of(options.output) in FORMATS
     if options.rows_per_shard is None and not is_file:
         options.rows_per_shard = _ROWS_PER_SHARD_ON_RAY

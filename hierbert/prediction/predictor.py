@@ -25,6 +25,7 @@ from hierbert.errors import (
     setting_name,
     type_name,
 )
+from hierbert.loading.backends import TORCH
 from hierbert.loading.building import build_from_encoder
 from hierbert.loading.forking import threads_are_used
 from hierbert.loading.model import compile_encoder, find_device, load_model
@@ -78,6 +79,7 @@ class HierBert(PushToHubMixin):
     Attributes:
         tokens_per_forward: What was chosen.
         dtype: What the encoder computes in.
+        backend: What computes it: "torch", or a runtime beside it.
         tokens_read: Tokens of all documents answered so far.
         commit: Of the Hub, which the model was loaded from; None of a folder.
         settings: Of a model that is not trained yet: what it was made with, as `train.py` names
@@ -112,7 +114,9 @@ class HierBert(PushToHubMixin):
         # must not change what the worker reads.
         self._own_processor = copy.deepcopy(processor)
         encoder = model.hierbert.segment_encoder
-        if compile or (compile is None and encoder.precision == "int8"):
+        if compile and encoder.runtime is not None:
+            raise ConfigError(f"compile is for backend torch, not for {encoder.runtime.name}")
+        if compile or (compile is None and encoder.is_int8):
             compile_encoder(encoder, needed=compile is not None)
         if tokens_per_forward == "auto":
             threads_are_used()
@@ -120,6 +124,7 @@ class HierBert(PushToHubMixin):
         if tokens_per_forward is not None:
             encoder.tokens_per_forward = tokens_per_forward
         self.dtype = encoder.precision
+        self.backend = TORCH if encoder.runtime is None else encoder.runtime.name
         self.tokens_per_forward = encoder.tokens_of_a_pass(model.device)
         self.batch_tokens = batch_tokens or _PASSES_PER_BATCH * self.tokens_per_forward
         self.tokens_read = 0
@@ -127,7 +132,7 @@ class HierBert(PushToHubMixin):
         self.settings: dict[str, Any] | None = None
         self.vectors = None
         if vector_cache is not None:
-            self.vectors = VectorCache(vector_cache, model.hierbert, self.dtype)
+            self.vectors = VectorCache(vector_cache, model.hierbert)
 
     @classmethod
     def from_pretrained(
@@ -136,6 +141,7 @@ class HierBert(PushToHubMixin):
         *,
         device: str = "auto",
         dtype: str = "float32",
+        backend: str = TORCH,
         batch_tokens: int | None = None,
         tokens_per_forward: int | Literal["auto"] | None = None,
         compile: bool | None = None,
@@ -149,6 +155,8 @@ class HierBert(PushToHubMixin):
             device: "auto", "cpu", "cuda", ...
             dtype: "float32"; "bfloat16", "float16" or "int8" (of the encoder, on a CPU) for other
                 answers sooner; or "auto" for the fastest here of the first three.
+            backend: What encodes on a CPU: "torch"; "openvino" (the extra of that name), in float32
+                for the same answers up to rounding, or in int8; "auto" for what is fastest here.
             batch_tokens: See the class, as the next two.
             tokens_per_forward: Tokens of one pass of the encoder.
             compile: Whether to compile the encoder's layers; None does so with int8.
@@ -159,11 +167,11 @@ class HierBert(PushToHubMixin):
             The predictor.
 
         Raises:
-            ConfigError: There is no such device or dtype.
+            ConfigError: There is no such device, dtype or backend, or not together.
             ModelError: There is no such model, or it is incomplete.
             RunError: The cache cannot be written.
         """
-        model, processor, commit = load_model(source, device, dtype, **hub)
+        model, processor, commit = load_model(source, device, dtype, backend, **hub)
         made = cls(model, processor, batch_tokens, tokens_per_forward, compile, vector_cache)
         made.commit = commit
         return made

@@ -288,7 +288,7 @@ class RayRun(Run):
         """What each actor is."""
         folder = os.path.expanduser(self.options.model)
         path = os.path.abspath(folder) if os.path.isdir(folder) else self.options.model
-        names = ("device", "dtype", "batch_tokens", "tokens_per_forward", "compile")
+        names = ("device", "dtype", "backend", "batch_tokens", "tokens_per_forward", "compile")
         options = {name: getattr(self.options, name) for name in names}
         options["vector_cache"] = self.vector_cache
         if commit is not None:

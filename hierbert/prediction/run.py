@@ -126,7 +126,7 @@ class Run:
                 return self._print(answerer, predictor, checks)
             manifest = Manifest(
                 settings=settings_of(self.options, tasks, self.target, rewriter),
-                model=model_fingerprint(predictor.model, predictor.processor, predictor.dtype),
+                model=model_fingerprint(predictor.model, predictor.processor),
                 sources=self.describe_input(checks),
                 unit_size=self.unit_size(predictor, checks),
                 probed=probed,

@@ -81,7 +81,6 @@ class VectorCache:
     Args:
         options: Where and how to keep them; a path stands for all defaults.
         model: Makes vectors, on its device, and names them by its weights.
-        computes: How its encoder computes; see `encoder_fingerprint`.
 
     Attributes:
         found: Documents that were asked for and were there.
@@ -95,7 +94,6 @@ class VectorCache:
         self,
         options: str | os.PathLike[str] | CacheOptions,
         model: HierBertModel,
-        computes: str = "float32",
     ) -> None:
         if not isinstance(options, CacheOptions):
             options = CacheOptions(options)
@@ -110,7 +108,7 @@ class VectorCache:
         if options.limit_gib is not None:
             self.limit = int(options.limit_gib * GIB)
         # What is kept as float16 is not what a run with float32 is to find.
-        name = f"vectors-{encoder_fingerprint(model, computes)}-{options.dtype}"
+        name = f"vectors-{encoder_fingerprint(model)}-{options.dtype}"
         self.folder = self.root / name
         self.store = VectorStore(self.folder)
         self.found = self.encoded = 0

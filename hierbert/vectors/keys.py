@@ -27,12 +27,12 @@ def document_key(document: SegmentedDocument) -> bytes:
     return digest.digest()
 
 
-def encoder_fingerprint(model: HierBertModel, computes: str = "float32") -> str:
+def encoder_fingerprint(model: HierBertModel) -> str:
     """Hash of a segment encoder and its pooling, 24 hexadecimal digits; see `model_fingerprint`."""
     # A processor's own instructions make SHA-256 the fastest of the strong hashes.
     digest = hashlib.sha256()
     config = plain_config(model.config.encoder_config)
-    settings = [config, model.config.pooling, computes]
+    settings = [config, model.config.pooling, model.segment_encoder.computes]
     if model.segment_encoder.first_token_sees_all:
         settings.append("first token sees all")
     add_settings(digest, settings)

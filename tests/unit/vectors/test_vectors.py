@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ def test_the_fingerprint_is_of_all_that_changes_vectors(encoders, tmp_path) -> N
         for weight in loaded.aggregator.parameters():
             weight.add_(1.0)
     assert encoder_fingerprint(loaded) == first
-    seen = {first, encoder_fingerprint(base, "int8"), encoder_fingerprint(base.bfloat16())}
+    seen = {first, encoder_fingerprint(base.bfloat16())}
     base.float()
     for change in (
         base.segment_encoder.attention.bias,
@@ -165,6 +166,10 @@ def test_the_fingerprint_is_of_all_that_changes_vectors(encoders, tmp_path) -> N
     base.config.pooling = "mean"
     seen.add(encoder_fingerprint(base))
     base.segment_encoder.first_token_sees_all = True
+    seen.add(encoder_fingerprint(base))
+    base.segment_encoder.runtime = SimpleNamespace(name="other", dtype="float32")
+    assert encoder_fingerprint(base) in seen
+    base.segment_encoder.runtime.dtype = "int8"
     seen.add(encoder_fingerprint(base))
     assert len(seen) == 7
 

@@ -1,0 +1,183 @@
+"""OpenVINO reads segments as torch does, and is converted once."""
+
+import importlib.util
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import make_text
+from small_models import build, save_model
+from torch.nn import functional as F
+
+from hierbert import HierBertPredictor
+from hierbert.cli.infer import main as infer
+from hierbert.errors import ConfigError
+from hierbert.loading import openvino as module
+from hierbert.loading.openvino import openvino_runtime
+
+pytestmark = pytest.mark.skipif(
+    None in map(importlib.util.find_spec, ("openvino", "nncf")),
+    reason="OpenVINO and NNCF are not installed",
+)
+KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    chance = random.Random(5)
+    return ["", "a", *(make_text(chance, count) for count in (1, 3, 40, 7))]
+
+
+@pytest.fixture(scope="module")
+def folder(encoders, tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("models") / "model", encoders["bert"])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def load(folder, cache, monkeypatch) -> Any:
+    """The model under OpenVINO, with one cache for all."""
+    monkeypatch.setenv("HIERBERT_CACHE", str(cache))
+
+    def load(dtype: str = "float32", **more: Any) -> HierBertPredictor:
+        return HierBertPredictor.from_pretrained(
+            folder, device="cpu", backend="openvino", dtype=dtype, **more
+        )
+
+    return load
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooling", ("mean", "cls"))
+def test_float32_equals_torch(encoders, texts, tmp_path, monkeypatch, kind, pooling) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path))
+    model, processor = build(encoders[kind], pooling=pooling)
+    encoder, inputs = model.hierbert.segment_encoder, processor(texts)
+    arguments = [inputs[name] for name in ("input_ids", "segment_lengths", "sentence_index")]
+    with torch.no_grad():
+        expected = encoder(*arguments, 10**3)
+        encoder.runtime = openvino_runtime(model, processor, "float32")
+        found = encoder(*arguments, 10**3)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "int8"))
+def test_vectors_do_not_depend_on_what_is_read_beside(load, texts, dtype) -> None:
+    predictor = load(dtype, batch_tokens=10**6)
+    together = predictor.embed(texts)
+    for text, beside in zip(texts, together, strict=True):
+        [alone] = predictor.embed([text])
+        torch.testing.assert_close(
+            torch.tensor(alone.document_vector),
+            torch.tensor(beside.document_vector),
+            rtol=0,
+            atol=1e-5,
+        )
+
+
+def test_int8_is_near_float32(load, texts) -> None:
+    plain, rough = load(), load("int8")
+    inputs = plain.processor(texts)
+    with torch.no_grad():
+        one, other = (
+            model.model.hierbert.segment_encoder(inputs["input_ids"], inputs["segment_lengths"])[0]
+            for model in (plain, rough)
+        )
+    cosines = F.cosine_similarity(one, other)
+    # Of random weights, 32 numbers a token; trained ones have 0.995 and more.
+    assert cosines.median() > 0.99 and cosines.min() > 0.8 and cosines.min() < 1 - 1e-6
+
+
+def test_an_encoder_is_converted_once(load, cache, texts, monkeypatch, capsys) -> None:
+    expected = load("int8").classify(texts)
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "_convert", None)
+        assert load("int8").classify(texts) == expected
+    capsys.readouterr()
+    [weights] = [
+        path
+        for path in cache.glob("openvino-*/encoder.bin")
+        if path.stat().st_size == min(p.stat().st_size for p in cache.glob("*/encoder.bin"))
+    ]
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    assert load("int8").classify(texts) == expected
+    said = capsys.readouterr().err
+    assert f"{weights.parent} is damaged (its sha256 differs)" in said and "kept in" in said
+    assert weights.read_bytes() != content
+    assert not [*cache.glob(".openvino-*")]
+
+
+def test_a_folder_that_cannot_be_written_costs_time_alone(
+    folder, texts, tmp_path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path / "file" / "cache"))
+    plain = HierBertPredictor.from_pretrained(folder, device="cpu")
+    other = HierBertPredictor.from_pretrained(folder, device="cpu", backend="openvino")
+    for one, two in zip(plain.embed(texts), other.embed(texts), strict=True):
+        torch.testing.assert_close(
+            torch.tensor(one.document_vector), torch.tensor(two.document_vector), rtol=0, atol=1e-5
+        )
+    assert "it will be converted again the next time" in capsys.readouterr().err
+
+
+def test_an_encoder_that_cannot_be_converted_is_refused(encoders, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path))
+    model, processor = build(encoders["bert"])
+    encoder = model.hierbert.segment_encoder
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such\noperation")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(encoder.encoder, "forward", fail)
+        with pytest.raises(ConfigError, match=r"of type bert \(.*no such operation.*\); use torch"):
+            openvino_runtime(model, processor, "float32")
+    encoder.first_token_sees_all = True
+    with pytest.raises(ConfigError, match="whose first tokens see all others"):
+        openvino_runtime(model, processor, "float32")
+
+
+def test_jobs_find_each_other_s_vectors(load, folder, texts, tmp_path, cache, monkeypatch) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(cache))
+    rows = tmp_path / "docs.csv"
+    rows.write_text("text\n" + "".join(f"{text}\n" for text in texts if text))
+    kept = ["--cache-dir", str(tmp_path / "vectors")]
+
+    def job(*flags: str) -> list[str]:
+        target = tmp_path / "answers.jsonl"
+        given = ["--model", str(folder), "--input", str(rows), "--output", str(target)]
+        assert infer([*given, "--overwrite", "--device", "cpu", *kept, *flags]) == 0
+        return target.read_text().splitlines()
+
+    by_torch = job()
+    files = {path.name for path in (tmp_path / "vectors").rglob("*.safetensors")}
+    assert job("--backend", "openvino") == by_torch
+    assert {path.name for path in (tmp_path / "vectors").rglob("*.safetensors")} == files
+    job("--backend", "openvino", "--dtype", "int8")
+    assert len([*(tmp_path / "vectors").rglob("*.safetensors")]) == 2 * len(files)
+
+
+def test_nobody_is_told_that_it_is_used(folder, cache, tmp_path) -> None:
+    script = (
+        "import sys; from hierbert import HierBert; import torch\n"
+        f"model = HierBert.from_pretrained({str(folder)!r}, device='cpu', backend='openvino', "
+        "dtype='int8')\n"
+        "print(model.classify(['a'])[0].label is not None, 'openvino_telemetry' in sys.modules)\n"
+    )
+    environment = {"HIERBERT_CACHE": str(tmp_path), "PYTHONPATH": ".", "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.stdout == "True False\n", done.stderr[-2000:]

@@ -1,11 +1,12 @@
 """What a trained model loses when its encoder computes in another precision.
 
     python benchmarks/precision.py --model runs/quickstart/model --input package://aclsum/test \
-        --label-column era --summary-column summary
+        --label-column era --summary-column summary --dtypes int8 openvino/int8
 
-For each precision beside float32: the cosine of every segment vector with that in float32, how
-many documents keep their label, and the difference in accuracy and ROUGE-1 in points, with the
-95 % interval of the paired difference over documents. It says nothing of speed: see speed.py.
+For each precision beside float32, of torch or of a backend before a slash: the cosine of every
+segment vector with that in float32, how many documents keep their label, and the difference in
+accuracy and ROUGE-1 in points, with the 95 % interval of the paired difference over documents. It
+says nothing of speed: see speed.py.
 """
 
 import argparse
@@ -29,12 +30,13 @@ from hierbert.scoring import METRICS
 from hierbert.scoring.intervals import paired_difference
 
 
-def predict(model: Path, dtype: str, examples: list[Example]) -> list[Prediction]:
+def predict(model: Path, name: str, examples: list[Example]) -> list[Prediction]:
     """All answers of a model in one precision, vectors included."""
-    predictor = HierBertPredictor.from_pretrained(model, dtype=dtype)
+    backend, _, dtype = name.rpartition("/")
+    predictor = HierBertPredictor.from_pretrained(model, dtype=dtype, backend=backend or "torch")
     texts = (example.text for example in examples)
     answers = []
-    with Progress(len(examples), dtype) as bar:
+    with Progress(len(examples), name) as bar:
         for answer in predictor.predict(texts, predictor.tasks, segment_vectors=True):
             answers.append(answer)
             bar.advance()

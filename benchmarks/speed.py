@@ -59,6 +59,7 @@ QUICK = {
 }
 _FULL_SEGMENTS = 4
 COMPILED, INT8 = "ours, compile", "ours, dtype=int8"
+OPENVINO, OPENVINO_INT8 = "ours, backend=openvino", "ours, backend=openvino, dtype=int8"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -204,6 +205,8 @@ def _ratio_findings(lineup: Lineup, main: Rounds, few: Rounds) -> list[Finding]:
         ("sentence_transformers", ENCODE, MEAN, main),
         ("sentence_transformers_tuned", TUNED_ENCODE, MEAN, main),
         ("int8", MEAN, INT8, main),
+        ("openvino", MEAN, OPENVINO, main),
+        ("openvino_int8", MEAN, OPENVINO_INT8, main),
     )
     found = []
     for key, slow, fast, rounds in pairs:
@@ -214,7 +217,7 @@ def _ratio_findings(lineup: Lineup, main: Rounds, few: Rounds) -> list[Finding]:
             found.append(Finding(key, [], note=f"{missing[0].name}: {why}"))
         else:
             values = ratios(rounds.seconds(slow), rounds.seconds(fast))
-            note = rows[fast].checked if key == "int8" else ""
+            note = rows[fast].checked if "int8" in key else ""
             found.append(Finding(key, values, rounds.probes(), note))
     return found
 

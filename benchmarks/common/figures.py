@@ -101,6 +101,8 @@ TARGETS = {
     "utilization": Target("FLOPs of the encoder on full segments / GEMM probe", at_least=0.68),
     "padding": Target("padding among encoded tokens", at_most=0.02, timed=False, unit="", digits=4),
     "int8": Target("ours in float32 / ours in int8", at_least=1.5),
+    "openvino": Target("ours in float32 / ours by OpenVINO in float32", at_least=1.15),
+    "openvino_int8": Target("ours in float32 / ours by OpenVINO in int8", at_least=2.5),
     "cached_epoch": Target("second epoch with cached vectors / first", at_most=0.05, digits=3),
     "training_memory": Target(
         "memory of a training step, recompute, 512 / 32 segments", at_most=1.1, timed=False

@@ -32,6 +32,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ours, compile": {"compile": True},
     "ours, dtype=int8": {"dtype": "int8"},
     "ours, dtype=int8 without compiling": {"dtype": "int8", "compile": False},
+    "ours, backend=openvino": {"backend": "openvino"},
+    "ours, backend=openvino, dtype=int8": {"backend": "openvino", "dtype": "int8"},
 }
 # Slower here than float32 on most CPUs: they run on the small sample.
 SMALL_OPTIONS: dict[str, dict[str, Any]] = {

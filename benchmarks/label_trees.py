@@ -40,6 +40,8 @@ SYSTEMS: dict[str, list[str]] = {
     "sigmoid": ["data.multi_path=true"],
     "vectors": ["model.words=false"],
     "flat-vectors": ["data.label_type=single_label", "model.words=false"],
+    "siblings": ["model.tree_softmax=siblings"],
+    "without-names": ["model.label_names=false"],
     "leaf": ["model.tree_decision=leaf"],
     "fine-tuned": ["training.freeze_encoder=false", "training.epochs=4"],
 }

@@ -212,6 +212,11 @@ class ModelConfig:
         "vector is to that of the node's name (and text), so that a leaf without any training "
         "document can be right; what that weighs is fitted.",
     )
+    tree_softmax: Literal["auto", "siblings", "paths"] = setting(
+        "auto",
+        "Of a tree of labels, with one path a document, what competes: siblings, or whole paths; "
+        "auto: paths where the tree has at most 256 nodes and paths 20 documents on average.",
+    )
     tree_adjustment: float = setting(
         0.0,
         "Of a tree of labels: how far rare children are helped in training, by so many times the "

@@ -1,7 +1,9 @@
 """Labels that have parents: what the logits of its nodes say of a tree of labels.
 
 Of one path a document, a softmax over siblings gives each node a probability under its parent
-(conditional softmax, Plaud et al. 2024, "Revisiting Hierarchical Text Classification"); of several
+(conditional softmax, Plaud et al. 2024, "Revisiting Hierarchical Text Classification"), or one
+softmax over whole paths, each with the sum of its nodes' logits: with logits at the leaves alone
+that is a classifier that knows no tree, and nodes above them are what leaves share. Of several
 paths each node has its own (conditional sigmoid). That of a node is the product of these from the
 top down, so that no child is likelier than its parent. Nothing here loops over nodes.
 """
@@ -22,15 +24,20 @@ class LabelTree:
         stops: Inner nodes at which an answer may end too: that a document goes no further down is
             one more child of theirs, with a logit of 0.
         several: Whether a document may have several paths, and a node several parents.
+        of_paths: Whether, of one path, the softmax is over whole paths.
 
     Raises:
         ValueError: A number is no node's, a circle, several parents where there is one path.
     """
 
     def __init__(
-        self, parents: Sequence[Sequence[int]], stops: Sequence[int] = (), several: bool = False
+        self,
+        parents: Sequence[Sequence[int]],
+        stops: Sequence[int] = (),
+        several: bool = False,
+        of_paths: bool = False,
     ) -> None:
-        self.several, count = several, len(parents)
+        self.several, self.of_paths, count = several, of_paths, len(parents)
         lengths = torch.tensor([len(own) for own in parents], dtype=torch.int64)
         flat = torch.tensor([one for own in parents for one in own], dtype=torch.int64)
         ends = torch.tensor([*stops], dtype=torch.int64)
@@ -106,6 +113,7 @@ class LabelTree:
         """Log probability of each node where its parents apply, float (D, C), of logits."""
         if self.several:
             return torch.nn.functional.logsigmoid(logits)
+        logits = self._with_below(logits)
         return logits - self._normalizers(logits)[:, self.groups]
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
@@ -128,6 +136,7 @@ class LabelTree:
                 logits, targets, reduction="none"
             )
             return (cells * self.asked(targets)).sum(1)
+        logits = self._with_below(logits)
         normalizers = self._normalizers(logits)
         # Each node of the path was chosen among its siblings; where it stops, that was chosen.
         return (targets * (logits - normalizers[:, self.groups])).sum(1).neg() + (
@@ -155,6 +164,17 @@ class LabelTree:
         reached = (self.summed(missed) == 0) & (probabilities.double() >= least)
         depth, node = torch.where(reached, self.levels, 0).max(1)
         return node.masked_fill(depth == 0, -1)
+
+    def _with_below(self, logits: Tensor) -> Tensor:
+        """Where paths compete, the logit of all paths through a node, but for what is above it."""
+        if not self.of_paths:
+            return logits
+        found = logits
+        for level in range(int(self.levels.max()) - 1, 0, -1):
+            is_above = (self.levels == level) & ~self.is_leaf
+            ways = self._normalizers(found)[:, : len(self)]
+            found = torch.where(is_above, logits + ways, found)
+        return found
 
     def _stopped(self, targets: Tensor) -> Tensor:
         """At which groups a path stops though it could go on, float (D, G)."""

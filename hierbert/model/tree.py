@@ -26,6 +26,7 @@ class TreeSettings:
         stops: Inner nodes at which an answer may end.
         several: Whether a document may have several paths; those whose probability reaches the
             config's thresholds.
+        of_paths: Whether one path's softmax is over whole paths, not over siblings.
         decision: Which node of one path is the answer: "leaf", the likeliest leaf; "path", the last
             on the way from likeliest child to likeliest child whose probability is at least
             `min_probability`; "expected_f1", the one with the highest sum over its path of
@@ -50,6 +51,7 @@ class TreeSettings:
     adjustment: list[float] | None = None
     names: list[str] | None = None
     read_names: bool = False
+    of_paths: bool = False
 
     @classmethod
     def of(cls, config: HierBertConfig) -> "TreeSettings":
@@ -98,7 +100,7 @@ class TreeSettings:
         """The tree."""
         # Made while answering, it is read where gradients are too.
         with torch.inference_mode(False):
-            return LabelTree(self.parents, self.stops, self.several)
+            return LabelTree(self.parents, self.stops, self.several, self.of_paths)
 
     def answers(self, logits: Tensor, rule: LabelRule) -> Tensor:
         """Which nodes the answers to documents have, closed under parents, bool (D, C).

@@ -47,7 +47,12 @@ class TreeTargets(Targets):
         return replace(self, labels=self.labels[rows])
 
     def parts(self) -> list[tuple[Targets, npt.NDArray[np.bool_]]]:
-        """The choices of each level: what says most of the top need not do so below."""
+        """The choices of each level: what says most of the top need not do so below.
+
+        Where whole paths compete there is one choice.
+        """
+        if self.tree.of_paths:
+            return []
         levels = self.tree.levels.numpy()
         each = range(1, int(levels.max()) + 1)
         found = [(replace(self, level=level), levels == level) for level in each]
@@ -60,11 +65,13 @@ class TreeTargets(Targets):
         units: _Integers | None = None,
         few: int | None = None,
     ) -> Fitted:
-        """A logistic regression of each choice, of the documents that make it.
+        """A logistic regression of whole paths, or of each choice by the documents that make it.
 
         The loss is a sum over choices that share no weights. Each has the penalty under which its
         held-out documents are likeliest; one of few documents takes that of the choice above.
         """
+        if self.tree.of_paths:
+            return super().fit(inputs, folds, units, few)
         with one_thread():
             return self._fit(Rows(inputs, units), folds, few)
 
@@ -120,15 +127,30 @@ class TreeTargets(Targets):
 
     def losses(self, scores: Floats) -> Floats:
         """Negative log-likelihood of each document's path in nats, float64 (D,)."""
+        if self.tree.of_paths:
+            own, labels = torch.from_numpy(scores + self.adjustment), torch.from_numpy(self.labels)
+            found: Floats = self.tree.losses(own, labels).numpy()
+            return found
         return self._losses(scores)[0]
 
     def loss_and_errors(self, scores: Floats) -> tuple[float, Floats]:
         """The sum of all negative log-likelihoods in nats, and its gradient, float64 (D, C)."""
+        if self.tree.of_paths:
+            given = torch.from_numpy(scores + self.adjustment)
+            slopes: Floats = self.tree.probabilities(given).numpy() - self.labels
+            return float(self.losses(scores).sum()), slopes
         losses, shares = self._losses(scores)
         rows, columns = self._cells
         errors = np.zeros_like(scores)
         errors[rows, columns] = shares - self.labels[rows, columns]
         return float(losses.sum()), errors
+
+    def paths_of(self, scores: Floats) -> tuple[Floats, _Integers]:
+        """Scores of all paths, float64 (D, E), and which is right, int64 (D,)."""
+        ends = np.flatnonzero(self.tree.may_end.numpy())
+        depths = self.labels * self.tree.levels.numpy()
+        right = np.searchsorted(ends, depths.argmax(1))
+        return self.tree.summed(torch.from_numpy(scores)).numpy()[:, ends], right
 
     def choices_of(self, scores: Floats, level: int) -> tuple[Floats, _Integers]:
         """What documents decide at a level: scores (M, N), and which is right, int64 (M,).

@@ -50,6 +50,10 @@ _Floats = npt.NDArray[np.float64]
 # What is tried of the cost of a node, and of the probability from which one of several paths is
 # answered.
 _COSTS = tuple(place / 20 for place in range(17))
+_AS_WELL = 0.005
+# Of so many documents of each path, the paths of so small a tree are told apart best as wholes;
+# of fewer, choices that more documents share are (docs/results.md).
+_FEWEST_OF_A_PATH, _MOST_NODES_OF_PATHS = 20, 256
 # Documents whose nodes are all decided at once.
 _AT_ONCE = 256
 
@@ -97,6 +101,7 @@ class Tree(Classification):
         paths = [path for one in train if (path := self.label_map.encode(one))]
         is_leaf = taxonomy.children.lengths == 0
         stops = sorted({path[-1] for path in paths if not is_leaf[path[-1]]})
+        ends = {path[-1] for path in paths}
         settings = TreeSettings(
             parents,
             [] if several else stops,
@@ -106,8 +111,23 @@ class Tree(Classification):
             adjustment=self._adjustment(config.model.tree_adjustment, paths),
             read_names=config.model.label_names,
             names=None if taxonomy.names == taxonomy.nodes else list(taxonomy.names),
+            of_paths=self._of_paths(config.model.tree_softmax, len(paths), len(ends)),
         )
         return super().model_settings(config, train) | {"label_tree": settings.as_config()}
+
+    def _of_paths(self, softmax: str, documents: int, ends: int) -> bool:
+        """Whether whole paths compete: "auto" where there are many documents of each, and few."""
+        if softmax == "paths" and self.label_map.multi_path:
+            raise ConfigError(
+                "is not for documents with several paths",
+                setting="model.tree_softmax",
+                value=softmax,
+            )
+        if softmax != "auto":
+            return softmax == "paths"
+        if self.label_map.multi_path or len(self.names) > _MOST_NODES_OF_PATHS:
+            return False
+        return documents >= _FEWEST_OF_A_PATH * ends
 
     def _adjustment(self, strength: float, paths: Sequence[list[int]]) -> list[float] | None:
         """So many times the log of each node's share among its siblings (Menon et al. 2021)."""
@@ -218,9 +238,11 @@ class Tree(Classification):
         settings = replace(settings, temperatures=temperatures)
         shares = _shares(logits / settings.divisors().numpy(), settings)
         scores = _hf1_by_cost(shares, references, settings)
-        # Of equal ones that in the middle: what is near it does as well.
-        best = [cost for cost, score in scores.items() if score == max(scores.values())]
-        chosen = best[len(best) // 2]
+        best = max(scores.values())
+        # Of those that do as well on so few documents, the nearest to what is best where
+        # probabilities are right: half of the F1 (Lipton et al. 2014, section 3).
+        alike = [cost for cost, score in scores.items() if score >= best - _AS_WELL]
+        chosen = min(alike, key=lambda cost: abs(cost - best / 2))
         if settings.several:
             fields: dict[str, Any] = {"decision_threshold": chosen}
         else:
@@ -373,7 +395,12 @@ def _ends(table: npt.NDArray[Any], settings: TreeSettings) -> npt.NDArray[np.int
 
 
 def _temperatures(logits: _Floats, targets: TreeTargets) -> list[dict[str, float]]:
-    """For each level, from the top, what `fit_temperature` finds of the choices there."""
+    """For each level, from the top, what `fit_temperature` finds of the choices there.
+
+    Where whole paths compete all levels have one temperature.
+    """
+    if targets.tree.of_paths:
+        return [fit_temperature(*targets.paths_of(logits))] * int(targets.tree.levels.max())
     found = []
     for level in range(1, int(targets.tree.levels.max()) + 1):
         choices, chosen = targets.choices_of(logits, level)

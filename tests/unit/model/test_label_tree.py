@@ -82,13 +82,42 @@ def test_probabilities_losses_and_paths_are_those_of_each_node(seed, several) ->
     assert torch.autograd.gradcheck(tree.log_probabilities, logits.requires_grad_())
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_whole_paths_compete_with_the_sums_of_their_logits(seed) -> None:
+    parents, stops = drawn_tree(seed, several=False)
+    tree = LabelTree(parents, stops, of_paths=True)
+    logits = 3 * torch.randn(
+        3, len(parents), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
+    ends = [node for node in range(len(parents)) if tree.may_end[node]]
+    shares = tree.probabilities(logits)
+    for row, values in enumerate(logits.tolist()):
+        each = {end: math.exp(sum(values[a] for a in ancestry(end, parents))) for end in ends}
+        for node in range(len(parents)):
+            own = [each[end] for end in ends if node in ancestry(end, parents)]
+            assert shares[row, node] == pytest.approx(sum(own) / sum(each.values()))
+        for end in ends:
+            targets = torch.zeros(1, len(parents), dtype=torch.float64)
+            targets[0, list(ancestry(end, parents))] = 1
+            expected = -math.log(each[end] / sum(each.values()))
+            assert tree.losses(logits[row : row + 1], targets)[0] == pytest.approx(expected)
+    assert torch.autograd.gradcheck(tree.log_probabilities, logits.requires_grad_())
+
+
 @pytest.mark.parametrize("decision", ["leaf", "path", "expected_f1"])
 @pytest.mark.parametrize("least", [None, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("depth", [None, 1, 2])
 def test_every_answer_is_consistent_whatever_the_rule(decision, least, depth) -> None:
     for seed, several in TREES:
         parents, stops = drawn_tree(seed, several)
-        settings = TreeSettings(parents, stops, several, decision, min_probability=0.4)
+        settings = TreeSettings(
+            parents,
+            stops,
+            several,
+            decision,
+            min_probability=0.4,
+            of_paths=not several and seed % 2 == 1,
+        )
         logits = 2 * torch.randn(
             6, len(parents), generator=torch.Generator().manual_seed(100 + seed)
         )

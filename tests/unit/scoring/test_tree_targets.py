@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hierbert.model.label_tree import LabelTree
+from hierbert.scoring.logistic import Targets
 from hierbert.scoring.tree_targets import TreeTargets
 
 #   0 ( 1 ( 3, 4 ), 2 ), 5 ( 6 )
@@ -12,9 +13,10 @@ PARENTS = [[], [0], [0], [1], [1], [], [5]]
 ENDS = (3, 2, 1, 6, 0, 5, 4)
 
 
-@pytest.fixture(params=[False, True], ids=["one path", "several"])
+@pytest.fixture(params=["one path", "several", "whole paths"])
 def tree(request) -> LabelTree:
-    return LabelTree(PARENTS, [] if request.param else [0, 1, 5], request.param)
+    several = request.param == "several"
+    return LabelTree(PARENTS, [] if several else [0, 1, 5], several, request.param == "whole paths")
 
 
 def paths(tree: LabelTree) -> torch.Tensor:
@@ -45,6 +47,27 @@ def test_what_is_added_while_they_are_learnt(tree) -> None:
     np.testing.assert_allclose(
         with_added[np.arange(3)].losses(scores[:3]), plain.losses(scores + added)[:3]
     )
+
+
+def test_paths_and_which_is_right() -> None:
+    tree = LabelTree(PARENTS, [0, 1, 5], of_paths=True)
+    targets = TreeTargets(paths(tree).numpy(), False, tree=tree)
+    scores = np.arange(49.0).reshape(7, 7)
+    found, right = targets.paths_of(scores)
+    # 0, 0 1, 0 2, 0 1 3, 0 1 4, 5, 5 6: all may end.
+    assert found[0].tolist() == [0, 1, 2, 4, 5, 5, 11]
+    assert right.tolist() == list(ENDS) and targets.parts() == []
+
+
+def test_a_fit_of_whole_paths_is_that_of_leaves_where_nothing_is_above_them() -> None:
+    drawn = np.random.default_rng(0)
+    inputs, labels = drawn.normal(size=(60, 4)), np.eye(3)[drawn.integers(3, size=60)]
+    folds = np.arange(60) % 5
+    tree = LabelTree([[], [], []], of_paths=True)
+    of_paths = TreeTargets(labels, False, tree=tree).fit(inputs, folds)
+    flat = Targets(labels, False).fit(inputs, folds)
+    np.testing.assert_allclose(of_paths.weights, flat.weights, atol=1e-4)
+    assert of_paths.log_loss == pytest.approx(flat.log_loss, abs=1e-5)
 
 
 def test_choices_of_a_level() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_models import build
 
+from hierbert.errors import ConfigError
 from hierbert.model.answering import answer_batch
 from hierbert.model.heads import Structure
 from hierbert.model.tree import TreeSettings
@@ -115,3 +116,41 @@ def test_each_level_has_its_temperature(parts) -> None:
     assert found["config"]["label_tree"]["parents"] == PARENTS
     # Nearly all are worth answering down to the leaf.
     assert found["results"]["calibration"]["hf1"] > 0.65
+
+
+@pytest.mark.parametrize(
+    ("softmax", "documents", "ends", "expected"),
+    [
+        *(("auto", 40, 2, True), ("auto", 39, 2, False)),
+        *(("siblings", 40, 2, False), ("paths", 1, 2, True)),
+    ],
+)
+def test_where_whole_paths_compete(softmax, documents, ends, expected) -> None:
+    task = Tree(TreeLabels(Taxonomy(NODES, PARENTS)))
+    assert task._of_paths(softmax, documents, ends) is expected
+
+
+def test_several_paths_do_not_compete() -> None:
+    task = Tree(TreeLabels(Taxonomy(NODES, PARENTS), multi_path=True))
+    assert not task._of_paths("auto", 10**6, 2)
+    with pytest.raises(ConfigError, match="is not for documents with several paths"):
+        task._of_paths("paths", 10, 2)
+
+
+def test_whole_paths_have_one_temperature(parts) -> None:
+    model, _ = parts
+    task = Tree(TreeLabels(Taxonomy(NODES, PARENTS)))
+    config = copy.deepcopy(model.config)
+    config.label_tree = {**config.label_tree, "of_paths": True}
+    drawn = np.random.default_rng(1)
+    ends = drawn.choice(ENDS, 600)
+    logits = np.zeros((600, 6))
+    for row, end in enumerate(ends):
+        # Right in 7 of 10, and four times too loud.
+        logits[row, end if drawn.random() < 0.7 else drawn.choice(ENDS)] = 12.0
+    targets = [SimpleNamespace(targets={"classification": [*PARENTS[end], end]}) for end in ends]
+    found = task.calibrate(targets, logits.tolist(), config)
+    first, second = found["config"]["label_tree"]["temperatures"]
+    wrong = 0.3 * (1 - 1 / len(ENDS))
+    loud = np.log((1 - wrong) * (len(ENDS) - 1) / wrong)
+    assert first == second == pytest.approx(12 / loud, rel=0.1)

@@ -360,6 +360,11 @@ class TrainingConfig:
     trackers: list[Literal["tensorboard", "wandb"]] = setting(
         factory=list, help="Where metrics go beside metrics.jsonl."
     )
+    backend: Literal["torch", "openvino", "auto"] = setting(
+        "torch",
+        "With a frozen encoder, what encodes on a CPU: torch; openvino (hierbert[openvino]), the "
+        "same vectors up to rounding; auto, whichever is faster here.",
+    )
     cache_dir: str | None = setting(
         None, "Of vectors and oracle labels; null: $HIERBERT_CACHE, else ~/.cache/hierbert."
     )
@@ -386,6 +391,12 @@ class TrainingConfig:
                 f"is for training.memory=auto; with training.memory={self.memory} leave it out",
                 setting="training.memory_budget_gib",
                 value=self.memory_budget_gib,
+            )
+        if self.backend != "torch" and not self.freeze_encoder:
+            raise ConfigError(
+                "is for an encoder that is not trained: set training.freeze_encoder=true",
+                setting="training.backend",
+                value=self.backend,
             )
         if self.freeze_encoder and self.trained_encoder_layers is not None:
             raise ConfigError(

@@ -69,6 +69,10 @@ class OpenVinoRuntime:
         self._request: Any = None
         self._threads = 0
 
+    def __deepcopy__(self, _: Any) -> "OpenVinoRuntime":
+        # A model's copy reads the same weights.
+        return self
+
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token states, float32 (P, L, H), of tokens, int64 (P, L), and which there are, bool."""
         if self._request is None or self._threads != torch.get_num_threads():

@@ -15,6 +15,7 @@ from hierbert.data.corpus import find_corpora, load_examples
 from hierbert.data.document import Example
 from hierbert.data.repeated import warn_of_repeated
 from hierbert.files import cache_folder
+from hierbert.loading.backends import check_backend, use_backend
 from hierbert.log import is_first_process, log
 from hierbert.model.modeling_hierbert import HierBertForDocuments
 from hierbert.model.processing_hierbert import HierBertProcessor
@@ -124,6 +125,7 @@ def prepare_run(
     A model to start from may be `given`, with its processor, else the settings name one.
     """
     check_metric(config.training.metric, tasks, corpora["validation"])
+    check_backend(config.training.backend, "float32", accelerator.device.type == "cpu")
     set_seed(config.seed)
     model, processor = build_model(config, tasks, corpora["train"], given)
     for task in tasks:
@@ -136,6 +138,11 @@ def prepare_run(
         vectors = VectorCache(kept, model.hierbert)
     folder = open_run_folder(config, accelerator, resume)
     model.to(accelerator.device)
+    # One that was given may have read segments by weights that are trained from here on.
+    model.hierbert.segment_encoder.runtime = None
+    # The first process converts the encoder.
+    with accelerator.main_process_first():
+        use_backend(settings.backend, model, processor, "float32")
     choose_tokens_per_forward(config, accelerator, model, folder)
     splits = {}
     for name, examples in corpora.items():

@@ -2,15 +2,16 @@
 
 import importlib.util
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import make_text
+from conftest import make_rows, make_text
 from small_models import build, save_model
 from torch import Tensor
 
-from hierbert import HierBertPredictor
+from hierbert import HierBertPredictor, HierBertTrainer
 from hierbert.errors import ConfigError
 from hierbert.loading import backends
 from hierbert.loading.backends import Backend, check_backend, use_backend
@@ -139,3 +140,38 @@ def test_the_real_probe_times_torch_and_each_runtime(encoders, shifted) -> None:
     seconds = backends.probe_runtime(encoder, made, 48)
     assert seconds.keys() == {"torch", "shifted"} and min(seconds.values()) > 0
     assert made["shifted"].asked == 4
+
+
+def small_trainer(model: HierBertPredictor, folder: Path, **settings: Any) -> HierBertTrainer:
+    rows = [{key: row[key] for key in ("text", "label")} for row in make_rows(8, seed=1)]
+    config = {"data.label_column": "label", "training.epochs": 1, "show_sample": False}
+    return HierBertTrainer(model, rows, rows, config={**config, "run_dir": folder, **settings})
+
+
+def test_training_reads_the_weights_that_it_trains(encoders, tmp_path, shifted) -> None:
+    model, processor = build(encoders["bert"], num_labels=2)
+    use_backend("shifted", model, processor, "float32")
+    runtime = model.hierbert.segment_encoder.runtime
+    trainer = small_trainer(HierBertPredictor(model, processor), tmp_path / "run")
+    trainer.train()
+    assert trainer.model.model.hierbert.segment_encoder.runtime is None and not runtime.asked
+
+
+def test_a_frozen_encoder_may_be_read_by_a_backend(encoders, tmp_path, monkeypatch) -> None:
+    made: list[Shifted] = []
+
+    def make(model: Any, _: Any, dtype: str) -> Shifted:
+        made.append(Shifted(model, dtype))
+        return made[-1]
+
+    # The settings know the name.
+    entry = Backend(make, "json", "no", ("float32",))
+    monkeypatch.setitem(backends.BACKENDS, "openvino", entry)
+    more = {"training.backend": "openvino", "training.cache_dir": str(tmp_path / "cache")}
+    frozen = {**more, "training.freeze_encoder": True}
+    small_trainer(
+        HierBertPredictor.from_encoder(encoders["bert"]), tmp_path / "run", **frozen
+    ).train()
+    assert made[0].asked and made[0].dtype == "float32"
+    with pytest.raises(ConfigError, match="='openvino' is for an encoder that is not trained"):
+        small_trainer(HierBertPredictor.from_encoder(encoders["bert"]), tmp_path / "other", **more)

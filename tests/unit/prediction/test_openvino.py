@@ -1,6 +1,7 @@
 """OpenVINO reads segments as torch does, and is converted once."""
 
 import importlib.util
+import json
 import random
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import pytest
 import torch
 from conftest import make_text
 from small_models import build, save_model
+from small_runs import small_run
 from torch.nn import functional as F
 
 from hierbert import HierBertPredictor
 from hierbert.cli.infer import main as infer
+from hierbert.cli.train import main as train
 from hierbert.errors import ConfigError
 from hierbert.loading import openvino as module
 from hierbert.loading.openvino import openvino_runtime
@@ -167,6 +170,22 @@ def test_jobs_find_each_other_s_vectors(load, folder, texts, tmp_path, cache, mo
     assert {path.name for path in (tmp_path / "vectors").rglob("*.safetensors")} == files
     job("--backend", "openvino", "--dtype", "int8")
     assert len([*(tmp_path / "vectors").rglob("*.safetensors")]) == 2 * len(files)
+
+
+def test_training_encodes_by_it(encoders, tmp_path, monkeypatch, capsys) -> None:
+    build = small_run(tmp_path, encoders["bert"])
+
+    def losses(backend: str) -> list[float]:
+        monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path / f"cache-{backend}"))
+        frozen = ["training.freeze_encoder=true", f"training.backend={backend}"]
+        assert not train(build(*frozen, f"run_dir={tmp_path / backend}"))
+        lines = (tmp_path / backend / "metrics.jsonl").read_text().splitlines()
+        return [row["train.loss"] for row in map(json.loads, lines) if "train.loss" in row]
+
+    expected = losses("torch")
+    capsys.readouterr()
+    assert losses("openvino") == pytest.approx(expected, abs=1e-4) and expected
+    assert "converted for OpenVINO in float32" in capsys.readouterr().err
 
 
 def test_nobody_is_told_that_it_is_used(folder, cache, tmp_path) -> None:

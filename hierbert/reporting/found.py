@@ -70,7 +70,7 @@ def read_found(
         raise RunError(f"{folder / RESULTS} is no result of a run or an evaluation: no scores")
     rows = _lines(folder / ANSWERS)
     try:
-        answers = task_answers(rows)
+        answers = task_answers(rows, in_tree="tree" in results)
     except (ValueError, TypeError) as error:
         raise RunError(f"{folder / ANSWERS} is damaged: {error_text(error)}") from error
     return Found(

@@ -20,7 +20,7 @@ OF_ROWS = ("id", "tokens", "text_hash")
 class TaskAnswers:
     """Of one task, in the order of the documents."""
 
-    kind: str  # "single_label", "multi_label", "regression" or, of scores, "summary".
+    kind: str  # Of labels as metrics have it, such as "tree"; "regression"; of scores "summary".
     ids: list[str]  # Of each document, not always one document's alone.
     tokens: list[int]  # Of each document.
     hashes: list[str]  # `text_hash` of each document; "" of rows that earlier versions wrote.
@@ -51,8 +51,13 @@ def text_hash(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
-    """Answers in rows of answers.jsonl, by the task's name; a ValueError for what is none."""
+def task_answers(
+    rows: Iterable[Mapping[str, Any]], in_tree: bool = False
+) -> dict[str, TaskAnswers]:
+    """Answers in rows of answers.jsonl, by the task's name; a ValueError for what is none.
+
+    Lists of labels do not show whether these are nodes `in_tree`, all of a path.
+    """
     kept: dict[str, list[tuple[Mapping[str, Any], dict[str, Any]]]] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
@@ -63,7 +68,7 @@ def task_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, TaskAnswers]:
             if not isinstance(systems, Mapping) or OWN not in systems:
                 raise ValueError(f"line {number}: {task!r} has no answer of {OWN!r}")
             kept.setdefault(task, []).append((row, dict(systems)))
-    return {task: _answers(own) for task, own in kept.items()}
+    return {task: _answers(own, in_tree) for task, own in kept.items()}
 
 
 def difference_of(
@@ -109,7 +114,7 @@ def _keys(answers: TaskAnswers, by_text: bool) -> list[tuple[str, str | int, int
     return keys
 
 
-def _answers(kept: list[tuple[Mapping[str, Any], dict[str, Any]]]) -> TaskAnswers:
+def _answers(kept: list[tuple[Mapping[str, Any], dict[str, Any]]], in_tree: bool) -> TaskAnswers:
     names = [name for name in kept[0][1] if all(name in systems for _, systems in kept)]
     systems = {name: [own[name] for _, own in kept] for name in names}
     true = systems.pop(TRUE, None)
@@ -117,7 +122,8 @@ def _answers(kept: list[tuple[Mapping[str, Any], dict[str, Any]]]) -> TaskAnswer
     if true is not None:
         first = next(iter(true))
         kind = "single_label" if isinstance(first, str) else "regression"
-        kind = "multi_label" if isinstance(first, list) else kind
+        if isinstance(first, list):
+            kind = "tree" if in_tree else "multi_label"
     ids = [row["id"] for row, _ in kept]
     tokens = [int(row.get("tokens") or 0) for row, _ in kept]
     hashes = [str(row.get("text_hash") or "") for row, _ in kept]

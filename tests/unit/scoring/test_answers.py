@@ -55,6 +55,18 @@ def test_several_labels_and_numbers_are_told_by_what_is_true() -> None:
     assert numbers.intervals(0)["hierbert"]["mae"] == {"low": 0.0, "high": 0.5}
 
 
+def test_nodes_of_a_tree_have_its_metrics() -> None:
+    paths = [["art", "jazz"], ["art"], ["law", "tax"]]
+    given = [["art", "jazz"], ["art", "jazz"], ["art"]]
+    answers = task_answers(rows("x", given, paths), in_tree=True)["x"]
+    assert answers.kind == "tree"
+    true_again = task_answers(rows("x", paths, paths), in_tree=True)["x"]
+    found, count = difference_of(answers, true_again, 0)
+    # Of 5 true nodes 3 are found, with 2 wrong ones.
+    assert count == 3 and found["hf1"]["mean"] == pytest.approx(6 / 10 - 1)
+    assert answers.intervals(0)["hierbert"].keys() >= {"hf1", "hf1_macro", "exact_path"}
+
+
 def test_documents_of_one_id_are_told_apart_and_others_are_not_compared() -> None:
     twice = [*rows("x", [0.5, 0.25]), *rows("x", [1.0])]
     answers = task_answers(twice)["x"]

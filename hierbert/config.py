@@ -360,10 +360,10 @@ class TrainingConfig:
     trackers: list[Literal["tensorboard", "wandb"]] = setting(
         factory=list, help="Where metrics go beside metrics.jsonl."
     )
-    backend: Literal["torch", "openvino", "auto"] = setting(
+    backend: Literal["torch", "openvino", "onnx", "auto"] = setting(
         "torch",
-        "With a frozen encoder, what encodes on a CPU: torch; openvino (hierbert[openvino]), the "
-        "same vectors up to rounding; auto, whichever is faster here.",
+        "With a frozen encoder, what encodes on a CPU: torch; openvino or onnx, of the extras of "
+        "these names, the same vectors up to rounding; auto, whichever is fastest here.",
     )
     cache_dir: str | None = setting(
         None, "Of vectors and oracle labels; null: $HIERBERT_CACHE, else ~/.cache/hierbert."

@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ours, compile": {"compile": True},
     "ours, dtype=int8": {"dtype": "int8"},
     "ours, dtype=int8 without compiling": {"dtype": "int8", "compile": False},
+    "ours, backend=onnx": {"backend": "onnx"},
     "ours, backend=openvino": {"backend": "openvino"},
     "ours, backend=openvino, dtype=int8": {"backend": "openvino", "dtype": "int8"},
 }

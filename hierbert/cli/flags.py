@@ -24,7 +24,7 @@ def number(kind: type, fits: Callable[[Any], bool], allowed: str) -> Callable[[s
 
 count = number(int, lambda value: value >= 1, "a whole number, at least 1")
 DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
-BACKENDS = ("torch", "openvino", "auto")
+BACKENDS = ("torch", "openvino", "onnx", "auto")
 
 
 def add_document_flags(parser: CommandLineParser) -> None:
@@ -81,8 +81,10 @@ def add_encoder_flags(parser: CommandLineParser) -> None:
     text = "default: float32; the others answer slightly differently; int8 is for CPUs; auto "
     text += "measures whether bfloat16 or float16 is faster here"
     add("--dtype", default="float32", choices=DTYPES, help=text)
-    text = "what encodes on a CPU (default: torch): openvino, of the extra hierbert[openvino], in "
-    text += "float32 with the same answers up to rounding, or in int8; auto: what is faster here"
+    text = (
+        "what encodes on a CPU (default: torch): openvino or onnx, of the extras of these names, "
+    )
+    text += "with the same answers up to rounding in float32; auto: what is fastest here"
     add("--backend", default="torch", choices=BACKENDS, help=text)
     text = "compile the encoder first, which takes some seconds; halves the time of int8 (default: "
     text += "with int8)"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hierbert.errors import ConfigError
+from hierbert.loading.onnx import onnx_runtime
 from hierbert.loading.openvino import openvino_runtime
 from hierbert.loading.probing import LEAST_GAIN, probe_runtime
 from hierbert.log import log
@@ -43,7 +44,10 @@ class Backend:
         return importlib.util.find_spec(self.package) is not None
 
 
-BACKENDS = {"openvino": Backend(openvino_runtime, "openvino", "openvino", ("float32", "int8"))}
+BACKENDS = {
+    "openvino": Backend(openvino_runtime, "openvino", "openvino", ("float32", "int8")),
+    "onnx": Backend(onnx_runtime, "onnxruntime", "onnx", ("float32",)),
+}
 """Those beside torch; to have another, add an entry."""
 
 
@@ -85,7 +89,18 @@ def use_backend(
     if name == AUTO:
         encoder.runtime = _fastest(model, processor)
     elif name != TORCH:
-        encoder.runtime = BACKENDS[name].make(model, processor, dtype)
+        encoder.runtime = _made(name, model, processor, dtype)
+
+
+def _made(
+    name: str, model: HierBertForDocuments, processor: HierBertProcessor, dtype: str
+) -> Runtime:
+    if model.hierbert.segment_encoder.first_token_sees_all:
+        raise ConfigError(
+            f"backend {name} cannot read an encoder whose first tokens see all others (a "
+            "Longformer's); use torch"
+        )
+    return BACKENDS[name].make(model, processor, dtype)
 
 
 def _fastest(model: HierBertForDocuments, processor: HierBertProcessor) -> Runtime | None:
@@ -94,7 +109,7 @@ def _fastest(model: HierBertForDocuments, processor: HierBertProcessor) -> Runti
         if model.device.type != "cpu" or not backend.installed:
             continue
         try:
-            made[name] = backend.make(model, processor, "float32")
+            made[name] = _made(name, model, processor, "float32")
         except ConfigError as error:
             log.warning(f"{error}; it is left out")
     if not made:

@@ -155,8 +155,9 @@ class HierBert(PushToHubMixin):
             device: "auto", "cpu", "cuda", ...
             dtype: "float32"; "bfloat16", "float16" or "int8" (of the encoder, on a CPU) for other
                 answers sooner; or "auto" for the fastest here of the first three.
-            backend: What encodes on a CPU: "torch"; "openvino" (the extra of that name), in float32
-                for the same answers up to rounding, or in int8; "auto" for what is fastest here.
+            backend: What encodes on a CPU: "torch"; "openvino" or "onnx" (the extras of these
+                names), in float32 for the same answers up to rounding, or openvino in int8; "auto"
+                for what is fastest here in float32.
             batch_tokens: See the class, as the next two.
             tokens_per_forward: Tokens of one pass of the encoder.
             compile: Whether to compile the encoder's layers; None does so with int8.

@@ -105,6 +105,13 @@ def test_a_backend_that_is_not_installed_says_what_installs_it(monkeypatch) -> N
         check_backend("openvino", "float32", True)
 
 
+def test_first_tokens_that_see_all_are_torch_s(encoders, shifted) -> None:
+    model, processor = build(encoders["bert"])
+    model.hierbert.segment_encoder.first_token_sees_all = True
+    with pytest.raises(ConfigError, match="backend shifted cannot read an encoder whose first"):
+        use_backend("shifted", model, processor, "float32")
+
+
 def test_a_runtime_is_not_compiled(encoders, tmp_path, shifted) -> None:
     folder = save_model(tmp_path / "model", encoders["bert"])
     with pytest.raises(ConfigError, match="compile is for backend torch, not for shifted"):
@@ -123,7 +130,8 @@ def test_auto_takes_what_is_worth_it(encoders, monkeypatch, shifted, seconds, ch
         raise ConfigError("backend broken cannot read this encoder")
 
     monkeypatch.setattr(backends, "BACKENDS", {**backends.BACKENDS})
-    monkeypatch.delitem(backends.BACKENDS, "openvino")
+    for name in ("openvino", "onnx"):
+        monkeypatch.delitem(backends.BACKENDS, name)
     monkeypatch.setitem(backends.BACKENDS, "gone", Backend(refuse, "no_such", "no", ("float32",)))
     monkeypatch.setitem(backends.BACKENDS, "broken", Backend(refuse, "json", "no", ("float32",)))
     monkeypatch.setattr(backends, "probe_runtime", lambda *_: seconds)

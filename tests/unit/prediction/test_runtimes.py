@@ -1,4 +1,4 @@
-"""OpenVINO reads segments as torch does, and is converted once."""
+"""OpenVINO and ONNX Runtime read segments as torch does; encoders are converted once for each."""
 
 import importlib.util
 import json
@@ -19,13 +19,13 @@ from hierbert import HierBertPredictor
 from hierbert.cli.infer import main as infer
 from hierbert.cli.train import main as train
 from hierbert.errors import ConfigError
-from hierbert.loading import openvino as module
-from hierbert.loading.openvino import openvino_runtime
+from hierbert.loading.backends import use_backend
 
+NEEDED = ("openvino", "nncf", "onnx", "onnxscript", "onnxruntime")
 pytestmark = pytest.mark.skipif(
-    None in map(importlib.util.find_spec, ("openvino", "nncf")),
-    reason="OpenVINO and NNCF are not installed",
+    None in map(importlib.util.find_spec, NEEDED), reason=f"not all installed: {NEEDED}"
 )
+RUNTIMES = (("openvino", "float32"), ("openvino", "int8"), ("onnx", "float32"))
 KINDS = ("bert", "roberta", "distilbert", "mpnet", "modernbert")
 
 
@@ -50,32 +50,35 @@ def load(folder, cache, monkeypatch) -> Any:
     """The model under OpenVINO, with one cache for all."""
     monkeypatch.setenv("HIERBERT_CACHE", str(cache))
 
-    def load(dtype: str = "float32", **more: Any) -> HierBertPredictor:
+    def load(backend: str = "openvino", dtype: str = "float32", **more: Any) -> HierBertPredictor:
         return HierBertPredictor.from_pretrained(
-            folder, device="cpu", backend="openvino", dtype=dtype, **more
+            folder, device="cpu", backend=backend, dtype=dtype, **more
         )
 
     return load
 
 
+@pytest.mark.parametrize("backend", ("openvino", "onnx"))
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pooling", ("mean", "cls"))
-def test_float32_equals_torch(encoders, texts, tmp_path, monkeypatch, kind, pooling) -> None:
+def test_float32_equals_torch(
+    encoders, texts, tmp_path, monkeypatch, kind, pooling, backend
+) -> None:
     monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path))
     model, processor = build(encoders[kind], pooling=pooling)
     encoder, inputs = model.hierbert.segment_encoder, processor(texts)
     arguments = [inputs[name] for name in ("input_ids", "segment_lengths", "sentence_index")]
     with torch.no_grad():
         expected = encoder(*arguments, 10**3)
-        encoder.runtime = openvino_runtime(model, processor, "float32")
+        use_backend(backend, model, processor, "float32")
         found = encoder(*arguments, 10**3)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ("float32", "int8"))
-def test_vectors_do_not_depend_on_what_is_read_beside(load, texts, dtype) -> None:
-    predictor = load(dtype, batch_tokens=10**6)
+@pytest.mark.parametrize(("backend", "dtype"), RUNTIMES)
+def test_vectors_do_not_depend_on_what_is_read_beside(load, texts, backend, dtype) -> None:
+    predictor = load(backend, dtype, batch_tokens=10**6)
     together = predictor.embed(texts)
     for text, beside in zip(texts, together, strict=True):
         [alone] = predictor.embed([text])
@@ -88,7 +91,7 @@ def test_vectors_do_not_depend_on_what_is_read_beside(load, texts, dtype) -> Non
 
 
 def test_int8_is_near_float32(load, texts) -> None:
-    plain, rough = load(), load("int8")
+    plain, rough = load(), load(dtype="int8")
     inputs = plain.processor(texts)
     with torch.no_grad():
         one, other = (
@@ -100,25 +103,28 @@ def test_int8_is_near_float32(load, texts) -> None:
     assert cosines.median() > 0.99 and cosines.min() > 0.8 and cosines.min() < 1 - 1e-6
 
 
-def test_an_encoder_is_converted_once(load, cache, texts, monkeypatch, capsys) -> None:
-    expected = load("int8").classify(texts)
-    with monkeypatch.context() as broken:
-        broken.setattr(module, "_convert", None)
-        assert load("int8").classify(texts) == expected
+@pytest.mark.parametrize(("backend", "dtype"), RUNTIMES)
+def test_an_encoder_is_converted_once(
+    folder, texts, tmp_path, monkeypatch, capsys, backend, dtype
+) -> None:
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path))
+
+    def answers() -> list[Any]:
+        made = HierBertPredictor.from_pretrained(folder, device="cpu", backend=backend, dtype=dtype)
+        return made.classify(texts)
+
+    expected = answers()
     capsys.readouterr()
-    [weights] = [
-        path
-        for path in cache.glob("openvino-*/encoder.bin")
-        if path.stat().st_size == min(p.stat().st_size for p in cache.glob("*/encoder.bin"))
-    ]
+    assert answers() == expected and "converted" not in capsys.readouterr().err
+    [kept] = tmp_path.glob(f"{backend}-*")
+    weights = max(kept.iterdir(), key=lambda path: path.stat().st_size)
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    assert load("int8").classify(texts) == expected
+    assert answers() == expected
     said = capsys.readouterr().err
-    assert f"{weights.parent} is damaged (its sha256 differs)" in said and "kept in" in said
-    assert weights.read_bytes() != content
-    assert not [*cache.glob(".openvino-*")]
+    assert f"{kept} is damaged (its sha256 differs)" in said and "kept in" in said
+    assert weights.read_bytes() != content and [*tmp_path.iterdir()] == [kept]
 
 
 def test_a_folder_that_cannot_be_written_costs_time_alone(
@@ -135,21 +141,20 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(
     assert "it will be converted again the next time" in capsys.readouterr().err
 
 
-def test_an_encoder_that_cannot_be_converted_is_refused(encoders, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("backend", ("openvino", "onnx"))
+def test_an_encoder_that_cannot_be_converted_is_refused(
+    encoders, tmp_path, monkeypatch, backend
+) -> None:
     monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path))
     model, processor = build(encoders["bert"])
-    encoder = model.hierbert.segment_encoder
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such\noperation")
 
-    with monkeypatch.context() as broken:
-        broken.setattr(encoder.encoder, "forward", fail)
-        with pytest.raises(ConfigError, match=r"of type bert \(.*no such operation.*\); use torch"):
-            openvino_runtime(model, processor, "float32")
-    encoder.first_token_sees_all = True
-    with pytest.raises(ConfigError, match="whose first tokens see all others"):
-        openvino_runtime(model, processor, "float32")
+    monkeypatch.setattr(model.hierbert.segment_encoder.encoder, "forward", fail)
+    with pytest.raises(ConfigError, match=f"backend {backend} cannot read an encoder of t"):
+        use_backend(backend, model, processor, "float32")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_jobs_find_each_other_s_vectors(load, folder, texts, tmp_path, cache, monkeypatch) -> None:
@@ -185,7 +190,7 @@ def test_training_encodes_by_it(encoders, tmp_path, monkeypatch, capsys) -> None
     expected = losses("torch")
     capsys.readouterr()
     assert losses("openvino") == pytest.approx(expected, abs=1e-4) and expected
-    assert "converted for OpenVINO in float32" in capsys.readouterr().err
+    assert "converted for openvino in float32" in capsys.readouterr().err
 
 
 def test_nobody_is_told_that_it_is_used(folder, cache, tmp_path) -> None:

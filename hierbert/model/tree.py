@@ -157,7 +157,8 @@ class TreeHead(ClassificationHead):
     def weight_of(self, member: str) -> Tensor:
         """What a member's logits are multiplied by: its weight, more or less of it by the level."""
         weights = self.logit_weights or {}
-        own = self.member_weights[list(weights).index(member)].float()
+        # By name: a config keeps no order.
+        own = self.member_weights[sorted(weights).index(member)].float()
         return weights[member] * own
 
     @classmethod
@@ -238,7 +239,8 @@ class TreeHead(ClassificationHead):
             labels.float(),
         )
         labelled = ~targets.isnan().any(1)
-        if self._settings.adjustment is not None:
+        # What is answered has nothing added.
+        if self._settings.adjustment is not None and self.training:
             scores = scores + torch.tensor(self._settings.adjustment, device=scores.device)
         losses = tree.losses(scores, targets.masked_fill(~labelled[:, None], 0.0))
         return torch.where(labelled, losses, losses * 0.0), labelled
@@ -269,13 +271,27 @@ class TreeOfPathsHead(TreeHead):
     own_settings = frozenset(["top_labels", "depth", "threshold"])
 
     def worded(self, nodes: list[int], shares: Tensor, config: HierBertConfig) -> dict[str, Any]:
-        """`labels`, the last nodes of the answer, likeliest first, and `paths` to each."""
+        """`labels`, the last nodes of the answer, likeliest first, and `paths` to each.
+
+        Where nodes have several parents more paths follow, until each node of the answer is on one.
+        """
         ends = sorted(self._ends_of(nodes), key=lambda node: -float(shares[node]))
         paths = [self._way_to(end, shares) for end in ends]
+        # Of several parents each is shown, by a way of its own where it is on no other.
+        for node in self._from_the_top(nodes)[::-1]:
+            if not any(node in path for path in paths):
+                paths.append(self._way_through(node, nodes, shares))
         return {
             "labels": [config.id2label[end] for end in ends],
             "paths": [[config.id2label[node] for node in path] for path in paths],
         }
+
+    def _way_through(self, node: int, nodes: list[int], shares: Tensor) -> list[int]:
+        """From the top down to a node, and on over some nodes to where they end."""
+        way = self._way_to(node, shares)
+        while below := [one for one in nodes if way[-1] in self._settings.parents[one]]:
+            way.append(max(below, key=lambda one: float(shares[one])))
+        return way
 
     def _way_to(self, node: int, shares: Tensor) -> list[int]:
         """From the top down to a node; of several parents by the likeliest."""

@@ -31,7 +31,7 @@ def level_scores(
     `levels` are those of the nodes, from 1, integers (C); `counts` their training documents,
     integers (C). A row has `level`, `nodes`, and
 
-    - `documents`: those whose reference reaches the level;
+    - `documents`: those whose reference reaches the level; figures of none are None;
     - `accuracy`: the part of them whose nodes of the level are the true ones; where an answer
       stopped above, they are not;
     - `macro_f1`: the mean over the level's nodes that occur in any reference or answer;
@@ -84,7 +84,7 @@ def _level(
     }
     if counts is not None:
         own = counts[nodes][occur]
-        row["rare_macro_f1"] = _mean(f1[occur][own <= np.median(own)]) if len(own) else 0.0
+        row["rare_macro_f1"] = _mean(f1[occur][own <= np.median(own)]) if len(own) else None
     missed, wrong = real - hits, said - hits
     pairs = (missed.T @ wrong).tocoo()
     stopped = missed.T @ (wrong.sum(1) == 0).astype(np.float64)
@@ -102,8 +102,8 @@ def _level(
     return row
 
 
-def _mean(values: npt.NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _mean(values: npt.NDArray[Any]) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _sparse(table: npt.ArrayLike) -> Any:

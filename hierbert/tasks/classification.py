@@ -114,6 +114,16 @@ class Classification(Task):
                 setting="model.abstain_below",
                 value=config.model.abstain_below,
             )
+        if task.problem_type != "tree":
+            usual = type(config.model)()
+            for name in ("tree_decision", "tree_softmax", "tree_adjustment", "min_probability"):
+                if (value := getattr(config.model, name)) != getattr(usual, name):
+                    raise ConfigError(
+                        f"is for a tree of labels, and those of column {labels.field!r} are "
+                        f"{labels.problem_type}; see data.label_type",
+                        setting=f"model.{name}",
+                        value=value,
+                    )
         return task
 
     @classmethod

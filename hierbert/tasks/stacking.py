@@ -115,7 +115,9 @@ class Stack:
         if not self.factors:
             return {}
         same = torch.ones_like(self.bias)
-        return {"member_weights": torch.stack([self.factors.get(n, same) for n in self.weights])}
+        # As the head reads them: a saved config has its keys in that order.
+        rows = [self.factors.get(name, same) for name in sorted(self.weights)]
+        return {"member_weights": torch.stack(rows)}
 
     def _weight_of(self, name: str) -> Floats | float:
         factor = self.factors.get(name)

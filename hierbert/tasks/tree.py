@@ -19,7 +19,7 @@ from hierbert.model.name_vectors import NameVectors
 from hierbert.model.processing_hierbert import HierBertProcessor
 from hierbert.model.ragged import group_mean
 from hierbert.model.segmentation import SegmentedDocument
-from hierbert.model.tree import TreeSettings
+from hierbert.model.tree import DECISIONS, TreeSettings
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.hierarchical import consistent_share, level_scores
 from hierbert.scoring.labels import label_details
@@ -97,6 +97,13 @@ class Tree(Classification):
                 value=config.training.class_weights,
             )
         taxonomy, several = self.label_map.taxonomy, self.label_map.multi_path
+        decision = config.model.tree_decision
+        if several and decision != DECISIONS[0]:
+            raise ConfigError(
+                "is for documents with one path; of several, model.decision_threshold decides",
+                setting="model.tree_decision",
+                value=decision,
+            )
         parents = [taxonomy.parents[node].tolist() for node in range(len(taxonomy))]
         paths = [path for one in train if (path := self.label_map.encode(one))]
         is_leaf = taxonomy.children.lengths == 0
@@ -179,7 +186,11 @@ class Tree(Classification):
     def definitions(self) -> Mapping[str, Mapping[str, Any]]:
         tree = self.label_map.taxonomy
         nodes = {
-            node: [tree.names[place], [tree.nodes[one] for one in tree.parents[place]]]
+            node: [
+                tree.names[place],
+                [tree.nodes[one] for one in tree.parents[place]],
+                *([] if tree.texts[place] is None else [tree.texts[place]]),
+            ]
             for place, node in enumerate(tree.nodes)
         }
         return {"taxonomy": nodes}
@@ -248,20 +259,17 @@ class Tree(Classification):
         else:
             settings, fields = replace(settings, cost=chosen), {}
         fields["label_tree"] = settings.as_config()
-        told = {
-            "documents": len(references),
-            "levels": levels,
-            "cost": chosen,
-            "hf1": scores[chosen],
-        }
-        shown = listed([f"{one:.2f}" for one in temperatures], most=8)
-        return {
-            "config": fields,
-            "results": {"calibration": told},
-            "line": f"temperatures of {len(levels)} levels: {shown}; a node counts from a "
-            f"probability of {chosen:g} (hierarchical F1 of {len(references):,} documents that "
-            f"were held out {told['hf1']:.4f})",
-        }
+        told: dict[str, Any] = {"documents": len(references), "levels": levels}
+        line = f"temperatures of {len(levels)} levels: " + listed(
+            [f"{one:.2f}" for one in temperatures], most=8
+        )
+        if settings.several or settings.decision == DECISIONS[0]:
+            told |= {"cost": chosen, "hf1": scores[chosen]}
+            line += (
+                f"; a node counts from a probability of {chosen:g} (hierarchical F1 of "
+                f"{len(references):,} documents that were held out {scores[chosen]:.4f})"
+            )
+        return {"config": fields, "results": {"calibration": told}, "line": line}
 
     @override
     def answers_of_baselines(
@@ -366,11 +374,16 @@ class Tree(Classification):
     def sample(self, document: PreparedDocument, kept: Any, config: HierBertConfig) -> list[str]:
         path = document.targets[self.name]
         found = np.flatnonzero(self.predictions(np.array([kept]), config)[0])
-        levels = TreeSettings.of(config).tree.levels.numpy()
-        nodes = found[np.argsort(levels[found], kind="stable")].tolist()
-        true = "unknown" if path is None else SEPARATOR.join(self.names[node] for node in path)
-        answer = SEPARATOR.join(self.names[node] for node in nodes) or "none"
-        return [f"  path: {answer}; true: {true}"]
+        true = "unknown" if path is None else self._worded(path)
+        return [f"  path: {self._worded(found.tolist())}; true: {true}"]
+
+    def _worded(self, nodes: Sequence[int]) -> str:
+        """Paths to the ends of some nodes, as documents name them."""
+        tree = self.label_map.taxonomy
+        above = {int(one) for node in nodes for one in tree.parents[node]}
+        ends = [node for node in nodes if node not in above]
+        ways = [SEPARATOR.join(tree.names[one] for one in tree.path(node)) for node in ends]
+        return "; ".join(ways) or "none"
 
     @property
     def _parents(self) -> list[list[int]]:

@@ -25,16 +25,18 @@ from hierbert.log import log
 from hierbert.tasks.label_cells import list_in, looks_like_a_list
 from hierbert.tasks.label_checks import warn_of_similar
 from hierbert.tasks.labels import LabelMap, UnknownLabel
+from hierbert.taxonomy.facts import room_of
 from hierbert.taxonomy.reading import (
     SEPARATOR,
     TaxonomyColumns,
+    names_of,
     read_taxonomy,
     taxonomy_of_paths,
 )
 from hierbert.taxonomy.tree import Taxonomy
 
 _Path = tuple[str, ...]
-_MANY_NODES = 100_000
+_MANY_NODES, _MOST_COMPARED = 100_000, 2_000
 _MULTI_PATH = f"set {setting_name('multi_path')} to true"
 
 
@@ -165,7 +167,7 @@ class TreeLabels(LabelMap):
                         ", which looks like a list and cannot be read as one; write lists of "
                         'texts, ["a", "b"]',
                     )
-                part = part.split(self.separator or SEPARATOR)
+                part = names_of(part, self.separator or SEPARATOR)
             found.append(self._names(part if isinstance(part, list) else [part], example))
         return found
 
@@ -196,8 +198,8 @@ class TreeLabels(LabelMap):
         if not called:
             raise UnknownLabel(
                 f"column {self.field!r} has {_worded(path)}, and the tree has no node "
-                f"{quote(path[-1])}{did_you_mean(path[-1], self._near(path[-1]))}; "
-                f"{setting_name('taxonomy')} names a tree with nodes that no training document has",
+                f"{quote(path[-1])}{did_you_mean(path[-1], self._near(path[-1]))}; in training "
+                "data.taxonomy names a tree with nodes that no training document has",
                 place=example.location,
             )
         if not found:
@@ -231,7 +233,9 @@ class TreeLabels(LabelMap):
         return (self.separator or SEPARATOR).join(names[one] for one in self.taxonomy.path(node))
 
     def _near(self, name: str) -> list[str]:
-        """What begins or ends like a name, of about its length first: few of many are compared."""
+        """Names to compare one with: of many, those that begin or end like it, by their length."""
+        if len(self._called) <= _MOST_COMPARED:
+            return list(self._called)
         start, end = name[:2].lower(), name[-2:].lower()
         alike = [one for one in self._called if one[:2].lower() == start or one[-2:].lower() == end]
         return sorted(alike, key=lambda one: abs(len(one) - len(name)))
@@ -257,7 +261,8 @@ class TreeLabels(LabelMap):
             )
         if len(tree) > _MANY_NODES:
             log.warning(
-                f"{place}: {len(tree):,} nodes: the output layer has a row of weights for each"
+                f"{place}: {len(tree):,} nodes: the output layer has a row of weights for each, "
+                f"{room_of(len(tree))}"
             )
         if len(tree.top) == len(tree):
             lists = "lists of such lists" if self.multi_path else "lists of names"
@@ -290,9 +295,10 @@ class TreeLabels(LabelMap):
 def _parts(cell: Any) -> Any:
     """A cell as it is, the list that it spells, or None where it names nothing."""
     if isinstance(cell, str):
-        spelled = list_in(cell)
-        cell = cell if spelled is None else spelled
-        return cell if cell and (isinstance(cell, list) or cell.strip()) else None
+        spelled = list_in(cell, of_lists=True)
+        if spelled is None:
+            return cell if cell.strip() else None
+        cell = spelled
     return None if isinstance(cell, list) and all(one == [] for one in cell) else cell
 
 

@@ -66,8 +66,17 @@ def facts_text(facts: dict[str, Any]) -> str:
     if facts["most_children"] <= 1 and len(facts["levels"]) == facts["nodes"]:
         notes.append("a chain: no node has a sibling, so there is nothing to decide")
     if facts["nodes"] > _MANY_NODES:
-        notes.append("so many nodes that a classifier's output layer takes gigabytes")
+        notes.append(
+            f"a classifier's output layer has a row for each node, {room_of(facts['nodes'])}"
+        )
     return grid(rows, heading, map(printable, notes))
+
+
+def room_of(nodes: int) -> str:
+    """What rows of weights of the commonest sizes take, in words."""
+    return " and ".join(
+        f"{nodes * width * 4 / 2**30:.2f} GiB with vectors of {width}" for width in (384, 768)
+    )
 
 
 def _some(names: list[str]) -> str:

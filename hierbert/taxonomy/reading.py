@@ -5,6 +5,7 @@ written. Invariant: what is doubtful is refused with its place, never guessed.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -260,10 +261,18 @@ def _add_paths(
         _keep_said(id_of(path), said, found)
 
 
+def names_of(path: str, separator: str) -> list[str]:
+    """The names of a path in one text; between separators side by side there is an empty one."""
+    # What follows a separator of spaces and a sign may be the space before the next.
+    ends = separator[len(separator.rstrip()) :]
+    parts = re.split(rf"{re.escape(separator.rstrip())}(?={re.escape(ends)})", path)
+    return [part.strip() for part in parts]
+
+
 def _path_of(value: Any, separator: str, column: str, place: str) -> tuple[str, ...]:
     parts = value
     if isinstance(value, str):
-        parts = [part.strip() for part in value.split(separator)]
+        parts = names_of(value, separator)
     if not isinstance(parts, list) or not parts or any(_is_blank(one) for one in parts):
         raise DataError(
             f"column {quote(column)} holds {quote(value)} ({type_name(value)})",

@@ -145,13 +145,10 @@ class Taxonomy:
 
     @cached_property
     def levels(self) -> _Integers:
-        """Of each node how far below the top it is by the shortest way, int64 (K,), from 1."""
-        found = np.ones(len(self), np.int64)
-        for nodes in self._levels[1:]:
-            parents, owners = gathered(self.parents, nodes)
-            least = np.full(len(nodes), np.iinfo(np.int64).max)
-            np.minimum.at(least, owners, found[parents])
-            found[nodes] = least + 1
+        """Of each node how far below the top it is by the longest way, int64 (K,), from 1."""
+        found = np.zeros(len(self), np.int64)
+        for level, nodes in enumerate(self._levels, start=1):
+            found[nodes] = level
         return found
 
     @cached_property
@@ -196,7 +193,7 @@ class Taxonomy:
         return Ancestors(_offsets(lengths), values[places], distances[places])
 
     def path(self, node: int) -> list[int]:
-        """From the top down to a node, itself the last; of several ways a shortest."""
+        """From the top down to a node, itself the last; of several parents the highest."""
         found = [node]
         while len(above := self.parents[found[-1]]):
             found.append(int(above[np.argmin(self.levels[above])]))

@@ -139,7 +139,9 @@ def _differences(
 ) -> list[str]:
     """What is different about a run, by its settings; `documents` are as they were, if known."""
     lines = []
+    same_tree = before.get("taxonomy") == now.hashes.get("taxonomy")
     for split in ("train", "validation", "test", "taxonomy"):
+        read = f"{split}.read"
         if before.get(split) != now.hashes.get(split):
             known = documents.get(split, [])
             kind = "nodes" if split == "taxonomy" else "documents"
@@ -147,7 +149,8 @@ def _differences(
             if split not in before or _sha256(known) == before[split]:
                 what = _compare(dict(known), dict(now.documents.get(split, [])), kind)
             lines.append(f"data.{split}: {what}")
-        elif before.get(f"{split}.read") not in (None, now.hashes.get(f"{split}.read")):
+        # Another tree numbers the nodes of documents anew.
+        elif same_tree and before.get(read) not in (None, now.hashes.get(read)):
             lines.append(
                 f"data.{split}: the same documents, read as other tokens or sentences (another "
                 "tokenizer, segmentation or version)"

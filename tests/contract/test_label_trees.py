@@ -116,8 +116,14 @@ def test_answers_are_paths_whose_nodes_have_their_parents(run, folder, tmp_path,
         assert sum(shares[one] for one in ("art", "law")) == pytest.approx(1, abs=1e-5)
         if more[:1] == ["--min-probability"]:
             assert all(shares[node] >= 0.99999 for node in row["path"])
-    depths = {len(row["path"]) for row in rows}
-    assert max(depths) <= 1 if more else max(depths) == 3
+    depths = [len(row["path"]) for row in rows]
+    if not more:
+        assert max(depths) == 3
+        # What the run scored is what the saved model answers.
+        scored = {row["id"]: row["classification"] for row in read_jsonl(run[0] / "answers.jsonl")}
+        assert [row["path"] for row in rows] == [scored[row["id"]]["hierbert"] for row in rows]
+    elif more[0] == "--depth":
+        assert max(depths) == 1
 
 
 @pytest.mark.parametrize("least", ["0", "1"])
@@ -229,8 +235,11 @@ def test_several_paths_in_a_graph(several) -> None:
     ways = {path[-1]: path for path in PATHS}
     answered = []
     for row in model.classify([row["text"] for row in several[1]], threshold=0.4):
-        assert len(row.labels) == len(row.paths)
-        for path, label in zip(row.paths, row.labels, strict=True):
+        # The first path to each label; more where it has several parents, each of them on one.
+        shown = {node for path in row.paths for node in path}
+        assert len(row.labels) <= len(row.paths)
+        assert ("copyright" in row.labels) <= ({"art", "law"} <= shown)
+        for path, label in zip(row.paths, row.labels, strict=False):
             answered.append(label)
             if label == "copyright":
                 assert path in (["art", "copyright"], ["law", "copyright"])

@@ -177,7 +177,7 @@ def test_scores_of_levels_by_hand() -> None:
     }
     assert level_scores(said, true, LEVELS)[0]["rare_macro_f1"] is None
     (empty,) = level_scores(np.zeros((2, 1)), np.zeros((2, 1)), [1], [0])
-    assert list(empty.values()) == [1, 1, 0, 0.0, 0.0, 0.0, []]
+    assert list(empty.values()) == [1, 1, 0, None, None, None, []]
     for row in (second, third):
         assert {type(value) for value in row.values()} <= {int, float, list}
 
@@ -202,7 +202,7 @@ def test_levels_of_several_paths_are_compared_as_sets(drawn) -> None:
             (real, wrong) for s, t in pairs for real in t - s for wrong in (s - t or {None})
         )
         assert row["documents"] == len(reached)
-        assert row["accuracy"] == pytest.approx(statistics.fmean(reached) if reached else 0.0)
+        assert row["accuracy"] == pytest.approx(statistics.fmean(reached) if reached else None)
         # The commonest first, of equal ones the first nodes, and an answer that stopped last.
         order = sorted(
             confused,

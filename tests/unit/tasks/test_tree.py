@@ -1,6 +1,7 @@
 """What a tree's task fits beside the layers, and how it is calibrated."""
 
 import copy
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from small_models import build
 
+from hierbert import HierBertForDocuments
 from hierbert.errors import ConfigError
 from hierbert.model.answering import answer_batch
 from hierbert.model.heads import Structure
@@ -60,7 +62,7 @@ def documents(processor, ends):
         yield PreparedDocument(str(place), segmented, {"classification": path})
 
 
-def test_a_leaf_that_no_training_document_has_is_right_by_its_name(parts) -> None:
+def test_a_leaf_that_no_training_document_has_is_right_by_its_name(parts, tmp_path) -> None:
     model, processor = parts
     task = Tree(TreeLabels(Taxonomy(NODES, PARENTS)), words=False)
     source = Named(model.config.hidden_size)
@@ -88,6 +90,16 @@ def test_a_leaf_that_no_training_document_has_is_right_by_its_name(parts) -> Non
         for name, each in (("vectors", linear), ("names", scores))
     )
     answered = answer_batch(made, segmented, vectors=source.batch(segmented))
+    torch.testing.assert_close(
+        torch.stack([one.scores["classification"] for one in answered]), summed
+    )
+    # A saved config keeps no order of the members.
+    made.save_pretrained(tmp_path)
+    assert list(json.loads((tmp_path / "config.json").read_text())["logit_weights"]) == sorted(
+        made.config.logit_weights
+    )
+    again = HierBertForDocuments.from_pretrained(tmp_path).eval()
+    answered = answer_batch(again, segmented, vectors=source.batch(segmented))
     torch.testing.assert_close(
         torch.stack([one.scores["classification"] for one in answered]), summed
     )

@@ -279,7 +279,7 @@ def test_the_nearest_of_many_names_is_found() -> None:
         ([["p", ["pc"]]], True, ["['pc'] in it"]),
         ([["p"], []], True, ["an empty path in it"]),
         ({"one": 1}, False, ["{'one': 1} in it"]),
-        ('[["p", "pc"], ["q"]]', True, ["cannot be read", '["a", "b"]']),
+        ('[[["p", "pc"]], ["q"]]', True, ["cannot be read", '["a", "b"]']),
         ("['p' 'pc']", False, ["cannot be read"]),
     ],
 )
@@ -288,6 +288,15 @@ def test_cells_that_name_no_node_of_a_tree(label, multi_path, words) -> None:
     message = error_of(labels.encode, examples_of(label)[0])
     assert message.startswith("my.csv, row 1: column 'kind' h")
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    "cell", ['[["p", "pc"], ["q"]]', "[['p', 'pc'], ['q']]", '[["p", "pc"], "q"]']
+)
+def test_lists_of_paths_in_a_cell(cell) -> None:
+    labels = TreeLabels(KNOWN, multi_path=True)
+    (as_lists,) = examples_of([["p", "pc"], ["q"]])
+    assert labels.encode(examples_of(cell)[0]) == labels.encode(as_lists)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import io
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,14 @@ def _convert(encoder: PreTrainedModel) -> bytes:
         import onnxscript  # noqa: F401
     given = example(encoder)
     sizes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with (
         warnings.catch_warnings(),
+        _levels_kept("", "torch.onnx"),
         contextlib.redirect_stdout(io.StringIO()),
         tempfile.TemporaryDirectory(prefix="hierbert-onnx-") as scratch,
     ):
         warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(scratch) / "encoder.onnx"
         made = torch.onnx.export(
             TokenStates(encoder),
@@ -103,3 +105,14 @@ def _convert(encoder: PreTrainedModel) -> bytes:
         assert made is not None
         made.save(str(path), external_data=False)
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _levels_kept(*names: str) -> Iterator[None]:
+    """Leave loggers as they are; an export that fails changes that of all."""
+    before = {name: logging.getLogger(name).level for name in names}
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -11,13 +11,13 @@ A text's vectors do not depend on the texts beside it, in either precision.
 """
 
 import contextlib
-import importlib
 import io
 import logging
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,9 @@ class OpenVinoRuntime:
 
     def __init__(self, files: list[bytes], dtype: str) -> None:
         self.dtype = dtype
-        with _imported("openvino") as openvino:
-            self._core = openvino.Core()
+        with _untold():
+            from openvino import Core
+        self._core = Core()
         # The model reads its weights where they are.
         self._weights = files[1]
         self._model = self._core.read_model(files[0], self._weights)
@@ -94,11 +95,10 @@ def openvino_runtime(
         ConfigError: OpenVINO, or NNCF for int8, is not installed or cannot read this encoder.
     """
     encoder = model.hierbert.segment_encoder.encoder
-    with _imported("openvino") as openvino:
-        settings = [dtype, openvino.__version__]
+    settings: list[Any] = [dtype, version("openvino")]
     if dtype == "int8":
-        with _imported("nncf") as nncf:
-            settings += [nncf.__version__, model.config.segment_tokens]
+        with needing("int8 by openvino", "nncf", "openvino"):
+            settings += [version("nncf"), model.config.segment_tokens]
 
     def convert() -> list[bytes]:
         segments = _calibration(model, processor) if dtype == "int8" else None
@@ -110,7 +110,9 @@ def openvino_runtime(
 
 def _convert(encoder: PreTrainedModel, segments: list[dict[str, Any]] | None) -> list[bytes]:
     """An encoder as content of `_FILES`; in int8 where there are segments to calibrate it on."""
-    with _imported("openvino") as openvino, _quietly():
+    with _untold():
+        import openvino
+    with _quietly():
         made = openvino.convert_model(TokenStates(encoder), example_input=example(encoder))
         if segments is not None:
             made = _quantized(made, segments)
@@ -121,16 +123,17 @@ def _convert(encoder: PreTrainedModel, segments: list[dict[str, Any]] | None) ->
 
 def _quantized(made: Any, segments: list[dict[str, Any]]) -> Any:
     """A converted encoder in int8."""
-    with _imported("nncf") as nncf:
-        nncf.set_log_level(logging.ERROR)
-        smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
-        return nncf.quantize(
-            made,
-            nncf.Dataset(segments),
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(segments),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
-        )
+    with _untold():
+        import nncf
+    nncf.set_log_level(logging.ERROR)
+    smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
+    return nncf.quantize(
+        made,
+        nncf.Dataset(segments),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(segments),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
+    )
 
 
 def _calibration(model: HierBertForDocuments, processor: HierBertProcessor) -> list[dict[str, Any]]:
@@ -150,21 +153,19 @@ def _calibration(model: HierBertForDocuments, processor: HierBertProcessor) -> l
 
 
 @contextlib.contextmanager
-def _imported(name: str) -> Iterator[Any]:
-    """A package of OpenVINO, which else tells its makers that it is used."""
+def _untold() -> Iterator[None]:
+    """Import what else tells its makers that it is used; a ConfigError where it is missing."""
     telemetry = "openvino_telemetry"
     was_there = telemetry in sys.modules
-    with needing(f"backend openvino with {name}", name, "openvino"):
+    if not was_there:
+        # Both do without, where it cannot be imported.
+        sys.modules[telemetry] = None  # type: ignore[assignment]
+    try:
+        with needing("backend openvino", "openvino", "openvino"), _quietly():
+            yield
+    finally:
         if not was_there:
-            # Both do without, where it cannot be imported.
-            sys.modules[telemetry] = None  # type: ignore[assignment]
-        try:
-            with _quietly():
-                module = importlib.import_module(name)
-        finally:
-            if not was_there:
-                del sys.modules[telemetry]
-    yield module
+            del sys.modules[telemetry]
 
 
 @contextlib.contextmanager

@@ -196,7 +196,8 @@ class LabelTree:
         highest = torch.maximum(self._per_group(logits.detach(), "amax", -torch.inf), start)
         highest = highest.masked_fill(highest == -torch.inf, 0.0)
         sums = self._sums((logits - highest[:, self.groups]).exp())
-        sums = sums + self.may_stop * (-highest).exp()
+        # Not times 0 elsewhere: of logits all far below 0 it is infinite.
+        sums = sums + (-highest).exp().masked_fill(~self.may_stop, 0.0)
         return highest + sums.clamp(min=_LEAST).log()
 
 

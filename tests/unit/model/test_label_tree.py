@@ -104,6 +104,20 @@ def test_whole_paths_compete_with_the_sums_of_their_logits(seed) -> None:
     assert torch.autograd.gradcheck(tree.log_probabilities, logits.requires_grad_())
 
 
+def test_logits_far_from_0_are_as_good_as_those_near() -> None:
+    tree = LabelTree([[], [], [0], [0]])
+    near = torch.tensor([[0.0, 1.0, 2.0, 0.0]])
+    targets = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+    wanted = -math.log(1 / (1 + math.e) / (1 + math.exp(-2)))
+    # The exponential of 100 is more than float32 holds.
+    for shift in (0.0, -100.0, 100.0):
+        logits = (near + shift).requires_grad_()
+        loss = tree.losses(logits, targets).sum()
+        assert loss.item() == pytest.approx(wanted, rel=1e-5)
+        (slope,) = torch.autograd.grad(loss, logits)
+        assert float(slope[0, 1]) == pytest.approx(math.e / (1 + math.e), rel=1e-5)
+
+
 @pytest.mark.parametrize("decision", ["leaf", "path", "expected_f1"])
 @pytest.mark.parametrize("least", [None, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("depth", [None, 1, 2])

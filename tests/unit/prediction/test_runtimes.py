@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import random
 import subprocess
 import sys
@@ -152,9 +153,10 @@ def test_an_encoder_that_cannot_be_converted_is_refused(
         raise RuntimeError("no such\noperation")
 
     monkeypatch.setattr(model.hierbert.segment_encoder.encoder, "forward", fail)
+    level = logging.getLogger().level
     with pytest.raises(ConfigError, match=f"backend {backend} cannot read an encoder of t"):
         use_backend(backend, model, processor, "float32")
-    assert not [*tmp_path.iterdir()]
+    assert not [*tmp_path.iterdir()] and logging.getLogger().level == level
 
 
 def test_jobs_find_each_other_s_vectors(load, folder, texts, tmp_path, cache, monkeypatch) -> None:

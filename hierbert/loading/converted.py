@@ -4,11 +4,13 @@ An encoder is found by its weights, its configuration and whatever else its conv
 Invariant: what is found is as it was written, and a folder that cannot be used costs time alone.
 """
 
+import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from hierbert.log import log
 # Part of what a converted encoder is known by: raised when it is made otherwise.
 _VERSION = "1"
 _CHECKSUMS = "checksums.json"
+# Loggers of converters, and that above all, which some change where they fail.
+_LOGGERS = ("", "nncf", "torch.onnx")
 
 
 class TokenStates(nn.Module):
@@ -79,7 +83,8 @@ def converted(
     began = time.monotonic()
     log.info(f"encoder: is converted for {runtime} in {settings[0]}, once")
     try:
-        made = convert()
+        with _unheard():
+            made = convert()
     except HierBertError:
         raise
     except Exception as error:  # Converters fail with errors of all kinds.
@@ -98,6 +103,19 @@ def converted(
     else:
         log.info(f"encoder: converted in {seconds} and kept in {folder}")
     return made
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Let converters say nothing but mistakes, and leave loggers as they were."""
+    before = {name: logging.getLogger(name).level for name in _LOGGERS}
+    for name in _LOGGERS[1:]:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _kept(folder: Path, files: Sequence[str]) -> list[bytes] | None:

@@ -6,10 +6,8 @@ vectors where OpenVINO's keep 0.996 and torch's 0.999, and is not offered.
 
 import contextlib
 import io
-import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +84,10 @@ def _convert(encoder: PreTrainedModel) -> bytes:
     sizes = dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
     with (
         warnings.catch_warnings(),
-        _levels_kept("", "torch.onnx"),
         contextlib.redirect_stdout(io.StringIO()),
         tempfile.TemporaryDirectory(prefix="hierbert-onnx-") as scratch,
     ):
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(scratch) / "encoder.onnx"
         made = torch.onnx.export(
             TokenStates(encoder),
@@ -105,14 +101,3 @@ def _convert(encoder: PreTrainedModel) -> bytes:
         assert made is not None
         made.save(str(path), external_data=False)
         return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _levels_kept(*names: str) -> Iterator[None]:
-    """Leave loggers as they are; an export that fails changes that of all."""
-    before = {name: logging.getLogger(name).level for name in names}
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)

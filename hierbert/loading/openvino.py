@@ -12,7 +12,6 @@ A text's vectors do not depend on the texts beside it, in either precision.
 
 import contextlib
 import io
-import logging
 import sys
 import tempfile
 import warnings
@@ -125,7 +124,6 @@ def _quantized(made: Any, segments: list[dict[str, Any]]) -> Any:
     """A converted encoder in int8."""
     with _untold():
         import nncf
-    nncf.set_log_level(logging.ERROR)
     smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
     return nncf.quantize(
         made,

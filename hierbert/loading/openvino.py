@@ -14,6 +14,7 @@ import contextlib
 import io
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -59,6 +60,8 @@ class OpenVinoRuntime:
         self._model = self._core.read_model(files[0], self._weights)
         self._request: Any = None
         self._threads = 0
+        # Of a request, which is one thread's at a time.
+        self._lock = threading.Lock()
 
     def __deepcopy__(self, _: Any) -> "OpenVinoRuntime":
         # A model's copy reads the same weights.
@@ -66,11 +69,12 @@ class OpenVinoRuntime:
 
     def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token states, float32 (P, L, H), of tokens, int64 (P, L), and which there are, bool."""
-        if self._request is None or self._threads != torch.get_num_threads():
-            self._compile()
-        found = self._request.infer([ids.numpy(), mask.long().numpy()], share_inputs=True)
-        # The next call writes where this one's numbers are.
-        return torch.from_numpy(found[0].copy())
+        with self._lock:
+            if self._request is None or self._threads != torch.get_num_threads():
+                self._compile()
+            found = self._request.infer([ids.numpy(), mask.long().numpy()], share_inputs=True)
+            # The next call writes where this one's numbers are.
+            return torch.from_numpy(found[0].copy())
 
     def _compile(self) -> None:
         self._threads = torch.get_num_threads()
@@ -94,9 +98,9 @@ def openvino_runtime(
         ConfigError: OpenVINO, or NNCF for int8, is not installed or cannot read this encoder.
     """
     encoder = model.hierbert.segment_encoder.encoder
-    settings: list[Any] = [dtype, version("openvino")]
-    if dtype == "int8":
-        with needing("int8 by openvino", "nncf", "openvino"):
+    with needing("backend openvino", "openvino or nncf", "openvino"):
+        settings: list[Any] = [dtype, version("openvino")]
+        if dtype == "int8":
             settings += [version("nncf"), model.config.segment_tokens]
 
     def convert() -> list[bytes]:

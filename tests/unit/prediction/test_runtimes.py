@@ -6,6 +6,7 @@ import logging
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,30 @@ def test_float32_equals_torch(
         found = encoder(*arguments, 10**3)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ("openvino", "onnx"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_long_segments_too(encoders, tmp_path, monkeypatch, kind, backend) -> None:
+    # Much longer than the example that encoders are converted by, and than modernbert's windows.
+    monkeypatch.setenv("HIERBERT_CACHE", str(tmp_path))
+    model, processor = build(encoders[kind], max_tokens_per_segment=400)
+    encoder, inputs = model.hierbert.segment_encoder, processor([make_text(random.Random(1), 120)])
+    assert inputs["segment_lengths"].max() > 350
+    with torch.no_grad():
+        expected, _ = encoder(inputs["input_ids"], inputs["segment_lengths"])
+        use_backend(backend, model, processor, "float32")
+        found, _ = encoder(inputs["input_ids"], inputs["segment_lengths"])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_several_threads_ask_one_runtime(load, texts) -> None:
+    predictor = load()
+    expected = [predictor.embed([text])[0].document_vector for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda text: predictor.embed([text])[0], texts * 5))
+    for answer, own in zip(answers, expected * 5, strict=True):
+        assert answer.document_vector == own
 
 
 @pytest.mark.parametrize(("backend", "dtype"), RUNTIMES)

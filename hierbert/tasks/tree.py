@@ -1,6 +1,6 @@
 """Documents that have a path in a tree of labels, or several paths."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from hierbert.model.tree import DECISIONS, TreeSettings
 from hierbert.scoring.calibration import fit_temperature
 from hierbert.scoring.hierarchical import consistent_share, level_scores
 from hierbert.scoring.labels import label_details
-from hierbert.scoring.metric import METRICS, Metric
+from hierbert.scoring.metric import Metric
 from hierbert.scoring.reliability import reliability_bins
 from hierbert.scoring.tables import grid
 from hierbert.scoring.tree_baselines import tree_baselines
@@ -50,8 +50,6 @@ _Floats = npt.NDArray[np.float64]
 # What is tried of the cost of a node, and of the probability from which one of several paths is
 # answered.
 _COSTS = tuple(place / 20 for place in range(17))
-# Hierarchical F1 differs by more between draws of some hundred documents.
-_AS_WELL = 0.002
 # Of so many documents of each path, the paths of so small a tree are told apart best as wholes;
 # of fewer, choices that more documents share are (docs/results.md).
 _FEWEST_OF_A_PATH, _MOST_NODES_OF_PATHS = 20, 256
@@ -249,9 +247,7 @@ class Tree(Classification):
         temperatures = [one["temperature"] for one in levels]
         settings = replace(settings, temperatures=temperatures)
         shares = _shares(logits / settings.divisors().numpy(), settings)
-        scores = _hf1_by_cost(shares, references, settings)
-        # Of those that do as well, the one whose answers go deepest: more of them are wholly right.
-        chosen = min(c for c, score in scores.items() if score >= max(scores.values()) - _AS_WELL)
+        chosen, f1 = _choose_cost(shares, references, settings)
         if settings.several:
             fields: dict[str, Any] = {"decision_threshold": chosen}
         else:
@@ -262,10 +258,10 @@ class Tree(Classification):
             [f"{one:.2f}" for one in temperatures], most=8
         )
         if settings.several or settings.decision == DECISIONS[0]:
-            told |= {"cost": chosen, "hf1": scores[chosen]}
+            told |= {"cost": chosen, "hf1": f1}
             line += (
                 f"; a node counts from a probability of {chosen:g} (hierarchical F1 of "
-                f"{len(references):,} documents that were held out {scores[chosen]:.4f})"
+                f"{len(references):,} documents that were held out {f1:.4f})"
             )
         return {"config": fields, "results": {"calibration": told}, "line": line}
 
@@ -422,20 +418,42 @@ def _temperatures(logits: _Floats, targets: TreeTargets) -> list[dict[str, float
     return found
 
 
-def _hf1_by_cost(
+def _hits_by_cost(
     shares: _Floats, references: npt.NDArray[Any], settings: TreeSettings
-) -> dict[float, float]:
-    """Hierarchical F1 by the cost of a node; of several paths by the threshold."""
-    tree, found = settings.tree, {}
+) -> Iterator[tuple[float, _Floats, _Floats]]:
+    """By the cost of a node, of several paths by the threshold, what answers share with the truth.
+
+    Of each document the nodes that are right, and those of answer and truth together, (D,) each.
+    """
+    tree = settings.tree
     own, true = torch.from_numpy(shares), torch.from_numpy(references).double()
-    if settings.several:
-        for cost in _COSTS:
-            given = tree.closed(own >= cost).numpy().astype(int)
-            found[cost] = float(METRICS["hf1"].score(given, references))
-        return found
     sums, common = tree.summed(own), tree.summed(true)
     for cost in _COSTS:
-        ends = (sums - cost * tree.levels).argmax(1)
-        shared = common.gather(1, ends[:, None]).sum()
-        found[cost] = float(2 * shared / (tree.levels[ends].sum() + true.sum()))
-    return found
+        if settings.several:
+            given = tree.closed(own >= cost).double()
+            right, sizes = (given * true).sum(1), given.sum(1)
+        else:
+            ends = (sums - cost * tree.levels).argmax(1)
+            right, sizes = common.gather(1, ends[:, None])[:, 0], tree.levels[ends]
+        yield cost, right.numpy(), (sizes + true.sum(1)).numpy()
+
+
+def _choose_cost(
+    shares: _Floats, references: npt.NDArray[Any], settings: TreeSettings
+) -> tuple[float, float]:
+    """The cost with the best hierarchical F1, and that of documents that were held out.
+
+    Of all that are within a standard error of the best, which few documents do not tell apart, the
+    one whose answers go deepest: more of them are wholly right.
+    """
+    found = {}
+    for cost, right, sizes in _hits_by_cost(shares, references, settings):
+        f1 = 2 * right.sum() / max(sizes.sum(), 1.0)
+        # What each document does to it (the delta method).
+        found[cost] = f1, (2 * right - f1 * sizes) / max(sizes.sum(), 1.0)
+    best, at_best = max(found.values(), key=lambda one: one[0])
+    return next(
+        (cost, float(f1))
+        for cost, (f1, parts) in found.items()
+        if best - f1 <= np.sqrt(((parts - at_best) ** 2).sum())
+    )

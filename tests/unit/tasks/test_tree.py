@@ -14,8 +14,9 @@ from hierbert.errors import ConfigError
 from hierbert.model.answering import answer_batch
 from hierbert.model.heads import Structure
 from hierbert.model.tree import TreeSettings
+from hierbert.scoring import METRICS
 from hierbert.tasks.prepared import PreparedDocument
-from hierbert.tasks.tree import Tree
+from hierbert.tasks.tree import Tree, _choose_cost
 from hierbert.tasks.tree_labels import TreeLabels
 from hierbert.taxonomy.tree import Taxonomy
 
@@ -166,3 +167,42 @@ def test_whole_paths_have_one_temperature(parts) -> None:
     wrong = 0.3 * (1 - 1 / len(ENDS))
     loud = np.log((1 - wrong) * (len(ENDS) - 1) / wrong)
     assert first == second == pytest.approx(12 / loud, rel=0.1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_cost_is_the_deepest_of_those_that_do_as_well(several) -> None:
+    drawn = np.random.default_rng(3)
+    settings = TreeSettings(PARENTS, several=several)
+    shares = settings.tree.probabilities(torch.from_numpy(drawn.normal(size=(200, 6)))).numpy()
+    true = np.zeros((200, 6), dtype=int)
+    for row, end in enumerate(drawn.choice(ENDS, 200)):
+        true[row, [*PARENTS[end], end]] = 1
+    scores, tables = {}, {}
+    for place in range(17):
+        cost = place / 20
+        if several:
+            given = shares >= cost
+        else:
+            totals = [sum(shares[:, a] - cost for a in {*PARENTS[node], node}) for node in range(6)]
+            given = np.zeros((200, 6), bool)
+            for row, end in enumerate(np.argmax(totals, axis=0)):
+                given[row, [*PARENTS[end], end]] = True
+        tables[cost], scores[cost] = given, METRICS["hf1"].score(given.astype(int), true)
+    cost, f1 = _choose_cost(shares, true, settings)
+    assert f1 == pytest.approx(scores[cost])
+    best = max(scores, key=lambda one: scores[one])
+
+    def error(one: float) -> float:
+        """How far its distance to the best goes between draws of documents."""
+        gaps = []
+        for _ in range(400):
+            rows = drawn.integers(200, size=200)
+            own = [
+                METRICS["hf1"].score(tables[c][rows].astype(int), true[rows]) for c in (one, best)
+            ]
+            gaps.append(own[0] - own[1])
+        return float(np.std(gaps))
+
+    assert scores[best] - scores[cost] <= 1.2 * error(cost)
+    for deeper in [one for one in scores if one < cost]:
+        assert scores[best] - scores[deeper] > 0.8 * error(deeper)

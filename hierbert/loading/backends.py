@@ -26,8 +26,8 @@ class Backend:
     """A runtime that may be installed.
 
     Attributes:
-        make: Of an encoder, its processor, one of `dtypes` and the tokens of a segment; a
-            ConfigError where it cannot read that encoder.
+        make: Of a model, its processor and one of `dtypes`; a ConfigError where it cannot read
+            that model's encoder.
         package: What must be importable.
         extra: The extra of hierbert that installs it.
         dtypes: What it computes in.

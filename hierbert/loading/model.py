@@ -57,19 +57,16 @@ def load_model(
         ConfigError: There is no such device, dtype or backend, or not together.
         ModelError: There is no such model, or it is incomplete or of another kind.
     """
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
     place = find_device(device)
     check_backend(backend, dtype, place.type == "cpu")
     with on_one_thread():
-        model, processor, commit = _load(source, place, dtype, hub)
+        # Other runtimes are made of weights in float32.
+        of_torch = dtype if backend == TORCH else "float32"
+        model, processor, commit = _load(source, place, of_torch, hub)
     encoder = model.hierbert.segment_encoder
     if backend != TORCH:
         threads_are_used()
         use_backend(backend, model, processor, dtype)
-    elif dtype == "int8":
-        with on_one_thread():
-            _quantize(encoder, model.config.segment_tokens)
     if dtype == "auto":
         threads_are_used()
         model = model.to(FLOAT_DTYPES[probe_dtype(encoder.encoder, model.config.segment_tokens)])
@@ -80,6 +77,8 @@ def _load(
     source: str | os.PathLike[str], place: torch.device, dtype: str, hub: dict[str, Any]
 ) -> tuple[HierBertForDocuments, HierBertProcessor, str | None]:
     """A model on its device, in its precision but for "auto", tried out."""
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype!r} is not allowed; choose from {', '.join(DTYPES)}")
     if dtype == "int8" and place.type != "cpu":
         raise ConfigError(f"dtype int8 is for CPUs, not for {place}; choose bfloat16 or float16")
     name = os.path.expanduser(source)
@@ -109,14 +108,12 @@ def _load(
     _check_vocabulary(tokenizer, model, name)
     model = model.to(place).eval()
     _try_out(model, processor, name)
+    if dtype == "int8":
+        try:
+            quantize(model.hierbert.segment_encoder, model.config.segment_tokens)
+        except ValueError as error:
+            raise ConfigError(f"dtype int8: {error}") from error
     return model, processor, commit
-
-
-def _quantize(encoder: SegmentEncoder, segment_tokens: int) -> None:
-    try:
-        quantize(encoder, segment_tokens)
-    except ValueError as error:
-        raise ConfigError(f"dtype int8: {error}") from error
 
 
 def compile_encoder(encoder: SegmentEncoder, needed: bool) -> None:

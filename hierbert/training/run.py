@@ -128,6 +128,8 @@ def prepare_run(
     check_backend(config.training.backend, "float32", accelerator.device.type == "cpu")
     set_seed(config.seed)
     model, processor = build_model(config, tasks, corpora["train"], given)
+    # One that was given may have read segments by weights that are trained from here on.
+    model.hierbert.segment_encoder.runtime = None
     for task in tasks:
         task.check(corpora, model.config)
     settings, cache = config.training, cache_folder(config.training.cache_dir)
@@ -138,8 +140,6 @@ def prepare_run(
         vectors = VectorCache(kept, model.hierbert)
     folder = open_run_folder(config, accelerator, resume)
     model.to(accelerator.device)
-    # One that was given may have read segments by weights that are trained from here on.
-    model.hierbert.segment_encoder.runtime = None
     # The first process converts the encoder.
     with accelerator.main_process_first():
         use_backend(settings.backend, model, processor, "float32")
